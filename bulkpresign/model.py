@@ -1,0 +1,124 @@
+"""What flows through the house: objects, links, outcomes.
+
+All of them are msgspec structs: as cheap to make as tuples, compared by value, and decoded from JSON with errors that
+name the field. `gc=False` keeps millions of them out of the garbage collector's rounds; none can be part of a cycle.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+
+Method = Literal["GET", "PUT", "HEAD", "DELETE"]
+Status = Literal["done", "skipped", "failed", "expired"]
+
+#: The lease of a link ends early by this margin, or by a tenth of its lifetime where that is less.
+LEASE_MARGIN = timedelta(seconds=30)
+
+
+class ObjectRef(msgspec.Struct, frozen=True, gc=False):
+    """One object in a bucket, and what is known of it.
+
+    `size` in bytes; `etag` without quotes; `checksum` as `algorithm:base64`; `path` is the file's place below a folder,
+    with `/` between segments (None: the key); `extra` holds the columns that a manifest carries through.
+    """
+
+    bucket: str
+    key: str
+    version_id: str | None = None
+    size: int | None = None
+    etag: str | None = None
+    checksum: str | None = None
+    content_type: str | None = None
+    path: str | None = None
+    extra: dict[str, Any] | None = None
+
+    @property
+    def uri(self) -> str:
+        """The object's name for messages: `s3://bucket/key`, or its path where there is no key."""
+        return f"s3://{self.bucket}/{self.key}" if self.key else f"{self.path or ''}"
+
+
+class Link(msgspec.Struct, frozen=True, gc=False):
+    """One permitted request and how long it may be made: a lease.
+
+    Send exactly `method`, `url` and `headers` (signed headers must have the very same values). `headers` may be shared
+    between the links of a batch. `expires_at` is an aware UTC datetime, None where unknown.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    expires_at: datetime | None = None
+    object: ObjectRef = ObjectRef("", "")
+
+    def __repr__(self) -> str:
+        return f"Link({self.method} {without_query(self.url)}?..., expires_at={self.expires_at})"
+
+    def lapsed(self, now: datetime, lifetime: timedelta | None = None) -> bool:
+        """True when the lease is over, which is a margin before the server would say so.
+
+        The margin is `LEASE_MARGIN`, or a tenth of `lifetime` where that is known and gives less.
+        """
+        if self.expires_at is None:
+            return False
+        margin = LEASE_MARGIN if lifetime is None else min(LEASE_MARGIN, lifetime / 10)
+        return now >= self.expires_at - margin
+
+
+class Post(msgspec.Struct, frozen=True, gc=False):
+    """One permitted form upload: `fields` go before the file, in a multipart/form-data POST to `url`."""
+
+    url: str
+    fields: dict[str, str]
+    expires_at: datetime | None = None
+    object: ObjectRef = ObjectRef("", "")
+
+    def __repr__(self) -> str:
+        return f"Post({self.url}, key={self.fields.get('key')!r}, expires_at={self.expires_at})"
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """What became of one object. `bytes` counts what was moved; `verified_by` is `md5`, `size` or None.
+
+    `code` and `message` tell why an object failed: S3's own error code where there was one. `link` is what was used, so
+    that an object that failed can be written to a manifest again.
+    """
+
+    object: ObjectRef
+    status: Status
+    bytes: int = 0
+    attempts: int = 1
+    verified_by: str | None = None
+    code: str | None = None
+    message: str | None = None
+    link: Link | None = None
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """The counts of one run. `bytes` are those of the objects done; `seconds` is wall time."""
+
+    verb: str
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    expired: int = 0
+    bytes: int = 0
+    retries: int = 0
+    seconds: float = 0.0
+
+    @property
+    def objects(self) -> int:
+        """How many objects have an outcome."""
+        return self.done + self.skipped + self.failed + self.expired
+
+
+def without_query(url: str) -> str:
+    """The url without its query, where the signature is: the only form in which a url is printed."""
+    return url.partition("?")[0]
+
+
+def utc_now() -> datetime:
+    """The present, aware and in UTC."""
+    return datetime.now(UTC)
