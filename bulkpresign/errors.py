@@ -80,13 +80,14 @@ class TransferError(BulkpresignError):
     """Why one request failed.
 
     `code` is S3's own word where the answer had one (`NoSuchKey`), else ours (`Truncated`). `retry` tells what helps;
-    `retry_after` is the pause in seconds that the server asked for.
+    `retry_after` is the pause in seconds that the server asked for; `attempt` is the one that failed, from 1.
     """
 
     retry: ClassVar[Retry] = "never"
 
     def __init__(self, message: str, *, code: str, status: int | None = None, retry_after: float | None = None) -> None:
         self.code, self.status, self.retry_after = code, status, retry_after
+        self.attempt = 1
         super().__init__(message)
 
 

@@ -4,7 +4,8 @@ All of them are msgspec structs: as cheap to make as tuples, compared by value, 
 name the field. `gc=False` keeps millions of them out of the garbage collector's rounds; none can be part of a cycle.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -15,6 +16,11 @@ Status = Literal["done", "skipped", "failed", "expired"]
 
 #: The lease of a link ends early by this margin, or by a tenth of its lifetime where that is less.
 LEASE_MARGIN = timedelta(seconds=30)
+
+_LIFETIME = re.compile(r"[?&]X-Amz-Expires=(\d{1,9})(?:&|$)")
+
+#: The longest key that S3 takes, in bytes of UTF-8.
+MAX_KEY_BYTES = 1024
 
 
 class ObjectRef(msgspec.Struct, frozen=True, gc=False):
@@ -33,6 +39,11 @@ class ObjectRef(msgspec.Struct, frozen=True, gc=False):
     content_type: str | None = None
     path: str | None = None
     extra: dict[str, Any] | None = None
+
+    @property
+    def place(self) -> str:
+        """Where the object lies below a folder."""
+        return self.key if self.path is None else self.path
 
     @property
     def uri(self) -> str:
@@ -56,14 +67,15 @@ class Link(msgspec.Struct, frozen=True, gc=False):
     def __repr__(self) -> str:
         return f"Link({self.method} {without_query(self.url)}?..., expires_at={self.expires_at})"
 
-    def lapsed(self, now: datetime, lifetime: timedelta | None = None) -> bool:
+    def lapsed(self, now: datetime) -> bool:
         """True when the lease is over, which is a margin before the server would say so.
 
-        The margin is `LEASE_MARGIN`, or a tenth of `lifetime` where that is known and gives less.
+        The margin is `LEASE_MARGIN`, or a tenth of the lifetime that the url tells where that is less.
         """
-        if self.expires_at is None:
+        if self.expires_at is None or now < self.expires_at - LEASE_MARGIN:
             return False
-        margin = LEASE_MARGIN if lifetime is None else min(LEASE_MARGIN, lifetime / 10)
+        lifetime = _LIFETIME.search(self.url)
+        margin = min(LEASE_MARGIN, timedelta(seconds=int(lifetime[1])) / 10) if lifetime else LEASE_MARGIN
         return now >= self.expires_at - margin
 
 
@@ -122,3 +134,41 @@ def without_query(url: str) -> str:
 def utc_now() -> datetime:
     """The present, aware and in UTC."""
     return datetime.now(UTC)
+
+
+_BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+\Z)[A-Za-z0-9](?:[A-Za-z0-9._-]{1,253}[A-Za-z0-9])\Z")
+
+
+def bucket_problem(bucket: str) -> str | None:
+    """Why this can't be a bucket's name, or None.
+
+    Old buckets in us-east-1 and other servers allow up to 255 characters, upper case and `_`, so the rules of today
+    (docs: "General purpose bucket naming rules") would refuse buckets that exist. An ARN of an access point passes.
+    """
+    if bucket.startswith("arn:") or _BUCKET.match(bucket):
+        return None
+    return f"{bucket!r} can't be a bucket's name (3 to 255 letters, digits, '.', '-' or '_')" if bucket else "no bucket"
+
+
+def key_problem(key: str) -> str | None:
+    """Why S3 would not take this key, or None (docs: "Naming Amazon S3 objects": 1 to 1,024 bytes of UTF-8)."""
+    if not key:
+        return "the key is empty"
+    if "\0" in key:
+        return "the key has a NUL character"
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        return "the key is not valid Unicode"
+    return f"the key has {size:,} bytes; S3 takes 1,024" if size > MAX_KEY_BYTES else None
+
+
+def keys_are_plain(keys: Sequence[str]) -> bool:
+    """True when a whole batch of keys passes `key_problem`; False when one must be looked at more closely.
+
+    A batch costs a tenth of what its keys cost one by one.
+    """
+    if not keys:
+        return True
+    joined = "".join(keys)
+    return "" not in keys and "\0" not in joined and joined.isascii() and max(map(len, keys)) <= MAX_KEY_BYTES

@@ -1,0 +1,266 @@
+"""The only door to aioboto3: credentials, presigning of any operation, sample links, listings.
+
+Nothing of botocore leaves this room: its exceptions become ours, its credentials become `Credentials`.
+"""
+
+import os
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any, Self, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from bulkpresign.errors import BulkpresignError, CredentialsError, ListingError, ParameterError, SigningError
+from bulkpresign.model import ObjectRef
+
+T = TypeVar("T")
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """What signs. `expires_at` is an aware UTC datetime, None for credentials that last."""
+
+    access_key: str
+    secret_key: str
+    token: str | None = None
+    expires_at: datetime | None = None
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.access_key}, expires_at={self.expires_at})"
+
+
+#: Signs the sample links, which are cut up and thrown away. No request is ever made with it.
+SAMPLE_CREDENTIALS = Credentials("SAMPLE", "SAMPLE")
+SAMPLE_KEY = "bulkpresign-sample"
+
+_serialized_headers: ContextVar[dict[str, str]] = ContextVar("serialized_headers")
+
+
+class Aws:
+    """S3 as one configuration sees it: the AWS chain, with what was given explicitly going first.
+
+    Use as an async context manager. Entering reads configuration files and asks the network for nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        region_name: str | None = None,
+        endpoint_url: str | None = None,
+        profile_name: str | None = None,
+        addressing_style: str = "auto",
+        session: Any = None,
+    ) -> None:
+        if addressing_style not in {"auto", "path", "virtual"}:
+            raise ParameterError(f"addressing_style {addressing_style!r} is none of auto, path, virtual")
+        if endpoint_url is not None and urlsplit(endpoint_url).scheme not in {"http", "https"}:
+            raise ParameterError(f"endpoint_url {endpoint_url!r} does not begin with http:// or https://")
+        self._region_name = region_name
+        self._endpoint_url = endpoint_url
+        self._profile_name = profile_name
+        self._addressing_style = addressing_style
+        self._session = session
+        self._stack = AsyncExitStack()
+        self._client: Any = None
+        self._sampler: Any = None
+
+    async def __aenter__(self) -> Self:
+        import aioboto3
+
+        with _own_errors():
+            if self._session is None:
+                self._session = aioboto3.Session(profile_name=self._profile_name)
+            self._sampler = await self._open(
+                aws_access_key_id=SAMPLE_CREDENTIALS.access_key,
+                aws_secret_access_key=SAMPLE_CREDENTIALS.secret_key,
+            )
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._stack.aclose()
+
+    async def _open(self, **credentials: str) -> Any:
+        from botocore.config import Config
+
+        # Left to itself botocore still makes SigV2 links in us-east-1, which newer regions refuse.
+        style = None if self._addressing_style == "auto" else {"addressing_style": self._addressing_style}
+        client = await self._stack.enter_async_context(
+            self._session.client(
+                "s3",
+                region_name=self._region_name or self._environment_region(),
+                endpoint_url=self._endpoint_url,
+                config=Config(signature_version="s3v4", s3=style),
+                **credentials,
+            )
+        )
+        client.meta.events.register_last("before-parameter-build.s3", _keep_serialized_headers)
+        return client
+
+    def _environment_region(self) -> str | None:
+        # The other AWS SDKs and the command line read AWS_REGION; boto3 reads AWS_DEFAULT_REGION alone.
+        return self._session.region_name or os.environ.get("AWS_REGION")
+
+    async def _real_client(self) -> Any:
+        if self._client is None:
+            self._client = await self._open()
+        return self._client
+
+    async def credentials(self) -> Credentials:
+        """The chain's credentials as they are now; refreshes those that are about to lapse.
+
+        Raises CredentialsError where there are none or a refresh fails.
+        """
+        with _own_errors():
+            source = await self._session.get_credentials()
+            if source is None:
+                raise CredentialsError(
+                    "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile with --profile"
+                )
+            frozen = await source.get_frozen_credentials()
+        # botocore has no public name for the time at which credentials lapse.
+        expires_at: datetime | None = getattr(source, "_expiry_time", None)
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token, expires_at)
+
+    async def presign(
+        self, client_method: str, params: Mapping[str, Any], expires_in: int, http_method: str | None
+    ) -> tuple[str, str, dict[str, str]]:
+        """One link for any client method: the HTTP method, the url, and the headers that must be sent with it."""
+        client = await self._real_client()
+        with _own_errors():
+            url = await client.generate_presigned_url(client_method, dict(params), expires_in, http_method)
+            method = http_method or _http_method(client, client_method)
+        return method, url, _signed_headers(url, _serialized_headers.get())
+
+    async def presign_post(
+        self,
+        bucket: str,
+        key: str,
+        fields: Mapping[str, str] | None,
+        conditions: list[Any] | None,
+        expires_in: int,
+    ) -> tuple[str, dict[str, str]]:
+        """The url and fields of one upload form, as `generate_presigned_post` gives them."""
+        client = await self._real_client()
+        with _own_errors():
+            post = await client.generate_presigned_post(
+                bucket, key, dict(fields or {}), list(conditions or []), expires_in
+            )
+        return post["url"], post["fields"]
+
+    def sample_link(self, bucket: str) -> str:
+        """A link to `SAMPLE_KEY` in a bucket, signed by botocore with `SAMPLE_CREDENTIALS` for an hour; never waits.
+
+        All of botocore's rules for endpoints, addressing and partitions stand in it.
+        """
+        with _own_errors():
+            return _without_waiting(
+                self._sampler.generate_presigned_url("get_object", {"Bucket": bucket, "Key": SAMPLE_KEY}, 3600)
+            )
+
+    def sample_post(self, bucket: str) -> str:
+        """The url to which an upload form for a bucket goes; never waits."""
+        with _own_errors():
+            post = _without_waiting(self._sampler.generate_presigned_post(bucket, SAMPLE_KEY, None, None, 3600))
+        return str(post["url"])
+
+    async def list_objects(self, bucket: str, prefix: str) -> AsyncIterator[list[ObjectRef]]:
+        """The objects under a prefix, a page (up to 1,000) at a time, with size and etag; path is the key after the prefix."""
+        client = await self._real_client()
+        with _listing_errors(f"s3://{bucket}/{prefix}"):
+            async for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+                yield [
+                    ObjectRef(
+                        bucket,
+                        item["Key"],
+                        size=item["Size"],
+                        etag=item["ETag"].strip('"'),
+                        path=item["Key"][len(prefix) :],
+                    )
+                    for item in page.get("Contents", ())
+                ]
+
+
+def _without_waiting(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine that has nothing to wait for, outside any event loop.
+
+    aiobotocore presigns in coroutines, though with fixed credentials no step of it waits.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as finished:
+        result: T = finished.value
+        return result
+    coroutine.close()
+    raise SigningError("links for this bucket can't be signed in batches: it needs a session of its own; use presign")
+
+
+def _keep_serialized_headers(params: dict[str, Any], model: Any, **_: Any) -> None:
+    """Keeps the headers that an operation's parameters become; botocore hands out the url alone.
+
+    Runs after botocore's own handlers, which encode metadata and add the md5 of customer keys.
+    """
+    from botocore.serialize import create_serializer
+
+    request = create_serializer(model.metadata["protocol"], include_validation=False).serialize_to_request(
+        params, model
+    )
+    _serialized_headers.set({name: str(value) for name, value in request["headers"].items()})
+
+
+def _signed_headers(url: str, headers: Mapping[str, str]) -> dict[str, str]:
+    query = parse_qs(urlsplit(url).query)
+    names = set(query["X-Amz-SignedHeaders"][0].split(";")) - {"host"}
+    signed = {name: value for name, value in headers.items() if name.lower() in names}
+    if missing := names - {name.lower() for name in signed}:
+        raise SigningError(f"the link signs headers of unknown value: {', '.join(sorted(missing))}")
+    return signed
+
+
+def _http_method(client: Any, client_method: str) -> str:
+    operation = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[client_method])
+    return str(operation.http["method"])
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """botocore's exceptions as ours. None of their messages holds a secret."""
+    from botocore import exceptions as boto
+
+    try:
+        yield
+    except BulkpresignError:
+        raise
+    except (
+        boto.NoCredentialsError,
+        boto.PartialCredentialsError,
+        boto.CredentialRetrievalError,
+        boto.ProfileNotFound,
+        boto.SSOError,
+        boto.TokenRetrievalError,
+        boto.ConfigParseError,
+        boto.InvalidConfigError,
+        boto.ConfigNotFound,
+        boto.MetadataRetrievalError,
+        boto.InfiniteLoopConfigError,
+    ) as error:
+        raise CredentialsError(str(error)) from error
+    except boto.ClientError as error:  # only fetching credentials sends requests here
+        raise CredentialsError(f"credentials were refused: {error}") from error
+    except (boto.BotoCoreError, ValueError, TypeError) as error:
+        raise SigningError(str(error)) from error
+
+
+@contextmanager
+def _listing_errors(place: str) -> Iterator[None]:
+    from botocore import exceptions as boto
+
+    try:
+        with _own_errors():
+            try:
+                yield
+            except (boto.ClientError, boto.HTTPClientError, boto.ConnectionError) as error:
+                raise ListingError(f"{place} can't be listed: {error}") from error
+    except SigningError as error:
+        raise ListingError(f"{place} can't be listed: {error}") from error

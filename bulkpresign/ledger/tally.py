@@ -1,0 +1,36 @@
+"""Events become the counts of a run."""
+
+import time
+
+from bulkpresign.events import Event, ObjectFinished, ObjectRetried
+from bulkpresign.model import Report
+
+
+class Tally:
+    """A listener that counts. `report` is true at any time."""
+
+    def __init__(self, verb: str) -> None:
+        self._report = Report(verb=verb)
+        self._began = time.monotonic()
+
+    @property
+    def report(self) -> Report:
+        """The counts so far."""
+        self._report.seconds = time.monotonic() - self._began
+        return self._report
+
+    def __call__(self, event: Event) -> None:
+        """Counts one event."""
+        if isinstance(event, ObjectFinished):
+            report, outcome = self._report, event.outcome
+            if outcome.status == "done":
+                report.done += 1
+                report.bytes += outcome.bytes
+            elif outcome.status == "skipped":
+                report.skipped += 1
+            elif outcome.status == "expired":
+                report.expired += 1
+            else:
+                report.failed += 1
+        elif isinstance(event, ObjectRetried):
+            self._report.retries += 1

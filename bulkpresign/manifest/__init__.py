@@ -1,0 +1,1 @@
+"""Links and upload forms to files and back, in our own columns."""

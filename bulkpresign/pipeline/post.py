@@ -1,0 +1,71 @@
+"""post: a list of keys becomes a manifest of upload forms, for browsers and curl."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from bulkpresign.events import Listener, RunFinished, RunStarted
+from bulkpresign.manifest.writing import post_writer
+from bulkpresign.model import Report
+from bulkpresign.pipeline.sources import Source, Sources
+from bulkpresign.signing.post import Condition
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.tables import open_output
+from bulkpresign.tables.reading import table_format
+
+#: The largest object that one request may bring (docs: "Uploading objects").
+MAX_POST_BYTES = 5 << 30
+
+
+async def post(
+    source: Source | Sequence[Source],
+    output: str | os.PathLike[str] = "-",
+    *,
+    bucket: str | None = None,
+    expires_in: int = 3600,
+    max_size: int = MAX_POST_BYTES,
+    content_type: str | None = None,
+    format: str | None = None,  # noqa: A002 - the option's name
+    from_format: str | None = None,
+    region_name: str | None = None,
+    endpoint_url: str | None = None,
+    profile_name: str | None = None,
+    addressing_style: str = "auto",
+    session: Any = None,
+    listeners: Sequence[Listener] = (),
+) -> Report:
+    """Signs an upload form for every object of `source`, and writes url and fields to `output`, whole or not at all.
+
+    The server refuses bodies over `max_size` bytes, and other types than `content_type`; `image/*` allows all of a kind.
+    A key that ends in `${filename}` takes the name of the file that is uploaded.
+    """
+    file = os.fspath(output)
+    sources = Sources(source, bucket=bucket, from_format=from_format)
+    fields, conditions = _content_type_rule(content_type)
+    conditions.append(["content-length-range", 0, max_size])
+    report = Report(verb="post")
+    _tell(listeners, RunStarted("post"))
+    async with Presigner(region_name, endpoint_url, profile_name, addressing_style, expires_in, session) as presigner:
+        with open_output(file) as stream:
+            carried = [column for table in sources.tables for column in table.columns]
+            writer = post_writer(stream, file, table_format(file, format), list(dict.fromkeys(carried)))
+            async for objects in sources.objects(presigner):
+                await presigner.refresh()
+                writer.write(presigner.post_batch(objects, fields, conditions))
+                report.done += len(objects)
+            writer.finish()
+    _tell(listeners, RunFinished(report))
+    return report
+
+
+def _content_type_rule(content_type: str | None) -> tuple[dict[str, str], list[Condition]]:
+    if content_type is None:
+        return {}, []
+    if content_type.endswith("*"):
+        return {}, [["starts-with", "$Content-Type", content_type.removesuffix("*")]]
+    return {"Content-Type": content_type}, [{"Content-Type": content_type}]
+
+
+def _tell(listeners: Sequence[Listener], event: RunStarted | RunFinished) -> None:
+    for listener in listeners:
+        listener(event)

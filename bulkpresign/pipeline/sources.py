@@ -1,0 +1,118 @@
+"""What SOURCE stands for: tables, listings, single keys; and objects or links out of it, a batch at a time."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+import anyio.lowlevel
+
+from bulkpresign.errors import ManifestError, ParameterError
+from bulkpresign.manifest.links import links_of
+from bulkpresign.model import Link, ObjectRef
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.source.location import SCHEME, Location
+from bulkpresign.tables import Table, objects_of
+
+Source = str | os.PathLike[str]
+
+#: Objects signed at a time where they are used at once: few, so that a link is young when its turn comes.
+_JUST_IN_TIME = 64
+
+
+class Sources:
+    """The sources of one run, in their order. Opening them reads no more than each table's first rows."""
+
+    def __init__(
+        self, sources: Source | Sequence[Source], *, bucket: str | None = None, from_format: str | None = None
+    ) -> None:
+        given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
+        if not given:
+            raise ParameterError("no source is given")
+        self._bucket = bucket
+        self._parts = [_part(os.fspath(source), from_format) for source in given]
+
+    @property
+    def tables(self) -> list[Table]:
+        """Those that are tables."""
+        return [part for part in self._parts if isinstance(part, Table)]
+
+    @property
+    def has_links(self) -> bool:
+        """True where one of them is a table of links."""
+        return any(table.is_links for table in self.tables)
+
+    @property
+    def need_credentials(self) -> bool:
+        """True where one of them is a listing, a key, or a table of objects."""
+        return any(not (isinstance(part, Table) and part.is_links) for part in self._parts)
+
+    @property
+    def are_files(self) -> bool:
+        """True where all of them can be read twice: whole before the first request, and again."""
+        return all(isinstance(part, Table) and not part.is_stream for part in self._parts)
+
+    async def objects(self, presigner: Presigner) -> AsyncIterator[list[ObjectRef]]:
+        """All objects, to be signed."""
+        for part in self._parts:
+            async for batch in self._objects(part, presigner):
+                yield batch
+
+    async def _objects(self, part: Table | Location, presigner: Presigner) -> AsyncIterator[list[ObjectRef]]:
+        if isinstance(part, Table):
+            for rows in part:
+                yield objects_of(rows, self._bucket)
+                await anyio.lowlevel.checkpoint()
+        elif part.is_prefix:
+            async for page in presigner.aws.list_objects(part.bucket, part.key):
+                yield page
+        else:
+            yield [ObjectRef(part.bucket, part.key)]
+
+    async def links(
+        self, presigner: Presigner | None, method: str, streamed: Callable[[Sequence[ObjectRef]], None]
+    ) -> AsyncIterator[list[Link]]:
+        """All links; objects are signed as they are asked for.
+
+        What can't be read twice was not checked as a whole, so `streamed` is shown every batch of it as it comes.
+        """
+        for part in self._parts:
+            is_stream = not isinstance(part, Table) or part.is_stream
+            async for batch in self._links(part, presigner, method):
+                if is_stream:
+                    streamed([link.object for link in batch])
+                yield batch
+
+    async def _links(
+        self, part: Table | Location, presigner: Presigner | None, method: str
+    ) -> AsyncIterator[list[Link]]:
+        if isinstance(part, Table) and part.is_links:
+            for rows in part:
+                yield checked_links(part, links_of(rows), rows.lines, method)
+        elif presigner is not None:
+            async for objects in self._objects(part, presigner):
+                async for batch in presigner.sign(objects, method, batch_size=_JUST_IN_TIME):
+                    yield batch
+
+    def placed(self, table: Table, method: str) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:
+        """Every row of a table, read and checked: the object, its link where it has one, and its place."""
+        for rows in table:
+            places = [f"{table.file}:{line}" for line in rows.lines]
+            if table.is_links:
+                links = checked_links(table, links_of(rows), rows.lines, method)
+                yield [(link.object, link, place) for link, place in zip(links, places, strict=True)]
+            else:
+                refs = objects_of(rows, self._bucket)
+                yield [(ref, None, place) for ref, place in zip(refs, places, strict=True)]
+
+
+def checked_links(table: Table, links: list[Link], lines: Sequence[int], method: str) -> list[Link]:
+    """The same links. Raises ManifestError for one of another method: a GET link can't upload."""
+    for link, line in zip(links, lines, strict=True):
+        if link.method != method:
+            raise ManifestError(
+                f"a {link.method} link where {method} links are needed", file=table.file, line=line, column="method"
+            )
+    return links
+
+
+def _part(source: str, from_format: str | None) -> Table | Location:
+    return Location.parse(source) if source.startswith(SCHEME) else Table(source, from_format)

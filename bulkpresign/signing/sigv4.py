@@ -1,0 +1,151 @@
+"""AWS Signature Version 4 in the query of a url, for many keys at once.
+
+Source: docs "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)"; botocore is the reference for
+every byte. All that does not depend on the key is computed once per batch: timestamp, scope, signing key, the query,
+the head and tail of the canonical request, and both SHA-256 states of the HMAC. What is left per key is one digest, two
+copied states and one string.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import repeat
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from bulkpresign.aws import Credentials
+from bulkpresign.errors import ParameterError
+
+if TYPE_CHECKING:
+    from bulkpresign.signing.endpoint import Endpoint
+
+_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~/"
+_QUOTED = re.compile(r"[^A-Za-z0-9_.\-~/]+")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
+_BLOCK_SIZE = 64
+
+
+class Signer:
+    """Signs links of one kind (bucket, method, headers, query) for many keys, at one instant.
+
+    `headers` are signed and must be sent with the link; `query` holds the operation's own parameters, such as
+    `response-content-type`. `expires_in` in seconds.
+    """
+
+    def __init__(
+        self,
+        endpoint: "Endpoint",
+        credentials: Credentials,
+        method: str,
+        *,
+        now: datetime,
+        expires_in: int,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> None:
+        timestamp = f"{now:%Y%m%dT%H%M%SZ}"
+        scope = f"{timestamp[:8]}/{endpoint.region}/{endpoint.service}/aws4_request"
+        names, lines = canonical_headers({**(headers or {}), "host": endpoint.host})
+        self._auth = [
+            ("X-Amz-Algorithm", "AWS4-HMAC-SHA256"),
+            ("X-Amz-Credential", f"{credentials.access_key}/{scope}"),
+            ("X-Amz-Date", timestamp),
+            ("X-Amz-Expires", str(expires_in)),
+            ("X-Amz-SignedHeaders", names),
+        ]
+        if credentials.token is not None:
+            self._auth.append(("X-Amz-Security-Token", credentials.token))
+        self._query = list((query or {}).items())
+        self._url_head = endpoint.origin + endpoint.base_path
+        self._head = f"{method}\n{endpoint.base_path}"
+        self._canonical_tail = f"\n{lines}\n\n{names}\nUNSIGNED-PAYLOAD"
+        secret = signing_key(credentials.secret_key, timestamp[:8], endpoint.region, endpoint.service)
+        self._inner, self._outer = _hmac_states(secret)
+        self._inner.update(f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n".encode())
+
+    def urls(self, keys: Sequence[str], version_ids: Iterable[str | None] | None = None) -> list[str]:
+        """One url a key, in order; for one version of the object where `version_ids` has one."""
+        tails, url_tails = self._tails(version_ids)
+        head, url_head = self._head, self._url_head
+        sha256, inner_state, outer_state = hashlib.sha256, self._inner.copy, self._outer.copy
+        urls = []
+        for key, tail, url_tail in zip(quote_keys(keys), tails, url_tails, strict=False):
+            inner = inner_state()
+            inner.update(sha256(f"{head}{key}{tail}".encode()).hexdigest().encode())
+            outer = outer_state()
+            outer.update(inner.digest())
+            urls.append(f"{url_head}{key}{url_tail}{outer.hexdigest()}")
+        return urls
+
+    def _tails(self, version_ids: Iterable[str | None] | None) -> tuple[Iterable[str], Iterable[str]]:
+        """What follows the key, in the canonical request and in the url: the same for all, or one a version."""
+        tail, url_tail = self._tail(()), self._url_tail(())
+        if version_ids is None:
+            return repeat(tail), repeat(url_tail)
+        before, after = self._tail([("versionId", "\0")]).split("%00")
+        url_before, url_after = self._url_tail([("versionId", "\0")]).split("%00")
+        quoted = [quote(version_id, safe="") if version_id else None for version_id in version_ids]
+        return (
+            [tail if version is None else before + version + after for version in quoted],
+            [url_tail if version is None else url_before + version + url_after for version in quoted],
+        )
+
+    def _tail(self, more: Sequence[tuple[str, str]]) -> str:
+        # Sorted by name, then by value, each of them quoted.
+        query = "&".join(f"{name}={value}" for name, value in sorted(_quoted(*self._auth, *more, *self._query)))
+        return f"\n{query}{self._canonical_tail}"
+
+    def _url_tail(self, more: Sequence[tuple[str, str]]) -> str:
+        # botocore puts the operation's own parameters first.
+        query = "&".join(f"{name}={value}" for name, value in _quoted(*more, *self._query, *self._auth))
+        return f"?{query}&X-Amz-Signature="
+
+
+def canonical_headers(headers: Mapping[str, str]) -> tuple[str, str]:
+    """The names of the signed headers, and their canonical lines. Raises ParameterError for a header that can't be."""
+    for name, value in headers.items():
+        if not _HEADER_NAME.match(name):
+            raise ParameterError(f"{name!r} can't be a header's name")
+        if any(char in value for char in "\r\n\0"):
+            raise ParameterError(f"header {name}: a value is one line")
+    values = sorted((name.lower(), " ".join(value.split())) for name, value in headers.items())
+    names = [name for name, _ in values]
+    if len(set(names)) < len(names):
+        raise ParameterError("a header is given twice")
+    return ";".join(names), "\n".join(f"{name}:{value}" for name, value in values)
+
+
+def signing_key(secret_key: str, date: str, region: str, service: str) -> bytes:
+    """The day's key for one region and service (docs: "Deriving the signing key")."""
+    key = b"AWS4" + secret_key.encode()
+    for part in (date, region, service, "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+def quote_keys(keys: Sequence[str]) -> Sequence[str]:
+    """Keys as they stand in a url's path: quoted once, `/` kept, nothing normalised.
+
+    Most keys need no quoting, and a whole batch is asked at once.
+    """
+    if not "".join(keys).encode().translate(None, _PLAIN):
+        return keys
+    return [_QUOTED.sub(_percent, key) for key in keys]
+
+
+def _percent(match: re.Match[str]) -> str:
+    return quote(match.group(), safe="")
+
+
+def _quoted(*pairs: tuple[str, str]) -> list[tuple[str, str]]:
+    return [(quote(name, safe=""), quote(value, safe="")) for name, value in pairs]
+
+
+def _hmac_states(key: bytes) -> "tuple[hashlib._Hash, hashlib._Hash]":
+    """HMAC-SHA256 as two SHA-256 states that have read the padded key (RFC 2104)."""
+    block = key.ljust(_BLOCK_SIZE, b"\0")
+    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+    outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+    return inner, outer

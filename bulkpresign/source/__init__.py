@@ -1,0 +1,1 @@
+"""Where objects come from: tables, listings of a bucket, folders."""

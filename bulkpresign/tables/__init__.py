@@ -1,0 +1,10 @@
+"""Rows in and out of files: CSV, JSON, JSONL, text, each also gzipped. Every error knows file, line and column."""
+
+from bulkpresign.tables.columns import LINK_COLUMNS, OBJECT_COLUMNS
+from bulkpresign.tables.files import Output, open_output
+from bulkpresign.tables.objects import objects_of
+from bulkpresign.tables.reading import Table
+from bulkpresign.tables.rows import Rows
+from bulkpresign.tables.writing import TableWriter
+
+__all__ = ["LINK_COLUMNS", "OBJECT_COLUMNS", "Output", "Rows", "Table", "TableWriter", "objects_of", "open_output"]

@@ -1,0 +1,128 @@
+"""JSON lists and JSON lines, read and decoded piece by piece."""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from bulkpresign.errors import ManifestError
+from bulkpresign.tables.files import text_blocks
+from bulkpresign.tables.rows import BATCH_ROWS, Rows, mapping_of_text, rows_of_mappings
+
+_MAX_ITEM = 4 << 20
+_SPACE = " \t\r\n"
+
+
+def read_jsonl(file: str) -> Iterator[Rows]:
+    """The rows of a JSONL file in batches: an object or a string a line."""
+    return _batches(file, _line_items(file))
+
+
+def read_json(file: str) -> Iterator[Rows]:
+    """The rows of a JSON file in batches: one list of objects or strings, never held whole."""
+    return _batches(file, _list_items(file))
+
+
+def _batches(file: str, items: Iterator[tuple[int, Any]]) -> Iterator[Rows]:
+    while numbered := list(islice(items, BATCH_ROWS)):
+        mappings = [_mapping(file, line, value) for line, value in numbered]
+        yield rows_of_mappings(file, mappings, [line for line, _ in numbered])
+
+
+def _mapping(file: str, line: int, value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, str):
+        return mapping_of_text(value)
+    raise ManifestError(f"an object or a string is expected, not {json.dumps(value)[:40]}", file=file, line=line)
+
+
+def _line_items(file: str) -> Iterator[tuple[int, Any]]:
+    decode = msgspec.json.Decoder().decode
+    number = 0
+    for block in text_blocks(file):
+        for text in block.removesuffix("\n").split("\n"):
+            number += 1
+            if text and not text.isspace():
+                try:
+                    yield number, decode(text)
+                except (msgspec.DecodeError, RecursionError) as error:
+                    raise ManifestError(f"not JSON: {error}", file=file, line=number) from error
+
+
+class _Scanner:
+    """Decodes the items of a JSON list out of blocks of text; holds no more than one item and one block."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._blocks = text_blocks(file)
+        self._text, self._at, self.line = "", 0, 1
+        self._decode = json.JSONDecoder().raw_decode
+
+    def error(self, problem: str, at: int | None = None) -> ManifestError:
+        line = self.line + (self._text.count("\n", self._at, at) if at is not None else 0)
+        return ManifestError(problem, file=self._file, line=line)
+
+    def _more(self) -> bool:
+        block = next(self._blocks, None)
+        if block is None:
+            return False
+        self._text, self._at = self._text[self._at :] + block, 0
+        return True
+
+    def _advance(self, end: int) -> None:
+        self.line += self._text.count("\n", self._at, end)
+        self._at = end
+
+    def peek(self) -> str:
+        """The next character that is not white space; `""` at the end."""
+        while True:
+            end = self._at
+            while end < len(self._text) and self._text[end] in _SPACE:
+                end += 1
+            self._advance(end)
+            if end < len(self._text):
+                return self._text[end]
+            if not self._more():
+                return ""
+
+    def skip(self) -> None:
+        """Goes past the character that `peek` told."""
+        self._advance(self._at + 1)
+
+    def value(self) -> Any:
+        """The value that begins here."""
+        while True:
+            try:
+                value, end = self._decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                if len(self._text) - self._at > _MAX_ITEM or not self._more():
+                    ended = "it ends in the middle of a value" if error.pos >= len(self._text.rstrip()) else error.msg
+                    raise self.error(f"not JSON: {ended}", error.pos) from error
+            except RecursionError as error:
+                raise self.error("not JSON that can be read: nested too deeply") from error
+            else:
+                self._advance(end)
+                return value
+
+
+def _list_items(file: str) -> Iterator[tuple[int, Any]]:
+    scanner = _Scanner(file)
+    if scanner.peek() != "[":
+        raise scanner.error("a list of objects is expected: [ {...}, ... ]")
+    scanner.skip()
+    if scanner.peek() != "]":
+        while True:
+            scanner.peek()
+            yield scanner.line, scanner.value()
+            separator = scanner.peek()
+            if separator == "]":
+                break
+            if separator != ",":
+                raise scanner.error("it ends in the middle of the list" if not separator else "',' or ']' is expected")
+            scanner.skip()
+    scanner.skip()
+    if scanner.peek():
+        raise scanner.error("something follows the list")

@@ -1,0 +1,97 @@
+"""Rows become objects. A batch is checked as a whole; only where something is wrong is every row looked at."""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
+from typing import Any
+
+from bulkpresign.model import ObjectRef, bucket_problem, key_problem, keys_are_plain
+from bulkpresign.tables.columns import KNOWN
+from bulkpresign.tables.rows import Rows
+
+
+def objects_of(rows: Rows, bucket: str | None = None) -> list[ObjectRef]:
+    """The objects that rows name; `bucket` stands in where a row has none. Raises ManifestError with the place."""
+    if not rows.cells:
+        return []
+    keys = rows.column("key")
+    if keys is None:
+        raise rows.error(0, "no column key")
+    _check_keys(rows, keys)
+    buckets = _buckets(rows, bucket)
+    return list(
+        map(
+            ObjectRef,
+            buckets,
+            keys,
+            _texts(rows, "version_id"),
+            sizes_of(rows),
+            _texts(rows, "etag"),
+            _texts(rows, "checksum"),
+            _texts(rows, "content_type"),
+            _texts(rows, "path"),
+            carried_of(rows),
+        )
+    )
+
+
+def sizes_of(rows: Rows) -> Iterable[int | None]:
+    """The column `size` in bytes."""
+    cells = rows.column("size")
+    return repeat(None) if cells is None else [_size(rows, row, cell) for row, cell in enumerate(cells)]
+
+
+def carried_of(rows: Rows) -> Iterable[dict[str, Any] | None]:
+    """The columns that are not ours, by name, a row at a time."""
+    carried = [(index, name) for index, name in enumerate(rows.columns) if name not in KNOWN]
+    if not carried:
+        return repeat(None)
+    return [{name: row[index] for index, name in carried if row[index] != ""} for row in rows.cells]
+
+
+def text_column(rows: Rows, name: str) -> Sequence[str] | None:
+    """A column whose cells are text, or None. Raises ManifestError for a cell that is not (JSON can bring them)."""
+    cells = rows.column(name)
+    if cells is not None and set(map(type, cells)) - {str}:
+        row, cell = next((row, cell) for row, cell in enumerate(cells) if type(cell) is not str)
+        raise rows.error(row, f"text is expected, not {cell!r}", name)
+    return cells
+
+
+def complain(rows: Rows, name: str, cells: Sequence[str], problem_of: Callable[[str], str | None]) -> None:
+    """Raises ManifestError for the first cell with a problem."""
+    for row, cell in enumerate(cells):
+        if problem := problem_of(cell):
+            raise rows.error(row, problem, name)
+
+
+def _texts(rows: Rows, name: str) -> Iterable[str | None]:
+    cells = text_column(rows, name)
+    return repeat(None) if cells is None else [cell or None for cell in cells]
+
+
+def _check_keys(rows: Rows, keys: Sequence[str]) -> None:
+    text_column(rows, "key")
+    if not keys_are_plain(keys):
+        complain(rows, "key", keys, key_problem)
+
+
+def _buckets(rows: Rows, default: str | None) -> Iterable[str]:
+    buckets = text_column(rows, "bucket") or [""] * len(rows.cells)
+    if default:
+        buckets = [bucket or default for bucket in buckets]
+    problems = {bucket: problem for bucket in set(buckets) if (problem := bucket_problem(bucket))}
+    if "" in problems:
+        problems[""] = "the row names no bucket; give one with --bucket"
+    if problems:
+        complain(rows, "bucket", buckets, problems.get)
+    return buckets
+
+
+def _size(rows: Rows, row: int, cell: Any) -> int | None:
+    if cell == "":
+        return None
+    if isinstance(cell, int) and not isinstance(cell, bool) and cell >= 0:
+        return cell
+    if isinstance(cell, str) and cell.isascii() and cell.isdecimal():
+        return int(cell)
+    raise rows.error(row, f"{cell!r} is no number of bytes", "size")

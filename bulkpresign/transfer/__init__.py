@@ -1,0 +1,1 @@
+"""Links become bytes moved: requests, retries, files on disk. The only room that knows aiohttp."""

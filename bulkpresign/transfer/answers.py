@@ -1,0 +1,79 @@
+"""What an answer of a server means: pure functions from status, headers and body to one of our errors.
+
+Source: docs "Error responses" of Amazon S3, and what other servers were seen to answer.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from bulkpresign.errors import (
+    LinkExpiredError,
+    RefusedError,
+    ServerError,
+    ThrottledError,
+    TransferError,
+)
+from bulkpresign.model import Link
+
+_CODE = re.compile(rb"<Code>([^<]{1,100})</Code>")
+_MESSAGE = re.compile(rb"<Message>([^<]{1,500})</Message>")
+_REGION = re.compile(rb"<Region>([^<]{1,50})</Region>")
+_EXPIRED_CODES = frozenset({"ExpiredToken", "TokenRefreshRequired", "InvalidToken"})
+_THROTTLED = frozenset({429, 503, 509})
+_PASSING = frozenset({408, 500, 502, 504})
+_HINTS = {
+    "SignatureDoesNotMatch": "the method, a signed header or the url is not what was signed",
+    "RequestTimeTooSkewed": "this machine's clock, or the signer's, is wrong",
+    "InvalidObjectState": "the object is archived and must be restored first",
+    "AuthorizationHeaderMalformed": "signed for another region than the bucket's",
+    "PermanentRedirect": "signed for another endpoint or region than the bucket's",
+    "TemporaryRedirect": "signed for another endpoint or region than the bucket's",
+}
+
+
+def error_of(status: int, headers: Mapping[str, str], body: bytes, link: Link, now: datetime) -> TransferError:
+    """The error that an answer is. `body` may be cut off; `headers` are looked up in lower or any case."""
+    code = _text(_CODE, body) or f"HTTP{status}"
+    message = f"{status} {code}"
+    if said := _text(_MESSAGE, body):
+        message += f": {said}"
+    if hint := _HINTS.get(code):
+        region = headers.get("x-amz-bucket-region") or _text(_REGION, body)
+        message += f" ({hint}{f', which is in {region}' if region else ''})"
+    if _is_expired(status, code, body, link, now):
+        return LinkExpiredError(message, code=code, status=status)
+    kind: type[TransferError] = RefusedError
+    if status in _THROTTLED:
+        kind = ThrottledError
+    elif status in _PASSING or code in {"InternalError", "RequestTimeout", "BadDigest"}:
+        kind = ServerError
+    return kind(message, code=code, status=status, retry_after=retry_after(headers, now))
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """The pause in seconds that the header Retry-After asks for, as a number or a date (RFC 9110, 10.2.3)."""
+    value = headers.get("Retry-After", "")
+    if value.isascii() and value.isdecimal():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
+
+
+def _is_expired(status: int, code: str, body: bytes, link: Link, now: datetime) -> bool:
+    """Servers differ: AWS says "Request has expired", Ceph says nothing but AccessDenied, rclone answers 400."""
+    if status not in {400, 401, 403}:
+        return False
+    if code in _EXPIRED_CODES or b"Request has expired" in body:
+        return True
+    over = link.expires_at is not None and now >= link.expires_at
+    return over and code in {"AccessDenied", "RequestTimeTooSkewed", f"HTTP{status}"}
+
+
+def _text(pattern: re.Pattern[bytes], body: bytes) -> str | None:
+    found = pattern.search(body)
+    return found[1].decode("utf-8", "replace").strip() if found else None

@@ -1,0 +1,73 @@
+"""When to try again, and how long to wait: full jitter, or what the server asked for."""
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import stamina
+
+from bulkpresign.errors import TransferError
+from bulkpresign.events import Listener, ObjectRetried
+from bulkpresign.model import ObjectRef
+
+T = TypeVar("T")
+
+BASE_DELAY = 0.2
+MAX_DELAY = 20.0
+#: A server that asks for a longer pause than this is not waited for.
+MAX_RETRY_AFTER = 300.0
+
+
+def delay_before(attempt: int, error: TransferError) -> float | None:
+    """Seconds to wait before attempt `attempt` (from 2) after `error`, or None where trying again can't help.
+
+    Full jitter spreads the returning requests evenly (AWS Architecture Blog, "Exponential Backoff And Jitter").
+    """
+    if error.retry != "same_link":
+        return None
+    if error.retry_after is not None:
+        return error.retry_after + random.uniform(0, BASE_DELAY) if error.retry_after <= MAX_RETRY_AFTER else None
+    return random.uniform(0, min(MAX_DELAY, BASE_DELAY * 2 ** (attempt - 1)))
+
+
+async def with_retries(
+    once: Callable[[], Awaitable[T]], ref: ObjectRef, attempts: int, emit: Listener
+) -> tuple[T, int]:
+    """What `once` gives, and the number of the attempt that gave it. Raises the last attempt's TransferError.
+
+    The machinery of retries costs a third of a small object's whole transfer, so it starts with a failure in hand.
+    """
+    try:
+        return await once(), 1
+    except TransferError as error:
+        if attempts == 1 or delay_before(2, error) is None:
+            raise _numbered(error, 1) from None
+        first: TransferError | None = error
+
+    number = 1
+
+    def backoff(error: Exception) -> float | bool:
+        if not isinstance(error, TransferError) or number >= attempts:
+            return False
+        delay = delay_before(number + 1, error)
+        if delay is None:
+            return False
+        emit(ObjectRetried(ref, number, delay, error.code, str(error)))
+        return delay
+
+    async for attempt in stamina.retry_context(on=backoff, attempts=attempts, timeout=None):
+        number = attempt.num
+        with attempt:
+            if first is not None:
+                failed, first = first, None
+                raise failed
+            try:
+                return await once(), number
+            except TransferError as error:
+                raise _numbered(error, number) from None
+    raise AssertionError("stamina gives up by raising")  # pragma: no cover
+
+
+def _numbered(error: TransferError, attempt: int) -> TransferError:
+    error.attempt = attempt
+    return error

@@ -1,0 +1,180 @@
+"""Names on disk: which paths are refused, and how a file appears whole or not at all.
+
+POSIX stores a key under its own bytes, so none is changed: what can't be stored as it is, is refused by name.
+"""
+
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from bulkpresign.errors import NameRefusedError, ParameterError, StorageError
+
+#: The longest name of a file, in bytes, on the file systems in use.
+MAX_NAME_BYTES = 255
+_KNOWN_FOLDERS = 100_000
+PART_SUFFIX = ".part"
+
+
+def path_problem(path: str) -> str | None:
+    """Why a path can't be a file below a folder, or None."""
+    if not path:
+        return "it is empty"
+    if "\0" in path:
+        return "it has a NUL character"
+    if path.startswith("/"):
+        return "it is absolute"
+    for segment in path.split("/"):
+        if segment in {"", ".", ".."}:
+            return "it has an empty segment" if not segment else f"it has a segment {segment!r}"
+        if len(segment) > MAX_NAME_BYTES // 4 and len(os.fsencode(segment)) > MAX_NAME_BYTES:
+            return f"it has a segment of over {MAX_NAME_BYTES} bytes"
+    return None
+
+
+class Folder:
+    """A folder in which objects lie under their paths. Nothing is ever read or written outside of it.
+
+    With `distinct_parts` a file that is not whole yet has a name that no object will have by chance; it is needed where
+    not all paths are known to differ from `PATH.part`.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root)
+        self.distinct_parts = True
+        self._real_root = os.path.realpath(self.root)
+        self._known: set[str] = set()
+
+    def make(self) -> None:
+        """Makes the folder with its parents. Raises ParameterError where that can't be, or it can't be written."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise ParameterError(f"{self.root} is a file, not a folder") from error
+        except OSError as error:
+            raise ParameterError(f"{self.root} can't be made: {error.strerror}") from error
+        if not os.access(self.root, os.W_OK | os.X_OK):
+            raise ParameterError(f"{self.root} can't be written: permission denied")
+        self._real_root = os.path.realpath(self.root)
+
+    def require(self) -> None:
+        """Raises ParameterError where the folder is missing or none."""
+        if not self.root.is_dir():
+            raise ParameterError(f"{self.root} is {'not a folder' if self.root.exists() else 'missing'}")
+
+    def check(self, path: str) -> None:
+        """Raises NameRefusedError for a path that must not be used, by its form or through a symbolic link."""
+        if problem := path_problem(path):
+            raise NameRefusedError(path, problem)
+        parent = path.rpartition("/")[0]
+        if parent not in self._known:
+            self._check_inside(parent, path)
+            if len(self._known) >= _KNOWN_FOLDERS:
+                self._known.clear()
+            self._known.add(parent)
+
+    def _check_inside(self, parent: str, path: str) -> None:
+        real = os.path.realpath(os.path.join(self._real_root, parent))  # noqa: PTH118 - Path would fold the name
+        if real != self._real_root and not real.startswith(self._real_root.rstrip("/") + "/"):
+            raise NameRefusedError(path, "it leaves the folder through a symbolic link")
+
+    def file(self, path: str) -> str:
+        """The file's full name."""
+        return f"{self.root}/{path}"
+
+    def source_file(self, path: str) -> str:
+        """The full name of a file to be read. Raises NameRefusedError where it is a link that leaves the folder."""
+        self.check(path)
+        file = self.file(path)
+        if os.path.islink(file):  # noqa: PTH114
+            self._check_inside(path, path)
+        return file
+
+    def part(self, path: str) -> str:
+        """The full name of a file until it is whole."""
+        folder, slash, name = path.rpartition("/")
+        suffix = f".{zlib.crc32(os.fsencode(path)):08x}{PART_SUFFIX}" if self.distinct_parts else PART_SUFFIX
+        raw = os.fsencode(name)
+        if len(raw) + len(suffix) > MAX_NAME_BYTES:
+            suffix = f".{zlib.crc32(raw):08x}{PART_SUFFIX}"
+            name = os.fsdecode(raw[: MAX_NAME_BYTES - len(suffix)])
+        return f"{self.root}/{folder}{slash}{name}{suffix}"
+
+
+class PartFile:
+    """A file on its way: written as a part, then renamed. Use as a context manager.
+
+    Left without `commit`, an empty part vanishes and one with bytes stays, as the start of the next attempt.
+    """
+
+    def __init__(self, folder: Folder, path: str) -> None:
+        self._final = folder.file(path)
+        self._part = folder.part(path)
+        self._descriptor = -1
+        self.written = 0
+
+    def __enter__(self) -> "PartFile":
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        with _storage_errors(self._part):
+            try:
+                self._descriptor = os.open(self._part, flags, 0o666)
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(self._part), exist_ok=True)  # noqa: PTH103, PTH120
+                self._descriptor = os.open(self._part, flags, 0o666)
+        return self
+
+    def write(self, data: bytes) -> None:
+        """Adds bytes. Written right here: a hop to a thread costs more than the write."""
+        with _storage_errors(self._part):
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        self.written += len(data)
+
+    def commit(self) -> None:
+        """Gives the file its name: it is whole."""
+        with _storage_errors(self._final):
+            self._close()
+            os.rename(self._part, self._final)  # noqa: PTH104
+
+    def discard(self) -> None:
+        """Forgets what was written: it is wrong."""
+        self.written = 0
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._descriptor >= 0:
+            self._close()
+        if not self.written:
+            with suppress(OSError):
+                os.unlink(self._part)  # noqa: PTH108
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
+
+
+def regular_file_size(file: str) -> int | None:
+    """The size of what stands under a name, None where nothing does. Raises StorageError where it is no file."""
+    try:
+        found = os.lstat(file)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _storage_error(file, error) from error
+    if stat.S_ISDIR(found.st_mode):
+        raise StorageError(f"{file} is a folder", code="IsAFolder")
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+@contextmanager
+def _storage_errors(file: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _storage_error(file, error) from error
+
+
+def _storage_error(file: str, error: OSError) -> StorageError:
+    return StorageError(f"{file}: {error.strerror}", code=type(error).__name__ if error.errno != 28 else "DiskFull")
