@@ -1,0 +1,35 @@
+"""Sizes and durations as people write them: `64MiB`, `1h`."""
+
+import re
+
+import typer
+
+_SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
+_DURATIONS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)\Z")
+
+
+def size(text: str | int) -> int:
+    """Bytes of `512`, `64MiB`, `5GB`."""
+    found = _NUMBER.match(str(text))
+    if not found or found[2].upper() not in _SIZES:
+        raise typer.BadParameter(f"{text!r} is no size such as 64MiB, 5GB or 1000 (KiB MiB GiB KB MB GB)")
+    return int(float(found[1]) * _SIZES[found[2].upper()])
+
+
+def duration(text: str | int) -> int:
+    """Seconds of `90`, `30s`, `15m`, `12h`, `7d`."""
+    found = _NUMBER.match(str(text))
+    if not found or found[2] not in _DURATIONS:
+        raise typer.BadParameter(f"{text!r} is no duration such as 30s, 15m, 12h, 7d or 3600")
+    return int(float(found[1]) * _DURATIONS[found[2]])
+
+
+def show_bytes(count: int) -> str:
+    """A count of bytes for people."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.2f} TiB"

@@ -1,0 +1,142 @@
+"""The guided tour: the whole job on an embedded server, as commands that one could type."""
+
+import filecmp
+import os
+import random
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NoReturn
+from urllib.request import Request, urlopen
+
+from bulkpresign.demo.server import EmbeddedServer
+
+BUCKET = "bulkpresign-demo"
+OBJECTS = 300
+_SEED = 20260131
+_KINDS = (
+    ("events/{year}/{month:02}/{day:02}/part-{n:05}.parquet", 2_000, 400_000),
+    ("images/cam-{camera}/{year}-{month:02}-{day:02} {hour:02}.{minute:02}.jpg", 20_000, 300_000),
+    ("reports/{year}/Q{quarter} Übersicht, final ({n}).pdf", 5_000, 60_000),
+    ("logs/{year}{month:02}{day:02}T{hour:02}{minute:02}Z+{n}.log.gz", 200, 20_000),
+)
+
+
+def tour(*, keep: bool) -> int:
+    """Runs the tour and returns its exit code. With `keep` the server stays afterwards, until Ctrl-C.
+
+    Ctrl-C and SIGTERM stop everything at any moment; no process and no file is left.
+    """
+    signal.signal(signal.SIGTERM, _terminated)
+    with tempfile.TemporaryDirectory(prefix="bulkpresign-demo-") as folder, EmbeddedServer() as server:
+        code = _Tour(Path(folder), server).run()
+        if keep:
+            _wait(server, Path(folder))
+    return code
+
+
+class _Tour:
+    def __init__(self, folder: Path, server: EmbeddedServer) -> None:
+        self._folder = folder
+        self._server = server
+
+    def run(self) -> int:
+        _say(f"An S3 server (SeaweedFS) runs at {self._server.endpoint_url}, and a folder {self._folder} holds files.")
+        names = _make_files(self._folder / "dataset")
+        _make_bucket(self._server)
+
+        _say(f"\n1. Someone with credentials fills a bucket with {len(names)} objects.")
+        self._command(["put", "dataset", f"s3://{BUCKET}/2026/"], credentials=True)
+
+        _say("\n2. They sign a manifest: one link an object, good for an hour.")
+        self._command(["sign", f"s3://{BUCKET}/2026/", "-o", "links.csv", "--expires-in", "1h"], credentials=True)
+
+        _say("\n3. Someone without an account downloads everything through it.")
+        self._command(["get", "links.csv", "--to", "downloaded"])
+
+        _say("\n4. Once more: what is there and matches is not fetched again.")
+        self._command(["get", "links.csv", "--to", "downloaded"])
+
+        _say("\n5. The other way: links that allow a PUT, and files that go up through them.")
+        self._command(["sign", "links.csv", "--method", "PUT", "-o", "uploads.jsonl"], credentials=True)
+        self._command(["put", "uploads.jsonl", "--from", "downloaded"])
+
+        same = _same(self._folder / "dataset", self._folder / "downloaded", names)
+        _say(f"\nResult: {same} of {len(names)} files are the same, byte for byte, after all of that.")
+        _say("A link opens anywhere, with curl or in a browser:")
+        _say("  $ " + self._curl())
+        return 0 if same == len(names) else 1
+
+    def _command(self, arguments: list[str], *, credentials: bool = False) -> None:
+        """Shows a command and runs it; without credentials it runs in an environment that has none."""
+        _say("  $ " + shlex.join(["bulkpresign", *arguments]))
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "bulkpresign", *arguments],
+            cwd=self._folder,
+            env=environment | (self._server.environment if credentials else {}),
+            check=True,
+        )
+
+    def _curl(self) -> str:
+        with (self._folder / "links.csv").open() as rows:
+            row = next(line for line in rows if "/images/" in line or "/events/" in line)
+        url = next(cell for cell in row.split(",") if cell.startswith("http"))
+        return f"curl -O '{url}'"
+
+
+def _make_files(folder: Path) -> list[str]:
+    """Files of real-looking names and sizes, the same ones every time."""
+    names = []
+    source = random.Random(_SEED)
+    for n in range(OBJECTS):
+        pattern, least, most = _KINDS[n % len(_KINDS)]
+        month = source.randint(1, 12)
+        name = pattern.format(
+            n=n,
+            year=source.randint(2024, 2026),
+            month=month,
+            quarter=(month + 2) // 3,
+            day=source.randint(1, 28),
+            hour=source.randint(0, 23),
+            minute=source.randint(0, 59),
+            camera=source.randint(1, 9),
+        )
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(source.randbytes(source.randint(least, most)))
+        names.append(name)
+    return sorted(set(names))
+
+
+def _make_bucket(server: EmbeddedServer) -> None:
+    with urlopen(Request(server.presigned("PUT", f"/{BUCKET}"), method="PUT")):  # noqa: S310
+        pass
+
+
+def _same(one: Path, other: Path, names: list[str]) -> int:
+    matching, _, _ = filecmp.cmpfiles(one, other, names, shallow=False)
+    return len(matching)
+
+
+def _wait(server: EmbeddedServer, folder: Path) -> None:
+    _say(f"\nThe server keeps running, with the tour's files in {folder}. For your own experiments:")
+    for name, value in server.environment.items():
+        _say(f"  export {name}={value}")
+    _say(f"  bulkpresign sign s3://{BUCKET}/2026/ -o links.csv")
+    _say("Ctrl-C stops it and removes everything.")
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        _say("\nstopped")
+
+
+def _terminated(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - this is what the tour is for
