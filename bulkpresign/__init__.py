@@ -1,6 +1,6 @@
 """Bulk work with presigned S3 URLs: lists of keys become links, links move the bytes.
 
-Everything here is re-exported lazily (PEP 562), so that `import bulkpresign` costs nothing until a name is used.
+Everything here is re-exported lazily (PEP 562): `import bulkpresign` costs nothing until a name is used.
 """
 
 from importlib import import_module

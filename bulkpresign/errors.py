@@ -9,6 +9,8 @@
     │   ├── SigningError         an operation that can't be presigned, or not with these parameters
     │   └── ListingError         a bucket that can't be listed
     ├── OutputError              a result that can't be written: disk full, closed pipe, no permission
+    ├── DaemonError              the demo's server doesn't start
+    │   └── DaemonEndedError     ... because its program ended, as it does where a port is taken
     └── TransferError            why one request failed; says of itself what helps (`retry`, `retry_after`)
         ├── LinkExpiredError     the link's time is over                       fresh_link
         ├── ThrottledError       429, 503: slower                              same_link, retry_after
@@ -46,7 +48,9 @@ class ManifestError(InputError):
     `file` as it was given, `line` from 1 (None: the file as a whole), `column` by name (None: the row as a whole).
     """
 
-    def __init__(self, problem: str, *, file: str, line: int | None = None, column: str | None = None) -> None:
+    def __init__(
+        self, problem: str, *, file: str, line: int | None = None, column: str | None = None
+    ) -> None:
         self.problem, self.file, self.line, self.column = problem, file, line, column
         place = file if line is None else f"{file}:{line}"
         super().__init__(f"{place}: {problem}" if column is None else f"{place}: column {column}: {problem}")
@@ -76,6 +80,14 @@ class OutputError(BulkpresignError):
     """A result can't be written: disk full, no permission, closed pipe."""
 
 
+class DaemonError(BulkpresignError):
+    """A server of our own that never was ready. The message ends with the last lines of its log."""
+
+
+class DaemonEndedError(DaemonError):
+    """A server of our own that ended at its start, as it does where a port is taken."""
+
+
 class TransferError(BulkpresignError):
     """Why one request failed.
 
@@ -85,7 +97,9 @@ class TransferError(BulkpresignError):
 
     retry: ClassVar[Retry] = "never"
 
-    def __init__(self, message: str, *, code: str, status: int | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, code: str, status: int | None = None, retry_after: float | None = None
+    ) -> None:
         self.code, self.status, self.retry_after = code, status, retry_after
         self.attempt = 1
         super().__init__(message)

@@ -10,7 +10,10 @@ from bulkpresign.cli.running import run_transfer
 
 def get(
     source: options.Sources,
-    to: Annotated[str, typer.Option("--to", metavar="DIR", help="The folder; made with its parents.", show_default=False)],
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="DIR", help="The folder; made with its parents.", show_default=False),
+    ],
     bucket: options.Bucket = None,
     from_format: options.FromFormat = None,
     concurrency: options.Concurrency = 64,

@@ -10,20 +10,24 @@ from bulkpresign.errors import ParameterError
 Sources = Annotated[
     list[str],
     typer.Argument(
-        metavar="SOURCE...",
+        metavar="SOURCE",
         help="s3://bucket/prefix/ (everything under it), s3://bucket/key, "
         "a table (.csv .jsonl .json .txt, each also .gz), or - for standard input.",
         show_default=False,
     ),
 ]
-Output = Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="Where rows go; - is standard output.")]
+Output = Annotated[
+    str, typer.Option("-o", "--output", metavar="FILE", help="Where rows go; - is standard output.")
+]
 Format = Annotated[
     str | None,
     typer.Option(metavar="csv|jsonl|json", help="The format of the output where its name does not tell."),
 ]
 FromFormat = Annotated[
     str | None,
-    typer.Option(metavar="csv|jsonl|json|txt", help="The format of a source whose name does not tell, such as -."),
+    typer.Option(
+        metavar="csv|jsonl|json|txt", help="The format of a source whose name does not tell, such as -."
+    ),
 ]
 Bucket = Annotated[str | None, typer.Option(metavar="B", help="The bucket of rows that name none.")]
 ExpiresIn = Annotated[
@@ -41,7 +45,9 @@ Region = Annotated[
 EndpointUrl = Annotated[
     str | None, typer.Option(metavar="URL", help="Another S3 server than AWS.", show_default=False)
 ]
-Profile = Annotated[str | None, typer.Option(metavar="P", help="A profile of ~/.aws/config.", show_default=False)]
+Profile = Annotated[
+    str | None, typer.Option(metavar="P", help="A profile of ~/.aws/config.", show_default=False)
+]
 AddressingStyle = Annotated[
     str,
     typer.Option(
@@ -50,9 +56,14 @@ AddressingStyle = Annotated[
     ),
 ]
 Concurrency = Annotated[
-    int, typer.Option(min=1, help="Objects in flight. Memory is about 512 KiB for each, whatever the manifest's length.")
+    int,
+    typer.Option(
+        min=1, help="Objects in flight. Memory is about 512 KiB for each, whatever the manifest's length."
+    ),
 ]
-Attempts = Annotated[int, typer.Option(min=1, help="How often a request is tried, where trying again can help.")]
+Attempts = Annotated[
+    int, typer.Option(min=1, help="How often a request is tried, where trying again can help.")
+]
 Failures = Annotated[
     str | None,
     typer.Option(
@@ -68,9 +79,13 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but erro
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Name every failure and every retry.")]
 Headers = Annotated[
     list[str] | None,
-    typer.Option("--header", metavar="'NAME: VALUE'", help="Signed into PUT links; stands in their rows. Repeatable."),
+    typer.Option(
+        "--header", metavar="'NAME: VALUE'", help="Signed into PUT links; stands in their rows. Repeatable."
+    ),
 ]
-ContentType = Annotated[str | None, typer.Option(metavar="TYPE", help="Signed into PUT links.", show_default=False)]
+ContentType = Annotated[
+    str | None, typer.Option(metavar="TYPE", help="Signed into PUT links.", show_default=False)
+]
 
 
 def header_map(headers: list[str] | None, content_type: str | None = None) -> dict[str, str]:

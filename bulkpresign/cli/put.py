@@ -14,7 +14,10 @@ from bulkpresign.model import Report
 def put(
     what: Annotated[
         list[str],
-        typer.Argument(metavar="LINKS... | DIR s3://bucket/prefix/", help="Tables of PUT links, or a folder and where it goes."),
+        typer.Argument(
+            metavar="LINKS... | DIR s3://bucket/prefix/",
+            help="Tables of PUT links, or a folder and where it goes.",
+        ),
     ],
     source: Annotated[
         str | None, typer.Option("--from", metavar="DIR", help="The folder with the files that LINKS name.")

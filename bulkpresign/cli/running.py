@@ -87,7 +87,10 @@ def exit_code(report: Report) -> int:
 def summary(report: Report) -> str:
     """A run in one line."""
     counts = [f"{report.done:,} done", f"{report.skipped:,} skipped" if report.skipped else ""]
-    counts += [f"{report.failed:,} failed" if report.failed else "", f"{report.expired:,} expired" if report.expired else ""]
+    counts += [
+        f"{report.failed:,} failed" if report.failed else "",
+        f"{report.expired:,} expired" if report.expired else "",
+    ]
     counts += [f"{report.retries:,} retries" if report.retries else ""]
     seconds = max(report.seconds, 0.001)
     line = f"{report.verb}: {', '.join(count for count in counts if count)}"

@@ -7,7 +7,9 @@ import typer
 from bulkpresign.cli import options
 from bulkpresign.cli.running import run_verb, say
 
-_Override = Annotated[str | None, typer.Option(metavar="VALUE", help="GET links: this response header.", show_default=False)]
+_Override = Annotated[
+    str | None, typer.Option(metavar="VALUE", help="GET links: this response header.", show_default=False)
+]
 
 
 def sign(
@@ -20,7 +22,9 @@ def sign(
     from_format: options.FromFormat = None,
     filename: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="GET links: save under this name; {name} is the key's last segment."),
+        typer.Option(
+            metavar="NAME", help="GET links: save under this name; {name} is the key's last segment."
+        ),
     ] = None,
     response_content_type: _Override = None,
     response_content_disposition: _Override = None,

@@ -1,5 +1,6 @@
 """The guided tour: the whole job on an embedded server, as commands that one could type."""
 
+import csv
 import filecmp
 import os
 import random
@@ -8,9 +9,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
-from urllib.request import Request, urlopen
+from urllib.request import ProxyHandler, Request, build_opener
 
 from bulkpresign.demo.server import EmbeddedServer
 
@@ -31,10 +33,16 @@ def tour(*, keep: bool) -> int:
     Ctrl-C and SIGTERM stop everything at any moment; no process and no file is left.
     """
     signal.signal(signal.SIGTERM, _terminated)
-    with tempfile.TemporaryDirectory(prefix="bulkpresign-demo-") as folder, EmbeddedServer() as server:
-        code = _Tour(Path(folder), server).run()
-        if keep:
-            _wait(server, Path(folder))
+    try:
+        with tempfile.TemporaryDirectory(prefix="bulkpresign-demo-") as folder, EmbeddedServer() as server:
+            code = _Tour(Path(folder), server).run()
+            if keep:
+                _wait(server, Path(folder))
+            else:
+                _say("The server is gone again; `bulkpresign demo --keep` leaves it running for you to try.")
+    except KeyboardInterrupt:
+        _say("\nstopped; nothing is left")
+        return 130
     return code
 
 
@@ -44,15 +52,16 @@ class _Tour:
         self._server = server
 
     def run(self) -> int:
-        _say(f"An S3 server (SeaweedFS) runs at {self._server.endpoint_url}, and a folder {self._folder} holds files.")
+        _say(f"An S3 server (SeaweedFS) runs at {self._server.endpoint_url}; files are in {self._folder}.")
         names = _make_files(self._folder / "dataset")
-        _make_bucket(self._server)
+        make_bucket(self._server, BUCKET)
 
         _say(f"\n1. Someone with credentials fills a bucket with {len(names)} objects.")
         self._command(["put", "dataset", f"s3://{BUCKET}/2026/"], credentials=True)
 
         _say("\n2. They sign a manifest: one link an object, good for an hour.")
-        self._command(["sign", f"s3://{BUCKET}/2026/", "-o", "links.csv", "--expires-in", "1h"], credentials=True)
+        source = f"s3://{BUCKET}/2026/"
+        self._command(["sign", source, "-o", "links.csv", "--expires-in", "1h"], credentials=True)
 
         _say("\n3. Someone without an account downloads everything through it.")
         self._command(["get", "links.csv", "--to", "downloaded"])
@@ -66,8 +75,6 @@ class _Tour:
 
         same = _same(self._folder / "dataset", self._folder / "downloaded", names)
         _say(f"\nResult: {same} of {len(names)} files are the same, byte for byte, after all of that.")
-        _say("A link opens anywhere, with curl or in a browser:")
-        _say("  $ " + self._curl())
         return 0 if same == len(names) else 1
 
     def _command(self, arguments: list[str], *, credentials: bool = False) -> None:
@@ -78,14 +85,9 @@ class _Tour:
             [sys.executable, "-m", "bulkpresign", *arguments],
             cwd=self._folder,
             env=environment | (self._server.environment if credentials else {}),
+            stderr=subprocess.STDOUT,  # so that a redirected tour stays in order
             check=True,
         )
-
-    def _curl(self) -> str:
-        with (self._folder / "links.csv").open() as rows:
-            row = next(line for line in rows if "/images/" in line or "/events/" in line)
-        url = next(cell for cell in row.split(",") if cell.startswith("http"))
-        return f"curl -O '{url}'"
 
 
 def _make_files(folder: Path) -> list[str]:
@@ -112,8 +114,10 @@ def _make_files(folder: Path) -> list[str]:
     return sorted(set(names))
 
 
-def _make_bucket(server: EmbeddedServer) -> None:
-    with urlopen(Request(server.presigned("PUT", f"/{BUCKET}"), method="PUT")):  # noqa: S310
+def make_bucket(server: EmbeddedServer, bucket: str) -> None:
+    """Makes a bucket on the embedded server, through a link."""
+    opener = build_opener(ProxyHandler({}))  # the server is on this machine, whatever the environment says
+    with opener.open(Request(server.presigned("PUT", f"/{bucket}"), method="PUT")):  # noqa: S310
         pass
 
 
@@ -127,11 +131,16 @@ def _wait(server: EmbeddedServer, folder: Path) -> None:
     for name, value in server.environment.items():
         _say(f"  export {name}={value}")
     _say(f"  bulkpresign sign s3://{BUCKET}/2026/ -o links.csv")
-    _say("Ctrl-C stops it and removes everything.")
-    try:
+    _say("Any link opens with curl or in a browser, such as this one, for an hour:")
+    _say(f"  curl -O '{_a_link(folder / 'links.csv')}'")
+    _say("Ctrl-C stops the server and removes everything.")
+    with suppress(KeyboardInterrupt):
         signal.pause()
-    except KeyboardInterrupt:
-        _say("\nstopped")
+
+
+def _a_link(manifest: Path) -> str:
+    with manifest.open(newline="") as stream:
+        return next(row["url"] for row in csv.DictReader(stream) if "/events/" in row["url"])
 
 
 def _terminated(number: int, _frame: object) -> NoReturn:

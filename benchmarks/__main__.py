@@ -1,0 +1,19 @@
+"""`python -m benchmarks NAME [--quick]`."""
+
+import argparse
+
+from benchmarks import get, manifest, sign
+
+BENCHMARKS = {"sign": sign.main, "manifest": manifest.main, "get": get.main}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ours beside peers, as ratios.")
+    parser.add_argument("name", choices=BENCHMARKS)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work: shows that it runs, proves nothing")
+    arguments = parser.parse_args()
+    BENCHMARKS[arguments.name](quick=arguments.quick)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""How figures are taken and shown."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+BAR_WIDTH = 40
+
+
+@dataclass
+class Cost:
+    """What a command used: CPU seconds (user and system), wall seconds, peak memory in MiB."""
+
+    cpu: float
+    wall: float
+    memory: float
+
+
+def run(command: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Cost:
+    """Runs a command to its end, as the kernel accounts for it and its children. Raises where it fails."""
+    with tempfile.TemporaryFile() as output:
+        began = time.perf_counter()
+        process = subprocess.Popen(command, env=env, cwd=cwd, stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            output.seek(0)
+            raise SystemExit(f"{command[0]} failed: {output.read()[-2000:].decode(errors='replace')}")
+    return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024)
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """CPU seconds of this process for a piece of work."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def show(title: str, unit: str, figures: Mapping[str, float], base: str, *, more_is_better: bool) -> None:
+    """A table with a plot: each figure, its ratio to `base`, and a bar."""
+    print(f"\n{title}")
+    longest = max(figures.values())
+    width = max(map(len, figures))
+    for name, figure in sorted(figures.items(), key=lambda item: item[1], reverse=more_is_better):
+        bar = "#" * max(1, round(BAR_WIDTH * figure / longest))
+        print(f"  {name:<{width}}  {figure:>12,.1f} {unit}  {figure / figures[base]:>8.2f} x {base}  {bar}")
+    sys.stdout.flush()
+
+
+def goal(what: str, ratio: float, least: float | None = None, most: float | None = None) -> None:
+    """One line a goal: the ratio and whether it was reached."""
+    reached = (least is None or ratio >= least) and (most is None or ratio <= most)
+    bound = f">= {least:g}" if least is not None else f"<= {most:g}"
+    print(f"  {'reached' if reached else 'MISSED '}  {what}: {ratio:.2f} (goal {bound})")

@@ -1,0 +1,135 @@
+"""Servers for every test that asks for one, each started once; and no test sees the caller's AWS settings.
+
+A server that isn't installed skips its tests, except where `CI` is set: there it is an error.
+"""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests.servers import ceph as ceph_servers
+from tests.servers import ministack as ministack_servers
+from tests.servers import rclone as rclone_servers
+from tests.servers import seaweedfs as seaweedfs_servers
+from tests.servers.server import MissingServerError, S3Server, new_client
+
+MakeBucket = Callable[[S3Server], str]
+Boto = Callable[[S3Server], Any]
+AwsEnv = Callable[[S3Server], None]
+
+SAFE = {
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_aws_in_session() -> Iterator[None]:
+    """For fixtures of the session, which are made before any test's own."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _set_aws(monkeypatch, {})
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For every test, whatever the test before it has set."""
+    _set_aws(monkeypatch, {})
+
+
+@pytest.fixture
+def aws_env(monkeypatch: pytest.MonkeyPatch) -> AwsEnv:
+    """`aws_env(server)`: the AWS chain finds this server and its user, and nothing else."""
+    return lambda server: _set_aws(monkeypatch, server.environment)
+
+
+@pytest.fixture(scope="session")
+def seaweedfs() -> Iterator[S3Server]:
+    """The embedded server; checks checksums and POST policies."""
+    with _started(seaweedfs_servers.start()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ceph() -> Iterator[S3Server]:
+    """The strict one for keys."""
+    with _started(ceph_servers.start()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone() -> Iterator[S3Server]:
+    """The weak one: no ranges, no conditions."""
+    with _started(rclone_servers.start()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ministack() -> Iterator[S3Server]:
+    """The one with regions, STS and IAM."""
+    with _started(ministack_servers.start()) as server:
+        yield server
+
+
+@pytest.fixture(params=["seaweedfs", "ceph", "rclone"])
+def server(request: pytest.FixtureRequest) -> S3Server:
+    """Each of the three that objects are stored in, one after another."""
+    found: S3Server = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(scope="session")
+def boto() -> Iterator[Boto]:
+    """`boto(server)`: a boto3 client, one for each server."""
+    with ExitStack() as stack:
+
+        @cache
+        def client(server: S3Server) -> Any:
+            made = new_client(server)
+            stack.callback(made.close)
+            return made
+
+        yield client
+
+
+@pytest.fixture
+def make_bucket(boto: Boto) -> MakeBucket:
+    """`make_bucket(server)`: a new, empty bucket's name. It ends with its server."""
+
+    def make(server: S3Server) -> str:
+        name = f"test-{uuid.uuid4().hex[:16]}"
+        boto(server).create_bucket(Bucket=name)
+        return name
+
+    return make
+
+
+@pytest.fixture
+def bucket(server: S3Server, make_bucket: MakeBucket) -> str:
+    """A new, empty bucket on `server`."""
+    return make_bucket(server)
+
+
+@contextmanager
+def _started(starting: AbstractContextManager[S3Server]) -> Iterator[S3Server]:
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(starting)
+        except MissingServerError as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(str(error))
+        yield server
+
+
+def _set_aws(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in (SAFE | variables).items():
+        monkeypatch.setenv(name, value)
