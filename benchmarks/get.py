@@ -27,7 +27,9 @@ def main(*, quick: bool) -> None:
         folder = Path(name)
         make_bucket(server, BUCKET)
         _fill(folder, server, count)
-        contenders = {name: make for name, make in _contenders(folder, server).items() if shutil.which(name) or name == "bulkpresign"}
+        contenders = {
+            name: make for name, make in _contenders(server).items() if shutil.which(name) or name == "bulkpresign"
+        }
         best: dict[str, Cost] = {}
         for _ in range(ROUNDS):
             for name, command in contenders.items():
@@ -37,15 +39,40 @@ def main(*, quick: bool) -> None:
                 _check(folder, count, name)
                 best[name] = min(best.get(name, cost), cost, key=lambda cost: cost.cpu)
     figures = {name: cost.cpu / count * 1e6 for name, cost in best.items()}
-    show(f"CPU per object ({count:,} objects of {SIZE:,} bytes)", "us", figures, "bulkpresign", more_is_better=False)
+    show(
+        f"CPU per object ({count:,} objects of {SIZE:,} bytes)",
+        "us",
+        figures,
+        "bulkpresign",
+        more_is_better=False,
+    )
     print()
     goal("us of CPU per object, everything on", figures["bulkpresign"], most=110)
 
 
-def _contenders(folder: Path, server: EmbeddedServer) -> dict[str, Callable[[], list[str]]]:
-    ours = [sys.executable, "-m", "bulkpresign", "get", "links.csv", "--to", "to", "--concurrency", str(CONCURRENCY)]
+def _contenders(server: EmbeddedServer) -> dict[str, Callable[[], list[str]]]:
+    ours = [
+        sys.executable,
+        "-m",
+        "bulkpresign",
+        "get",
+        "links.csv",
+        "--to",
+        "to",
+        "--concurrency",
+        str(CONCURRENCY),
+    ]
     curl = ["curl", "--silent", "--parallel", "--parallel-max", str(CONCURRENCY), "--config", "curl.txt"]
-    aria2 = ["aria2c", "--quiet", "--dir", "to", "--input-file", "aria2.txt", "--max-concurrent-downloads", str(CONCURRENCY)]
+    aria2 = [
+        "aria2c",
+        "--quiet",
+        "--dir",
+        "to",
+        "--input-file",
+        "aria2.txt",
+        "--max-concurrent-downloads",
+        str(CONCURRENCY),
+    ]
     s5cmd = ["s5cmd", "--numworkers", str(CONCURRENCY), "--log", "error", "cp", f"s3://{BUCKET}/*", "to/"]
     return {
         "bulkpresign": lambda: ours,

@@ -36,10 +36,19 @@ def main(*, quick: bool) -> None:
         folder = Path(name)
         few, many, most = rows // 100, rows, rows * 5
         ours = run(_sign(_keys(folder, many), folder), ENVIRONMENT)
-        loop = run([sys.executable, "-c", OBVIOUS_LOOP, str(_keys(folder, few)), str(folder / "loop.csv")], ENVIRONMENT)
+        loop = run(
+            [sys.executable, "-c", OBVIOUS_LOOP, str(_keys(folder, few)), str(folder / "loop.csv")],
+            ENVIRONMENT,
+        )
         more = run(_sign(_keys(folder, most), folder), ENVIRONMENT)
     rates = {"bulkpresign sign": many / ours.wall, "boto3 and csv": few / loop.wall}
-    show(f"Rows per second, CSV to CSV ({many:,} and {few:,} rows)", "rows/s", rates, "boto3 and csv", more_is_better=True)
+    show(
+        f"Rows per second, CSV to CSV ({many:,} and {few:,} rows)",
+        "rows/s",
+        rates,
+        "boto3 and csv",
+        more_is_better=True,
+    )
     print(f"\n  peak memory: {ours.memory:.0f} MiB for {many:,} rows, {more.memory:.0f} MiB for {most:,} rows\n")
     goal("rows/s against boto3 and csv", rates["bulkpresign sign"] / rates["boto3 and csv"], least=60)
     goal("peak memory in MB", ours.memory * 1.048576, most=150)

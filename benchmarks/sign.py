@@ -32,7 +32,13 @@ async def _main(count: int) -> None:
             for name, (number, work) in contenders.items():
                 best[name] = max(best.get(name, 0.0), number / cpu_seconds(work))
             best["sign (async)"] = max(best.get("sign (async)", 0.0), count / await _async_seconds(presigner, keys))
-    show(f"Links per second of CPU ({count:,} keys of {len(keys[0])} bytes)", "links/s", best, "boto3", more_is_better=True)
+    show(
+        f"Links per second of CPU ({count:,} keys of {len(keys[0])} bytes)",
+        "links/s",
+        best,
+        "boto3",
+        more_is_better=True,
+    )
     print()
     goal("url_batch against boto3", best["url_batch"] / best["boto3"], least=100)
     goal("sign_batch against boto3", best["sign_batch"] / best["boto3"], least=100)
@@ -49,7 +55,10 @@ def _ours(presigner: Presigner, keys: list[str]) -> dict[str, tuple[int, Callabl
     objects = [ObjectRef(BUCKET, key) for key in keys]
     starts = range(0, len(keys), BATCH)
     return {
-        "url_batch": (len(keys), lambda: [presigner.url_batch(BUCKET, keys[at : at + BATCH]) for at in starts]),
+        "url_batch": (
+            len(keys),
+            lambda: [presigner.url_batch(BUCKET, keys[at : at + BATCH]) for at in starts],
+        ),
         "sign_batch": (len(keys), lambda: [presigner.sign_batch(objects[at : at + BATCH]) for at in starts]),
     }
 
@@ -79,7 +88,10 @@ def _peers(slow_keys: list[str], keys: list[str]) -> dict[str, tuple[int, Callab
     peers: dict[str, tuple[int, Callable[[], object]]] = {"boto3": (len(slow_keys), boto3_loop)}
     try:
         signer = import_module("fast_s3_url").FastS3UrlSigner.from_boto3_client(client, BUCKET)
-        peers["fast-s3-url"] = (len(keys), lambda: signer.generate_presigned_get_object_urls(object_keys=keys))
+        peers["fast-s3-url"] = (
+            len(keys),
+            lambda: signer.generate_presigned_get_object_urls(object_keys=keys),
+        )
     except ImportError:
         print("fast-s3-url is not installed: left out")
     return peers
