@@ -4,13 +4,15 @@ Nothing of botocore leaves this room: its exceptions become ours, its credential
 """
 
 import os
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+import re
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
+import anyio
 import msgspec
 
 from bulkpresign.errors import BulkpresignError, CredentialsError, ListingError, ParameterError, SigningError
@@ -34,6 +36,12 @@ class Credentials(msgspec.Struct, frozen=True):
 #: Signs the sample links, which are cut up and thrown away. No request is ever made with it.
 SAMPLE_CREDENTIALS = Credentials("SAMPLE", "SAMPLE")
 SAMPLE_KEY = "bulkpresign-sample"
+SAMPLE_EXPIRES_IN = 3600
+
+# Buckets that take no SigV4 link (docs: "Directory bucket naming rules", "Multi-Region Access Point ARNs"). botocore,
+# told to use SigV4, signs links to them that S3 refuses.
+_DIRECTORY_SUFFIXES = ("--x-s3", "--xa-s3")
+_MULTI_REGION_ARN = re.compile(r"arn:[^:]*:s3::")
 
 _serialized_headers: ContextVar[dict[str, str]] = ContextVar("serialized_headers")
 
@@ -55,8 +63,10 @@ class Aws:
     ) -> None:
         if addressing_style not in {"auto", "path", "virtual"}:
             raise ParameterError(f"addressing_style {addressing_style!r} is none of auto, path, virtual")
-        if endpoint_url is not None and urlsplit(endpoint_url).scheme not in {"http", "https"}:
-            raise ParameterError(f"endpoint_url {endpoint_url!r} does not begin with http:// or https://")
+        if endpoint_url is not None:
+            _check_endpoint_url(endpoint_url)
+        if profile_name is not None and session is not None:
+            raise ParameterError("profile_name and session are both given: a session has its own profile")
         self._region_name = region_name
         self._endpoint_url = endpoint_url
         self._profile_name = profile_name
@@ -64,6 +74,7 @@ class Aws:
         self._session = session
         self._stack = AsyncExitStack()
         self._client: Any = None
+        self._opening = anyio.Lock()
         self._sampler: Any = None
 
     async def __aenter__(self) -> Self:
@@ -79,13 +90,14 @@ class Aws:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        self._client = self._sampler = None
         await self._stack.aclose()
 
     async def _open(self, **credentials: str) -> Any:
         from botocore.config import Config
 
         # Left to itself botocore still makes SigV2 links in us-east-1, which newer regions refuse.
-        style = None if self._addressing_style == "auto" else {"addressing_style": self._addressing_style}
+        style: Any = None if self._addressing_style == "auto" else {"addressing_style": self._addressing_style}
         client = await self._stack.enter_async_context(
             self._session.client(
                 "s3",
@@ -98,13 +110,19 @@ class Aws:
         client.meta.events.register_last("before-parameter-build.s3", _keep_serialized_headers)
         return client
 
+    def _check_open(self) -> None:
+        if self._sampler is None:
+            raise CredentialsError("a Presigner has its credentials inside `async with` alone")
+
     def _environment_region(self) -> str | None:
         # The other AWS SDKs and the command line read AWS_REGION; boto3 reads AWS_DEFAULT_REGION alone.
         return self._session.region_name or os.environ.get("AWS_REGION")
 
     async def _real_client(self) -> Any:
-        if self._client is None:
-            self._client = await self._open()
+        async with self._opening:
+            if self._client is None:
+                with _own_errors():
+                    self._client = await self._open()
         return self._client
 
     async def credentials(self) -> Credentials:
@@ -112,7 +130,8 @@ class Aws:
 
         Raises CredentialsError where there are none or a refresh fails.
         """
-        with _own_errors():
+        self._check_open()
+        with _credentials_errors():
             source = await self._session.get_credentials()
             if source is None:
                 raise CredentialsError(
@@ -121,27 +140,31 @@ class Aws:
             frozen = await source.get_frozen_credentials()
         # botocore has no public name for the time at which credentials lapse.
         expires_at: datetime | None = getattr(source, "_expiry_time", None)
-        return Credentials(frozen.access_key, frozen.secret_key, frozen.token, expires_at)
+        return Credentials(
+            frozen.access_key, frozen.secret_key, frozen.token, expires_at and expires_at.astimezone(UTC)
+        )
 
     async def presign(
         self, client_method: str, params: Mapping[str, Any], expires_in: int, http_method: str | None
     ) -> tuple[str, str, dict[str, str]]:
         """One link for any client method: the HTTP method, the url, and the headers that must be sent with it."""
+        _check_signable(params.get("Bucket"))
         client = await self._real_client()
-        with _own_errors():
+        with _own_errors(hidden=_customer_keys(params)):
             url = await client.generate_presigned_url(client_method, dict(params), expires_in, http_method)
             method = http_method or _http_method(client, client_method)
-        return method, url, _signed_headers(url, _serialized_headers.get())
+        return method.upper(), url, _signed_headers(url, _serialized_headers.get())
 
     async def presign_post(
         self,
         bucket: str,
         key: str,
         fields: Mapping[str, str] | None,
-        conditions: list[Any] | None,
+        conditions: Sequence[Any] | None,
         expires_in: int,
     ) -> tuple[str, dict[str, str]]:
         """The url and fields of one upload form, as `generate_presigned_post` gives them."""
+        _check_signable(bucket)
         client = await self._real_client()
         with _own_errors():
             post = await client.generate_presigned_post(
@@ -150,23 +173,27 @@ class Aws:
         return post["url"], post["fields"]
 
     def sample_link(self, bucket: str) -> str:
-        """A link to `SAMPLE_KEY` in a bucket, signed by botocore with `SAMPLE_CREDENTIALS` for an hour; never waits.
+        """A link to `SAMPLE_KEY` in a bucket, signed by botocore with `SAMPLE_CREDENTIALS`; never waits.
 
         All of botocore's rules for endpoints, addressing and partitions stand in it.
         """
+        _check_signable(bucket)
+        target = {"Bucket": bucket, "Key": SAMPLE_KEY}
         with _own_errors():
-            return _without_waiting(
-                self._sampler.generate_presigned_url("get_object", {"Bucket": bucket, "Key": SAMPLE_KEY}, 3600)
-            )
+            url = _without_waiting(self._sampler.generate_presigned_url("get_object", target, SAMPLE_EXPIRES_IN))
+        return str(url)
 
     def sample_post(self, bucket: str) -> str:
         """The url to which an upload form for a bucket goes; never waits."""
         with _own_errors():
-            post = _without_waiting(self._sampler.generate_presigned_post(bucket, SAMPLE_KEY, None, None, 3600))
+            post = _without_waiting(self._sampler.generate_presigned_post(bucket, SAMPLE_KEY))
         return str(post["url"])
 
     async def list_objects(self, bucket: str, prefix: str) -> AsyncIterator[list[ObjectRef]]:
-        """The objects under a prefix, a page (up to 1,000) at a time, with size and etag; path is the key after the prefix."""
+        """The objects under a prefix, a page (up to 1,000) at a time, with size and etag.
+
+        Their path is the key after the prefix. Raises ListingError.
+        """
         client = await self._real_client()
         with _listing_errors(f"s3://{bucket}/{prefix}"):
             async for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
@@ -182,6 +209,27 @@ class Aws:
                 ]
 
 
+def _check_endpoint_url(endpoint_url: str) -> None:
+    try:
+        parts = urlsplit(endpoint_url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ParameterError(f"endpoint_url {endpoint_url!r} is not http:// or https:// with a host")
+
+
+def _check_signable(bucket: object) -> None:
+    if not isinstance(bucket, str):
+        return
+    if bucket.endswith(_DIRECTORY_SUFFIXES):
+        raise SigningError(
+            f"{bucket}: a directory bucket takes links of its own sessions alone, which are not signed here"
+        )
+    if _MULTI_REGION_ARN.match(bucket):
+        raise SigningError(f"{bucket}: a multi-region access point takes SigV4A alone, which is not signed here")
+
+
 def _without_waiting(coroutine: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine that has nothing to wait for, outside any event loop.
 
@@ -193,7 +241,9 @@ def _without_waiting(coroutine: Coroutine[Any, Any, T]) -> T:
         result: T = finished.value
         return result
     coroutine.close()
-    raise SigningError("links for this bucket can't be signed in batches: it needs a session of its own; use presign")
+    raise SigningError(
+        "links for this bucket can't be signed in batches, for botocore asks the network first: use presign"
+    )
 
 
 def _keep_serialized_headers(params: dict[str, Any], model: Any, **_: Any) -> None:
@@ -203,9 +253,7 @@ def _keep_serialized_headers(params: dict[str, Any], model: Any, **_: Any) -> No
     """
     from botocore.serialize import create_serializer
 
-    request = create_serializer(model.metadata["protocol"], include_validation=False).serialize_to_request(
-        params, model
-    )
+    request = create_serializer(model.metadata["protocol"]).serialize_to_request(params, model)
     _serialized_headers.set({name: str(value) for name, value in request["headers"].items()})
 
 
@@ -223,9 +271,14 @@ def _http_method(client: Any, client_method: str) -> str:
     return str(operation.http["method"])
 
 
+def _customer_keys(params: Mapping[str, Any]) -> list[str]:
+    """The secrets among an operation's parameters, as a message of botocore would show them."""
+    return [str(value) for name, value in params.items() if name.endswith("SSECustomerKey") and value]
+
+
 @contextmanager
-def _own_errors() -> Iterator[None]:
-    """botocore's exceptions as ours. None of their messages holds a secret."""
+def _own_errors(hidden: Sequence[str] = ()) -> Iterator[None]:
+    """Turns botocore's exceptions into ours. `hidden` are secrets that their messages may hold."""
     from botocore import exceptions as boto
 
     try:
@@ -249,7 +302,24 @@ def _own_errors() -> Iterator[None]:
     except boto.ClientError as error:  # only fetching credentials sends requests here
         raise CredentialsError(f"credentials were refused: {error}") from error
     except (boto.BotoCoreError, ValueError, TypeError) as error:
-        raise SigningError(str(error)) from error
+        message = str(error)
+        for secret in hidden:
+            message = message.replace(secret, "***")
+        raise SigningError(message) from (None if hidden else error)
+
+
+@contextmanager
+def _credentials_errors() -> Iterator[None]:
+    """Whatever goes wrong where credentials are fetched: network, file, program, a refresh that gives old ones."""
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        with _own_errors():
+            yield
+    except SigningError as error:
+        raise CredentialsError(str(error)) from error
+    except (BotoCoreError, RuntimeError, OSError, LookupError, AttributeError) as error:
+        raise CredentialsError(f"credentials can't be fetched: {error}") from error
 
 
 @contextmanager

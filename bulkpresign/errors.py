@@ -7,7 +7,8 @@
     │   ├── NameRefusedError     a path that must not, or can't, be a file below the folder
     │   ├── CredentialsError     none, incomplete, lapsed
     │   ├── SigningError         an operation that can't be presigned, or not with these parameters
-    │   └── ListingError         a bucket that can't be listed
+    │   ├── ListingError         a bucket that can't be listed
+    │   └── JournalError         a journal that is damaged, in use, or another run's
     ├── OutputError              a result that can't be written: disk full, closed pipe, no permission
     ├── DaemonError              the demo's server doesn't start
     │   └── DaemonEndedError     ... because its program ended, as it does where a port is taken
@@ -21,7 +22,7 @@
         ├── RefusedError         any other answer: denied, not found, wrong signature   never
         └── StorageError         the file system refused                       never
 
-A failed object is data (`model.Outcome`), so a TransferError stays inside the engine unless a caller asks for one object.
+A failed object is data (`model.Outcome`), so no TransferError leaves the engine unless a caller asks for one object.
 Messages name the operation and the object. They never hold a signature, a token or a secret.
 """
 
@@ -74,6 +75,10 @@ class SigningError(InputError):
 
 class ListingError(InputError):
     """A bucket or folder that can't be listed."""
+
+
+class JournalError(InputError):
+    """A journal that can't be used: damaged, in use, a newer version's, or another verb's or destination's."""
 
 
 class OutputError(BulkpresignError):

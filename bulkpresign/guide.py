@@ -15,9 +15,7 @@ _logger = logging.getLogger(__name__)
 
 async def create_presigned_url(bucket_name: str, object_name: str, expiration: int = 3600) -> str | None:
     """A url with which anyone can GET one object for `expiration` seconds, or None and a logged error."""
-    return await create_presigned_url_expanded(
-        "get_object", {"Bucket": bucket_name, "Key": object_name}, expiration
-    )
+    return await create_presigned_url_expanded("get_object", {"Bucket": bucket_name, "Key": object_name}, expiration)
 
 
 async def create_presigned_url_expanded(

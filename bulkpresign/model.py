@@ -22,6 +22,8 @@ _LIFETIME = re.compile(r"[?&]X-Amz-Expires=(\d{1,9})(?:&|$)")
 #: The longest key that S3 takes, in bytes of UTF-8.
 MAX_KEY_BYTES = 1024
 
+_MAX_CHARACTER_BYTES = 4  # of UTF-8
+
 
 class ObjectRef(msgspec.Struct, frozen=True, gc=False):
     """One object in a bucket, and what is known of it.
@@ -92,10 +94,11 @@ class Post(msgspec.Struct, frozen=True, gc=False):
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """What became of one object. `bytes` counts what was moved; `verified_by` is `md5`, `size` or None.
+    """What became of one object.
 
-    `code` and `message` tell why an object failed: S3's own error code where there was one. `link` is what was used, so
-    that an object that failed can be written to a manifest again.
+    `bytes` counts what was moved; `verified_by` is `md5`, `size` or None; `seconds` is how long it took, waits included.
+    `code` and `message` tell why an object failed: S3's own error code where there was one. `link` is what was used,
+    with which an object that failed can be written to a manifest again.
     """
 
     object: ObjectRef
@@ -106,6 +109,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     code: str | None = None
     message: str | None = None
     link: Link | None = None
+    seconds: float = 0.0
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -168,7 +172,14 @@ def keys_are_plain(keys: Sequence[str]) -> bool:
 
     A batch costs a tenth of what its keys cost one by one.
     """
-    if not keys:
-        return True
     joined = "".join(keys)
-    return "" not in keys and "\0" not in joined and joined.isascii() and max(map(len, keys)) <= MAX_KEY_BYTES
+    if "" in keys or "\0" in joined:
+        return False
+    try:
+        joined.encode()
+    except UnicodeEncodeError:
+        return False
+    longest = max(map(len, keys), default=0)
+    if joined.isascii() or longest * _MAX_CHARACTER_BYTES <= MAX_KEY_BYTES:
+        return longest <= MAX_KEY_BYTES
+    return max(len(key.encode()) for key in keys) <= MAX_KEY_BYTES

@@ -32,6 +32,7 @@ def tour(*, keep: bool) -> int:
 
     Ctrl-C and SIGTERM stop everything at any moment; no process and no file is left.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
     signal.signal(signal.SIGTERM, _terminated)
     try:
         with tempfile.TemporaryDirectory(prefix="bulkpresign-demo-") as folder, EmbeddedServer() as server:

@@ -9,7 +9,7 @@ MAX_EXPIRES_IN = 7 * 24 * 3600
 
 
 def check_expires_in(expires_in: int) -> int:
-    """The same number of seconds, or ParameterError: botocore signs more than seven days, and S3 then refuses the link."""
+    """The same number of seconds, or ParameterError: botocore signs more than seven days, which S3 then refuses."""
     if isinstance(expires_in, bool) or not isinstance(expires_in, int):
         raise ParameterError(f"expires_in is a whole number of seconds, not {expires_in!r}")
     if not 1 <= expires_in <= MAX_EXPIRES_IN:

@@ -16,15 +16,26 @@ from bulkpresign.signing.sigv4 import signing_key
 
 Condition = dict[str, str] | list[Any]
 
+_FILENAME = "${filename}"
+
 
 class PostSigner:
-    """Signs forms for one bucket at one instant. `expires_in` in seconds."""
+    """Signs forms for one bucket at one instant. `expires_in` in seconds; `fields` must be allowed by `conditions`."""
 
-    def __init__(self, endpoint: Endpoint, credentials: Credentials, bucket: str, *, now: datetime, expires_in: int) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        bucket: str,
+        *,
+        now: datetime,
+        expires_in: int,
+        fields: Mapping[str, str] | None = None,
+        conditions: Sequence[Condition] = (),
+    ) -> None:
         timestamp = f"{now:%Y%m%dT%H%M%SZ}"
         scope = f"{timestamp[:8]}/{endpoint.region}/{endpoint.service}/aws4_request"
-        self._bucket = bucket
-        self._expiration = f"{now + timedelta(seconds=expires_in):%Y-%m-%dT%H:%M:%SZ}"
+        self._fields = dict(fields or {})
         self._auth = {
             "x-amz-algorithm": "AWS4-HMAC-SHA256",
             "x-amz-credential": f"{credentials.access_key}/{scope}",
@@ -32,25 +43,29 @@ class PostSigner:
         }
         if credentials.token is not None:
             self._auth["x-amz-security-token"] = credentials.token
+        # The policy is one JSON object; the key's condition stands between these two.
+        expiration = f"{now + timedelta(seconds=expires_in):%Y-%m-%dT%H:%M:%SZ}"
+        before = json.dumps({"expiration": expiration, "conditions": [*conditions, {"bucket": bucket}]})
+        after = json.dumps([{name: value} for name, value in self._auth.items()])
+        self._policy_head = f"{before.removesuffix(']}')}, "
+        self._policy_tail = f", {after.removeprefix('[')}}}"
         self._key = signing_key(credentials.secret_key, timestamp[:8], endpoint.region, endpoint.service)
 
-    def fields(self, key: str, fields: Mapping[str, str], conditions: Sequence[Condition]) -> dict[str, str]:
-        """All fields of the form for one key, signed. A key that ends in `${filename}` takes the name that is uploaded."""
-        policy = {
-            "expiration": self._expiration,
-            "conditions": [
-                *conditions,
-                {"bucket": self._bucket},
-                _key_condition(key),
-                *({name: value} for name, value in self._auth.items()),
-            ],
+    def fields(self, key: str) -> dict[str, str]:
+        """All fields of one key's form, signed. A key that ends in `${filename}` takes the uploaded file's name."""
+        policy = f"{self._policy_head}{json.dumps(_key_condition(key))}{self._policy_tail}"
+        encoded = base64.b64encode(policy.encode())
+        signature = hmac.digest(self._key, encoded, "sha256").hex()
+        return {
+            **self._fields,
+            "key": key,
+            **self._auth,
+            "policy": encoded.decode(),
+            "x-amz-signature": signature,
         }
-        encoded = base64.b64encode(json.dumps(policy).encode()).decode()
-        signature = hmac.digest(self._key, encoded.encode(), "sha256").hex()
-        return {**fields, "key": key, **self._auth, "policy": encoded, "x-amz-signature": signature}
 
 
 def _key_condition(key: str) -> Condition:
-    if key.endswith("${filename}"):
-        return ["starts-with", "$key", key.removesuffix("${filename}")]
+    if key.endswith(_FILENAME):
+        return ["starts-with", "$key", key.removesuffix(_FILENAME)]
     return {"key": key}

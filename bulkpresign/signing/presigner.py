@@ -1,9 +1,19 @@
 """`Presigner`: credentials on one side, links on the other."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
-from itertools import groupby, islice, repeat
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Hashable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing
+from itertools import islice, repeat
 from operator import attrgetter
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import anyio.lowlevel
 
@@ -13,10 +23,16 @@ from bulkpresign.model import Link, ObjectRef, Post, bucket_problem, key_problem
 from bulkpresign.signing.endpoint import Endpoint
 from bulkpresign.signing.expiry import check_expires_in, expires_at
 from bulkpresign.signing.post import Condition, PostSigner
+from bulkpresign.signing.sample import endpoint_of_sample
 from bulkpresign.signing.sigv4 import Signer
 
 METHODS = ("GET", "PUT", "HEAD", "DELETE")
 BATCH_SIZE = 1024
+
+_KIND = attrgetter("bucket")
+_PUT_KIND = attrgetter("bucket", "content_type")
+
+T = TypeVar("T")
 
 
 class Presigner:
@@ -31,7 +47,7 @@ class Presigner:
     Every url is byte for byte the one that botocore gives with `signature_version="s3v4"`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the order is the contract's
         self,
         region_name: str | None = None,
         endpoint_url: str | None = None,
@@ -50,6 +66,7 @@ class Presigner:
         )
         self._credentials: Credentials | None = None
         self._endpoints: dict[str, Endpoint] = {}
+        self._post_urls: dict[str, str] = {}
 
     async def __aenter__(self) -> Self:
         await self._aws.__aenter__()
@@ -61,6 +78,7 @@ class Presigner:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        self._credentials = None
         await self._aws.__aexit__(*exc_info)
 
     @property
@@ -69,7 +87,7 @@ class Presigner:
         return self._aws
 
     async def refresh(self) -> None:
-        """Takes the credentials as they are now, renewed where they are about to lapse."""
+        """Takes the credentials as they are now, renewed where they are about to lapse. Raises CredentialsError."""
         self._credentials = await self._aws.credentials()
 
     async def presign(
@@ -81,37 +99,37 @@ class Presigner:
     ) -> Link:
         """A link for any method of the S3 client, such as `list_buckets` or `upload_part`.
 
-        The HTTP method is the operation's own unless given. Raises SigningError for a method or parameter that S3 does
-        not have.
+        The HTTP method is the operation's own unless given. `headers` of the link must be sent: they are what
+        parameters such as `Metadata` become. Raises SigningError for a method or parameter that S3 does not have.
         """
-        seconds = self._seconds(expires_in)
-        await self.refresh()
+        seconds, params = self._seconds(expires_in), params or {}
+        _check_target(params)
+        credentials = await self._renewed_credentials()
         now = utc_now()
-        params = params or {}
         method, url, headers = await self._aws.presign(client_method, params, seconds, http_method)
         target = ObjectRef(params.get("Bucket", ""), params.get("Key", ""), params.get("VersionId"))
-        return Link(method, url, headers, expires_at(now, seconds, self._valid_credentials().expires_at), target)
+        return Link(method, url, headers, expires_at(now, seconds, credentials.expires_at), target)
 
     async def presign_post(
         self,
         bucket: str,
         key: str,
         fields: Mapping[str, str] | None = None,
-        conditions: list[Any] | None = None,
+        conditions: Sequence[Condition] | None = None,
         expires_in: int | None = None,
     ) -> Post:
-        """An upload form, as `generate_presigned_post` of botocore gives it."""
+        """An upload form, as botocore's `generate_presigned_post` gives it; `conditions` must allow the `fields`."""
         seconds = self._seconds(expires_in)
-        await self.refresh()
+        _check_target({"Bucket": bucket, "Key": key})
+        credentials = await self._renewed_credentials()
         now = utc_now()
         url, signed = await self._aws.presign_post(bucket, key, fields, conditions, seconds)
-        end = expires_at(now, seconds, self._valid_credentials().expires_at)
-        return Post(url, signed, end, ObjectRef(bucket, key))
+        return Post(url, signed, expires_at(now, seconds, credentials.expires_at), ObjectRef(bucket, key))
 
     def url_batch(
         self,
         bucket: str,
-        keys: Sequence[str],
+        keys: Iterable[str],
         method: str = "GET",
         *,
         expires_in: int | None = None,
@@ -119,10 +137,14 @@ class Presigner:
         query: Mapping[str, str] | None = None,
     ) -> list[str]:
         """One url a key: the fastest way. `headers` are signed and must be sent; `query` holds response overrides."""
+        if isinstance(keys, str):
+            raise ParameterError("keys is a list of keys, not one")
+        keys = list(keys)
         _check_keys(keys)
+        credentials = self._valid_credentials()
         signer = Signer(
             self._endpoint(bucket),
-            self._valid_credentials(),
+            credentials,
             _check_method(method),
             now=utc_now(),
             expires_in=self._seconds(expires_in),
@@ -133,7 +155,7 @@ class Presigner:
 
     def sign_batch(
         self,
-        objects: Sequence[ObjectRef],
+        objects: Iterable[ObjectRef],
         method: str = "GET",
         *,
         expires_in: int | None = None,
@@ -143,18 +165,17 @@ class Presigner:
         """One link an object, in order; arithmetic only.
 
         `headers` are signed into every link, `query` holds response overrides. A PUT of an object that has a
-        `content_type` signs that as well.
+        `content_type` signs that as well; a PUT can't name a version.
         """
         credentials, seconds, now = self._valid_credentials(), self._seconds(expires_in), utc_now()
         end = expires_at(now, seconds, credentials.expires_at)
         verb = _check_method(method)
-        links: list[Link] = []
-        kinds = attrgetter("bucket", "content_type") if verb == "PUT" else attrgetter("bucket")
-        for _, alike in groupby(objects, kinds):
-            run = list(alike)
-            signed = _signed_headers(headers, run[0].content_type if verb == "PUT" else None)
+
+        def links_of(alike: list[ObjectRef]) -> Iterable[Link]:
+            first = alike[0]
+            signed = _signed_headers(headers, first.content_type if verb == "PUT" else None)
             signer = Signer(
-                self._endpoint(run[0].bucket),
+                self._endpoint(first.bucket),
                 credentials,
                 verb,
                 now=now,
@@ -162,12 +183,12 @@ class Presigner:
                 headers=signed,
                 query=query,
             )
-            keys = [ref.key for ref in run]
-            _check_keys(keys)
-            versions = [ref.version_id for ref in run]
-            urls = signer.urls(keys, versions if any(versions) else None)
-            links += map(Link, repeat(verb), urls, repeat(signed), repeat(end), run)
-        return links
+            urls = signer.urls([ref.key for ref in alike], _versions(alike, verb))
+            return map(Link, repeat(verb), urls, repeat(signed), repeat(end), alike)
+
+        refs = list(objects)
+        _check_keys([ref.key for ref in refs])
+        return _by_kind(refs, _PUT_KIND if verb == "PUT" else _KIND, links_of)
 
     async def sign(
         self,
@@ -180,14 +201,17 @@ class Presigner:
         batch_size: int = BATCH_SIZE,
     ) -> AsyncIterator[list[Link]]:
         """Links in batches, for any length of input; renews the credentials while it runs."""
-        async for batch in _batches(objects, batch_size):
-            await self.refresh()
-            yield self.sign_batch(batch, method, expires_in=expires_in, headers=headers, query=query)
-            await anyio.lowlevel.checkpoint()
+        if batch_size < 1:
+            raise ParameterError(f"batch_size of {batch_size} is not at least 1")
+        async with aclosing(_batches(objects, batch_size)) as batches:
+            async for batch in batches:
+                await self.refresh()
+                yield self.sign_batch(batch, method, expires_in=expires_in, headers=headers, query=query)
+                await anyio.lowlevel.checkpoint()
 
     def post_batch(
         self,
-        objects: Sequence[ObjectRef],
+        objects: Iterable[ObjectRef],
         fields: Mapping[str, str] | None = None,
         conditions: Sequence[Condition] = (),
         *,
@@ -196,12 +220,24 @@ class Presigner:
         """One upload form an object, in order; arithmetic only. `fields` must be allowed by `conditions`."""
         credentials, seconds, now = self._valid_credentials(), self._seconds(expires_in), utc_now()
         end = expires_at(now, seconds, credentials.expires_at)
-        posts: list[Post] = []
-        for bucket, run in groupby(objects, attrgetter("bucket")):
-            url = self._aws.sample_post(bucket)
-            signer = PostSigner(self._endpoint(bucket), credentials, bucket, now=now, expires_in=seconds)
-            posts += (Post(url, signer.fields(ref.key, fields or {}, conditions), end, ref) for ref in run)
-        return posts
+
+        def posts_of(alike: list[ObjectRef]) -> Iterable[Post]:
+            bucket = alike[0].bucket
+            signer = PostSigner(
+                self._endpoint(bucket),
+                credentials,
+                bucket,
+                now=now,
+                expires_in=seconds,
+                fields=fields,
+                conditions=conditions,
+            )
+            url = self._post_url(bucket)
+            return (Post(url, signer.fields(ref.key), end, ref) for ref in alike)
+
+        refs = list(objects)
+        _check_keys([ref.key for ref in refs])
+        return _by_kind(refs, _KIND, posts_of)
 
     def _seconds(self, expires_in: int | None) -> int:
         return self.expires_in if expires_in is None else check_expires_in(expires_in)
@@ -214,13 +250,23 @@ class Presigner:
             raise CredentialsError(f"the credentials lapsed at {end:%Y-%m-%d %H:%M:%S %Z}: await presigner.refresh()")
         return self._credentials
 
+    async def _renewed_credentials(self) -> Credentials:
+        """Credentials that are at most as fresh as those that sign next, so that a link never promises too much."""
+        await self.refresh()
+        return self._valid_credentials()
+
     def _endpoint(self, bucket: str) -> Endpoint:
         endpoint = self._endpoints.get(bucket)
         if endpoint is None:
-            if problem := bucket_problem(bucket):
-                raise ParameterError(problem)
-            endpoint = self._endpoints[bucket] = Endpoint.from_sample(self._aws.sample_link(bucket))
+            _check_target({"Bucket": bucket})
+            endpoint = self._endpoints[bucket] = endpoint_of_sample(self._aws.sample_link(bucket))
         return endpoint
+
+    def _post_url(self, bucket: str) -> str:
+        url = self._post_urls.get(bucket)
+        if url is None:
+            url = self._post_urls[bucket] = self._aws.sample_post(bucket)
+        return url
 
 
 def _check_method(method: str) -> str:
@@ -236,16 +282,52 @@ def _check_keys(keys: Sequence[str]) -> None:
                 raise ParameterError(f"key {key[:80]!r}: {problem}")
 
 
-def _signed_headers(headers: Mapping[str, str] | None, content_type: str | None) -> Mapping[str, str]:
+def _check_target(params: Mapping[str, Any]) -> None:
+    """Raises ParameterError for a bucket or key that can't be. What is no text at all, botocore refuses."""
+    bucket, key = params.get("Bucket"), params.get("Key")
+    if isinstance(bucket, str) and (problem := bucket_problem(bucket)):
+        raise ParameterError(problem)
+    if isinstance(key, str):
+        _check_keys([key])
+
+
+def _signed_headers(headers: Mapping[str, str] | None, content_type: str | None) -> dict[str, str]:
     if content_type is None:
-        return headers or {}
+        return dict(headers or {})
     others = {name: value for name, value in (headers or {}).items() if name.lower() != "content-type"}
     return {"Content-Type": content_type, **others}
 
 
+def _versions(refs: Sequence[ObjectRef], method: str) -> list[str | None] | None:
+    """The version of each object, None where no object has one."""
+    versions = [ref.version_id for ref in refs]
+    if not any(versions):
+        return None
+    if method == "PUT":
+        named = next(ref for ref in refs if ref.version_id)
+        raise ParameterError(f"{named.uri}: a PUT can't name a version")
+    return versions
+
+
+def _by_kind(
+    refs: list[ObjectRef],
+    kind: Callable[[ObjectRef], Hashable],
+    results_of: Callable[[list[ObjectRef]], Iterable[T]],
+) -> list[T]:
+    """`results_of` all objects of one kind at a time, in the order of `refs`, however the kinds alternate."""
+    kinds = list(map(kind, refs))
+    if len(set(kinds)) == 1:
+        return list(results_of(refs))
+    alike: dict[Hashable, list[ObjectRef]] = {}
+    for one, ref in zip(kinds, refs, strict=True):
+        alike.setdefault(one, []).append(ref)
+    results = {one: iter(results_of(some)) for one, some in alike.items()}
+    return [next(results[one]) for one in kinds]
+
+
 async def _batches(
     objects: AsyncIterable[ObjectRef] | Iterable[ObjectRef], size: int
-) -> AsyncIterator[list[ObjectRef]]:
+) -> AsyncGenerator[list[ObjectRef], None]:
     if isinstance(objects, AsyncIterable):
         batch: list[ObjectRef] = []
         async for ref in objects:

@@ -12,17 +12,19 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import repeat
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from bulkpresign.aws import Credentials
 from bulkpresign.errors import ParameterError
+from bulkpresign.signing.endpoint import Endpoint
 
-if TYPE_CHECKING:
-    from bulkpresign.signing.endpoint import Endpoint
-
-_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~/"
-_QUOTED = re.compile(r"[^A-Za-z0-9_.\-~/]+")
+#: What stands in a path as it is (docs: "UriEncode()"), and the NUL that parts keys from each other.
+_PLAIN = b"\0ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~/"
+_PERCENT_SIGN = ord("%")
+_RESERVED = frozenset(
+    f"x-amz-{name}"
+    for name in ("algorithm", "credential", "date", "expires", "signedheaders", "security-token", "signature")
+)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _BLOCK_SIZE = 64
 
@@ -36,7 +38,7 @@ class Signer:
 
     def __init__(
         self,
-        endpoint: "Endpoint",
+        endpoint: Endpoint,
         credentials: Credentials,
         method: str,
         *,
@@ -57,7 +59,7 @@ class Signer:
         ]
         if credentials.token is not None:
             self._auth.append(("X-Amz-Security-Token", credentials.token))
-        self._query = list((query or {}).items())
+        self._query = _own_parameters(query or {})
         self._url_head = endpoint.origin + endpoint.base_path
         self._head = f"{method}\n{endpoint.base_path}"
         self._canonical_tail = f"\n{lines}\n\n{names}\nUNSIGNED-PAYLOAD"
@@ -84,9 +86,12 @@ class Signer:
         tail, url_tail = self._tail(()), self._url_tail(())
         if version_ids is None:
             return repeat(tail), repeat(url_tail)
-        before, after = self._tail([("versionId", "\0")]).split("%00")
-        url_before, url_after = self._url_tail([("versionId", "\0")]).split("%00")
-        quoted = [quote(version_id, safe="") if version_id else None for version_id in version_ids]
+        if any(name == "versionId" for name, _ in self._query):
+            raise ParameterError("a version is named twice: by the object, and by query parameter versionId")
+        # The first %00 is the version's place: no other parameter has one, and headers come later.
+        before, _, after = self._tail([("versionId", "\0")]).partition("%00")
+        url_before, _, url_after = self._url_tail([("versionId", "\0")]).partition("%00")
+        quoted = [_quoted_version(version_id) if version_id else None for version_id in version_ids]
         return (
             [tail if version is None else before + version + after for version in quoted],
             [url_tail if version is None else url_before + version + url_after for version in quoted],
@@ -108,12 +113,12 @@ def canonical_headers(headers: Mapping[str, str]) -> tuple[str, str]:
     for name, value in headers.items():
         if not _HEADER_NAME.match(name):
             raise ParameterError(f"{name!r} can't be a header's name")
-        if any(char in value for char in "\r\n\0"):
-            raise ParameterError(f"header {name}: a value is one line")
+        if not _is_text(value) or "\r" in value or "\n" in value:
+            raise ParameterError(f"header {name}: a value is one line of text")
     values = sorted((name.lower(), " ".join(value.split())) for name, value in headers.items())
     names = [name for name, _ in values]
     if len(set(names)) < len(names):
-        raise ParameterError("a header is given twice")
+        raise ParameterError(f"a header is given twice: {', '.join(names)}")
     return ";".join(names), "\n".join(f"{name}:{value}" for name, value in values)
 
 
@@ -126,21 +131,46 @@ def signing_key(secret_key: str, date: str, region: str, service: str) -> bytes:
 
 
 def quote_keys(keys: Sequence[str]) -> Sequence[str]:
-    """Keys as they stand in a url's path: quoted once, `/` kept, nothing normalised.
+    """Keys as they stand in a url's path: quoted once, `/` kept, nothing normalised. None of them holds a NUL.
 
-    Most keys need no quoting, and a whole batch is asked at once.
+    The whole batch is one string, in which each byte that needs it is replaced once: most keys need no quoting, and
+    those that do pay by the kind of byte, not by the character.
     """
-    if not "".join(keys).encode().translate(None, _PLAIN):
+    joined = "\0".join(keys).encode()
+    unsafe = set(joined.translate(None, _PLAIN))
+    if not unsafe:
         return keys
-    return [_QUOTED.sub(_percent, key) for key in keys]
+    for byte in sorted(unsafe, key=lambda byte: byte != _PERCENT_SIGN):
+        joined = joined.replace(bytes((byte,)), b"%%%02X" % byte)
+    return joined.decode().split("\0")
 
 
-def _percent(match: re.Match[str]) -> str:
-    return quote(match.group(), safe="")
+def _own_parameters(query: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The operation's own parameters. Raises ParameterError for one that can't be, or that the signature brings."""
+    for name, value in query.items():
+        if name.lower() in _RESERVED:
+            raise ParameterError(f"query parameter {name} is the signature's own")
+        if not (name and _is_text(name) and _is_text(value)):
+            raise ParameterError(f"query parameter {name!r}: name and value are text")
+    return list(query.items())
 
 
 def _quoted(*pairs: tuple[str, str]) -> list[tuple[str, str]]:
     return [(quote(name, safe=""), quote(value, safe="")) for name, value in pairs]
+
+
+def _quoted_version(version_id: str) -> str:
+    if not _is_text(version_id):
+        raise ParameterError(f"version id {version_id!r} is not text")
+    return quote(version_id, safe="")
+
+
+def _is_text(value: str) -> bool:
+    """True for a string without NUL and lone surrogates."""
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _hmac_states(key: bytes) -> "tuple[hashlib._Hash, hashlib._Hash]":

@@ -1,0 +1,159 @@
+"""What a Presigner takes, what it refuses, and what it never tells."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from anyio.from_thread import BlockingPortal
+
+from bulkpresign.aws import Credentials
+from bulkpresign.errors import BulkpresignError, CredentialsError, ParameterError, SigningError
+from bulkpresign.model import ObjectRef
+from bulkpresign.signing.presigner import Presigner
+from tests.signing.oracle import SECRET_KEY, TOKEN, Both, both
+
+BAD_KEYS = ["", "a\0b", "x" * 1025, "é" * 513, "\ud800"]
+BAD_BUCKETS = ["", "ab", "with/slash", "with space", "192.168.0.1", "-bucket", "bucket-", "x" * 256, "bücket"]
+
+
+@pytest.mark.parametrize("key", BAD_KEYS)
+def test_keys_that_can_not_be(europe: Both, key: str) -> None:
+    refs = [ObjectRef("bucket", "good"), ObjectRef("bucket", key)]
+    for attempt in (
+        lambda: europe.presigner.url_batch("bucket", ["good", key]),
+        lambda: europe.presigner.sign_batch(refs),
+        lambda: europe.sign(refs),
+        lambda: europe.presign("get_object", {"Bucket": "bucket", "Key": key}),
+    ):
+        with pytest.raises(ParameterError, match="key"):
+            attempt()
+
+
+@pytest.mark.parametrize("bucket", BAD_BUCKETS)
+def test_buckets_that_can_not_be(europe: Both, bucket: str) -> None:
+    for attempt in (
+        lambda: europe.presigner.url_batch(bucket, ["key"]),
+        lambda: europe.presigner.sign_batch([ObjectRef(bucket, "key")]),
+        lambda: europe.presign("list_objects_v2", {"Bucket": bucket}),
+    ):
+        with pytest.raises(ParameterError, match="bucket"):
+            attempt()
+
+
+@pytest.mark.parametrize("method", ["POST", "get", "", "OPTIONS"])
+def test_methods_that_can_not_be(europe: Both, method: str) -> None:
+    with pytest.raises(ParameterError, match="GET, PUT, HEAD, DELETE"):
+        europe.presigner.url_batch("bucket", ["key"], method)
+    with pytest.raises(ParameterError, match="GET, PUT, HEAD, DELETE"):
+        europe.presigner.sign_batch([], method)
+
+
+def test_a_put_can_not_name_a_version(europe: Both) -> None:
+    refs = [ObjectRef("bucket", "a"), ObjectRef("bucket", "b", "v1")]
+    with pytest.raises(ParameterError, match="s3://bucket/b: a PUT"):
+        europe.presigner.sign_batch(refs, "PUT")
+
+
+def test_batches_are_lists_or_anything_that_gives_one_after_another(europe: Both) -> None:
+    urls = europe.presigner.url_batch("bucket", ["a", "b"])
+    assert [url.partition("?")[0].rpartition("/")[2] for url in urls] == ["a", "b"]
+    assert len(europe.presigner.url_batch("bucket", (key for key in "ab"))) == 2
+    assert len(europe.presigner.sign_batch(ObjectRef("bucket", key) for key in "ab")) == 2
+    assert europe.presigner.url_batch("bucket", []) == []
+    assert europe.presigner.sign_batch([]) == []
+    assert europe.presigner.post_batch([]) == []
+    assert europe.sign([]) == []
+    with pytest.raises(ParameterError, match="list of keys"):
+        europe.presigner.url_batch("bucket", "key.txt")
+    with pytest.raises(ParameterError, match="batch_size"):
+        europe.sign([ObjectRef("bucket", "a")], batch_size=0)
+
+
+def test_headers_given_once_are_not_changed_by_the_caller_later(europe: Both) -> None:
+    headers = {"Content-Type": "a/b"}
+    (link,) = europe.presigner.sign_batch([ObjectRef("bucket", "key")], "PUT", headers=headers)
+    headers["Content-Type"] = "other"
+    assert link.headers == {"Content-Type": "a/b"}
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("no_such_method", {}),
+        ("get_object", {"Bucket": "bucket"}),
+        ("get_object", {"Bucket": "bucket", "Key": "k", "Colour": "red"}),
+        ("get_object", {"Bucket": None, "Key": "k"}),
+        ("get_object", {"Bucket": "bucket", "Key": 5}),
+        ("put_object", {"Bucket": "bucket", "Key": "k", "Metadata": "text"}),
+        ("put_object", {"Bucket": "bucket", "Key": "k", "Metadata": {"a": "ü"}}),
+        ("upload_part", {"Bucket": "bucket", "Key": "k", "UploadId": "u", "PartNumber": "x"}),
+    ],
+)
+def test_what_s3_does_not_have(europe: Both, method: str, params: dict[str, Any]) -> None:
+    with pytest.raises(SigningError):
+        europe.presign(method, params)
+
+
+def test_outside_of_async_with(portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    left = Presigner("eu-west-3")
+    with portal.wrap_async_context_manager(left):
+        assert left.url_batch("bucket", ["key"])
+    for presigner in (Presigner(), left):
+        with pytest.raises(CredentialsError, match="async with"):
+            presigner.url_batch("bucket", ["key"])
+        with pytest.raises(CredentialsError, match="async with"):
+            presigner.sign_batch([ObjectRef("bucket", "key")])
+        with pytest.raises(CredentialsError, match="async with"):
+            portal.call(presigner.presign, "list_buckets")
+    with portal.wrap_async_context_manager(left):
+        assert left.url_batch("bucket", ["key"])
+
+
+def test_defaults_of_the_presigner_hold_for_every_link(portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with portal.wrap_async_context_manager(Presigner("eu-west-3", expires_in=77)) as presigner:
+        assert "X-Amz-Expires=77&" in presigner.url_batch("bucket", ["key"])[0]
+        assert "X-Amz-Expires=78&" in presigner.url_batch("bucket", ["key"], expires_in=78)[0]
+
+
+def _attempts(opened: Both) -> list[Callable[[], object]]:
+    customer = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": {"not": SECRET_KEY}, "SSECustomerKeyMD5": "x"}
+    listed = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": SECRET_KEY, "Colour": SECRET_KEY[:3]}
+    return [
+        lambda: opened.presign("get_object", {"Bucket": "bucket", "Key": "k", **customer}),
+        lambda: opened.presign("get_object", {"Bucket": "bucket", "Key": "k", **listed}),
+        lambda: opened.presign("nothing"),
+        lambda: opened.presigner.url_batch("b", ["k"]),
+        lambda: opened.presigner.url_batch("bucket", [""]),
+        lambda: opened.presigner.url_batch("bucket", ["k"], "PUT", headers={"a": f"{SECRET_KEY}\n"}),
+        lambda: opened.presigner.url_batch("bucket", ["k"], query={"X-Amz-Signature": SECRET_KEY}),
+        lambda: opened.presigner.url_batch("bucket", ["k"], query={"a": f"{SECRET_KEY}\0"}),
+        lambda: opened.presigner.url_batch("x--x-s3", ["k"]),
+    ]
+
+
+def test_nothing_that_is_printed_holds_a_secret(portal: BlockingPortal, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "bulkpresign")
+    caplog.set_level(logging.INFO)
+    shown = []
+    with both(portal, token=TOKEN) as opened:
+        ref = ObjectRef("bucket", "key")
+        links = [opened.presigner.sign_batch([ref])[0], opened.presign("list_buckets")]
+        posts = [opened.presigner.post_batch([ref])[0], opened.presign_post("bucket", "key")]
+        shown += [repr(each) for each in (*links, *posts)] + [str(each) for each in (*links, *posts)]
+        shown += [repr(Credentials("AKID", SECRET_KEY, TOKEN)), str(Credentials("AKID", SECRET_KEY, TOKEN))]
+        shown += [repr(opened.presigner), repr(opened.presigner.aws)]
+        for attempt in _attempts(opened):
+            with pytest.raises(BulkpresignError) as caught:
+                attempt()
+            shown += [str(caught.value), repr(caught.value), repr(caught.value.__cause__)]
+    signatures = [link.url.rpartition("=")[2] for link in links] + [post.fields["x-amz-signature"] for post in posts]
+    policies = [post.fields["policy"] for post in posts]
+    for secret in (SECRET_KEY, TOKEN, TOKEN[:20], *signatures, *policies):
+        assert len(secret) >= 20
+        assert not [text for text in shown if secret in text]
+        assert secret not in caplog.text

@@ -1,0 +1,121 @@
+"""What flows through the house, and the rules for names."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bulkpresign.model import (
+    Link,
+    ObjectRef,
+    Post,
+    Report,
+    bucket_problem,
+    key_problem,
+    keys_are_plain,
+    utc_now,
+    without_query,
+)
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+URL = "https://bucket.s3.amazonaws.com/key?X-Amz-Expires=3600&X-Amz-Signature=0123456789abcdef"
+
+
+@given(
+    st.lists(
+        st.text(max_size=5) | st.sampled_from(["x" * 1024, "x" * 1025, "é" * 512, "é" * 513, "\ud800", "🎉" * 256])
+    )
+)
+@example([])
+@example([""])
+@example(["🎉" * 257])
+@example(["\ud83c", "\udf89"])
+def test_a_batch_of_keys_is_plain_when_each_of_them_has_no_problem(keys: list[str]) -> None:
+    assert keys_are_plain(keys) == (not any(key_problem(key) for key in keys))
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        ("a", None),
+        ("../a//", None),
+        ("x" * 1024, None),
+        ("é" * 512, None),
+        ("", "empty"),
+        ("a\0", "NUL"),
+        ("x" * 1025, "1,025 bytes"),
+        ("é" * 513, "1,026 bytes"),
+        ("\udc80", "Unicode"),
+    ],
+)
+def test_keys(key: str, problem: str | None) -> None:
+    found = key_problem(key)
+    assert found is None if problem is None else problem in str(found)
+
+
+@pytest.mark.parametrize(
+    "bucket", ["abc", "a.b-c", "Old_Bucket", "1.2.3.4.5", "x" * 255, "arn:aws:s3:eu-west-1:1:accesspoint/a"]
+)
+def test_buckets(bucket: str) -> None:
+    assert bucket_problem(bucket) is None
+
+
+@pytest.mark.parametrize(
+    "bucket", ["", "ab", "x" * 256, "a/b", "a b", "-abc", "abc.", "1.2.3.4", "bücket", "abc\n", "s3://abc"]
+)
+def test_buckets_that_can_not_be(bucket: str) -> None:
+    assert "bucket" in str(bucket_problem(bucket))
+
+
+def test_where_an_object_lies() -> None:
+    assert ObjectRef("bucket", "a/b").place == "a/b"
+    assert ObjectRef("bucket", "a/b", path="b").place == "b"
+    assert ObjectRef("bucket", "a/b", path="").place == ""
+    assert ObjectRef("bucket", "a/b", path="b").uri == "s3://bucket/a/b"
+    assert ObjectRef("", "", path="b").uri == "b"
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "left", "lapsed"),
+    [
+        (3600, 31, False),
+        (3600, 30, True),
+        (60, 7, False),  # a tenth of a minute is less than half a minute
+        (60, 6, True),
+        (60, -1, True),
+        (None, 31, False),
+        (None, 30, True),
+    ],
+)
+def test_a_lease_ends_early_by_a_margin(lifetime: int | None, left: int, lapsed: bool) -> None:
+    url = "https://host/key" if lifetime is None else f"https://host/key?X-Amz-Expires={lifetime}&X-Amz-Signature=0"
+    link = Link("GET", url, {}, NOW + timedelta(seconds=left))
+    assert link.lapsed(NOW) is lapsed
+
+
+def test_a_link_of_unknown_end_does_not_lapse() -> None:
+    assert not Link("GET", URL, {}).lapsed(NOW)
+
+
+def test_no_repr_holds_a_signature() -> None:
+    fields = {"key": "k", "policy": "POLICY", "x-amz-signature": "0123456789abcdef", "x-amz-security-token": "TOKEN"}
+    shown = [repr(Link("GET", URL, {"x": "SECRET"}, NOW)), repr(Post("https://host/", fields, NOW))]
+    shown += [str([Link("GET", URL, {})])]
+    for secret in ("0123456789abcdef", "POLICY", "TOKEN", "SECRET"):
+        assert not [text for text in shown if secret in text]
+    assert "https://bucket.s3.amazonaws.com/key?" in shown[0]
+    assert "key='k'" in shown[1]
+
+
+def test_without_query() -> None:
+    assert without_query(URL) == "https://bucket.s3.amazonaws.com/key"
+    assert without_query("https://host/a%3Fb") == "https://host/a%3Fb"
+
+
+def test_a_report_counts_outcomes() -> None:
+    assert Report(verb="get", done=1, skipped=2, failed=4, expired=8).objects == 15
+
+
+def test_the_present_is_in_utc() -> None:
+    assert utc_now().tzinfo is UTC
