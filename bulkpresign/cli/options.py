@@ -16,18 +16,14 @@ Sources = Annotated[
         show_default=False,
     ),
 ]
-Output = Annotated[
-    str, typer.Option("-o", "--output", metavar="FILE", help="Where rows go; - is standard output.")
-]
+Output = Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="Where rows go; - is standard output.")]
 Format = Annotated[
     str | None,
     typer.Option(metavar="csv|jsonl|json", help="The format of the output where its name does not tell."),
 ]
 FromFormat = Annotated[
     str | None,
-    typer.Option(
-        metavar="csv|jsonl|json|txt", help="The format of a source whose name does not tell, such as -."
-    ),
+    typer.Option(metavar="csv|jsonl|json|txt", help="The format of a source whose name does not tell, such as -."),
 ]
 Bucket = Annotated[str | None, typer.Option(metavar="B", help="The bucket of rows that name none.")]
 ExpiresIn = Annotated[
@@ -39,15 +35,9 @@ ExpiresIn = Annotated[
         show_default="1h",
     ),
 ]
-Region = Annotated[
-    str | None, typer.Option("--region", metavar="R", help="Else from the environment or the profile.")
-]
-EndpointUrl = Annotated[
-    str | None, typer.Option(metavar="URL", help="Another S3 server than AWS.", show_default=False)
-]
-Profile = Annotated[
-    str | None, typer.Option(metavar="P", help="A profile of ~/.aws/config.", show_default=False)
-]
+Region = Annotated[str | None, typer.Option("--region", metavar="R", help="Else from the environment or the profile.")]
+EndpointUrl = Annotated[str | None, typer.Option(metavar="URL", help="Another S3 server than AWS.", show_default=False)]
+Profile = Annotated[str | None, typer.Option(metavar="P", help="A profile of ~/.aws/config.", show_default=False)]
 AddressingStyle = Annotated[
     str,
     typer.Option(
@@ -57,13 +47,9 @@ AddressingStyle = Annotated[
 ]
 Concurrency = Annotated[
     int,
-    typer.Option(
-        min=1, help="Objects in flight. Memory is about 512 KiB for each, whatever the manifest's length."
-    ),
+    typer.Option(min=1, help="Objects in flight. Memory is about 512 KiB for each, whatever the manifest's length."),
 ]
-Attempts = Annotated[
-    int, typer.Option(min=1, help="How often a request is tried, where trying again can help.")
-]
+Attempts = Annotated[int, typer.Option(min=1, help="How often a request is tried, where trying again can help.")]
 Failures = Annotated[
     str | None,
     typer.Option(
@@ -79,13 +65,9 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but erro
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Name every failure and every retry.")]
 Headers = Annotated[
     list[str] | None,
-    typer.Option(
-        "--header", metavar="'NAME: VALUE'", help="Signed into PUT links; stands in their rows. Repeatable."
-    ),
+    typer.Option("--header", metavar="'NAME: VALUE'", help="Signed into PUT links; stands in their rows. Repeatable."),
 ]
-ContentType = Annotated[
-    str | None, typer.Option(metavar="TYPE", help="Signed into PUT links.", show_default=False)
-]
+ContentType = Annotated[str | None, typer.Option(metavar="TYPE", help="Signed into PUT links.", show_default=False)]
 
 
 def header_map(headers: list[str] | None, content_type: str | None = None) -> dict[str, str]:

@@ -22,9 +22,7 @@ def sign(
     from_format: options.FromFormat = None,
     filename: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="GET links: save under this name; {name} is the key's last segment."
-        ),
+        typer.Option(metavar="NAME", help="GET links: save under this name; {name} is the key's last segment."),
     ] = None,
     response_content_type: _Override = None,
     response_content_disposition: _Override = None,

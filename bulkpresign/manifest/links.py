@@ -10,13 +10,18 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from bulkpresign.model import Link, ObjectRef
-from bulkpresign.tables.objects import carried_of, complain, sizes_of, text_column
+from bulkpresign.model import Link, ObjectRef, without_query
+from bulkpresign.tables.objects import complain, refs_of, text_column
 from bulkpresign.tables.rows import Rows
 
-_URL = re.compile(r"https?://[^\s/?#\\]+[^\s]*\Z", re.ASCII)
+_HOST = r"(?:[^\x00-\x20\x7f/?#\\@:\[\]]+|\[[0-9A-Fa-f:.]+\])"
+_PORT = r"(?::(?:\d{1,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])?)?"
+_URL = re.compile(rf"https?://{_HOST}{_PORT}(?:[/?#][^\x00-\x20\x7f]*)?\Z", re.ASCII)
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
+_BROKEN_VALUE = re.compile(r"[\x00\r\n]")
 _SIGNED_AT = re.compile(r"[?&]X-Amz-Date=(\d{8}T\d{6}Z)(?:&|$)")
 _EXPIRES_IN = re.compile(r"[?&]X-Amz-Expires=(\d{1,9})(?:&|$)")
+_NO_HEADERS: Mapping[str, str] = {}
 _METHODS = frozenset({"GET", "PUT", "HEAD", "DELETE", "POST"})
 
 
@@ -26,12 +31,12 @@ def links_of(rows: Rows) -> list[Link]:
         return []
     urls = text_column(rows, "url")
     if urls is None:
-        raise rows.error(0, "no column url")
+        raise rows.error(0, "there is none", "url")
+    if "fields" in rows.columns and "method" not in rows.columns:
+        raise rows.error(0, "an upload form is no link: it is for browsers and curl", "fields")
     if not all(map(_URL.match, urls)):
         complain(rows, "url", urls, _url_problem)
-    return list(
-        map(Link, _methods(rows), urls, _headers(rows), _expiries(rows, urls), _objects(rows, urls))
-    )
+    return list(map(Link, _methods(rows), urls, _headers(rows), _expiries(rows, urls), _objects(rows, urls)))
 
 
 def expiry_of(url: str) -> datetime | None:
@@ -41,9 +46,9 @@ def expiry_of(url: str) -> datetime | None:
         return None
     try:
         begin = datetime.strptime(signed_at[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    except ValueError:
+        return begin + timedelta(seconds=int(expires_in[1]))
+    except (ValueError, OverflowError):
         return None
-    return begin + timedelta(seconds=int(expires_in[1]))
 
 
 def path_of(url: str) -> str:
@@ -54,7 +59,7 @@ def path_of(url: str) -> str:
 def _url_problem(url: str) -> str | None:
     if _URL.match(url):
         return None
-    return "the url is empty" if not url else "not an http(s) url"
+    return f"{without_query(url)[:80]!r} is no http(s) url" if url else "the url is empty"
 
 
 def _methods(rows: Rows) -> Iterable[str]:
@@ -69,23 +74,22 @@ def _methods(rows: Rows) -> Iterable[str]:
 
 def _headers(rows: Rows) -> Iterable[Mapping[str, str]]:
     cells = rows.column("headers")
-    return repeat({}) if cells is None else [_header_map(rows, row, cell) for row, cell in enumerate(cells)]
+    return repeat(_NO_HEADERS) if cells is None else [_header_map(rows, row, cell) for row, cell in enumerate(cells)]
 
 
 def _header_map(rows: Rows, row: int, cell: Any) -> Mapping[str, str]:
-    if cell in {"", "{}"} if isinstance(cell, str) else not cell:
+    if cell in ("", "{}", {}):
         return _NO_HEADERS
     try:
-        headers = msgspec.json.decode(cell, type=dict[str, str]) if isinstance(cell, str) else cell
-        headers = msgspec.convert(headers, dict[str, str])
-    except msgspec.MsgspecError as error:
+        headers = msgspec.convert(msgspec.json.decode(cell) if isinstance(cell, str) else cell, dict[str, str])
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise rows.error(row, f"not a JSON object of header names and values: {error}", "headers") from error
-    if any("\n" in text or "\r" in text for item in headers.items() for text in item):
-        raise rows.error(row, "a header's value is one line", "headers")
+    for name, value in headers.items():
+        if not _HEADER_NAME.match(name):
+            raise rows.error(row, f"{name!r} is no header's name", "headers")
+        if _BROKEN_VALUE.search(value):
+            raise rows.error(row, f"the value of {name} is not one line of text", "headers")
     return headers
-
-
-_NO_HEADERS: Mapping[str, str] = {}
 
 
 def _expiries(rows: Rows, urls: Sequence[str]) -> Iterable[datetime | None]:
@@ -109,22 +113,13 @@ def _moment(rows: Rows, row: int, cell: str) -> datetime:
 def _parsed(cell: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(cell)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else None
 
 
 def _objects(rows: Rows, urls: Sequence[str]) -> Iterable[ObjectRef]:
     blank = [""] * len(urls)
-    texts = {
-        name: text_column(rows, name) or blank
-        for name in ("bucket", "key", "version_id", "etag", "checksum", "content_type", "path")
-    }
-    paths = [
-        path or key or path_of(url) for path, key, url in zip(texts["path"], texts["key"], urls, strict=True)
-    ]
-    optional = [[cell or None for cell in texts[name]] for name in ("etag", "checksum", "content_type")]
-    versions = [cell or None for cell in texts["version_id"]]
-    return map(
-        ObjectRef, texts["bucket"], texts["key"], versions, sizes_of(rows), *optional, paths, carried_of(rows)
-    )
+    buckets, keys, paths = (text_column(rows, name) or blank for name in ("bucket", "key", "path"))
+    places = [path or key or path_of(url) for path, key, url in zip(paths, keys, urls, strict=True)]
+    return refs_of(rows, buckets, keys, places)

@@ -10,7 +10,7 @@ from bulkpresign.tables.columns import KNOWN
 from bulkpresign.tables.files import Output
 from bulkpresign.tables.writing import TableWriter
 
-T = TypeVar("T", Link, ObjectRef, Post)
+T = TypeVar("T", bound=Link | ObjectRef | Post)
 
 
 class ManifestWriter(Generic[T]):
@@ -37,13 +37,15 @@ class ManifestWriter(Generic[T]):
 
     def write(self, batch: Sequence[T]) -> None:
         """Adds a batch of rows."""
+        if not batch:
+            return
         columns = self._columns_of(batch)
         extras = [_object_of(row).extra for row in batch]
         if any(extras):
             self._learn(extras)
         taken = self._carried_columns(extras, columns)
         self._begin([*columns, *taken])
-        self._table.lines(self._encode(columns | taken))
+        self._table.rows(self._encode(columns | taken))
 
     def finish(self) -> None:
         """Ends the manifest; one without rows still has its header."""

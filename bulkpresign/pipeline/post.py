@@ -4,9 +4,11 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener, RunFinished, RunStarted
 from bulkpresign.manifest.writing import post_writer
 from bulkpresign.model import Report
+from bulkpresign.pipeline.sign import emit
 from bulkpresign.pipeline.sources import Source, Sources
 from bulkpresign.signing.post import Condition
 from bulkpresign.signing.presigner import Presigner
@@ -36,25 +38,28 @@ async def post(
 ) -> Report:
     """Signs an upload form for every object of `source`, and writes url and fields to `output`, whole or not at all.
 
-    The server refuses bodies over `max_size` bytes, and other types than `content_type`; `image/*` allows all of a kind.
-    A key that ends in `${filename}` takes the name of the file that is uploaded.
+    The server refuses bodies over `max_size` bytes, and other types than `content_type`; `image/*` allows all of a
+    kind. A key that ends in `${filename}` takes the name of the file that is uploaded.
     """
+    if max_size < 1:
+        raise ParameterError(f"max_size of {max_size} bytes is not at least 1")
     file = os.fspath(output)
+    written_format = table_format(file, format)
     sources = Sources(source, bucket=bucket, from_format=from_format)
     fields, conditions = _content_type_rule(content_type)
     conditions.append(["content-length-range", 0, max_size])
+    columns = sources.columns  # what can't be read is told before credentials are looked for
     report = Report(verb="post")
-    _tell(listeners, RunStarted("post"))
+    emit(listeners, RunStarted("post"))
     async with Presigner(region_name, endpoint_url, profile_name, addressing_style, expires_in, session) as presigner:
         with open_output(file) as stream:
-            carried = [column for table in sources.tables for column in table.columns]
-            writer = post_writer(stream, file, table_format(file, format), list(dict.fromkeys(carried)))
+            writer = post_writer(stream, file, written_format, columns)
             async for objects in sources.objects(presigner):
                 await presigner.refresh()
                 writer.write(presigner.post_batch(objects, fields, conditions))
                 report.done += len(objects)
             writer.finish()
-    _tell(listeners, RunFinished(report))
+    emit(listeners, RunFinished(report))
     return report
 
 
@@ -64,8 +69,3 @@ def _content_type_rule(content_type: str | None) -> tuple[dict[str, str], list[C
     if content_type.endswith("*"):
         return {}, [["starts-with", "$Content-Type", content_type.removesuffix("*")]]
     return {"Content-Type": content_type}, [{"Content-Type": content_type}]
-
-
-def _tell(listeners: Sequence[Listener], event: RunStarted | RunFinished) -> None:
-    for listener in listeners:
-        listener(event)

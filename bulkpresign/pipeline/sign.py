@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.events import BytesMoved, Event, Listener, RunFinished, RunStarted
+from bulkpresign.events import Event, Listener, RunFinished, RunStarted
 from bulkpresign.manifest.writing import link_writer
 from bulkpresign.model import Link, ObjectRef, Report
 from bulkpresign.pipeline.sources import Source, Sources
@@ -42,34 +42,50 @@ async def sign(
     last segment of the key. Memory is flat whatever the length. Raises InputError for what can't be signed and
     OutputError for what can't be written; then no file is left behind.
     """
+    _check(method, headers, query, filename)
+    file = os.fspath(output)
+    written_format = table_format(file, format)
+    sources = Sources(source, bucket=bucket, from_format=from_format)
+    columns = sources.columns  # what can't be read is told before credentials are looked for
+    report = Report(verb="sign")
+    emit(listeners, RunStarted("sign"))
+    async with Presigner(region_name, endpoint_url, profile_name, addressing_style, expires_in, session) as presigner:
+        with open_output(file) as stream:
+            writer = link_writer(stream, file, written_format, columns)
+            async for objects in sources.objects(presigner):
+                await presigner.refresh()
+                links = _signed(presigner, objects, method, headers=headers, query=query, filename=filename)
+                writer.write(links)
+                report.done += len(links)
+            writer.finish()
+    emit(listeners, RunFinished(report))
+    return report
+
+
+def emit(listeners: Sequence[Listener], event: Event) -> None:
+    """Tells every listener."""
+    for listener in listeners:
+        listener(event)
+
+
+def _check(
+    method: str, headers: Mapping[str, str] | None, query: Mapping[str, str] | None, filename: str | None
+) -> None:
     if method not in METHODS:
         raise ParameterError(f"method {method!r} is none of {', '.join(METHODS)}")
     if filename is not None and method != "GET":
         raise ParameterError("a filename is for GET links")
+    if query and method not in {"GET", "HEAD"}:
+        raise ParameterError(f"{next(iter(query))} is for GET links")
     if headers and method == "GET":
         raise ParameterError("headers are signed into PUT links; a GET link that signs them opens in no browser")
-    file = os.fspath(output)
-    sources = Sources(source, bucket=bucket, from_format=from_format)
-    report = Report(verb="sign")
-    async with Presigner(region_name, endpoint_url, profile_name, addressing_style, expires_in, session) as presigner:
-        _emit(listeners, RunStarted("sign"))
-        with open_output(file) as stream:
-            writer = link_writer(stream, file, table_format(file, format), _carried(sources))
-            async for objects in sources.objects(presigner):
-                await presigner.refresh()
-                links = _signed(presigner, objects, method, headers, query, filename)
-                writer.write(links)
-                report.done += len(links)
-                _emit(listeners, BytesMoved(0))
-            writer.finish()
-    _emit(listeners, RunFinished(report))
-    return report
 
 
 def _signed(
     presigner: Presigner,
     objects: Sequence[ObjectRef],
     method: str,
+    *,
     headers: Mapping[str, str] | None,
     query: Mapping[str, str] | None,
     filename: str | None,
@@ -92,12 +108,3 @@ def _saved_as(name: str, query: Mapping[str, str] | None) -> dict[str, str]:
     plain = name.encode("ascii", "replace").decode().replace("\\", "_").replace('"', "_")
     disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
     return {**(query or {}), "response-content-disposition": disposition}
-
-
-def _carried(sources: Sources) -> list[str]:
-    return list(dict.fromkeys(name for table in sources.tables for name in table.columns))
-
-
-def _emit(listeners: Sequence[Listener], event: Event) -> None:
-    for listener in listeners:
-        listener(event)

@@ -11,6 +11,7 @@ from bulkpresign.model import Link, ObjectRef
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Table, objects_of
+from bulkpresign.tables.files import STDIN
 
 Source = str | os.PathLike[str]
 
@@ -27,6 +28,8 @@ class Sources:
         given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
         if not given:
             raise ParameterError("no source is given")
+        if given.count(STDIN) > 1:
+            raise ParameterError("standard input is given twice as a source")
         self._bucket = bucket
         self._parts = [_part(os.fspath(source), from_format) for source in given]
 
@@ -34,6 +37,11 @@ class Sources:
     def tables(self) -> list[Table]:
         """Those that are tables."""
         return [part for part in self._parts if isinstance(part, Table)]
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of all tables, as far as their first rows tell; reads those."""
+        return list(dict.fromkeys(name for table in self.tables for name in table.columns))
 
     @property
     def has_links(self) -> bool:

@@ -3,7 +3,7 @@
 import msgspec
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.model import bucket_problem
+from bulkpresign.model import bucket_problem, key_problem
 
 SCHEME = "s3://"
 
@@ -21,10 +21,11 @@ class Location(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, uri: str) -> "Location":
-        """Raises ParameterError for what is no `s3://bucket[/key]`."""
+        """Raises ParameterError for what is no `s3://bucket[/key]`, and for a key that S3 would not take."""
         if not uri.startswith(SCHEME):
             raise ParameterError(f"{uri!r} is no s3://bucket/prefix/")
         bucket, _, key = uri.removeprefix(SCHEME).partition("/")
-        if problem := bucket_problem(bucket):
-            raise ParameterError(f"{uri}: {problem}")
+        problem = bucket_problem(bucket) or (key_problem(key) if key else None)
+        if problem:
+            raise ParameterError(f"{uri[:80]!r}: {problem}")
         return cls(bucket, key)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bulkpresign.errors import ManifestError
-from bulkpresign.tables.files import text_blocks
+from bulkpresign.tables.files import STDIN, line_blocks, not_empty, text_blocks
 from bulkpresign.tables.rows import BATCH_ROWS, Rows, mapping_of_text, rows_of_mappings
 
 _MAX_ITEM = 4 << 20
@@ -16,7 +16,7 @@ _SPACE = " \t\r\n"
 
 
 def read_jsonl(file: str) -> Iterator[Rows]:
-    """The rows of a JSONL file in batches: an object or a string a line."""
+    """The rows of a JSONL file in batches: an object or a string a line. A manifest without rows is an empty file."""
     return _batches(file, _line_items(file))
 
 
@@ -35,21 +35,22 @@ def _mapping(file: str, line: int, value: Any) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
     if isinstance(value, str):
-        return mapping_of_text(value)
+        return mapping_of_text(file, line, value)
     raise ManifestError(f"an object or a string is expected, not {json.dumps(value)[:40]}", file=file, line=line)
 
 
 def _line_items(file: str) -> Iterator[tuple[int, Any]]:
     decode = msgspec.json.Decoder().decode
     number = 0
-    for block in text_blocks(file):
+    for block in line_blocks(file):
         for text in block.removesuffix("\n").split("\n"):
             number += 1
             if text and not text.isspace():
                 try:
-                    yield number, decode(text)
+                    value = decode(text)
                 except (msgspec.DecodeError, RecursionError) as error:
                     raise ManifestError(f"not JSON: {error}", file=file, line=number) from error
+                yield number, value
 
 
 class _Scanner:
@@ -57,24 +58,14 @@ class _Scanner:
 
     def __init__(self, file: str) -> None:
         self._file = file
-        self._blocks = text_blocks(file)
+        self._blocks = not_empty(file, text_blocks(file))
         self._text, self._at, self.line = "", 0, 1
         self._decode = json.JSONDecoder().raw_decode
 
     def error(self, problem: str, at: int | None = None) -> ManifestError:
+        """An error on the line of the character at `at`; without it, on that of the next one."""
         line = self.line + (self._text.count("\n", self._at, at) if at is not None else 0)
         return ManifestError(problem, file=self._file, line=line)
-
-    def _more(self) -> bool:
-        block = next(self._blocks, None)
-        if block is None:
-            return False
-        self._text, self._at = self._text[self._at :] + block, 0
-        return True
-
-    def _advance(self, end: int) -> None:
-        self.line += self._text.count("\n", self._at, end)
-        self._at = end
 
     def peek(self) -> str:
         """The next character that is not white space; `""` at the end."""
@@ -93,24 +84,50 @@ class _Scanner:
         self._advance(self._at + 1)
 
     def value(self) -> Any:
-        """The value that begins here."""
+        """The object or string that begins here."""
         while True:
             try:
                 value, end = self._decode(self._text, self._at)
             except json.JSONDecodeError as error:
                 if len(self._text) - self._at > _MAX_ITEM or not self._more():
-                    ended = "it ends in the middle of a value" if error.pos >= len(self._text.rstrip()) else error.msg
-                    raise self.error(f"not JSON: {ended}", error.pos) from error
-            except RecursionError as error:
-                raise self.error("not JSON that can be read: nested too deeply") from error
+                    raise self._no_value(error) from error
+            except (RecursionError, ValueError) as error:  # ValueError: a number of over 4,300 digits
+                raise self.error(f"not JSON that can be read: {error}") from error
             else:
+                self._check_unicode(value, end)
                 self._advance(end)
                 return value
+
+    def _more(self) -> bool:
+        block = next(self._blocks, None)
+        if block is None:
+            return False
+        self._text, self._at = self._text[self._at :] + block, 0
+        return True
+
+    def _advance(self, end: int) -> None:
+        self.line += self._text.count("\n", self._at, end)
+        self._at = end
+
+    def _no_value(self, error: json.JSONDecodeError) -> ManifestError:
+        ended = "Unterminated" in error.msg or error.pos >= len(self._text.rstrip())
+        return self.error(f"not JSON: {'it ends in the middle of a value' if ended else error.msg}", error.pos)
+
+    def _check_unicode(self, value: Any, end: int) -> None:
+        r"""Half of a surrogate pair can't be written; only an escape such as `\ud800` can bring one."""
+        if self._text.find("\\u", self._at, end) >= 0:
+            try:
+                json.dumps(value, ensure_ascii=False).encode()
+            except UnicodeEncodeError as error:
+                raise self.error("half of a surrogate pair is not valid Unicode") from error
 
 
 def _list_items(file: str) -> Iterator[tuple[int, Any]]:
     scanner = _Scanner(file)
-    if scanner.peek() != "[":
+    opening = scanner.peek()
+    if not opening and file == STDIN:
+        return
+    if opening != "[":
         raise scanner.error("a list of objects is expected: [ {...}, ... ]")
     scanner.skip()
     if scanner.peek() != "]":
@@ -121,7 +138,7 @@ def _list_items(file: str) -> Iterator[tuple[int, Any]]:
             if separator == "]":
                 break
             if separator != ",":
-                raise scanner.error("it ends in the middle of the list" if not separator else "',' or ']' is expected")
+                raise scanner.error("',' or ']' is expected" if separator else "it ends in the middle of the list")
             scanner.skip()
     scanner.skip()
     if scanner.peek():

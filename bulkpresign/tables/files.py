@@ -1,8 +1,10 @@
 """Bytes in and out of files: gzip, UTF-8 with its place, and files that appear whole or not at all."""
 
+import codecs
 import gzip
 import os
 import secrets
+import stat
 import sys
 import zlib
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from typing import BinaryIO, Protocol, cast
 from bulkpresign.errors import ManifestError, OutputError
 
 STDIN = STDOUT = "-"
+_STDOUT_NAME = "standard output"
 _BLOCK_SIZE = 1 << 20
 _MAX_LINE = 16 << 20
 
@@ -20,99 +23,169 @@ _MAX_LINE = 16 << 20
 class Output(Protocol):
     """Where bytes go."""
 
-    def write(self, data: bytes, /) -> int: ...
+    def write(self, data: bytes, /) -> int:
+        """Takes all of `data`."""
+        ...
+
+
+def is_packed(file: str) -> bool:
+    """True for a name that stands for a gzip file."""
+    return file.lower().endswith(".gz")
+
+
+def text_blocks(file: str) -> Iterator[str]:
+    """A file's text in blocks of about 1 MiB, cut anywhere; `-` is standard input, a gzip file is unpacked.
+
+    Raises ManifestError for what can't be read, and with the line of the first byte that is not UTF-8.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    lines = 0
+    for read in _byte_blocks(file):
+        try:
+            text = decoder.decode(read)
+        except UnicodeDecodeError as error:
+            raise _not_utf8(error, file, lines) from error
+        lines += read.count(b"\n")
+        yield text
+    try:
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise _not_utf8(error, file, lines) from error
+
+
+def line_blocks(file: str) -> Iterator[str]:
+    """The same text in blocks that end with a line, as the last one need not."""
+    rest, lines = "", 0
+    for text in text_blocks(file):
+        end = text.rfind("\n") + 1
+        if end:
+            block = rest + text[:end]
+            lines += block.count("\n")
+            yield block
+        rest = text[end:] if end else rest + text
+        if len(rest) > _MAX_LINE:
+            raise ManifestError(f"a line of over {_MAX_LINE >> 20} MiB", file=file, line=lines + 1)
+    if rest:
+        yield rest
+
+
+def not_empty(file: str, blocks: Iterator[str]) -> Iterator[str]:
+    """The same blocks. Raises ManifestError where there are none, unless from standard input."""
+    block = None
+    for block in blocks:
+        yield block
+    if block is None and file != STDIN:
+        raise ManifestError("the file is empty", file=file)
+
+
+def _byte_blocks(file: str) -> Iterator[bytes]:
+    with _opened(file) as stream:
+        while block := stream.read(_BLOCK_SIZE):
+            yield block
 
 
 @contextmanager
-def open_input(file: str) -> Iterator[BinaryIO]:
-    """The bytes of a file, or of standard input for `-`; a name that ends in `.gz` is unpacked."""
-    if file == STDIN:
-        yield sys.stdin.buffer
-        return
+def _opened(file: str) -> Iterator[BinaryIO]:
     try:
-        with open(file, "rb") as stream:
-            if file.endswith(".gz"):
-                with gzip.open(stream) as unpacked:
-                    yield cast(BinaryIO, unpacked)
-            else:
+        if file == STDIN:
+            if sys.stdin is None:
+                raise ManifestError("standard input is closed", file=file)
+            yield sys.stdin.buffer
+        elif is_packed(file):
+            with gzip.open(file) as unpacked:
+                yield cast("BinaryIO", unpacked)
+        else:
+            with Path(file).open("rb") as stream:
                 yield stream
     except FileNotFoundError as error:
         raise ManifestError("no such file", file=file) from error
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise ManifestError(f"not a whole gzip file: {error}", file=file) from error
-    except OSError as error:
-        raise ManifestError(f"can't be read: {error.strerror or error}", file=file) from error
+    except (OSError, ValueError) as error:  # ValueError: a name with NUL
+        raise ManifestError(f"can't be read: {getattr(error, 'strerror', None) or error}", file=file) from error
 
 
-def text_blocks(file: str) -> Iterator[str]:
-    """A file's text in blocks of about 1 MiB that end with a line.
-
-    Raises ManifestError with the line of the first byte that is not UTF-8, and for an empty file.
-    """
-    lines, rest, first = 0, b"", True
-    with open_input(file) as stream:
-        while True:
-            read = stream.read(_BLOCK_SIZE)
-            block = rest + read
-            if first and not block and file != STDIN:
-                raise ManifestError("the file is empty", file=file)
-            if first:
-                block, first = block.removeprefix(b"\xef\xbb\xbf"), False
-            end = block.rfind(b"\n") + 1 if read else len(block)
-            rest = block[end:]
-            if len(rest) > _MAX_LINE:
-                raise ManifestError(f"a line of over {_MAX_LINE >> 20} MiB", file=file, line=lines + 1)
-            if end:
-                yield _decoded(block[:end], file, lines)
-                lines += block.count(b"\n", 0, end)
-            if not read:
-                return
-
-
-def _decoded(block: bytes, file: str, lines_before: int) -> str:
-    try:
-        return block.decode()
-    except UnicodeDecodeError as error:
-        line = lines_before + block.count(b"\n", 0, error.start) + 1
-        raise ManifestError(f"byte 0x{block[error.start]:02x} is not UTF-8", file=file, line=line) from error
+def _not_utf8(error: UnicodeDecodeError, file: str, lines_before: int) -> ManifestError:
+    line = lines_before + error.object.count(b"\n", 0, error.start) + 1
+    return ManifestError(f"byte 0x{error.object[error.start]:02x} is not UTF-8", file=file, line=line)
 
 
 @contextmanager
 def open_output(file: str) -> Iterator[Output]:
     """A file, readable by its owner alone, that appears under its name when the block ends well, or not at all.
 
-    `-` is standard output. A name that ends in `.gz` is packed. Raises OutputError where it can't be written.
+    `-` is standard output; a device or a pipe is written as it is. A name that ends in `.gz` is packed. Raises
+    OutputError where it can't be written.
     """
     if file == STDOUT:
-        with _output_errors("standard output"):
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
-        return
-    path = Path(file)
-    temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.tmp")
-    with _output_errors(file):
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        if sys.stdout is None:
+            raise OutputError(f"{_STDOUT_NAME} is closed")
+        with _written(_STDOUT_NAME, sys.stdout.buffer) as output:
+            yield output
+    elif _is_device(file):
+        with _output_errors(file):
+            device = Path(file).open("wb")  # noqa: SIM115 - closed below
         try:
-            with open(descriptor, "wb", buffering=_BLOCK_SIZE) as stream:
-                with _packed(stream, file) as output:
-                    yield output
-                stream.flush()
-                os.fsync(descriptor)
-            temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
+            with _written(file, device) as output:
+                yield output
+        finally:
+            with suppress(OSError):  # a buffer that could not be written is not written now either
+                device.close()
+    else:
+        with _whole_file(file) as output:
+            yield output
 
 
 @contextmanager
-def _packed(stream: BinaryIO, file: str) -> Iterator[Output]:
-    if not file.endswith(".gz"):
-        yield stream
-        return
+def _whole_file(file: str) -> Iterator[Output]:
+    with _output_errors(file):
+        path = Path(os.path.realpath(file))
+        if path.is_dir():
+            raise OutputError(f"{file} can't be written: it is a folder")
+        temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.tmp")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    stream = os.fdopen(descriptor, "wb", buffering=_BLOCK_SIZE)
+    try:
+        with _written(file, stream) as output:
+            yield output
+        with _output_errors(file):
+            os.fsync(descriptor)
+            stream.close()
+            temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            stream.close()
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+@contextmanager
+def _written(file: str, stream: BinaryIO) -> Iterator[Output]:
+    """What is written goes into `stream`, packed where the name says so, and is flushed at the end."""
     # Level 6 costs more than the signing; signatures hardly compress.
-    with gzip.GzipFile(fileobj=stream, mode="wb", filename="", compresslevel=1) as packed:
-        yield packed
+    packed = gzip.GzipFile(fileobj=stream, mode="wb", filename="", compresslevel=1) if is_packed(file) else None
+    try:
+        yield _Guarded(file, cast("BinaryIO", packed or stream))
+        with _output_errors(file):
+            if packed:
+                packed.close()
+            stream.flush()
+    finally:
+        if packed:
+            with suppress(OSError):
+                packed.close()
+
+
+class _Guarded:
+    """A stream that fails with OutputError; what else fails while it is open is none of its errors."""
+
+    def __init__(self, name: str, stream: BinaryIO) -> None:
+        self._name, self._stream = name, stream
+
+    def write(self, data: bytes, /) -> int:
+        with _output_errors(self._name):
+            return self._stream.write(data)
 
 
 @contextmanager
@@ -120,9 +193,18 @@ def _output_errors(name: str) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError as error:
-        # Python would flush again at exit and complain a second time.
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if name == _STDOUT_NAME:  # Python would flush again at exit and complain a second time
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise OutputError(f"{name} was closed before all rows were written") from error
-    except OSError as error:
-        raise OutputError(f"{name} can't be written: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with NUL
+        raise OutputError(f"{name} can't be written: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _is_device(file: str) -> bool:
+    """True for a device, a pipe or a socket: a rename would put a file in its place."""
+    try:
+        mode = Path(file).stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))

@@ -8,27 +8,37 @@ from bulkpresign.model import ObjectRef, bucket_problem, key_problem, keys_are_p
 from bulkpresign.tables.columns import KNOWN
 from bulkpresign.tables.rows import Rows
 
+_SIZE_DIGITS = 19
+_NO_SIZE = 10 ** (_SIZE_DIGITS - 1)
+
 
 def objects_of(rows: Rows, bucket: str | None = None) -> list[ObjectRef]:
     """The objects that rows name; `bucket` stands in where a row has none. Raises ManifestError with the place."""
     if not rows.cells:
         return []
-    keys = rows.column("key")
+    keys = text_column(rows, "key")
     if keys is None:
-        raise rows.error(0, "no column key")
-    _check_keys(rows, keys)
-    buckets = _buckets(rows, bucket)
+        hint = ": bucket and key are what is signed, not the url" if "url" in rows.columns else ""
+        raise rows.error(0, f"there is none{hint}", "key")
+    if not keys_are_plain(keys):
+        complain(rows, "key", keys, key_problem)
+    return refs_of(rows, _buckets(rows, bucket), keys, texts_of(rows, "path"))
+
+
+def refs_of(rows: Rows, buckets: Iterable[str], keys: Iterable[str], paths: Iterable[str | None]) -> list[ObjectRef]:
+    """One object a row, with all that the table tells of it."""
+    etags = [etag and etag.strip('"') for etag in texts_of(rows, "etag")] if "etag" in rows.columns else repeat(None)
     return list(
         map(
             ObjectRef,
             buckets,
             keys,
-            _texts(rows, "version_id"),
+            texts_of(rows, "version_id"),
             sizes_of(rows),
-            _texts(rows, "etag"),
-            _texts(rows, "checksum"),
-            _texts(rows, "content_type"),
-            _texts(rows, "path"),
+            etags,
+            texts_of(rows, "checksum"),
+            texts_of(rows, "content_type"),
+            paths,
             carried_of(rows),
         )
     )
@@ -45,7 +55,7 @@ def carried_of(rows: Rows) -> Iterable[dict[str, Any] | None]:
     carried = [(index, name) for index, name in enumerate(rows.columns) if name not in KNOWN]
     if not carried:
         return repeat(None)
-    return [{name: row[index] for index, name in carried if row[index] != ""} for row in rows.cells]
+    return [{name: row[index] for index, name in carried if row[index] != ""} or None for row in rows.cells]
 
 
 def text_column(rows: Rows, name: str) -> Sequence[str] | None:
@@ -57,22 +67,17 @@ def text_column(rows: Rows, name: str) -> Sequence[str] | None:
     return cells
 
 
+def texts_of(rows: Rows, name: str) -> Iterable[str | None]:
+    """A column's text, None where a cell is empty or the column is not there."""
+    cells = text_column(rows, name)
+    return repeat(None) if cells is None else [cell or None for cell in cells]
+
+
 def complain(rows: Rows, name: str, cells: Sequence[str], problem_of: Callable[[str], str | None]) -> None:
     """Raises ManifestError for the first cell with a problem."""
     for row, cell in enumerate(cells):
         if problem := problem_of(cell):
             raise rows.error(row, problem, name)
-
-
-def _texts(rows: Rows, name: str) -> Iterable[str | None]:
-    cells = text_column(rows, name)
-    return repeat(None) if cells is None else [cell or None for cell in cells]
-
-
-def _check_keys(rows: Rows, keys: Sequence[str]) -> None:
-    text_column(rows, "key")
-    if not keys_are_plain(keys):
-        complain(rows, "key", keys, key_problem)
 
 
 def _buckets(rows: Rows, default: str | None) -> Iterable[str]:
@@ -90,8 +95,8 @@ def _buckets(rows: Rows, default: str | None) -> Iterable[str]:
 def _size(rows: Rows, row: int, cell: Any) -> int | None:
     if cell == "":
         return None
-    if isinstance(cell, int) and not isinstance(cell, bool) and cell >= 0:
+    if isinstance(cell, int) and not isinstance(cell, bool) and 0 <= cell < _NO_SIZE:
         return cell
-    if isinstance(cell, str) and cell.isascii() and cell.isdecimal():
+    if isinstance(cell, str) and cell.isascii() and cell.isdecimal() and len(cell) < _SIZE_DIGITS:
         return int(cell)
-    raise rows.error(row, f"{cell!r} is no number of bytes", "size")
+    raise rows.error(row, f"{str(cell)[:40]!r} is no number of bytes", "size")

@@ -7,18 +7,24 @@ from pathlib import PurePath
 from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.tables.delimited import read_csv
 from bulkpresign.tables.documents import read_json, read_jsonl
-from bulkpresign.tables.files import STDIN, text_blocks
+from bulkpresign.tables.files import STDIN, is_packed, line_blocks, not_empty
 from bulkpresign.tables.rows import BATCH_ROWS, Rows, mapping_of_text, rows_of_mappings
 
 FORMATS = ("csv", "jsonl", "json", "txt")
 
 
 def table_format(file: str, given: str | None = None) -> str:
-    """The format of a file: by its extension (`.gz` apart), else the given one, else CSV."""
-    suffix = PurePath(file.removesuffix(".gz")).suffix.removeprefix(".").lower()
-    chosen = suffix if suffix in FORMATS else given or "csv"
+    """The format of a file: by its extension (`.gz` apart), else the given one, else CSV.
+
+    Raises ParameterError for a format that can't be read or written, and for a name that says Parquet.
+    """
+    name = file[: -len(".gz")] if is_packed(file) else file
+    suffix = PurePath(name).suffix.removeprefix(".").lower()
+    if suffix == "parquet":
+        raise ParameterError(f"{file}: parquet is none of the formats {', '.join(FORMATS)}")
+    chosen = suffix if suffix in FORMATS else (given or "csv").lower()
     if chosen not in FORMATS:
-        raise ParameterError(f"format {chosen!r} is none of {', '.join(FORMATS)}")
+        raise ParameterError(f"{file}: {chosen!r} is none of the formats {', '.join(FORMATS)}")
     return chosen
 
 
@@ -61,17 +67,14 @@ class Table:
 
 def _read_text(file: str) -> Iterator[Rows]:
     """A key, an `s3://` uri or a link a line; blank lines are passed over."""
-    lines = (
-        (number, mapping_of_text(text))
-        for number, text in enumerate(_text_lines(file), 1)
-        if text
-    )
+    lines = ((number, text) for number, text in enumerate(_text_lines(file), 1) if text)
     while numbered := list(islice(lines, BATCH_ROWS)):
-        yield rows_of_mappings(file, [mapping for _, mapping in numbered], [number for number, _ in numbered])
+        mappings = [mapping_of_text(file, number, text) for number, text in numbered]
+        yield rows_of_mappings(file, mappings, [number for number, _ in numbered])
 
 
 def _text_lines(file: str) -> Iterator[str]:
-    for block in text_blocks(file):
+    for block in not_empty(file, line_blocks(file)):
         for line in block.removesuffix("\n").split("\n"):
             yield line.removesuffix("\r")
 

@@ -7,8 +7,8 @@ import msgspec
 
 from bulkpresign.errors import ManifestError
 
-#: Rows read, signed and written at a time.
-BATCH_ROWS = 1024
+#: Rows read, signed and written at a time. More than 700 would start a garbage collection with every batch.
+BATCH_ROWS = 512
 
 
 class Rows(msgspec.Struct):
@@ -20,7 +20,7 @@ class Rows(msgspec.Struct):
 
     file: str
     columns: tuple[str, ...]
-    cells: list[Sequence[Any]]
+    cells: Sequence[Sequence[Any]]
     lines: Sequence[int]
 
     def column(self, name: str) -> Sequence[Any] | None:
@@ -42,11 +42,17 @@ def rows_of_mappings(file: str, mappings: Sequence[Mapping[str, Any]], lines: Se
     return Rows(file, columns, cells, lines)
 
 
-def mapping_of_text(text: str) -> dict[str, str]:
-    """What one line of text, or one JSON string, names: a link, an `s3://` uri, or a key."""
+def mapping_of_text(file: str, line: int, text: str) -> dict[str, str]:
+    """What one line of text, or one JSON string, names: a link, an `s3://` uri, or a key.
+
+    Raises ManifestError for a uri that names no bucket or no key; an empty bucket would become that of `--bucket`.
+    """
     if text.startswith(("http://", "https://")):
         return {"url": text}
     if text.startswith("s3://"):
         bucket, _, key = text.removeprefix("s3://").partition("/")
+        if not bucket or not key:
+            missing = "key" if bucket else "bucket"
+            raise ManifestError(f"{text!r} names no {missing}", file=file, line=line, column=missing)
         return {"bucket": bucket, "key": key}
     return {"key": text}

@@ -1,6 +1,6 @@
 """Rows into files: the frame of each format (header, brackets, line ends) around rows that are already encoded."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.tables.delimited import csv_cell
@@ -10,9 +10,9 @@ WRITTEN_FORMATS = ("csv", "jsonl", "json")
 
 
 class TableWriter:
-    """Writes the frame of a table of one format to `output`; rows are lines of CSV or of JSON, without line ends.
+    """Writes the frame of a table of one format to `output`.
 
-    Call `header` once, `lines` any number of times, `finish` once.
+    Call `header` once, `rows` any number of times, `finish` once.
     """
 
     def __init__(self, output: Output, format: str) -> None:  # noqa: A002 - the option's name
@@ -20,22 +20,21 @@ class TableWriter:
             raise ParameterError(f"format {format!r} can't be written: use {', '.join(WRITTEN_FORMATS)}")
         self.format = format
         self._output = output
-        self._separator = "[\n"
+        self._separator = b"[\n"
 
     def header(self, columns: Sequence[str]) -> None:
         """Begins the table."""
         if self.format == "csv":
             self._output.write((",".join(map(csv_cell, columns)) + "\n").encode())
 
-    def lines(self, lines: Iterable[str]) -> None:
-        """Adds rows."""
-        if self.format != "json":
-            self._output.write("".join([f"{line}\n" for line in lines]).encode())
-        elif joined := ",\n".join(lines):
-            self._output.write((self._separator + joined).encode())
-            self._separator = ",\n"
+    def rows(self, encoded: bytes) -> None:
+        """Adds rows, at least one: whole lines, or items of a JSON list without a comma at the end."""
+        if self.format == "json":
+            self._output.write(self._separator)
+            self._separator = b",\n"
+        self._output.write(encoded)
 
     def finish(self) -> None:
         """Ends the table."""
         if self.format == "json":
-            self._output.write(b"[]\n" if self._separator == "[\n" else b"\n]\n")
+            self._output.write(b"[]\n" if self._separator == b"[\n" else b"\n]\n")

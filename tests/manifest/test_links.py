@@ -1,0 +1,117 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bulkpresign.errors import ManifestError
+from bulkpresign.manifest.links import expiry_of, links_of
+from bulkpresign.model import Link, ObjectRef
+from bulkpresign.tables import Table
+
+SIGNED = "https://h/a%20b/c?X-Amz-Date=20260131T120000Z&X-Amz-Expires=3600&X-Amz-Signature=5ec2e7"
+
+
+def read(file: Path, text: str) -> list[Link]:
+    file.write_text(text, newline="")
+    return [link for rows in Table(str(file)) for link in links_of(rows)]
+
+
+def test_a_url_alone_is_enough(tmp_path: Path) -> None:
+    end = datetime(2026, 1, 31, 13, tzinfo=UTC)
+    expected = [Link("GET", SIGNED, {}, end, ObjectRef("", "", path="a b/c"))]
+    assert read(tmp_path / "a.csv", f"url\n{SIGNED}\n") == expected
+    assert read(tmp_path / "a.txt", f"{SIGNED}\n") == expected
+    assert read(tmp_path / "a.json", f'["{SIGNED}"]') == expected
+
+
+def test_headers_come_as_text_and_as_objects(tmp_path: Path) -> None:
+    rows = '{"url":"https://h/k","method":"put","headers":"{\\"a\\":\\"b\\"}"}\n{"url":"https://h/k","headers":{"a":"b"}}\n'
+    first, second = read(tmp_path / "a.jsonl", rows)
+    assert first.headers == second.headers == {"a": "b"}
+    assert (first.method, second.method) == ("PUT", "GET")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "",
+            "k",
+            "ftp://h/k",
+            "https://",
+            "https:///k",
+            "//h/k",
+            "s3://b/k",
+            "javascript:x",
+            "https://?q",
+            "https://h\\k",
+        ),
+        *("https://h/a b", "https://h/k\n", " https://h/k", "https://h/k\t", "https://h/\0", "https://h/\x7f"),
+        *("http://h:99999/", "http://h:x/", "http://[::1/", "http://u:p@h/k", "http://h]/"),
+    ],
+)
+def test_a_url_that_is_none_is_told(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        read(tmp_path / "a.csv", f'note,url\na,https://h/k\nb,"{url}"\n')
+    assert (caught.value.line, caught.value.column) == (3, "url")
+    assert "is no http(s) url" in caught.value.problem or caught.value.problem == "the url is empty"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://h", "http://h:9000?x", "http://[::1]:1/a%zz#f", "https://h.x-y_z/é", "http://1.2.3.4:65535/"]
+)
+def test_a_url_that_is_one_is_taken_as_it_is(tmp_path: Path, url: str) -> None:
+    assert [link.url for link in read(tmp_path / "a.csv", f"url\n{url}\n")] == [url]
+
+
+def test_a_signature_is_not_told(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError) as caught:
+        read(tmp_path / "a.csv", f"url\n{SIGNED.replace('https', 'ftp')}\n")
+    assert "5ec2e7" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [
+        *(
+            ("headers", cell)
+            for cell in ("x", "[]", '["a"]', "3", "null", '{"a":1}', '{"a":null}', '{"a b":"c"}', '{"":"c"}')
+        ),
+        *(
+            ("headers", cell)
+            for cell in ('{"a":"b\\nc"}', '{"a":"b\\rc"}', '{"a":"\\u0000"}', '{"a:":"c"}', "{", "[" * 9999)
+        ),
+        *(("expires_at", cell) for cell in ("x", "2026-01-31", "2026-01-31T12:00:00", "2026-13-31T12:00:00Z", "3600")),
+        ("expires_at", "0001-01-01T00:00:00+23:59"),
+        *(("method", cell) for cell in ("PATCH", "x", "G ET")),
+        ("size", "x"),
+    ],
+)
+def test_a_bad_cell_is_told_with_its_place(tmp_path: Path, column: str, cell: str) -> None:
+    quoted = cell.replace('"', '""')
+    with pytest.raises(ManifestError) as caught:
+        read(tmp_path / "a.csv", f'url,{column}\nhttps://h/k,\nhttps://h/k,"{quoted}"\n')
+    assert (caught.value.line, caught.value.column) == (3, column)
+
+
+@pytest.mark.parametrize("cell", ["[]", "0", "false", '["a"]', '{"a":[]}'])
+def test_headers_of_another_kind_are_told(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(ManifestError, match=r"a.jsonl:1: column headers: not a JSON object"):
+        read(tmp_path / "a.jsonl", f'{{"url":"https://h/k","headers":{cell}}}')
+
+
+@pytest.mark.parametrize("date", ["20261331T120000Z", "99991231T235959Z"])
+def test_a_url_whose_time_can_not_be_has_none(date: str) -> None:
+    assert expiry_of(f"https://h/k?X-Amz-Date={date}&X-Amz-Expires=999999999") is None
+
+
+@pytest.mark.parametrize("moment", ["2026-01-31T12:00:00Z", "2026-01-31T13:00:00+01:00", "20260131T120000Z"])
+def test_a_time_is_in_utc(tmp_path: Path, moment: str) -> None:
+    (link,) = read(tmp_path / "a.csv", f"url,expires_at\nhttps://h/k,{moment}\n")
+    assert link.expires_at == datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def test_rows_without_url_are_told(tmp_path: Path) -> None:
+    rows = '{"url":"https://h/k"}\n' * 512 + '{"key":"k"}\n'
+    with pytest.raises(ManifestError, match=r"a.jsonl:513: column url: there is none"):
+        read(tmp_path / "a.jsonl", rows)

@@ -1,0 +1,103 @@
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkpresign.errors import ManifestError
+from bulkpresign.tables.delimited import csv_cell, read_csv
+from tests.tables.test_files import block_size
+
+CELLS = st.text(st.sampled_from('ab,"\n\r é;')) | st.text(st.characters(codec="utf-8"))
+ROWS = st.lists(st.none() | st.tuples(CELLS, CELLS, CELLS), max_size=20)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("csv") / "keys.csv"
+
+
+def rows_of(text: str, file: Path) -> list[tuple[int, list[str]]]:
+    """Every row and its line."""
+    file.write_bytes(text.encode())
+    return [(line, list(row)) for rows in read_csv(str(file)) for line, row in zip(rows.lines, rows.cells, strict=True)]
+
+
+@given(rows=ROWS, end=st.sampled_from(["\n", "\r\n"]), last=st.booleans(), size=st.integers(1, 9))
+def test_rows_and_lines_are_those_of_the_csv_module(
+    file: Path, rows: list[tuple[str, ...] | None], end: str, last: bool, size: int
+) -> None:
+    lines = ["key,size,note", *(",".join(map(csv_cell, row)) if row else "" for row in rows)]
+    text = end.join(lines) + (end if last else "")
+    reader = csv.reader(io.StringIO(text, newline="\n"), strict=True)
+    next(reader)
+    expected = []
+    before = reader.line_num
+    for row in reader:
+        if row:
+            expected.append((before + 1, row))
+        before = reader.line_num
+    with block_size(size):
+        assert rows_of(text, file) == expected
+
+
+@pytest.mark.parametrize("count", [511, 512, 513, 1500])
+def test_batches_lose_no_row_and_no_line(file: Path, count: int) -> None:
+    text = "key,note\n" + "".join(f'k{i},"{"x" if i % 7 else chr(10)}"\n' for i in range(count))
+    found = rows_of(text, file)
+    assert [row[0] for _, row in found] == [f"k{i}" for i in range(count)]
+    assert [line for line, _ in found] == [i + 2 + -(-i // 7) for i in range(count)]
+
+
+@given(cell=CELLS)
+def test_a_cell_is_read_as_it_was_written(cell: str) -> None:
+    assert next(
+        csv.reader([f"{csv_cell(cell)},x"], strict=True)
+        if "\n" not in cell and "\r" not in cell
+        else csv.reader(io.StringIO(f"{csv_cell(cell)},x", newline=""), strict=True)
+    ) == [cell, "x"]
+
+
+def test_no_header_is_bucket_key_and_maybe_version(file: Path) -> None:
+    assert rows_of("b-1,k\nb-2,l,v\n", file) == [(1, ["b-1", "k", ""]), (2, ["b-2", "l", "v"])]
+    assert next(read_csv(str(file))).columns == ("bucket", "key", "version_id")
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff", "\n\r\n"])
+def test_a_header_is_found_whatever_its_case_and_what_stands_before(file: Path, start: str) -> None:
+    file.write_text(f"{start} Key,BUCKET,Note\na,b,c\n", newline="")
+    assert next(read_csv(str(file))).columns == ("key", "bucket", "Note")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "problem"),
+    [
+        ("key,size\na,1\nb\n", 3, "size", "1 field where 2 are expected (key,size)"),
+        ("key,size\n\na,1\nb,1,2\n", 4, None, "3 fields where 2 are expected (key,size)"),
+        ("bucket-1,a\nbucket-1\n", 2, "key", "1 field where 3 are expected"),
+        ("bucket-1,a\nbucket-1,b,c,d\n", 2, None, "4 fields where 3 are expected"),
+        ('key,size\n"a\nb",1\nc,1\n"d,1\ne,1\nf,1\n', 5, None, "a quote is never closed"),
+        ('key,size\na,1\n"' + "b,1\n" * 50_000, 3, None, "a quote is never closed"),
+        ('key,size\n"a"b,1\n', 2, None, "something follows a closing quote"),
+        ("key,size\na\rb,1\n", 2, None, "a carriage return without a line feed"),
+        ("key,size,key\na,1,b\n", 1, "key", "the header has it twice"),
+        ("\nkey,note,note\n", 2, "note", "the header has it twice"),
+        ("name\na\n", 1, "key", "a header names a column key or url"),
+        ("a,b,c,d\n", 1, "key", "a header names a column key or url"),
+        ("bucket,k" + "\0" * 3 + ",d,e\nb,a\n", 2, "d", "2 fields where 4"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(
+    file: Path, text: str, line: int, column: str | None, problem: str
+) -> None:
+    with pytest.raises(ManifestError) as caught:
+        rows_of(text, file)
+    assert (caught.value.line, caught.value.column) == (line, column)
+    assert problem in caught.value.problem
+
+
+@pytest.mark.parametrize("text", ["\n", "\r\n\n"])
+def test_a_file_of_blank_lines_has_no_rows(file: Path, text: str) -> None:
+    assert rows_of(text, file) == []

@@ -1,0 +1,206 @@
+import gzip
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkpresign.errors import ManifestError, OutputError
+from bulkpresign.tables import files
+from bulkpresign.tables.files import line_blocks, not_empty, open_output, text_blocks
+
+TEXTS = st.text(st.sampled_from("ab\n\r é€😀\0"), min_size=1)
+
+
+@contextmanager
+def block_size(size: int) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "_BLOCK_SIZE", size)
+        yield
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("files") / "table.csv"
+
+
+@given(text=TEXTS, size=st.integers(1, 9), bom=st.booleans())
+def test_text_comes_whole_wherever_blocks_are_cut(file: Path, text: str, size: int, bom: bool) -> None:
+    file.write_bytes((b"\xef\xbb\xbf" if bom else b"") + text.encode())
+    with block_size(size):
+        blocks = list(line_blocks(str(file)))
+        assert "".join(text_blocks(str(file))) == text
+    assert "".join(blocks) == text
+    assert all(block.endswith("\n") for block in blocks[:-1])
+
+
+@given(before=TEXTS, after=st.binary(), size=st.integers(1, 9))
+def test_a_byte_that_is_not_utf8_is_told_with_its_line(file: Path, before: str, after: bytes, size: int) -> None:
+    file.write_bytes(before.encode() + b"\xff" + after)
+    with block_size(size), pytest.raises(ManifestError, match="byte 0xff is not UTF-8") as caught:
+        list(text_blocks(str(file)))
+    assert caught.value.line == before.count("\n") + 1
+
+
+def test_the_line_is_right_after_the_first_block(tmp_path: Path) -> None:
+    file = tmp_path / "long.csv"
+    file.write_bytes(b"0123456789\n" * 200_000 + b"a\xe9b\n")
+    with pytest.raises(ManifestError) as caught:
+        list(line_blocks(str(file)))
+    assert str(caught.value) == f"{file}:200001: byte 0xe9 is not UTF-8"
+
+
+def test_a_character_cut_off_at_the_end_is_not_utf8(tmp_path: Path) -> None:
+    file = tmp_path / "cut.csv"
+    file.write_bytes("a\nb€".encode()[:-1])
+    with pytest.raises(ManifestError, match=r"cut.csv:2: byte 0xe2 is not UTF-8"):
+        list(text_blocks(str(file)))
+
+
+def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_MAX_LINE", 1 << 20)
+    file = tmp_path / "long.csv"
+    file.write_text("a\n" + "x" * (4 << 20))
+    with pytest.raises(ManifestError, match=r"long.csv:2: a line of over 1 MiB"):
+        list(line_blocks(str(file)))
+
+
+@pytest.mark.parametrize("content", [b"", gzip.compress(b"")], ids=["plain", "gz"])
+def test_an_empty_file_is_told(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / ("empty.csv.gz" if content else "empty.csv")
+    file.write_bytes(content)
+    with pytest.raises(ManifestError, match="the file is empty"):
+        list(not_empty(str(file), text_blocks(str(file))))
+
+
+def test_gz_is_unpacked_also_in_several_members_and_capital_letters(tmp_path: Path) -> None:
+    file = tmp_path / "TABLE.CSV.GZ"
+    file.write_bytes(gzip.compress(b"a\n") + gzip.compress(b"b\n"))
+    assert "".join(text_blocks(str(file))) == "a\nb\n"
+
+
+@pytest.mark.parametrize("content", [gzip.compress(os.urandom(5000))[:-2000], b"key\na\n", gzip.compress(b"a") + b"x"])
+def test_what_is_no_whole_gzip_file_is_told(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "keys.csv.gz"
+    file.write_bytes(content)
+    with pytest.raises(ManifestError, match=r"keys.csv.gz: (not a whole gzip file|byte 0x)"):
+        list(text_blocks(str(file)))
+
+
+@pytest.mark.parametrize("name", ["missing.csv", "missing/keys.csv", "a\0b"])
+def test_what_cannot_be_opened_is_told(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ManifestError, match=r"no such file|can't be read"):
+        list(text_blocks(f"{tmp_path}/{name}"))
+
+
+def test_output_appears_whole_and_for_its_owner_alone(tmp_path: Path) -> None:
+    file = tmp_path / "links.csv"
+    with open_output(str(file)) as output:
+        output.write(b"half")
+        assert not file.exists()
+        assert stat.S_IMODE(next(tmp_path.iterdir()).stat().st_mode) == 0o600
+        output.write(b" whole")
+    assert file.read_bytes() == b"half whole"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert names_in(tmp_path) == ["links.csv"]
+
+
+@pytest.mark.parametrize("name", ["links.csv", "links.csv.gz"])
+def test_what_fails_midway_leaves_what_was_there(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt), open_output(str(file)) as output:
+        output.write(b"new")
+        raise KeyboardInterrupt
+    assert file.read_bytes() == b"old"
+    assert names_in(tmp_path) == [name]
+
+
+def test_an_error_of_the_reader_is_not_the_output_s(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionResetError), open_output(str(tmp_path / "links.csv")):
+        raise ConnectionResetError("the server's")
+    assert not list(tmp_path.iterdir())
+
+
+def test_gz_output_is_packed(tmp_path: Path) -> None:
+    file = tmp_path / "links.csv.gz"
+    with open_output(str(file)) as output:
+        output.write(b"a" * 1000)
+    assert gzip.decompress(file.read_bytes()) == b"a" * 1000
+
+
+def test_a_symlink_stays_one(tmp_path: Path) -> None:
+    link, target = tmp_path / "links.csv", tmp_path / "target.csv"
+    link.symlink_to(target)
+    with open_output(str(link)) as output:
+        output.write(b"a")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"a"
+
+
+def test_a_device_stays_one(tmp_path: Path) -> None:
+    device = tmp_path / "null"
+    os.mknod(device, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    with open_output(str(device)) as output:
+        output.write(b"a")
+    assert stat.S_ISCHR(device.stat().st_mode)
+
+
+def test_a_name_of_255_bytes_can_be_written(tmp_path: Path) -> None:
+    file = tmp_path / ("é" * 125 + ".json")
+    with open_output(str(file)) as output:
+        output.write(b"a")
+    assert file.read_bytes() == b"a"
+
+
+@pytest.mark.parametrize("name", ["", "missing/links.csv", "a\0b", "x" * 256])
+def test_what_cannot_be_written_is_told(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError, match="can't be written"), open_output(f"{tmp_path}/{name}"):
+        pytest.fail("it is told first")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_device_is_told() -> None:
+    with (
+        pytest.raises(OutputError, match="/dev/full can't be written: No space left"),
+        open_output("/dev/full") as output,
+    ):
+        output.write(b"a" * (1 << 22))
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], capture_output=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+@pytest.mark.parametrize("name", ["links.csv", "links.csv.gz"])
+@pytest.mark.parametrize("count", [1, 40])
+def test_a_full_disk_is_told_and_leaves_nothing(tiny_disk: Path, name: str, count: int) -> None:
+    with pytest.raises(OutputError, match="No space left"), open_output(str(tiny_disk / name)) as output:
+        for _ in range(count):
+            output.write(os.urandom(100_000))
+    assert not list(tiny_disk.iterdir())
+
+
+def test_a_closed_standard_stream_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(ManifestError, match="standard input is closed"):
+        list(text_blocks("-"))
+    monkeypatch.setattr("sys.stdout", None)
+    with pytest.raises(OutputError, match="standard output is closed"), open_output("-"):
+        pytest.fail("it is told first")

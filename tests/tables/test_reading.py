@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pytest
+
+from bulkpresign.errors import ManifestError, ParameterError
+from bulkpresign.tables.objects import objects_of
+from bulkpresign.tables.reading import Table, table_format
+
+
+@pytest.mark.parametrize(
+    ("file", "given", "expected"),
+    [
+        ("a.csv", "json", "csv"),
+        ("a.JSONL.GZ", None, "jsonl"),
+        ("a.json.gz", None, "json"),
+        ("a.txt", None, "txt"),
+        ("a.dat", "jsonl", "jsonl"),
+        ("a.dat", None, "csv"),
+        ("-", "txt", "txt"),
+        ("-", "JSON", "json"),
+        ("-", None, "csv"),
+        ("json", None, "csv"),
+    ],
+)
+def test_a_format_is_told_by_the_extension_then_by_the_option(file: str, given: str | None, expected: str) -> None:
+    assert table_format(file, given) == expected
+
+
+@pytest.mark.parametrize(("file", "given"), [("a.parquet", None), ("a.parquet", "csv"), ("-", "parquet"), ("-", "xml")])
+def test_an_unknown_format_is_named(file: str, given: str | None) -> None:
+    with pytest.raises(ParameterError, match=r"(parquet|'parquet'|'xml') is none of the formats csv, jsonl, json, txt"):
+        table_format(file, given)
+
+
+def test_a_text_has_keys_uris_or_links(tmp_path: Path) -> None:
+    file = tmp_path / "list.txt"
+    file.write_bytes(b"a b,c\r\n\n s \ns3://bucket/k//l\n")
+    refs = [ref for rows in Table(str(file)) for ref in objects_of(rows, "default")]
+    assert [(ref.bucket, ref.key) for ref in refs] == [("default", "a b,c"), ("default", " s "), ("bucket", "k//l")]
+    file.write_text("https://h/a?b\nhttp://h/c\n")
+    table = Table(str(file))
+    assert table.is_links
+    assert [list(row) for rows in table for row in rows.cells] == [["https://h/a?b"], ["http://h/c"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "column"), [("a\ns3://\n", "bucket"), ("a\ns3:///k\n", "bucket"), ("a\ns3://b-1\n", "key")]
+)
+def test_a_uri_that_is_none_is_told(tmp_path: Path, text: str, column: str) -> None:
+    file = tmp_path / "list.txt"
+    file.write_text(text)
+    with pytest.raises(ManifestError) as caught:
+        list(Table(str(file)))
+    assert (caught.value.line, caught.value.column) == (2, column)
+
+
+def test_a_file_can_be_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "keys.csv"
+    file.write_text("key\na\nb\n")
+    table = Table(str(file))
+    assert table.columns == ("key",)
+    once = [row for rows in table for row in rows.cells]
+    assert once == [row for rows in table for row in rows.cells] == [["a"], ["b"]]
+
+
+def test_a_table_without_key_and_url_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "keys.csv"
+    file.write_text("bucket,size\nb-1,2\n")
+    with pytest.raises(ManifestError, match=r"keys.csv:1: no column key or url among bucket, size"):
+        list(Table(str(file)))
