@@ -10,6 +10,7 @@
     │   ├── ListingError         a bucket that can't be listed
     │   └── JournalError         a journal that is damaged, in use, or another run's
     ├── OutputError              a result that can't be written: disk full, closed pipe, no permission
+    ├── BreakerError             everything failed the same way, so the run was ended
     ├── DaemonError              the demo's server doesn't start
     │   └── DaemonEndedError     ... because its program ended, as it does where a port is taken
     └── TransferError            why one request failed; says of itself what helps (`retry`, `retry_after`)
@@ -83,6 +84,10 @@ class JournalError(InputError):
 
 class OutputError(BulkpresignError):
     """A result can't be written: disk full, no permission, closed pipe."""
+
+
+class BreakerError(BulkpresignError):
+    """Everything failed the same way, so the run was ended; what it did not come to is not done."""
 
 
 class DaemonError(BulkpresignError):

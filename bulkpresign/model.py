@@ -96,7 +96,7 @@ class Post(msgspec.Struct, frozen=True, gc=False):
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What became of one object.
 
-    `bytes` counts what was moved; `verified_by` is `md5`, `size` or None; `seconds` is how long it took, waits included.
+    `bytes` counts what was moved; `verified_by` is `md5`, `size` or None; `seconds` is how long it took in all.
     `code` and `message` tell why an object failed: S3's own error code where there was one. `link` is what was used,
     with which an object that failed can be written to a manifest again.
     """

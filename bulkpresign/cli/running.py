@@ -1,5 +1,6 @@
 """Runs a verb's coroutine: signals, messages, the summary, exit codes."""
 
+import importlib.util
 import logging
 import os
 import signal
@@ -9,13 +10,14 @@ from typing import NoReturn
 
 import anyio
 import typer
+from anyio.abc import TaskStatus
 
 from bulkpresign.cli.units import show_bytes
 from bulkpresign.errors import BulkpresignError
 from bulkpresign.events import Event, Listener, ObjectFinished, ObjectRetried
-from bulkpresign.ledger.progress import progress
+from bulkpresign.ledger.progress import progress, write_line
 from bulkpresign.ledger.tally import Tally
-from bulkpresign.model import Report
+from bulkpresign.model import Outcome, Report
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_EXPIRED = 0, 1, 2, 3
 _NAMED_FAILURES = 10
@@ -24,15 +26,19 @@ Verb = Callable[[Sequence[Listener]], Awaitable[Report]]
 
 
 def say(message: str) -> None:
-    """One line on standard error, where everything but data goes."""
-    typer.echo(message, err=True)
+    """One line on standard error, where everything but data goes; above the bar where there is one.
+
+    Names of objects can hold line ends and what steers a terminal; here they are escaped.
+    """
+    text = message if message.isprintable() else "".join(map(_printable, message))
+    write_line(text)
 
 
 def run_transfer(name: str, verb: Verb, *, progress_mode: str, quiet: bool, verbose: bool) -> NoReturn:
     """Runs a transfer with its progress, names what failed, prints the summary, and exits by what became of it."""
-    tally, failures = Tally(name), _Failures(sys.maxsize if verbose else _NAMED_FAILURES)
+    tally, failures = Tally(name), _Failures(at_once=verbose)
     try:
-        display = progress(progress_mode)
+        display = progress("off" if quiet and progress_mode == "auto" else progress_mode)
     except BulkpresignError as error:
         _fail(error)
     listeners: list[Listener] = [tally, failures, *([display] if display else [])]
@@ -40,9 +46,11 @@ def run_transfer(name: str, verb: Verb, *, progress_mode: str, quiet: bool, verb
     try:
         run_verb(verb, listeners)
     finally:
+        failures.say_rest(tally.report)
         if not quiet and (tally.report.objects or not sys.exc_info()[0]):
-            failures.say(tally.report)
             say(summary(tally.report))
+        if not tally.report.objects and not sys.exc_info()[0]:
+            say("warning: there were no rows: nothing to do")
     raise typer.Exit(exit_code(tally.report))
 
 
@@ -51,29 +59,22 @@ def run_verb(verb: Verb, listeners: Sequence[Listener] = ()) -> Report:
     logging.getLogger("stamina").setLevel(logging.ERROR)  # retries are ours to tell
     stopped: list[int] = []
 
-    async def main() -> Report:
+    async def main() -> Report | None:
+        report = None
         async with anyio.create_task_group() as group:
-            group.start_soon(_stop_on_signal, group.cancel_scope, stopped)
+            await group.start(_stop_on_signal, group.cancel_scope, stopped)
             report = await verb(listeners)
             group.cancel_scope.cancel()
-            return report
-        raise AssertionError("cancelled")
+        return report
 
     try:
         report = anyio.run(main, backend_options={"use_uvloop": _has_uvloop()})
-    except BaseExceptionGroup as group:
-        error = _leaf(group)
-        if not isinstance(error, BulkpresignError):
-            raise error from None
-        _fail(error)
-    except BulkpresignError as error:
-        _fail(error)
-    except AssertionError:
-        if not stopped:
-            raise
-    if stopped:
-        say("interrupted" if stopped[0] == signal.SIGINT else "terminated")
-        raise typer.Exit(128 + stopped[0])
+    except* BulkpresignError as errors:
+        _fail(_leaf(errors))
+    if stopped or report is None:
+        number = stopped[0] if stopped else signal.SIGINT
+        say("interrupted" if number == signal.SIGINT else "terminated")
+        raise typer.Exit(128 + number)
     return report
 
 
@@ -86,38 +87,39 @@ def exit_code(report: Report) -> int:
 
 def summary(report: Report) -> str:
     """A run in one line."""
-    counts = [f"{report.done:,} done", f"{report.skipped:,} skipped" if report.skipped else ""]
-    counts += [
-        f"{report.failed:,} failed" if report.failed else "",
-        f"{report.expired:,} expired" if report.expired else "",
-    ]
-    counts += [f"{report.retries:,} retries" if report.retries else ""]
+    names = ("skipped", "failed", "expired", "retries")
+    counts = [f"{report.done:,} done", *(f"{n:,} {name}" for name in names if (n := getattr(report, name)))]
     seconds = max(report.seconds, 0.001)
-    line = f"{report.verb}: {', '.join(count for count in counts if count)}"
-    line += f"; {show_bytes(report.bytes)} in {report.seconds:.1f} s"
-    line += f" ({report.done / seconds:,.0f} objects/s, {show_bytes(int(report.bytes / seconds))}/s)"
-    return line if report.objects else f"{line}\nwarning: there were no rows: nothing to do"
+    rates = f"{report.done / seconds:,.0f} objects/s, {show_bytes(int(report.bytes / seconds))}/s"
+    moved = f"{show_bytes(report.bytes)} in {report.seconds:.1f} s"
+    return f"{report.verb}: {', '.join(counts)}; {moved} ({rates})"
 
 
 class _Failures:
-    """Keeps the first failures of a run, to be named at its end."""
+    """Names what failed: at once, or the first few at the end of the run."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, *, at_once: bool) -> None:
+        self._at_once = at_once
         self._lines: list[str] = []
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, ObjectFinished) and event.outcome.status in {"failed", "expired"}:
-            outcome = event.outcome
-            if len(self._lines) < self._most:
-                tries = f" (attempt {outcome.attempts})" if outcome.attempts > 1 else ""
-                self._lines.append(f"{outcome.status}: {outcome.object.uri}: {outcome.message}{tries}")
+            if self._at_once:
+                say(_failure(event.outcome))
+            elif len(self._lines) < _NAMED_FAILURES:
+                self._lines.append(_failure(event.outcome))
 
-    def say(self, report: Report) -> None:
+    def say_rest(self, report: Report) -> None:
         for line in self._lines:
             say(line)
-        if rest := report.failed + report.expired - len(self._lines):
+        rest = 0 if self._at_once else report.failed + report.expired - len(self._lines)
+        if rest:
             say(f"... and {rest:,} more: --failures FILE keeps them all")
+
+
+def _failure(outcome: Outcome) -> str:
+    tries = f" (attempt {outcome.attempts})" if outcome.attempts > 1 else ""
+    return f"{outcome.status}: {outcome.object.uri}: {outcome.message}{tries}"
 
 
 def _say_retry(event: Event) -> None:
@@ -125,8 +127,15 @@ def _say_retry(event: Event) -> None:
         say(f"retry in {event.delay:.1f} s: {event.object.uri}: {event.message} (attempt {event.attempt})")
 
 
-async def _stop_on_signal(scope: anyio.CancelScope, stopped: list[int]) -> None:
+def _printable(char: str) -> str:
+    return char if char.isprintable() else repr(char)[1:-1]
+
+
+async def _stop_on_signal(
+    scope: anyio.CancelScope, stopped: list[int], *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
         async for number in signals:
             if stopped:  # asked twice: at once
                 os._exit(128 + number)
@@ -135,17 +144,13 @@ async def _stop_on_signal(scope: anyio.CancelScope, stopped: list[int]) -> None:
 
 
 def _has_uvloop() -> bool:
-    try:
-        import uvloop  # noqa: F401 - only whether it is there
-    except ImportError:
-        return False
-    return True
+    return importlib.util.find_spec("uvloop") is not None
 
 
 def _leaf(error: BaseException) -> BaseException:
     return _leaf(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
-def _fail(error: BulkpresignError) -> NoReturn:
+def _fail(error: BaseException) -> NoReturn:
     say(f"error: {error}")
-    raise typer.Exit(EXIT_USAGE) from None
+    raise typer.Exit(EXIT_USAGE)

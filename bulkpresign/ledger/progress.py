@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 import msgspec
-from tqdm import tqdm
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, ObjectRetried, RunFinished, RunStarted
@@ -70,6 +69,14 @@ def progress(mode: str, stream: TextIO | None = None) -> Listener | None:
     return None
 
 
+def write_line(text: str) -> None:
+    """One line on standard error, above the bar where there is one."""
+    if bar := sys.modules.get("tqdm"):
+        bar.tqdm.write(text, file=sys.stderr)
+    else:
+        sys.stderr.write(f"{text}\n")
+
+
 def _json_lines(stream: TextIO) -> Callable[[_Counts, bool], None]:
     def show(counts: _Counts, finished: bool) -> None:
         row = {"event": "finished" if finished else "progress", **msgspec.structs.asdict(counts)}
@@ -83,12 +90,15 @@ class _Bar:
     """One bar over the whole run: objects, bytes, rates, time left, failures."""
 
     def __init__(self, stream: TextIO) -> None:
+        from tqdm import tqdm  # 30 ms, for those who see a bar
+
+        self._tqdm = tqdm
         self._stream = stream
         self._bar: Any = None
 
     def __call__(self, counts: _Counts, finished: bool) -> None:
         if self._bar is None:
-            self._bar = tqdm(
+            self._bar = self._tqdm(
                 desc=counts.verb,
                 total=counts.total_objects,
                 unit=" objects",
@@ -97,17 +107,17 @@ class _Bar:
                 dynamic_ncols=True,
             )
         self._bar.n = counts.objects
-        self._bar.set_postfix_str(_postfix(counts), refresh=False)
+        self._bar.set_postfix_str(_postfix(counts, self._tqdm.format_sizeof), refresh=False)
         self._bar.refresh()
         if finished:
             self._bar.close()
 
 
-def _postfix(counts: _Counts) -> str:
-    moved = tqdm.format_sizeof(counts.bytes, "B", 1024)
+def _postfix(counts: _Counts, sizeof: Callable[..., str]) -> str:
+    moved = sizeof(counts.bytes, "B", 1024)
     if counts.total_bytes:
-        moved += "/" + tqdm.format_sizeof(counts.total_bytes, "B", 1024)
-    rate = tqdm.format_sizeof(counts.bytes / max(counts.seconds, 0.001), "B/s", 1024)
+        moved += "/" + sizeof(counts.total_bytes, "B", 1024)
+    rate = sizeof(counts.bytes / max(counts.seconds, 0.001), "B/s", 1024)
     parts = [moved, rate]
     parts += [f"{number} {name}" for name in ("failed", "expired", "retries") if (number := getattr(counts, name))]
     return ", ".join(parts)

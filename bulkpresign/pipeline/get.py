@@ -51,19 +51,17 @@ async def get(
     folder = Folder(to)
     async with AsyncExitStack() as stack:
         index = stack.enter_context(PathIndex())
-        totals = await check(sources, folder, index, "GET")
+        totals = await check(sources, folder.check, index, "GET")
         presigner = None
         if sources.need_credentials:
             presigner = await stack.enter_async_context(
                 Presigner(region_name, endpoint_url, profile_name, addressing_style, expires_in, session)
             )
-        folder.make()
         log = await stack.enter_async_context(failure_log(failures, sources))
+        stack.enter_context(folder.made())
         return await transfer(
             "get",
-            sources.links(
-                presigner, "GET", lambda refs: claim_paths(index, [(ref, ref.uri) for ref in refs])
-            ),
+            sources.links(presigner, "GET", lambda refs: claim_paths(index, [(ref, ref.uri) for ref in refs])),
             lambda http, emit: Getter(http, folder, attempts, emit),
             concurrency=concurrency,
             totals=totals,

@@ -52,7 +52,7 @@ async def put(
     folder.require()
     async with AsyncExitStack() as stack:
         index = stack.enter_context(PathIndex())
-        totals = await check(sources, folder, index, "PUT")
+        totals = await check(sources, folder.source_file, index, "PUT")
         log = await stack.enter_async_context(failure_log(failures, sources))
         return await transfer(
             "put",

@@ -21,8 +21,8 @@ _CODE = re.compile(rb"<Code>([^<]{1,100})</Code>")
 _MESSAGE = re.compile(rb"<Message>([^<]{1,500})</Message>")
 _REGION = re.compile(rb"<Region>([^<]{1,50})</Region>")
 _EXPIRED_CODES = frozenset({"ExpiredToken", "TokenRefreshRequired", "InvalidToken"})
-_THROTTLED = frozenset({429, 503, 509})
-_PASSING = frozenset({408, 500, 502, 504})
+_THROTTLED: frozenset[int | str] = frozenset({429, 503, 509, "SlowDown", "ServiceUnavailable"})
+_PASSING: frozenset[int | str] = frozenset({408, 500, 502, 504, "InternalError", "RequestTimeout", "BadDigest"})
 _HINTS = {
     "SignatureDoesNotMatch": "the method, a signed header or the url is not what was signed",
     "RequestTimeTooSkewed": "this machine's clock, or the signer's, is wrong",
@@ -45,9 +45,9 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, link: Link, n
     if _is_expired(status, code, body, link, now):
         return LinkExpiredError(message, code=code, status=status)
     kind: type[TransferError] = RefusedError
-    if status in _THROTTLED:
+    if not _THROTTLED.isdisjoint((status, code)):
         kind = ThrottledError
-    elif status in _PASSING or code in {"InternalError", "RequestTimeout", "BadDigest"}:
+    elif not _PASSING.isdisjoint((status, code)):
         kind = ServerError
     return kind(message, code=code, status=status, retry_after=retry_after(headers, now))
 

@@ -3,9 +3,8 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
-from bulkpresign.errors import MismatchError, TruncatedError
+from bulkpresign.errors import MismatchError
 
 _MD5 = re.compile(r"[0-9a-fA-F]{32}\Z")
 _READ_SIZE = 1 << 20
@@ -30,21 +29,19 @@ def md5() -> "hashlib._Hash":
     return hashlib.md5(usedforsecurity=False)
 
 
-def file_md5(path: Path) -> str:
-    """The md5 of a file, in hex. Blocks: large files belong in a thread."""
+def file_md5(file: str) -> str:
+    """The md5 of a file, in hex. Blocks: large files belong in a thread. Raises OSError."""
     digest = md5()
-    with path.open("rb") as stream:
+    with open(file, "rb", buffering=0) as stream:  # noqa: PTH123
         while block := stream.read(_READ_SIZE):
             digest.update(block)
     return digest.hexdigest()
 
 
-def check_length(moved: int, announced: int | None, size: int | None) -> None:
-    """Raises TruncatedError where less or more came than the answer announced, MismatchError where the object has another size."""
-    if announced is not None and moved != announced:
-        raise TruncatedError(f"{moved:,} of {announced:,} bytes came", code="Truncated")
-    if size is not None and moved != size:
-        raise MismatchError(f"the object has {moved:,} bytes, the manifest says {size:,}", code="SizeMismatch")
+def check_size(found: int, size: int | None) -> None:
+    """Raises MismatchError where the object has another size than the manifest says."""
+    if size is not None and found != size:
+        raise MismatchError(f"the object has {found:,} bytes, the manifest says {size:,}", code="SizeMismatch")
 
 
 def check_md5(found: str, expected: str) -> None:

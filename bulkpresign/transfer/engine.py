@@ -6,9 +6,10 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, S
 import anyio
 import anyio.lowlevel
 
-from bulkpresign.errors import TransferError
+from bulkpresign.errors import LinkExpiredError, TransferError
 from bulkpresign.events import Listener, ObjectFinished
 from bulkpresign.model import Link, Outcome, utc_now
+from bulkpresign.transfer.retrying import numbered
 
 #: Gives fresh links for some whose lease is over, in the same order.
 Renew = Callable[[Sequence[Link]], Awaitable[Sequence[Link]]]
@@ -16,14 +17,10 @@ Work = Callable[[Link], Awaitable[Outcome]]
 
 
 class Feed:
-    """Hands out links one at a time to any number of workers; reads its input a batch at a time, as it is used.
+    """Hands out links one at a time to any number of workers; reads its input a batch at a time, as it is used."""
 
-    A link that waited so long that its lease is over is renewed where `renew` is given.
-    """
-
-    def __init__(self, batches: AsyncIterable[Sequence[Link]], renew: Renew | None = None) -> None:
+    def __init__(self, batches: AsyncIterable[Sequence[Link]]) -> None:
         self._batches: AsyncIterator[Sequence[Link]] = aiter(batches)
-        self._renew = renew
         self._ready: deque[Link] = deque()
         self._lock = anyio.Lock()
         self._ended = False
@@ -34,15 +31,13 @@ class Feed:
             async with self._lock:
                 if not self._ready and not await self._refill():
                     return None
-        link = self._ready.popleft()
-        if self._renew is not None and link.lapsed(utc_now()):
-            return (await self._renew([link]))[0]
-        return link
+        return self._ready.popleft()
 
     async def _refill(self) -> bool:
         if self._ended:
             return False
-        batch = await anext(self._batches, None)
+        with anyio.CancelScope(shield=True):  # cut off while it waits, the input could not tell the rest
+            batch = await anext(self._batches, None)
         self._ended = batch is None
         self._ready.extend(batch or ())
         return not self._ended
@@ -56,16 +51,17 @@ class Feed:
             self._ready.clear()
 
 
-async def run(feed: Feed, work: Work, concurrency: int, emit: Listener) -> None:
+async def run(feed: Feed, work: Work, concurrency: int, emit: Listener, renew: Renew | None = None) -> None:
     """Puts every link of a feed through `work` and emits its outcome; `concurrency` objects are in flight at a time.
 
-    An object that fails is an outcome. One that is cut off by cancellation is one as well: nothing goes missing.
+    A link that waited so long that its lease is over is renewed where `renew` is given. An object that fails is an
+    outcome. One that is cut off by cancellation is one as well: nothing goes missing.
     """
 
     async def worker() -> None:
         while (link := await feed.take()) is not None:
             try:
-                outcome = await _outcome(link, work)
+                outcome = await _outcome(link, work, renew)
             except anyio.get_cancelled_exc_class():
                 emit(ObjectFinished(_failed(link, "Interrupted", "the run was interrupted")))
                 raise
@@ -79,18 +75,14 @@ async def run(feed: Feed, work: Work, concurrency: int, emit: Listener) -> None:
         raise _first(failed) from None
 
 
-async def _outcome(link: Link, work: Work) -> Outcome:
-    if link.lapsed(utc_now()):
-        await anyio.lowlevel.checkpoint()
-        return Outcome(
-            link.object,
-            "expired",
-            attempts=0,
-            code="LinkExpired",
-            message=f"the link ended at {link.expires_at:%Y-%m-%d %H:%M:%SZ}",
-            link=link,
-        )
+async def _outcome(link: Link, work: Work, renew: Renew | None) -> Outcome:
     try:
+        if link.lapsed(utc_now()):
+            await anyio.lowlevel.checkpoint()
+            if renew is None:
+                message = f"the link ended at {link.expires_at:%Y-%m-%d %H:%M:%SZ}"
+                raise numbered(LinkExpiredError(message, code="LinkExpired"), 0)
+            (link,) = await renew([link])
         return await work(link)
     except TransferError as error:
         return _failed(link, error.code, str(error), error)

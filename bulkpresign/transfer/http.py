@@ -4,42 +4,49 @@ Presigned links are signed to the byte, and HTTP clients like to improve what th
 closes a way in which a link was seen to break.
 """
 
+import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from functools import lru_cache
-from typing import Self
-from urllib.parse import urlsplit
+from collections.abc import AsyncIterable, Mapping
+from typing import Any, Self
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
 
-from bulkpresign.errors import ConnectionFailedError, TransferError, TruncatedError
-from bulkpresign.model import Link, utc_now
+from bulkpresign.errors import (
+    ConnectionFailedError,
+    ParameterError,
+    RefusedError,
+    TransferError,
+    TruncatedError,
+)
+from bulkpresign.model import Link, utc_now, without_query
 from bulkpresign.transfer.answers import error_of
 
-#: Bytes of one read.
+#: Bytes of one read of a file that goes out.
 CHUNK_SIZE = 256 * 1024
+#: Bytes that aiohttp buffers of one answer before it stops reading; it may hold twice as many.
+READ_BUFFER = 64 * 1024
 CONNECT_TIMEOUT = 30.0
+#: Seconds without a byte of the answer, or without the server taking a byte of ours.
 IDLE_TIMEOUT = 60.0
 _ERROR_BODY = 64 * 1024
+#: What aiohttp adds to a body; saying so for requests without one as well would cost a tenth of a small one's time.
+_NO_CONTENT_TYPE = ("Content-Type",)
 
-Body = bytes | AsyncIterator[bytes]
+Body = bytes | AsyncIterable[bytes]
 
 
 class Answer:
     """A response whose headers are here and whose body is still to come."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
-
-    @property
-    def length(self) -> int | None:
-        """The body's bytes as announced, None where it was not."""
-        return self._response.content_length
+        #: The next bytes of the body as it is stored, `b""` at its end.
+        self.read = response.content.readany
+        #: The body's bytes as announced, None where it was not.
+        self.length = response.content_length
 
     @property
     def etag(self) -> str | None:
@@ -47,18 +54,20 @@ class Answer:
         etag = self.headers.get("ETag")
         return etag.strip('"') if etag else None
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it is stored, in reads of up to about `CHUNK_SIZE` bytes."""
-        with _own_errors():
-            content = self._response.content
-            while chunk := await content.readany():
-                yield chunk
+    async def beginning(self) -> bytes:
+        """The body's first 64 KiB: all of it where it is a message. Of one that breaks off, what came."""
+        body = b""
+        try:
+            while len(body) < _ERROR_BODY and (chunk := await self.read()):
+                body += chunk
+        except (aiohttp.ClientError, OSError):  # the status is known, and says more than a broken connection
+            pass
+        return body[:_ERROR_BODY]
 
-    async def error(self, link: Link) -> TransferError:
-        """What this answer means as an error."""
-        with _own_errors():
-            body = await self._response.content.read(_ERROR_BODY)
-        return error_of(self.status, self.headers, body, link, utc_now())
+    async def error(self, link: Link, body: bytes | None = None) -> TransferError:
+        """What this answer means as an error; `body` is its beginning where that was read before."""
+        said = await self.beginning() if body is None else body
+        return error_of(self.status, self.headers, said, link, utc_now())
 
 
 class Http:
@@ -67,72 +76,127 @@ class Http:
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
         self._session: aiohttp.ClientSession
+        self._proxies: Mapping[str, str] = {}
 
     async def __aenter__(self) -> Self:
+        self._proxies = getproxies()
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._concurrency, ttl_dns_cache=300),
+            connector=aiohttp.TCPConnector(limit=self._concurrency, ttl_dns_cache=300, socket_factory=_socket),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=IDLE_TIMEOUT),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             requote_redirect_url=False,
-            skip_auto_headers=("Content-Type",),
-            headers={"Accept-Encoding": "identity", "User-Agent": "bulkpresign"},
-            read_bufsize=CHUNK_SIZE,
+            headers={"Accept-Encoding": "identity"},
+            read_bufsize=READ_BUFFER,
+            middlewares=(_once,),
         )
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._session.close()
 
-    @asynccontextmanager
-    async def request(
-        self, link: Link, headers: Mapping[str, str] | None = None, body: Body | None = None
-    ) -> AsyncIterator[Answer]:
-        """Sends a link with its headers and `headers`. A body that is iterated needs a Content-Length among them.
+    def request(self, link: Link, headers: Mapping[str, str] | None = None, body: Body | None = None) -> "_Exchange":
+        """An async context that sends a link with its headers and `headers`, and gives the Answer.
 
-        Redirects are not followed: a signature holds for one host alone, and goes to no other.
+        A body that is iterated needs a Content-Length among them. Redirects are not followed: a signature holds for one
+        host alone, and goes to no other. Raises TransferError for whatever breaks within the context.
         """
-        with _own_errors():
-            async with self._session.request(
+        try:
+            url = URL(link.url, encoded=True)
+            url.explicit_port  # noqa: B018 - yarl looks at it when it is asked for
+        except ValueError as error:
+            raise RefusedError(f"{without_query(link.url)} is no url: {error}", code="InvalidUrl") from error
+        return _Exchange(
+            self._session.request(
                 link.method,
-                URL(link.url, encoded=True),
+                url,
                 headers={**link.headers, **headers} if headers else link.headers,
                 data=body,
+                skip_auto_headers=None if body is None else _NO_CONTENT_TYPE,
                 allow_redirects=False,
-                proxy=_proxy(*urlsplit(link.url)[:2]),
-            ) as response:
-                yield Answer(response)
+                proxy=self._proxy(url) if self._proxies else None,
+            )
+        )
+
+    def _proxy(self, url: URL) -> str | None:
+        """The proxy that the environment names for a host.
+
+        aiohttp's own `trust_env` would also send what `~/.netrc` holds for the host, and S3 refuses a second
+        authorization.
+        """
+        proxy = self._proxies.get(url.scheme)
+        if proxy is None or proxy_bypass(url.host_port_subcomponent or ""):
+            return None
+        if not proxy.startswith(("http://", "https://")):
+            raise ParameterError(f"the proxy that {url.scheme}_proxy names is not an http(s) one: unset it")
+        return proxy
 
 
-@lru_cache(maxsize=1024)
-def _proxy(scheme: str, netloc: str) -> str | None:
-    """The proxy that the environment names for a host.
+class _Exchange:
+    """One request and its answer; every error of aiohttp's leaves it as one of ours."""
 
-    aiohttp's own `trust_env` would also send what `~/.netrc` holds for the host, and S3 refuses a second authorization.
-    """
-    host = netloc.rpartition("@")[2]
-    return None if proxy_bypass(host) else getproxies().get(scheme)
+    def __init__(self, sending: Any) -> None:
+        self._sending = sending
+        self._response: aiohttp.ClientResponse
+
+    async def __aenter__(self) -> Answer:
+        try:
+            self._response = await self._sending
+        except (aiohttp.ClientError, OSError) as error:
+            raise _own(error) from error
+        return Answer(self._response)
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        self._response.close()  # one that was read to its end has given its connection back already
+        if isinstance(error, aiohttp.ClientError | OSError):
+            raise _own(error) from error
 
 
-@contextmanager
-def _own_errors() -> Iterator[None]:
+def _socket(address: Any) -> socket.socket:
+    """A socket that gives up where the other side takes no byte; aiohttp itself would wait for ever."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(IDLE_TIMEOUT * 1000))
+    return made
+
+
+async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keeps aiohttp from sending again on its own, uncounted, where a connection breaks: we count attempts."""
     try:
-        yield
-    except aiohttp.ClientPayloadError as error:
-        raise TruncatedError("the body ended early", code="Truncated") from error
-    except (TimeoutError, aiohttp.ServerTimeoutError) as error:
-        raise ConnectionFailedError("no answer in time", code="Timeout") from error
-    except (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError) as error:
-        raise ConnectionFailedError(f"the certificate is not trusted: {_reason(error)}", code="Certificate") from error
-    except aiohttp.ClientConnectorDNSError as error:
-        raise ConnectionFailedError(f"no such host: {error.host}", code="NoSuchHost") from error
-    except aiohttp.ClientConnectorError as error:
-        place = f"{error.host}:{error.port}"
-        raise ConnectionFailedError(f"no connection to {place}: {_reason(error)}", code="NoConnection") from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise ConnectionFailedError(f"the connection broke: {_reason(error)}", code="Disconnected") from error
+        return await send(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _own(error) from error
+
+
+def _own(error: aiohttp.ClientError | OSError) -> TransferError:
+    for kinds, kind, code, message in _MEANINGS:
+        if isinstance(error, kinds):
+            return kind(message.format(error=error, reason=_reason(error)), code=code)
+    return ConnectionFailedError(f"the connection broke: {_reason(error)}", code="Disconnected")
+
+
+_MEANINGS: tuple[tuple[Any, type[TransferError], str, str], ...] = (
+    (aiohttp.ClientPayloadError, TruncatedError, "Truncated", "the body ended early"),
+    (TimeoutError, ConnectionFailedError, "Timeout", "no answer in time"),
+    (
+        (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError),
+        ConnectionFailedError,
+        "Certificate",
+        "the certificate is not trusted: {reason}",
+    ),
+    (aiohttp.ClientConnectorDNSError, ConnectionFailedError, "NoSuchHost", "no such host: {error.host}"),
+    (
+        aiohttp.ClientConnectorError,
+        ConnectionFailedError,
+        "NoConnection",
+        "no connection to {error.host}:{error.port}: {reason}",
+    ),
+    (aiohttp.ClientHttpProxyError, ConnectionFailedError, "Proxy", "the proxy answered {error.status}"),
+    (aiohttp.InvalidURL, RefusedError, "InvalidUrl", "the url can't be sent"),
+)
 
 
 def _reason(error: Exception) -> str:
-    inner = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
-    return getattr(inner, "strerror", None) or type(inner).__name__
+    inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    return getattr(inner, "verify_message", None) or getattr(inner, "strerror", None) or type(inner).__name__

@@ -41,7 +41,7 @@ async def with_retries(
         return await once(), 1
     except TransferError as error:
         if attempts == 1 or delay_before(2, error) is None:
-            raise _numbered(error, 1) from None
+            raise numbered(error, 1) from None
         first: TransferError | None = error
 
     number = 1
@@ -64,10 +64,11 @@ async def with_retries(
             try:
                 return await once(), number
             except TransferError as error:
-                raise _numbered(error, number) from None
+                raise numbered(error, number) from None
     raise AssertionError("stamina gives up by raising")  # pragma: no cover
 
 
-def _numbered(error: TransferError, attempt: int) -> TransferError:
+def numbered(error: TransferError, attempt: int) -> TransferError:
+    """The same error as that of an attempt; 0: no request was sent."""
     error.attempt = attempt
     return error

@@ -3,6 +3,7 @@
 POSIX stores a key under its own bytes, so none is changed: what can't be stored as it is, is refused by name.
 """
 
+import errno
 import os
 import stat
 import zlib
@@ -10,12 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bulkpresign.errors import NameRefusedError, ParameterError, StorageError
+from bulkpresign.errors import InputError, NameRefusedError, ParameterError, StorageError
 
 #: The longest name of a file, in bytes, on the file systems in use.
 MAX_NAME_BYTES = 255
 _KNOWN_FOLDERS = 100_000
 PART_SUFFIX = ".part"
+_PART_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def path_problem(path: str) -> str | None:
@@ -35,20 +37,33 @@ def path_problem(path: str) -> str | None:
 
 
 class Folder:
-    """A folder in which objects lie under their paths. Nothing is ever read or written outside of it.
-
-    With `distinct_parts` a file that is not whole yet has a name that no object will have by chance; it is needed where
-    not all paths are known to differ from `PATH.part`.
-    """
+    """A folder in which objects lie under their paths. Nothing is ever read or written outside of it."""
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
-        self.distinct_parts = True
+        #: True where we made it, so that what stands in it is ours.
+        self.is_new = False
         self._real_root = os.path.realpath(self.root)
         self._known: set[str] = set()
 
-    def make(self) -> None:
-        """Makes the folder with its parents. Raises ParameterError where that can't be, or it can't be written."""
+    @contextmanager
+    def made(self) -> Iterator[None]:
+        """A context for which the folder is there, with its parents; what was made goes again where input is bad.
+
+        Raises ParameterError where it can't be made or written.
+        """
+        missing = [folder for folder in (self.root, *self.root.parents) if not os.path.lexists(folder)]
+        try:
+            self._make()
+            self.is_new = self.root in missing
+            yield
+        except InputError:
+            for folder in missing:
+                with suppress(OSError):  # not made, or not empty
+                    folder.rmdir()
+            raise
+
+    def _make(self) -> None:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
@@ -57,7 +72,6 @@ class Folder:
             raise ParameterError(f"{self.root} can't be made: {error.strerror}") from error
         if not os.access(self.root, os.W_OK | os.X_OK):
             raise ParameterError(f"{self.root} can't be written: permission denied")
-        self._real_root = os.path.realpath(self.root)
 
     def require(self) -> None:
         """Raises ParameterError where the folder is missing or none."""
@@ -93,20 +107,20 @@ class Folder:
         return file
 
     def part(self, path: str) -> str:
-        """The full name of a file until it is whole."""
-        folder, slash, name = path.rpartition("/")
-        suffix = f".{zlib.crc32(os.fsencode(path)):08x}{PART_SUFFIX}" if self.distinct_parts else PART_SUFFIX
-        raw = os.fsencode(name)
+        """The full name of a file until it is whole: beside it, and such as no other object has by chance."""
+        raw = os.fsencode(path)
+        suffix = f".{zlib.crc32(raw):08x}{PART_SUFFIX}"
         if len(raw) + len(suffix) > MAX_NAME_BYTES:
-            suffix = f".{zlib.crc32(raw):08x}{PART_SUFFIX}"
-            name = os.fsdecode(raw[: MAX_NAME_BYTES - len(suffix)])
-        return f"{self.root}/{folder}{slash}{name}{suffix}"
+            folder, slash, name = raw.rpartition(b"/")
+            path = os.fsdecode(folder + slash + name[: MAX_NAME_BYTES - len(suffix)])
+        return f"{self.root}/{path}{suffix}"
 
 
 class PartFile:
     """A file on its way: written as a part, then renamed. Use as a context manager.
 
-    Left without `commit`, an empty part vanishes and one with bytes stays, as the start of the next attempt.
+    Left without `commit`, an empty part vanishes and one with bytes stays, as the start of the next attempt. Raises
+    StorageError for what the file system refuses.
     """
 
     def __init__(self, folder: Folder, path: str) -> None:
@@ -116,38 +130,43 @@ class PartFile:
         self.written = 0
 
     def __enter__(self) -> "PartFile":
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        with _storage_errors(self._part):
+        try:
             try:
-                self._descriptor = os.open(self._part, flags, 0o666)
+                self._descriptor = os.open(self._part, _PART_FLAGS, 0o666)
             except FileNotFoundError:
                 os.makedirs(os.path.dirname(self._part), exist_ok=True)  # noqa: PTH103, PTH120
-                self._descriptor = os.open(self._part, flags, 0o666)
+                self._descriptor = os.open(self._part, _PART_FLAGS, 0o666)
+        except OSError as error:
+            raise _storage_error(self._part, error) from error
         return self
 
     def write(self, data: bytes) -> None:
         """Adds bytes. Written right here: a hop to a thread costs more than the write."""
-        with _storage_errors(self._part):
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._descriptor, view) :]
-        self.written += len(data)
+        try:
+            count = os.write(self._descriptor, data)
+            while count < len(data):
+                count += os.write(self._descriptor, memoryview(data)[count:])
+        except OSError as error:
+            raise _storage_error(self._part, error) from error
+        self.written += count
 
     def commit(self) -> None:
         """Gives the file its name: it is whole."""
-        with _storage_errors(self._final):
+        try:
             self._close()
             os.rename(self._part, self._final)  # noqa: PTH104
+        except OSError as error:
+            raise _storage_error(self._final, error) from error
 
     def discard(self) -> None:
         """Forgets what was written: it is wrong."""
         self.written = 0
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._descriptor >= 0:
-            self._close()
-        if not self.written:
-            with suppress(OSError):
+        with suppress(OSError):  # an error is on its way already, and says more
+            if self._descriptor >= 0:
+                self._close()
+            if not self.written:
                 os.unlink(self._part)  # noqa: PTH108
 
     def _close(self) -> None:
@@ -168,13 +187,6 @@ def regular_file_size(file: str) -> int | None:
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
-@contextmanager
-def _storage_errors(file: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise _storage_error(file, error) from error
-
-
 def _storage_error(file: str, error: OSError) -> StorageError:
-    return StorageError(f"{file}: {error.strerror}", code=type(error).__name__ if error.errno != 28 else "DiskFull")
+    code = "DiskFull" if error.errno in {errno.ENOSPC, errno.EDQUOT} else type(error).__name__
+    return StorageError(f"{file}: {error.strerror}", code=code)

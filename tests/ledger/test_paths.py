@@ -1,0 +1,39 @@
+import sqlite3
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkpresign.errors import OutputError
+from bulkpresign.ledger.paths import PathIndex
+
+
+@given(st.lists(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=3), max_size=6), max_size=6))
+def test_the_first_path_that_is_taken_is_found(batches: list[list[str]]) -> None:
+    taken: dict[str, str] = {}
+    with PathIndex() as index:
+        for number, paths in enumerate(batches):
+            rows = [(path, f"f{number}.csv:{line}") for line, path in enumerate(paths, 2)]
+            expected = None
+            for path, place in rows:
+                if path in taken:
+                    expected = (path, taken[path], place)
+                    break
+                taken[path] = place
+            assert index.add(rows) == expected
+            if expected:
+                return
+
+
+def test_names_that_only_look_alike_are_two() -> None:
+    with PathIndex() as index:
+        assert index.add([("\u00e9", "a:1"), ("e\u0301", "a:2"), ("A", "a:3"), ("a", "a:4")]) is None
+
+
+def test_a_full_disk_is_told() -> None:
+    index = PathIndex()
+    index._database.execute("PRAGMA max_page_count = 3")
+    with index, pytest.raises(OutputError, match="database or disk is full"):
+        index.add((f"{n:0100}", "a:1") for n in range(1000))
+    with pytest.raises(sqlite3.ProgrammingError):
+        index._database.execute("SELECT 1")

@@ -1,0 +1,81 @@
+"""Uploads to real servers: refusals in the middle, wrong links, folders."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+import bulkpresign as bp
+from bulkpresign.errors import ParameterError
+from bulkpresign.model import Outcome
+from bulkpresign.pipeline.put import put_folder
+from tests.conftest import AwsEnv, Boto, MakeBucket
+from tests.pipeline.test_get import heard, write_all
+from tests.servers.server import S3Server
+from tests.transfer.running import files
+
+
+@pytest.mark.parametrize("size", [1000, 20_000_000])
+def test_an_early_refusal_is_told_as_what_it_is(
+    size: int, server: S3Server, bucket: str, aws_env: AwsEnv, tmp_path: Path
+) -> None:
+    aws_env(server)
+    paths = [f"{n}" for n in range(4)]
+    write_all(tmp_path / "in", dict.fromkeys(paths, bytes(size)))
+    (tmp_path / "keys.csv").write_text("".join(["bucket,key\n", *(f"{bucket},{path}\n" for path in paths)]))
+    outcomes: list[Outcome] = []
+
+    async def run() -> None:
+        await bp.sign(tmp_path / "keys.csv", tmp_path / "links.csv", method="PUT")
+        table = (tmp_path / "links.csv").read_text().replace("X-Amz-Signature=", "X-Amz-Signature=00")
+        (tmp_path / "links.csv").write_text(table)
+        await bp.put(tmp_path / "links.csv", tmp_path / "in", listeners=[heard(outcomes)])
+
+    asyncio.run(run())
+    assert [(outcome.status, outcome.code, outcome.attempts) for outcome in outcomes] == [
+        ("failed", "SignatureDoesNotMatch", 1)
+    ] * 4
+
+
+def test_a_folder_goes_up_with_its_types(
+    server: S3Server, bucket: str, boto: Boto, aws_env: AwsEnv, tmp_path: Path
+) -> None:
+    aws_env(server)
+    bodies = {"a.html": b"<p>", "d/b.bin": b"\0", "d/e/c.txt.gz": b"zz"}
+    write_all(tmp_path / "in", bodies)
+    report = asyncio.run(put_folder(tmp_path / "in", f"s3://{bucket}/pre/"))
+    assert (report.done, report.bytes) == (3, sum(map(len, bodies.values())))
+    for path, body in bodies.items():
+        found = boto(server).get_object(Bucket=bucket, Key=f"pre/{path}")
+        assert found["Body"].read() == body
+    if server.name != "rclone":
+        assert boto(server).head_object(Bucket=bucket, Key="pre/a.html")["ContentType"] == "text/html"
+
+
+def test_a_symlink_that_leaves_the_folder_is_not_sent(
+    seaweedfs: S3Server, make_bucket: MakeBucket, boto: Boto, aws_env: AwsEnv, tmp_path: Path
+) -> None:
+    aws_env(seaweedfs)
+    bucket = make_bucket(seaweedfs)
+    write_all(tmp_path / "in", {"good": b"x"})
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "in" / "bad").symlink_to(tmp_path / "secret")
+    (tmp_path / "in" / "inner").symlink_to(tmp_path / "in" / "good")
+    outcomes: list[Outcome] = []
+    asyncio.run(put_folder(tmp_path / "in", f"s3://{bucket}/", listeners=[heard(outcomes)]))
+    assert {outcome.object.key: outcome.code for outcome in outcomes} == {
+        "good": None,
+        "inner": None,
+        "bad": "NameRefused",
+    }
+
+
+def test_folders_and_places_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ParameterError, match="is missing"):
+        asyncio.run(put_folder(tmp_path / "none", "s3://bucket/"))
+    with pytest.raises(ParameterError, match="is not a folder"):
+        asyncio.run(put_folder(tmp_path / "file", "s3://bucket/"))
+    with pytest.raises(ParameterError, match="is a key; a folder goes to a prefix"):
+        asyncio.run(put_folder(tmp_path, "s3://bucket/key"))
+    assert files(tmp_path) == {"file": b""}

@@ -1,0 +1,261 @@
+"""A server with faults on order: in front of a real one, or with objects of its own. Sees every byte of a request.
+
+Runs in a thread, so that tests need no event loop. A request takes the next of `faults`, or `always`, or none.
+"""
+
+import asyncio
+import hashlib
+import re
+import socket
+import ssl
+import struct
+import threading
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Self
+from urllib.parse import urlsplit
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong with one request. `status` set: answered here, and the server behind never sees it."""
+
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    delay: float = 0.0
+    #: Answers before it reads the request's body, then closes.
+    early: bool = False
+    #: Resets the connection after so many bytes of the answer; 0: before any.
+    reset_after: int | None = None
+    #: Closes after so many bytes of the answer's body, whose Content-Length stays right.
+    cut_after: int | None = None
+    #: Flips a bit in the middle of the answer's body, or the request's.
+    flip_answer: bool = False
+    flip_request: bool = False
+    #: Leaves Content-Length out, and closes where the body ends.
+    no_length: bool = False
+    #: Sends the answer in two pieces, the second of them late.
+    split: bool = False
+    #: Reads nothing of the body and says nothing.
+    stall: bool = False
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One request as it came: `head` up to the empty line, `body` as far as it was read."""
+
+    head: bytes
+    body: bytes = b""
+
+    @property
+    def line(self) -> bytes:
+        return self.head.partition(b"\r\n")[0]
+
+    @property
+    def method(self) -> str:
+        return self.line.split(b" ")[0].decode()
+
+    @property
+    def target(self) -> str:
+        return self.line.split(b" ")[1].decode()
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        lines = self.head.rstrip(b"\r\n").split(b"\r\n")[1:]
+        pairs = (line.decode("latin-1").partition(":") for line in lines)
+        return [(name.lower(), value.strip()) for name, _, value in pairs]
+
+    def header(self, name: str) -> str | None:
+        found = [value for key, value in self.headers if key == name.lower()]
+        assert len(found) < 2, f"{name} came {len(found)} times"
+        return found[0] if found else None
+
+
+class FaultProxy:
+    """Use as a context manager. `url` is where it listens; `upstream` is the endpoint behind, None for `objects`."""
+
+    def __init__(
+        self,
+        upstream: str | None = None,
+        *,
+        tls: ssl.SSLContext | None = None,
+        answer_headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._upstream = upstream
+        self._tls = tls
+        self._answer_headers = answer_headers or {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._ready = threading.Event()
+        self._stop: asyncio.Event
+        self.port = 0
+        #: By the request's target without its query.
+        self.objects: dict[str, bytes] = {}
+        self.faults: deque[Fault | None] = deque()
+        self.always: Fault | None = None
+        self.seen: list[Seen] = []
+        self.open_now = 0
+        self.most_open = 0
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://{HOST}:{self.port}"
+
+    @property
+    def count(self) -> int:
+        return len(self.seen)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        self._stop = asyncio.Event()
+        server = await asyncio.start_server(self._connection, HOST, 0, ssl=self._tls, limit=1 << 20, backlog=1024)
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            while await self._request(reader, writer):
+                pass
+        with suppress(OSError):
+            writer.close()
+
+    async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """One request; false where the connection ends with it."""
+        seen = Seen(await reader.readuntil(b"\r\n\r\n"))
+        self.seen.append(seen)
+        fault = (self.faults.popleft() if self.faults else self.always) or Fault()
+        self.open_now += 1
+        self.most_open = max(self.most_open, self.open_now)
+        try:
+            return await self._answered(seen, fault, reader, writer)
+        finally:
+            self.open_now -= 1
+
+    async def _answered(
+        self, seen: Seen, fault: Fault, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        if fault.stall:
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await asyncio.sleep(30)
+        if not fault.early:
+            seen = await self._whole(seen, reader)
+        await asyncio.sleep(fault.delay)
+        if fault.reset_after == 0:
+            return _reset(writer)
+        if fault.status is not None:
+            head, body = _message(fault.status, fault.headers, fault.body)
+        else:
+            head, body = await self._from_behind(seen, fault)
+        return await _send(writer, head, body, fault)
+
+    async def _whole(self, seen: Seen, reader: asyncio.StreamReader) -> Seen:
+        length = int(seen.header("content-length") or 0)
+        whole = Seen(seen.head, await reader.readexactly(length)) if length else seen
+        self.seen[self.seen.index(seen)] = whole
+        return whole
+
+    async def _from_behind(self, seen: Seen, fault: Fault) -> tuple[bytes, bytes]:
+        sent = _flipped(seen.body) if fault.flip_request else seen.body
+        if self._upstream is None:
+            head, body = self._own_answer(seen, sent)
+        else:
+            head, body = await self._relayed(self._upstream, seen, sent)
+        return head, _flipped(body) if fault.flip_answer else body
+
+    def _own_answer(self, seen: Seen, sent: bytes) -> tuple[bytes, bytes]:
+        name = seen.target.partition("?")[0]
+        if seen.method == "PUT":
+            self.objects[name] = sent
+            return _message(200, {"ETag": f'"{_md5(sent)}"', **self._answer_headers}, b"")
+        if name not in self.objects:
+            return _message(404, {}, b"<Error><Code>NoSuchKey</Code></Error>")
+        etag = f'"{_md5(self.objects[name])}"'
+        if seen.header("if-none-match") == etag:
+            return _message(304, {"ETag": etag}, b"")
+        return _message(200, {"ETag": etag, **self._answer_headers}, self.objects[name])
+
+    async def _relayed(self, upstream: str, seen: Seen, sent: bytes) -> tuple[bytes, bytes]:
+        parts = urlsplit(upstream)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        try:
+            writer.write(seen.head[:-2] + b"Connection: close\r\n\r\n" + sent)
+            answer = await reader.read(-1)
+        finally:
+            writer.close()
+        head, _, body = answer.partition(b"\r\n\r\n")
+        lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")]
+        return b"\r\n".join(lines) + b"\r\n\r\n", body
+
+
+async def _send(writer: asyncio.StreamWriter, head: bytes, body: bytes, fault: Fault) -> bool:
+    if fault.reset_after is not None:
+        writer.write((head + body)[: fault.reset_after])
+        await writer.drain()
+        await asyncio.sleep(0.05)  # what was sent must have been read: a reset discards the rest
+        return _reset(writer)
+    if fault.cut_after is not None:
+        writer.write(head + body[: fault.cut_after])
+        await writer.drain()
+        return False
+    if fault.no_length:
+        head = re.sub(rb"(?i)content-length:[^\r]*\r\n", b"", head)
+    if fault.split:
+        writer.write(head + body[: len(body) // 2])
+        await asyncio.sleep(0.05)
+        writer.write(body[len(body) // 2 :])
+    else:
+        writer.write(head + body)
+    await writer.drain()
+    return not (fault.early or fault.no_length)
+
+
+def _message(status: int, headers: Mapping[str, str], body: bytes) -> tuple[bytes, bytes]:
+    lines = [f"HTTP/1.1 {status} {'OK' if status == 200 else 'Fault'}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if status not in {204, 304}:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode(), body
+
+
+@lru_cache(maxsize=4)
+def _md5(body: bytes) -> str:
+    return hashlib.md5(body).hexdigest()
+
+
+def _flipped(body: bytes) -> bytes:
+    middle = len(body) // 2
+    return body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
+
+
+def _reset(writer: asyncio.StreamWriter) -> bool:
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+    return False

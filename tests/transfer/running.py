@@ -1,0 +1,69 @@
+"""Links through a Getter or Putter, as a run would send them, and what they said."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from bulkpresign.events import BytesMoved, Event, ObjectFinished, ObjectRetried
+from bulkpresign.model import Link, ObjectRef, Outcome
+from bulkpresign.transfer.engine import Feed, run
+from bulkpresign.transfer.getting import Getter
+from bulkpresign.transfer.http import Http
+from bulkpresign.transfer.putting import Putter
+from bulkpresign.transfer.storage import Folder
+
+
+class Run:
+    """Every event of one run."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        return [event.outcome for event in self.events if isinstance(event, ObjectFinished)]
+
+    @property
+    def retries(self) -> list[ObjectRetried]:
+        return [event for event in self.events if isinstance(event, ObjectRetried)]
+
+    @property
+    def bytes_moved(self) -> int:
+        return sum(event.count for event in self.events if isinstance(event, BytesMoved))
+
+    async def links(self, verb: str, links: Sequence[Link], folder: Path, attempts: int, concurrency: int = 4) -> None:
+        async with Http(concurrency) as http:
+            kind = Getter if verb == "get" else Putter
+            work = kind(http, Folder(folder), attempts, self.events.append)
+            await run(Feed(one_batch(links)), work, concurrency, self.events.append)
+
+
+def get(url: str, folder: Path, attempts: int = 3, **ref: object) -> tuple[Outcome, Run]:
+    """One object, to `folder/a` unless `path` says otherwise."""
+    return transfer("get", Link("GET", url, {}, object=reference(ref)), folder, attempts)
+
+
+def put(
+    url: str, folder: Path, attempts: int = 3, headers: dict[str, str] | None = None, **ref: object
+) -> tuple[Outcome, Run]:
+    return transfer("put", Link("PUT", url, headers or {}, object=reference(ref)), folder, attempts)
+
+
+def transfer(verb: str, link: Link, folder: Path, attempts: int = 3) -> tuple[Outcome, Run]:
+    done = Run()
+    asyncio.run(done.links(verb, [link], folder, attempts))
+    (outcome,) = done.outcomes
+    return outcome, done
+
+
+def reference(fields: dict[str, object]) -> ObjectRef:
+    return ObjectRef("bucket", "a", **{"path": "a", **fields})  # type: ignore[arg-type]
+
+
+async def one_batch(links: Sequence[Link]) -> AsyncIterator[Sequence[Link]]:
+    yield links
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by its path."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -1,0 +1,159 @@
+"""The pace without a socket: what is allowed in flight, bytes a second, and the breaker."""
+
+import time
+
+import anyio
+import pytest
+
+from bulkpresign.errors import BreakerError, ConnectionFailedError, RefusedError, ThrottledError
+from bulkpresign.model import ObjectRef, Outcome
+from bulkpresign.transfer import pace as pace_module
+from bulkpresign.transfer.pace import Breaker, Pace
+
+SLOW = ThrottledError("503 SlowDown", code="SlowDown", status=503)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def outcome(status: str, code: str | None = None) -> Outcome:
+    return Outcome(ObjectRef("b", "k"), status, code=code, message=code)  # type: ignore[arg-type]
+
+
+@pytest.mark.anyio
+async def test_a_throttled_request_halves_what_is_in_flight_once_a_burst() -> None:
+    pace = Pace(64)
+    for _ in range(10):
+        await pace.acquire()
+    for _ in range(10):
+        pace.release(SLOW)
+    assert (pace.allowed, pace.lowest, pace.slowed) == (32, 32, 1)
+
+
+@pytest.mark.anyio
+async def test_it_never_stops_altogether(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace_module, "COOL_DOWN", 0)
+    pace = Pace(8)
+    for _ in range(20):
+        await pace.acquire()
+        pace.release(SLOW)
+    assert (pace.allowed, pace.slowed) == (1, 20)
+
+
+@pytest.mark.anyio
+async def test_it_grows_by_about_one_for_each_round_of_successes_and_no_further_than_asked() -> None:
+    pace = Pace(16)
+    await pace.acquire()
+    pace.release(SLOW)
+    for _ in range(8):
+        await pace.acquire()
+        pace.release()
+    assert pace.allowed in {8, 9}
+    for _ in range(1000):
+        await pace.acquire()
+        pace.release()
+    assert pace.allowed == 16
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("error", "slowed"),
+    [
+        (RefusedError("404", code="NoSuchKey"), 0),
+        (ConnectionFailedError("reset", code="Disconnected"), 0),
+        (ConnectionFailedError("no answer in time", code="Timeout"), 1),
+    ],
+)
+async def test_what_slows_and_what_does_not(error: RefusedError | ConnectionFailedError, slowed: int) -> None:
+    pace = Pace(8)
+    await pace.acquire()
+    pace.release(error)
+    assert pace.slowed == slowed
+
+
+@pytest.mark.anyio
+async def test_no_more_are_in_flight_than_allowed_and_all_get_their_turn() -> None:
+    pace, most, now, done = Pace(3), 0, 0, 0
+
+    async def work() -> None:
+        nonlocal most, now, done
+        await pace.acquire()
+        now += 1
+        most = max(most, now)
+        await anyio.sleep(0.001)
+        now -= 1
+        done += 1
+        pace.release()
+
+    async with anyio.create_task_group() as group:
+        for _ in range(50):
+            group.start_soon(work)
+    assert (most, done) == (3, 50)
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_waiter_passes_its_turn_on() -> None:
+    pace = Pace(1)
+    await pace.acquire()
+
+    async def work() -> None:
+        await pace.acquire()
+        pace.release()
+
+    scope = anyio.CancelScope()
+
+    async def cancelled() -> None:
+        with scope:
+            await work()
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(cancelled)
+            await anyio.wait_all_tasks_blocked()
+            group.start_soon(work)
+            await anyio.wait_all_tasks_blocked()
+            scope.cancel()
+            await anyio.wait_all_tasks_blocked()
+            pace.release()
+
+
+@pytest.mark.anyio
+async def test_bytes_a_second_are_bounded() -> None:
+    pace = Pace(8, limit_rate=100_000)
+    began = time.monotonic()
+
+    async def spend() -> None:
+        for _ in range(10):
+            await pace.spend(2_500)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(6):
+            group.start_soon(spend)
+    assert time.monotonic() - began >= 150_000 / 100_000 - 1.0 - 0.05
+
+
+def test_the_breaker_ends_a_run_of_equal_failures() -> None:
+    breaker = Breaker(3)
+    breaker.note(outcome("failed", "NoSuchHost"))
+    breaker.note(outcome("failed", "NoSuchHost"))
+    with pytest.raises(BreakerError, match="NoSuchHost"):
+        breaker.note(outcome("failed", "NoSuchHost"))
+
+
+@pytest.mark.parametrize(
+    "between", [outcome("done"), outcome("skipped"), outcome("failed", "NoSuchKey"), outcome("failed", "DiskFull")]
+)
+def test_the_breaker_starts_anew_after_anything_else(between: Outcome) -> None:
+    breaker = Breaker(3)
+    for one in (outcome("failed", "NoSuchHost"), outcome("failed", "NoSuchHost"), between):
+        breaker.note(one)
+    breaker.note(outcome("failed", "NoSuchHost"))
+    breaker.note(outcome("failed", "NoSuchHost"))
+
+
+def test_missing_objects_never_trip_the_breaker() -> None:
+    breaker = Breaker(3)
+    for _ in range(100):
+        breaker.note(outcome("failed", "NoSuchKey"))

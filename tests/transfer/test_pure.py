@@ -1,0 +1,299 @@
+"""Decisions without a socket: what an answer means, when to try again, which names are refused."""
+
+import hashlib
+import os
+import zlib
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkpresign.errors import (
+    LinkExpiredError,
+    MismatchError,
+    NameRefusedError,
+    ParameterError,
+    RefusedError,
+    ServerError,
+    StorageError,
+    ThrottledError,
+    TransferError,
+    TruncatedError,
+)
+from bulkpresign.model import Link
+from bulkpresign.transfer import retrying
+from bulkpresign.transfer.answers import error_of, retry_after
+from bulkpresign.transfer.digest import check_md5, check_size, file_md5, md5_of_etag
+from bulkpresign.transfer.retrying import delay_before
+from bulkpresign.transfer.storage import Folder, PartFile, path_problem, regular_file_size
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+LINK = Link("GET", "http://h/a?X-Amz-Signature=secret", {}, NOW + timedelta(hours=1))
+OVER = Link("GET", "http://h/a?X-Amz-Signature=secret", {}, NOW - timedelta(seconds=1))
+
+
+def answer(status: int, code: str = "", link: Link = LINK, **headers: str) -> TransferError:
+    body = f"<Error><Code>{code}</Code></Error>".encode() if code else b""
+    return error_of(status, {name.replace("_", "-"): value for name, value in headers.items()}, body, link, NOW)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (503, "SlowDown", ThrottledError),
+        (503, "ServiceUnavailable", ThrottledError),
+        (429, "", ThrottledError),
+        (500, "InternalError", ServerError),
+        (200, "InternalError", ServerError),
+        (200, "SlowDown", ThrottledError),
+        (502, "", ServerError),
+        (504, "", ServerError),
+        (408, "", ServerError),
+        (400, "RequestTimeout", ServerError),
+        (400, "BadDigest", ServerError),
+        (400, "ExpiredToken", LinkExpiredError),
+        (403, "AccessDenied", RefusedError),
+        (403, "SignatureDoesNotMatch", RefusedError),
+        (403, "RequestTimeTooSkewed", RefusedError),
+        (404, "NoSuchKey", RefusedError),
+        (412, "PreconditionFailed", RefusedError),
+        (400, "EntityTooLarge", RefusedError),
+        (403, "InvalidObjectState", RefusedError),
+        (307, "TemporaryRedirect", RefusedError),
+        (501, "NotImplemented", RefusedError),
+    ],
+)
+def test_the_kind_of_error(status: int, code: str, kind: type[TransferError]) -> None:
+    error = answer(status, code)
+    assert type(error) is kind
+    assert error.code == (code or f"HTTP{status}")
+    assert error.status == status
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (403, b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"),  # AWS, SeaweedFS
+        (403, b"<Error><Code>AccessDenied</Code></Error>"),  # Ceph
+        (400, b"<Error><Code>AccessDenied</Code><Message>difference between</Message></Error>"),  # rclone
+        (403, b"<Error><Code>RequestTimeTooSkewed</Code></Error>"),
+        (403, b""),
+    ],
+)
+def test_a_link_that_is_over_has_expired(status: int, body: bytes) -> None:
+    assert isinstance(error_of(status, {}, body, OVER, NOW), LinkExpiredError)
+    is_aws = b"has expired" in body
+    assert isinstance(error_of(status, {}, body, LINK, NOW), LinkExpiredError if is_aws else RefusedError)
+
+
+def test_a_link_that_is_over_may_be_wrong_as_well() -> None:
+    assert isinstance(answer(403, "SignatureDoesNotMatch", OVER), RefusedError)
+    assert isinstance(answer(404, "NoSuchKey", OVER), RefusedError)
+
+
+def test_the_region_is_told() -> None:
+    assert "which is in eu-west-3" in str(answer(301, "PermanentRedirect", x_amz_bucket_region="eu-west-3"))
+    body = b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>us-west-2</Region></Error>"
+    assert "which is in us-west-2" in str(error_of(400, {}, body, LINK, NOW))
+
+
+@given(st.binary(max_size=300), st.integers(100, 599))
+def test_any_body_makes_an_error_without_a_secret(body: bytes, status: int) -> None:
+    assert "secret" not in str(error_of(status, {}, body, LINK, NOW)).replace("secret", "", body.count(b"secret"))
+
+
+@given(st.integers(0, 10**6))
+def test_retry_after_as_a_number_and_as_a_date(seconds: int) -> None:
+    assert retry_after({"Retry-After": str(seconds)}, NOW) == seconds
+    date = format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
+    assert retry_after({"Retry-After": date}, NOW) == seconds
+
+
+@pytest.mark.parametrize("value", ["", "soon", "-1", "1.5", "\u0661", "Mon, 99 Foo 2026 00:00:00 GMT"])
+def test_a_retry_after_that_is_none(value: str) -> None:
+    assert retry_after({"Retry-After": value}, NOW) is None
+
+
+def test_a_retry_after_in_the_past_is_no_pause() -> None:
+    assert retry_after({"Retry-After": "Mon, 24 Nov 2025 00:00:00 GMT"}, NOW) == 0
+
+
+@given(st.integers(2, 60), st.floats(0, 1))
+def test_jitter_is_full_and_bounded(attempt: int, luck: float) -> None:
+    """`random.uniform` is replaced by its definition, so that the whole interval is seen."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("random.uniform", lambda low, high: low + (high - low) * luck)
+        patched.setattr(retrying, "BASE_DELAY", 0.2)
+        delay = delay_before(attempt, ServerError("", code=""))
+    assert delay == pytest.approx(luck * min(20.0, 0.2 * 2 ** (attempt - 1)))
+
+
+@pytest.mark.parametrize(
+    ("error", "helps"),
+    [
+        (ThrottledError("", code=""), True),
+        (TruncatedError("", code=""), True),
+        (MismatchError("", code=""), True),
+        (RefusedError("", code=""), False),
+        (StorageError("", code=""), False),
+        (LinkExpiredError("", code=""), False),
+        (ThrottledError("", code="", retry_after=300), True),
+        (ThrottledError("", code="", retry_after=301), False),
+    ],
+)
+def test_what_a_retry_helps(error: TransferError, helps: bool) -> None:
+    assert (delay_before(2, error) is not None) is helps
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("", "it is empty"),
+        ("/a", "it is absolute"),
+        ("a\0b", "it has a NUL character"),
+        ("a//b", "it has an empty segment"),
+        ("a/", "it has an empty segment"),
+        ("./a", "it has a segment '.'"),
+        ("a/../b", "it has a segment '..'"),
+        ("..", "it has a segment '..'"),
+        ("a" * 256, "it has a segment of over 255 bytes"),
+        ("\ud55c" * 86, "it has a segment of over 255 bytes"),
+        ("b/" + "\u00e9" * 128, "it has a segment of over 255 bytes"),
+    ],
+)
+def test_a_path_that_is_refused(path: str, problem: str, tmp_path: Path) -> None:
+    assert path_problem(path) == problem
+    with pytest.raises(NameRefusedError):
+        Folder(tmp_path).check(path)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=120))
+def test_a_path_is_refused_where_posix_would_store_it_otherwise(path: str) -> None:
+    """The oracle: pathlib's segments are those of the path, none is special, and none is too long."""
+    parts = path.split("/")
+    fits = all(part not in {"", ".", ".."} and len(part.encode()) <= 255 and "\0" not in part for part in parts)
+    assert (path_problem(path) is None) is fits
+
+
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1, max_size=90),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_a_part_lies_beside_its_file_and_fits(segments: list[str]) -> None:
+    path = "/".join(segments)
+    if path_problem(path):
+        return
+    part = Folder("/to").part(path)
+    folder, _, name = os.fsencode(part).rpartition(b"/")
+    assert folder == os.fsencode(f"/to/{path}").rpartition(b"/")[0]
+    assert len(name) <= 255
+    assert name.endswith(f".{zlib.crc32(path.encode()):08x}.part".encode())
+
+
+@pytest.mark.parametrize(
+    "name", ["con", "a.", " ", "a\nb", "\x1b[31m", "e\u0301", "\u00e9", "\u202e", "x" * 255, "\ud55c" * 85]
+)
+def test_a_name_is_stored_under_its_own_bytes(name: str, tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    with PartFile(folder, f"d/{name}") as part:
+        part.write(b"x")
+        part.commit()
+    assert [found.name for found in (tmp_path / "d").iterdir()] == [name]
+
+
+def test_a_way_out_through_a_link_is_refused(tmp_path: Path) -> None:
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    outside.mkdir()
+    root.mkdir()
+    (outside / "f").write_text("x")
+    (root / "out").symlink_to(outside)
+    (root / "file").symlink_to(outside / "f")
+    (root / "in").mkdir()
+    (root / "inner").symlink_to(root / "in")
+    folder = Folder(root)
+    for path in ("out/f", "out/new/f"):
+        with pytest.raises(NameRefusedError, match="symbolic link"):
+            folder.check(path)
+    with pytest.raises(NameRefusedError, match="symbolic link"):
+        folder.source_file("file")
+    folder.check("file")  # a download replaces the link itself
+    folder.check("inner/f")
+
+
+def test_a_root_that_is_a_link_is_as_good(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    Folder(tmp_path / "link").check("a/b")
+
+
+def test_what_was_made_goes_again_where_input_is_bad(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    folder = Folder(tmp_path / "there" / "a" / "b")
+    with pytest.raises(ParameterError), folder.made():
+        assert folder.root.is_dir()
+        assert folder.is_new
+        raise ParameterError("bad")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
+    with folder.made():
+        pass
+    assert folder.root.is_dir()
+    with pytest.raises(ParameterError), folder.made():
+        assert not folder.is_new
+        raise ParameterError("bad")
+    assert folder.root.is_dir()
+
+
+def test_a_folder_under_a_name_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="is a folder"):
+        regular_file_size(str(tmp_path))
+    assert regular_file_size(str(tmp_path / "none")) is None
+    with PartFile(Folder(tmp_path.parent), tmp_path.name) as part:
+        part.write(b"x")
+        with pytest.raises(StorageError):
+            part.commit()
+
+
+@given(st.binary(max_size=3000))
+def test_an_etag_that_is_an_md5(data: bytes) -> None:
+    found = hashlib.md5(data).hexdigest()
+    assert md5_of_etag(found.upper(), {}) == found
+    check_md5(found, found)
+    with pytest.raises(MismatchError):
+        check_md5(found, hashlib.md5(data + b"x").hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("etag", "headers"),
+    [
+        (None, {}),
+        (f"{'0' * 32}-1", {}),
+        ("0" * 31, {}),
+        (f"{'0' * 32}\n", {}),
+        (f'W/"{"0" * 32}', {}),
+        ("0" * 32, {"x-amz-server-side-encryption": "aws:kms"}),
+        ("0" * 32, {"x-amz-server-side-encryption-customer-algorithm": "AES256"}),
+    ],
+)
+def test_an_etag_that_is_none(etag: str | None, headers: dict[str, str]) -> None:
+    assert md5_of_etag(etag, headers) is None
+
+
+@given(st.integers(0, 9), st.none() | st.integers(0, 9))
+def test_sizes(found: int, expected: int | None) -> None:
+    if expected is None or found == expected:
+        check_size(found, expected)
+    else:
+        with pytest.raises(MismatchError):
+            check_size(found, expected)
+
+
+def test_the_md5_of_a_file(tmp_path: Path) -> None:
+    data = os.urandom(3 << 20)
+    (tmp_path / "a").write_bytes(data)
+    assert file_md5(str(tmp_path / "a")) == hashlib.md5(data).hexdigest()

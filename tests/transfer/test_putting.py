@@ -1,0 +1,72 @@
+"""Files that are not as they seem when they are uploaded."""
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers.proxy import Fault, FaultProxy
+from tests.transfer.running import put
+
+
+@pytest.fixture
+def origin() -> Iterator[FaultProxy]:
+    with FaultProxy() as proxy:
+        yield proxy
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [("missing", "FileNotFoundError"), ("folder", "NotAFile"), ("pipe", "NotAFile"), ("dangling", "FileNotFoundError")],
+)
+def test_what_is_no_file_is_named_and_not_sent(kind: str, code: str, origin: FaultProxy, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "dangling":
+        path.symlink_to(tmp_path / "nothing")
+    outcome, _ = put(f"{origin.url}/a", tmp_path)
+    assert (outcome.status, outcome.code, origin.count) == ("failed", code, 0)
+    assert str(path) in (outcome.message or "")
+
+
+@pytest.mark.parametrize("size", [1000, 2_000_000])
+def test_a_file_that_shrinks_is_told_and_not_tried_again(
+    size: int, origin: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(bytes(size))
+    read = os.read
+
+    def read_little(descriptor: int, count: int) -> bytes:
+        os.truncate(tmp_path / "a", 10)
+        return read(descriptor, count)
+
+    monkeypatch.setattr(os, "read", read_little)
+    outcome, run = put(f"{origin.url}/a", tmp_path)
+    assert (outcome.status, outcome.code, outcome.attempts) == ("failed", "FileChanged", 1)
+    assert run.retries == []
+    assert run.bytes_moved == 0
+    assert "/a" not in origin.objects
+
+
+def test_a_file_that_changes_while_it_is_sent_is_not_done(origin: FaultProxy, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(bytes(1000))
+    origin.always = Fault(delay=0.3)
+    changing = threading.Timer(0.1, lambda: path.write_bytes(bytes(2000)))
+    changing.start()
+    outcome, run = put(f"{origin.url}/a", tmp_path)
+    changing.join()
+    assert (outcome.status, outcome.code) == ("failed", "FileChanged")
+    assert run.bytes_moved == 0
+
+
+def test_a_server_without_an_md5_etag_leaves_it_unverified(origin: FaultProxy, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    origin.always = Fault(status=200, headers={"ETag": '"abc-1"'})
+    outcome, _ = put(f"{origin.url}/a", tmp_path)
+    assert (outcome.status, outcome.verified_by) == ("done", None)
