@@ -7,10 +7,14 @@ closes a way in which a link was seen to break.
 import socket
 import ssl
 from collections.abc import AsyncIterable, Mapping
+from contextlib import suppress
 from typing import Any, Self
 from urllib.request import getproxies, proxy_bypass
+from weakref import WeakSet
 
 import aiohttp
+import anyio
+import anyio.lowlevel
 from yarl import URL
 
 from bulkpresign.errors import (
@@ -31,6 +35,8 @@ CONNECT_TIMEOUT = 30.0
 #: Seconds without a byte of the answer, or without the server taking a byte of ours.
 IDLE_TIMEOUT = 60.0
 _ERROR_BODY = 64 * 1024
+#: A transport sees that its socket is shut, hears that it is lost, closes it.
+_ROUNDS_TO_CLOSE = 3
 #: What aiohttp adds to a body; saying so for requests without one as well would cost a tenth of a small one's time.
 _NO_CONTENT_TYPE = ("Content-Type",)
 
@@ -77,11 +83,12 @@ class Http:
         self._concurrency = concurrency
         self._session: aiohttp.ClientSession
         self._proxies: Mapping[str, str] = {}
+        self._sockets: WeakSet[socket.socket] = WeakSet()
 
     async def __aenter__(self) -> Self:
         self._proxies = getproxies()
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._concurrency, ttl_dns_cache=300, socket_factory=_socket),
+            connector=aiohttp.TCPConnector(limit=self._concurrency, ttl_dns_cache=300, socket_factory=self._socket),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=IDLE_TIMEOUT),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -93,7 +100,18 @@ class Http:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self._session.close()
+        with anyio.CancelScope(shield=True):
+            await self._session.close()
+            for unsent in self._sockets:  # an upload that was refused early would still be on its way
+                with suppress(OSError):
+                    unsent.shutdown(socket.SHUT_RDWR)
+            for _ in range(_ROUNDS_TO_CLOSE):
+                await anyio.lowlevel.checkpoint()
+
+    def _socket(self, address: Any) -> socket.socket:
+        made = _socket(address)
+        self._sockets.add(made)
+        return made
 
     def request(self, link: Link, headers: Mapping[str, str] | None = None, body: Body | None = None) -> "_Exchange":
         """An async context that sends a link with its headers and `headers`, and gives the Answer.
