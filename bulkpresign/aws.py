@@ -151,8 +151,11 @@ class Aws:
         _check_signable(params.get("Bucket"))
         client = await self._real_client()
         with _own_errors(hidden=_customer_keys(params)):
-            url = await client.generate_presigned_url(client_method, dict(params), expires_in, http_method)
-            method = http_method or _http_method(client, client_method)
+            given = (
+                http_method.upper() if http_method else None
+            )  # as it is sent: of botocore's signers one takes any case
+            url = await client.generate_presigned_url(client_method, dict(params), expires_in, given)
+            method = given or _http_method(client, client_method)
         return method.upper(), url, _signed_headers(url, _serialized_headers.get())
 
     async def presign_post(

@@ -50,9 +50,7 @@ class ManifestError(InputError):
     `file` as it was given, `line` from 1 (None: the file as a whole), `column` by name (None: the row as a whole).
     """
 
-    def __init__(
-        self, problem: str, *, file: str, line: int | None = None, column: str | None = None
-    ) -> None:
+    def __init__(self, problem: str, *, file: str, line: int | None = None, column: str | None = None) -> None:
         self.problem, self.file, self.line, self.column = problem, file, line, column
         place = file if line is None else f"{file}:{line}"
         super().__init__(f"{place}: {problem}" if column is None else f"{place}: column {column}: {problem}")
@@ -107,9 +105,7 @@ class TransferError(BulkpresignError):
 
     retry: ClassVar[Retry] = "never"
 
-    def __init__(
-        self, message: str, *, code: str, status: int | None = None, retry_after: float | None = None
-    ) -> None:
+    def __init__(self, message: str, *, code: str, status: int | None = None, retry_after: float | None = None) -> None:
         self.code, self.status, self.retry_after = code, status, retry_after
         self.attempt = 1
         super().__init__(message)

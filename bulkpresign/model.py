@@ -7,7 +7,7 @@ name the field. `gc=False` keeps millions of them out of the garbage collector's
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -113,7 +113,11 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """The counts of one run. `bytes` are those of the objects done; `seconds` is wall time."""
+    """The counts of one run. `bytes` are those of the objects done; `seconds` is wall time.
+
+    `planned` counts what a dry run found to do (None: it was none). `slowed` counts how often a server asked for a
+    slower pace, and `lowest_concurrency` is the least that was in flight then.
+    """
 
     verb: str
     done: int = 0
@@ -123,11 +127,33 @@ class Report(msgspec.Struct, kw_only=True):
     bytes: int = 0
     retries: int = 0
     seconds: float = 0.0
+    planned: int | None = None
+    slowed: int = 0
+    lowest_concurrency: int | None = None
 
     @property
     def objects(self) -> int:
         """How many objects have an outcome."""
-        return self.done + self.skipped + self.failed + self.expired
+        return self.done + self.skipped + self.failed + self.expired + (self.planned or 0)
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Of which object the bytes of a part on disk are: its etag without quotes, and its size in bytes."""
+
+    etag: str
+    size: int
+
+
+class Parts(Protocol):
+    """Keeps, over runs, of which objects the parts on disk are; by this the journal reaches the engine."""
+
+    def part(self, link: Link) -> Part | None:
+        """What the part of this link's object is part of, None where nothing is known of it."""
+        ...
+
+    def begin_part(self, link: Link, part: Part) -> None:
+        """Keeps it, before the first byte is written."""
+        ...
 
 
 def without_query(url: str) -> str:

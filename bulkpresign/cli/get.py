@@ -1,11 +1,14 @@
 """`bulkpresign get`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from bulkpresign.cli import options
 from bulkpresign.cli.running import run_transfer
+
+if TYPE_CHECKING:
+    from bulkpresign.transfer.getting import IfExists
 
 
 def get(
@@ -18,7 +21,18 @@ def get(
     from_format: options.FromFormat = None,
     concurrency: options.Concurrency = 64,
     attempts: options.Attempts = 5,
+    limit_rate: options.LimitRate = None,
+    limit: options.Limit = None,
+    if_exists: Annotated[
+        str, typer.Option(metavar="replace|keep|fail", help="What becomes of a file that differs.")
+    ] = "replace",
     failures: options.Failures = None,
+    journal: options.JournalFile = None,
+    dry_run: options.DryRun = False,
+    renew_credentials: options.RenewCredentials = False,
+    renew_command: options.RenewCommand = None,
+    renew_url: options.RenewUrl = None,
+    ca_bundle: options.CaBundle = None,
     progress: options.Progress = "auto",
     expires_in: options.ExpiresIn = 3600,
     region: options.Region = None,
@@ -48,7 +62,16 @@ def get(
             bucket=bucket,
             concurrency=concurrency,
             attempts=attempts,
+            limit_rate=limit_rate,
+            limit=limit,
+            if_exists=cast("IfExists", if_exists),
             failures=failures,
+            journal=journal,
+            dry_run=dry_run,
+            renew_credentials=renew_credentials,
+            renew_command=renew_command,
+            renew_url=renew_url,
+            ca_bundle=ca_bundle,
             expires_in=expires_in,
             from_format=from_format,
             region_name=region,

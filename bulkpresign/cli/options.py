@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from bulkpresign.cli.units import duration
+from bulkpresign.cli.units import duration, size
 from bulkpresign.errors import ParameterError
 
 Sources = Annotated[
@@ -57,6 +57,41 @@ Failures = Annotated[
         help="A manifest of what is not done, each row with its reason. It is valid input again.",
         show_default=False,
     ),
+]
+LimitRate = Annotated[
+    int | None,
+    typer.Option(parser=size, metavar="SIZE", help="Bytes a second, over the whole run.", show_default=False),
+]
+Limit = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Stop after so many objects: for a trial.", show_default=False)
+]
+JournalFile = Annotated[
+    str | None,
+    typer.Option(
+        "--journal",
+        metavar="FILE",
+        help="What was done, over runs: the next one goes on from there. Else it stands beside the folder.",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and say what is left to do; send nothing.")]
+RenewCredentials = Annotated[
+    bool, typer.Option("--renew-credentials", help="Sign links again that run out, with own credentials.")
+]
+RenewCommand = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CMD",
+        help="Gives fresh links for those that run out: rows as JSONL on its standard input and output.",
+        show_default=False,
+    ),
+]
+RenewUrl = Annotated[
+    str | None, typer.Option(metavar="URL", help="The same from a url, by POST of rows as JSONL.", show_default=False)
+]
+CaBundle = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Certificates to trust; else AWS_CA_BUNDLE or the system's.", show_default=False),
 ]
 Progress = Annotated[
     str, typer.Option(metavar="auto|on|off|json", help="On standard error. auto: a bar on a terminal.")

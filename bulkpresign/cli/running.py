@@ -13,7 +13,7 @@ import typer
 from anyio.abc import TaskStatus
 
 from bulkpresign.cli.units import show_bytes
-from bulkpresign.errors import BulkpresignError
+from bulkpresign.errors import BreakerError, BulkpresignError
 from bulkpresign.events import Event, Listener, ObjectFinished, ObjectRetried
 from bulkpresign.ledger.progress import progress, write_line
 from bulkpresign.ledger.tally import Tally
@@ -92,7 +92,10 @@ def summary(report: Report) -> str:
     seconds = max(report.seconds, 0.001)
     rates = f"{report.done / seconds:,.0f} objects/s, {show_bytes(int(report.bytes / seconds))}/s"
     moved = f"{show_bytes(report.bytes)} in {report.seconds:.1f} s"
-    return f"{report.verb}: {', '.join(counts)}; {moved} ({rates})"
+    if report.planned is not None:
+        return f"{report.verb}: {report.planned:,} to do, {report.skipped:,} done before; {show_bytes(report.bytes)}"
+    slowed = f"; slowed to {report.lowest_concurrency} at a time" if report.slowed else ""
+    return f"{report.verb}: {', '.join(counts)}; {moved} ({rates}){slowed}"
 
 
 class _Failures:
@@ -153,4 +156,4 @@ def _leaf(error: BaseException) -> BaseException:
 
 def _fail(error: BaseException) -> NoReturn:
     say(f"error: {error}")
-    raise typer.Exit(EXIT_USAGE)
+    raise typer.Exit(EXIT_FAILED if isinstance(error, BreakerError) else EXIT_USAGE)

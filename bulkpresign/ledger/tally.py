@@ -2,7 +2,7 @@
 
 import time
 
-from bulkpresign.events import Event, ObjectFinished, ObjectRetried
+from bulkpresign.events import Event, ObjectFinished, ObjectRetried, RunFinished
 from bulkpresign.model import Report
 
 
@@ -34,3 +34,7 @@ class Tally:
                 report.failed += 1
         elif isinstance(event, ObjectRetried):
             self._report.retries += 1
+        elif isinstance(event, RunFinished):
+            for name in ("planned", "slowed", "lowest_concurrency"):
+                setattr(self._report, name, getattr(event.report, name))
+            self._report.bytes = event.report.bytes

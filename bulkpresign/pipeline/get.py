@@ -5,20 +5,25 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
+from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener
 from bulkpresign.ledger.paths import PathIndex
-from bulkpresign.model import Report
+from bulkpresign.model import ObjectRef, Report
+from bulkpresign.pipeline.renewing import renewal
 from bulkpresign.pipeline.running import (
+    Bounds,
     check,
-    check_bounds,
     claim_paths,
     failure_log,
-    renewal,
+    journal_of,
+    plan,
     transfer,
 )
 from bulkpresign.pipeline.sources import Source, Sources
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.transfer.getting import Getter
+from bulkpresign.transfer.clock import Clock
+from bulkpresign.transfer.getting import IF_EXISTS, Getter, IfExists
+from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.storage import Folder
 
 
@@ -29,7 +34,16 @@ async def get(
     bucket: str | None = None,
     concurrency: int = 64,
     attempts: int = 5,
+    limit_rate: int | None = None,
+    limit: int | None = None,
+    if_exists: IfExists = "replace",
     failures: str | os.PathLike[str] | None = None,
+    journal: str | os.PathLike[str] | None = None,
+    dry_run: bool = False,
+    renew_credentials: bool = False,
+    renew_command: str | None = None,
+    renew_url: str | None = None,
+    ca_bundle: str | None = None,
     expires_in: int = 3600,
     from_format: str | None = None,
     region_name: str | None = None,
@@ -43,29 +57,61 @@ async def get(
 
     A table of links needs no credentials. Tables of objects and `s3://` sources are signed just in time. At most
     `concurrency` objects are in flight, each with about 512 KiB of buffers; a request is tried `attempts` times where
-    that can help. `failures` names a manifest for what is not done. An object that fails is counted in the report; only
-    input that can't be used raises (InputError), before anything is sent.
+    that can help, and `limit_rate` bounds bytes a second. Links of others that run out are renewed by signing again, by
+    a command or by a url, where one of them is given. What the journal (`TO.journal` unless given) knows to be done is
+    not asked for again, and large objects go on where they were. `failures` names a manifest for what is not done.
+
+    An object that fails is counted in the report. Raises InputError for what can't be used, before anything is sent,
+    BreakerError where everything fails the same way, and OutputError where journal or failures can't be written.
     """
-    check_bounds(concurrency, attempts)
+    if if_exists not in IF_EXISTS:
+        raise ParameterError(f"if_exists {if_exists!r} is none of {', '.join(IF_EXISTS)}")
+    bounds = Bounds(concurrency=concurrency, attempts=attempts, limit_rate=limit_rate, limit=limit)
     sources = Sources(source, bucket=bucket, from_format=from_format)
-    folder = Folder(to)
+    folder, clock = Folder(to), Clock()
+
+    def claim(refs: Sequence[ObjectRef]) -> None:
+        claim_paths(index, [(ref, ref.uri) for ref in refs])
+
+    def file_of(ref: ObjectRef) -> str:
+        return folder.file(ref.place)
+
     async with AsyncExitStack() as stack:
         index = stack.enter_context(PathIndex())
         totals = await check(sources, folder.check, index, "GET")
         presigner = None
-        if sources.need_credentials:
+        if sources.need_credentials or renew_credentials:
             presigner = await stack.enter_async_context(
                 Presigner(region_name, endpoint_url, profile_name, addressing_style, expires_in, session)
             )
+        http = await stack.enter_async_context(Http(concurrency, clock, ca_bundle))
+        renew = renewal(presigner if renew_credentials else None, renew_command, renew_url, http)
+        leases = sources.leases(presigner, "GET", renew=renew, streamed=claim)
+        ledger = journal_of(journal, "get", folder.root, os.path.abspath(folder.root))  # noqa: PTH100
+        if dry_run:
+            known = stack.enter_context(ledger) if ledger.file.exists() else None
+            return await plan("get", leases, bounds=bounds, journal=known, file_of=file_of, listeners=listeners)
         log = await stack.enter_async_context(failure_log(failures, sources))
         stack.enter_context(folder.made())
+        stack.enter_context(ledger)
         return await transfer(
             "get",
-            sources.links(presigner, "GET", lambda refs: claim_paths(index, [(ref, ref.uri) for ref in refs])),
-            lambda http, emit: Getter(http, folder, attempts, emit),
-            concurrency=concurrency,
+            leases,
+            lambda machine: Getter(
+                machine.http,
+                folder,
+                attempts,
+                machine.emit,
+                pace=machine.pace,
+                parts=machine.journal,
+                if_exists=if_exists,
+            ),
+            bounds=bounds,
             totals=totals,
             listeners=listeners,
             log=log,
-            renew=renewal(presigner) if presigner is not None and not sources.has_links else None,
+            journal=ledger,
+            file_of=file_of,
+            http=http,
+            clock=clock,
         )

@@ -11,20 +11,25 @@ import anyio.lowlevel
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener
 from bulkpresign.ledger.paths import PathIndex
-from bulkpresign.model import Link, Report
+from bulkpresign.model import ObjectRef, Report
+from bulkpresign.pipeline.renewing import by_signing, renewal
 from bulkpresign.pipeline.running import (
+    Bounds,
     Totals,
     check,
-    check_bounds,
     claim_paths,
     failure_log,
-    renewal,
+    journal_of,
+    plan,
     transfer,
 )
 from bulkpresign.pipeline.sources import Source, Sources
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.folder import folder_objects
 from bulkpresign.source.location import Location
+from bulkpresign.transfer.clock import Clock
+from bulkpresign.transfer.http import Http
+from bulkpresign.transfer.leases import Lease
 from bulkpresign.transfer.putting import Putter
 from bulkpresign.transfer.storage import Folder
 
@@ -35,33 +40,64 @@ async def put(
     *,
     concurrency: int = 64,
     attempts: int = 5,
+    limit_rate: int | None = None,
+    limit: int | None = None,
     failures: str | os.PathLike[str] | None = None,
+    journal: str | os.PathLike[str] | None = None,
+    dry_run: bool = False,
+    ca_bundle: str | None = None,
+    renew_credentials: bool = False,
+    renew_command: str | None = None,
+    renew_url: str | None = None,
+    expires_in: int = 3600,
     from_format: str | None = None,
+    region_name: str | None = None,
+    endpoint_url: str | None = None,
+    profile_name: str | None = None,
+    addressing_style: str = "auto",
+    session: Any = None,
     listeners: Sequence[Listener] = (),
 ) -> Report:
     """Uploads files below the folder `source` through PUT links, with the headers that stand in their rows.
 
-    Needs no credentials. A file that is missing, or an upload that fails, is counted in the report. Bounds are those of
-    `get`. Raises InputError for a manifest or folder that can't be used, before anything is sent.
+    Needs no credentials, except where `renew_credentials` signs links again that run out. A file that is missing, or an
+    upload that fails, is counted in the report. Bounds, journal (`SOURCE.put.journal` unless given), renewal and errors
+    are those of `get`.
     """
-    check_bounds(concurrency, attempts)
+    bounds = Bounds(concurrency=concurrency, attempts=attempts, limit_rate=limit_rate, limit=limit)
     sources = Sources(links, from_format=from_format)
     if sources.need_credentials:
         raise ParameterError("put needs a table of links, with a column url: make one with sign --method PUT")
-    folder = Folder(source)
+    folder, clock = Folder(source), Clock()
     folder.require()
+
+    def claim(refs: Sequence[ObjectRef]) -> None:
+        claim_paths(index, [(ref, ref.uri) for ref in refs])
+
     async with AsyncExitStack() as stack:
         index = stack.enter_context(PathIndex())
         totals = await check(sources, folder.source_file, index, "PUT")
-        log = await stack.enter_async_context(failure_log(failures, sources))
-        return await transfer(
-            "put",
-            sources.links(None, "PUT", lambda refs: claim_paths(index, [(ref, ref.uri) for ref in refs])),
-            lambda http, emit: Putter(http, folder, attempts, emit),
-            concurrency=concurrency,
+        presigner = None
+        if renew_credentials:
+            presigner = await stack.enter_async_context(
+                Presigner(region_name, endpoint_url, profile_name, addressing_style, expires_in, session)
+            )
+        http = await stack.enter_async_context(Http(concurrency, clock, ca_bundle))
+        renew = renewal(presigner, renew_command, renew_url, http)
+        return await _upload(
+            stack,
+            sources.leases(None, "PUT", renew=renew, streamed=claim),
+            folder,
+            "its links",
+            bounds=bounds,
             totals=totals,
+            http=http,
+            clock=clock,
+            failures=failures,
+            sources=sources,
+            journal=journal,
+            dry_run=dry_run,
             listeners=listeners,
-            log=log,
         )
 
 
@@ -71,7 +107,12 @@ async def put_folder(
     *,
     concurrency: int = 64,
     attempts: int = 5,
+    limit_rate: int | None = None,
+    limit: int | None = None,
     failures: str | os.PathLike[str] | None = None,
+    journal: str | os.PathLike[str] | None = None,
+    dry_run: bool = False,
+    ca_bundle: str | None = None,
     expires_in: int = 3600,
     headers: Mapping[str, str] | None = None,
     region_name: str | None = None,
@@ -85,33 +126,79 @@ async def put_folder(
 
     Links are signed just in time. The content type is guessed from the name, unless `headers` has one.
     """
-    check_bounds(concurrency, attempts)
+    bounds = Bounds(concurrency=concurrency, attempts=attempts, limit_rate=limit_rate, limit=limit)
     location = Location.parse(destination)
     if not location.is_prefix:
         raise ParameterError(f"{destination} is a key; a folder goes to a prefix, which ends in /")
-    folder = Folder(source)
+    folder, clock = Folder(source), Clock()
     folder.require()
     async with AsyncExitStack() as stack:
         presigner = await stack.enter_async_context(
             Presigner(region_name, endpoint_url, profile_name, addressing_style, expires_in, session)
         )
-        log = await stack.enter_async_context(failure_log(failures, None))
-        return await transfer(
-            "put",
+        http = await stack.enter_async_context(Http(concurrency, clock, ca_bundle))
+        return await _upload(
+            stack,
             _signed_files(folder.root, location, presigner, headers),
-            lambda http, emit: Putter(http, folder, attempts, emit),
-            concurrency=concurrency,
+            folder,
+            f"s3://{location.bucket}/{location.key}",
+            bounds=bounds,
             totals=Totals(),
+            http=http,
+            clock=clock,
+            failures=failures,
+            sources=None,
+            journal=journal,
+            dry_run=dry_run,
             listeners=listeners,
-            log=log,
-            renew=renewal(presigner, headers),
         )
+
+
+async def _upload(
+    stack: AsyncExitStack,
+    leases: AsyncIterator[Sequence[Lease]],
+    folder: Folder,
+    destination: str,
+    *,
+    bounds: Bounds,
+    totals: Totals,
+    http: Http,
+    clock: Clock,
+    failures: str | os.PathLike[str] | None,
+    sources: Sources | None,
+    journal: str | os.PathLike[str] | None,
+    dry_run: bool,
+    listeners: Sequence[Listener],
+) -> Report:
+    def file_of(ref: ObjectRef) -> str:
+        return folder.file(ref.place)
+
+    ledger = journal_of(journal, "put", folder.root, destination)
+    if dry_run:
+        known = stack.enter_context(ledger) if ledger.file.exists() else None
+        return await plan("put", leases, bounds=bounds, journal=known, file_of=file_of, listeners=listeners)
+    log = await stack.enter_async_context(failure_log(failures, sources))
+    stack.enter_context(ledger)
+    return await transfer(
+        "put",
+        leases,
+        lambda machine: Putter(machine.http, folder, bounds.attempts, machine.emit, pace=machine.pace),
+        bounds=bounds,
+        totals=totals,
+        listeners=listeners,
+        log=log,
+        journal=ledger,
+        file_of=file_of,
+        http=http,
+        clock=clock,
+    )
 
 
 async def _signed_files(
     root: Path, location: Location, presigner: Presigner, headers: Mapping[str, str] | None
-) -> AsyncIterator[Sequence[Link]]:
+) -> AsyncIterator[Sequence[Lease]]:
+    renew = by_signing(presigner)
     for objects in folder_objects(root, location.bucket, location.key):
         async for links in presigner.sign(objects, "PUT", headers=headers):
-            yield links
+            yield [Lease(link, renew) for link in links]
         await anyio.lowlevel.checkpoint()

@@ -1,8 +1,9 @@
 """What every transfer shares: listeners, counts, the check before the first request, and the failures file."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -11,16 +12,20 @@ import msgspec
 
 from bulkpresign.errors import InputError, ManifestError, NameRefusedError, ParameterError
 from bulkpresign.events import Event, Listener, ObjectFinished, RunFinished, RunStarted
+from bulkpresign.ledger.journal import Finished, Journal, identity
 from bulkpresign.ledger.paths import PathIndex
+from bulkpresign.ledger.recorder import JOURNAL, Recorder
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.manifest.writing import ManifestWriter, link_writer, object_writer
-from bulkpresign.model import Link, ObjectRef, Report
+from bulkpresign.model import Link, ObjectRef, Outcome, Report
 from bulkpresign.pipeline.sources import Sources
-from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables import open_output
 from bulkpresign.tables.reading import table_format
-from bulkpresign.transfer.engine import Feed, Renew, Work, run
+from bulkpresign.transfer.clock import Clock
+from bulkpresign.transfer.engine import Engine, Feed, Work
 from bulkpresign.transfer.http import Http
+from bulkpresign.transfer.leases import Lease
+from bulkpresign.transfer.pace import Pace
 
 _FAILURES_BATCH = 256
 
@@ -142,60 +147,164 @@ async def failure_log(file: str | os.PathLike[str] | None, sources: Sources | No
         raise ended
 
 
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run may use: objects in flight, tries of a request, bytes a second, objects in all (None: no bound)."""
+
+    concurrency: int = 64
+    attempts: int = 5
+    limit_rate: int | None = None
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ParameterError(f"{name} of {value} is not at least 1")
+
+
+class Machine(msgspec.Struct):
+    """What moves bytes, and what it has to tell: given to whoever makes the work of one verb."""
+
+    http: Http
+    emit: Listener
+    pace: Pace
+    journal: Journal | None
+
+
 async def transfer(
     verb: str,
-    batches: AsyncIterator[Sequence[Link]],
-    work_with: Callable[[Http, Listener], Work],
+    batches: AsyncIterator[Sequence[Lease]],
+    work_with: Callable[[Machine], Work],
     *,
-    concurrency: int,
+    bounds: Bounds,
     totals: Totals,
     listeners: Sequence[Listener],
     log: FailureLog | None,
-    renew: Renew | None = None,
+    journal: Journal | None = None,
+    file_of: Callable[[ObjectRef], str],
+    http: Http,
+    clock: Clock,
 ) -> Report:
-    """Runs links through the engine and counts what became of them."""
+    """Runs links through the engine and counts what became of them.
+
+    What the journal knows to be done, and `file_of` still shows, is skipped without a request.
+    """
     tally = Tally(verb)
     heard: list[Listener] = [tally, *([log] if log else []), *listeners]
 
-    def emit(event: Event) -> None:
+    def tell(event: Event) -> None:
         for listener in heard:
             listener(event)
 
-    emit(RunStarted(verb, totals.objects, totals.bytes))
-    feed = Feed(batches)
+    tell(RunStarted(verb, totals.objects, totals.bytes))
+    record = Recorder(journal, tell)
+    pace = Pace(bounds.concurrency, bounds.limit_rate)
+    feed = Feed(_limited(_undone(batches, journal, file_of, record), bounds.limit))
     try:
-        async with Http(concurrency) as http:
-            await run(feed, work_with(http, emit), concurrency, emit, renew)
+        engine = Engine(feed, work_with(Machine(http, record, pace, journal)), record, clock)
+        await engine.run(bounds.concurrency)
     except BaseException:
+        record.flush()
         if log is not None:
             await _log_rest(feed, log)
         raise
+    else:
+        record.flush()
     finally:
-        emit(RunFinished(tally.report))
+        tally.report.slowed, tally.report.lowest_concurrency = pace.slowed, pace.lowest
+        tell(RunFinished(tally.report))
     return tally.report
+
+
+async def plan(
+    verb: str,
+    batches: AsyncIterator[Sequence[Lease]],
+    *,
+    bounds: Bounds,
+    journal: Journal | None,
+    file_of: Callable[[ObjectRef], str],
+    listeners: Sequence[Listener],
+) -> Report:
+    """What a run would do: counts what is left (`planned`, and its bytes where they are known), sends nothing."""
+    tally = Tally(verb)
+    heard: list[Listener] = [tally, *listeners]
+
+    def tell(event: Event) -> None:
+        for listener in heard:
+            listener(event)
+
+    tally.report.planned = 0
+    async for batch in _limited(_undone(batches, journal, file_of, tell), bounds.limit):
+        tally.report.planned += len(batch)
+        tally.report.bytes += sum(lease.link.object.size or 0 for lease in batch)
+    tell(RunFinished(tally.report))
+    return tally.report
+
+
+async def _undone(
+    batches: AsyncIterator[Sequence[Lease]],
+    journal: Journal | None,
+    file_of: Callable[[ObjectRef], str],
+    emit: Listener,
+) -> AsyncIterator[Sequence[Lease]]:
+    """What is left to do; what is done is told as skipped."""
+    async for batch in batches:
+        finished = journal.finished([lease.link for lease in batch]) if journal is not None else {}
+        if not finished:
+            yield batch
+            continue
+        left = []
+        for lease in batch:
+            known = finished.get(identity(lease.link))
+            if known is not None and _is_there(known, file_of(lease.link.object)):
+                emit(ObjectFinished(Outcome(lease.link.object, "skipped", attempts=0, verified_by=JOURNAL)))
+            else:
+                left.append(lease)
+        yield left
+        await anyio.lowlevel.checkpoint()
+
+
+def _is_there(known: Finished, file: str) -> bool:
+    """True where the file is still the one of which the journal tells."""
+    try:
+        found = os.stat(file)  # noqa: PTH116 - Path would fold the name
+    except OSError:
+        return False
+    same_size = known.status == "skipped" or found.st_size == known.bytes
+    return same_size and found.st_mtime <= known.finished_at
+
+
+async def _limited(batches: AsyncIterator[Sequence[Lease]], limit: int | None) -> AsyncIterator[Sequence[Lease]]:
+    left = limit
+    async for batch in batches:
+        if left is None:
+            yield batch
+        elif left > 0:
+            yield batch[:left]
+            left -= min(left, len(batch))
+        else:
+            return
 
 
 async def _log_rest(feed: Feed, log: FailureLog) -> None:
     """Names what a run that ended early did not come to."""
     with anyio.CancelScope(shield=True):
-        async for links in feed.rest():
-            for link in links:
-                log.add(link, link.object, "Interrupted: the run ended before its turn")
+        async for leases in feed.rest():
+            for lease in leases:
+                log.add(lease.link, lease.link.object, "Interrupted: the run ended before its turn")
 
 
-def renewal(presigner: Presigner, headers: Mapping[str, str] | None = None) -> Renew:
-    """Fresh links for objects of our own, signed again when their turn comes late."""
+def journal_of(
+    given: str | os.PathLike[str] | None, verb: str, folder: str | os.PathLike[str], destination: str
+) -> Journal:
+    """The journal of a verb and a destination: beside the folder, never inside, unless another file is given.
 
-    async def renew(links: Sequence[Link]) -> Sequence[Link]:
-        await presigner.refresh()
-        return presigner.sign_batch([link.object for link in links], links[0].method, headers=headers)
-
-    return renew
-
-
-def check_bounds(concurrency: int, attempts: int) -> None:
-    """Raises ParameterError for bounds that can't be."""
-    if concurrency < 1:
-        raise ParameterError(f"concurrency of {concurrency} is not at least 1")
-    if attempts < 1:
-        raise ParameterError(f"attempts of {attempts} is not at least 1")
+    A folder that is downloaded into has `DIR.journal`, one that is uploaded from `DIR.put.journal`.
+    """
+    if given is not None:
+        return Journal(given, verb, destination)
+    root = Path(os.path.abspath(folder))  # noqa: PTH100 - `DIR/.` and `DIR` are one, links stay as they are
+    if not root.name:
+        raise ParameterError(f"nothing is beside {root}: name a journal with --journal")
+    suffix = ".journal" if verb == "get" else f".{verb}.journal"
+    return Journal(root.with_name(f"{root.name}{suffix}"), verb, destination)

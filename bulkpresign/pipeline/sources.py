@@ -8,10 +8,12 @@ import anyio.lowlevel
 from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.manifest.links import links_of
 from bulkpresign.model import Link, ObjectRef
+from bulkpresign.pipeline.renewing import by_signing
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Table, objects_of
 from bulkpresign.tables.files import STDIN
+from bulkpresign.transfer.leases import Lease, Renew
 
 Source = str | os.PathLike[str]
 
@@ -75,19 +77,26 @@ class Sources:
         else:
             yield [ObjectRef(part.bucket, part.key)]
 
-    async def links(
-        self, presigner: Presigner | None, method: str, streamed: Callable[[Sequence[ObjectRef]], None]
-    ) -> AsyncIterator[list[Link]]:
-        """All links; objects are signed as they are asked for.
+    async def leases(
+        self,
+        presigner: Presigner | None,
+        method: str,
+        *,
+        renew: Renew | None,
+        streamed: Callable[[Sequence[ObjectRef]], None],
+    ) -> AsyncIterator[list[Lease]]:
+        """All links; objects are signed as they are asked for, and again when their time is over.
 
-        What can't be read twice was not checked as a whole, so `streamed` is shown every batch of it as it comes.
+        `renew` gives fresh links for those that others signed. What can't be read twice was not checked as a whole, so
+        `streamed` is shown every batch of it as it comes.
         """
+        signing = None if presigner is None else by_signing(presigner)
         for part in self._parts:
-            is_stream = not isinstance(part, Table) or part.is_stream
+            source = renew if isinstance(part, Table) and part.is_links else signing
             async for batch in self._links(part, presigner, method):
-                if is_stream:
+                if not isinstance(part, Table) or part.is_stream:
                     streamed([link.object for link in batch])
-                yield batch
+                yield [Lease(link, source) for link in batch]
 
     async def _links(
         self, part: Table | Location, presigner: Presigner | None, method: str

@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from bulkpresign.aws import SAMPLE_CREDENTIALS, SAMPLE_EXPIRES_IN, SAMPLE_KEY
 from bulkpresign.errors import SigningError
-from bulkpresign.signing.endpoint import Endpoint
+from bulkpresign.signing.endpoint import AUTH_NAMES, Endpoint
 from bulkpresign.signing.sigv4 import Signer
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -24,7 +24,8 @@ def endpoint_of_sample(url: str) -> Endpoint:
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
     scope = query.get("X-Amz-Credential", "").split("/")
-    if len(scope) != 5 or not parts.path.endswith(SAMPLE_KEY):
+    auth_names = tuple(name for name in query if name in AUTH_NAMES)
+    if len(scope) != 5 or not parts.path.endswith(SAMPLE_KEY) or len(auth_names) < len(AUTH_NAMES):
         raise _not_in_batches()
     endpoint = Endpoint(
         origin=f"{parts.scheme}://{parts.netloc}",
@@ -32,6 +33,7 @@ def endpoint_of_sample(url: str) -> Endpoint:
         host=_signed_host(parts),
         region=scope[2],
         service=scope[3],
+        auth_names=auth_names,
     )
     signed_at = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     signer = Signer(endpoint, SAMPLE_CREDENTIALS, "GET", now=signed_at, expires_in=SAMPLE_EXPIRES_IN)

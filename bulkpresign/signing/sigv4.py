@@ -50,13 +50,14 @@ class Signer:
         timestamp = f"{now:%Y%m%dT%H%M%SZ}"
         scope = f"{timestamp[:8]}/{endpoint.region}/{endpoint.service}/aws4_request"
         names, lines = canonical_headers({**(headers or {}), "host": endpoint.host})
-        self._auth = [
-            ("X-Amz-Algorithm", "AWS4-HMAC-SHA256"),
-            ("X-Amz-Credential", f"{credentials.access_key}/{scope}"),
-            ("X-Amz-Date", timestamp),
-            ("X-Amz-Expires", str(expires_in)),
-            ("X-Amz-SignedHeaders", names),
-        ]
+        auth = {
+            "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+            "X-Amz-Credential": f"{credentials.access_key}/{scope}",
+            "X-Amz-Date": timestamp,
+            "X-Amz-Expires": str(expires_in),
+            "X-Amz-SignedHeaders": names,
+        }
+        self._auth = [(name, auth[name]) for name in endpoint.auth_names]
         if credentials.token is not None:
             self._auth.append(("X-Amz-Security-Token", credentials.token))
         self._query = _own_parameters(query or {})

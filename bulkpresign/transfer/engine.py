@@ -1,37 +1,49 @@
 """Workers over an iterator: any length of input, a bounded number of objects in flight."""
 
+import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 
 import anyio
 import anyio.lowlevel
+import msgspec
 
 from bulkpresign.errors import LinkExpiredError, TransferError
 from bulkpresign.events import Listener, ObjectFinished
-from bulkpresign.model import Link, Outcome, utc_now
+from bulkpresign.model import Link, Outcome
+from bulkpresign.transfer.clock import Clock
+from bulkpresign.transfer.leases import Lease, Renewals
+from bulkpresign.transfer.pace import Breaker
 from bulkpresign.transfer.retrying import numbered
 
-#: Gives fresh links for some whose lease is over, in the same order.
-Renew = Callable[[Sequence[Link]], Awaitable[Sequence[Link]]]
+#: How often one object gets a fresh link. A link that is refused as soon as it is fresh would go on for ever.
+MAX_RENEWALS = 10
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
 Work = Callable[[Link], Awaitable[Outcome]]
 
 
 class Feed:
-    """Hands out links one at a time to any number of workers; reads its input a batch at a time, as it is used."""
+    """Hands out leases one at a time to any number of workers; reads its input a batch at a time, as it is used.
 
-    def __init__(self, batches: AsyncIterable[Sequence[Link]]) -> None:
-        self._batches: AsyncIterator[Sequence[Link]] = aiter(batches)
-        self._ready: deque[Link] = deque()
+    Within a batch those closest to their end go first.
+    """
+
+    def __init__(self, batches: AsyncIterable[Sequence[Lease]]) -> None:
+        self._batches: AsyncIterator[Sequence[Lease]] = aiter(batches)
         self._lock = anyio.Lock()
         self._ended = False
+        self.ready: deque[Lease] = deque()
 
-    async def take(self) -> Link | None:
-        """The next link, None at the end."""
-        while not self._ready:
+    async def take(self) -> Lease | None:
+        """The next lease, None at the end."""
+        while not self.ready:
             async with self._lock:
-                if not self._ready and not await self._refill():
+                if not self.ready and not await self._refill():
                     return None
-        return self._ready.popleft()
+        return self.ready.popleft()
 
     async def _refill(self) -> bool:
         if self._ended:
@@ -39,65 +51,92 @@ class Feed:
         with anyio.CancelScope(shield=True):  # cut off while it waits, the input could not tell the rest
             batch = await anext(self._batches, None)
         self._ended = batch is None
-        self._ready.extend(batch or ())
+        self.ready.extend(_by_end(batch or ()))
         return not self._ended
 
-    async def rest(self) -> AsyncIterator[Sequence[Link]]:
+    async def rest(self) -> AsyncIterator[Sequence[Lease]]:
         """What was not handed out, for a run that ends early."""
-        yield list(self._ready)
-        self._ready.clear()
+        yield list(self.ready)
+        self.ready.clear()
         while await self._refill():
-            yield list(self._ready)
-            self._ready.clear()
+            yield list(self.ready)
+            self.ready.clear()
 
 
-async def run(feed: Feed, work: Work, concurrency: int, emit: Listener, renew: Renew | None = None) -> None:
-    """Puts every link of a feed through `work` and emits its outcome; `concurrency` objects are in flight at a time.
+class Engine:
+    """Puts leases through `work`, `concurrency` objects at a time, and emits their outcomes.
 
-    A link that waited so long that its lease is over is renewed where `renew` is given. An object that fails is an
-    outcome. One that is cut off by cancellation is one as well: nothing goes missing.
+    An object that fails is an outcome. One that is cut off by cancellation is one as well: nothing goes missing. A run
+    in which everything fails the same way ends with BreakerError.
     """
 
-    async def worker() -> None:
-        while (link := await feed.take()) is not None:
+    def __init__(self, feed: Feed, work: Work, emit: Listener, clock: Clock) -> None:
+        self._feed = feed
+        self._work = work
+        self._emit = emit
+        self._clock = clock
+        self._renewals = Renewals(feed.ready, clock)
+        self._breaker = Breaker()
+
+    async def run(self, concurrency: int) -> None:
+        """Runs to the end of the feed."""
+        try:
+            async with anyio.create_task_group() as group:
+                for _ in range(concurrency):
+                    group.start_soon(self._worker)
+        except BaseExceptionGroup as failed:
+            raise _first(failed) from None
+
+    async def _worker(self) -> None:
+        while (lease := await self._feed.take()) is not None:
+            began = time.monotonic()
             try:
-                outcome = await _outcome(link, work, renew)
+                outcome = await self._outcome(lease)
             except anyio.get_cancelled_exc_class():
-                emit(ObjectFinished(_failed(link, "Interrupted", "the run was interrupted")))
+                interrupted = TransferError("the run was interrupted", code="Interrupted")
+                self._emit(ObjectFinished(_failed(lease.link, interrupted)))
                 raise
-            emit(ObjectFinished(outcome))
+            outcome = msgspec.structs.replace(outcome, seconds=time.monotonic() - began)
+            self._emit(ObjectFinished(outcome))
+            self._breaker.note(outcome)
 
-    try:
-        async with anyio.create_task_group() as group:
-            for _ in range(concurrency):
-                group.start_soon(worker)
-    except BaseExceptionGroup as failed:
-        raise _first(failed) from None
+    async def _outcome(self, lease: Lease) -> Outcome:
+        link = lease.link
+        try:
+            for _ in range(MAX_RENEWALS):
+                try:
+                    return await self._attempt(link)
+                except LinkExpiredError:
+                    if lease.renew is None:
+                        raise
+                    link = await self._renewals.fresh(Lease(link, lease.renew))
+            raise LinkExpiredError("every fresh link was refused as expired", code="LinkExpired")
+        except TransferError as error:
+            return _failed(link, error)
 
-
-async def _outcome(link: Link, work: Work, renew: Renew | None) -> Outcome:
-    try:
-        if link.lapsed(utc_now()):
+    async def _attempt(self, link: Link) -> Outcome:
+        if link.lapsed(self._clock.now()):
             await anyio.lowlevel.checkpoint()
-            if renew is None:
-                message = f"the link ended at {link.expires_at:%Y-%m-%d %H:%M:%SZ}"
-                raise numbered(LinkExpiredError(message, code="LinkExpired"), 0)
-            (link,) = await renew([link])
-        return await work(link)
-    except TransferError as error:
-        return _failed(link, error.code, str(error), error)
+            message = f"the link ended at {link.expires_at:%Y-%m-%d %H:%M:%SZ}"
+            raise numbered(LinkExpiredError(message, code="LinkExpired"), 0)
+        return await self._work(link)
 
 
-def _failed(link: Link, code: str, message: str, error: TransferError | None = None) -> Outcome:
-    expired = error is not None and error.retry == "fresh_link"
+def _failed(link: Link, error: TransferError) -> Outcome:
     return Outcome(
         link.object,
-        "expired" if expired else "failed",
-        attempts=error.attempt if error else 1,
-        code=code,
-        message=message,
+        "expired" if error.retry == "fresh_link" else "failed",
+        attempts=error.attempt,
+        code=error.code,
+        message=str(error),
         link=link,
     )
+
+
+def _by_end(batch: Sequence[Lease]) -> Sequence[Lease]:
+    if len({lease.link.expires_at for lease in batch}) <= 1:
+        return batch
+    return sorted(batch, key=lambda lease: lease.link.expires_at or _NEVER)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

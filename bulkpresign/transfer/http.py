@@ -4,6 +4,7 @@ Presigned links are signed to the byte, and HTTP clients like to improve what th
 closes a way in which a link was seen to break.
 """
 
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterable, Mapping
@@ -24,8 +25,9 @@ from bulkpresign.errors import (
     TransferError,
     TruncatedError,
 )
-from bulkpresign.model import Link, utc_now, without_query
+from bulkpresign.model import Link, without_query
 from bulkpresign.transfer.answers import error_of
+from bulkpresign.transfer.clock import Clock
 
 #: Bytes of one read of a file that goes out.
 CHUNK_SIZE = 256 * 1024
@@ -39,6 +41,7 @@ _ERROR_BODY = 64 * 1024
 _ROUNDS_TO_CLOSE = 3
 #: What aiohttp adds to a body; saying so for requests without one as well would cost a tenth of a small one's time.
 _NO_CONTENT_TYPE = ("Content-Type",)
+_ENCRYPTION = ("x-amz-server-side-encryption", "x-amz-server-side-encryption-customer-algorithm")
 
 Body = bytes | AsyncIterable[bytes]
 
@@ -46,7 +49,8 @@ Body = bytes | AsyncIterable[bytes]
 class Answer:
     """A response whose headers are here and whose body is still to come."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, clock: Clock) -> None:
+        self._clock = clock
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         #: The next bytes of the body as it is stored, `b""` at its end.
@@ -59,6 +63,11 @@ class Answer:
         """The entity tag without quotes."""
         etag = self.headers.get("ETag")
         return etag.strip('"') if etag else None
+
+    @property
+    def encryption(self) -> dict[str, str]:
+        """The headers that tell whose keys the object is encrypted with, by which an etag is an md5 or none."""
+        return {name: self.headers[name] for name in _ENCRYPTION if name in self.headers}
 
     async def beginning(self) -> bytes:
         """The body's first 64 KiB: all of it where it is a message. Of one that breaks off, what came."""
@@ -73,14 +82,20 @@ class Answer:
     async def error(self, link: Link, body: bytes | None = None) -> TransferError:
         """What this answer means as an error; `body` is its beginning where that was read before."""
         said = await self.beginning() if body is None else body
-        return error_of(self.status, self.headers, said, link, utc_now())
+        self._clock.learn(self.headers.get("Date"))
+        return error_of(self.status, self.headers, said, link, self._clock.now())
 
 
 class Http:
-    """A pool of connections. `concurrency` bounds how many are open."""
+    """A pool of connections. `concurrency` bounds how many are open.
 
-    def __init__(self, concurrency: int) -> None:
+    `clock` learns the servers' time. `ca_bundle` names a file of certificates to trust instead of the system's.
+    """
+
+    def __init__(self, concurrency: int, clock: Clock | None = None, ca_bundle: str | None = None) -> None:
         self._concurrency = concurrency
+        self._clock = clock or Clock()
+        self._ca_bundle = ca_bundle
         self._session: aiohttp.ClientSession
         self._proxies: Mapping[str, str] = {}
         self._sockets: WeakSet[socket.socket] = WeakSet()
@@ -88,7 +103,9 @@ class Http:
     async def __aenter__(self) -> Self:
         self._proxies = getproxies()
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._concurrency, ttl_dns_cache=300, socket_factory=self._socket),
+            connector=aiohttp.TCPConnector(
+                limit=self._concurrency, ttl_dns_cache=300, socket_factory=self._socket, ssl=_trust(self._ca_bundle)
+            ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=IDLE_TIMEOUT),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -133,7 +150,8 @@ class Http:
                 skip_auto_headers=None if body is None else _NO_CONTENT_TYPE,
                 allow_redirects=False,
                 proxy=self._proxy(url) if self._proxies else None,
-            )
+            ),
+            self._clock,
         )
 
     def _proxy(self, url: URL) -> str | None:
@@ -153,8 +171,9 @@ class Http:
 class _Exchange:
     """One request and its answer; every error of aiohttp's leaves it as one of ours."""
 
-    def __init__(self, sending: Any) -> None:
+    def __init__(self, sending: Any, clock: Clock) -> None:
         self._sending = sending
+        self._clock = clock
         self._response: aiohttp.ClientResponse
 
     async def __aenter__(self) -> Answer:
@@ -162,12 +181,25 @@ class _Exchange:
             self._response = await self._sending
         except (aiohttp.ClientError, OSError) as error:
             raise _own(error) from error
-        return Answer(self._response)
+        if not self._clock.is_set:
+            self._clock.learn(self._response.headers.get("Date"))
+        return Answer(self._response, self._clock)
 
     async def __aexit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         self._response.close()  # one that was read to its end has given its connection back already
         if isinstance(error, aiohttp.ClientError | OSError):
             raise _own(error) from error
+
+
+def _trust(ca_bundle: str | None) -> ssl.SSLContext | bool:
+    """Whose certificates are trusted. Raises ParameterError for a bundle that is none."""
+    file = ca_bundle or os.environ.get("AWS_CA_BUNDLE")
+    if not file:
+        return True
+    try:
+        return ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError) as error:
+        raise ParameterError(f"{file} is no file of certificates: {error}") from error
 
 
 def _socket(address: Any) -> socket.socket:

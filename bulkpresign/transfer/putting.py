@@ -7,25 +7,28 @@ from contextlib import contextmanager
 
 import anyio.lowlevel
 
-from bulkpresign.errors import MismatchError, NameRefusedError, RefusedError, StorageError, TransferError
+from bulkpresign.checksums import expectation_of, hasher
+from bulkpresign.errors import NameRefusedError, RefusedError, StorageError, TransferError
 from bulkpresign.events import BytesMoved, Listener
-from bulkpresign.model import Link, Outcome
-from bulkpresign.transfer.digest import md5, md5_of_etag
+from bulkpresign.model import Link, ObjectRef, Outcome
 from bulkpresign.transfer.http import CHUNK_SIZE, Http
+from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.retrying import numbered, with_retries
 from bulkpresign.transfer.storage import Folder
 
+_ANY_OBJECT = ObjectRef("", "")
 _STORED = frozenset({200, 201, 204})
 
 
 class Putter:
     """Uploads files that lie below a folder."""
 
-    def __init__(self, http: Http, folder: Folder, attempts: int, emit: Listener) -> None:
+    def __init__(self, http: Http, folder: Folder, attempts: int, emit: Listener, *, pace: Pace) -> None:
         self._http = http
         self._folder = folder
         self._attempts = attempts
         self._emit = emit
+        self._pace = pace
 
     async def __call__(self, link: Link) -> Outcome:
         """The outcome of one object; raises TransferError where it failed."""
@@ -34,14 +37,14 @@ class Putter:
         except NameRefusedError as error:
             raise numbered(StorageError(str(error), code="NameRefused"), 0) from error
         (size, verified_by), attempts = await with_retries(
-            lambda: self._send(link, file), link.object, self._attempts, self._emit
+            lambda: self._send(link, file), link.object, self._attempts, self._emit, self._pace
         )
         return Outcome(link.object, "done", size, attempts, verified_by, link=link)
 
     async def _send(self, link: Link, file: str) -> tuple[int, str | None]:
         """One attempt: the bytes that went out and what verified them."""
         with _opened(file) as descriptor:
-            body = _FileBody(descriptor, file, self._emit)
+            body = _FileBody(descriptor, file, self._emit, self._pace)
             try:
                 return body.size, await self._exchange(link, body)
             except BaseException as error:
@@ -51,17 +54,18 @@ class Putter:
                 raise
 
     async def _exchange(self, link: Link, body: "_FileBody") -> str | None:
-        data = body.whole() if body.size <= CHUNK_SIZE else body
+        data = await body.whole() if body.size <= CHUNK_SIZE else body
         async with self._http.request(link, _headers(link, body.size), data) as answer:
             if answer.status not in _STORED:
                 raise await answer.error(link)
             if answer.length and b"<Error>" in (said := await answer.beginning()):
                 raise await answer.error(link, said)
         body.check_unchanged()
-        expected = md5_of_etag(answer.etag, answer.headers)
-        if expected not in {None, body.md5}:
-            raise MismatchError(f"md5 {body.md5} was sent, the etag is {expected}", code="EtagMismatch")
-        return "md5" if expected else None
+        expected = expectation_of(_ANY_OBJECT, answer.etag, answer.encryption)
+        if expected.algorithm is None or expected.parts:
+            return None
+        expected.check(body.md5)
+        return expected.name
 
 
 class _FileBody:
@@ -70,20 +74,21 @@ class _FileBody:
     What the file system refuses is raised, and kept as `error`, for aiohttp makes a broken connection of it.
     """
 
-    def __init__(self, descriptor: int, file: str, emit: Listener) -> None:
-        self._descriptor, self._file, self._emit = descriptor, file, emit
+    def __init__(self, descriptor: int, file: str, emit: Listener, pace: Pace) -> None:
+        self._descriptor, self._file, self._emit, self._pace = descriptor, file, emit, pace
         self._begun = os.fstat(descriptor)
-        self._digest = md5()
+        self._digest = hasher("md5")
         self._sent = 0
         self.size = self._begun.st_size
         self.error: StorageError | None = None
 
     @property
-    def md5(self) -> str:
-        return self._digest.hexdigest()
+    def md5(self) -> bytes:
+        return self._digest.digest()
 
-    def whole(self) -> bytes:
+    async def whole(self) -> bytes:
         """The whole body, for a small one."""
+        await self._pace.spend(self.size)
         return b"".join(self._pieces())
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -92,6 +97,7 @@ class _FileBody:
             # read before: the loop looks for it in its first round, and reads it in its second.
             await anyio.lowlevel.checkpoint()
             await anyio.lowlevel.checkpoint()
+            await self._pace.spend(len(piece))
             yield piece
 
     def check_unchanged(self) -> None:

@@ -9,6 +9,7 @@ import stamina
 from bulkpresign.errors import TransferError
 from bulkpresign.events import Listener, ObjectRetried
 from bulkpresign.model import ObjectRef
+from bulkpresign.transfer.pace import Pace
 
 T = TypeVar("T")
 
@@ -31,14 +32,15 @@ def delay_before(attempt: int, error: TransferError) -> float | None:
 
 
 async def with_retries(
-    once: Callable[[], Awaitable[T]], ref: ObjectRef, attempts: int, emit: Listener
+    once: Callable[[], Awaitable[T]], ref: ObjectRef, attempts: int, emit: Listener, pace: Pace
 ) -> tuple[T, int]:
     """What `once` gives, and the number of the attempt that gave it. Raises the last attempt's TransferError.
 
-    The machinery of retries costs a third of a small object's whole transfer, so it starts with a failure in hand.
+    Each attempt takes its turn in the `pace`; while it waits to try again an object is not in flight. The machinery of
+    retries costs a third of a small object's whole transfer, so it starts with a failure in hand.
     """
     try:
-        return await once(), 1
+        return await _paced(once, pace), 1
     except TransferError as error:
         if attempts == 1 or delay_before(2, error) is None:
             raise numbered(error, 1) from None
@@ -62,10 +64,22 @@ async def with_retries(
                 failed, first = first, None
                 raise failed
             try:
-                return await once(), number
+                return await _paced(once, pace), number
             except TransferError as error:
                 raise numbered(error, number) from None
     raise AssertionError("stamina gives up by raising")  # pragma: no cover
+
+
+async def _paced(once: Callable[[], Awaitable[T]], pace: Pace) -> T:
+    await pace.acquire()
+    error: TransferError | None = None
+    try:
+        return await once()
+    except TransferError as failed:
+        error = failed
+        raise
+    finally:
+        pace.release(error)
 
 
 def numbered(error: TransferError, attempt: int) -> TransferError:

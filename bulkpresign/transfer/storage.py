@@ -17,7 +17,7 @@ from bulkpresign.errors import InputError, NameRefusedError, ParameterError, Sto
 MAX_NAME_BYTES = 255
 _KNOWN_FOLDERS = 100_000
 PART_SUFFIX = ".part"
-_PART_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+_PART_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def path_problem(path: str) -> str | None:
@@ -119,25 +119,29 @@ class Folder:
 class PartFile:
     """A file on its way: written as a part, then renamed. Use as a context manager.
 
-    Left without `commit`, an empty part vanishes and one with bytes stays, as the start of the next attempt. Raises
-    StorageError for what the file system refuses.
+    `resume_at` keeps that many bytes which a part has already. Left without `commit`, an empty part vanishes and one
+    with bytes stays, as the start of the next attempt. Raises StorageError for what the file system refuses.
     """
 
-    def __init__(self, folder: Folder, path: str) -> None:
+    def __init__(self, folder: Folder, path: str, resume_at: int = 0) -> None:
         self._final = folder.file(path)
-        self._part = folder.part(path)
+        self.name = folder.part(path)
         self._descriptor = -1
-        self.written = 0
+        self._flags = _PART_FLAGS if resume_at else _PART_FLAGS | os.O_TRUNC
+        self.size = resume_at
 
     def __enter__(self) -> "PartFile":
         try:
             try:
-                self._descriptor = os.open(self._part, _PART_FLAGS, 0o666)
+                self._descriptor = os.open(self.name, self._flags, 0o666)
             except FileNotFoundError:
-                os.makedirs(os.path.dirname(self._part), exist_ok=True)  # noqa: PTH103, PTH120
-                self._descriptor = os.open(self._part, _PART_FLAGS, 0o666)
+                os.makedirs(os.path.dirname(self.name), exist_ok=True)  # noqa: PTH103, PTH120
+                self._descriptor = os.open(self.name, self._flags, 0o666)
+            if self.size:
+                os.ftruncate(self._descriptor, self.size)
+                os.lseek(self._descriptor, 0, os.SEEK_END)
         except OSError as error:
-            raise _storage_error(self._part, error) from error
+            raise _storage_error(self.name, error) from error
         return self
 
     def write(self, data: bytes) -> None:
@@ -147,27 +151,29 @@ class PartFile:
             while count < len(data):
                 count += os.write(self._descriptor, memoryview(data)[count:])
         except OSError as error:
-            raise _storage_error(self._part, error) from error
-        self.written += count
+            raise _storage_error(self.name, error) from error
+        self.size += count
 
-    def commit(self) -> None:
-        """Gives the file its name: it is whole."""
+    def commit(self, modified_at: float | None = None) -> None:
+        """Gives the file its name: it is whole. `modified_at` in Unix seconds."""
         try:
+            if modified_at is not None:
+                os.utime(self._descriptor, (modified_at, modified_at))
             self._close()
-            os.rename(self._part, self._final)  # noqa: PTH104
+            os.rename(self.name, self._final)  # noqa: PTH104
         except OSError as error:
             raise _storage_error(self._final, error) from error
 
     def discard(self) -> None:
         """Forgets what was written: it is wrong."""
-        self.written = 0
+        self.size = 0
 
     def __exit__(self, *exc_info: object) -> None:
         with suppress(OSError):  # an error is on its way already, and says more
             if self._descriptor >= 0:
                 self._close()
-            if not self.written:
-                os.unlink(self._part)  # noqa: PTH108
+            if not self.size:
+                os.unlink(self.name)  # noqa: PTH108
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1

@@ -114,9 +114,7 @@ class _Cluster:
             (self.folder / name).mkdir()
 
     def start_monitor(self, port: int) -> None:
-        self.run(
-            "monmaptool", "--create", "--fsid", self.fsid, "--addv", "a", f"[v2:{HOST}:{port}]", "monmap"
-        )
+        self.run("monmaptool", "--create", "--fsid", self.fsid, "--addv", "a", f"[v2:{HOST}:{port}]", "monmap")
         self.run("ceph-mon", "--mkfs", "-i", "a", "--monmap", "monmap")
         self.daemon("ceph-mon", "-i", "a")
 
@@ -141,9 +139,7 @@ class _Cluster:
 
     def run(self, *command: str) -> None:
         """Run it to its end. Where one fails, a daemon is gone: the monitor, if its port was taken."""
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=60
-        )
+        done = subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=60)
         if done.returncode:
             raise DaemonEndedError(f"{command[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
 
@@ -151,8 +147,6 @@ class _Cluster:
 def _require_programs() -> None:
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
-        raise MissingServerError(
-            f"{', '.join(missing)}: apt-get install ceph-mon ceph-osd radosgw ceph-common"
-        )
+        raise MissingServerError(f"{', '.join(missing)}: apt-get install ceph-mon ceph-osd radosgw ceph-common")
     if os.geteuid() != 0:
         raise MissingServerError("Ceph's daemons are started as root only")

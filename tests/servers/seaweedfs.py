@@ -10,6 +10,4 @@ from tests.servers.server import S3Server
 @contextmanager
 def start() -> Iterator[S3Server]:
     with EmbeddedServer() as server:
-        yield S3Server(
-            "seaweedfs", server.endpoint_url, server.access_key, server.secret_key, server.region_name
-        )
+        yield S3Server("seaweedfs", server.endpoint_url, server.access_key, server.secret_key, server.region_name)

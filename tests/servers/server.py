@@ -52,9 +52,7 @@ class S3Server:
 
 def new_server(name: str, port: int) -> S3Server:
     """A server on this port of 127.0.0.1, with keys that no other server knows."""
-    return S3Server(
-        name, f"http://{HOST}:{port}", f"TEST{secrets.token_hex(8).upper()}", secrets.token_hex(20)
-    )
+    return S3Server(name, f"http://{HOST}:{port}", f"TEST{secrets.token_hex(8).upper()}", secrets.token_hex(20))
 
 
 def environment(folder: Path, **variables: str) -> dict[str, str]:

@@ -29,7 +29,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of botocore and of `bulkpresign.signing`."""
     clock = Clock()
-    for module in ("botocore.auth", "botocore.signers", "aiobotocore.signers"):
+    for module in ("botocore.auth", "botocore.crt.auth", "botocore.signers", "aiobotocore.signers"):
         monkeypatch.setattr(f"{module}.get_current_datetime", clock.botocore)
     monkeypatch.setattr("bulkpresign.signing.presigner.utc_now", clock)
     return clock

@@ -1,0 +1,391 @@
+"""Whether bytes are an object's: checksums, etags, sizes. Arithmetic only; whoever has many bytes calls it in a thread.
+
+S3 knows a value of the whole object ("full object") and one of its parts: the hash of the parts' binary hashes, written
+with the number of parts behind it ("composite", `...-3`); etags of multipart uploads are md5 of that kind. Source: docs
+"Checking object integrity". How large the parts were is told nowhere, so it is found: few sizes give that many parts.
+"""
+
+import hashlib
+import os
+import re
+import zlib
+from binascii import Error, a2b_base64, b2a_base64
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from itertools import chain, islice
+from typing import Literal, Protocol
+
+import msgspec
+
+from bulkpresign.errors import MismatchError, ParameterError
+from bulkpresign.model import ObjectRef
+
+#: Algorithms and their lengths in bytes; where an answer has several, the first one here is taken.
+ALGORITHMS = {"crc64nvme": 8, "crc32c": 4, "crc32": 4, "sha256": 32, "sha1": 20, "md5": 16}
+#: Those whose values of two stretches of bytes give the value of both.
+COMBINABLE = frozenset({"crc64nvme", "crc32c", "crc32"})
+
+_MIB = 1 << 20
+#: Part sizes in use, in MiB: boto3 and the AWS CLI; the least; consoles, minio, rclone, s5cmd, Hadoop, s3cmd.
+_USUAL = tuple(mib * _MIB for mib in (8, 5, 16, 64, 10, 32, 50, 128, 100, 15, 256, 512, 20, 25, 1024, 5120))
+_STEPS = tuple(mib * _MIB for mib in (1024, 512, 100, 64, 50, 32, 25, 16, 10, 8, 5, 1))
+_MAX_CANDIDATES = 24
+_BLOCK_BYTES = 1 << 20
+
+_ETAG = re.compile(r"([0-9a-fA-F]{32})(?:-([1-9]\d{0,4}))?\Z", re.ASCII)
+_PARTS = re.compile(r"-([1-9]\d{0,4})\Z", re.ASCII)
+_HEADERS = tuple((f"x-amz-checksum-{name}", name) for name in ALGORITHMS)
+
+
+class Hasher(Protocol):
+    """What takes bytes and gives their value, as bytes in S3's order."""
+
+    def update(self, data: bytes | memoryview, /) -> object:
+        """Adds bytes."""
+        ...
+
+    def digest(self) -> bytes:
+        """The value of all bytes so far."""
+        ...
+
+
+class Expectation(msgspec.Struct, frozen=True, gc=False):
+    """What an object's bytes must be.
+
+    `size` in bytes, None where unknown. `algorithm` is None where size is all there is; `digest` is its binary value,
+    of `parts` parts (0: of the whole object), each of `part_size` bytes but the last (None: unknown).
+    """
+
+    size: int | None = None
+    algorithm: str | None = None
+    digest: bytes = b""
+    parts: int = 0
+    part_size: int | None = None
+    source: Literal["checksum", "etag"] = "checksum"
+
+    @property
+    def name(self) -> str | None:
+        """What the bytes are verified by where all goes well: `crc64nvme`, `md5-parts`, `size`; None: by nothing."""
+        if self.algorithm is None:
+            return self.size_name
+        return f"{self.algorithm}-parts" if self.parts else self.algorithm
+
+    @property
+    def is_split_known(self) -> bool:
+        """True where the bytes must have this value: it is of the whole object, or of parts of a known size."""
+        return not self.parts or self.part_size is not None
+
+    @property
+    def size_name(self) -> str | None:
+        """`size`, or None where that is unknown as well."""
+        return None if self.size is None else "size"
+
+    def shown(self, digest: bytes) -> str:
+        """A binary value as S3 writes it: in hex in an etag, else in base64; of parts with their number."""
+        text = digest.hex() if self.source == "etag" else base64_of(digest)
+        return f"{text}-{self.parts}" if self.parts else text
+
+    def check_size(self, size: int) -> None:
+        """Raises MismatchError where the object has another size."""
+        if self.size is not None and size != self.size:
+            raise MismatchError(f"there are {size:,} bytes where {self.size:,} are expected", code="SizeMismatch")
+
+    def check(self, digest: bytes) -> None:
+        """Raises MismatchError where the bytes have another value."""
+        if digest != self.digest:
+            code = "EtagMismatch" if self.source == "etag" else "ChecksumMismatch"
+            found, expected = self.shown(digest), self.shown(self.digest)
+            raise MismatchError(f"the bytes have {self.name} {found}, the {self.source} is {expected}", code=code)
+
+
+def expectation_of(
+    ref: ObjectRef,
+    etag: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    size: int | None = None,
+    part_size: int | None = None,
+) -> Expectation:
+    """What an object's bytes must be, by the best that is known of it.
+
+    That is the checksum that `ref` carries, else one in `headers`, else the etag where it is an md5, else the size.
+    `headers` are those of an answer with the whole object, of a range they are the part's; their names in lower case,
+    or in any where the mapping takes any. `etag` and `size` stand in where `ref` has none. Raises ParameterError for a
+    checksum in `ref` that is none, see `checksum_problem`.
+    """
+    size = size if ref.size is None else ref.size
+    if ref.checksum is not None:
+        return _sized(_parsed(ref.checksum), size, part_size)
+    if headers and (found := _of_headers(headers)):
+        return _sized(found, size, part_size)
+    known = _ETAG.match(ref.etag or etag or "")
+    if known is None or (headers and not _etag_is_md5(headers)):
+        return Expectation(size)
+    digest, parts = bytes.fromhex(known[1]), known[2]
+    if parts is None:
+        return Expectation(size, "md5", digest, source="etag")
+    return _sized(Expectation(None, "md5", digest, int(parts), source="etag"), size, part_size)
+
+
+class Verifier:
+    """Takes an object's bytes in their order, and tells at the end whether they are the object's.
+
+    `bytes` counts them. A value of parts is reckoned with the likeliest part size on the way.
+    """
+
+    __slots__ = ("_hasher", "_update", "bytes", "expectation")
+
+    def __init__(self, expectation: Expectation) -> None:
+        self.expectation = expectation
+        self.bytes = 0
+        self._hasher = _hasher_of(expectation)
+        self._update = None if self._hasher is None else self._hasher.update
+
+    def update(self, chunk: bytes | memoryview) -> None:
+        """Adds bytes."""
+        self.bytes += len(chunk)
+        if self._update is not None:
+            self._update(chunk)
+
+    @property
+    def found(self) -> str | None:
+        """The value of the bytes so far, None where only their size is looked at.
+
+        The same for the same bytes even where no part size fits: two transfers that agree in it brought the same.
+        """
+        return None if self._hasher is None else self.expectation.shown(self._hasher.digest())
+
+    def verify(self, reread: Callable[[], Iterable[bytes]] | None = None) -> str | None:
+        """The name of what verified the bytes, None where nothing is known to verify them by.
+
+        `reread` gives the same bytes once more for every other part size that is tried. Where none fits, as with parts
+        of unlike sizes, that proves nothing, and the size is what verified: `size` though `expectation.name` is not.
+        Raises MismatchError with the code SizeMismatch, ChecksumMismatch or EtagMismatch.
+        """
+        expected = self.expectation
+        expected.check_size(self.bytes)
+        digest = b"" if self._hasher is None else self._hasher.digest()
+        if digest != expected.digest:
+            if expected.is_split_known:
+                expected.check(digest)
+            if not self._fits_otherwise(reread):
+                return expected.size_name
+        return expected.name
+
+    def _fits_otherwise(self, reread: Callable[[], Iterable[bytes]] | None) -> bool:
+        """Whether the value is that of parts of another size than the one reckoned with."""
+        expected = self.expectation
+        if reread is None or expected.algorithm is None:
+            return False
+        tried = 0 if self._hasher is None else 1
+        for part_size in part_sizes(self.bytes, expected.parts)[tried:]:
+            parts = PartsHasher(expected.algorithm, part_size)
+            for block in reread():
+                parts.update(block)
+            if parts.digest() == expected.digest:
+                return True
+        return False
+
+
+class PartsHasher:
+    """The hash of the binary hashes of parts, each of `part_size` bytes but the last."""
+
+    def __init__(self, algorithm: str, part_size: int) -> None:
+        self._algorithm, self._part_size = algorithm, part_size
+        self._closed = bytearray()
+        self._open, self._left = hasher(algorithm), part_size
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Adds bytes."""
+        view = memoryview(data)
+        while view:
+            if not self._left:
+                self._closed += self._open.digest()
+                self._open, self._left = hasher(self._algorithm), self._part_size
+            taken = view[: self._left]
+            self._open.update(taken)
+            self._left -= len(taken)
+            view = view[len(taken) :]
+
+    def digest(self) -> bytes:
+        """The value of all bytes so far; no bytes are one empty part."""
+        whole = hasher(self._algorithm)
+        whole.update(bytes(self._closed + self._open.digest()))
+        return whole.digest()
+
+
+class _Crc:
+    __slots__ = ("_function", "_length", "_value")
+
+    def __init__(self, function: Callable[[bytes | memoryview, int], int], length: int) -> None:
+        self._function, self._length = function, length
+        self._value = 0
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        self._value = self._function(data, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(self._length, "big")
+
+
+def hasher(algorithm: str) -> Hasher:
+    """A fresh one. md5 and sha1 find damage and keep no secret, so they are allowed where policies forbid them."""
+    if algorithm in COMBINABLE:
+        return _Crc(_crc_function(algorithm), ALGORITHMS[algorithm])
+    if algorithm == "md5":
+        return hashlib.md5(usedforsecurity=False)
+    return hashlib.sha1(usedforsecurity=False) if algorithm == "sha1" else hashlib.sha256()
+
+
+def combine(algorithm: str, first: bytes, second: bytes, second_length: int) -> bytes:
+    """The value of two stretches of bytes from the value of each; `second_length` in bytes.
+
+    For the algorithms in `COMBINABLE`. Takes microseconds, whatever the length.
+    """
+    from awscrt import checksums
+
+    functions = {
+        "crc64nvme": checksums.combine_crc64nvme,
+        "crc32c": checksums.combine_crc32c,
+        "crc32": checksums.combine_crc32,
+    }
+    value = functions[algorithm](int.from_bytes(first, "big"), int.from_bytes(second, "big"), second_length)
+    return int(value).to_bytes(ALGORITHMS[algorithm], "big")
+
+
+def base64_of(digest: bytes) -> str:
+    """A binary value in base64, as it stands in headers."""
+    return b2a_base64(digest, newline=False).decode()
+
+
+def checksum_problem(text: str) -> str | None:
+    """Why a cell of the column `checksum` is none, or None."""
+    try:
+        _parsed(text)
+    except ParameterError as error:
+        return str(error)
+    return None
+
+
+def part_sizes(size: int, parts: int) -> list[int]:
+    """The part sizes, in bytes, by which `size` bytes make `parts` parts; the likeliest first, a bounded number.
+
+    First those that tools have by default, then equal parts, round numbers of MiB and of MB, and powers of two.
+    """
+    if parts < 1 or (size < parts and parts > 1):
+        return []
+    least = max(1, -(-size // parts))
+    most = least if parts == 1 else -(-size // (parts - 1)) - 1
+    fitting = (found for found in chain(_USUAL, _guesses(least, most)) if least <= found <= most)
+    return list(islice(dict.fromkeys(fitting), _MAX_CANDIDATES))
+
+
+def file_blocks(file: str) -> Iterator[bytes]:
+    """A file's bytes in blocks of 1 MiB. Raises OSError."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield from descriptor_blocks(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def descriptor_blocks(descriptor: int) -> Iterator[bytes]:
+    """The bytes of an open file from its start, in blocks of 1 MiB; its position stays. Raises OSError."""
+    asked = min(_BLOCK_BYTES, os.fstat(descriptor).st_size + 1)
+    offset = 0
+    while block := os.pread(descriptor, asked, offset):
+        yield block
+        offset += len(block)
+        asked = _BLOCK_BYTES
+
+
+def verify_blocks(expectation: Expectation, blocks: Callable[[], Iterable[bytes]]) -> str | None:
+    """Verifies what `blocks` gives, as often as it is called: see `Verifier.verify`."""
+    verifier = Verifier(expectation)
+    for block in blocks():
+        verifier.update(block)
+    return verifier.verify(blocks)
+
+
+def _hasher_of(expected: Expectation) -> Hasher | None:
+    if expected.algorithm is None:
+        return None
+    if not expected.parts:
+        return hasher(expected.algorithm)
+    likeliest = expected.part_size
+    if likeliest is None and expected.size is not None:
+        likeliest = next(iter(part_sizes(expected.size, expected.parts)), None)
+    return None if likeliest is None else PartsHasher(expected.algorithm, likeliest)
+
+
+def _guesses(least: int, most: int) -> Iterator[int]:
+    """Part sizes between two bounds: equal parts, round numbers, powers of two."""
+    yield least
+    for step in _STEPS:
+        yield from range(-(-least // step) * step, most + 1, step)
+    yield from (1 << bits for bits in range(least.bit_length() - 1, most.bit_length()))
+    yield from range(-(-least // 10**6) * 10**6, most + 1, 10**6)
+
+
+@cache
+def _crc_function(algorithm: str) -> Callable[[bytes | memoryview, int], int]:
+    if algorithm == "crc32":
+        return zlib.crc32  # a third quicker than awscrt's
+    from awscrt import checksums  # 45 ms, for those who need it
+
+    functions: dict[str, Callable[[bytes | memoryview, int], int]]
+    functions = {"crc64nvme": checksums.crc64nvme, "crc32c": checksums.crc32c}
+    return functions[algorithm]
+
+
+def _parsed(text: str) -> Expectation:
+    """The checksum that a text is, without a size. Raises ParameterError."""
+    algorithm, colon, value = text.partition(":")
+    if not colon or algorithm not in ALGORITHMS:
+        raise ParameterError(f"{text[:80]!r} is no checksum such as crc64nvme:AAAAAAAAAAA= ({', '.join(ALGORITHMS)})")
+    split = _PARTS.search(value)
+    digest = _binary(value[: split.start()] if split else value)
+    if digest is None:
+        raise ParameterError(f"checksum {text[:80]!r}: {value[:60]!r} is no base64")
+    if len(digest) != ALGORITHMS[algorithm]:
+        raise ParameterError(
+            f"checksum {text[:80]!r}: {algorithm} has {ALGORITHMS[algorithm]} bytes, not {len(digest)}"
+        )
+    return Expectation(None, algorithm, digest, int(split[1]) if split else 0)
+
+
+def _binary(text: str) -> bytes | None:
+    """The bytes of base64 in its one canonical form."""
+    try:
+        digest = a2b_base64(text, strict_mode=True)
+    except (Error, ValueError):  # ValueError: not ASCII
+        return None
+    return digest if base64_of(digest) == text else None
+
+
+def _of_headers(headers: Mapping[str, str]) -> Expectation | None:
+    """The checksum in an answer's headers. One that can't be read, or is of parts without their number, is none."""
+    for header, algorithm in _HEADERS:
+        value = headers.get(header)
+        if value is None or checksum_problem(f"{algorithm}:{value}"):
+            continue
+        found = _parsed(f"{algorithm}:{value}")
+        if found.parts or headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE":
+            return found
+    return None
+
+
+def _etag_is_md5(headers: Mapping[str, str]) -> bool:
+    """False under keys of KMS or the customer. Source: docs "Object", ETag."""
+    return (
+        headers.get("x-amz-server-side-encryption", "AES256") == "AES256"
+        and "x-amz-server-side-encryption-customer-algorithm" not in headers
+    )
+
+
+def _sized(found: Expectation, size: int | None, part_size: int | None) -> Expectation:
+    """The same for an object of that size; one part is as large as the object."""
+    if not found.parts:
+        part_size = None
+    elif found.parts == 1 and size is not None:
+        part_size = max(size, 1)
+    return msgspec.structs.replace(found, size=size, part_size=part_size)

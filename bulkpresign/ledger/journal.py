@@ -1,0 +1,209 @@
+"""The journal: what became of every object, kept over runs, in one SQLite file beside the destination.
+
+An outcome is in it before it is counted, so the next run for the same verb and destination goes on where this one
+ended, however it ended. It holds no signature: rows are known by bucket, key, version and path, and links without a key
+by their url without its query.
+"""
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Self
+
+import msgspec
+from msgspec.structs import astuple
+
+from bulkpresign.errors import JournalError, OutputError
+from bulkpresign.model import Link, Outcome, Part, without_query
+
+#: Marks the file as ours ("bprs"), and tells how its tables look.
+APPLICATION_ID = 0x62707273
+VERSION = 1
+
+_FINISHED = frozenset({"done", "skipped"})
+_LOOK_UP = 1000
+_HEADER_BYTES = 100  # of SQLite; it takes a shorter file for an empty one
+_CACHE_KIB = 32 * 1024
+_SCHEMA = f"""
+BEGIN;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {VERSION};
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE outcomes (
+    id TEXT PRIMARY KEY, status TEXT, bytes INTEGER, attempts INTEGER, verified_by TEXT, code TEXT, message TEXT,
+    finished_at REAL, seconds REAL
+) WITHOUT ROWID;
+CREATE TABLE parts (id TEXT PRIMARY KEY, etag TEXT, size INTEGER) WITHOUT ROWID;
+COMMIT;
+"""
+_RECORD = "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+class Finished(msgspec.Struct, frozen=True, gc=False):
+    """That an object was done: its bytes where they were moved, and when, in Unix seconds."""
+
+    status: str
+    bytes: int
+    finished_at: float
+
+
+class Journal:
+    """One run's journal, open for writing. Use as a context manager.
+
+    Raises JournalError where the file is another verb's or destination's, is no journal, is damaged, was written by a
+    newer version, or is in use by another process.
+    """
+
+    def __init__(self, file: str | os.PathLike[str], verb: str, destination: str) -> None:
+        self.file = Path(file)
+        self._about = {"verb": verb, "destination": destination}
+        self._lock = -1
+        self._parts: dict[str, Part] = {}  # as many as objects were in flight, and large, when a run ended
+        self._database: sqlite3.Connection
+
+    def __enter__(self) -> Self:
+        self._take_lock()
+        try:
+            with self._errors():
+                self._database = sqlite3.connect(self.file, isolation_level=None)
+                self._open()
+        except BaseException:
+            self._release()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._release()
+
+    def finished(self, links: Sequence[Link]) -> dict[str, Finished]:
+        """Of some links those whose objects are done, by their `identity`."""
+        found: dict[str, Finished] = {}
+        with self._errors():
+            for at in range(0, len(links), _LOOK_UP):
+                ids = [identity(link) for link in links[at : at + _LOOK_UP]]
+                marks = ",".join("?" * len(ids))
+                query = f"SELECT id, status, bytes, finished_at FROM outcomes WHERE id IN ({marks})"  # noqa: S608
+                rows = self._database.execute(query, ids)
+                found.update((row[0], Finished(*row[1:])) for row in rows if row[1] in _FINISHED)
+        return found
+
+    def record(self, outcomes: Iterable[Outcome]) -> None:
+        """Keeps outcomes, in one transaction. What is done needs no part any more."""
+        now = time.time()
+        rows = [(_identity_of(outcome), *_cells(outcome, now)) for outcome in outcomes]
+        with self._errors(), self._transaction():
+            self._database.executemany(_RECORD, rows)
+            if self._parts:
+                whole = [(row[0],) for row in rows if row[1] in _FINISHED and str(row[0]) in self._parts]
+                self._database.executemany("DELETE FROM parts WHERE id = ?", whole)
+                for (name,) in whole:
+                    del self._parts[str(name)]
+
+    def part(self, link: Link) -> Part | None:
+        """What a part that was left behind is part of."""
+        return self._parts.get(identity(link)) if self._parts else None
+
+    def begin_part(self, link: Link, part: Part) -> None:
+        """Keeps of which object the bytes are that are about to be written."""
+        self._parts[identity(link)] = part
+        with self._errors():
+            self._database.execute("INSERT OR REPLACE INTO parts VALUES (?, ?, ?)", (identity(link), *astuple(part)))
+
+    def _open(self) -> None:
+        execute = self._database.execute
+        is_new = not execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        if is_new:
+            execute("PRAGMA journal_mode = WAL")
+            self._database.executescript(_SCHEMA)
+            self._database.executemany("INSERT INTO about VALUES (?, ?)", self._about.items())
+        check_version(self.file, self._database)
+        execute("PRAGMA synchronous = NORMAL")
+        execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        self._parts = {name: Part(etag, size) for name, etag, size in execute("SELECT id, etag, size FROM parts")}
+        found = dict(execute("SELECT name, value FROM about"))
+        if found != self._about:
+            raise JournalError(
+                f"{self.file} is the journal of {found.get('verb')} to {found.get('destination')}, "
+                f"not of {self._about['verb']} to {self._about['destination']}: name another one with --journal"
+            )
+
+    def _take_lock(self) -> None:
+        try:
+            # O_CREAT: the file may be new; the lock is on the file itself, so that none is left behind.
+            self._lock = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._lock)
+            raise JournalError(f"{self.file} is in use by another run") from error
+        except OSError as error:
+            raise JournalError(f"the journal {self.file} can't be written: {error.strerror}; see --journal") from error
+        if 0 < os.fstat(self._lock).st_size < _HEADER_BYTES:
+            os.close(self._lock)
+            raise JournalError(f"the journal {self.file} is damaged: move it away to start anew")
+
+    def _release(self) -> None:
+        if hasattr(self, "_database"):
+            self._database.close()
+        os.close(self._lock)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self._database.rollback()
+            raise
+        self._database.execute("COMMIT")
+
+    def _errors(self) -> AbstractContextManager[None]:
+        return database_errors(self.file)
+
+
+def identity(link: Link) -> str:
+    """What a row is known by over runs."""
+    ref = link.object
+    name = (ref.bucket, ref.key) if ref.key else ("", without_query(link.url))
+    return "\0".join((*name, ref.version_id or "", ref.place))
+
+
+def check_version(file: Path, database: sqlite3.Connection) -> None:
+    """Raises JournalError where the file is no journal, or one that a newer version wrote."""
+    (application,) = database.execute("PRAGMA application_id").fetchone()
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise JournalError(f"{file} is no journal of bulkpresign")
+    if version > VERSION:
+        raise JournalError(f"{file} was written by a newer version (its format is {version}, this one reads {VERSION})")
+
+
+@contextmanager
+def database_errors(file: Path) -> Iterator[None]:
+    """SQLite's errors as ours: a damaged file is bad input, one that can't be written is a run that can't go on."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise OutputError(f"the journal {file} can't be written: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise JournalError(f"the journal {file} is damaged ({error}): move it away to start anew") from error
+
+
+def _identity_of(outcome: Outcome) -> str:
+    return identity(outcome.link or Link("", "", {}, None, outcome.object))
+
+
+def _cells(outcome: Outcome, now: float) -> tuple[object, ...]:
+    return (
+        outcome.status,
+        outcome.bytes,
+        outcome.attempts,
+        outcome.verified_by,
+        outcome.code,
+        outcome.message,
+        now,
+        outcome.seconds,
+    )

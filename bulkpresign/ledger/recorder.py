@@ -1,0 +1,44 @@
+"""Between the engine and everything that counts: no outcome is counted before the journal has it."""
+
+import time
+
+from bulkpresign.events import Event, Listener, ObjectFinished
+from bulkpresign.ledger.journal import Journal
+
+#: What an outcome was verified by that the journal knew already.
+JOURNAL = "journal"
+#: A transaction for each outcome would cost more than a small object's transfer.
+_MOST_HELD = 256
+_LONGEST_HELD = 0.1
+
+
+class Recorder:
+    """A listener that holds outcomes back until they are in the journal, and then passes them on.
+
+    What a killed process had not recorded yet stands on disk, whole and verified, and the next run finds it there.
+    """
+
+    def __init__(self, journal: Journal | None, forward: Listener) -> None:
+        self._journal = journal
+        self._forward = forward
+        self._held: list[ObjectFinished] = []
+        self._since = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Takes one event."""
+        if self._journal is None or not isinstance(event, ObjectFinished) or event.outcome.verified_by == JOURNAL:
+            self._forward(event)
+        else:
+            if not self._held:
+                self._since = time.monotonic()
+            self._held.append(event)
+        if self._held and (len(self._held) >= _MOST_HELD or time.monotonic() - self._since >= _LONGEST_HELD):
+            self.flush()
+
+    def flush(self) -> None:
+        """Records what is held, and passes it on."""
+        held, self._held = self._held, []
+        if held and self._journal is not None:
+            self._journal.record([event.outcome for event in held])
+        for event in held:
+            self._forward(event)

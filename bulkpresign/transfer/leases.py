@@ -1,0 +1,97 @@
+"""Links whose lease is over, and fresh ones for them."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+import anyio.lowlevel
+import msgspec
+
+from bulkpresign.errors import LinkExpiredError
+from bulkpresign.model import Link
+from bulkpresign.transfer.clock import Clock
+
+#: Links asked for at once, where a whole batch has lapsed.
+RENEWAL_BATCH = 1024
+
+#: Gives for each link a fresh one for the same object, or None where there is none. Raises LinkExpiredError where it
+#: can't say for any of them.
+Renew = Callable[[Sequence[Link]], Awaitable[Sequence[Link | None]]]
+
+
+class Lease(msgspec.Struct, frozen=True, gc=False):
+    """A link on its way through the engine, and where a fresh one comes from (None: from nowhere)."""
+
+    link: Link
+    renew: Renew | None = None
+
+
+class Renewals:
+    """Asks for fresh links in batches, however many workers find theirs lapsed at once.
+
+    Leases that are still waiting in `ready` and have lapsed as well are renewed along the way.
+    """
+
+    def __init__(self, ready: deque[Lease], clock: Clock) -> None:
+        self._ready = ready
+        self._clock = clock
+        self._asked: list[_Asked] = []
+        self._lock = anyio.Lock()
+
+    async def fresh(self, lease: Lease) -> Link:
+        """A fresh link. Raises LinkExpiredError where there is none."""
+        asked = _Asked(lease)
+        self._asked.append(asked)
+        async with self._lock:
+            if not asked.is_answered:
+                await anyio.lowlevel.checkpoint()  # lets the others ask that found theirs lapsed in this moment
+                await self._ask(asked)
+        if asked.error is not None:
+            raise LinkExpiredError(str(asked.error), code=asked.error.code)
+        if asked.link is None:
+            raise LinkExpiredError("its time is over, and there is no fresh link for it", code="LinkExpired")
+        return asked.link
+
+    async def _ask(self, first: "_Asked") -> None:
+        renew = first.lease.renew
+        assert renew is not None  # noqa: S101 - whoever has no source does not ask
+        together = [asked for asked in self._asked if asked.lease.renew is renew]
+        self._asked = [asked for asked in self._asked if asked.lease.renew is not renew]
+        waiting = self._take_lapsed(renew)
+        try:
+            links = await renew([asked.lease.link for asked in together] + [lease.link for lease in waiting])
+            waiting = [
+                Lease(link, renew) if link else Lease(lease.link)
+                for lease, link in zip(waiting, links[len(together) :], strict=True)
+            ]
+            for asked, link in zip(together, links, strict=False):
+                asked.answer(link)
+        except LinkExpiredError as error:
+            for asked in together:
+                asked.answer(None, error)
+        finally:
+            self._ready.extendleft(reversed(waiting))
+
+    def _take_lapsed(self, renew: Renew) -> list[Lease]:
+        """Takes those out of the line that have lapsed too, for the line moves on meanwhile."""
+        now = self._clock.now()
+        lapsed = [lease for lease in self._ready if lease.renew is renew and lease.link.lapsed(now)][:RENEWAL_BATCH]
+        if lapsed:
+            taken = set(map(id, lapsed))
+            others = [lease for lease in self._ready if id(lease) not in taken]
+            self._ready.clear()
+            self._ready.extend(others)
+        return lapsed
+
+
+class _Asked:
+    """One worker's question, and its answer."""
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        self.is_answered = False
+        self.link: Link | None = None
+        self.error: LinkExpiredError | None = None
+
+    def answer(self, link: Link | None, error: LinkExpiredError | None = None) -> None:
+        self.link, self.error, self.is_answered = link, error, True

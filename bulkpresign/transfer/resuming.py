@@ -1,0 +1,45 @@
+"""Going on inside an object: what a part that was left behind is part of, and whether an answer continues it.
+
+Source: RFC 9110, 13.1.1 (If-Match), 14.2 (Range), 14.4 (Content-Range).
+"""
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from bulkpresign.errors import MismatchError
+from bulkpresign.model import Part
+
+#: Smaller objects start again: asking where they were costs more than they do.
+RESUMABLE_BYTES = 1 << 20
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\Z")
+
+
+class Resume(msgspec.Struct, frozen=True):
+    """The rest of an object, from byte `at` (from 0) on."""
+
+    at: int
+    part: Part
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Asks for the rest, on condition that the object is still the same."""
+        return {"Range": f"bytes={self.at}-", "If-Match": f'"{self.part.etag}"'}
+
+    def check(self, headers: Mapping[str, str]) -> None:
+        """Raises MismatchError where a 206 brings other bytes than the rest."""
+        found = _CONTENT_RANGE.match(headers.get("Content-Range", ""))
+        expected = (str(self.at), str(self.part.size - 1))
+        if not found or found.group(1, 2) != expected or found[3] not in {"*", str(self.part.size)}:
+            said = headers.get("Content-Range", "nothing")
+            raise MismatchError(
+                f"bytes {self.at}-{self.part.size - 1} were asked for, the answer has {said}", code="RangeMismatch"
+            )
+
+
+def resume_of(part: Part | None, on_disk: int | None) -> Resume | None:
+    """How to go on with `on_disk` bytes of a part; None: from zero, as with more bytes than the object has."""
+    if part is None or not on_disk or on_disk >= part.size:
+        return None
+    return Resume(on_disk, part)

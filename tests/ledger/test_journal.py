@@ -1,0 +1,185 @@
+"""The journal on real files, with real processes and real damage."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bulkpresign.errors import JournalError, OutputError
+from bulkpresign.ledger.journal import VERSION, Journal, identity
+from bulkpresign.model import Link, ObjectRef, Outcome, Part
+
+
+def link(
+    key: str, version: str | None = None, path: str | None = None, url: str = "https://h/k?X-Amz-Signature=s"
+) -> Link:
+    return Link(
+        "GET", url, {}, None, ObjectRef("bucket", key, version, path=path) if key else ObjectRef("", "", path=path)
+    )
+
+
+def outcome(of: Link, status: str = "done", **more: object) -> Outcome:
+    return Outcome(of.object, status, 10, link=of, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "data.journal"
+
+
+@pytest.fixture
+def journal(file: Path) -> Iterator[Journal]:
+    with Journal(file, "get", "/data") as opened:
+        yield opened
+
+
+def test_outcomes_stay_over_runs(file: Path) -> None:
+    links = [link("a"), link("b"), link("c")]
+    with Journal(file, "get", "/data") as journal:
+        journal.record([outcome(links[0]), outcome(links[1], "failed", code="NoSuchKey"), outcome(links[2], "skipped")])
+    with Journal(file, "get", "/data") as journal:
+        assert set(journal.finished(links)) == {identity(links[0]), identity(links[2])}
+        journal.record([outcome(links[1])])
+        assert len(journal.finished(links)) == 3
+
+
+def test_rows_match_by_bucket_key_version_and_path_and_never_by_signature(journal: Journal) -> None:
+    journal.record([outcome(link("a", url="https://h/a?X-Amz-Signature=1"))])
+    assert journal.finished([link("a", url="https://other/a?X-Amz-Signature=2")])
+    for other in (link("b"), link("a", version="2"), link("a", path="elsewhere")):
+        assert not journal.finished([other])
+
+
+def test_links_without_a_key_match_by_their_url_without_its_query(journal: Journal) -> None:
+    journal.record([outcome(link("", url="https://h/x?sig=1", path="x"))])
+    assert journal.finished([link("", url="https://h/x?sig=2", path="x")])
+    assert not journal.finished([link("", url="https://h/y?sig=1", path="x")])
+
+
+def test_no_signature_is_in_the_file(file: Path) -> None:
+    with Journal(file, "get", "/data") as journal:
+        journal.record([outcome(link("", url="https://h/x?X-Amz-Signature=5ec4e7", path="x"))])
+    assert b"https://h/x" in file.read_bytes()
+    assert b"5ec4e7" not in file.read_bytes()
+
+
+def test_parts_are_known_until_their_object_is_done(journal: Journal) -> None:
+    one = link("big")
+    assert journal.part(one) is None
+    journal.begin_part(one, Part("etag", 100))
+    assert journal.part(one) == Part("etag", 100)
+    journal.record([outcome(one, "failed")])
+    assert journal.part(one) == Part("etag", 100)
+    journal.record([outcome(one)])
+    assert journal.part(one) is None
+
+
+@pytest.mark.parametrize(("verb", "destination"), [("put", "/data"), ("get", "/elsewhere")])
+def test_another_verb_or_destination_is_refused(file: Path, verb: str, destination: str) -> None:
+    with Journal(file, "get", "/data"):
+        pass
+    with pytest.raises(JournalError, match=f"is the journal of get to /data, not of {verb} to {destination}"):
+        Journal(file, verb, destination).__enter__()
+
+
+def test_a_second_process_is_refused_and_a_later_one_is_not(file: Path) -> None:
+    hold = (
+        "import sys; from bulkpresign.ledger.journal import Journal\n"
+        "with Journal(sys.argv[1], 'get', '/data'):\n print(1, flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        with pytest.raises(JournalError, match="in use by another run"):
+            Journal(file, "get", "/data").__enter__()
+        process.send_signal(signal.SIGKILL)
+    with Journal(file, "get", "/data"):
+        pass
+
+
+def test_a_killed_process_leaves_what_it_recorded(file: Path) -> None:
+    code = (
+        "import os, sys; from bulkpresign.ledger.journal import Journal\n"
+        "from bulkpresign.model import ObjectRef, Outcome\n"
+        "journal = Journal(sys.argv[1], 'get', '/data').__enter__()\n"
+        "journal.record([Outcome(ObjectRef('bucket', str(n)), 'done') for n in range(500)])\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(file)], check=False)
+    with Journal(file, "get", "/data") as journal:
+        assert len(journal.finished([link(str(n)) for n in range(1000)])) == 500
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"not a database, but long enough to look like one" * 100, "damaged"), (b"x", "damaged")],
+)
+def test_what_is_no_journal_is_refused(file: Path, content: bytes, message: str) -> None:
+    file.write_bytes(content)
+    with pytest.raises(JournalError, match=message):
+        Journal(file, "get", "/data").__enter__()
+    assert file.read_bytes() == content
+
+
+def test_another_programs_database_is_refused(file: Path) -> None:
+    database = sqlite3.connect(file)
+    database.execute("CREATE TABLE theirs (x)")
+    database.close()
+    with pytest.raises(JournalError, match="no journal of bulkpresign"):
+        Journal(file, "get", "/data").__enter__()
+
+
+def test_damage_in_the_middle_is_refused(file: Path) -> None:
+    with Journal(file, "get", "/data") as journal:
+        journal.record([outcome(link(f"key-{n}")) for n in range(2000)])
+    with file.open("r+b") as stream:
+        stream.seek(4096)
+        stream.write(os.urandom(40_000))
+    with pytest.raises(JournalError, match="damaged"), Journal(file, "get", "/data") as journal:
+        journal.finished([link(f"key-{n}") for n in range(2000)])
+
+
+def test_a_newer_versions_journal_is_refused(file: Path) -> None:
+    with Journal(file, "get", "/data"):
+        pass
+    database = sqlite3.connect(file)
+    database.execute(f"PRAGMA user_version = {VERSION + 1}")
+    database.close()
+    with pytest.raises(JournalError, match="newer version"):
+        Journal(file, "get", "/data").__enter__()
+
+
+def test_a_folder_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match=r"can't be written: No such file.*--journal"):
+        Journal(tmp_path / "missing" / "x.journal", "get", "/data").__enter__()
+
+
+def test_a_full_disk_ends_the_run_with_a_clear_error(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(small)], check=True)
+    try:
+        with (
+            pytest.raises(OutputError, match=r"journal .* can't be written: .*full"),
+            Journal(small / "x.journal", "get", "/data") as journal,
+        ):
+            for start in range(0, 100_000, 1000):
+                journal.record([outcome(link(f"key-{n}")) for n in range(start, start + 1000)])
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_hundred_thousand_outcomes_in_flat_memory(journal: Journal) -> None:
+    began = time.perf_counter()
+    for start in range(0, 100_000, 250):
+        journal.record([outcome(link(f"data/{n:09d}")) for n in range(start, start + 250)])
+    print(f"{100_000 / (time.perf_counter() - began):,.0f} outcomes/s")
+    assert len(journal.finished([link(f"data/{n:09d}") for n in range(99_000, 101_000)])) == 1000
