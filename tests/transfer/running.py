@@ -1,14 +1,17 @@
 """Links through a Getter or Putter, as a run would send them, and what they said."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from pathlib import Path
 
-from bulkpresign.events import BytesMoved, Event, ObjectFinished, ObjectRetried
+from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, ObjectRetried
 from bulkpresign.model import Link, ObjectRef, Outcome
-from bulkpresign.transfer.engine import Feed, run
+from bulkpresign.transfer.clock import Clock
+from bulkpresign.transfer.engine import Engine, Feed, Work
 from bulkpresign.transfer.getting import Getter
 from bulkpresign.transfer.http import Http
+from bulkpresign.transfer.leases import Lease, Renew
+from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.putting import Putter
 from bulkpresign.transfer.storage import Folder
 
@@ -34,8 +37,8 @@ class Run:
     async def links(self, verb: str, links: Sequence[Link], folder: Path, attempts: int, concurrency: int = 4) -> None:
         async with Http(concurrency) as http:
             kind = Getter if verb == "get" else Putter
-            work = kind(http, Folder(folder), attempts, self.events.append)
-            await run(Feed(one_batch(links)), work, concurrency, self.events.append)
+            work = kind(http, Folder(folder), attempts, self.events.append, pace=Pace(concurrency))
+            await run(one_batch(links), work, concurrency, self.events.append)
 
 
 def get(url: str, folder: Path, attempts: int = 3, **ref: object) -> tuple[Outcome, Run]:
@@ -58,6 +61,21 @@ def transfer(verb: str, link: Link, folder: Path, attempts: int = 3) -> tuple[Ou
 
 def reference(fields: dict[str, object]) -> ObjectRef:
     return ObjectRef("bucket", "a", **{"path": "a", **fields})  # type: ignore[arg-type]
+
+
+async def leases_of(
+    batches: AsyncIterable[Sequence[Link]], renew: Renew | None = None
+) -> AsyncIterator[Sequence[Lease]]:
+    """The same links, each of which `renew` renews."""
+    async for links in batches:
+        yield [Lease(link, renew) for link in links]
+
+
+async def run(
+    batches: AsyncIterable[Sequence[Link]], work: Work, concurrency: int, emit: Listener, renew: Renew | None = None
+) -> None:
+    """Links through an engine, each of which `renew` renews."""
+    await Engine(Feed(leases_of(batches, renew)), work, emit, Clock()).run(concurrency)
 
 
 async def one_batch(links: Sequence[Link]) -> AsyncIterator[Sequence[Link]]:

@@ -13,13 +13,15 @@ import pytest
 
 from bulkpresign.events import Event, ObjectFinished
 from bulkpresign.model import Link, ObjectRef, Outcome, utc_now
-from bulkpresign.transfer.engine import Feed, run
+from bulkpresign.transfer.clock import Clock
+from bulkpresign.transfer.engine import Engine, Feed
 from bulkpresign.transfer.getting import Getter
 from bulkpresign.transfer.http import Http
+from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.putting import Putter
 from bulkpresign.transfer.storage import Folder
 from tests.servers.proxy import Fault, FaultProxy
-from tests.transfer.running import files
+from tests.transfer.running import files, leases_of, run
 
 
 def links_to(url: str, count: int, method: str = "GET") -> list[Link]:
@@ -47,7 +49,7 @@ def names(events: list[Event]) -> list[str]:
 def test_each_link_has_one_outcome(count: int, concurrency: int) -> None:
     events: list[Event] = []
     links = links_to("http://h", count)
-    asyncio.run(run(Feed(batches(links, 7)), done, concurrency, events.append))
+    asyncio.run(run(batches(links, 7), done, concurrency, events.append))
     assert Counter(names(events)) == Counter(f"{n}" for n in range(count))
 
 
@@ -70,14 +72,14 @@ def test_no_more_in_flight_than_asked_and_input_read_as_it_is_used() -> None:
             yield batch
 
     events: list[Event] = []
-    asyncio.run(run(Feed(counted()), work, 5, events.append))
+    asyncio.run(run(counted(), work, 5, events.append))
     assert most == 5
 
 
 def test_a_link_that_lapsed_is_expired_without_a_request() -> None:
     link = Link("GET", "http://127.0.0.1:1/a", {}, utc_now() + timedelta(seconds=10), ObjectRef("b", "a"))
     events: list[Event] = []
-    asyncio.run(run(Feed(batches([link], 1)), done, 1, events.append))
+    asyncio.run(run(batches([link], 1), done, 1, events.append))
     (event,) = events
     assert isinstance(event, ObjectFinished)
     assert (event.outcome.status, event.outcome.attempts) == ("expired", 0)
@@ -95,7 +97,7 @@ def test_a_link_that_lapsed_is_renewed_where_that_can_be() -> None:
         return [Link("GET", "fresh", {}, utc_now() + timedelta(hours=1), link.object) for link in links]
 
     lapsed = Link("GET", "old", {}, utc_now() - timedelta(seconds=1), ObjectRef("b", "a"))
-    asyncio.run(run(Feed(batches([lapsed], 1)), work, 1, lambda _: None, renew))
+    asyncio.run(run(batches([lapsed], 1), work, 1, lambda _: None, renew))
     assert [link.url for link in used] == ["fresh"]
 
 
@@ -104,7 +106,7 @@ def test_an_error_that_is_no_transfers_ends_the_run() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(run(Feed(batches(links_to("http://h", 5), 2)), work, 3, lambda _: None))
+        asyncio.run(run(batches(links_to("http://h", 5), 2), work, 3, lambda _: None))
 
 
 class Cancelled:
@@ -118,14 +120,15 @@ class Cancelled:
         self.rest: list[str] = []
 
     async def run(self) -> None:
-        feed = Feed(batches(self.links, 5))
+        feed = Feed(leases_of(batches(self.links, 5)))
         try:
             async with Http(4) as http:
                 kind = Getter if self.verb == "get" else Putter
-                await run(feed, kind(http, Folder(self.folder), 3, self.events.append), 4, self.events.append)
+                work = kind(http, Folder(self.folder), 3, self.events.append, pace=Pace(4))
+                await Engine(feed, work, self.events.append, Clock()).run(4)
         finally:
             with anyio.CancelScope(shield=True):
-                self.rest = [link.object.key async for batch in feed.rest() for link in batch]
+                self.rest = [lease.link.object.key async for batch in feed.rest() for lease in batch]
 
     def check(self, bodies: dict[str, bytes]) -> None:
         assert Counter(names(self.events) + self.rest) == Counter(link.object.key for link in self.links)
@@ -214,7 +217,7 @@ def test_a_feed_that_waits_when_it_is_cut_off_can_still_tell_the_rest() -> None:
             yield batch
 
     async def cut() -> list[int]:
-        feed = Feed(slow())
+        feed = Feed(leases_of(slow()))
         with anyio.move_on_after(0.01):
             assert await feed.take()
         return [1] + [len(batch) async for batch in feed.rest()]
