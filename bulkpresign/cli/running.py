@@ -5,7 +5,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 import anyio
@@ -37,10 +38,8 @@ def say(message: str) -> None:
 def run_transfer(name: str, verb: Verb, *, progress_mode: str, quiet: bool, verbose: bool) -> NoReturn:
     """Runs a transfer with its progress, names what failed, prints the summary, and exits by what became of it."""
     tally, failures = Tally(name), _Failures(at_once=verbose)
-    try:
+    with reporting_errors():
         display = progress("off" if quiet and progress_mode == "auto" else progress_mode)
-    except BulkpresignError as error:
-        _fail(error)
     listeners: list[Listener] = [tally, failures, *([display] if display else [])]
     listeners += [_say_retry] if verbose else []
     try:
@@ -76,6 +75,15 @@ def run_verb(verb: Verb, listeners: Sequence[Listener] = ()) -> Report:
         say("interrupted" if number == signal.SIGINT else "terminated")
         raise typer.Exit(128 + number)
     return report
+
+
+@contextmanager
+def reporting_errors() -> Iterator[None]:
+    """Ends the program with a message where one of our errors is raised."""
+    try:
+        yield
+    except BulkpresignError as error:
+        _fail(error)
 
 
 def exit_code(report: Report) -> int:

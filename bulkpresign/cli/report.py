@@ -1,0 +1,71 @@
+"""`bulkpresign report`."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bulkpresign.cli.units import show_bytes
+
+if TYPE_CHECKING:
+    from bulkpresign.ledger.report import Interval, JournalReport
+
+_BAR_WIDTH = 40
+
+
+def report(
+    run: Annotated[str, typer.Argument(metavar="JOURNAL", help="The journal of a run, such as data.journal.")],
+    json: Annotated[bool, typer.Option("--json", help="All figures, as one JSON object.")] = False,
+) -> None:
+    """Say what a run did: counts, bytes, rates over time, the slowest, errors by cause, what was verified how.
+
+    \b
+    bulkpresign report data.journal
+    bulkpresign report data.journal --json
+    """
+    import msgspec
+
+    from bulkpresign.cli.running import reporting_errors
+    from bulkpresign.ledger.report import read_report
+
+    with reporting_errors():
+        found = read_report(run)
+    if json:
+        typer.echo(msgspec.json.encode(found).decode())
+    else:
+        for line in _lines(found):
+            typer.echo(line)
+
+
+def _lines(found: "JournalReport") -> Iterator[str]:
+    yield f"{found.verb} to {found.destination}"
+    names = ("done", "skipped", "failed", "expired")
+    yield f"objects   {found.objects:,}: " + ", ".join(f"{getattr(found, name):,} {name}" for name in names)
+    yield f"bytes     {show_bytes(found.bytes)}"
+    if found.began_at is not None and found.ended_at is not None:
+        began, ended = datetime.fromtimestamp(found.began_at), datetime.fromtimestamp(found.ended_at)  # noqa: DTZ006
+        yield f"time      {began:%Y-%m-%d %H:%M:%S} to {ended:%Y-%m-%d %H:%M:%S}"
+    yield f"retries   {found.retries:,}"
+    yield "verified  " + (", ".join(f"{count:,} by {name}" for name, count in found.verified_by.items()) or "nothing")
+    yield from _section("errors", (f"{count:>9,}  {code}" for code, count in found.errors.items()))
+    yield from _section("rates", _rates(found.rates))
+    yield from _section(
+        "slowest", (f"{slow.seconds:>8.2f}s  {show_bytes(slow.bytes):>10}  {slow.object}" for slow in found.slowest)
+    )
+
+
+def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
+    rows = list(lines)
+    if rows:
+        yield title
+        yield from (f"  {row}" for row in rows)
+
+
+def _rates(rates: list["Interval"]) -> Iterator[str]:
+    most = max((interval.objects for interval in rates), default=1)
+    for interval in rates:
+        at = datetime.fromtimestamp(interval.at)  # noqa: DTZ006 - people read their own time
+        speed = f"{interval.objects / interval.seconds:>8,.0f} objects/s"
+        moved = f"{show_bytes(int(interval.bytes / interval.seconds))}/s"
+        yield f"{at:%H:%M:%S}  {speed}  {moved:>12}  {'#' * round(_BAR_WIDTH * interval.objects / most)}"
