@@ -16,7 +16,8 @@ from bulkpresign.tables.rows import Rows
 
 _HOST = r"(?:[^\x00-\x20\x7f/?#\\@:\[\]]+|\[[0-9A-Fa-f:.]+\])"
 _PORT = r"(?::(?:\d{1,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])?)?"
-_URL = re.compile(rf"https?://{_HOST}{_PORT}(?:[/?#][^\x00-\x20\x7f]*)?\Z", re.ASCII)
+_ORIGIN = re.compile(rf"https?://{_HOST}{_PORT}(?:[/?#]|\Z)", re.ASCII)
+_BLANK = bytes(range(0x21)) + b"\x7f"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _BROKEN_VALUE = re.compile(r"[\x00\r\n]")
 _SIGNED_AT = re.compile(r"[?&]X-Amz-Date=(\d{8}T\d{6}Z)(?:&|$)")
@@ -34,7 +35,7 @@ def links_of(rows: Rows) -> list[Link]:
         raise rows.error(0, "there is none", "url")
     if "fields" in rows.columns and "method" not in rows.columns:
         raise rows.error(0, "an upload form is no link: it is for browsers and curl", "fields")
-    if not all(map(_URL.match, urls)):
+    if not (all(map(_ORIGIN.match, urls)) and _has_no_blank("".join(urls))):
         complain(rows, "url", urls, _url_problem)
     return list(map(Link, _methods(rows), urls, _headers(rows), _expiries(rows, urls), _objects(rows, urls)))
 
@@ -57,9 +58,15 @@ def path_of(url: str) -> str:
 
 
 def _url_problem(url: str) -> str | None:
-    if _URL.match(url):
+    if _ORIGIN.match(url) and _has_no_blank(url):
         return None
     return f"{without_query(url)[:80]!r} is no http(s) url" if url else "the url is empty"
+
+
+def _has_no_blank(text: str) -> bool:
+    """True where nothing is white space or a control character."""
+    raw = text.encode()
+    return len(raw.translate(None, _BLANK)) == len(raw)
 
 
 def _methods(rows: Rows) -> Iterable[str]:
