@@ -3,6 +3,8 @@
 import os
 import sys
 
+_STOPPED = frozenset({130, 143})
+
 
 def main() -> None:
     """The entry point `bulkpresign`."""
@@ -13,6 +15,10 @@ def main() -> None:
         app(prog_name="bulkpresign")
     except KeyboardInterrupt:
         sys.exit(130)
+    except SystemExit as ended:
+        if ended.code in _STOPPED:  # a thread may still wait for standard input, and would keep us
+            os._exit(ended.code)
+        raise
 
 
 def _fill_missing_streams() -> None:

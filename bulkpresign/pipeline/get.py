@@ -68,6 +68,7 @@ async def get(
         raise ParameterError(f"if_exists {if_exists!r} is none of {', '.join(IF_EXISTS)}")
     bounds = Bounds(concurrency=concurrency, attempts=attempts, limit_rate=limit_rate, limit=limit)
     sources = Sources(source, bucket=bucket, from_format=from_format)
+    await sources.begin()
     folder, clock = Folder(to), Clock()
 
     def claim(refs: Sequence[ObjectRef]) -> None:

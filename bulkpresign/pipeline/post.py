@@ -46,6 +46,7 @@ async def post(
     file = os.fspath(output)
     written_format = table_format(file, format)
     sources = Sources(source, bucket=bucket, from_format=from_format)
+    await sources.begin()
     fields, conditions = _content_type_rule(content_type)
     conditions.append(["content-length-range", 0, max_size])
     columns = sources.columns  # what can't be read is told before credentials are looked for

@@ -66,6 +66,7 @@ async def put(
     """
     bounds = Bounds(concurrency=concurrency, attempts=attempts, limit_rate=limit_rate, limit=limit)
     sources = Sources(links, from_format=from_format)
+    await sources.begin()
     if sources.need_credentials:
         raise ParameterError("put needs a table of links, with a column url: make one with sign --method PUT")
     folder, clock = Folder(source), Clock()

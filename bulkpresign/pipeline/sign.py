@@ -46,6 +46,7 @@ async def sign(
     file = os.fspath(output)
     written_format = table_format(file, format)
     sources = Sources(source, bucket=bucket, from_format=from_format)
+    await sources.begin()
     columns = sources.columns  # what can't be read is told before credentials are looked for
     report = Report(verb="sign")
     emit(listeners, RunStarted("sign"))

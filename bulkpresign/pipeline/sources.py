@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import anyio.lowlevel
+import anyio.to_thread
 
 from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.manifest.links import links_of
@@ -11,10 +13,11 @@ from bulkpresign.model import Link, ObjectRef
 from bulkpresign.pipeline.renewing import by_signing
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.location import SCHEME, Location
-from bulkpresign.tables import Table, objects_of
+from bulkpresign.tables import Rows, Table, objects_of
 from bulkpresign.tables.files import STDIN
 from bulkpresign.transfer.leases import Lease, Renew
 
+T = TypeVar("T")
 Source = str | os.PathLike[str]
 
 #: Objects signed at a time where they are used at once: few, so that a link is young when its turn comes.
@@ -34,6 +37,12 @@ class Sources:
             raise ParameterError("standard input is given twice as a source")
         self._bucket = bucket
         self._parts = [_part(os.fspath(source), from_format) for source in given]
+
+    async def begin(self) -> None:
+        """Waits for the first rows of standard input, where it is a source; they tell whether it has links."""
+        for table in self.tables:
+            if table.is_stream:
+                await _in_thread(lambda table: table.columns, table)
 
     @property
     def tables(self) -> list[Table]:
@@ -68,9 +77,8 @@ class Sources:
 
     async def _objects(self, part: Table | Location, presigner: Presigner) -> AsyncIterator[list[ObjectRef]]:
         if isinstance(part, Table):
-            for rows in part:
+            async for rows in _rows(part):
                 yield objects_of(rows, self._bucket)
-                await anyio.lowlevel.checkpoint()
         elif part.is_prefix:
             async for page in presigner.aws.list_objects(part.bucket, part.key):
                 yield page
@@ -102,7 +110,7 @@ class Sources:
         self, part: Table | Location, presigner: Presigner | None, method: str
     ) -> AsyncIterator[list[Link]]:
         if isinstance(part, Table) and part.is_links:
-            for rows in part:
+            async for rows in _rows(part):
                 yield checked_links(part, links_of(rows), rows.lines, method)
         elif presigner is not None:
             async for objects in self._objects(part, presigner):
@@ -119,6 +127,22 @@ class Sources:
             else:
                 refs = objects_of(rows, self._bucket)
                 yield [(ref, None, place) for ref, place in zip(refs, places, strict=True)]
+
+
+async def _rows(table: Table) -> AsyncIterator[Rows]:
+    """The rows of a table. Standard input may keep us waiting, and a signal must be heard meanwhile."""
+    if table.is_stream:
+        batches = iter(table)
+        while (rows := await _in_thread(next, batches, None)) is not None:
+            yield rows
+        return
+    for rows in table:
+        yield rows
+        await anyio.lowlevel.checkpoint()
+
+
+async def _in_thread(work: Callable[..., T], *arguments: Any) -> T:
+    return await anyio.to_thread.run_sync(work, *arguments, abandon_on_cancel=True)
 
 
 def checked_links(table: Table, links: list[Link], lines: Sequence[int], method: str) -> list[Link]:

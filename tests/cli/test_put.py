@@ -51,10 +51,10 @@ def put(folder: Path, *arguments: str, code: int) -> str:
 
 
 def test_all_is_done(origin: FaultProxy, folder: Path) -> None:
-    before = files(folder)
+    before = files(folder / "in")
     assert put(folder, "l.csv", "--from", "in", code=0).startswith("put: 5 done; 40 B in ")
     assert origin.objects == {f"/{n}": f"object {n}".encode() for n in range(5)}
-    assert files(folder) == before
+    assert files(folder / "in") == before
 
 
 def test_the_headers_of_a_row_are_sent(origin: FaultProxy, folder: Path) -> None:

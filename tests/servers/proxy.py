@@ -11,7 +11,7 @@ import ssl
 import struct
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -44,6 +44,10 @@ class Fault:
     split: bool = False
     #: Reads nothing of the body and says nothing.
     stall: bool = False
+    #: Hides Range and If-Match from the server behind, so that its answer is the whole object.
+    ignore_range: bool = False
+    #: Tells another Content-Range than that of the bytes.
+    shift_range: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,11 +98,17 @@ class FaultProxy:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._ready = threading.Event()
         self._stop: asyncio.Event
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
         #: By the request's target without its query.
         self.objects: dict[str, bytes] = {}
         self.faults: deque[Fault | None] = deque()
         self.always: Fault | None = None
+        #: Asked where neither has a fault, with a request's head; in the proxy's thread.
+        self.schedule: Callable[[Seen], Fault | None] = lambda _: None
+        #: Hides every If-Match from the server behind, as if it knew none.
+        self.drop_conditions = False
         self.seen: list[Seen] = []
         self.open_now = 0
         self.most_open = 0
@@ -129,28 +139,39 @@ class FaultProxy:
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
-        server = await asyncio.start_server(self._connection, HOST, 0, ssl=self._tls, limit=1 << 20, backlog=1024)
+        server = await asyncio.start_server(self._connected, HOST, 0, ssl=self._tls, limit=1 << 20, backlog=1024)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
         server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
+        accepting = asyncio.all_tasks() - {asyncio.current_task(), *self._tasks}
+        await asyncio.gather(*accepting, return_exceptions=True)
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)  # a transport closes its socket in the loop's next round
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        task = asyncio.create_task(self._connection(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while await self._request(reader, writer):
                 pass
-        with suppress(OSError):
             writer.close()
+            await writer.wait_closed()
+            self._writers.discard(writer)
 
     async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request; false where the connection ends with it."""
         seen = Seen(await reader.readuntil(b"\r\n\r\n"))
         self.seen.append(seen)
-        fault = (self.faults.popleft() if self.faults else self.always) or Fault()
+        fault = (self.faults.popleft() if self.faults else self.always or self.schedule(seen)) or Fault()
         self.open_now += 1
         self.most_open = max(self.most_open, self.open_now)
         try:
@@ -186,7 +207,12 @@ class FaultProxy:
         if self._upstream is None:
             head, body = self._own_answer(seen, sent)
         else:
-            head, body = await self._relayed(self._upstream, seen, sent)
+            asked = _without(seen.head, b"range|if-match") if fault.ignore_range else seen.head
+            if self.drop_conditions:
+                asked = _without(asked, b"if-match")
+            head, body = await self._relayed(self._upstream, asked, sent)
+        if fault.shift_range:
+            head = re.sub(rb"(?i)(content-range: bytes )(\d+)", rb"\g<1>1\2", head)
         return head, _flipped(body) if fault.flip_answer else body
 
     def _own_answer(self, seen: Seen, sent: bytes) -> tuple[bytes, bytes]:
@@ -201,11 +227,11 @@ class FaultProxy:
             return _message(304, {"ETag": etag}, b"")
         return _message(200, {"ETag": etag, **self._answer_headers}, self.objects[name])
 
-    async def _relayed(self, upstream: str, seen: Seen, sent: bytes) -> tuple[bytes, bytes]:
+    async def _relayed(self, upstream: str, asked: bytes, sent: bytes) -> tuple[bytes, bytes]:
         parts = urlsplit(upstream)
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
         try:
-            writer.write(seen.head[:-2] + b"Connection: close\r\n\r\n" + sent)
+            writer.write(asked[:-2] + b"Connection: close\r\n\r\n" + sent)
             answer = await reader.read(-1)
         finally:
             writer.close()
@@ -249,7 +275,13 @@ def _md5(body: bytes) -> str:
     return hashlib.md5(body).hexdigest()
 
 
+def _without(head: bytes, names: bytes) -> bytes:
+    return re.sub(rb"(?i)\r\n(" + names + rb"):[^\r]*", b"", head)
+
+
 def _flipped(body: bytes) -> bytes:
+    if not body:
+        return body
     middle = len(body) // 2
     return body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
 

@@ -1,6 +1,5 @@
 """Decisions without a socket: what an answer means, when to try again, which names are refused."""
 
-import hashlib
 import os
 import zlib
 from datetime import UTC, datetime, timedelta
@@ -26,7 +25,6 @@ from bulkpresign.errors import (
 from bulkpresign.model import Link
 from bulkpresign.transfer import retrying
 from bulkpresign.transfer.answers import error_of, retry_after
-from bulkpresign.transfer.digest import check_md5, check_size, file_md5, md5_of_etag
 from bulkpresign.transfer.retrying import delay_before
 from bulkpresign.transfer.storage import Folder, PartFile, path_problem, regular_file_size
 
@@ -257,43 +255,3 @@ def test_a_folder_under_a_name_is_no_file(tmp_path: Path) -> None:
         part.write(b"x")
         with pytest.raises(StorageError):
             part.commit()
-
-
-@given(st.binary(max_size=3000))
-def test_an_etag_that_is_an_md5(data: bytes) -> None:
-    found = hashlib.md5(data).hexdigest()
-    assert md5_of_etag(found.upper(), {}) == found
-    check_md5(found, found)
-    with pytest.raises(MismatchError):
-        check_md5(found, hashlib.md5(data + b"x").hexdigest())
-
-
-@pytest.mark.parametrize(
-    ("etag", "headers"),
-    [
-        (None, {}),
-        (f"{'0' * 32}-1", {}),
-        ("0" * 31, {}),
-        (f"{'0' * 32}\n", {}),
-        (f'W/"{"0" * 32}', {}),
-        ("0" * 32, {"x-amz-server-side-encryption": "aws:kms"}),
-        ("0" * 32, {"x-amz-server-side-encryption-customer-algorithm": "AES256"}),
-    ],
-)
-def test_an_etag_that_is_none(etag: str | None, headers: dict[str, str]) -> None:
-    assert md5_of_etag(etag, headers) is None
-
-
-@given(st.integers(0, 9), st.none() | st.integers(0, 9))
-def test_sizes(found: int, expected: int | None) -> None:
-    if expected is None or found == expected:
-        check_size(found, expected)
-    else:
-        with pytest.raises(MismatchError):
-            check_size(found, expected)
-
-
-def test_the_md5_of_a_file(tmp_path: Path) -> None:
-    data = os.urandom(3 << 20)
-    (tmp_path / "a").write_bytes(data)
-    assert file_md5(str(tmp_path / "a")) == hashlib.md5(data).hexdigest()
