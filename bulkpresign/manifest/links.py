@@ -43,11 +43,14 @@ def links_of(rows: Rows) -> list[Link]:
 def expiry_of(url: str) -> datetime | None:
     """When a SigV4 link ends by its own words, or None."""
     signed_at, expires_in = _SIGNED_AT.search(url), _EXPIRES_IN.search(url)
-    if not (signed_at and expires_in):
-        return None
+    return _end(signed_at[1], expires_in[1]) if signed_at and expires_in else None
+
+
+@lru_cache(maxsize=64)  # the links of a batch were signed at one instant
+def _end(signed_at: str, expires_in: str) -> datetime | None:
     try:
-        begin = datetime.strptime(signed_at[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        return begin + timedelta(seconds=int(expires_in[1]))
+        begin = datetime.strptime(signed_at, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        return begin + timedelta(seconds=int(expires_in))
     except (ValueError, OverflowError):
         return None
 
