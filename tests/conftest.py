@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 
+from tests.faults.closing import pytest_terminal_summary
 from tests.servers import ceph as ceph_servers
 from tests.servers import ministack as ministack_servers
 from tests.servers import rclone as rclone_servers
 from tests.servers import seaweedfs as seaweedfs_servers
 from tests.servers.server import MissingServerError, S3Server, new_client
+
+__all__ = ["pytest_terminal_summary"]  # the fault suite's closing line, which the process that reports has to know
 
 MakeBucket = Callable[[S3Server], str]
 Boto = Callable[[S3Server], Any]

@@ -9,7 +9,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Self
@@ -28,18 +28,16 @@ _FINISHED = frozenset({"done", "skipped"})
 _LOOK_UP = 1000
 _HEADER_BYTES = 100  # of SQLite; it takes a shorter file for an empty one
 _CACHE_KIB = 32 * 1024
-_SCHEMA = f"""
-BEGIN;
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {VERSION};
-CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE outcomes (
-    id TEXT PRIMARY KEY, status TEXT, bytes INTEGER, attempts INTEGER, verified_by TEXT, code TEXT, message TEXT,
-    finished_at REAL, seconds REAL
-) WITHOUT ROWID;
-CREATE TABLE parts (id TEXT PRIMARY KEY, etag TEXT, size INTEGER) WITHOUT ROWID;
-COMMIT;
-"""
+_SCHEMA = (
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {VERSION}",
+    "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID",
+    """CREATE TABLE outcomes (
+        id TEXT PRIMARY KEY, status TEXT, bytes INTEGER, attempts INTEGER, verified_by TEXT, code TEXT, message TEXT,
+        finished_at REAL, seconds REAL
+    ) WITHOUT ROWID""",
+    "CREATE TABLE parts (id TEXT PRIMARY KEY, etag TEXT, size INTEGER) WITHOUT ROWID",
+)
 _RECORD = "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -80,21 +78,29 @@ class Journal:
         self._release()
 
     def finished(self, links: Sequence[Link]) -> dict[str, Finished]:
-        """Of some links those whose objects are done, by their `identity`."""
+        """Of some links those whose objects are done, by their `identity`.
+
+        What was passed over for a reason, as under `--if-exists keep`, is not: another run may be told otherwise.
+        """
         found: dict[str, Finished] = {}
         with self._errors():
             for at in range(0, len(links), _LOOK_UP):
                 ids = [identity(link) for link in links[at : at + _LOOK_UP]]
                 marks = ",".join("?" * len(ids))
-                query = f"SELECT id, status, bytes, finished_at FROM outcomes WHERE id IN ({marks})"  # noqa: S608
-                rows = self._database.execute(query, ids)
-                found.update((row[0], Finished(*row[1:])) for row in rows if row[1] in _FINISHED)
+                query = f"SELECT id, status, bytes, finished_at, message FROM outcomes WHERE id IN ({marks})"  # noqa: S608
+                for name, status, size, finished_at, reason in self._database.execute(query, ids):
+                    if status in _FINISHED and reason is None:
+                        found[name] = Finished(status, size, finished_at)
         return found
 
-    def record(self, outcomes: Iterable[Outcome]) -> None:
-        """Keeps outcomes, in one transaction. What is done needs no part any more."""
-        now = time.time()
-        rows = [(_identity_of(outcome), *_cells(outcome, now)) for outcome in outcomes]
+    def record(self, outcomes: Sequence[Outcome], finished_at: Sequence[float] | None = None) -> None:
+        """Keeps outcomes, in one transaction. What is done needs no part any more.
+
+        `finished_at`: when each of them came about, in Unix seconds (None: now). A file that was changed after that is
+        another one, even where the record is written later still.
+        """
+        times = [time.time()] * len(outcomes) if finished_at is None else finished_at
+        rows = [(_identity_of(outcome), *_cells(outcome, at)) for outcome, at in zip(outcomes, times, strict=True)]
         with self._errors(), self._transaction():
             self._database.executemany(_RECORD, rows)
             if self._parts:
@@ -118,8 +124,7 @@ class Journal:
         is_new = not execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
         if is_new:
             execute("PRAGMA journal_mode = WAL")
-            self._database.executescript(_SCHEMA)
-            self._database.executemany("INSERT INTO about VALUES (?, ?)", self._about.items())
+            self._create()
         check_version(self.file, self._database)
         execute("PRAGMA synchronous = NORMAL")
         execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
@@ -130,6 +135,13 @@ class Journal:
                 f"{self.file} is the journal of {found.get('verb')} to {found.get('destination')}, "
                 f"not of {self._about['verb']} to {self._about['destination']}: name another one with --journal"
             )
+
+    def _create(self) -> None:
+        """Makes the tables, all at once: a journal that a killed process made is whole or empty."""
+        with self._transaction():
+            for statement in _SCHEMA:
+                self._database.execute(statement)
+            self._database.executemany("INSERT INTO about VALUES (?, ?)", self._about.items())
 
     def _take_lock(self) -> None:
         try:
@@ -196,7 +208,7 @@ def _identity_of(outcome: Outcome) -> str:
     return identity(outcome.link or Link("", "", {}, None, outcome.object))
 
 
-def _cells(outcome: Outcome, now: float) -> tuple[object, ...]:
+def _cells(outcome: Outcome, finished_at: float) -> tuple[object, ...]:
     return (
         outcome.status,
         outcome.bytes,
@@ -204,6 +216,6 @@ def _cells(outcome: Outcome, now: float) -> tuple[object, ...]:
         outcome.verified_by,
         outcome.code,
         outcome.message,
-        now,
+        finished_at,
         outcome.seconds,
     )

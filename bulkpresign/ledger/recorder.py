@@ -1,9 +1,11 @@
 """Between the engine and everything that counts: no outcome is counted before the journal has it."""
 
 import time
+from collections.abc import Sequence
 
 from bulkpresign.events import Event, Listener, ObjectFinished
 from bulkpresign.ledger.journal import Journal
+from bulkpresign.model import Outcome
 
 #: What an outcome was verified by that the journal knew already.
 JOURNAL = "journal"
@@ -22,7 +24,13 @@ class Recorder:
         self._journal = journal
         self._forward = forward
         self._held: list[ObjectFinished] = []
+        self._finished_at: list[float] = []
         self._since = 0.0
+
+    @property
+    def unrecorded(self) -> Sequence[Outcome]:
+        """Outcomes that the journal does not have, and nobody has counted: more than a moment only where it failed."""
+        return [event.outcome for event in self._held]
 
     def __call__(self, event: Event) -> None:
         """Takes one event."""
@@ -32,13 +40,15 @@ class Recorder:
             if not self._held:
                 self._since = time.monotonic()
             self._held.append(event)
+            self._finished_at.append(time.time())
         if self._held and (len(self._held) >= _MOST_HELD or time.monotonic() - self._since >= _LONGEST_HELD):
             self.flush()
 
     def flush(self) -> None:
-        """Records what is held, and passes it on."""
-        held, self._held = self._held, []
-        if held and self._journal is not None:
-            self._journal.record([event.outcome for event in held])
+        """Records what is held, and passes it on. What can't be recorded stays held."""
+        if self._held and self._journal is not None:
+            self._since = time.monotonic()
+            self._journal.record(self.unrecorded, self._finished_at)
+        held, self._held, self._finished_at = self._held, [], []
         for event in held:
             self._forward(event)

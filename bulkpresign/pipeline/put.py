@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio.lowlevel
 
@@ -142,7 +143,7 @@ async def put_folder(
             stack,
             _signed_files(folder.root, location, presigner, headers),
             folder,
-            f"s3://{location.bucket}/{location.key}",
+            _named(location, presigner),
             bounds=bounds,
             totals=Totals(),
             http=http,
@@ -153,6 +154,13 @@ async def put_folder(
             dry_run=dry_run,
             listeners=listeners,
         )
+
+
+def _named(location: Location, presigner: Presigner) -> str:
+    """A destination for the journal: the same bucket's name at another endpoint is another place."""
+    (url,) = presigner.url_batch(location.bucket, ["x"])
+    parts = urlsplit(url)
+    return f"s3://{location.bucket}/{location.key} at {parts.scheme}://{parts.netloc}"
 
 
 async def _upload(

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
-from bulkpresign.errors import InputError, ManifestError, NameRefusedError, ParameterError
+from bulkpresign.errors import InputError, ManifestError, NameRefusedError, OutputError, ParameterError
 from bulkpresign.events import Event, Listener, ObjectFinished, RunFinished, RunStarted
 from bulkpresign.ledger.journal import Finished, Journal, identity
 from bulkpresign.ledger.paths import PathIndex
@@ -204,8 +204,10 @@ async def transfer(
         engine = Engine(feed, work_with(Machine(http, record, pace, journal)), record, clock)
         await engine.run(bounds.concurrency)
     except BaseException:
-        record.flush()
+        with suppress(OutputError):  # what ended the run is on its way already
+            record.flush()
         if log is not None:
+            _log_unrecorded(record, log)
             await _log_rest(feed, log)
         raise
     else:
@@ -271,7 +273,8 @@ def _is_there(known: Finished, file: str) -> bool:
     except OSError:
         return False
     same_size = known.status == "skipped" or found.st_size == known.bytes
-    return same_size and found.st_mtime <= known.finished_at
+    # A rename and a copied mtime show in ctime alone. Whoever changes no byte (chmod) pays with a look at them.
+    return same_size and max(found.st_mtime, found.st_ctime) <= known.finished_at
 
 
 async def _limited(batches: AsyncIterator[Sequence[Lease]], limit: int | None) -> AsyncIterator[Sequence[Lease]]:
@@ -284,6 +287,12 @@ async def _limited(batches: AsyncIterator[Sequence[Lease]], limit: int | None) -
             left -= min(left, len(batch))
         else:
             return
+
+
+def _log_unrecorded(record: Recorder, log: FailureLog) -> None:
+    """Names what the journal could not take: done or not, the next run has to look at it."""
+    for outcome in record.unrecorded:
+        log.add(outcome.link, outcome.object, "Unrecorded: the journal could not be written")
 
 
 async def _log_rest(feed: Feed, log: FailureLog) -> None:

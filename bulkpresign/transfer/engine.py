@@ -92,7 +92,7 @@ class Engine:
             began = time.monotonic()
             try:
                 outcome = await self._outcome(lease)
-            except anyio.get_cancelled_exc_class():
+            except BaseException:  # cancelled, or the run is broken: what it was at is not done
                 interrupted = TransferError("the run was interrupted", code="Interrupted")
                 self._emit(ObjectFinished(_failed(lease.link, interrupted)))
                 raise

@@ -12,7 +12,7 @@ from bulkpresign.model import Link, Outcome, Part, Parts
 from bulkpresign.transfer.dates import unix_time
 from bulkpresign.transfer.http import Answer, Http
 from bulkpresign.transfer.pace import Pace
-from bulkpresign.transfer.resuming import RESUMABLE_BYTES, Resume, resume_of
+from bulkpresign.transfer.resuming import NO_PART, RESUMABLE_BYTES, Resume, resume_of
 from bulkpresign.transfer.retrying import numbered, with_retries
 from bulkpresign.transfer.storage import Folder, PartFile, regular_file_size
 
@@ -62,8 +62,11 @@ class Getter:
         download = _Download(self, link)
         size = regular_file_size(self.folder.file(ref.place))
         if size is not None and (skipped := await self._existing(link, size, download)):
+            self.folder.remove_part(ref.place)
             return skipped
         (moved, verified_by), attempts = await with_retries(download.attempt, ref, self._attempts, self.emit, self.pace)
+        if moved is None:
+            self.folder.remove_part(ref.place)
         return Outcome(ref, "skipped" if moved is None else "done", moved or 0, attempts, verified_by, link=link)
 
     async def _existing(self, link: Link, size: int, download: "_Download") -> Outcome | None:
@@ -128,13 +131,14 @@ class _Download:
     async def _continue(self, answer: Answer, resume: Resume) -> tuple[int, str | None]:
         """Stores the rest. A part that is of no use is given up, so that the next attempt starts from zero."""
         try:
-            if answer.status != 206:
+            if answer.status != 206 or answer.etag not in {None, resume.part.etag}:  # not every server minds If-Match
                 raise MismatchError("the object changed since its part was fetched", code="ObjectChanged")
             resume.check(answer.headers)
         except MismatchError:
             with PartFile(self._getter.folder, self._link.object.place):
                 pass
             raise
+        self._may_replace()
         return await self._store(answer, resume)
 
     async def _store(self, answer: Answer, resume: Resume | None) -> tuple[int, str | None]:
@@ -170,10 +174,12 @@ class _Download:
     def _begin_part(self, answer: Answer) -> bool:
         """Keeps of which object the part will be, where going on with it pays; a weak etag can't guard it."""
         parts, etag, size = self._getter.parts, answer.etag, answer.length
-        if parts is None or size is None or size < RESUMABLE_BYTES or not etag or etag.startswith("W/"):
+        if parts is None:
             return False
-        parts.begin_part(self._link, Part(etag, size))
-        return True
+        pays = size is not None and size >= RESUMABLE_BYTES and etag is not None and not etag.startswith("W/")
+        if pays or parts.part(self._link) is not None:  # what was known of an earlier part is not true of this one
+            parts.begin_part(self._link, Part(etag or "", size or 0) if pays else NO_PART)
+        return pays
 
     async def _receive(self, answer: Answer, part: PartFile, verifier: Verifier) -> None:
         emit, pace = self._getter.emit, self._getter.pace

@@ -58,7 +58,7 @@ class Putter:
         async with self._http.request(link, _headers(link, body.size), data) as answer:
             if answer.status not in _STORED:
                 raise await answer.error(link)
-            if answer.length and b"<Error>" in (said := await answer.beginning()):
+            if answer.length != 0 and b"<Error>" in (said := await answer.beginning()):
                 raise await answer.error(link, said)
         body.check_unchanged()
         expected = expectation_of(_ANY_OBJECT, answer.etag, answer.encryption)

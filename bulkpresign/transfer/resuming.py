@@ -13,6 +13,8 @@ from bulkpresign.model import Part
 
 #: Smaller objects start again: asking where they were costs more than they do.
 RESUMABLE_BYTES = 1 << 20
+#: A part that no request goes on with.
+NO_PART = Part("", 0)
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\Z")
 
 

@@ -115,6 +115,11 @@ class Folder:
             path = os.fsdecode(folder + slash + name[: MAX_NAME_BYTES - len(suffix)])
         return f"{self.root}/{path}{suffix}"
 
+    def remove_part(self, path: str) -> None:
+        """Removes what an earlier run left, where the file turned out to need nothing of it."""
+        with suppress(OSError):  # mostly there is none
+            os.unlink(self.part(path))  # noqa: PTH108
+
 
 class PartFile:
     """A file on its way: written as a part, then renamed. Use as a context manager.

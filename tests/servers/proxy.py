@@ -151,6 +151,8 @@ class FaultProxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for writer in self._writers:
             writer.transport.abort()
+        closed = (writer.wait_closed() for writer in self._writers)
+        await asyncio.wait_for(asyncio.gather(*closed, return_exceptions=True), 5)
         await asyncio.sleep(0)  # a transport closes its socket in the loop's next round
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
