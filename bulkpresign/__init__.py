@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bulkpresign.pipeline.post import post as post
     from bulkpresign.pipeline.put import put as put
     from bulkpresign.pipeline.sign import sign as sign
+    from bulkpresign.pipeline.verify import verify as verify
     from bulkpresign.signing.presigner import Presigner as Presigner
 
 _HOMES = {
@@ -57,6 +58,7 @@ _HOMES = {
     "post": "pipeline.post",
     "put": "pipeline.put",
     "sign": "pipeline.sign",
+    "verify": "pipeline.verify",
 }
 
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the keys are names

@@ -12,7 +12,7 @@ import zlib
 from binascii import Error, a2b_base64, b2a_base64
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
-from itertools import chain, islice
+from itertools import chain
 from typing import Literal, Protocol
 
 import msgspec
@@ -275,8 +275,13 @@ def part_sizes(size: int, parts: int) -> list[int]:
         return []
     least = max(1, -(-size // parts))
     most = least if parts == 1 else -(-size // (parts - 1)) - 1
-    fitting = (found for found in chain(_USUAL, _guesses(least, most)) if least <= found <= most)
-    return list(islice(dict.fromkeys(fitting), _MAX_CANDIDATES))
+    found: dict[int, None] = {}  # in order, each once
+    for part_size in chain(_USUAL, _guesses(least, most)):
+        if least <= part_size <= most:
+            found[part_size] = None
+            if len(found) >= _MAX_CANDIDATES:  # of two parts of a large object there would be millions
+                break
+    return list(found)
 
 
 def file_blocks(file: str) -> Iterator[bytes]:

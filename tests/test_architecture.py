@@ -15,18 +15,24 @@ import bulkpresign
 from bulkpresign.errors import BulkpresignError
 
 ROOT = Path(bulkpresign.__file__).parent
-STAGES = {"source", "signing", "manifest", "transfer", "ledger"}
+STAGES = {"source", "signing", "manifest", "transfer", "ledger", "proof"}
 #: From the ground up: a room imports its own floor's rooms where they are its own, and every floor below.
 FLOORS = [
     {"model", "errors", "events"},
-    {"tables", "aws"},
+    {"tables", "aws", "checksums"},
     STAGES,
     {"pipeline", "guide"},
     {"demo", "cli"},
     {"__main__"},
 ]
 #: `events` and `model` stand on the ground together; no other rooms of one floor know each other.
-NEIGHBOURS = {("events", "model"), ("model", "errors"), ("model", "events"), ("cli", "demo")}
+NEIGHBOURS = {
+    ("events", "model"),
+    ("model", "errors"),
+    ("model", "events"),
+    ("tables", "checksums"),
+    ("cli", "demo"),
+}
 #: `guide` is a user of signing, and of no other stage.
 STAGES_OF_THE_GUIDE = {"signing"}
 DOORS = {
@@ -35,6 +41,7 @@ DOORS = {
     "boto3": {"aws"},
     "botocore": {"aws"},
     "aiohttp": {"transfer"},
+    "awscrt": {"checksums"},
     "tqdm": {"ledger"},
     "typer": {"cli"},
     "stamina": {"transfer"},

@@ -1,0 +1,212 @@
+"""verify: the files of a folder against a manifest, offline: what differs, what is missing, what is extra."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from itertools import islice
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import msgspec
+from anyio import from_thread
+
+from bulkpresign.errors import NameRefusedError, OutputError, ParameterError
+from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, RunFinished, RunStarted
+from bulkpresign.ledger.paths import PathIndex
+from bulkpresign.manifest.links import links_of
+from bulkpresign.model import Link, ObjectRef, Outcome, Report
+from bulkpresign.pipeline.running import check, claim_paths, failure_log
+from bulkpresign.pipeline.sources import Source, Sources
+from bulkpresign.proof.files import MISSING, Prover, Row, batches_of
+from bulkpresign.proof.walking import walk
+from bulkpresign.source.location import SCHEME
+from bulkpresign.tables import Table, objects_of
+from bulkpresign.transfer.storage import Folder, path_problem
+
+#: Hears the path of what no row names, and what is wrong with it.
+Extras = Callable[[str, str], object]
+
+_LOOK_UP = 512
+
+
+class VerifyReport(Report, kw_only=True):
+    """The counts of one verification. `bytes` are those of the files that are as they should be.
+
+    `by` counts what they were verified by: `crc64nvme`, `md5`, `md5-parts`, `size`... and `presence`, where a row tells
+    nothing. `unproven` of those by size have a value of parts that no part size fits.
+    """
+
+    missing: int = 0
+    extra: int = 0
+    unproven: int = 0
+    by: dict[str, int] = msgspec.field(default_factory=dict)
+
+    @property
+    def verified(self) -> int:
+        """How many files are as their rows say."""
+        return self.done
+
+    @property
+    def different(self) -> int:
+        """How many files are there and are not as their rows say, or can't be read."""
+        return self.failed - self.missing
+
+    @property
+    def is_good(self) -> bool:
+        """True where nothing differs, is missing or is extra."""
+        return not (self.failed or self.extra)
+
+
+async def verify(
+    manifest: Source | Sequence[Source],
+    folder: str | os.PathLike[str],
+    *,
+    bucket: str | None = None,
+    concurrency: int | None = None,
+    failures: str | os.PathLike[str] | None = None,
+    from_format: str | None = None,
+    listeners: Sequence[Listener] = (),
+    extras: Extras | None = None,
+) -> VerifyReport:
+    """Holds the files below `folder` against tables of objects or links; links may be over, nothing is sent.
+
+    `concurrency` files are read at a time, in threads, a block of 1 MiB of each in memory; None is one for each CPU.
+    `failures` names a manifest for what differs or is missing; `extras` hears of every file that no row names. Raises
+    InputError for a manifest or folder that can't be used; what is wrong with files is counted, and no exception.
+    """
+    threads = (os.cpu_count() or 1) if concurrency is None else concurrency
+    if threads < 1:
+        raise ParameterError(f"concurrency of {threads} is not at least 1")
+    sources = _Manifests(manifest, bucket=bucket, from_format=from_format)
+    root = Folder(folder)
+    root.require()
+    async with AsyncExitStack() as stack:
+        index = stack.enter_context(_NamedPaths())
+        totals = await check(sources, _check_form, index, "")
+        log = await stack.enter_async_context(failure_log(failures, sources))
+        counts = _Counts([log, *listeners] if log else listeners)
+        counts.emit(RunStarted("verify", totals.objects, totals.bytes))
+        try:
+            await _prove(sources.rows(index), root, threads, counts.emit)
+            await _find_extras(root, index, counts, extras)
+        finally:
+            counts.emit(RunFinished(counts.report))
+    return counts.report
+
+
+class _Manifests(Sources):
+    """Tables whose rows name files; their links may be of any method, for none is used."""
+
+    def __init__(self, manifest: Source | Sequence[Source], *, bucket: str | None, from_format: str | None) -> None:
+        super().__init__(manifest, bucket=bucket, from_format=from_format)
+        given = [manifest] if isinstance(manifest, str | os.PathLike) else manifest
+        if listed := [source for source in given if os.fspath(source).startswith(SCHEME)]:
+            raise ParameterError(f"{listed[0]} is no table: verify is offline; make one with sign")
+        self._default_bucket = bucket
+
+    def placed(self, table: Table, method: str) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:  # noqa: ARG002
+        for rows in table:
+            links: Sequence[Link | None] = links_of(rows) if table.is_links else [None] * len(rows.lines)
+            refs = [link.object for link in links if link] or objects_of(rows, self._default_bucket)
+            places = [f"{table.file}:{line}" for line in rows.lines]
+            yield list(zip(refs, links, places, strict=True))
+
+    def rows(self, index: PathIndex) -> Iterator[Row]:
+        """Every row. What can't be read twice was not checked before, so its paths are taken as it comes."""
+        for table in self.tables:
+            for batch in self.placed(table, ""):
+                if table.is_stream:
+                    claim_paths(index, [(ref, place) for ref, _, place in batch])
+                yield from ((ref, link) for ref, link, _ in batch)
+
+
+class _NamedPaths(PathIndex):
+    """The paths that rows name, to be asked what they do not name."""
+
+    def unnamed(self, paths: Sequence[bytes]) -> set[bytes]:
+        """Those of some paths that no row names; bytes, for a file's name need not be UTF-8."""
+        marks = ",".join(["CAST(? AS TEXT)"] * len(paths))
+        query = f"SELECT CAST(path AS BLOB) FROM taken WHERE path IN ({marks})"  # noqa: S608
+        try:
+            return set(paths).difference(path for (path,) in self._database.execute(query, paths))
+        except sqlite3.OperationalError as error:
+            raise OutputError(f"the temporary index of paths: {error}; TMPDIR tells where it goes") from error
+
+
+class _Counts:
+    """Passes events on, and counts what they tell."""
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self._listeners = listeners
+        self._report = VerifyReport(verb="verify")
+        self._began = time.monotonic()
+
+    @property
+    def report(self) -> VerifyReport:
+        """The counts so far."""
+        self._report.seconds = time.monotonic() - self._began
+        return self._report
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, ObjectFinished):
+            self._count(event.outcome)
+        for listener in self._listeners:
+            listener(event)
+
+    def _count(self, outcome: Outcome) -> None:
+        report = self._report
+        if outcome.status == "done":
+            name = outcome.verified_by or "presence"
+            report.by[name] = report.by.get(name, 0) + 1
+            report.done += 1
+            report.bytes += outcome.bytes
+            report.unproven += outcome.message is not None
+        elif outcome.status == "skipped":
+            report.skipped += 1
+        else:
+            report.failed += 1
+            report.missing += outcome.code == MISSING
+
+
+def _check_form(path: str) -> None:
+    """Raises NameRefusedError for a path that no file can have; that of a folder marker ends in `/`."""
+    if problem := path_problem(path.removesuffix("/")):
+        raise NameRefusedError(path, problem)
+
+
+async def _prove(rows: Iterable[Row], folder: Folder, threads: int, emit: Listener) -> None:
+    """Proves all rows, a batch a thread at a time, and emits their outcomes."""
+
+    def moved(count: int) -> None:
+        from_thread.check_cancelled()
+        from_thread.run_sync(emit, BytesMoved(count))
+
+    async def worker() -> None:
+        for batch in batches:
+            for outcome in await anyio.to_thread.run_sync(prover, batch, limiter=limiter):
+                emit(ObjectFinished(outcome))
+
+    prover, batches = Prover(folder.source_file, moved), batches_of(rows)
+    limiter = anyio.CapacityLimiter(threads)
+    try:
+        async with anyio.create_task_group() as group:
+            for _ in range(threads):
+                group.start_soon(worker)
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+
+
+async def _find_extras(folder: Folder, index: _NamedPaths, counts: _Counts, extras: Extras | None) -> None:
+    """Counts what lies below the folder and no row names. A subfolder that can't be read is extra: it may hold such."""
+    entries = walk(folder.root)
+    while batch := list(islice(entries, _LOOK_UP)):
+        unnamed = index.unnamed([path for path, problem in batch if problem is None])
+        for path, problem in batch:
+            if problem is not None or path in unnamed:
+                counts.report.extra += 1
+                if extras is not None:
+                    extras(os.fsdecode(path), problem or "no row names it")
+        await anyio.lowlevel.checkpoint()

@@ -1,0 +1,1 @@
+"""Files held against what a manifest says of them, long after they came."""

@@ -1,0 +1,210 @@
+"""`bulkpresign verify` as its users meet it: exit codes, what is named, what is left behind."""
+
+import csv
+import hashlib
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import BULKPRESIGN, run
+from tests.pipeline.test_verify import filled, table
+from tests.test_checksums import checksum
+
+
+def verify(folder: Path, *arguments: str, code: int, given: str = "") -> list[str]:
+    """The lines that it said, with that exit code; nothing on standard output, never a traceback or a signature."""
+    done = run("verify", *arguments, folder=folder, given=given, env={})
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr
+    return done.stderr.splitlines()
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> list[dict[str, object]]:
+    """Those of 30 files in the folder `in`, which are as they say."""
+    return filled(tmp_path / "in", 30)
+
+
+def stamps(folder: Path) -> dict[Path, int]:
+    """What is in a folder, and when it was written."""
+    return {path: path.lstat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def reasons(file: Path) -> dict[str, str]:
+    with file.open() as stream:
+        return {row["path"]: row["reason"] for row in csv.DictReader(stream)}
+
+
+def test_all_is_good(rows: list[dict[str, object]], tmp_path: Path) -> None:
+    rows[0]["checksum"] = checksum("crc64nvme", b"0" * 100)
+    table(tmp_path / "m.csv", rows)
+    before = stamps(tmp_path / "in")
+    (said,) = verify(tmp_path, "m.csv", "--in", "in", "--failures", "f.csv", code=0)
+    assert said.startswith("verify: 30 verified (1 by crc64nvme, 29 by md5); 4.9 KiB in ")
+    assert reasons(tmp_path / "f.csv") == {}
+    assert stamps(tmp_path / "in") == before
+    assert verify(tmp_path, "m.csv", "--in", "in", "-q", code=0) == []
+    given = (tmp_path / "m.csv").read_text()
+    assert verify(tmp_path, "-", "--in", "in", code=0, given=given)[0].startswith("verify: 30 verified")
+
+
+def test_every_verdict_is_named(rows: list[dict[str, object]], tmp_path: Path) -> None:
+    places = [str(row["key"]) for row in rows]
+    (tmp_path / "in" / places[1]).write_bytes(b"1" * 99 + b"2")
+    (tmp_path / "in" / places[2]).write_bytes(b"")
+    rows[3]["checksum"] = checksum("sha256", b"other")
+    (tmp_path / "in" / places[4]).unlink()
+    (tmp_path / "in" / places[5]).unlink()
+    (tmp_path / "in" / places[5]).symlink_to("/etc/passwd")
+    (tmp_path / "in" / f"{places[6]}.0a1b.part").write_bytes(b"")
+    rows[7]["etag"] = "0" * 32 + "-3"
+    table(tmp_path / "m.csv", rows)
+    said = verify(tmp_path, "m.csv", "--in", "in", "--failures", "f.jsonl", "--concurrency", "1", code=1)
+    found, etag = hashlib.md5(b"1" * 99 + b"2").hexdigest(), rows[1]["etag"]
+    hint = " (or the object is under a key of KMS or the customer, where an etag is no md5)"
+    bad, good = (checksum("sha256", data).partition(":")[2] for data in (b"3" * 100, b"other"))
+    assert said[:-1] == [
+        f"different: d1/1: the bytes have md5 {found}, the etag is {etag}{hint}",
+        "different: d2/2: there are 0 bytes where 100 are expected",
+        f"different: d3/3: the bytes have sha256 {bad}, the checksum is {good}",
+        "missing: d4/4: there is no such file",
+        "different: d5/5: path 'd5/5' is refused: it leaves the folder through a symbolic link",
+        "extra: d6/6.0a1b.part: no row names it",
+    ]
+    assert said[-1].startswith(
+        "verify: 25 verified (24 by md5, 1 by size), 4 different, 1 missing, 1 extra, "
+        "1 by size only, as no part size fits; "
+    )
+    failed = [json.loads(line) for line in (tmp_path / "f.jsonl").read_text().splitlines()]
+    assert [row["reason"].partition(":")[0] for row in failed] == [
+        "EtagMismatch",
+        "SizeMismatch",
+        "ChecksumMismatch",
+        "FileMissing",
+        "NameRefused",
+    ]
+    assert [row["key"] for row in failed] == places[1:6]
+    said = verify(tmp_path, "m.csv", "--in", "in", "-q", code=1)
+    assert len(said) == 6
+    said = verify(tmp_path, "m.csv", "--in", "in", "-v", code=1)
+    assert "by size only: d0/7: no part size fits its etag of parts" in said
+
+
+def test_one_thing_wrong_is_enough(rows: list[dict[str, object]], tmp_path: Path) -> None:
+    table(tmp_path / "m.csv", rows[1:])
+    assert verify(tmp_path, "m.csv", "--in", "in", code=1)[0] == "extra: d0/0: no row names it"
+    table(tmp_path / "m.csv", [*rows, {"bucket": "bkt", "key": "new"}])
+    assert verify(tmp_path, "m.csv", "--in", "in", code=1)[0] == "missing: new: there is no such file"
+
+
+def test_the_failures_file_is_valid_input(rows: list[dict[str, object]], tmp_path: Path) -> None:
+    """Of verify itself: what is missing there is what was missing here. For get see tests/pipeline."""
+    links: list[dict[str, object]] = [
+        {"url": f"http://127.0.0.1:1/{row['key']}?X-Amz-Signature=secret", "path": f"{row['key']}x"} for row in rows
+    ]
+    table(tmp_path / "l.csv", links)
+    (tmp_path / "empty").mkdir()
+    verify(tmp_path, "l.csv", "--in", "empty", "--failures", "f.csv", code=1)
+    assert set(reasons(tmp_path / "f.csv")) == {str(link["path"]) for link in links}
+    said = verify(tmp_path, "f.csv", "--in", "empty", "--failures", "f.csv", code=1)
+    assert said[-1].startswith("verify: 0 verified, 30 missing; ")
+    assert set(reasons(tmp_path / "f.csv").values()) == {"FileMissing: there is no such file"}
+
+
+def test_the_first_few_are_named_and_v_names_all(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    table(tmp_path / "m.csv", [{"bucket": "bkt", "key": str(number)} for number in range(40)])
+    for name in ("new\nline", "esc\x1b[31m"):
+        (tmp_path / "in" / name).write_bytes(b"")
+    said = verify(tmp_path, "m.csv", "--in", "in", code=1)
+    assert len(said) == 12
+    assert said[10] == "... and 32 more: -v names them all"
+    said = verify(tmp_path, "m.csv", "--in", "in", "-v", code=1)
+    assert len(said) == 43
+    assert {"extra: new\\nline: no row names it", "extra: esc\\x1b[31m: no row names it"} < set(said)
+
+
+def test_no_rows(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "m.csv").write_text("bucket,key\n")
+    said = verify(tmp_path, "m.csv", "--in", "in", code=0)
+    assert said[-1] == "warning: there were no rows"
+    (tmp_path / "in" / "a").write_bytes(b"")
+    said = verify(tmp_path, "m.csv", "--in", "in", code=1)
+    assert said[0] == "extra: a: no row names it"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["m.csv", "--in", "nowhere"], "error: nowhere is missing"),
+        (["m.csv", "--in", "m.csv"], "error: m.csv is not a folder"),
+        (["nothing.csv", "--in", "in"], "error: nothing.csv: "),
+        (["bad.csv", "--in", "in"], "error: bad.csv:2: column size: 'x' is no number of bytes"),
+        (
+            ["twice.csv", "--in", "in"],
+            "error: twice.csv:3: column path: path 'd0/0' is the path of twice.csv:2 as well",
+        ),
+        (["checksum.csv", "--in", "in"], "'crc32:x': 'x' is no base64"),
+        (["s3://bucket/", "--in", "in"], "error: s3://bucket/ is no table: verify is offline"),
+        (["m.csv", "--in", "in", "--failures", "no/where.csv"], "error: "),
+        (["m.csv", "--in", "in", "--progress", "maybe"], "none of auto, on, off, json"),
+        (["m.csv", "--in", "in", "--concurrency", "0"], "Invalid value for '--concurrency'"),
+        (["m.csv"], "Missing option '--in'"),
+    ],
+)
+def test_what_cannot_be_used(
+    arguments: Sequence[str], words: str, rows: list[dict[str, object]], tmp_path: Path
+) -> None:
+    table(tmp_path / "m.csv", rows)
+    table(tmp_path / "bad.csv", [{**rows[0], "size": "x"}])
+    table(tmp_path / "twice.csv", [rows[0], rows[0]])
+    table(tmp_path / "checksum.csv", [{**rows[0], "checksum": "crc32:x"}])
+    said = "\n".join(verify(tmp_path, *arguments, code=2))
+    assert words in said
+
+
+def test_a_bad_stream_ends_with_2(rows: list[dict[str, object]], tmp_path: Path) -> None:
+    """What can't be read twice is checked as it comes."""
+    given = table(tmp_path / "m.csv", [*rows, rows[0]]).read_text()
+    said = verify(tmp_path, "-", "--in", "in", code=2, given=given)
+    assert said[-1] == "error: -:32: column path: path 'd0/0' is the path of -:2 as well"
+
+
+def test_progress_as_json(rows: list[dict[str, object]], tmp_path: Path) -> None:
+    table(tmp_path / "m.csv", rows)
+    said = verify(tmp_path, "m.csv", "--in", "in", "--progress", "json", code=0)
+    shown = [json.loads(line) for line in said[:-1]]
+    size = sum(int(str(row["size"])) for row in rows)
+    assert shown[-1]["event"] == "finished"
+    assert (shown[-1]["verb"], shown[-1]["objects"], shown[-1]["bytes"], shown[-1]["total_bytes"]) == (
+        "verify",
+        30,
+        size,
+        size,
+    )
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped(number: int, code: int, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with (tmp_path / "in" / "large").open("wb") as stream:
+        stream.truncate(200 << 30)  # sparse: minutes to read
+    table(tmp_path / "m.csv", [{"bucket": "bkt", "key": "gone"}, {"bucket": "bkt", "key": "large", "etag": "0" * 32}])
+    command = [*BULKPRESIGN, "verify", "m.csv", "--in", "in", "--progress", "json"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        process.stderr.readline()  # it has begun
+        time.sleep(0.2)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert said.splitlines()[-1] == ("interrupted" if number == signal.SIGINT else "terminated")
+    assert "Traceback" not in said

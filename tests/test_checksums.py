@@ -1,0 +1,453 @@
+"""Checksums against oracles: zlib, hashlib, CRCs bit by bit, S3's examples, and what a real server says."""
+
+import base64
+import hashlib
+import os
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import awscrt.checksums
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkpresign.checksums import (
+    ALGORITHMS,
+    COMBINABLE,
+    Expectation,
+    PartsHasher,
+    Verifier,
+    base64_of,
+    checksum_problem,
+    combine,
+    expectation_of,
+    file_blocks,
+    hasher,
+    part_sizes,
+    verify_blocks,
+)
+from bulkpresign.errors import MismatchError, ParameterError
+from bulkpresign.model import ObjectRef
+from tests.conftest import Boto, MakeBucket
+from tests.servers.server import S3Server
+
+MIB = 1 << 20
+REF = ObjectRef("b", "k")
+
+
+def reflected_crc(data: bytes, polynomial: int, bits: int) -> bytes:
+    """A CRC as its definition has it, a bit at a time."""
+    value = ones = (1 << bits) - 1
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value >> 1) ^ (polynomial if value & 1 else 0)
+    return (value ^ ones).to_bytes(bits // 8, "big")
+
+
+ORACLES: dict[str, list[Callable[[bytes], bytes]]] = {
+    "crc64nvme": [lambda data: reflected_crc(data, 0x9A6C9329AC4BC9B5, 64)],
+    "crc32c": [lambda data: reflected_crc(data, 0x82F63B78, 32)],
+    "crc32": [lambda data: reflected_crc(data, 0xEDB88320, 32), lambda data: zlib.crc32(data).to_bytes(4, "big")],
+    "sha256": [lambda data: hashlib.sha256(data).digest()],
+    "sha1": [lambda data: hashlib.sha1(data).digest()],
+    "md5": [lambda data: hashlib.md5(data).digest()],
+}
+
+
+def digest_of(algorithm: str, data: bytes) -> bytes:
+    """By the oracle; of many bytes at once, for which bits are too slow."""
+    if len(data) > 1000 and algorithm in {"crc64nvme", "crc32c"}:
+        function = awscrt.checksums.crc64nvme if algorithm == "crc64nvme" else awscrt.checksums.crc32c
+        return int(function(data)).to_bytes(ALGORITHMS[algorithm], "big")
+    return ORACLES[algorithm][-1](data)
+
+
+def parts_digest(algorithm: str, parts: Sequence[bytes]) -> bytes:
+    """The composite value, as the docs define it."""
+    return digest_of(algorithm, b"".join(digest_of(algorithm, part) for part in parts))
+
+
+def cut(data: bytes, size: int) -> list[bytes]:
+    return [data[begin : begin + size] for begin in range(0, len(data), size)] or [b""]
+
+
+def composite_etag(data: bytes, part_size: int) -> str:
+    parts = cut(data, part_size)
+    return f"{parts_digest('md5', parts).hex()}-{len(parts)}"
+
+
+def checksum(algorithm: str, data: bytes) -> str:
+    return f"{algorithm}:{base64.b64encode(digest_of(algorithm, data)).decode()}"
+
+
+def verified(expected: Expectation, data: bytes, blocks: int = 65_521) -> str | None:
+    return verify_blocks(expected, lambda: cut(data, blocks))
+
+
+def flipped(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+chunks = st.lists(st.binary(max_size=300), max_size=8)
+algorithms = st.sampled_from(sorted(ALGORITHMS))
+
+
+@given(algorithms, chunks)
+def test_every_algorithm_is_what_its_oracles_say(algorithm: str, data: list[bytes]) -> None:
+    whole = hasher(algorithm)
+    for chunk in data:
+        whole.update(memoryview(chunk))
+    for oracle in ORACLES[algorithm]:
+        assert whole.digest() == oracle(b"".join(data))
+    assert len(whole.digest()) == ALGORITHMS[algorithm]
+
+
+def test_documented_values() -> None:
+    """The check values of the CRC catalogue; 65 KiB of `a` of docs "Signature calculations", trailing headers."""
+    for algorithm, value in (("crc32", "cbf43926"), ("crc32c", "e3069283"), ("crc64nvme", "ae8b14860a799888")):
+        crc = hasher(algorithm)
+        crc.update(b"123456789")
+        assert crc.digest().hex() == value
+    crc = hasher("crc32c")
+    crc.update(b"a" * 65 * 1024)
+    assert base64_of(crc.digest()) == "sOO8/Q=="
+
+
+@given(st.sampled_from(sorted(COMBINABLE)), st.binary(max_size=500), st.binary(max_size=500))
+def test_two_crcs_make_one(algorithm: str, first: bytes, second: bytes) -> None:
+    both = combine(algorithm, digest_of(algorithm, first), digest_of(algorithm, second), len(second))
+    assert both == digest_of(algorithm, first + second)
+
+
+@given(algorithms, chunks, st.integers(1, 400))
+def test_parts_are_cut_wherever_chunks_end(algorithm: str, data: list[bytes], part_size: int) -> None:
+    parts = PartsHasher(algorithm, part_size)
+    for chunk in data:
+        parts.update(chunk)
+    expected = parts_digest(algorithm, cut(b"".join(data), part_size))
+    assert parts.digest() == expected
+    assert parts.digest() == expected  # asking changes nothing
+
+
+@given(st.integers(0, 10**14), st.integers(1, 10_000))
+def test_part_sizes_make_as_many_parts(size: int, parts: int) -> None:
+    found = part_sizes(size, parts)
+    assert len(set(found)) == len(found) <= 24
+    assert all(max(1, -(-size // part_size)) == parts for part_size in found)
+    whole = -(-size // parts) if size else 1
+    assert not found or whole in found or len(found) == 24
+
+
+@given(
+    st.sampled_from([8 * MIB, 5 * MIB, 16 * MIB, 64 * MIB, 10 * MIB, 50 * MIB, 100 * MIB, 128 * MIB, 1024 * MIB]),
+    st.integers(1, 10_000),
+    st.floats(0, 1, exclude_min=True),
+)
+def test_the_part_sizes_of_tools_are_found(part_size: int, parts: int, last: float) -> None:
+    size = (parts - 1) * part_size + max(1, int(part_size * last))
+    if parts > 1:
+        assert part_size in part_sizes(size, parts)
+    else:
+        assert part_sizes(size, 1) == [size]
+
+
+@given(st.integers(1, 512), st.integers(32, 10_000), st.floats(0, 1, exclude_min=True))
+def test_any_round_part_size_of_many_parts_is_found(mib: int, parts: int, last: float) -> None:
+    part_size = mib * MIB
+    assert part_size in part_sizes((parts - 1) * part_size + max(1, int(part_size * last)), parts)
+
+
+def test_the_part_size_of_boto3_comes_first() -> None:
+    assert part_sizes(10 * MIB, 2)[:2] == [8 * MIB, 5 * MIB]
+    assert part_sizes(11 * MIB, 3)[:2] == [5 * MIB, -(-11 * MIB // 3)]
+    assert 1 << 16 in part_sizes((1 << 17) + 1, 3)
+    assert len(part_sizes(1 << 60, 2)) == 24  # at once, of all that would fit
+    assert part_sizes(2, 3) == []
+    assert part_sizes(2, 0) == []
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_checksum_of_the_whole(algorithm: str) -> None:
+    data = os.urandom(200_000)
+    ref = ObjectRef("b", "k", checksum=checksum(algorithm, data), etag="0" * 32)
+    assert verified(expectation_of(ref, size=len(data)), data) == algorithm
+    with pytest.raises(MismatchError) as caught:
+        verified(expectation_of(ref), flipped(data))
+    assert caught.value.code == "ChecksumMismatch"
+    assert caught.value.retry == "same_link"
+    found, expected = (checksum(algorithm, each).partition(":")[2] for each in (flipped(data), data))
+    assert str(caught.value) == f"the bytes have {algorithm} {found}, the checksum is {expected}"
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_checksum_of_parts(algorithm: str) -> None:
+    data = os.urandom(200_000)
+    value = base64.b64encode(parts_digest(algorithm, cut(data, 1 << 16))).decode()
+    ref = ObjectRef("b", "k", checksum=f"{algorithm}:{value}-4", size=len(data))
+    assert verified(expectation_of(ref), data) == f"{algorithm}-parts"
+    assert verified(expectation_of(ref), flipped(data)) == "size"
+    known = expectation_of(ref, part_size=1 << 16)
+    assert verified(known, data) == f"{algorithm}-parts"
+    with pytest.raises(MismatchError, match=rf"{algorithm}-parts .*-4, the checksum is .*-4$") as caught:
+        verified(known, flipped(data))
+    assert caught.value.code == "ChecksumMismatch"
+
+
+def test_an_etag_that_is_an_md5() -> None:
+    data = os.urandom(5000)
+    etag = hashlib.md5(data).hexdigest()
+    assert verified(expectation_of(REF, etag.upper()), data) == "md5"
+    assert verified(expectation_of(ObjectRef("b", "k", etag=etag), "f" * 32), data) == "md5"
+    with pytest.raises(MismatchError) as caught:
+        verified(expectation_of(REF, etag), flipped(data))
+    assert caught.value.code == "EtagMismatch"
+    assert str(caught.value) == f"the bytes have md5 {hashlib.md5(flipped(data)).hexdigest()}, the etag is {etag}"
+
+
+@pytest.mark.parametrize(
+    "etag", [None, "", "abc", "0" * 31, "0" * 33, "0" * 32 + "-0", "0" * 32 + "-", "W/" + "0" * 32]
+)
+def test_an_etag_that_tells_nothing(etag: str | None) -> None:
+    assert expectation_of(REF, etag, size=3) == Expectation(3)
+    assert verified(expectation_of(REF, etag, size=3), b"abc") == "size"
+    assert verified(expectation_of(REF, etag), b"abc") is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "name"),
+    [
+        ({"x-amz-server-side-encryption": "AES256"}, "md5"),
+        ({"x-amz-server-side-encryption": "aws:kms"}, "size"),
+        ({"x-amz-server-side-encryption": "aws:kms:dsse"}, "size"),
+        ({"x-amz-server-side-encryption-customer-algorithm": "AES256"}, "size"),
+    ],
+)
+def test_an_etag_under_a_key(headers: Mapping[str, str], name: str) -> None:
+    assert expectation_of(REF, "0" * 32, headers, 3).name == name
+    parts = "md5-parts" if name == "md5" else name
+    assert expectation_of(REF, "0" * 32 + "-3", headers, 3).name == parts
+
+
+def test_an_etag_of_parts() -> None:
+    data = os.urandom(2 * MIB + 7)
+    for part_size in (MIB, 1 << 20 | 3, 3 * MIB):
+        expected = expectation_of(REF, composite_etag(data, part_size), size=len(data))
+        fits = part_size != 1 << 20 | 3
+        assert verified(expected, data) == ("md5-parts" if fits else "size")
+        assert expected.name == "md5-parts"
+
+
+def test_other_part_sizes_are_tried_on_the_bytes_read_again(tmp_path: Path) -> None:
+    """8 MiB in 3 parts: equal ones are likelier than 3 MiB."""
+    data = os.urandom(8 * MIB)
+    (tmp_path / "file").write_bytes(data)
+    expected = expectation_of(REF, composite_etag(data, 3 * MIB), size=len(data))
+    verifier = Verifier(expected)
+    verifier.update(data)
+    assert verifier.verify() == "size"
+    reads = 0
+
+    def reread() -> Iterator[bytes]:
+        nonlocal reads
+        reads += 1
+        return file_blocks(str(tmp_path / "file"))
+
+    assert verifier.verify(reread) == "md5-parts"
+    assert reads == part_sizes(len(data), 3).index(3 * MIB) > 0
+
+
+def test_what_was_found_is_the_same_for_the_same_bytes() -> None:
+    """So that two transfers can be compared where no part size fits."""
+    expected = expectation_of(REF, "0" * 32 + "-3", size=300_000)
+    found = []
+    for data in (bytes(300_000), bytes(300_000), flipped(bytes(300_000))):
+        verifier = Verifier(expected)
+        verifier.update(data)
+        assert verifier.verify(lambda data=data: [data]) == "size"  # type: ignore[misc]
+        found.append(verifier.found)
+    assert found[0] == found[1] != found[2]
+    assert found[0] == composite_etag(bytes(300_000), part_sizes(300_000, 3)[0])
+    assert Verifier(Expectation(3)).found is None
+
+
+def test_parts_of_an_object_of_unknown_size() -> None:
+    data = os.urandom(200_000)
+    expected = expectation_of(REF, composite_etag(data, 1 << 16))
+    assert verified(expected, data) == "md5-parts"
+    assert verified(expected, flipped(data)) is None
+    verifier = Verifier(expected)
+    verifier.update(data)
+    assert verifier.verify() is None
+
+
+def test_one_part_is_as_large_as_the_object() -> None:
+    for data in (b"", b"x", os.urandom(1000)):
+        expected = expectation_of(REF, composite_etag(data, 5 * MIB), size=len(data))
+        assert verified(expected, data) == "md5-parts"
+        with pytest.raises(MismatchError, match="the etag is "):
+            verified(expectation_of(REF, "0" * 32 + "-1", size=len(data)), data)
+
+
+@pytest.mark.parametrize("etag", [None, hashlib.md5(b"abc").hexdigest()])
+def test_a_size_that_is_another(etag: str | None) -> None:
+    for size in (2, 4):
+        with pytest.raises(MismatchError, match=f"there are 3 bytes where {size} are expected") as caught:
+            verified(expectation_of(ObjectRef("b", "k", size=size), etag, size=3), b"abc")
+        assert caught.value.code == "SizeMismatch"
+
+
+def test_checksums_in_headers() -> None:
+    data = b"abc"
+    crc, sha = (checksum(name, data).partition(":")[2] for name in ("crc64nvme", "sha256"))
+    headers = {"x-amz-checksum-sha256": sha, "x-amz-checksum-crc64nvme": crc, "x-amz-server-side-encryption": "aws:kms"}
+    etag = hashlib.md5(data).hexdigest()
+    assert verified(expectation_of(REF, etag, headers), data) == "crc64nvme"
+    assert verified(expectation_of(ObjectRef("b", "k", checksum=f"sha256:{sha}"), etag, headers), data) == "sha256"
+    whole = {"x-amz-checksum-sha256": sha, "x-amz-checksum-type": "FULL_OBJECT"}
+    assert expectation_of(REF, etag, whole).name == "sha256"
+    assert expectation_of(REF, etag, {"x-amz-checksum-sha256": f"{sha}-3"}).name == "sha256-parts"
+
+
+@pytest.mark.parametrize("value", ["", "x", "AAAA", "ungültig", "crc32c:AAAAAA=="])
+def test_headers_that_cannot_be_read_are_passed_over(value: str) -> None:
+    assert expectation_of(REF, "0" * 32, {"x-amz-checksum-crc64nvme": value}).name == "md5"
+
+
+def test_a_header_of_parts_without_their_number_is_passed_over() -> None:
+    headers = {"x-amz-checksum-crc32c": "AAAAAA==", "x-amz-checksum-type": "COMPOSITE"}
+    assert expectation_of(REF, "0" * 32, headers).name == "md5"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "'' is no checksum such as"),
+        ("crc64nvme", "is no checksum such as crc64nvme:AAAAAAAAAAA="),
+        ("sha512:AAAA", "(crc64nvme, crc32c, crc32, sha256, sha1, md5)"),
+        ("SHA256:AAAA", "is no checksum such as"),
+        ("crc32:", "crc32 has 4 bytes, not 0"),
+        ("crc32:AAAAAA", "'AAAAAA' is no base64"),
+        ("crc32:AAAAAB==", "'AAAAAB==' is no base64"),
+        ("crc32:AA AAAA==", "is no base64"),
+        ("crc32:ÄAAAAA==", "is no base64"),
+        ("crc32:00000000", "crc32 has 4 bytes, not 6"),
+        ("crc64nvme:AAAAAA==", "crc64nvme has 8 bytes, not 4"),
+        ("crc32:AAAAAA==-0", "is no base64"),
+        ("crc32:AAAAAA==-1000000", "is no base64"),
+        ("crc32:AAAAAA==-٣", "is no base64"),
+        ("md5:d41d8cd98f00b204e9800998ecf8427e", "md5 has 16 bytes, not 24"),
+    ],
+)
+def test_a_cell_that_is_no_checksum(text: str, words: str) -> None:
+    assert words in str(checksum_problem(text))
+    with pytest.raises(ParameterError):
+        expectation_of(ObjectRef("b", "k", checksum=text))
+
+
+@given(st.text() | st.builds("{}:{}".format, algorithms, st.text()))
+def test_any_text_is_a_checksum_or_has_a_problem(text: str) -> None:
+    problem = checksum_problem(text)
+    if problem is None:
+        assert expectation_of(ObjectRef("b", "k", checksum=text)).algorithm == text.partition(":")[0]
+    else:
+        assert problem.isascii() or not text.isascii()
+
+
+@given(algorithms, st.binary(max_size=100), st.integers(0, 99_999))
+def test_a_checksum_is_read_as_it_is_written(algorithm: str, data: bytes, parts: int) -> None:
+    digest = digest_of(algorithm, data)
+    value = base64.b64encode(digest).decode() + (f"-{parts}" if parts else "")
+    assert checksum_problem(f"{algorithm}:{value}") is None
+    found = expectation_of(ObjectRef("b", "k", checksum=f"{algorithm}:{value}"))
+    assert (found.algorithm, found.digest, found.parts) == (algorithm, digest, parts)
+    assert found.shown(digest) == value
+
+
+def checksum_argument(algorithm: str, data: bytes) -> dict[str, str]:
+    """The argument by which boto3 sends a checksum; the server refuses bytes that have another."""
+    return {f"Checksum{algorithm}": checksum(algorithm.lower(), data).partition(":")[2]}
+
+
+def uploaded(client: Any, bucket: str, data: bytes, part_size: int, algorithm: str, kind: str) -> dict[str, str]:
+    """The headers that tell of an object which was uploaded in parts with checksums."""
+    names: dict[str, Any] = {"Bucket": bucket, "Key": f"{algorithm}-{kind}-{part_size}"}
+    opened = client.create_multipart_upload(**names, ChecksumAlgorithm=algorithm, ChecksumType=kind)
+    upload = names | {"UploadId": opened["UploadId"]}
+    parts = []
+    for number, part in enumerate(cut(data, part_size), 1):
+        value = checksum_argument(algorithm, part)
+        done = client.upload_part(**upload, PartNumber=number, Body=part, **value)
+        parts.append({"PartNumber": number, "ETag": done["ETag"], **value})
+    client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    headers: dict[str, str] = client.head_object(**names, ChecksumMode="ENABLED")["ResponseMetadata"]["HTTPHeaders"]
+    return headers
+
+
+@pytest.mark.parametrize("part_size", [5 * MIB, 6 * MIB, 8 * MIB, 7_000_000])
+def test_what_a_real_server_says_of_parts(
+    part_size: int, seaweedfs: S3Server, boto: Boto, make_bucket: MakeBucket
+) -> None:
+    client, bucket, data = boto(seaweedfs), make_bucket(seaweedfs), os.urandom(13 * MIB)
+    kinds = [("SHA256", "COMPOSITE"), ("CRC32C", "COMPOSITE"), ("CRC32", "FULL_OBJECT"), ("CRC64NVME", "FULL_OBJECT")]
+    for algorithm, kind in kinds:
+        headers = uploaded(client, bucket, data, part_size, algorithm, kind)
+        name = algorithm.lower() + ("-parts" if kind == "COMPOSITE" else "")
+        assert verified(expectation_of(REF, headers=headers, size=len(data)), data) == name
+        etag = headers["etag"].strip('"')
+        assert verified(expectation_of(REF, etag, size=len(data)), data) == "md5-parts"
+
+
+def test_what_a_real_server_says_of_whole_objects(seaweedfs: S3Server, boto: Boto, make_bucket: MakeBucket) -> None:
+    client, bucket = boto(seaweedfs), make_bucket(seaweedfs)
+    for algorithm in ("CRC64NVME", "CRC32C", "CRC32", "SHA256", "SHA1"):
+        for size in (0, 1, 5000):
+            data, name = os.urandom(size), {"Bucket": bucket, "Key": f"{algorithm}-{size}"}
+            client.put_object(**name, Body=data, **checksum_argument(algorithm, data))
+            head = client.head_object(**name, ChecksumMode="ENABLED")
+            headers = head["ResponseMetadata"]["HTTPHeaders"]
+            assert verified(expectation_of(REF, headers=headers), data) == algorithm.lower()
+            assert verified(expectation_of(REF, head["ETag"].strip('"')), data) == "md5"
+            ours = f"{algorithm.lower()}:{headers[f'x-amz-checksum-{algorithm.lower()}']}"
+            assert ours == checksum(algorithm.lower(), data)
+
+
+def test_speed_is_printed(tmp_path: Path) -> None:
+    """Of a large file for each algorithm; and of 4 KiB with an md5, beside the bare md5."""
+    data = os.urandom(64 * MIB)
+    (tmp_path / "file").write_bytes(data)
+    for algorithm in ALGORITHMS:
+        expected = expectation_of(ObjectRef("b", "k", checksum=checksum(algorithm, data)), size=len(data))
+        began = time.perf_counter()
+        assert verify_blocks(expected, lambda: file_blocks(str(tmp_path / "file"))) == algorithm
+        print(f"{algorithm}: {len(data) / (time.perf_counter() - began) / 1e9:.2f} GB/s")
+    small = data[:4096]
+    etag, count = hashlib.md5(small).hexdigest(), 10_000
+    began = time.perf_counter()
+    for _ in range(count):
+        hashlib.md5(small, usedforsecurity=False).hexdigest()
+    bare, began = time.perf_counter() - began, time.perf_counter()
+    for _ in range(count):
+        verifier = Verifier(expectation_of(REF, etag, {"x-amz-request-id": "1"}, 4096))
+        verifier.update(small)
+        assert verifier.verify() == "md5"
+    print(f"md5 of 4 KiB: {(time.perf_counter() - began) / count * 1e6:.1f} us, bare {bare / count * 1e6:.1f} us")
+
+
+def test_awscrt_is_loaded_by_those_who_need_it() -> None:
+    code = """
+import sys
+from bulkpresign.checksums import hasher
+for algorithm in ("crc32", "sha256", "sha1", "md5"):
+    hasher(algorithm)
+assert "awscrt" not in sys.modules
+hasher("crc32c")
+assert "awscrt" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
