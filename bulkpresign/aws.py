@@ -60,6 +60,7 @@ class Aws:
         profile_name: str | None = None,
         addressing_style: str = "auto",
         session: Any = None,
+        ca_bundle: str | None = None,
     ) -> None:
         if addressing_style not in {"auto", "path", "virtual"}:
             raise ParameterError(f"addressing_style {addressing_style!r} is none of auto, path, virtual")
@@ -70,6 +71,7 @@ class Aws:
         self._region_name = region_name
         self._endpoint_url = endpoint_url
         self._profile_name = profile_name
+        self._ca_bundle = ca_bundle
         self._addressing_style = addressing_style
         self._session = session
         self._stack = AsyncExitStack()
@@ -104,6 +106,7 @@ class Aws:
                 region_name=self._region_name or self._environment_region(),
                 endpoint_url=self._endpoint_url,
                 config=Config(signature_version="s3v4", s3=style),
+                verify=self._ca_bundle,
                 **credentials,
             )
         )

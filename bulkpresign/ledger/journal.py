@@ -69,8 +69,10 @@ class Journal:
             with self._errors():
                 self._database = sqlite3.connect(self.file, isolation_level=None)
                 self._open()
-        except BaseException:
+        except BaseException as error:
             self._release()
+            if isinstance(error, OutputError):  # nothing was sent yet: what an earlier run left stays
+                raise JournalError(f"{error}; see --journal") from error
             raise
         return self
 

@@ -83,7 +83,15 @@ async def get(
         presigner = None
         if sources.need_credentials or renew_credentials:
             presigner = await stack.enter_async_context(
-                Presigner(region_name, endpoint_url, profile_name, addressing_style, expires_in, session)
+                Presigner(
+                    region_name,
+                    endpoint_url,
+                    profile_name,
+                    addressing_style,
+                    expires_in,
+                    session,
+                    ca_bundle=ca_bundle,
+                )
             )
         http = await stack.enter_async_context(Http(concurrency, clock, ca_bundle))
         renew = renewal(presigner if renew_credentials else None, renew_command, renew_url, http)

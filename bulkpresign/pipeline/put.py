@@ -82,7 +82,15 @@ async def put(
         presigner = None
         if renew_credentials:
             presigner = await stack.enter_async_context(
-                Presigner(region_name, endpoint_url, profile_name, addressing_style, expires_in, session)
+                Presigner(
+                    region_name,
+                    endpoint_url,
+                    profile_name,
+                    addressing_style,
+                    expires_in,
+                    session,
+                    ca_bundle=ca_bundle,
+                )
             )
         http = await stack.enter_async_context(Http(concurrency, clock, ca_bundle))
         renew = renewal(presigner, renew_command, renew_url, http)
@@ -136,7 +144,15 @@ async def put_folder(
     folder.require()
     async with AsyncExitStack() as stack:
         presigner = await stack.enter_async_context(
-            Presigner(region_name, endpoint_url, profile_name, addressing_style, expires_in, session)
+            Presigner(
+                region_name,
+                endpoint_url,
+                profile_name,
+                addressing_style,
+                expires_in,
+                session,
+                ca_bundle=ca_bundle,
+            )
         )
         http = await stack.enter_async_context(Http(concurrency, clock, ca_bundle))
         return await _upload(

@@ -13,19 +13,27 @@ from urllib.parse import parse_qsl, urlsplit
 import anyio
 import msgspec
 
-from bulkpresign.errors import CredentialsError, LinkExpiredError, ManifestError, ParameterError, TransferError
+from bulkpresign.errors import (
+    CredentialsError,
+    LinkExpiredError,
+    ManifestError,
+    ParameterError,
+    SigningError,
+    TransferError,
+)
 from bulkpresign.ledger.journal import identity
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.rows import jsonl_rows, link_columns
 from bulkpresign.model import Link, utc_now
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables.rows import rows_of_mappings
-from bulkpresign.transfer.http import Http
+from bulkpresign.transfer.http import Answer, Http
 from bulkpresign.transfer.leases import Renew
 
 #: Seconds for one batch of a renewal command, or one answer of a renewal url.
 RENEW_TIMEOUT = 60.0
-_MOST_OUTPUT = 64 << 20
+#: Bytes of an answer; a batch of links needs about one MiB.
+MOST_OUTPUT = 64 << 20
 
 
 def renewal(presigner: Presigner | None, command: str | None, url: str | None, http: Http) -> Renew | None:
@@ -49,7 +57,7 @@ def by_signing(presigner: Presigner) -> Renew:
             await presigner.refresh()
             return [_signed_again(presigner, link) for link in links]
         except CredentialsError as error:
-            raise LinkExpiredError(f"it can't be signed again: {error}", code="RenewalFailed") from error
+            raise _failed(f"it can't be signed again: {error}") from error
 
     return renew
 
@@ -59,7 +67,11 @@ def _signed_again(presigner: Presigner, link: Link) -> Link | None:
         return None
     overrides = {name: value for name, value in parse_qsl(urlsplit(link.url).query) if name.startswith("response-")}
     ref = msgspec.structs.replace(link.object, content_type=None)  # where it was signed, it is among the headers
-    (fresh,) = presigner.sign_batch([ref], link.method, headers=link.headers, query=overrides)
+    headers = {name: value for name, value in link.headers.items() if name.lower() != "host"}
+    try:
+        (fresh,) = presigner.sign_batch([ref], link.method, headers=headers, query=overrides)
+    except (ParameterError, SigningError):  # a row of others can name what can't be signed
+        return None
     return msgspec.structs.replace(fresh, object=link.object)
 
 
@@ -84,20 +96,27 @@ def by_url(url: str, http: Http) -> Renew:
         try:
             with anyio.fail_after(RENEW_TIMEOUT):
                 async with http.request(target, body=_rows(links)) as answer:
-                    if answer.status != 200:
-                        raise LinkExpiredError(f"the renewal url answered {answer.status}", code="RenewalFailed")
-                    body = b""
-                    while len(body) < _MOST_OUTPUT and (chunk := await answer.read()):
-                        body += chunk
+                    body = await _body(answer)
         except TimeoutError:
-            raise LinkExpiredError("the renewal url did not answer in time", code="RenewalFailed") from None
+            raise _failed(f"the renewal url did not answer in {RENEW_TIMEOUT:g} s") from None
         except LinkExpiredError:
             raise
         except TransferError as error:
-            raise LinkExpiredError(f"the renewal url can't be asked: {error}", code="RenewalFailed") from error
+            raise _failed(f"the renewal url can't be asked: {error}") from error
         return _matched(links, body, "the renewal url")
 
     return renew
+
+
+async def _body(answer: Answer) -> bytes:
+    if answer.status != 200:
+        raise _failed(f"the renewal url answered {answer.status}")
+    body = bytearray()
+    while chunk := await answer.read():
+        body.extend(chunk)
+        if len(body) > MOST_OUTPUT:
+            raise _failed("the renewal url answers without end")
+    return bytes(body)
 
 
 def _rows(links: Sequence[Link]) -> bytes:
@@ -106,45 +125,55 @@ def _rows(links: Sequence[Link]) -> bytes:
 
 async def _run(command: str, rows: bytes) -> bytes:
     """A command's output. The whole group of its processes is killed where it takes too long or we are cancelled."""
-    process = await anyio.open_process(command, stderr=None, start_new_session=True)
+    try:
+        process = await anyio.open_process(command, stderr=None, start_new_session=True)
+    except OSError as error:
+        raise _failed(f"the renewal command can't be started: {error.strerror}") from error
     try:
         with anyio.fail_after(RENEW_TIMEOUT):
             output, code = await _talk(process, rows)
     except TimeoutError:
-        raise LinkExpiredError(
-            f"the renewal command did not end in {RENEW_TIMEOUT:.0f} s", code="RenewalFailed"
-        ) from None
+        raise _failed(f"the renewal command did not end in {RENEW_TIMEOUT:g} s") from None
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _kill_group(process)
         with anyio.CancelScope(shield=True):
             await process.aclose()
+    if len(output) > MOST_OUTPUT:
+        raise _failed("the renewal command prints without end")
     if code:
-        raise LinkExpiredError(f"the renewal command failed with exit code {code}", code="RenewalFailed")
+        raise _failed(f"the renewal command failed with exit code {code}")
     return output
 
 
 async def _talk(process: anyio.abc.Process, rows: bytes) -> tuple[bytes, int]:
-    """Writes and reads at once, for either side may wait for the other."""
-    output: list[bytes] = []
+    """Writes and reads at once, for either side may wait for the other. Gives its output and exit code."""
+    output = bytearray()
 
     async def read() -> None:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
-        size = 0
         async for chunk in process.stdout:
-            size += len(chunk)
-            if size > _MOST_OUTPUT:
-                raise LinkExpiredError("the renewal command prints without end", code="RenewalFailed")
-            output.append(chunk)
+            output.extend(chunk)
+            if len(output) > MOST_OUTPUT:
+                _kill_group(process)
+                return
 
     async with anyio.create_task_group() as group:
         group.start_soon(read)
         assert process.stdin is not None  # noqa: S101 - it is a pipe
-        with suppress(anyio.BrokenResourceError, BrokenPipeError, ConnectionError):  # it need not read everything
+        with suppress(anyio.BrokenResourceError, OSError):  # it need not read everything
             await process.stdin.send(rows)
-        with suppress(anyio.BrokenResourceError, BrokenPipeError, ConnectionError):
+        with suppress(anyio.BrokenResourceError, OSError):
             await process.stdin.aclose()
-    return b"".join(output), await process.wait()
+    return bytes(output), await process.wait()
+
+
+def _kill_group(process: anyio.abc.Process) -> None:
+    with suppress(ProcessLookupError, PermissionError):  # it has ended
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _failed(message: str) -> LinkExpiredError:
+    return LinkExpiredError(message, code="RenewalFailed")
 
 
 def _matched(links: Sequence[Link], answer: bytes, who: str) -> list[Link | None]:
@@ -153,9 +182,7 @@ def _matched(links: Sequence[Link], answer: bytes, who: str) -> list[Link | None
         mappings = [msgspec.json.decode(line, type=dict) for line in answer.splitlines() if line.strip()]
         fresh = links_of(rows_of_mappings(who, mappings, range(1, len(mappings) + 1)))
     except (msgspec.MsgspecError, UnicodeDecodeError, ManifestError) as error:
-        raise LinkExpiredError(
-            f"{who} answered with what is no list of links: {error}", code="RenewalFailed"
-        ) from error
+        raise _failed(f"{who} answered with what is no list of links: {error}") from error
     now = utc_now()
     alive = {(identity(link), link.method): link for link in fresh if not link.lapsed(now)}
     found = [alive.get((identity(link), link.method)) for link in links]

@@ -282,10 +282,10 @@ async def _limited(batches: AsyncIterator[Sequence[Lease]], limit: int | None) -
     async for batch in batches:
         if left is None:
             yield batch
-        elif left > 0:
+        else:
             yield batch[:left]
             left -= min(left, len(batch))
-        else:
+        if left == 0:
             return
 
 

@@ -55,6 +55,8 @@ class Presigner:
         addressing_style: str = "auto",
         expires_in: int = 3600,
         session: Any = None,
+        *,
+        ca_bundle: str | None = None,
     ) -> None:
         self.expires_in = check_expires_in(expires_in)
         self._aws = Aws(
@@ -63,6 +65,7 @@ class Presigner:
             profile_name=profile_name,
             addressing_style=addressing_style,
             session=session,
+            ca_bundle=ca_bundle,
         )
         self._credentials: Credentials | None = None
         self._endpoints: dict[str, Endpoint] = {}

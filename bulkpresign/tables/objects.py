@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import Any
 
+from bulkpresign.checksums import checksum_problem
 from bulkpresign.model import ObjectRef, bucket_problem, key_problem, keys_are_plain
 from bulkpresign.tables.columns import KNOWN
 from bulkpresign.tables.rows import Rows
@@ -36,12 +37,19 @@ def refs_of(rows: Rows, buckets: Iterable[str], keys: Iterable[str], paths: Iter
             texts_of(rows, "version_id"),
             sizes_of(rows),
             etags,
-            texts_of(rows, "checksum"),
+            _checksums(rows),
             texts_of(rows, "content_type"),
             paths,
             carried_of(rows),
         )
     )
+
+
+def _checksums(rows: Rows) -> Iterable[str | None]:
+    cells = text_column(rows, "checksum")
+    if cells is not None:
+        complain(rows, "checksum", cells, lambda cell: checksum_problem(cell) if cell else None)
+    return texts_of(rows, "checksum")
 
 
 def sizes_of(rows: Rows) -> Iterable[int | None]:

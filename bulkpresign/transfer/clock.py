@@ -1,12 +1,15 @@
 """The time as the servers see it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from bulkpresign.model import utc_now
 from bulkpresign.transfer.dates import unix_time
 
 #: The Date header has whole seconds and the answer was under way: less than this is no skew.
 _LEAST_SKEW = timedelta(seconds=2)
+
+#: A clock that is off by more than links live tells nothing.
+_MOST_SKEW = timedelta(days=7)
 
 
 class Clock:
@@ -26,5 +29,7 @@ class Clock:
         if told is None:
             return
         self.is_set = True
-        skew = datetime.fromtimestamp(told, UTC) - utc_now()
+        skew = timedelta(seconds=told - utc_now().timestamp())
+        if abs(skew) > _MOST_SKEW:
+            return
         self.skew = skew if abs(skew) >= _LEAST_SKEW else timedelta()

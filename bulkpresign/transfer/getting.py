@@ -198,7 +198,7 @@ class _Download:
         if not verifier.expectation.parts:
             return verifier.verify()
         verified_by = await _in_thread(verifier.bytes, verifier.verify, lambda: file_blocks(part.name))
-        if verified_by == "size" and verifier.found != self._found:
+        if verified_by != verifier.expectation.name and verifier.found != self._found:
             self._found = verifier.found
             raise MismatchError("the etag is of parts of unknown sizes: fetched again to compare", code="EtagMismatch")
         return verified_by

@@ -34,6 +34,6 @@ def test_a_full_disk_is_told() -> None:
     index = PathIndex()
     index._database.execute("PRAGMA max_page_count = 3")
     with index, pytest.raises(OutputError, match="database or disk is full"):
-        index.add((f"{n:0100}", "a:1") for n in range(1000))
+        index.add([(f"{n:0100}", "a:1") for n in range(1000)])
     with pytest.raises(sqlite3.ProgrammingError):
         index._database.execute("SELECT 1")

@@ -38,7 +38,7 @@ REFS = st.builds(
     version_id=MAYBE,
     size=st.none() | st.integers(0, 10**17),
     etag=MAYBE.map(lambda etag: etag and (etag.strip('"') or None)),
-    checksum=MAYBE,
+    checksum=st.sampled_from([None, "crc32c:AAAAAA==", "md5:1B2M2Y8AsgTpgAmY7PhCfg==", "crc64nvme:AAAAAAAAAAA=-7"]),
     content_type=MAYBE,
     path=AWKWARD,
     extra=EXTRAS.map(lambda extra: extra or None),

@@ -68,8 +68,8 @@ def shell(seaweedfs: S3Server, boto: Boto, tmp_path_factory: pytest.TempPathFact
             text=True,
             timeout=60,
         )
-        code = f"[exit code {done.returncode}]\n" if done.returncode else ""
-        return done.stdout + code
+        code = done.returncode if done.returncode >= 0 else 128 - done.returncode  # as a shell tells a signal
+        return done.stdout + (f"[exit code {code}]\n" if code else "")
 
     return run
 

@@ -19,7 +19,7 @@ import pytest
 import requests
 
 from bulkpresign.demo import server as demo
-from bulkpresign.demo.daemon import Daemon, wait_until, wheel_program
+from bulkpresign.demo.daemon import Daemon, free_ports, wait_until, wheel_program
 from bulkpresign.demo.server import EmbeddedServer
 from bulkpresign.errors import DaemonEndedError, DaemonError, ParameterError
 from tests.servers.server import S3Server
@@ -129,7 +129,7 @@ class TestEmbeddedServer:
         assert not _commands(endpoint_urls[0])
 
     def test_starts_anew_where_a_port_is_taken(self, boto: Boto, monkeypatch: pytest.MonkeyPatch) -> None:
-        free = demo.free_ports
+        free = free_ports
         with socket.create_server(("127.0.0.1", 0)) as taken:
             offers = [[*free(6), taken.getsockname()[1], *free(3)], free(10)]
             monkeypatch.setattr(demo, "free_ports", lambda _count: offers.pop(0))

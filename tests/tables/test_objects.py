@@ -14,8 +14,8 @@ def read(file: Path, text: str, bucket: str | None = None) -> list[ObjectRef]:
 
 def test_every_column_finds_its_place(tmp_path: Path) -> None:
     header = "path,content_type,checksum,etag,size,version_id,key,bucket,note,empty"
-    (ref,) = read(tmp_path / "a.csv", f'{header}\np/q,text/x,md5:AA==,"""e""",12,v,k,b-1,n,\n')
-    assert ref == ObjectRef("b-1", "k", "v", 12, "e", "md5:AA==", "text/x", "p/q", {"note": "n"})
+    (ref,) = read(tmp_path / "a.csv", f'{header}\np/q,text/x,crc32c:AAAAAA==,"""e""",12,v,k,b-1,n,\n')
+    assert ref == ObjectRef("b-1", "k", "v", 12, "e", "crc32c:AAAAAA==", "text/x", "p/q", {"note": "n"})
 
 
 def test_what_is_absent_is_none(tmp_path: Path) -> None:
@@ -81,3 +81,9 @@ def test_a_key_of_1024_bytes_is_taken(tmp_path: Path) -> None:
 def test_links_without_keys_can_not_be_signed_anew(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"a.txt:1: column key: there is none: bucket and key are what is signed"):
         read(tmp_path / "a.txt", "https://h/k\n", "b-1")
+
+
+@pytest.mark.parametrize("cell", ["sha256", "md6:AAAA", "crc32c:AA==", "md5:not base64"])
+def test_a_checksum_that_is_none(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(ManifestError, match=r"a.csv:3: column checksum: "):
+        read(tmp_path / "a.csv", f"key,checksum\nk,\nl,{cell}\n", "b-1")

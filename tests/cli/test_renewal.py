@@ -1,0 +1,251 @@
+"""Runs that outlive their links: who is asked for fresh ones, how often, and who goes first."""
+
+import csv
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import run
+from tests.cli.test_get import OVER, get, links, many, refused
+from tests.conftest import Boto, MakeBucket
+from tests.servers.proxy import Fault, FaultProxy
+from tests.servers.server import S3Server
+from tests.transfer.running import files
+
+EXPIRED = Fault(403, body=b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>")
+
+#: Gives each row a url that tells that it is fresh; writes down how many it was asked for at once.
+RENEW = """
+import json, sys
+rows = [json.loads(line) for line in sys.stdin]
+open("asked", "a").write(f"{len(rows)}\\n")
+for row in rows:
+    row["url"] = row["url"].partition("?")[0] + "?X-Amz-Signature=fresh-secret"
+    print(json.dumps(row | {"expires_at": "2099-01-01T00:00:00Z"}))
+"""
+
+
+@pytest.fixture
+def origin() -> Iterator[FaultProxy]:
+    with FaultProxy() as proxy:
+        proxy.objects = {f"/{n}": f"object {n}".encode() for n in range(200)}
+        yield proxy
+
+
+@pytest.fixture
+def renew(tmp_path: Path) -> Callable[[str], str]:
+    """`renew(more)`: a command that renews, with more code before it prints."""
+
+    def command(more: str = "") -> str:
+        (tmp_path / "renew.py").write_text(RENEW.replace("for row in rows", f"{more}\nfor row in rows"))
+        return f"{shlex.quote(sys.executable)} renew.py"
+
+    return command
+
+
+def asked(folder: Path) -> list[int]:
+    file = folder / "asked"
+    return [int(line) for line in file.read_text().split()] if file.exists() else []
+
+
+def targets(origin: FaultProxy) -> list[str]:
+    return [seen.target for seen in origin.seen]
+
+
+class Signed:
+    """Keys of a real server, and links for them that are over."""
+
+    def __init__(self, server: S3Server, folder: Path, bucket: str, *options: str) -> None:
+        self.folder, self.env, self.bucket = folder, server.environment, bucket
+        (folder / "keys.csv").write_text(f"bucket,key,path\n{bucket},a b,x/a\n{bucket},c,c\n")
+        self.run("sign", "keys.csv", "-o", "l.csv", "--expires-in", "1", *options)
+        time.sleep(1)
+
+    def run(self, *arguments: str, code: int = 0, env: dict[str, str] | None = None) -> str:
+        done = run(*arguments, folder=self.folder, env=self.env if env is None else env)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "X-Amz-Signature" not in done.stderr
+        return done.stderr
+
+
+def test_links_are_signed_again_only_when_asked(
+    seaweedfs: S3Server, make_bucket: MakeBucket, boto: Boto, tmp_path: Path
+) -> None:
+    """And what nobody renewed is a manifest that `sign` takes."""
+    bucket = make_bucket(seaweedfs)
+    for key in ("a b", "c"):
+        boto(seaweedfs).put_object(Bucket=bucket, Key=key, Body=key.encode())
+    signed = Signed(seaweedfs, tmp_path, bucket)
+    said = signed.run("get", "l.csv", "--to", "to", "--failures", "f.csv", code=3)
+    assert f"expired: s3://{bucket}/a b: the link ended at 20" in said
+    assert "get: 0 done, 2 expired;" in said
+    assert files(tmp_path / "to") == {}
+    signed.run("sign", "f.csv", "-o", "fresh.csv")
+    assert "get: 2 done;" in signed.run("get", "fresh.csv", "--to", "to", env={})
+    assert files(tmp_path / "to") == {"x/a": b"a b", "c": b"c"}
+    assert "get: 2 done;" in signed.run("get", "l.csv", "--to", "other", "--renew-credentials")
+    assert files(tmp_path / "other") == files(tmp_path / "to")
+    command = f"{shlex.quote(sys.executable)} -m bulkpresign sign - --from-format jsonl --format jsonl"
+    assert "get: 2 done;" in signed.run("get", "l.csv", "--to", "third", "--renew-command", command)
+    assert files(tmp_path / "third") == files(tmp_path / "to")
+    no_keys = {"AWS_ENDPOINT_URL": seaweedfs.endpoint_url, "AWS_DEFAULT_REGION": "us-east-1"}
+    said = signed.run("get", "l.csv", "--to", "fourth", "--renew-credentials", env=no_keys, code=2)
+    assert said.startswith("error: ")
+    assert not (tmp_path / "fourth").exists()
+
+
+def test_an_upload_is_signed_again_with_its_headers(
+    seaweedfs: S3Server, make_bucket: MakeBucket, boto: Boto, tmp_path: Path
+) -> None:
+    bucket = make_bucket(seaweedfs)
+    options = ("--method", "PUT", "--content-type", "text/x", "--header", "x-amz-meta-note: n")
+    signed = Signed(seaweedfs, tmp_path, bucket, *options)
+    (tmp_path / "from/x").mkdir(parents=True)
+    (tmp_path / "from/x/a").write_text("A")
+    (tmp_path / "from/c").write_text("C")
+    assert "put: 2 done;" in signed.run("put", "l.csv", "--from", "from", "--renew-credentials")
+    head = boto(seaweedfs).head_object(Bucket=bucket, Key="a b")
+    assert (head["ContentType"], head["Metadata"], head["ContentLength"]) == ("text/x", {"note": "n"}, 1)
+
+
+def test_many_lapsed_links_are_few_processes(origin: FaultProxy, renew: Callable[[str], str], tmp_path: Path) -> None:
+    links(tmp_path / "l.csv", many(origin, 200, expires_at=OVER))
+    get(tmp_path, "l.csv", "--to", "to", "--renew-command", renew(""), "--concurrency", "16", code=0)
+    assert sum(asked(tmp_path)) == 200
+    assert len(asked(tmp_path)) <= 3
+    assert len(files(tmp_path / "to")) == 200
+    assert set(targets(origin)) == {f"/{n}?X-Amz-Signature=fresh-secret" for n in range(200)}
+
+
+def test_links_that_live_are_not_renewed(origin: FaultProxy, renew: Callable[[str], str], tmp_path: Path) -> None:
+    rows = many(origin, 6)
+    rows[2]["expires_at"] = rows[4]["expires_at"] = OVER
+    links(tmp_path / "l.csv", rows)
+    get(tmp_path, "l.csv", "--to", "to", "--renew-command", renew(""), code=0)
+    assert sum(asked(tmp_path)) == 2
+    assert sorted(target for target in targets(origin) if "fresh" in target) == [
+        f"/{n}?X-Amz-Signature=fresh-secret" for n in (2, 4)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "reason", "arrived"),
+    [
+        ("sys.exit(5)", "RenewalFailed: the renewal command failed with exit code 5", 0),
+        ("print('garbage')", "RenewalFailed: the renewal command answered with what is no list of links", 0),
+        ("rows = [row for row in rows if int(row['path'][2:]) % 2]", "LinkExpired: ", 5),
+        ("for row in rows: row['path'] += 'x'", "LinkExpired: ", 0),
+    ],
+    ids=["fails", "garbage", "some", "another object"],
+)
+def test_what_is_not_renewed_is_expired_and_the_run_goes_on(
+    more: str, reason: str, arrived: int, origin: FaultProxy, renew: Callable[[str], str], tmp_path: Path
+) -> None:
+    rows = many(origin, 20)
+    for row in rows[:10]:
+        row["expires_at"] = OVER
+    links(tmp_path / "l.csv", rows)
+    arguments = ("get", "l.csv", "--to", "to", "--failures", "f.csv")
+    done = run(*arguments, "--renew-command", renew(more), folder=tmp_path, env={})
+    assert done.returncode == 3, done.stderr
+    assert f"get: {10 + arrived} done, {10 - arrived} expired;" in done.stderr
+    assert "Traceback" not in done.stderr
+    with (tmp_path / "f.csv").open() as stream:
+        left = list(csv.DictReader(stream))
+    assert len(left) == 10 - arrived
+    assert all(row["reason"].startswith(reason) for row in left), left
+    get(tmp_path, "f.csv", "--to", "to", "--renew-command", renew(""), code=0)
+    assert len(files(tmp_path / "to")) == 20
+
+
+@pytest.mark.parametrize("verb", ["get", "put"])
+def test_a_link_that_the_server_calls_expired_is_renewed_and_no_attempt_is_lost(
+    verb: str, origin: FaultProxy, renew: Callable[[str], str], tmp_path: Path
+) -> None:
+    (tmp_path / "from/d").mkdir(parents=True)
+    for n in range(4):
+        (tmp_path / f"from/d/{n}").write_text(f"object {n}")
+    links(tmp_path / "l.csv", many(origin, 4, method=verb.upper()))
+    origin.faults.extend([None, EXPIRED])
+    where = ("--to", "to") if verb == "get" else ("--from", "from")
+    arguments = ("l.csv", *where, "--attempts", "1", "--concurrency", "1", "-v", "--renew-command", renew(""))
+    done = run(verb, *arguments, folder=tmp_path, env={})
+    assert done.returncode == 0, done.stderr
+    assert f"{verb}: 4 done;" in done.stderr
+    assert "retry" not in done.stderr
+    assert asked(tmp_path) == [1]
+    assert [target.partition("=")[2] for target in targets(origin)] == [
+        *("secret", "secret", "fresh-secret", "secret", "secret")
+    ]
+
+
+def test_a_fresh_link_that_is_refused_is_not_renewed_for_ever(
+    origin: FaultProxy, renew: Callable[[str], str], tmp_path: Path
+) -> None:
+    links(tmp_path / "l.csv", many(origin, 1))
+    origin.always = EXPIRED
+    assert "1 expired" in get(tmp_path, "l.csv", "--to", "to", "--renew-command", renew(""), code=3)
+    assert origin.count == len(asked(tmp_path)) == 10
+
+
+def test_a_url_renews(origin: FaultProxy, tmp_path: Path) -> None:
+    """One that gives fresh links for what it was asked for, from its own knowledge."""
+    links(tmp_path / "l.csv", many(origin, 5, expires_at=OVER))
+    fresh = "X-Amz-Signature=fresh-secret&X-Amz-Date=20990101T000000Z&X-Amz-Expires=600"
+    answer = "".join(json.dumps({"url": f"{origin.url}/{n}?{fresh}", "path": f"d/{n}"}) + "\n" for n in range(4))
+    with FaultProxy() as renewer:
+        renewer.always = Fault(200, body=answer.encode())
+        said = get(tmp_path, "l.csv", "--to", "to", "--renew-url", f"{renewer.url}/fresh?token=t", code=3)
+        assert {seen.target for seen in renewer.seen} == {"/fresh?token=t"}
+        assert sum(len(seen.body.splitlines()) for seen in renewer.seen) == 5
+    assert "get: 4 done, 1 expired;" in said
+    assert sorted(targets(origin)) == [f"/{n}?{fresh}" for n in range(4)]
+
+
+def test_a_url_that_is_not_there(origin: FaultProxy, tmp_path: Path) -> None:
+    links(tmp_path / "l.csv", many(origin, 2, expires_at=OVER))
+    said = get(tmp_path, "l.csv", "--to", "to", "--renew-url", "http://127.0.0.1:1/secret", code=3)
+    assert "the renewal url can't be asked: no connection to 127.0.0.1:1" in said
+
+
+def in_minutes(minutes: float) -> str:
+    return f"{datetime.now(UTC) + timedelta(minutes=minutes):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def test_a_server_whose_clock_is_ahead_makes_links_end_early(renew: Callable[[str], str], tmp_path: Path) -> None:
+    ahead = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    with FaultProxy(answer_headers={"Date": ahead}) as origin:
+        origin.objects = {f"/{n}": b"x" for n in range(4)}
+        links(tmp_path / "l.csv", many(origin, 4, expires_at=in_minutes(30)))
+        get(tmp_path, "l.csv", "--to", "to", "--renew-command", renew(""), "--concurrency", "1", code=0)
+        ends = [target.partition("=")[2] for target in targets(origin)]
+    assert ends == ["secret", "fresh-secret", "fresh-secret", "fresh-secret"]
+    assert asked(tmp_path) == [3]
+
+
+def test_links_closest_to_their_end_go_first(origin: FaultProxy, tmp_path: Path) -> None:
+    rows = many(origin, 5)
+    for row, minutes in zip(rows, (30, 10, None, 20, 5), strict=True):
+        row["expires_at"] = in_minutes(minutes) if minutes else ""
+    links(tmp_path / "l.csv", rows)
+    get(tmp_path, "l.csv", "--to", "to", "--concurrency", "1", code=0)
+    assert [target.partition("?")[0] for target in targets(origin)] == ["/4", "/1", "/3", "/0", "/2"]
+
+
+def test_two_sources_are_refused(origin: FaultProxy, tmp_path: Path) -> None:
+    links(tmp_path / "l.csv", many(origin, 1))
+    said = refused(tmp_path, "l.csv", "--to", "to", "--renew-command", "true", "--renew-url", "http://h/")
+    assert said == "error: fresh links come from one place: credentials, a command or a url\n"
+    both = ("--renew-credentials", "--renew-command", "true")
+    done = run("get", "l.csv", "--to", "to", *both, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (2, said)
+    assert origin.count == 0
+    assert not (tmp_path / "to").exists()

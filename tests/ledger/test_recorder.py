@@ -1,0 +1,120 @@
+"""No outcome is counted before the journal has it, and none twice."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulkpresign.errors import OutputError
+from bulkpresign.events import BytesMoved, Event, ObjectFinished, RunStarted
+from bulkpresign.ledger import recorder
+from bulkpresign.ledger.journal import Journal
+from bulkpresign.ledger.recorder import JOURNAL, Recorder
+from bulkpresign.model import Link, ObjectRef, Outcome
+
+
+def finished(key: str, **more: Any) -> ObjectFinished:
+    ref = ObjectRef("bucket", key)
+    return ObjectFinished(Outcome(ref, "done", link=Link("GET", f"http://h/{key}", {}, None, ref), **more))
+
+
+class Kept(Journal):
+    """A journal that remembers what it was given, and fails when told to."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file, "get", "/data")
+        self.kept: list[str] = []
+        self.times: list[float] = []
+        self.fails = False
+
+    def record(self, outcomes: Sequence[Outcome], finished_at: Sequence[float] | None = None) -> None:
+        if self.fails:
+            raise OutputError("disk full")
+        self.kept += [outcome.object.key for outcome in outcomes]
+        self.times += finished_at or []
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Kept:
+    return Kept(tmp_path / "j")
+
+
+@pytest.fixture
+def told() -> list[Event]:
+    return []
+
+
+def test_it_is_kept_before_it_is_told(journal: Kept, told: list[Event]) -> None:
+    def tell(event: Event) -> None:
+        assert isinstance(event, ObjectFinished)
+        assert event.outcome.object.key in journal.kept
+        told.append(event)
+
+    record = Recorder(journal, tell)
+    events = [finished(f"{n}") for n in range(600)]
+    for event in events:
+        record(event)
+    record.flush()
+    assert told == events
+    assert journal.kept == [f"{n}" for n in range(600)]
+    assert record.unrecorded == []
+
+
+def test_few_are_held_back_until_the_moment_is_over(
+    journal: Kept, told: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Recorder(journal, told.append)
+    record(finished("a"))
+    assert (told, journal.kept) == ([], [])
+    assert [outcome.object.key for outcome in record.unrecorded] == ["a"]
+    monkeypatch.setattr(recorder, "_LONGEST_HELD", 0.0)
+    record(BytesMoved(1))
+    assert journal.kept == ["a"]
+    assert [type(event) for event in told] == [BytesMoved, ObjectFinished]
+
+
+def test_times_are_of_when_it_came_about(journal: Kept, told: list[Event]) -> None:
+    """A file that is changed between that and the record is another one."""
+    record = Recorder(journal, told.append)
+    before = time.time()
+    record(finished("a"))
+    after = time.time()
+    time.sleep(0.02)
+    record.flush()
+    assert before <= journal.times[0] <= after
+
+
+def test_what_the_journal_knew_and_other_events_go_straight_on(journal: Kept, told: list[Event]) -> None:
+    record = Recorder(journal, told.append)
+    events: list[Event] = [RunStarted("get", None, None), finished("a", verified_by=JOURNAL), BytesMoved(1)]
+    for event in events:
+        record(event)
+    record.flush()
+    assert told == events
+    assert journal.kept == []
+
+
+def test_without_a_journal_all_goes_straight_on(told: list[Event]) -> None:
+    record = Recorder(None, told.append)
+    event = finished("a")
+    record(event)
+    assert told == [event]
+    record.flush()
+    assert told == [event]
+
+
+def test_what_cannot_be_kept_is_not_told_and_not_lost(journal: Kept, told: list[Event]) -> None:
+    journal.fails = True
+    record = Recorder(journal, told.append)
+    record(finished("a"))
+    with pytest.raises(OutputError):
+        record.flush()
+    assert told == []
+    assert [outcome.object.key for outcome in record.unrecorded] == ["a"]
+    journal.fails = False
+    record.flush()
+    record.flush()
+    assert len(told) == 1
+    assert journal.kept == ["a"]

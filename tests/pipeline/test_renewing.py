@@ -1,0 +1,369 @@
+"""Fresh links from each source, in this process: what is asked, what is taken, and what is refused of an answer."""
+
+import asyncio
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import anyio
+import pytest
+
+from bulkpresign.errors import CredentialsError, LinkExpiredError, ParameterError
+from bulkpresign.model import Link, ObjectRef
+from bulkpresign.pipeline import renewing
+from bulkpresign.pipeline.renewing import by_command, by_signing, by_url, renewal
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.transfer.http import Http
+from tests.cli.command import CREDENTIALS
+from tests.servers.proxy import Fault, FaultProxy
+
+PAST = datetime(2020, 1, 1, tzinfo=UTC)
+LATER = "2099-01-01T00:00:00Z"
+
+
+def lapsed(key: str = "k", method: str = "GET", **more: Any) -> Link:
+    ref = ObjectRef("bucket", key, **more)
+    return Link(method, f"http://h/{key}?X-Amz-Signature=old", {}, PAST, ref)
+
+
+def row(key: str = "k", **more: Any) -> dict[str, Any]:
+    return {
+        "bucket": "bucket",
+        "key": key,
+        "method": "GET",
+        "url": f"http://h/{key}?fresh",
+        "expires_at": LATER,
+        **more,
+    }
+
+
+def printing(*rows: object) -> str:
+    """A command that prints these rows, whatever it is asked."""
+    text = "".join(json.dumps(one) + "\n" for one in rows)
+    return f"cat > /dev/null; printf %s {shlex.quote(text)}"
+
+
+def python(folder: Path, code: str) -> str:
+    (folder / "renew.py").write_text(code)
+    return f"{sys.executable} {folder}/renew.py"
+
+
+def asked(command: str, links: Sequence[Link]) -> Sequence[Link | None]:
+    async def ask() -> Sequence[Link | None]:
+        with anyio.fail_after(20):
+            return await by_command(command)(links)
+
+    return asyncio.run(ask())
+
+
+def signed(links: Sequence[Link], env: pytest.MonkeyPatch) -> Sequence[Link | None]:
+    for name, value in CREDENTIALS.items():
+        env.setenv(name, value)
+
+    async def ask() -> Sequence[Link | None]:
+        async with Presigner(expires_in=900) as presigner:
+            return await by_signing(presigner)(links)
+
+    return asyncio.run(ask())
+
+
+def test_signing_keeps_headers_overrides_and_the_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = ObjectRef("bucket", "a b", version_id="v1", size=3, content_type="text/x", path="p", extra={"note": "n"})
+    headers = {"x-amz-request-payer": "requester", "Host": "old.example"}
+    url = "https://old/a?response-content-disposition=attachment%3B+x&response-expires=0&X-Amz-Signature=old"
+    (fresh,) = signed([Link("GET", url, headers, PAST, ref)], monkeypatch)
+    assert fresh is not None
+    assert (fresh.method, fresh.object) == ("GET", ref)
+    assert fresh.headers == {"x-amz-request-payer": "requester"}
+    query = parse_qs(urlsplit(fresh.url).query)
+    assert query["response-content-disposition"] == ["attachment; x"]
+    assert query["response-expires"] == ["0"]
+    assert query["versionId"] == ["v1"]
+    assert query["X-Amz-Expires"] == ["900"]
+    assert query["X-Amz-SignedHeaders"] == ["host;x-amz-request-payer"]
+    assert not fresh.lapsed(datetime.now(UTC))
+
+
+def test_signing_a_put_again_keeps_its_signed_headers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the row calls its content type binds nobody who did not sign it."""
+    bound = Link("PUT", "http://h/a", {"Content-Type": "a/b"}, PAST, ObjectRef("bucket", "a", content_type="x/y"))
+    free = Link("PUT", "http://h/b", {}, PAST, ObjectRef("bucket", "b", content_type="x/y"))
+    one, other = signed([bound, free], monkeypatch)
+    assert one is not None
+    assert other is not None
+    assert (one.headers, other.headers) == ({"Content-Type": "a/b"}, {})
+    assert "X-Amz-SignedHeaders=host&" in f"{other.url}&"
+
+
+@pytest.mark.parametrize(
+    "ref",
+    [ObjectRef("", "", path="p"), ObjectRef("a", "k"), ObjectRef("no/bucket", "k"), ObjectRef("bucket", "x" * 2000)],
+)
+def test_what_cannot_be_signed_is_none_and_the_others_are(ref: ObjectRef, monkeypatch: pytest.MonkeyPatch) -> None:
+    none, fresh = signed([Link("GET", "http://h/x", {}, PAST, ref), lapsed()], monkeypatch)
+    assert none is None
+    assert fresh is not None
+
+
+def test_a_put_of_a_version_cannot_be_signed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert signed([lapsed(method="PUT", version_id="v")], monkeypatch) == [None]
+
+
+def test_lapsed_credentials_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+
+    async def ask() -> None:
+        async with Presigner() as presigner:
+            renew = by_signing(presigner)
+
+            async def refuse() -> None:
+                raise CredentialsError("the session is over")
+
+            monkeypatch.setattr(presigner, "refresh", refuse)
+            await renew([lapsed()])
+
+    with pytest.raises(LinkExpiredError, match="can't be signed again: the session is over") as caught:
+        asyncio.run(ask())
+    assert caught.value.code == "RenewalFailed"
+
+
+def test_a_command_sees_rows_and_gives_rows(tmp_path: Path) -> None:
+    """A row out is a row in with another url: what it is told of the object is all that we know of it."""
+    code = """
+import json, sys
+for line in sys.stdin:
+    row = json.loads(line)
+    open(sys.argv[0] + ".seen", "a").write(line)
+    row.update(url=row["url"].replace("old", "new"), expires_at="2099-01-01T00:00:00Z", headers={"x-a": "1"})
+    print(json.dumps(row))
+"""
+    links = [lapsed("a", size=1, etag="e"), lapsed("b", path="other/b"), lapsed("c", method="PUT", version_id=None)]
+    fresh = asked(python(tmp_path, code), links)
+    assert [link and link.object for link in fresh] == [link.object for link in links]
+    assert [link and link.url for link in fresh] == [link.url.replace("old", "new") for link in links]
+    assert [link and link.headers for link in fresh] == [{"x-a": "1"}] * 3
+    assert [link and link.method for link in fresh] == ["GET", "GET", "PUT"]
+    seen = [json.loads(line) for line in (tmp_path / "renew.py.seen").read_text().splitlines()]
+    assert [one["path"] for one in seen] == ["a", "other/b", "c"]
+    assert seen[0] == {
+        **dict.fromkeys(("version_id", "checksum", "content_type")),
+        "bucket": "bucket",
+        "key": "a",
+        "method": "GET",
+        "url": links[0].url,
+        "headers": {},
+        "expires_at": "2020-01-01T00:00:00Z",
+        "size": 1,
+        "etag": "e",
+        "path": "a",
+    }
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        row("other"),
+        row(bucket="elsewhere"),
+        row(version_id="2"),
+        row(path="elsewhere"),
+        row(method="PUT"),
+        row(expires_at="2020-01-01T00:00:00Z"),
+        row(expires_at=(datetime.now(UTC) + timedelta(seconds=5)).isoformat()),
+        row(url="http://h/k?X-Amz-Date=20200101T000000Z&X-Amz-Expires=60", expires_at=None),
+    ],
+    ids=["key", "bucket", "version", "path", "method", "expired", "about to expire", "expired by its url"],
+)
+def test_an_answer_that_fits_no_link_is_passed_over(answer: dict[str, Any]) -> None:
+    good = row("good")
+    none, fresh = asked(printing(answer, good), [lapsed(), lapsed("good")])
+    assert none is None
+    assert fresh is not None
+    assert fresh.url == good["url"]
+
+
+def test_an_answer_of_nothing_is_none() -> None:
+    assert asked("cat > /dev/null", [lapsed(), lapsed("b")]) == [None, None]
+
+
+def test_order_and_more_than_asked_do_not_matter() -> None:
+    answers = [row("c"), row("unasked"), row("a"), row("b")]
+    fresh = asked(printing(*answers), [lapsed("a"), lapsed("b"), lapsed("c")])
+    assert [link and link.object.key for link in fresh] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("exit 3", "failed with exit code 3"),
+        ("cat > /dev/null; echo '{}' ; exit 1", "failed with exit code 1"),
+        ("no-such-program-at-all 2> /dev/null", "failed with exit code 127"),
+        ("kill -9 $$", "failed with exit code -9"),
+        ("echo garbage", "no list of links: JSON is malformed"),
+        ("printf '\\377\\n'", "no list of links"),
+        ("echo '[]'", "no list of links: Expected `object`"),
+        ("echo '{}'", "no list of links: the renewal command:1: column url: there is none"),
+        ('echo \'{"url": "ftp://x/secret"}\'', "no list of links: the renewal command:1: column url"),
+        ("x" * 200_000, "can't be started: Argument list too long"),
+    ],
+)
+def test_a_command_that_does_not_do_its_work(command: str, message: str) -> None:
+    with pytest.raises(LinkExpiredError) as caught:
+        asked(command, [lapsed()])
+    assert message in str(caught.value)
+    assert "renewal command" in str(caught.value)
+    assert caught.value.code == "RenewalFailed"
+
+
+def test_a_command_that_reads_nothing_or_a_little_of_much() -> None:
+    """A megabyte is more than a pipe takes."""
+    many = [lapsed(f"{n}" * 50) for n in range(5_000)]
+    assert asked("true", many) == [None] * 5_000
+    assert asked("head -c 10 > /dev/null", many) == [None] * 5_000
+
+
+def test_a_command_that_answers_as_it_reads() -> None:
+    """Both pipes full at once would be a deadlock."""
+    many = [lapsed(f"k{n}") for n in range(10_000)]
+    code = "s/2020-01-01/2099-01-01/"
+    fresh = asked(f"sed {code}", many)
+    assert [link and link.object.key for link in fresh] == [link.object.key for link in many]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def _gone(file: Path) -> bool:
+    pids = [int(line) for line in file.read_text().split()]
+    deadline = time.monotonic() + 5
+    while any(map(_is_alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return len(pids) == 2 and not any(map(_is_alive, pids))
+
+
+def hanging(pids: Path) -> str:
+    return f"sleep 60 & echo $! > {pids}; echo $$ >> {pids}; wait"
+
+
+def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renewing, "RENEW_TIMEOUT", 0.5)
+    began = time.monotonic()
+    with pytest.raises(LinkExpiredError, match=r"did not end in 0\.5 s"):
+        asked(hanging(tmp_path / "pids"), [lapsed()])
+    assert 0.5 <= time.monotonic() - began < 5
+    assert _gone(tmp_path / "pids")
+
+
+def test_a_command_is_killed_with_its_children_where_the_run_ends(tmp_path: Path) -> None:
+    async def cancelled() -> None:
+        with anyio.move_on_after(0.5) as scope:
+            await by_command(hanging(tmp_path / "pids"))([lapsed()])
+        assert scope.cancelled_caught
+
+    asyncio.run(cancelled())
+    assert _gone(tmp_path / "pids")
+
+
+def test_a_command_that_prints_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renewing, "MOST_OUTPUT", 100_000)
+    with pytest.raises(LinkExpiredError, match="prints without end"):
+        asked("yes", [lapsed()])
+    monkeypatch.setattr(renewing, "MOST_OUTPUT", 1_000)
+    with pytest.raises(LinkExpiredError, match="prints without end"):
+        asked("head -c 2000 /dev/zero", [lapsed(f"{n}" * 50) for n in range(5_000)])
+
+
+Answering = Callable[[FaultProxy], None]
+
+
+def posted(links: Sequence[Link], prepare: Answering, path: str = "/renew") -> tuple[Sequence[Link | None], FaultProxy]:
+    async def ask(proxy: FaultProxy) -> Sequence[Link | None]:
+        async with Http(2) as http:
+            with anyio.fail_after(20):
+                return await by_url(f"{proxy.url}{path}", http)(links)
+
+    with FaultProxy() as proxy:
+        prepare(proxy)
+        return asyncio.run(ask(proxy)), proxy
+
+
+def answering(*rows: object, status: int = 200, **more: Any) -> Answering:
+    body = "".join(json.dumps(one) + "\n" for one in rows).encode()
+
+    def prepare(proxy: FaultProxy) -> None:
+        proxy.always = Fault(status, body=body, **more)
+
+    return prepare
+
+
+def test_a_url_is_posted_rows_and_gives_rows() -> None:
+    fresh, proxy = posted([lapsed("a"), lapsed("b")], answering(row("b"), row("a")))
+    assert [link and link.url for link in fresh] == ["http://h/a?fresh", "http://h/b?fresh"]
+    (seen,) = proxy.seen
+    assert seen.line == b"POST /renew HTTP/1.1"
+    assert seen.header("content-type") == "application/jsonl"
+    assert [json.loads(line)["key"] for line in seen.body.splitlines()] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (answering(status=500), "the renewal url answered 500"),
+        (answering(status=302, headers={"Location": "http://127.0.0.1:1/"}), "the renewal url answered 302"),
+        (answering("garbage"), "the renewal url answered with what is no list of links"),
+        (answering(row(), reset_after=0), "the renewal url can't be asked: "),
+        (answering(row(), cut_after=10), "the renewal url can't be asked: the body ended early"),
+        (answering(row(), delay=5), "the renewal url did not answer in 0.5 s"),
+        (answering(*[row()] * 500), "the renewal url answers without end"),
+    ],
+)
+def test_a_url_that_does_not_do_its_work(prepare: Answering, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renewing, "RENEW_TIMEOUT", 0.5)
+    monkeypatch.setattr(renewing, "MOST_OUTPUT", 20_000)
+    with pytest.raises(LinkExpiredError) as caught:
+        posted([lapsed()], prepare)
+    assert message in str(caught.value)
+    assert caught.value.code == "RenewalFailed"
+
+
+def test_a_url_that_is_none() -> None:
+    async def ask() -> None:
+        async with Http(1) as http:
+            await by_url("http://127.0.0.1:99999/", http)([lapsed()])
+
+    with pytest.raises(LinkExpiredError, match="the renewal url can't be asked"):
+        asyncio.run(ask())
+
+
+def test_a_url_that_answers_for_another_object() -> None:
+    fresh, _ = posted([lapsed("a")], answering(row("b"), row("a", method="PUT")))
+    assert fresh == [None]
+
+
+def test_one_source_at_most() -> None:
+    async def ask() -> None:
+        async with Http(1) as http:
+            presigner = Presigner("us-east-1")
+            assert renewal(None, None, None, http) is None
+            assert renewal(None, "true", None, http) is not None
+            two: list[tuple[Presigner | None, str | None, str | None]] = [
+                (presigner, "true", None),
+                (presigner, None, "http://h"),
+                (None, "true", "http://h"),
+            ]
+            for signing, command, url in two:
+                with pytest.raises(ParameterError, match="fresh links come from one place"):
+                    renewal(signing, command, url, http)
+
+    asyncio.run(ask())

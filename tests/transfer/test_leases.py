@@ -1,0 +1,147 @@
+"""Renewal without a server: how questions become batches, and what each of those who asked is told."""
+
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import pytest
+
+from bulkpresign.errors import LinkExpiredError
+from bulkpresign.model import Link, ObjectRef
+from bulkpresign.transfer import leases
+from bulkpresign.transfer.clock import Clock
+from bulkpresign.transfer.leases import Lease, Renew, Renewals
+
+pytestmark = pytest.mark.anyio
+
+PAST = datetime(2020, 1, 1, tzinfo=UTC)
+LATER = datetime(2099, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def link(key: str, ends: datetime | None = PAST) -> Link:
+    return Link("GET", f"http://h/{key}", {}, ends, ObjectRef("bucket", key))
+
+
+class Source:
+    """Renews all but `without`, slowly, and remembers what it was asked at once."""
+
+    def __init__(self, *without: str, error: Exception | None = None) -> None:
+        self.asked: list[list[str]] = []
+        self._without = without
+        self._error = error
+
+    async def renew(self, links: Sequence[Link]) -> list[Link | None]:
+        self.asked.append([link.object.key for link in links])
+        await anyio.sleep(0.01)
+        if self._error is not None:
+            raise self._error
+        return [None if one.object.key in self._without else link(one.object.key, LATER) for one in links]
+
+
+async def ask(renewals: Renewals, renew: Renew, keys: Sequence[str]) -> dict[str, Link | LinkExpiredError]:
+    answers: dict[str, Link | LinkExpiredError] = {}
+
+    async def one(key: str) -> None:
+        try:
+            answers[key] = await renewals.fresh(Lease(link(key), renew))
+        except LinkExpiredError as error:
+            answers[key] = error
+
+    async with anyio.create_task_group() as group:
+        for key in keys:
+            group.start_soon(one, key)
+    return answers
+
+
+async def test_those_who_ask_at_once_are_one_batch_and_those_after_them_another() -> None:
+    source, renewals = Source(), Renewals(deque(), Clock())
+    renew = source.renew
+    answers: dict[str, Link | LinkExpiredError] = {}
+
+    async def later() -> None:
+        await anyio.sleep(0.005)  # the first batch is under way
+        answers.update(await ask(renewals, renew, ["d", "e", "f"]))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(later)
+        answers.update(await ask(renewals, renew, ["a", "b", "c"]))
+    assert source.asked == [["a", "b", "c"], ["d", "e", "f"]]
+    assert answers == {key: link(key, LATER) for key in "abcdef"}
+
+
+async def test_those_in_line_that_have_lapsed_are_renewed_along_the_way() -> None:
+    source = Source("x")
+    renew = source.renew
+    alive, foreign = Lease(link("alive", LATER), renew), Lease(link("foreign"))
+    ready = deque([alive, Lease(link("x"), renew), foreign, Lease(link("y"), renew)])
+    answers = await ask(Renewals(ready, Clock()), renew, ["a"])
+    assert source.asked == [["a", "x", "y"]]
+    assert answers == {"a": link("a", LATER)}
+    #: What has no fresh link is not asked for again.
+    assert list(ready) == [Lease(link("x")), Lease(link("y", LATER), renew), alive, foreign]
+
+
+async def test_a_batch_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "RENEWAL_BATCH", 10)
+    source = Source()
+    renew = source.renew
+    ready = deque(Lease(link(f"{n}"), renew) for n in range(25))
+    await ask(Renewals(ready, Clock()), renew, ["a"])
+    assert [len(batch) for batch in source.asked] == [11]
+    assert [lease.link.expires_at for lease in ready] == [LATER] * 10 + [PAST] * 15
+
+
+async def test_two_sources_are_asked_each_for_its_own() -> None:
+    one, other = Source(), Source()
+    first, second = one.renew, other.renew
+    renewals = Renewals(deque(), Clock())
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, renewals, first, ["a", "b"])
+        group.start_soon(ask, renewals, second, ["c", "d"])
+    assert (one.asked, other.asked) == ([["a", "b"]], [["c", "d"]])
+
+
+async def test_where_there_is_none_the_others_have_theirs() -> None:
+    source = Source("b")
+    answers = await ask(Renewals(deque(), Clock()), source.renew, ["a", "b", "c"])
+    assert isinstance(answers["b"], LinkExpiredError)
+    assert answers["b"].code == "LinkExpired"
+    assert (answers["a"], answers["c"]) == (link("a", LATER), link("c", LATER))
+
+
+async def test_a_source_that_fails_is_told_to_each_and_loses_nobody_in_line() -> None:
+    source = Source(error=LinkExpiredError("it is broken", code="RenewalFailed"))
+    renew = source.renew
+    ready = deque([Lease(link("x"), renew), Lease(link("y", LATER), renew)])
+    answers = await ask(Renewals(ready, Clock()), renew, ["a", "b"])
+    assert {key: str(answer) for key, answer in answers.items()} == {"a": "it is broken", "b": "it is broken"}
+    assert len(set(map(id, answers.values()))) == 2
+    assert list(ready) == [Lease(link("x"), renew), Lease(link("y", LATER), renew)]
+
+
+async def test_a_source_that_breaks_or_is_cut_off_loses_nobody_in_line() -> None:
+    source = Source(error=RuntimeError("a bug"))
+    renew = source.renew
+    ready = deque([Lease(link("x"), renew)])
+    renewals = Renewals(ready, Clock())
+    with pytest.raises(RuntimeError):
+        await renewals.fresh(Lease(link("a"), renew))
+    with anyio.move_on_after(0.001):
+        await renewals.fresh(Lease(link("b"), renew))
+    assert list(ready) == [Lease(link("x"), renew)]
+
+
+async def test_lapsed_is_by_the_servers_clock() -> None:
+    source, clock = Source(), Clock()
+    renew = source.renew
+    clock.skew = timedelta(hours=1)
+    soon = datetime.now(UTC) + timedelta(minutes=30)
+    ready = deque([Lease(link("x", soon), renew)])
+    await ask(Renewals(ready, clock), renew, ["a"])
+    assert source.asked == [["a", "x"]]
