@@ -127,7 +127,9 @@ def test_a_refusal(origin: FaultProxy, folder: Path) -> None:
     for _ in range(3):  # uvloop here
         said = put(folder, "l.csv", "--from", "in", code=1)
         assert said.count("403 SignatureDoesNotMatch (the method") == 5
-    assert origin.count == 15
+    # A server that hangs up on bytes it did not read sends a reset, which can overtake its answer (RFC 9112, 9.6);
+    # the object is then tried again. A refusal that is read is never tried again, so that is rare.
+    assert 15 <= origin.count <= 18
 
 
 def test_stopped_in_the_middle(origin: FaultProxy, folder: Path) -> None:
