@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,8 +57,14 @@ def test_a_file_that_shrinks_is_told_and_not_tried_again(
 def test_a_file_that_changes_while_it_is_sent_is_not_done(origin: FaultProxy, tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(bytes(1000))
-    origin.always = Fault(delay=0.3)
-    changing = threading.Timer(0.1, lambda: path.write_bytes(bytes(2000)))
+    origin.always = Fault(delay=1)
+
+    def change() -> None:
+        while not origin.count:
+            time.sleep(0.005)
+        path.write_bytes(bytes(2000))
+
+    changing = threading.Thread(target=change)
     changing.start()
     outcome, run = put(f"{origin.url}/a", tmp_path)
     changing.join()
