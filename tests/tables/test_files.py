@@ -88,7 +88,11 @@ def test_gz_is_unpacked_also_in_several_members_and_capital_letters(tmp_path: Pa
     assert "".join(text_blocks(str(file))) == "a\nb\n"
 
 
-@pytest.mark.parametrize("content", [gzip.compress(os.urandom(5000))[:-2000], b"key\na\n", gzip.compress(b"a") + b"x"])
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(os.urandom(5000))[:-2000], b"key\na\n", gzip.compress(b"a") + b"x"],
+    ids=["cut", "plain", "trailing bytes"],
+)
 def test_what_is_no_whole_gzip_file_is_told(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "keys.csv.gz"
     file.write_bytes(content)
