@@ -138,21 +138,33 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """Of which object the bytes of a part on disk are: its etag without quotes, and its size in bytes."""
+    """Of what the bytes are that are there already: an object's etag without quotes, or the id of an upload.
+
+    `size` is that of the object; `part_size` that of the parts in which it moves, 0 where it is one. Both in bytes.
+    """
 
     etag: str
     size: int
+    part_size: int = 0
 
 
 class Parts(Protocol):
-    """Keeps, over runs, of which objects the parts on disk are; by this the journal reaches the engine."""
+    """Keeps, over runs, what is there of objects that are not whole; by this the journal reaches the engine."""
 
     def part(self, link: Link) -> Part | None:
         """What the part of this link's object is part of, None where nothing is known of it."""
         ...
 
     def begin_part(self, link: Link, part: Part) -> None:
-        """Keeps it, before the first byte is written."""
+        """Keeps it, before the first byte is moved. What was kept of the object before is forgotten."""
+        ...
+
+    def finished_parts(self, link: Link) -> Mapping[int, str]:
+        """By number (from 1), the parts of this link's object that are there, each with what `finish_part` was told."""
+        ...
+
+    def finish_part(self, link: Link, part_number: int, proof: str) -> None:
+        """Keeps that one part is there, with what proves it later (a checksum, an etag)."""
         ...
 
 

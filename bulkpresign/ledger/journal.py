@@ -9,7 +9,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Self
@@ -36,7 +36,10 @@ _SCHEMA = (
         id TEXT PRIMARY KEY, status TEXT, bytes INTEGER, attempts INTEGER, verified_by TEXT, code TEXT, message TEXT,
         finished_at REAL, seconds REAL
     ) WITHOUT ROWID""",
-    "CREATE TABLE parts (id TEXT PRIMARY KEY, etag TEXT, size INTEGER) WITHOUT ROWID",
+    "CREATE TABLE parts (id TEXT PRIMARY KEY, etag TEXT, size INTEGER, part_size INTEGER) WITHOUT ROWID",
+    """CREATE TABLE finished_parts (
+        id TEXT, part_number INTEGER, proof TEXT, PRIMARY KEY (id, part_number)
+    ) WITHOUT ROWID""",
 )
 _RECORD = "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -61,6 +64,7 @@ class Journal:
         self._about = {"verb": verb, "destination": destination}
         self._lock = -1
         self._parts: dict[str, Part] = {}  # as many as objects were in flight, and large, when a run ended
+        self._finished_parts: dict[str, dict[int, str]] = {}
         self._database: sqlite3.Connection
 
     def __enter__(self) -> Self:
@@ -107,19 +111,38 @@ class Journal:
             self._database.executemany(_RECORD, rows)
             if self._parts:
                 whole = [(row[0],) for row in rows if row[1] in _FINISHED and str(row[0]) in self._parts]
-                self._database.executemany("DELETE FROM parts WHERE id = ?", whole)
                 for (name,) in whole:
-                    del self._parts[str(name)]
+                    self._forget(str(name))
 
     def part(self, link: Link) -> Part | None:
         """What a part that was left behind is part of."""
         return self._parts.get(identity(link)) if self._parts else None
 
     def begin_part(self, link: Link, part: Part) -> None:
-        """Keeps of which object the bytes are that are about to be written."""
-        self._parts[identity(link)] = part
+        """Keeps of which object the bytes are that are about to be moved."""
+        name = identity(link)
+        with self._errors(), self._transaction():
+            self._forget(name)
+            self._database.execute("INSERT INTO parts VALUES (?, ?, ?, ?)", (name, *astuple(part)))
+        self._parts[name] = part
+
+    def finished_parts(self, link: Link) -> Mapping[int, str]:
+        """The parts of an object that are there, by number, with their proofs."""
+        return self._finished_parts.get(identity(link), {})
+
+    def finish_part(self, link: Link, part_number: int, proof: str) -> None:
+        """Keeps that one part of an object is there."""
+        name = identity(link)
         with self._errors():
-            self._database.execute("INSERT OR REPLACE INTO parts VALUES (?, ?, ?)", (identity(link), *astuple(part)))
+            row = (name, part_number, proof)
+            self._database.execute("INSERT OR REPLACE INTO finished_parts VALUES (?, ?, ?)", row)
+        self._finished_parts.setdefault(name, {})[part_number] = proof
+
+    def _forget(self, name: str) -> None:
+        if self._parts.pop(name, None) is not None:
+            self._database.execute("DELETE FROM parts WHERE id = ?", (name,))
+        if self._finished_parts.pop(name, None) is not None:
+            self._database.execute("DELETE FROM finished_parts WHERE id = ?", (name,))
 
     def _open(self) -> None:
         execute = self._database.execute
@@ -130,7 +153,9 @@ class Journal:
         check_version(self.file, self._database)
         execute("PRAGMA synchronous = NORMAL")
         execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        self._parts = {name: Part(etag, size) for name, etag, size in execute("SELECT id, etag, size FROM parts")}
+        self._parts = {name: Part(*cells) for name, *cells in execute("SELECT id, etag, size, part_size FROM parts")}
+        for name, part_number, proof in execute("SELECT id, part_number, proof FROM finished_parts"):
+            self._finished_parts.setdefault(name, {})[part_number] = proof
         found = dict(execute("SELECT name, value FROM about"))
         if found != self._about:
             raise JournalError(

@@ -11,6 +11,8 @@ from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import ObjectRef, Report
 from bulkpresign.pipeline.renewing import renewal
 from bulkpresign.pipeline.running import (
+    PART_CONCURRENCY,
+    PART_SIZE,
     Bounds,
     check,
     claim_paths,
@@ -33,6 +35,8 @@ async def get(
     *,
     bucket: str | None = None,
     concurrency: int = 64,
+    part_size: int = PART_SIZE,
+    part_concurrency: int = PART_CONCURRENCY,
     attempts: int = 5,
     limit_rate: int | None = None,
     limit: int | None = None,
@@ -66,7 +70,14 @@ async def get(
     """
     if if_exists not in IF_EXISTS:
         raise ParameterError(f"if_exists {if_exists!r} is none of {', '.join(IF_EXISTS)}")
-    bounds = Bounds(concurrency=concurrency, attempts=attempts, limit_rate=limit_rate, limit=limit)
+    bounds = Bounds(
+        concurrency=concurrency,
+        part_size=part_size,
+        part_concurrency=part_concurrency,
+        attempts=attempts,
+        limit_rate=limit_rate,
+        limit=limit,
+    )
     sources = Sources(source, bucket=bucket, from_format=from_format)
     await sources.begin()
     folder, clock = Folder(to), Clock()

@@ -15,6 +15,8 @@ from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import ObjectRef, Report
 from bulkpresign.pipeline.renewing import by_signing, renewal
 from bulkpresign.pipeline.running import (
+    PART_CONCURRENCY,
+    PART_SIZE,
     Bounds,
     Totals,
     check,
@@ -40,6 +42,8 @@ async def put(
     source: str | os.PathLike[str],
     *,
     concurrency: int = 64,
+    part_size: int = PART_SIZE,
+    part_concurrency: int = PART_CONCURRENCY,
     attempts: int = 5,
     limit_rate: int | None = None,
     limit: int | None = None,
@@ -65,7 +69,14 @@ async def put(
     upload that fails, is counted in the report. Bounds, journal (`SOURCE.put.journal` unless given), renewal and errors
     are those of `get`.
     """
-    bounds = Bounds(concurrency=concurrency, attempts=attempts, limit_rate=limit_rate, limit=limit)
+    bounds = Bounds(
+        concurrency=concurrency,
+        part_size=part_size,
+        part_concurrency=part_concurrency,
+        attempts=attempts,
+        limit_rate=limit_rate,
+        limit=limit,
+    )
     sources = Sources(links, from_format=from_format)
     await sources.begin()
     if sources.need_credentials:
@@ -116,6 +127,8 @@ async def put_folder(
     destination: str,
     *,
     concurrency: int = 64,
+    part_size: int = PART_SIZE,
+    part_concurrency: int = PART_CONCURRENCY,
     attempts: int = 5,
     limit_rate: int | None = None,
     limit: int | None = None,
@@ -136,7 +149,14 @@ async def put_folder(
 
     Links are signed just in time. The content type is guessed from the name, unless `headers` has one.
     """
-    bounds = Bounds(concurrency=concurrency, attempts=attempts, limit_rate=limit_rate, limit=limit)
+    bounds = Bounds(
+        concurrency=concurrency,
+        part_size=part_size,
+        part_concurrency=part_concurrency,
+        attempts=attempts,
+        limit_rate=limit_rate,
+        limit=limit,
+    )
     location = Location.parse(destination)
     if not location.is_prefix:
         raise ParameterError(f"{destination} is a key; a folder goes to a prefix, which ends in /")

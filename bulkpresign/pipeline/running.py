@@ -147,10 +147,21 @@ async def failure_log(file: str | os.PathLike[str] | None, sources: Sources | No
         raise ended
 
 
+#: Objects over this size move in parts of it, unless another size is given.
+PART_SIZE = 64 << 20
+PART_CONCURRENCY = 8
+
+
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run may use: objects in flight, tries of a request, bytes a second, objects in all (None: no bound)."""
+    """What a run may use; None: no bound.
+
+    Objects in flight, bytes of one part of a large object and parts in flight of each, tries of a request, bytes a
+    second, objects in all.
+    """
 
     concurrency: int = 64
+    part_size: int = PART_SIZE
+    part_concurrency: int = PART_CONCURRENCY
     attempts: int = 5
     limit_rate: int | None = None
     limit: int | None = None

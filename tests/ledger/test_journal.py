@@ -80,6 +80,26 @@ def test_parts_are_known_until_their_object_is_done(journal: Journal) -> None:
     assert journal.part(one) is None
 
 
+def test_finished_parts_are_kept_over_runs_until_their_object_is_done_or_another(file: Path) -> None:
+    one, other = link("one"), link("other")
+    with Journal(file, "get", "/data") as journal:
+        for each in (one, other):
+            journal.begin_part(each, Part("etag", 100, 30))
+            journal.finish_part(each, 1, "crc32:a")
+            journal.finish_part(each, 3, "crc32:c")
+    with Journal(file, "get", "/data") as journal:
+        assert journal.part(one) == Part("etag", 100, 30)
+        assert journal.finished_parts(one) == {1: "crc32:a", 3: "crc32:c"}
+        journal.record([outcome(one)])
+        journal.begin_part(other, Part("another etag", 100, 30))
+        assert not journal.finished_parts(one)
+        assert not journal.finished_parts(other)
+    with Journal(file, "get", "/data") as journal:
+        assert journal.part(one) is None
+        assert not journal.finished_parts(one)
+        assert not journal.finished_parts(other)
+
+
 @pytest.mark.parametrize(("verb", "destination"), [("put", "/data"), ("get", "/elsewhere")])
 def test_another_verb_or_destination_is_refused(file: Path, verb: str, destination: str) -> None:
     with Journal(file, "get", "/data"):
