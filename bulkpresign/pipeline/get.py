@@ -104,7 +104,7 @@ async def get(
                     ca_bundle=ca_bundle,
                 )
             )
-        http = await stack.enter_async_context(Http(concurrency, clock, ca_bundle))
+        http = await stack.enter_async_context(Http(bounds.requests, clock, ca_bundle))
         renew = renewal(presigner if renew_credentials else None, renew_command, renew_url, http)
         leases = sources.leases(presigner, "GET", renew=renew, streamed=claim)
         ledger = journal_of(journal, "get", folder.root, os.path.abspath(folder.root))  # noqa: PTH100

@@ -103,7 +103,7 @@ async def put(
                     ca_bundle=ca_bundle,
                 )
             )
-        http = await stack.enter_async_context(Http(concurrency, clock, ca_bundle))
+        http = await stack.enter_async_context(Http(bounds.requests, clock, ca_bundle))
         renew = renewal(presigner, renew_command, renew_url, http)
         return await _upload(
             stack,
@@ -174,7 +174,7 @@ async def put_folder(
                 ca_bundle=ca_bundle,
             )
         )
-        http = await stack.enter_async_context(Http(concurrency, clock, ca_bundle))
+        http = await stack.enter_async_context(Http(bounds.requests, clock, ca_bundle))
         return await _upload(
             stack,
             _signed_files(folder.root, location, presigner, headers),

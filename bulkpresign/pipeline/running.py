@@ -166,6 +166,11 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     limit_rate: int | None = None
     limit: int | None = None
 
+    @property
+    def requests(self) -> int:
+        """How many requests may be in flight."""
+        return self.concurrency * self.part_concurrency
+
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
@@ -209,7 +214,7 @@ async def transfer(
 
     tell(RunStarted(verb, totals.objects, totals.bytes))
     record = Recorder(journal, tell)
-    pace = Pace(bounds.concurrency, bounds.limit_rate)
+    pace = Pace(bounds.requests, bounds.limit_rate)
     feed = Feed(_limited(_undone(batches, journal, file_of, record), bounds.limit))
     try:
         engine = Engine(feed, work_with(Machine(http, record, pace, journal)), record, clock)

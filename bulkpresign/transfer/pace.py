@@ -98,7 +98,7 @@ class Pace:
         now = time.monotonic()
         if now - self._slowed_at >= COOL_DOWN:
             self._slowed_at = now
-            self._allowed = max(1.0, self._allowed / 2)
+            self._allowed = max(1.0, min(self._allowed, self._in_flight + 1) / 2)  # + 1: the one that ended just now
             self.lowest = min(self.lowest, self.allowed)
             self.slowed += 1
 
