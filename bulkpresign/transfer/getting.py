@@ -10,7 +10,8 @@ from bulkpresign.errors import MismatchError, NameRefusedError, StorageError
 from bulkpresign.events import BytesMoved, Listener
 from bulkpresign.model import Link, Outcome, Part, Parts
 from bulkpresign.transfer.dates import unix_time
-from bulkpresign.transfer.http import Answer, Http
+from bulkpresign.transfer.exchange import Answer
+from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.resuming import NO_PART, RESUMABLE_BYTES, Resume, resume_of
 from bulkpresign.transfer.retrying import numbered, with_retries
