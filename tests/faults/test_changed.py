@@ -11,7 +11,7 @@ import pytest
 
 from bulkpresign.errors import OutputError
 from bulkpresign.events import ObjectFinished
-from bulkpresign.ledger.journal import Journal
+from bulkpresign.ledger.journal import Journal, identity
 from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.model import Link, ObjectRef, Outcome, Part
 from bulkpresign.transfer.storage import Folder
@@ -110,7 +110,7 @@ def test_a_file_that_changes_before_its_outcome_is_recorded(tmp_path: Path) -> N
         changed_at = time.time()
         time.sleep(0.02)
         record.flush()
-        (known,) = journal.finished([link()]).values()
+        (known,) = journal.finished([identity(link())]).values()
         assert known.finished_at < changed_at
 
 
