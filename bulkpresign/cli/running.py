@@ -45,7 +45,7 @@ def run_transfer(name: str, verb: Verb, *, progress_mode: str, quiet: bool, verb
     try:
         run_verb(verb, listeners)
     finally:
-        failures.say_rest(tally.report)
+        failures.say_rest(tally.report, 1 if _ended_alike(sys.exc_info()[1]) else _NAMED_FAILURES)
         if not quiet and (tally.report.objects or not sys.exc_info()[0]):
             say(summary(tally.report))
         if not tally.report.objects and not sys.exc_info()[0]:
@@ -120,12 +120,18 @@ class _Failures:
             elif len(self._lines) < _NAMED_FAILURES:
                 self._lines.append(_failure(event.outcome))
 
-    def say_rest(self, report: Report) -> None:
-        for line in self._lines:
+    def say_rest(self, report: Report, most: int) -> None:
+        named = self._lines[:most]
+        for line in named:
             say(line)
-        rest = 0 if self._at_once else report.failed + report.expired - len(self._lines)
+        rest = 0 if self._at_once else report.failed + report.expired - len(named)
         if rest:
             say(f"... and {rest:,} more: --failures FILE keeps them all")
+
+
+def _ended_alike(error: BaseException | None) -> bool:
+    """True where a run ended because all failed alike: one failure tells them all."""
+    return error is not None and isinstance(error.__cause__, BreakerError)
 
 
 def _failure(outcome: Outcome) -> str:
@@ -164,4 +170,4 @@ def _leaf(error: BaseException) -> BaseException:
 
 def _fail(error: BaseException) -> NoReturn:
     say(f"error: {error}")
-    raise typer.Exit(EXIT_FAILED if isinstance(error, BreakerError) else EXIT_USAGE)
+    raise typer.Exit(EXIT_FAILED if isinstance(error, BreakerError) else EXIT_USAGE) from error

@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
-from bulkpresign.errors import InputError, OutputError, ParameterError
+from bulkpresign.errors import BreakerError, InputError, OutputError, ParameterError
 from bulkpresign.events import Event, Listener, ObjectFinished, ObjectsSkipped, RunFinished, RunStarted
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.recorder import Recorder
@@ -176,15 +176,16 @@ async def transfer(
     try:
         engine = Engine(feed, work_with(Machine(http, record, pace, journal)), record, clock)
         await engine.run(bounds.concurrency)
-    except BaseException:
+        record.flush()
+    except BaseException as error:
         with suppress(OutputError):  # what ended the run is on its way already
             record.flush()
         if log is not None:
             _log_unrecorded(record, log)
             await _log_rest(feed, log)
+        if isinstance(error, OutputError):
+            raise BreakerError(f"{error}, so the run ends") from error
         raise
-    else:
-        record.flush()
     finally:
         tally.report.slowed, tally.report.lowest_concurrency = pace.slowed, pace.lowest
         tell(RunFinished(tally.report))

@@ -78,6 +78,7 @@ def test_a_server_that_is_not_there_ends_the_run(host: str, words: str, origin: 
     (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
     assert line.startswith("error: the last 50 objects failed alike, so the run ends: ")
     assert words in line
+    assert len([line for line in said.splitlines() if line.startswith("failed: ")]) == 1  # it tells them all
     left = failures(tmp_path)
     assert sorted(int(row["path"]) for row in left) == list(range(500))
     assert 50 <= sum(words in row["reason"] for row in left) < 150
