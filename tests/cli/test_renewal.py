@@ -190,15 +190,6 @@ def test_a_link_that_the_server_calls_expired_is_renewed_and_no_attempt_is_lost(
     ]
 
 
-def test_a_fresh_link_that_is_refused_is_not_renewed_for_ever(
-    origin: FaultProxy, renew: Callable[[str], str], tmp_path: Path
-) -> None:
-    links(tmp_path / "l.csv", many(origin, 1))
-    origin.always = EXPIRED
-    assert "1 expired" in get(tmp_path, "l.csv", "--to", "to", "--renew-command", renew(""), code=3)
-    assert origin.count == len(asked(tmp_path)) == 10
-
-
 def test_a_url_renews(origin: FaultProxy, tmp_path: Path) -> None:
     """One that gives fresh links for what it was asked for, from its own knowledge."""
     links(tmp_path / "l.csv", many(origin, 5, expires_at=OVER))
