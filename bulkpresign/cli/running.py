@@ -22,6 +22,7 @@ from bulkpresign.model import Outcome, Report
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_EXPIRED = 0, 1, 2, 3
 _NAMED_FAILURES = 10
+_OPEN_FILES = 1 << 16
 
 Verb = Callable[[Sequence[Listener]], Awaitable[Report]]
 
@@ -56,6 +57,7 @@ def run_transfer(name: str, verb: Verb, *, progress_mode: str, quiet: bool, verb
 def run_verb(verb: Verb, listeners: Sequence[Listener] = ()) -> Report:
     """Runs a coroutine to its end; exits with 2 where it raises one of our errors, 130 or 143 when it was stopped."""
     logging.getLogger("stamina").setLevel(logging.ERROR)  # retries are ours to tell
+    _allow_open_files()
     stopped: list[int] = []
 
     async def main() -> Report | None:
@@ -158,6 +160,18 @@ async def _stop_on_signal(
                 os._exit(128 + number)
             stopped.append(number)
             scope.cancel()
+
+
+def _allow_open_files() -> None:
+    """Raises the shell's limit, often 1,024, as far as it may be: connections and files in flight can be more."""
+    try:
+        import resource
+    except ImportError:  # not POSIX
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _has_uvloop() -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import run
+from tests.cli.command import BULKPRESIGN, run
 from tests.cli.test_get import get, links, many, refused
 from tests.conftest import Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy
@@ -259,3 +259,14 @@ def test_a_bundle_that_cannot_be(how: str, content: str | None, origin: FaultPro
     assert done.stderr.count("\n") == 1
     assert origin.count == 0
     assert not (tmp_path / "to").exists()
+
+
+def test_more_files_are_open_than_a_shell_allows(origin: FaultProxy, tmp_path: Path) -> None:
+    """`ulimit -n` is a soft limit: a run that needs more takes it."""
+    origin.always = Fault(delay=0.5)
+    origin.objects = {f"/{n}": b"x" for n in range(200)}
+    links(tmp_path / "l.csv", many(origin, 200))
+    command = ["bash", "-c", 'ulimit -S -n 64; exec "$@"', "-", *BULKPRESIGN, "get", "l.csv", "--to", "to"]
+    done = subprocess.run([*command, "--concurrency", "150"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(files(tmp_path / "to")) == 200
