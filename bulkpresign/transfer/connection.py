@@ -15,7 +15,8 @@ from multidict import CIMultiDict
 
 from bulkpresign.errors import ConnectionFailedError, TransferError, TruncatedError
 
-#: Bytes of an answer's body that wait to be read before no more are taken from the socket. One read may bring 256 KiB.
+#: Bytes of an answer's body that may wait to be read before no more are taken from the socket. What the socket gives at
+#: once, 256 KiB at most, is not stopped for: whoever reads is mostly about to.
 READ_BUFFER = 64 * 1024
 
 Body = bytes | AsyncIterable[bytes]
@@ -188,7 +189,7 @@ class Connection(asyncio.Protocol):
     def _push(self, data: bytes) -> None:
         self._chunks.append(data)
         self._buffered += len(data)
-        if self._buffered > READ_BUFFER and not self._is_paused and self.is_open:
+        if len(self._chunks) > 1 and self._buffered > READ_BUFFER and not self._is_paused and self.is_open:
             self._is_paused = True
             self._transport.pause_reading()
 
