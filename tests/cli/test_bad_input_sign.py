@@ -95,8 +95,11 @@ def test_a_bad_table(tmp_path: Path, listener: socket.socket, name: str, content
         (["--bucket", "b-1", "-o", "/dev/full"], "/dev/full can't be written: No space left"),
         (["--bucket", "b-1", "-o", "/proc/links.csv"], "/proc/links.csv can't be written"),
         (["--bucket", "b-1", "--header", "a: b"], "headers are signed into PUT links"),
-        (["--bucket", "b-1", "--method", "PUT", "--filename", "x"], "a filename is for GET links"),
-        (["--bucket", "b-1", "--method", "PUT", "--response-expires", "x"], "response-expires is for GET links"),
+        (["--bucket", "b-1", "--method", "PUT", "--filename", "x"], "filename is for GET links"),
+        (
+            ["--bucket", "b-1", "--method", "PUT", "--response-expires", "x"],
+            "response-expires is for GET and HEAD links",
+        ),
         (["s3://", "--bucket", "b-1"], "'s3://': no bucket"),
         (["s3://x y/k"], "'s3://x y/k': 'x y' can't be"),
         (["-", "-", "--bucket", "b-1"], "standard input is given twice"),
