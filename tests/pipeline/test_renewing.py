@@ -123,7 +123,7 @@ def test_lapsed_credentials_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
         async with Presigner() as presigner:
             renew = by_signing(presigner)
 
-            async def refuse() -> None:
+            async def refuse(*_: object) -> None:
                 raise CredentialsError("the session is over")
 
             monkeypatch.setattr(presigner, "refresh", refuse)
