@@ -423,7 +423,7 @@ def _asking_errors(raised: type[InputError], problem: str) -> Iterator[None]:
         with _own_errors():
             try:
                 yield
-            except (boto.ClientError, boto.HTTPClientError, boto.ConnectionError) as error:
+            except (boto.ClientError, boto.HTTPClientError, boto.ConnectionError, SyntaxError) as error:  # of the XML
                 raise raised(f"{problem}: {error}") from error
     except SigningError as error:
         raise raised(f"{problem}: {error}") from error

@@ -1,6 +1,7 @@
 """Options, cells and files that don't fit: told with their place, before anything is written or sent."""
 
 import asyncio
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,17 @@ def test_rows_keep_their_order_however_the_threads_run(count: int) -> None:
     rows = [line.split(",") for line in Path("l.csv").read_text().splitlines()[1:]]
     assert [row[1] for row in rows] == [str(number) for number in range(count)]
     assert [row[-5] for row in rows] == [str(number) for number in range(count)]
+
+
+def test_json_brings_metadata_as_an_object() -> None:
+    Path("a.jsonl").write_text(
+        '{"key": "a", "metadata": {"by": "us"}}\n{"key": "b", "metadata": "{\\"by\\": \\"you\\"}"}\n'
+    )
+    asyncio.run(bp.sign("a.jsonl", "l.jsonl", bucket="b-1", method="PUT"))
+    rows = [json.loads(line) for line in Path("l.jsonl").read_text().splitlines()]
+    assert [row["headers"] for row in rows] == [{"x-amz-meta-by": "us"}, {"x-amz-meta-by": "you"}]
+    asyncio.run(bp.sign("l.jsonl", "again.csv", method="PUT"))  # carried through, and read again from its cell
+    asyncio.run(bp.sign("again.csv", "last.jsonl", method="PUT"))
+    assert [json.loads(line)["headers"] for line in Path("last.jsonl").read_text().splitlines()] == [
+        row["headers"] for row in rows
+    ]

@@ -226,6 +226,17 @@ def test_no_answer_tells(portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch
             portal.call(other.refresh, ["bucket"])
 
 
+@pytest.mark.parametrize("answer", [(200, {}, "no xml"), (200, {}, _LOCATION.format("eu west")), (500, {}, "<a")])
+def test_an_answer_that_is_none(portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
+    answers = {"HEAD /bucket": _DENIED, "GET /bucket?location": answer}
+    with (
+        s3(monkeypatch, answers),
+        opened(portal) as presigner,
+        pytest.raises((RegionError, SigningError), match="region"),
+    ):
+        portal.call(presigner.presign, "get_object", {"Bucket": "bucket", "Key": "k"})
+
+
 def test_each_bucket_is_asked_once_and_all_at_the_same_time(
     portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
