@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from bulkpresign.aws import AUTO
 from bulkpresign.checksums import checksum_problem
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import ObjectRef
@@ -126,6 +127,8 @@ def option_problem(name: str, value: Any) -> str | None:
 
 def region_problem(region: str) -> str | None:
     """Why this can't be a region's name, or None. Any label of a host name can: servers have names of their own."""
+    if region == AUTO:
+        return f"{AUTO} is for a whole run: leave it empty in a row"
     return None if _REGION.match(region) else f"{region[:80]!r} can't be a region such as eu-west-1"
 
 

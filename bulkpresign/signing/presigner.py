@@ -83,6 +83,8 @@ class Presigner:
         Under region `auto` it also asks for the regions of `buckets` that are not known yet; each once, all at the same
         time. Raises CredentialsError, and RegionError for a bucket whose region can't be found.
         """
+        if isinstance(buckets, str):
+            raise ParameterError("buckets is a list of buckets, not one")
         self._credentials = await self._aws.credentials()
         await self._aws.learn_regions(buckets)
 
