@@ -6,7 +6,7 @@ Nothing of botocore leaves this room: its exceptions become ours, its credential
 import os
 import re
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
@@ -148,6 +148,13 @@ class Aws:
                     self._clients[region] = await self._open(region)
         return self._clients[region]
 
+    async def _client_for(self, bucket: object) -> Any:
+        """A client of the bucket's region, which is asked for where it must be."""
+        if not isinstance(bucket, str):
+            return await self._real_client()
+        await self.learn_regions([bucket])
+        return await self._real_client(self.region_of(bucket))
+
     def _sampler(self, region: str | None) -> Any:
         """Opened without waiting, for its credentials are at hand."""
         if region not in self._samplers:
@@ -235,8 +242,7 @@ class Aws:
     ) -> tuple[str, str, dict[str, str]]:
         """One link for any client method: the HTTP method, the url, and the headers that must be sent with it."""
         _check_signable(params.get("Bucket"))
-        bucket = params.get("Bucket")
-        client = await self._real_client(self.region_of(bucket) if isinstance(bucket, str) else None)
+        client = await self._client_for(params.get("Bucket"))
         with _own_errors(hidden=_customer_keys(params)):
             given = (
                 http_method.upper() if http_method else None
@@ -255,7 +261,7 @@ class Aws:
     ) -> tuple[str, dict[str, str]]:
         """The url and fields of one upload form, as `generate_presigned_post` gives them."""
         _check_signable(bucket)
-        client = await self._real_client(self.region_of(bucket))
+        client = await self._client_for(bucket)
         with _own_errors():
             post = await client.generate_presigned_post(
                 bucket, key, dict(fields or {}), list(conditions or []), expires_in
@@ -285,9 +291,8 @@ class Aws:
 
         Their path is the key after the prefix. Raises ListingError.
         """
-        await self.learn_regions([bucket])
-        client = await self._real_client(self.region_of(bucket))
-        with _asking_errors(ListingError, f"s3://{bucket}/{prefix} can't be listed"):
+        client = await self._client_for(bucket)
+        with _listing_errors(f"s3://{bucket}/{prefix}"):
             async for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
                 yield [
                     ObjectRef(
@@ -412,6 +417,10 @@ def _credentials_errors() -> Iterator[None]:
         raise CredentialsError(str(error)) from error
     except (BotoCoreError, RuntimeError, OSError, LookupError, AttributeError) as error:
         raise CredentialsError(f"credentials can't be fetched: {error}") from error
+
+
+def _listing_errors(place: str) -> AbstractContextManager[None]:
+    return _asking_errors(ListingError, f"{place} can't be listed")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,8 +13,8 @@ from bulkpresign.manifest.writing import link_writer
 from bulkpresign.model import Report
 from bulkpresign.pipeline.sources import Source, Sources
 from bulkpresign.pipeline.summing import Summing
-from bulkpresign.signing.options import LinkOptions
-from bulkpresign.signing.presigner import METHODS, Presigner
+from bulkpresign.signing.options import METHODS, LinkOptions
+from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables import open_output
 from bulkpresign.tables.reading import table_format
 
@@ -62,12 +63,13 @@ async def sign(
     report = Report(verb="sign")
     emit(listeners, RunStarted("sign"))
     async with Presigner(region_name, endpoint_url, profile_name, addressing_style, expires_in, session) as presigner:
+        single = partial(presigner.sign_batch, method=method, headers=headers, query=query, options=options)
         with open_output(file) as stream:
             writer = link_writer(stream, file, written_format, columns)
             async for found in sources.found(presigner, method):
                 objects = await summing(found) if summing else found.refs
                 await presigner.prepare(objects)
-                links = presigner.sign_batch(objects, method, headers=headers, query=query, options=options)
+                links = single(objects)
                 writer.write(links)
                 report.done += len(links)
             writer.finish()

@@ -17,6 +17,7 @@ from bulkpresign.errors import ParameterError
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.signing.endpoint import Endpoint
 from bulkpresign.signing.options import (
+    CREATING,
     OPTION_COLUMNS,
     REGION,
     LinkOptions,
@@ -78,7 +79,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         """True where nothing but bucket and key differs; a look at whole columns costs a tenth of one at every row."""
         if any(map(_VERSION, refs)) or self._filename_of_each is not None:
             return False
-        if self.method == "PUT" and (any(map(_CONTENT_TYPE, refs)) or any(map(_CHECKSUM, refs))):
+        if self.method in CREATING and (any(map(_CONTENT_TYPE, refs)) or any(map(_CHECKSUM, refs))):
             return False
         carried = set().union(*filter(None, map(_EXTRA, refs)))
         return carried.isdisjoint((REGION, *OPTION_COLUMNS[self.method]))
@@ -89,8 +90,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         return filename if filename and "{name}" in filename else None
 
     def _row(self, ref: ObjectRef) -> _Row:
-        if ref.version_id and self.method == "PUT":
-            raise ParameterError(f"{ref.uri}: a PUT can't name a version")
+        if ref.version_id and self.method in CREATING:
+            raise ParameterError(f"{ref.uri}: a {self.method} can't name a version")
         settings = row_settings(ref, self.method, self._filename_of_each)
         query, headers = query_of(settings, self.method), headers_of(settings, self.method)
         return _Row(ref.bucket, region_of(ref), tuple(settings), tuple(query), tuple(headers), query, headers, ref)

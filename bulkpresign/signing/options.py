@@ -23,6 +23,9 @@ from bulkpresign.model import ObjectRef
 #: The column that names the region of one object's bucket, for links of any method.
 REGION = "region"
 CUSTOMER_KEY_BYTES = 32
+METHODS = ("GET", "PUT", "HEAD", "DELETE")
+#: The methods of links that make an object: at once, or by a multipart upload that is opened.
+CREATING = frozenset({"PUT", "POST"})
 
 Settings = Mapping[str, Any]
 
@@ -73,7 +76,8 @@ class LinkOptions(msgspec.Struct, frozen=True, kw_only=True):
         """Raises ParameterError for one that can't be, or that links of this method don't carry."""
         for name, value in self.given:
             if method not in _METHODS[name]:
-                raise ParameterError(f"{_spelled(name)} is for {' and '.join(_METHODS[name])} links")
+                methods = [each for each in _METHODS[name] if each in METHODS]
+                raise ParameterError(f"{_spelled(name)} is for {' and '.join(methods)} links")
             if problem := option_problem(name, value):
                 raise ParameterError(f"{_spelled(name)}: {problem}")
 
@@ -97,12 +101,14 @@ _DISPOSITION = "response_content_disposition"
 #: Each of the two takes the other's place.
 _STAND_IN = {"filename": _DISPOSITION, _DISPOSITION: "filename"}
 
+#: The methods whose links carry an option. A POST opens a multipart upload, with the headers of a PUT; what is put only
+#: if nothing is there is minded when it is completed.
 _METHODS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(LinkOptions.__struct_fields__, ("PUT",)),
+    **dict.fromkeys(LinkOptions.__struct_fields__, ("PUT", "POST")),
     **dict.fromkeys(_OVERRIDES, ("GET", "HEAD")),
     "filename": ("GET",),
-    "request_payer": ("GET", "HEAD", "PUT", "DELETE"),
-    _CUSTOMER_KEY: ("GET", "HEAD", "PUT"),
+    "request_payer": ("GET", "HEAD", "PUT", "DELETE", "POST"),
+    _CUSTOMER_KEY: ("GET", "HEAD", "PUT", "POST"),
 }
 #: The columns that set an option for one row, by method; other methods carry them through unread, so that one list
 #: serves for uploads and downloads. `content_type` and `checksum` have a place in the object itself.
@@ -150,11 +156,10 @@ def row_settings(ref: ObjectRef, method: str, filename: str | None) -> dict[str,
     settings: dict[str, Any] = {}
     if ref.version_id:
         settings["version_id"] = ref.version_id
-    if method == "PUT":
-        if ref.content_type:
-            settings["content_type"] = ref.content_type
-        if ref.checksum and "-" not in ref.checksum:  # that of parts ends in their number, and is no file's
-            settings["checksum"] = _checked_sum(ref, ref.checksum)
+    if ref.content_type and method in CREATING:
+        settings["content_type"] = ref.content_type
+    if ref.checksum and method == "PUT" and "-" not in ref.checksum:  # of parts it ends in their number
+        settings["checksum"] = _checked_sum(ref, ref.checksum)
     if ref.extra:
         for name in OPTION_COLUMNS[method]:
             if name in ref.extra:
@@ -182,7 +187,7 @@ def query_of(settings: Settings, method: str) -> dict[str, str]:
     if "filename" in settings:
         query["response-content-disposition"] = saved_as(settings["filename"])
     query |= {name.replace("_", "-"): settings[name] for name in _OVERRIDES if name in settings}
-    if "request_payer" in settings and method != "PUT":
+    if "request_payer" in settings and method not in CREATING:
         query[_PAYER] = settings["request_payer"]
     return query
 
@@ -197,8 +202,10 @@ def headers_of(settings: Settings, method: str) -> dict[str, str]:
         headers |= {f"x-amz-meta-{name}": value for name, value in _metadata(settings["metadata"]).items()}
     if _CUSTOMER_KEY in settings:
         headers |= _customer_headers(settings[_CUSTOMER_KEY])
-    if "request_payer" in settings and method == "PUT":
+    if "request_payer" in settings and method in CREATING:
         headers[_PAYER] = settings["request_payer"]
+    if method == "POST":
+        headers.pop("If-None-Match", None)
     return headers
 
 

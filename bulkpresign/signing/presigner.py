@@ -13,12 +13,11 @@ from bulkpresign.model import Link, ObjectRef, Post, bucket_problem, key_problem
 from bulkpresign.signing.batch import Batch, by_kind, region_of
 from bulkpresign.signing.endpoint import Endpoint
 from bulkpresign.signing.expiry import check_expires_in, expires_at
-from bulkpresign.signing.options import LinkOptions
+from bulkpresign.signing.options import METHODS, LinkOptions
 from bulkpresign.signing.post import Condition, PostSigner
 from bulkpresign.signing.sample import endpoint_of_sample
 from bulkpresign.signing.sigv4 import Signer
 
-METHODS = ("GET", "PUT", "HEAD", "DELETE")
 BATCH_SIZE = 1024
 
 
@@ -106,7 +105,7 @@ class Presigner:
         """
         seconds, params = self._seconds(expires_in), params or {}
         _check_target(params)
-        credentials = await self._renewed_credentials(params.get("Bucket"))
+        credentials = await self._renewed_credentials()
         now = utc_now()
         method, url, headers = await self._aws.presign(client_method, params, seconds, http_method)
         target = ObjectRef(params.get("Bucket", ""), params.get("Key", ""), params.get("VersionId"))
@@ -123,7 +122,7 @@ class Presigner:
         """An upload form, as botocore's `generate_presigned_post` gives it; `conditions` must allow the `fields`."""
         seconds = self._seconds(expires_in)
         _check_target({"Bucket": bucket, "Key": key})
-        credentials = await self._renewed_credentials(bucket)
+        credentials = await self._renewed_credentials()
         now = utc_now()
         url, signed = await self._aws.presign_post(bucket, key, fields, conditions, seconds)
         return Post(url, signed, expires_at(now, seconds, credentials.expires_at), ObjectRef(bucket, key))
@@ -169,11 +168,12 @@ class Presigner:
 
         `headers` are signed into every link, `query` holds response overrides, `options` what links can carry by name.
         An object's own `extra` goes first, where it has an option's name or `region`. A PUT of an object that has a
-        `content_type` or the `checksum` of a whole object signs that as well; a PUT can't name a version.
+        `content_type` or the `checksum` of a whole object signs that as well; a PUT can't name a version. A POST with
+        `uploads` in its query opens a multipart upload, and carries what a PUT would.
         """
         credentials, seconds, now = self._valid_credentials(), self._seconds(expires_in), utc_now()
         batch = Batch(
-            method=_check_method(method),
+            method=method if method == "POST" and query else _check_method(method),
             credentials=credentials,
             now=now,
             expires_in=seconds,
@@ -251,9 +251,9 @@ class Presigner:
             raise CredentialsError(f"the credentials lapsed at {end:%Y-%m-%d %H:%M:%S %Z}: await presigner.refresh()")
         return self._credentials
 
-    async def _renewed_credentials(self, bucket: Any) -> Credentials:
+    async def _renewed_credentials(self) -> Credentials:
         """Credentials that are at most as fresh as those that sign next, so that a link never promises too much."""
-        await self.refresh([bucket] if isinstance(bucket, str) else ())
+        await self.refresh()
         return self._valid_credentials()
 
     def _endpoint(self, bucket: str, region: str | None = None) -> Endpoint:

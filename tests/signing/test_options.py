@@ -131,6 +131,22 @@ def test_options_of_put_links(
 
 
 @oracle.examples
+@given(key=oracle.keys, shared=put_settings, own=put_settings, content_type=st.none() | st.just("a/b"))
+def test_a_post_that_opens_an_upload_carries_what_a_put_would(
+    either: Both, clock: Clock, key: str, shared: dict[str, Any], own: dict[str, Any], content_type: str | None
+) -> None:
+    own.pop("content_type", None)
+    ref = ObjectRef("bucket", key, content_type=content_type, checksum="crc32:AAAAAA==", extra=own)
+    (link,) = either.presigner.sign_batch([ref], "POST", query={"uploads": ""}, options=LinkOptions(**shared))
+    own_type = {"content_type": content_type} if content_type else {}
+    params = parameters("bucket", key, own | own_type, shared)
+    params.pop("IfNoneMatch", None)  # of whoever completes it
+    expected = either.presign("create_multipart_upload", params)
+    assert lowered(link.headers) == lowered(expected.headers)
+    assert parse_qs(urlsplit(link.url).query) == parse_qs(urlsplit(expected.url).query)
+
+
+@oracle.examples
 @given(
     rows=st.lists(st.tuples(st.sampled_from(["bucket", "other"]), oracle.keys, get_settings), min_size=1, max_size=6),
     shared=get_settings,
