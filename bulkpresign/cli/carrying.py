@@ -59,7 +59,7 @@ def metadata_map(pairs: list[str] | None) -> dict[str, str] | None:
 
 def customer_key_of(file: Path | None) -> str | None:
     """The customer's key that a file holds, in base64. Raises ParameterError; no message shows what it holds."""
-    from bulkpresign.signing.options import customer_key
+    from bulkpresign.signing.values import customer_key
 
     if file is None:
         return None

@@ -26,8 +26,8 @@ from bulkpresign.ledger.journal import identity
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.rows import jsonl_rows, link_columns
 from bulkpresign.model import Link, ObjectRef, utc_now
-from bulkpresign.signing.options import REGION
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.signing.values import REGION
 from bulkpresign.tables.rows import rows_of_mappings
 from bulkpresign.transfer.http import Answer, Http
 from bulkpresign.transfer.leases import Renew

@@ -12,8 +12,9 @@ from bulkpresign.errors import InputError, ManifestError, ParameterError
 from bulkpresign.manifest.links import links_of
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.pipeline.renewing import by_signing
-from bulkpresign.signing.options import OPTION_COLUMNS, REGION, option_problem
+from bulkpresign.signing.options import OPTION_COLUMNS
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.signing.values import REGION, option_problem
 from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Rows, Table, objects_of
 from bulkpresign.tables.files import STDIN

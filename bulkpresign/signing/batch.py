@@ -19,15 +19,14 @@ from bulkpresign.signing.endpoint import Endpoint
 from bulkpresign.signing.options import (
     CREATING,
     OPTION_COLUMNS,
-    REGION,
     LinkOptions,
     headers_of,
-    option_problem,
     query_of,
     row_settings,
     run_settings,
 )
 from bulkpresign.signing.sigv4 import Signer
+from bulkpresign.signing.values import REGION, option_problem
 
 T = TypeVar("T")
 Item = TypeVar("Item")

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import ObjectRef
-from bulkpresign.signing.options import LinkOptions, customer_key, headers_of, option_problem, query_of, saved_as
+from bulkpresign.signing.options import LinkOptions, headers_of, query_of, saved_as
+from bulkpresign.signing.values import customer_key, option_problem
 from tests.signing import oracle
 from tests.signing.conftest import Clock
 from tests.signing.oracle import ACCESS_KEY, SECRET_KEY, TOKEN, Both
@@ -272,6 +273,7 @@ def test_options_that_can_not_be(
         ("metadata", '{"a:": "x"}', "'a:' can't be a name"),
         ("metadata", '{"": "x"}', "'' can't be a name"),
         ("metadata", '{"a": "x\\ny"}', "a: a value is one line of ASCII"),
+        ("metadata", '{"a": "\ud800"}', "a JSON object"),
         ("metadata", '{"a": "é"}', "a: a value is one line of ASCII"),
         ("metadata", '{"a": "1", "A": "2"}', "a name is given twice"),
         ("tagging", "k", "'k' is not of the form"),
