@@ -4,7 +4,7 @@ Objects are of a kind where bucket, region and the names of what they carry of t
 Signer, however the values differ. Most batches carry nothing of their own, and are spared the look at every row.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import repeat
 from operator import attrgetter, itemgetter
@@ -113,10 +113,10 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         return map(Link, repeat(self.method), urls, sent, repeat(self.end), [row.ref for row in rows])
 
     def _shared(
-        self, own: Iterable[str], own_query: Mapping[str, str] = _NOTHING, own_headers: Mapping[str, str] = _NOTHING
+        self, own: Collection[str], own_query: Mapping[str, str] = _NOTHING, own_headers: Mapping[str, str] = _NOTHING
     ) -> tuple[dict[str, str], dict[str, str]]:
         """The headers and the query that a kind of links shares: all that its rows don't have of their own."""
-        settings = run_settings(self.options, dict.fromkeys(own))
+        settings = run_settings(self.options, own)
         headers = _joined("header", self.headers, headers_of(settings, self.method))
         query = _joined("query parameter", self.query, query_of(settings, self.method))
         return _without(headers, own_headers), _without(query, own_query)
@@ -135,7 +135,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
 def region_of(ref: ObjectRef) -> str | None:
     """The region that an object's row names, or None. Raises ParameterError for what can't be one."""
-    region: str | None = ref.extra.get(REGION) if ref.extra else None
+    region: str | None = (ref.extra.get(REGION) or None) if ref.extra else None
     if region is not None and (problem := option_problem(REGION, region)):
         raise ParameterError(f"{ref.uri}: {problem}")
     return region

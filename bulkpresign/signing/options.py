@@ -8,7 +8,7 @@ requester pays apart: botocore signs that as a header, with which no link opens 
 import re
 from base64 import b64encode
 from binascii import a2b_base64
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from hashlib import md5
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +25,9 @@ METHODS = ("GET", "PUT", "HEAD", "DELETE")
 CREATING = frozenset({"PUT", "POST"})
 
 Settings = Mapping[str, Any]
+
+#: What an object's `extra` has where its row has nothing of its own.
+_NOTHING = (None, "")
 
 
 class LinkOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +134,7 @@ def row_settings(ref: ObjectRef, method: str, filename: str | None) -> dict[str,
         settings["checksum"] = _checked_sum(ref, ref.checksum)
     if ref.extra:
         for name in OPTION_COLUMNS[method]:
-            if name in ref.extra:
+            if ref.extra.get(name) not in _NOTHING:
                 settings[name] = _checked(ref, name)
     if filename is not None and _DISPOSITION not in settings:
         settings.setdefault("filename", filename)
@@ -141,8 +144,8 @@ def row_settings(ref: ObjectRef, method: str, filename: str | None) -> dict[str,
     return settings
 
 
-def run_settings(options: LinkOptions, own: Settings) -> dict[str, Any]:
-    """What the links of a kind share: the options, without those that their rows have of their own."""
+def run_settings(options: LinkOptions, own: Collection[str]) -> dict[str, Any]:
+    """What the links of a kind share: the options, without those that their rows have of their own, by name."""
     replaced = {*own, *(_STAND_IN[name] for name in own if name in _STAND_IN)}
     settings = {name: value for name, value in options.given if name not in replaced}
     if "filename" in settings and _DISPOSITION in settings:

@@ -215,7 +215,7 @@ def test_what_a_method_does_not_carry_is_carried_through_its_row(europe: Both, c
     ref = ObjectRef("bucket", "k", content_type="a/b", extra={"storage_class": "X", "metadata": "free text", "acl": 5})
     (link,) = europe.presigner.sign_batch([ref])
     assert (link.url, link.headers) == (europe.expected("GET", parameters("bucket", "k")), {})
-    put = ObjectRef("bucket", "k", extra={"filename": 7, "response_expires": ""})
+    put = ObjectRef("bucket", "k", extra={"filename": 7, "metadata": None, "acl": "", "region": None})
     (link,) = europe.presigner.sign_batch([put], "PUT")
     assert (link.url, link.headers) == (europe.expected("PUT", parameters("bucket", "k")), {})
 
