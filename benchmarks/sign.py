@@ -1,12 +1,14 @@
 """Links a second on one core, GET, keys of 60 bytes, by CPU time."""
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Callable
+from hashlib import sha256
 from importlib import import_module
 from typing import Any
 
 from benchmarks.measuring import cpu_seconds, goal, show
-from bulkpresign import ObjectRef, Presigner
+from bulkpresign import LinkOptions, ObjectRef, Presigner
 
 ACCESS, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 BUCKET, REGION = "examplebucket", "eu-west-1"
@@ -40,6 +42,8 @@ async def _main(count: int) -> None:
         more_is_better=True,
     )
     print()
+    for name in ("--filename '{name}'", "a checksum each", "six columns each"):
+        goal(f"links/s with {name}", best[name], least=100_000)
     goal("url_batch against boto3", best["url_batch"] / best["boto3"], least=100)
     goal("sign_batch against boto3", best["sign_batch"] / best["boto3"], least=100)
     goal("sign (async) against boto3", best["sign (async)"] / best["boto3"], least=80)
@@ -60,7 +64,31 @@ def _ours(presigner: Presigner, keys: list[str]) -> dict[str, tuple[int, Callabl
             lambda: [presigner.url_batch(BUCKET, keys[at : at + BATCH]) for at in starts],
         ),
         "sign_batch": (len(keys), lambda: [presigner.sign_batch(objects[at : at + BATCH]) for at in starts]),
+        **_carrying(presigner, keys[: len(keys) // 4]),
     }
+
+
+def _carrying(presigner: Presigner, keys: list[str]) -> dict[str, tuple[int, Callable[[], object]]]:
+    """Links of which each carries something of its own."""
+    names = LinkOptions(filename="{name}")
+    plain = [ObjectRef(BUCKET, key) for key in keys]
+    summed = [ObjectRef(BUCKET, key, checksum=f"sha256:{_sha256(key)}") for key in keys]
+    columns = ("cache_control", "content_disposition", "storage_class", "tagging", "acl", "content_encoding")
+    rows = [ObjectRef(BUCKET, key, extra=dict.fromkeys(columns, f"k=v{n % 97}")) for n, key in enumerate(keys)]
+
+    def batches(objects: list[ObjectRef], method: str, options: LinkOptions | None = None) -> object:
+        starts = range(0, len(objects), BATCH)
+        return [presigner.sign_batch(objects[at : at + BATCH], method, options=options) for at in starts]
+
+    return {
+        "--filename '{name}'": (len(keys), lambda: batches(plain, "GET", names)),
+        "a checksum each": (len(keys), lambda: batches(summed, "PUT")),
+        "six columns each": (len(keys), lambda: batches(rows, "PUT")),
+    }
+
+
+def _sha256(text: str) -> str:
+    return b64encode(sha256(text.encode()).digest()).decode()
 
 
 async def _async_seconds(presigner: Presigner, keys: list[str]) -> float:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bulkpresign.pipeline.put import put as put
     from bulkpresign.pipeline.sign import sign as sign
     from bulkpresign.pipeline.verify import verify as verify
+    from bulkpresign.signing.options import LinkOptions as LinkOptions
     from bulkpresign.signing.presigner import Presigner as Presigner
 
 _HOMES = {
@@ -39,6 +40,7 @@ _HOMES = {
     "CredentialsError": "errors",
     "InputError": "errors",
     "Link": "model",
+    "LinkOptions": "signing.options",
     "ListingError": "errors",
     "ManifestError": "errors",
     "NameRefusedError": "errors",

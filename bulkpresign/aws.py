@@ -1,12 +1,12 @@
-"""The only door to aioboto3: credentials, presigning of any operation, sample links, listings.
+"""The only door to aioboto3: credentials, presigning of any operation, sample links, regions, listings.
 
 Nothing of botocore leaves this room: its exceptions become ours, its credentials become `Credentials`.
 """
 
 import os
 import re
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
@@ -15,7 +15,15 @@ from urllib.parse import parse_qs, urlsplit
 import anyio
 import msgspec
 
-from bulkpresign.errors import BulkpresignError, CredentialsError, ListingError, ParameterError, SigningError
+from bulkpresign.errors import (
+    BulkpresignError,
+    CredentialsError,
+    InputError,
+    ListingError,
+    ParameterError,
+    RegionError,
+    SigningError,
+)
 from bulkpresign.model import ObjectRef
 
 T = TypeVar("T")
@@ -38,10 +46,20 @@ SAMPLE_CREDENTIALS = Credentials("SAMPLE", "SAMPLE")
 SAMPLE_KEY = "bulkpresign-sample"
 SAMPLE_EXPIRES_IN = 3600
 
+#: The region's name under which each bucket is asked for its own.
+AUTO = "auto"
+_REGIONS_AT_A_TIME = 16
+
 # Buckets that take no SigV4 link (docs: "Directory bucket naming rules", "Multi-Region Access Point ARNs"). botocore,
 # told to use SigV4, signs links to them that S3 refuses.
 _DIRECTORY_SUFFIXES = ("--x-s3", "--xa-s3")
 _MULTI_REGION_ARN = re.compile(r"arn:[^:]*:s3::")
+_ARN_REGION = re.compile(r"arn:[^:]*:[^:]*:([^:]+):")
+
+_SAMPLE_KEYS = {
+    "aws_access_key_id": SAMPLE_CREDENTIALS.access_key,
+    "aws_secret_access_key": SAMPLE_CREDENTIALS.secret_key,
+}
 
 _serialized_headers: ContextVar[dict[str, str]] = ContextVar("serialized_headers")
 
@@ -68,16 +86,20 @@ class Aws:
             _check_endpoint_url(endpoint_url)
         if profile_name is not None and session is not None:
             raise ParameterError("profile_name and session are both given: a session has its own profile")
-        self._region_name = region_name
+        self._given_region = None if region_name == AUTO else region_name
+        #: True where each bucket is asked for its region.
+        self.asks = region_name == AUTO
         self._endpoint_url = endpoint_url
         self._profile_name = profile_name
         self._ca_bundle = ca_bundle
         self._addressing_style = addressing_style
         self._session = session
         self._stack = AsyncExitStack()
-        self._client: Any = None
-        self._opening = anyio.Lock()
-        self._sampler: Any = None
+        self._opening, self._asking = anyio.Lock(), anyio.Lock()
+        # By region; None: the one that was given, or the environment's.
+        self._clients: dict[str | None, Any] = {}
+        self._samplers: dict[str | None, Any] = {}
+        self._regions: dict[str, str] = {}
 
     async def __aenter__(self) -> Self:
         import aioboto3
@@ -85,17 +107,15 @@ class Aws:
         with _own_errors():
             if self._session is None:
                 self._session = aioboto3.Session(profile_name=self._profile_name)
-            self._sampler = await self._open(
-                aws_access_key_id=SAMPLE_CREDENTIALS.access_key,
-                aws_secret_access_key=SAMPLE_CREDENTIALS.secret_key,
-            )
+            self._samplers[None] = await self._open(None, **_SAMPLE_KEYS)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._client = self._sampler = None
+        self._clients.clear()
+        self._samplers.clear()
         await self._stack.aclose()
 
-    async def _open(self, **credentials: str) -> Any:
+    async def _open(self, region: str | None, **credentials: str) -> Any:
         from botocore.config import Config
 
         # Left to itself botocore still makes SigV2 links in us-east-1, which newer regions refuse.
@@ -103,7 +123,7 @@ class Aws:
         client = await self._stack.enter_async_context(
             self._session.client(
                 "s3",
-                region_name=self._region_name or self._environment_region(),
+                region_name=region or self._given_region or self._environment_region(),
                 endpoint_url=self._endpoint_url,
                 config=Config(signature_version="s3v4", s3=style),
                 verify=self._ca_bundle,
@@ -114,19 +134,89 @@ class Aws:
         return client
 
     def _check_open(self) -> None:
-        if self._sampler is None:
+        if not self._samplers:
             raise CredentialsError("a Presigner has its credentials inside `async with` alone")
 
     def _environment_region(self) -> str | None:
         # The other AWS SDKs and the command line read AWS_REGION; boto3 reads AWS_DEFAULT_REGION alone.
         return self._session.region_name or os.environ.get("AWS_REGION")
 
-    async def _real_client(self) -> Any:
+    async def _real_client(self, region: str | None = None) -> Any:
         async with self._opening:
-            if self._client is None:
+            if region not in self._clients:
                 with _own_errors():
-                    self._client = await self._open()
-        return self._client
+                    self._clients[region] = await self._open(region)
+        return self._clients[region]
+
+    async def _client_for(self, bucket: object) -> Any:
+        """A client of the bucket's region, which is asked for where it must be."""
+        if not isinstance(bucket, str):
+            return await self._real_client()
+        await self.learn_regions([bucket])
+        return await self._real_client(self.region_of(bucket))
+
+    def _sampler(self, region: str | None) -> Any:
+        """Opened without waiting, for its credentials are at hand."""
+        if region not in self._samplers:
+            self._check_open()
+            with _own_errors():
+                self._samplers[region] = _without_waiting(self._open(region, **_SAMPLE_KEYS))
+        return self._samplers[region]
+
+    def region_of(self, bucket: str) -> str | None:
+        """The region of a bucket, None for the one that was given. Raises RegionError where it must be asked first."""
+        if not self.asks:
+            return None
+        region = self._regions.get(bucket)
+        if region is None:
+            raise RegionError(f"{bucket}: its region is not known yet: await presigner.refresh([{bucket!r}])")
+        return region
+
+    async def learn_regions(self, buckets: Iterable[str]) -> None:
+        """Under `auto`, asks for the regions of those buckets that are not known yet, some at a time, each once.
+
+        Raises RegionError for a bucket that does not tell; what others told is kept.
+        """
+        if not self.asks:
+            return
+        async with self._asking:
+            unknown = [bucket for bucket in dict.fromkeys(buckets) if bucket not in self._regions]
+            limiter, failed = anyio.CapacityLimiter(_REGIONS_AT_A_TIME), dict[str, BulkpresignError]()
+
+            async def learn(bucket: str) -> None:
+                try:
+                    async with limiter:
+                        self._regions[bucket] = await self._asked_region(bucket)
+                except BulkpresignError as error:
+                    failed[bucket] = error
+
+            async with anyio.create_task_group() as group:
+                for bucket in unknown:
+                    group.start_soon(learn, bucket)
+        for bucket in unknown:
+            if bucket in failed:
+                raise failed[bucket]
+
+    async def _asked_region(self, bucket: str) -> str:
+        """HeadBucket tells the region even where it is refused or sent elsewhere; other servers know GetBucketLocation.
+
+        Source: docs "HeadBucket", "GetBucketLocation": no constraint is us-east-1, `EU` is eu-west-1.
+        """
+        from botocore.exceptions import ClientError
+
+        _check_signable(bucket)
+        if named := _ARN_REGION.match(bucket):
+            return named[1]
+        client = await self._real_client()
+        with _asking_errors(RegionError, f"the region of {bucket} can't be found"):
+            try:
+                told = await client.head_bucket(Bucket=bucket)
+            except ClientError as refusal:
+                told = refusal.response
+            if region := told["ResponseMetadata"].get("HTTPHeaders", {}).get("x-amz-bucket-region"):
+                return str(region)
+            location = (await client.get_bucket_location(Bucket=bucket)).get("LocationConstraint")
+        return {None: "us-east-1", "": "us-east-1", "EU": "eu-west-1"}.get(location) or str(location)
 
     async def credentials(self) -> Credentials:
         """The chain's credentials as they are now; refreshes those that are about to lapse.
@@ -152,7 +242,7 @@ class Aws:
     ) -> tuple[str, str, dict[str, str]]:
         """One link for any client method: the HTTP method, the url, and the headers that must be sent with it."""
         _check_signable(params.get("Bucket"))
-        client = await self._real_client()
+        client = await self._client_for(params.get("Bucket"))
         with _own_errors(hidden=_customer_keys(params)):
             given = (
                 http_method.upper() if http_method else None
@@ -171,28 +261,29 @@ class Aws:
     ) -> tuple[str, dict[str, str]]:
         """The url and fields of one upload form, as `generate_presigned_post` gives them."""
         _check_signable(bucket)
-        client = await self._real_client()
+        client = await self._client_for(bucket)
         with _own_errors():
             post = await client.generate_presigned_post(
                 bucket, key, dict(fields or {}), list(conditions or []), expires_in
             )
         return post["url"], post["fields"]
 
-    def sample_link(self, bucket: str) -> str:
+    def sample_link(self, bucket: str, region: str | None = None) -> str:
         """A link to `SAMPLE_KEY` in a bucket, signed by botocore with `SAMPLE_CREDENTIALS`; never waits.
 
         All of botocore's rules for endpoints, addressing and partitions stand in it.
         """
         _check_signable(bucket)
-        target = {"Bucket": bucket, "Key": SAMPLE_KEY}
+        target, sampler = {"Bucket": bucket, "Key": SAMPLE_KEY}, self._sampler(region)
         with _own_errors():
-            url = _without_waiting(self._sampler.generate_presigned_url("get_object", target, SAMPLE_EXPIRES_IN))
+            url = _without_waiting(sampler.generate_presigned_url("get_object", target, SAMPLE_EXPIRES_IN))
         return str(url)
 
-    def sample_post(self, bucket: str) -> str:
+    def sample_post(self, bucket: str, region: str | None = None) -> str:
         """The url to which an upload form for a bucket goes; never waits."""
+        sampler = self._sampler(region)
         with _own_errors():
-            post = _without_waiting(self._sampler.generate_presigned_post(bucket, SAMPLE_KEY))
+            post = _without_waiting(sampler.generate_presigned_post(bucket, SAMPLE_KEY))
         return str(post["url"])
 
     async def list_objects(self, bucket: str, prefix: str) -> AsyncIterator[list[ObjectRef]]:
@@ -200,7 +291,7 @@ class Aws:
 
         Their path is the key after the prefix. Raises ListingError.
         """
-        client = await self._real_client()
+        client = await self._client_for(bucket)
         with _listing_errors(f"s3://{bucket}/{prefix}"):
             async for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
                 yield [
@@ -328,15 +419,20 @@ def _credentials_errors() -> Iterator[None]:
         raise CredentialsError(f"credentials can't be fetched: {error}") from error
 
 
+def _listing_errors(place: str) -> AbstractContextManager[None]:
+    return _asking_errors(ListingError, f"{place} can't be listed")
+
+
 @contextmanager
-def _listing_errors(place: str) -> Iterator[None]:
+def _asking_errors(raised: type[InputError], problem: str) -> Iterator[None]:
+    """Turns a refusal, or no answer at all, into one error that begins with the problem."""
     from botocore import exceptions as boto
 
     try:
         with _own_errors():
             try:
                 yield
-            except (boto.ClientError, boto.HTTPClientError, boto.ConnectionError) as error:
-                raise ListingError(f"{place} can't be listed: {error}") from error
+            except (boto.ClientError, boto.HTTPClientError, boto.ConnectionError, SyntaxError) as error:  # of the XML
+                raise raised(f"{problem}: {error}") from error
     except SigningError as error:
-        raise ListingError(f"{place} can't be listed: {error}") from error
+        raise raised(f"{problem}: {error}") from error

@@ -7,6 +7,7 @@
     │   ├── NameRefusedError     a path that must not, or can't, be a file below the folder
     │   ├── CredentialsError     none, incomplete, lapsed
     │   ├── SigningError         an operation that can't be presigned, or not with these parameters
+    │   ├── RegionError          a bucket whose region is not known, or can't be found
     │   ├── ListingError         a bucket that can't be listed
     │   └── JournalError         a journal that is damaged, in use, or another run's
     ├── OutputError              a result that can't be written: disk full, closed pipe, no permission
@@ -70,6 +71,10 @@ class CredentialsError(InputError):
 
 class SigningError(InputError):
     """An operation that can't be presigned, or not with these parameters."""
+
+
+class RegionError(InputError):
+    """A bucket's region under `auto` that is not known yet, where nothing waits for it, or that can't be found."""
 
 
 class ListingError(InputError):

@@ -274,10 +274,10 @@ def test_one_client_is_opened_for_all(own_keys: None, monkeypatch: pytest.Monkey
     opened = []
     open_client = Aws._open
 
-    async def counted(self: Aws, **options: str) -> Any:
+    async def counted(self: Aws, region: str | None, **options: str) -> Any:
         opened.append(options)
         await anyio.sleep(0.01)
-        return await open_client(self, **options)
+        return await open_client(self, region, **options)
 
     monkeypatch.setattr(Aws, "_open", counted)
 

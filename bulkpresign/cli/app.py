@@ -6,6 +6,7 @@ import typer
 
 from bulkpresign import __version__
 from bulkpresign.cli import demo, get, post, put, report, sign, verify
+from bulkpresign.cli.help import SectionedCommand
 
 app = typer.Typer(
     name="bulkpresign",
@@ -33,5 +34,6 @@ def _options(
     """Bulk work with presigned S3 URLs: lists of keys become links, links move the bytes."""
 
 
-for verb in (sign.sign, post.post, get.get, put.put, verify.verify, report.report, demo.demo):
+app.command(cls=SectionedCommand)(sign.sign)
+for verb in (post.post, get.get, put.put, verify.verify, report.report, demo.demo):
     app.command()(verb)

@@ -35,7 +35,15 @@ ExpiresIn = Annotated[
         show_default="1h",
     ),
 ]
-Region = Annotated[str | None, typer.Option("--region", metavar="R", help="Else from the environment or the profile.")]
+Region = Annotated[
+    str | None,
+    typer.Option(
+        "--region",
+        metavar="R",
+        help="Else from the environment or the profile. auto: each bucket is asked for its own.",
+        show_default=False,
+    ),
+]
 EndpointUrl = Annotated[str | None, typer.Option(metavar="URL", help="Another S3 server than AWS.", show_default=False)]
 Profile = Annotated[str | None, typer.Option(metavar="P", help="A profile of ~/.aws/config.", show_default=False)]
 AddressingStyle = Annotated[
@@ -111,13 +119,14 @@ ContentType = Annotated[str | None, typer.Option(metavar="TYPE", help="Signed in
 
 
 def header_map(headers: list[str] | None, content_type: str | None = None) -> dict[str, str]:
-    """`NAME: VALUE` lines as a mapping. Raises ParameterError for a line that is none."""
+    """`NAME: VALUE` lines as a mapping. Raises ParameterError for a line that is none, and for a name given twice."""
+    given = [*(headers or []), *([] if content_type is None else [f"Content-Type: {content_type}"])]
     found: dict[str, str] = {}
-    for line in headers or []:
-        name, colon, value = line.partition(":")
-        if not colon or not name.strip():
+    for line in given:
+        name, colon, value = (part.strip() for part in line.partition(":"))
+        if not colon or not name:
             raise ParameterError(f"header {line!r} is not of the form 'NAME: VALUE'")
-        found[name.strip()] = value.strip()
-    if content_type is not None:
-        found["Content-Type"] = content_type
+        if name.lower() in map(str.lower, found):
+            raise ParameterError(f"header {name} is given twice")
+        found[name] = value
     return found

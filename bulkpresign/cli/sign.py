@@ -4,12 +4,8 @@ from typing import Annotated
 
 import typer
 
-from bulkpresign.cli import options
-from bulkpresign.cli.running import run_verb, say
-
-_Override = Annotated[
-    str | None, typer.Option(metavar="VALUE", help="GET links: this response header.", show_default=False)
-]
+from bulkpresign.cli import carrying, options
+from bulkpresign.cli.running import reporting_errors, run_verb, say
 
 
 def sign(
@@ -20,23 +16,34 @@ def sign(
     bucket: options.Bucket = None,
     format: options.Format = None,  # noqa: A002 - the option's name
     from_format: options.FromFormat = None,
-    filename: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="GET links: save under this name; {name} is the key's last segment."),
-    ] = None,
-    response_content_type: _Override = None,
-    response_content_disposition: _Override = None,
-    response_content_encoding: _Override = None,
-    response_content_language: _Override = None,
-    response_cache_control: _Override = None,
-    response_expires: _Override = None,
-    content_type: options.ContentType = None,
-    header: options.Headers = None,
     region: options.Region = None,
     endpoint_url: options.EndpointUrl = None,
     profile: options.Profile = None,
     addressing_style: options.AddressingStyle = "auto",
     quiet: options.Quiet = False,
+    filename: carrying.Filename = None,
+    response_content_type: carrying.Override = None,
+    response_content_disposition: carrying.Override = None,
+    response_content_encoding: carrying.Override = None,
+    response_content_language: carrying.Override = None,
+    response_cache_control: carrying.Override = None,
+    response_expires: carrying.Override = None,
+    request_payer: carrying.RequestPayer = False,
+    content_type: carrying.ContentType = None,
+    cache_control: carrying.HeaderValue = None,
+    content_disposition: carrying.HeaderValue = None,
+    content_encoding: carrying.HeaderValue = None,
+    header: carrying.Header = None,
+    metadata: carrying.Metadata = None,
+    storage_class: carrying.StorageClass = None,
+    tagging: carrying.Tagging = None,
+    acl: carrying.Acl = None,
+    sse: carrying.Sse = None,
+    sse_kms_key_id: carrying.SseKmsKeyId = None,
+    sse_customer_key: carrying.SseCustomerKey = None,
+    if_none_match: carrying.IfNoneMatch = False,
+    checksum: carrying.Checksum = None,
+    from_folder: carrying.From = None,
 ) -> None:
     """Turn a list of keys into a manifest of links.
 
@@ -44,18 +51,36 @@ def sign(
     bulkpresign sign keys.csv -o links.csv --expires-in 12h
     bulkpresign sign s3://bucket/prefix/ -o links.jsonl.gz
     bulkpresign sign keys.txt --bucket B --method PUT --content-type image/png -o uploads.csv
+    bulkpresign sign keys.txt --bucket B --method PUT --checksum crc64nvme --from data/ -o uploads.csv
     cut -f1 keys.tsv | bulkpresign sign - --from-format txt --bucket B
     """
     from bulkpresign.pipeline.sign import sign as run
+    from bulkpresign.signing.options import LinkOptions
 
-    overrides = {
-        "response-content-type": response_content_type,
-        "response-content-disposition": response_content_disposition,
-        "response-content-encoding": response_content_encoding,
-        "response-content-language": response_content_language,
-        "response-cache-control": response_cache_control,
-        "response-expires": response_expires,
-    }
+    with reporting_errors():
+        carried = LinkOptions(
+            filename=filename,
+            response_content_type=response_content_type,
+            response_content_disposition=response_content_disposition,
+            response_content_encoding=response_content_encoding,
+            response_content_language=response_content_language,
+            response_cache_control=response_cache_control,
+            response_expires=response_expires,
+            request_payer="requester" if request_payer else None,
+            content_type=content_type,
+            cache_control=cache_control,
+            content_disposition=content_disposition,
+            content_encoding=content_encoding,
+            metadata=carrying.metadata_map(metadata),
+            storage_class=storage_class,
+            tagging=tagging,
+            acl=acl,
+            sse=sse,
+            sse_kms_key_id=sse_kms_key_id,
+            sse_customer_key=carrying.customer_key_of(sse_customer_key),
+            if_none_match="*" if if_none_match else None,
+        )
+        headers = options.header_map(header)
     report = run_verb(
         lambda listeners: run(
             source,
@@ -65,9 +90,10 @@ def sign(
             expires_in=expires_in,
             format=format,
             from_format=from_format,
-            headers=options.header_map(header, content_type),
-            query={name: value for name, value in overrides.items() if value is not None},
-            filename=filename,
+            headers=headers,
+            options=carried,
+            checksum=checksum,
+            folder=from_folder,
             region_name=region,
             endpoint_url=endpoint_url,
             profile_name=profile,

@@ -55,8 +55,8 @@ async def post(
     async with Presigner(region_name, endpoint_url, profile_name, addressing_style, expires_in, session) as presigner:
         with open_output(file) as stream:
             writer = post_writer(stream, file, written_format, columns)
-            async for objects in sources.objects(presigner):
-                await presigner.refresh()
+            async for objects in sources.objects(presigner, "POST"):
+                await presigner.prepare(objects)
                 writer.write(presigner.post_batch(objects, fields, conditions))
                 report.done += len(objects)
             writer.finish()

@@ -177,7 +177,7 @@ async def put_folder(
             stack,
             _signed_files(folder.root, location, presigner, headers),
             folder,
-            _named(location, presigner),
+            await _named(location, presigner),
             bounds=bounds,
             totals=Totals(),
             http=http,
@@ -190,8 +190,9 @@ async def put_folder(
         )
 
 
-def _named(location: Location, presigner: Presigner) -> str:
+async def _named(location: Location, presigner: Presigner) -> str:
     """A destination for the journal: the same bucket's name at another endpoint is another place."""
+    await presigner.refresh([location.bucket])
     (url,) = presigner.url_batch(location.bucket, ["x"])
     parts = urlsplit(url)
     return f"s3://{location.bucket}/{location.key} at {parts.scheme}://{parts.netloc}"

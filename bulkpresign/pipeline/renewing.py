@@ -18,14 +18,16 @@ from bulkpresign.errors import (
     LinkExpiredError,
     ManifestError,
     ParameterError,
+    RegionError,
     SigningError,
     TransferError,
 )
 from bulkpresign.ledger.journal import identity
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.rows import jsonl_rows, link_columns
-from bulkpresign.model import Link, utc_now
+from bulkpresign.model import Link, ObjectRef, utc_now
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.signing.values import REGION
 from bulkpresign.tables.rows import rows_of_mappings
 from bulkpresign.transfer.exchange import Answer
 from bulkpresign.transfer.http import Http
@@ -35,6 +37,9 @@ from bulkpresign.transfer.leases import Renew
 RENEW_TIMEOUT = 60.0
 #: Bytes of an answer; a batch of links needs about one MiB.
 MOST_OUTPUT = 64 << 20
+
+#: What a link's query holds beside its signature and version, and a fresh one needs as well.
+_KEPT_PARAMETERS = ("response-", "x-amz-request-payer")
 
 
 def renewal(presigner: Presigner | None, command: str | None, url: str | None, http: Http) -> Renew | None:
@@ -55,25 +60,30 @@ def by_signing(presigner: Presigner) -> Renew:
 
     async def renew(links: Sequence[Link]) -> list[Link | None]:
         try:
-            await presigner.refresh()
-            return [_signed_again(presigner, link) for link in links]
+            return [await _signed_again(presigner, link) for link in links]
         except CredentialsError as error:
             raise _failed(f"it can't be signed again: {error}") from error
 
     return renew
 
 
-def _signed_again(presigner: Presigner, link: Link) -> Link | None:
+async def _signed_again(presigner: Presigner, link: Link) -> Link | None:
     if not (link.object.bucket and link.object.key):
         return None
-    overrides = {name: value for name, value in parse_qsl(urlsplit(link.url).query) if name.startswith("response-")}
-    ref = msgspec.structs.replace(link.object, content_type=None)  # where it was signed, it is among the headers
+    query = {name: value for name, value in parse_qsl(urlsplit(link.url).query) if name.startswith(_KEPT_PARAMETERS)}
     headers = {name: value for name, value in link.headers.items() if name.lower() != "host"}
     try:
-        (fresh,) = presigner.sign_batch([ref], link.method, headers=headers, query=overrides)
-    except (ParameterError, SigningError):  # a row of others can name what can't be signed
+        await presigner.prepare([ref := _bare(link.object)])
+        (fresh,) = presigner.sign_batch([ref], link.method, headers=headers, query=query)
+    except (ParameterError, RegionError, SigningError):  # a row of others can name what can't be signed
         return None
     return msgspec.structs.replace(fresh, object=link.object)
+
+
+def _bare(ref: ObjectRef) -> ObjectRef:
+    """The object without what is signed already: that stands in the old link's headers and query."""
+    region = (ref.extra or {}).get(REGION)
+    return msgspec.structs.replace(ref, content_type=None, checksum=None, extra=region and {REGION: region})
 
 
 def by_command(command: str) -> Renew:

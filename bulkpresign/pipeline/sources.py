@@ -6,12 +6,15 @@ from typing import Any, TypeVar
 
 import anyio.lowlevel
 import anyio.to_thread
+import msgspec
 
-from bulkpresign.errors import ManifestError, ParameterError
+from bulkpresign.errors import InputError, ManifestError, ParameterError
 from bulkpresign.manifest.links import links_of
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.pipeline.renewing import by_signing
+from bulkpresign.signing.options import OPTION_COLUMNS
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.signing.values import REGION, option_problem
 from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Rows, Table, objects_of
 from bulkpresign.tables.files import STDIN
@@ -22,6 +25,19 @@ Source = str | os.PathLike[str]
 
 #: Objects signed at a time where they are used at once: few, so that a link is young when its turn comes.
 _JUST_IN_TIME = 64
+
+
+class Found(msgspec.Struct, frozen=True):
+    """Some objects of one source, and the rows that name them, where it is a table."""
+
+    refs: list[ObjectRef]
+    rows: Rows | None = None
+
+    def error(self, index: int, problem: str, column: str | None = None) -> InputError:
+        """An error that names object `index` (from 0) by its row, else by its uri."""
+        if self.rows is not None:
+            return self.rows.error(index, problem, column)
+        return ParameterError(f"{self.refs[index].uri}: {problem}")
 
 
 class Sources:
@@ -69,21 +85,31 @@ class Sources:
         """True where all of them can be read twice: whole before the first request, and again."""
         return all(isinstance(part, Table) and not part.is_stream for part in self._parts)
 
-    async def objects(self, presigner: Presigner) -> AsyncIterator[list[ObjectRef]]:
-        """All objects, to be signed."""
+    async def objects(self, presigner: Presigner, method: str = "GET") -> AsyncIterator[list[ObjectRef]]:
+        """All objects, to be signed for links of that method."""
+        async for found in self.found(presigner, method):
+            yield found.refs
+
+    async def found(self, presigner: Presigner, method: str) -> AsyncIterator[Found]:
+        """The same with their rows, for those who find something wrong with one."""
         for part in self._parts:
-            async for batch in self._objects(part, presigner):
+            async for batch in self._found(part, presigner, method):
                 yield batch
 
-    async def _objects(self, part: Table | Location, presigner: Presigner) -> AsyncIterator[list[ObjectRef]]:
+    async def _found(self, part: Table | Location, presigner: Presigner, method: str) -> AsyncIterator[Found]:
         if isinstance(part, Table):
             async for rows in _rows(part):
-                yield objects_of(rows, self._bucket)
+                yield Found(self._refs(rows, method), rows)
         elif part.is_prefix:
             async for page in presigner.aws.list_objects(part.bucket, part.key):
-                yield page
+                yield Found(page)
         else:
-            yield [ObjectRef(part.bucket, part.key)]
+            yield Found([ObjectRef(part.bucket, part.key)])
+
+    def _refs(self, rows: Rows, method: str) -> list[ObjectRef]:
+        refs = objects_of(rows, self._bucket)
+        check_options(rows, method)
+        return refs
 
     async def leases(
         self,
@@ -113,8 +139,8 @@ class Sources:
             async for rows in _rows(part):
                 yield checked_links(part, links_of(rows), rows.lines, method)
         elif presigner is not None:
-            async for objects in self._objects(part, presigner):
-                async for batch in presigner.sign(objects, method, batch_size=_JUST_IN_TIME):
+            async for found in self._found(part, presigner, method):
+                async for batch in presigner.sign(found.refs, method, batch_size=_JUST_IN_TIME):
                     yield batch
 
     def placed(self, table: Table, method: str) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:
@@ -125,7 +151,7 @@ class Sources:
                 links = checked_links(table, links_of(rows), rows.lines, method)
                 yield [(link.object, link, place) for link, place in zip(links, places, strict=True)]
             else:
-                refs = objects_of(rows, self._bucket)
+                refs = self._refs(rows, method)
                 yield [(ref, None, place) for ref, place in zip(refs, places, strict=True)]
 
 
@@ -153,6 +179,14 @@ def checked_links(table: Table, links: list[Link], lines: Sequence[int], method:
                 f"a {link.method} link where {method} links are needed", file=table.file, line=line, column="method"
             )
     return links
+
+
+def check_options(rows: Rows, method: str) -> None:
+    """Raises ManifestError for a cell of a column that sets what one link carries, where it can't be."""
+    for name in (REGION, *OPTION_COLUMNS.get(method, ())):
+        for row, cell in enumerate(rows.column(name) or ()):
+            if cell != "" and (problem := option_problem(name, cell)):
+                raise rows.error(row, problem, name)
 
 
 def _part(source: str, from_format: str | None) -> Table | Location:

@@ -1,38 +1,24 @@
 """`Presigner`: credentials on one side, links on the other."""
 
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Callable,
-    Hashable,
-    Iterable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from itertools import islice, repeat
-from operator import attrgetter
-from typing import Any, Self, TypeVar
+from itertools import islice
+from typing import Any, Self
 
 import anyio.lowlevel
 
 from bulkpresign.aws import Aws, Credentials
 from bulkpresign.errors import CredentialsError, ParameterError
 from bulkpresign.model import Link, ObjectRef, Post, bucket_problem, key_problem, keys_are_plain, utc_now
+from bulkpresign.signing.batch import Batch, by_kind, region_of
 from bulkpresign.signing.endpoint import Endpoint
 from bulkpresign.signing.expiry import check_expires_in, expires_at
+from bulkpresign.signing.options import METHODS, LinkOptions
 from bulkpresign.signing.post import Condition, PostSigner
 from bulkpresign.signing.sample import endpoint_of_sample
 from bulkpresign.signing.sigv4 import Signer
 
-METHODS = ("GET", "PUT", "HEAD", "DELETE")
 BATCH_SIZE = 1024
-
-_KIND = attrgetter("bucket")
-_PUT_KIND = attrgetter("bucket", "content_type")
-
-T = TypeVar("T")
 
 
 class Presigner:
@@ -43,7 +29,8 @@ class Presigner:
 
     Credentials, region and endpoint come from the AWS chain unless given. `expires_in` (seconds, at most 7 days) is the
     default for every link. The batch methods (`url_batch`, `sign_batch`, `post_batch`) never wait: they raise
-    CredentialsError where the credentials have lapsed; `sign`, `presign` and `refresh` renew them.
+    CredentialsError where the credentials have lapsed; `sign`, `presign` and `refresh` renew them. With the region
+    `auto`, each bucket is asked once for its own; there, batches raise RegionError until that was done.
     Every url is byte for byte the one that botocore gives with `signature_version="s3v4"`.
     """
 
@@ -68,8 +55,8 @@ class Presigner:
             ca_bundle=ca_bundle,
         )
         self._credentials: Credentials | None = None
-        self._endpoints: dict[str, Endpoint] = {}
-        self._post_urls: dict[str, str] = {}
+        self._endpoints: dict[tuple[str, str | None], Endpoint] = {}
+        self._post_urls: dict[tuple[str, str | None], str] = {}
 
     async def __aenter__(self) -> Self:
         await self._aws.__aenter__()
@@ -89,9 +76,20 @@ class Presigner:
         """The door to S3 with the same credentials, for listings."""
         return self._aws
 
-    async def refresh(self) -> None:
-        """Takes the credentials as they are now, renewed where they are about to lapse. Raises CredentialsError."""
+    async def refresh(self, buckets: Iterable[str] = ()) -> None:
+        """Takes the credentials as they are now, renewed where they are about to lapse.
+
+        Under region `auto` it also asks for the regions of `buckets` that are not known yet; each once, all at the same
+        time. Raises CredentialsError, and RegionError for a bucket whose region can't be found.
+        """
+        if isinstance(buckets, str):
+            raise ParameterError("buckets is a list of buckets, not one")
         self._credentials = await self._aws.credentials()
+        await self._aws.learn_regions(buckets)
+
+    async def prepare(self, objects: Iterable[ObjectRef]) -> None:
+        """Waits for all that a batch of these objects needs, so that signing it does not: see `refresh`."""
+        await self.refresh({ref.bucket for ref in objects if region_of(ref) is None} if self._aws.asks else ())
 
     async def presign(
         self,
@@ -164,34 +162,31 @@ class Presigner:
         expires_in: int | None = None,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
+        options: LinkOptions | None = None,
     ) -> list[Link]:
         """One link an object, in order; arithmetic only.
 
-        `headers` are signed into every link, `query` holds response overrides. A PUT of an object that has a
-        `content_type` signs that as well; a PUT can't name a version.
+        `headers` are signed into every link, `query` holds response overrides, `options` what links can carry by name.
+        An object's own `extra` goes first, where it has an option's name or `region`. A PUT of an object that has a
+        `content_type` or the `checksum` of a whole object signs that as well; a PUT can't name a version. A POST with
+        `uploads` in its query opens a multipart upload, and carries what a PUT would.
         """
         credentials, seconds, now = self._valid_credentials(), self._seconds(expires_in), utc_now()
-        end = expires_at(now, seconds, credentials.expires_at)
-        verb = _check_method(method)
-
-        def links_of(alike: list[ObjectRef]) -> Iterable[Link]:
-            first = alike[0]
-            signed = _signed_headers(headers, first.content_type if verb == "PUT" else None)
-            signer = Signer(
-                self._endpoint(first.bucket),
-                credentials,
-                verb,
-                now=now,
-                expires_in=seconds,
-                headers=signed,
-                query=query,
-            )
-            urls = signer.urls([ref.key for ref in alike], _versions(alike, verb))
-            return map(Link, repeat(verb), urls, repeat(signed), repeat(end), alike)
-
+        batch = Batch(
+            method=method if method == "POST" and query else _check_method(method),
+            credentials=credentials,
+            now=now,
+            expires_in=seconds,
+            end=expires_at(now, seconds, credentials.expires_at),
+            endpoint_of=self._endpoint,
+            headers=headers or {},
+            query=query or {},
+            options=options or LinkOptions(),
+        )
+        batch.options.check(method)
         refs = list(objects)
         _check_keys([ref.key for ref in refs])
-        return _by_kind(refs, _PUT_KIND if verb == "PUT" else _KIND, links_of)
+        return batch.links(refs)
 
     async def sign(
         self,
@@ -201,15 +196,18 @@ class Presigner:
         expires_in: int | None = None,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
+        options: LinkOptions | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> AsyncIterator[list[Link]]:
-        """Links in batches, for any length of input; renews the credentials while it runs."""
+        """Links in batches, for any length of input; renews the credentials while it runs, and learns regions."""
         if batch_size < 1:
             raise ParameterError(f"batch_size of {batch_size} is not at least 1")
         async with aclosing(_batches(objects, batch_size)) as batches:
             async for batch in batches:
-                await self.refresh()
-                yield self.sign_batch(batch, method, expires_in=expires_in, headers=headers, query=query)
+                await self.prepare(batch)
+                yield self.sign_batch(
+                    batch, method, expires_in=expires_in, headers=headers, query=query, options=options
+                )
                 await anyio.lowlevel.checkpoint()
 
     def post_batch(
@@ -225,9 +223,9 @@ class Presigner:
         end = expires_at(now, seconds, credentials.expires_at)
 
         def posts_of(alike: list[ObjectRef]) -> Iterable[Post]:
-            bucket = alike[0].bucket
+            bucket, region = alike[0].bucket, region_of(alike[0])
             signer = PostSigner(
-                self._endpoint(bucket),
+                self._endpoint(bucket, region),
                 credentials,
                 bucket,
                 now=now,
@@ -235,12 +233,12 @@ class Presigner:
                 fields=fields,
                 conditions=conditions,
             )
-            url = self._post_url(bucket)
+            url = self._post_url(bucket, region)
             return (Post(url, signer.fields(ref.key), end, ref) for ref in alike)
 
         refs = list(objects)
         _check_keys([ref.key for ref in refs])
-        return _by_kind(refs, _KIND, posts_of)
+        return by_kind(refs, lambda ref: (ref.bucket, region_of(ref)), posts_of)
 
     def _seconds(self, expires_in: int | None) -> int:
         return self.expires_in if expires_in is None else check_expires_in(expires_in)
@@ -258,17 +256,20 @@ class Presigner:
         await self.refresh()
         return self._valid_credentials()
 
-    def _endpoint(self, bucket: str) -> Endpoint:
-        endpoint = self._endpoints.get(bucket)
+    def _endpoint(self, bucket: str, region: str | None = None) -> Endpoint:
+        region = region or self._aws.region_of(bucket)
+        endpoint = self._endpoints.get((bucket, region))
         if endpoint is None:
             _check_target({"Bucket": bucket})
-            endpoint = self._endpoints[bucket] = endpoint_of_sample(self._aws.sample_link(bucket))
+            endpoint = endpoint_of_sample(self._aws.sample_link(bucket, region))
+            self._endpoints[bucket, region] = endpoint
         return endpoint
 
-    def _post_url(self, bucket: str) -> str:
-        url = self._post_urls.get(bucket)
+    def _post_url(self, bucket: str, region: str | None) -> str:
+        region = region or self._aws.region_of(bucket)
+        url = self._post_urls.get((bucket, region))
         if url is None:
-            url = self._post_urls[bucket] = self._aws.sample_post(bucket)
+            url = self._post_urls[bucket, region] = self._aws.sample_post(bucket, region)
         return url
 
 
@@ -292,40 +293,6 @@ def _check_target(params: Mapping[str, Any]) -> None:
         raise ParameterError(problem)
     if isinstance(key, str):
         _check_keys([key])
-
-
-def _signed_headers(headers: Mapping[str, str] | None, content_type: str | None) -> dict[str, str]:
-    if content_type is None:
-        return dict(headers or {})
-    others = {name: value for name, value in (headers or {}).items() if name.lower() != "content-type"}
-    return {"Content-Type": content_type, **others}
-
-
-def _versions(refs: Sequence[ObjectRef], method: str) -> list[str | None] | None:
-    """The version of each object, None where no object has one."""
-    versions = [ref.version_id for ref in refs]
-    if not any(versions):
-        return None
-    if method == "PUT":
-        named = next(ref for ref in refs if ref.version_id)
-        raise ParameterError(f"{named.uri}: a PUT can't name a version")
-    return versions
-
-
-def _by_kind(
-    refs: list[ObjectRef],
-    kind: Callable[[ObjectRef], Hashable],
-    results_of: Callable[[list[ObjectRef]], Iterable[T]],
-) -> list[T]:
-    """`results_of` all objects of one kind at a time, in the order of `refs`, however the kinds alternate."""
-    kinds = list(map(kind, refs))
-    if len(set(kinds)) == 1:
-        return list(results_of(refs))
-    alike: dict[Hashable, list[ObjectRef]] = {}
-    for one, ref in zip(kinds, refs, strict=True):
-        alike.setdefault(one, []).append(ref)
-    results = {one: iter(results_of(some)) for one, some in alike.items()}
-    return [next(results[one]) for one in kinds]
 
 
 async def _batches(

@@ -4,6 +4,7 @@ import gzip
 import os
 import socket
 import subprocess
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,8 +96,12 @@ def test_a_bad_table(tmp_path: Path, listener: socket.socket, name: str, content
         (["--bucket", "b-1", "-o", "/dev/full"], "/dev/full can't be written: No space left"),
         (["--bucket", "b-1", "-o", "/proc/links.csv"], "/proc/links.csv can't be written"),
         (["--bucket", "b-1", "--header", "a: b"], "headers are signed into PUT links"),
-        (["--bucket", "b-1", "--method", "PUT", "--filename", "x"], "a filename is for GET links"),
-        (["--bucket", "b-1", "--method", "PUT", "--response-expires", "x"], "response-expires is for GET links"),
+        (["--bucket", "b-1", "--method", "PUT", "--header", "a: b", "--header", "A: c"], "header A is given twice"),
+        (["--bucket", "b-1", "--method", "PUT", "--filename", "x"], "filename is for GET links"),
+        (
+            ["--bucket", "b-1", "--method", "PUT", "--response-expires", "x"],
+            "response-expires is for GET and HEAD links",
+        ),
         (["s3://", "--bucket", "b-1"], "'s3://': no bucket"),
         (["s3://x y/k"], "'s3://x y/k': 'x y' can't be"),
         (["-", "-", "--bucket", "b-1"], "standard input is given twice"),
@@ -110,6 +115,33 @@ def test_a_bad_option(tmp_path: Path, options: list[str], words: str) -> None:
         options = [*options, "-o", "links.csv"]
     assert_refused(run("sign", "keys.csv", *options, folder=tmp_path), words)
     assert names_in(tmp_path) == ["folder", "keys.csv"]
+
+
+PUT = ["--bucket", "b-1", "--method", "PUT"]
+CARRYING: list[tuple[list[str], str]] = [
+    (["--bucket", "b-1", "--if-none-match"], "if-none-match is for PUT links"),
+    (["--bucket", "b-1", "--region", "eu west"], "Provided region_name 'eu west' doesn't match"),
+    ([*PUT, "--cache-control", "a\nb: c"], "cache-control: one line of text is expected"),
+    ([*PUT, "--metadata", "a"], "metadata 'a' is not of the form K=V"),
+    ([*PUT, "--metadata", "a=b", "--metadata", "a=c"], "metadata a is given twice"),
+    ([*PUT, "--if-none-match", "--header", "If-None-Match: *"], "header If-None-Match is given twice"),
+    ([*PUT, "--sse-customer-key", "missing"], "missing can't be read: No such file"),
+    ([*PUT, "--sse-customer-key", "long"], "long: sse-customer-key: it has 33 bytes, not 32"),
+    ([*PUT, "--checksum", "crc32"], "a checksum is taken from files: it needs an algorithm and a folder"),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), CARRYING, ids=[" ".join(options) for options, _ in CARRYING])
+def test_what_a_link_can_not_carry(tmp_path: Path, listener: socket.socket, options: list[str], words: str) -> None:
+    (tmp_path / "keys.csv").write_text("key\na\n")
+    (tmp_path / "long").write_bytes(b64encode(b"k" * 33))
+    before = names_in(tmp_path)
+    endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    done = run("sign", "keys.csv", *options, "--endpoint-url", endpoint, "-o", "links.csv", folder=tmp_path)
+    assert_refused(done, words)
+    assert names_in(tmp_path) == before
+    with pytest.raises(BlockingIOError):
+        listener.accept()
 
 
 @pytest.mark.parametrize("value", ["-1", "soon", "1y", ""])

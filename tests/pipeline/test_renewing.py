@@ -21,7 +21,9 @@ from bulkpresign.pipeline.renewing import by_command, by_signing, by_url, renewa
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.transfer.http import Http
 from tests.cli.command import CREDENTIALS
+from tests.conftest import AwsEnv, Boto
 from tests.servers.proxy import Fault, FaultProxy
+from tests.servers.server import S3Server
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 LATER = "2099-01-01T00:00:00Z"
@@ -101,9 +103,49 @@ def test_signing_a_put_again_keeps_its_signed_headers_alone(monkeypatch: pytest.
     assert "X-Amz-SignedHeaders=host&" in f"{other.url}&"
 
 
+def test_signing_again_keeps_what_the_link_carries_and_not_what_its_row_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row's own columns were signed into the old link, or they were not."""
+    extra = {"storage_class": "X", "acl": 5, "region": "eu-west-1", "filename": "row.txt", "note": "n"}
+    ref = ObjectRef("bucket", "k", checksum="crc32:AAAAAA==", extra=extra)
+    headers = {"x-amz-server-side-encryption-customer-key": "k", "x-amz-storage-class": "GLACIER"}
+    url = "https://old/k?response-content-disposition=a.txt&x-amz-request-payer=requester&X-Amz-Signature=old"
+    put, get = signed([Link("PUT", "https://old/k", headers, PAST, ref), Link("GET", url, {}, PAST, ref)], monkeypatch)
+    assert put is not None and get is not None
+    assert (put.headers, get.headers, put.object, get.object) == (headers, {}, ref, ref)
+    query = parse_qs(urlsplit(get.url).query)
+    assert query["response-content-disposition"] == ["a.txt"]
+    assert query["x-amz-request-payer"] == ["requester"]
+    for link in (put, get):
+        assert "/eu-west-1/" in parse_qs(urlsplit(link.url).query)["X-Amz-Credential"][0]
+
+
+def test_signing_again_asks_for_regions(
+    monkeypatch: pytest.MonkeyPatch, ministack: S3Server, aws_env: AwsEnv, boto: Boto
+) -> None:
+    location = {"LocationConstraint": "eu-west-1"}
+    boto(ministack).create_bucket(Bucket="renewing-europe", CreateBucketConfiguration=location)
+    aws_env(ministack)
+    links = [Link("GET", "http://h/k", {}, PAST, ObjectRef(bucket, "k")) for bucket in ("nowhere", "renewing-europe")]
+
+    async def ask() -> Sequence[Link | None]:
+        async with Presigner("auto") as presigner:
+            return await by_signing(presigner)(links)
+
+    nowhere, europe = asyncio.run(ask())
+    assert nowhere is None
+    assert europe is not None
+    assert "/eu-west-1/" in parse_qs(urlsplit(europe.url).query)["X-Amz-Credential"][0]
+
+
 @pytest.mark.parametrize(
     "ref",
-    [ObjectRef("", "", path="p"), ObjectRef("a", "k"), ObjectRef("no/bucket", "k"), ObjectRef("bucket", "x" * 2000)],
+    [
+        ObjectRef("bucket", "k", extra={"region": "eu west"}),
+        ObjectRef("", "", path="p"),
+        ObjectRef("a", "k"),
+        ObjectRef("no/bucket", "k"),
+        ObjectRef("bucket", "x" * 2000),
+    ],
 )
 def test_what_cannot_be_signed_is_none_and_the_others_are(ref: ObjectRef, monkeypatch: pytest.MonkeyPatch) -> None:
     none, fresh = signed([Link("GET", "http://h/x", {}, PAST, ref), lapsed()], monkeypatch)
@@ -123,7 +165,7 @@ def test_lapsed_credentials_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
         async with Presigner() as presigner:
             renew = by_signing(presigner)
 
-            async def refuse() -> None:
+            async def refuse(*_: object) -> None:
                 raise CredentialsError("the session is over")
 
             monkeypatch.setattr(presigner, "refresh", refuse)

@@ -1,7 +1,7 @@
 """The arithmetic, against AWS's published example and the standard library."""
 
 from datetime import UTC, datetime
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -45,26 +45,43 @@ def test_every_awkward_key_is_quoted_once() -> None:
     assert list(quote_keys([])) == []
 
 
-def test_no_version_among_versions() -> None:
-    with_none, with_one = signer().urls(["a", "a"], [None, "v/1"])
-    assert with_none == signer().urls(["a"])[0]
-    assert parse_qs(urlsplit(with_one).query)["versionId"] == ["v/1"]
-    assert with_one.rpartition("=")[2] != with_none.rpartition("=")[2]
+def test_what_differs_from_key_to_key_is_signed_as_what_all_share() -> None:
+    keys, shared = ["a", "b c", "a"], {"x-amz-meta-z": " 1  2 "}
+    query = {"versionId": ["v/1", "v 2", "é"], "a": ["1", "2", "3"]}
+    headers = {"Content-Type": ["a/b", " c  d ", "e"], "x-amz-meta-zz": ["", "2", "3"]}
+    urls = signer(headers=shared, query={"b": "x y"}).urls(keys, query, headers)
+    for number, (key, url) in enumerate(zip(keys, urls, strict=True)):
+        own_query = {name: values[number] for name, values in query.items()}
+        own_headers = {name: values[number] for name, values in headers.items()}
+        assert signer(headers={**shared, **own_headers}, query={**own_query, "b": "x y"}).urls([key]) == [url]
 
 
-def test_a_version_beside_values_that_look_like_its_place() -> None:
-    """The version goes where it belongs, whatever stands in headers and overrides."""
-    headers, query = {"x-amz-meta-a": "versionId=%00"}, {"response-content-type": "versionId=%00"}
-    as_override = signer(headers=headers, query={"versionId": "v 1", **query})
-    assert signer(headers=headers, query=query).urls(["a"], ["v 1"]) == as_override.urls(["a"])
-    with pytest.raises(ParameterError, match="versionId"):
-        as_override.urls(["a"], ["v 1"])
+def test_values_that_look_like_a_slot() -> None:
+    """What differs goes where it belongs, whatever stands in headers and overrides."""
+    headers, query = {"x-amz-meta-a": "versionId=%000%00"}, {"response-content-type": "versionId=%000%00 0 1"}
+    alone = signer(headers=headers, query={"versionId": "%001%00", **query})
+    assert signer(headers=headers, query=query).urls(["a"], {"versionId": ["%001%00"]}) == alone.urls(["a"])
 
 
-@pytest.mark.parametrize("version_id", ["a\0b", "\ud800"])
-def test_versions_that_can_not_be(version_id: str) -> None:
-    with pytest.raises(ParameterError, match="version id"):
-        signer().urls(["a"], [version_id])
+def test_what_is_given_twice() -> None:
+    with pytest.raises(ParameterError, match="versionId is given twice"):
+        signer(query={"versionId": "1"}).urls(["a"], {"versionId": ["2"]})
+    with pytest.raises(ParameterError, match="given twice"):
+        signer(headers={"content-type": "1"}).urls(["a"], {}, {"Content-Type": ["2"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("versionId", "a\0b"), ("versionId", "\ud800"), ("X-Amz-Date", "x"), ("", "x"), ("a\0", "b")]
+)
+def test_columns_of_parameters_that_can_not_be(name: str, value: str) -> None:
+    with pytest.raises(ParameterError, match="query parameter"):
+        signer().urls(["a", "b"], {name: ["1", value]})
+
+
+@pytest.mark.parametrize(("name", "value"), [("a", "x\ny"), ("a", "\0"), ("a b", "x"), ("a", "\ud800")])
+def test_columns_of_headers_that_can_not_be(name: str, value: str) -> None:
+    with pytest.raises(ParameterError, match="header"):
+        signer().urls(["a", "b"], {}, {name: ["1", value]})
 
 
 def test_headers_are_made_canonical() -> None:

@@ -1,0 +1,65 @@
+"""The checksum of a local file, for links that let no other bytes through. No async: callers bring a thread."""
+
+import os
+import stat
+from collections.abc import Callable
+
+import msgspec
+
+from bulkpresign.checksums import base64_of, descriptor_blocks, hasher
+from bulkpresign.errors import NameRefusedError
+from bulkpresign.model import ObjectRef
+
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class Unfit(msgspec.Struct, frozen=True):
+    """Why a row and its file don't belong together, and the row's column that says so."""
+
+    problem: str
+    column: str | None = None
+
+
+class Summer:
+    """Takes size and checksum of objects from their files; several threads may use it.
+
+    `file_of` gives the file of a path and may raise NameRefusedError; `read` is called after each block of 1 MiB.
+    """
+
+    def __init__(self, file_of: Callable[[str], str], algorithm: str, read: Callable[[], object]) -> None:
+        self._file_of, self._algorithm, self._read = file_of, algorithm, read
+
+    def __call__(self, refs: list[ObjectRef]) -> list[ObjectRef | Unfit]:
+        """For each object itself with its file's size and checksum, or why it can't have them."""
+        return [self._one(ref) for ref in refs]
+
+    def _one(self, ref: ObjectRef) -> ObjectRef | Unfit:
+        try:
+            file = self._file_of(ref.place)
+            size, checksum = self._summed(file)
+        except NameRefusedError as error:
+            return Unfit(str(error))
+        except OSError as error:
+            return Unfit(f"{self._file_of(ref.place)} can't be read: {error.strerror}")
+        if size is None:
+            return Unfit(f"{file} is not a file")
+        if ref.size is not None and ref.size != size:
+            return Unfit(f"{file} has {size:,} bytes, the row says {ref.size:,}", "size")
+        if ref.checksum and ref.checksum != checksum and ref.checksum.startswith(f"{self._algorithm}:"):
+            return Unfit(f"{file} has {checksum}, the row says {ref.checksum}", "checksum")
+        return msgspec.structs.replace(ref, size=size, checksum=checksum)
+
+    def _summed(self, file: str) -> tuple[int | None, str]:
+        """The size of a file (None: it is none) and its checksum. Nothing but a file is waited for."""
+        digest, size = hasher(self._algorithm), 0
+        descriptor = os.open(file, _FLAGS)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None, ""
+            for block in descriptor_blocks(descriptor):
+                digest.update(block)
+                size += len(block)
+                self._read()
+        finally:
+            os.close(descriptor)
+        return size, f"{self._algorithm}:{base64_of(digest.digest())}"

@@ -1,0 +1,101 @@
+"""What the values of options and of their columns can be. What S3 alone can know is not asked here."""
+
+import re
+from base64 import b64encode
+from binascii import Error, a2b_base64
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from bulkpresign.aws import AUTO
+from bulkpresign.errors import ParameterError
+
+#: The column that names the region of one object's bucket, for links of any method.
+REGION = "region"
+CUSTOMER_KEY_BYTES = 32
+
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
+_TAGS = re.compile(r"[^=&\s]+=[^=&\s]*(?:&[^=&\s]+=[^=&\s]*)*\Z")
+_REGION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")
+_LINE_END = re.compile(r"[\x00\r\n]")
+
+
+def option_problem(name: str, value: Any) -> str | None:
+    """Why an option can't have this value, or None. A cell is text; metadata may be a mapping."""
+    if not isinstance(value, str) and name != "metadata":
+        return f"text is expected, not {type(value).__name__}"
+    return _PROBLEMS.get(name, _line_problem)(value)
+
+
+def region_problem(region: str) -> str | None:
+    """Why this can't be a region's name, or None. Any label of a host name can: servers have names of their own."""
+    if region == AUTO:
+        return f"{AUTO} is for a whole run: leave it empty in a row"
+    return None if _REGION.match(region) else f"{region[:80]!r} can't be a region such as eu-west-1"
+
+
+def customer_key(content: bytes) -> str:
+    """A customer's key in base64, from a file's content: its 32 bytes, or their base64. Raises ParameterError."""
+    if len(content) == CUSTOMER_KEY_BYTES:
+        return b64encode(content).decode()
+    text = content.strip().decode("ascii", "replace")
+    if problem := _customer_key_problem(text):
+        raise ParameterError(f"sse-customer-key: {problem}")
+    return text
+
+
+def metadata_of(value: Any) -> Mapping[str, str]:
+    """Metadata by name, from an option or from a cell."""
+    return msgspec.json.decode(value, type=dict[str, str]) if isinstance(value, str) else value
+
+
+def _line_problem(value: str) -> str | None:
+    try:
+        plain = _LINE_END.search(value) is None and value.encode() != b""
+    except UnicodeEncodeError:
+        plain = False
+    return None if plain else "one line of text is expected"
+
+
+def _metadata_problem(value: Any) -> str | None:
+    try:
+        metadata = msgspec.convert(metadata_of(value), dict[str, str])
+    except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
+        return "a JSON object of names and texts is expected"
+    names = [name.lower() for name in metadata]
+    return next(_entry_problems(metadata), None) or ("a name is given twice" if len(set(names)) < len(names) else None)
+
+
+def _entry_problems(metadata: Mapping[str, str]) -> Iterator[str]:
+    for name, value in metadata.items():
+        if not _TOKEN.match(name):
+            yield f"{name[:80]!r} can't be a name: it stands in a header's name"
+        elif not (value.isascii() and value.isprintable()):
+            yield f"{name}: a value is one line of ASCII"
+
+
+def _customer_key_problem(value: str) -> str | None:
+    try:
+        key = a2b_base64(value.encode("ascii"), strict_mode=True)
+    except (Error, ValueError):
+        return f"it is neither {CUSTOMER_KEY_BYTES} bytes nor their base64"
+    return None if len(key) == CUSTOMER_KEY_BYTES else f"it has {len(key)} bytes, not {CUSTOMER_KEY_BYTES}"
+
+
+def _only(word: str) -> Callable[[str], str | None]:
+    return lambda value: None if value == word else f"{value[:80]!r} is not {word}"
+
+
+def _tags_problem(value: str) -> str | None:
+    return None if _TAGS.match(value) and value.isprintable() else f"{value[:80]!r} is not of the form k=v&k2=v2"
+
+
+_PROBLEMS: dict[str, Callable[[Any], str | None]] = {
+    REGION: region_problem,
+    "metadata": _metadata_problem,
+    "tagging": _tags_problem,
+    "request_payer": _only("requester"),
+    "if_none_match": _only("*"),
+    "sse_customer_key": _customer_key_problem,
+}

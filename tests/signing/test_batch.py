@@ -1,0 +1,67 @@
+"""Rows of one kind share a signer, and come out in their order."""
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkpresign.model import ObjectRef
+from bulkpresign.signing.batch import by_kind
+from bulkpresign.signing.options import LinkOptions
+from bulkpresign.signing.sigv4 import Signer
+from tests.signing.oracle import Both
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers())))
+def test_kinds_are_served_together_and_come_out_in_order(items: list[tuple[int, int]]) -> None:
+    seen: list[int] = []
+
+    def results_of(alike: list[tuple[int, int]]) -> Iterable[tuple[int, int]]:
+        (kind,) = {kind for kind, _ in alike}
+        seen.append(kind)
+        return iter(alike)
+
+    assert by_kind(items, lambda item: item[0], results_of) == items
+    assert sorted(seen) == sorted({kind for kind, _ in items})
+
+
+@pytest.fixture
+def signers(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Every signer that is made."""
+    made: list[object] = []
+
+    class Counted(Signer):
+        def __init__(self, *arguments: object, **options: object) -> None:
+            made.append(self)
+            super().__init__(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("bulkpresign.signing.batch.Signer", Counted)
+    return made
+
+
+NUMBERS = range(50)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "refs", "kinds"),
+    [
+        ("GET", {}, [ObjectRef("bucket", f"{n}", extra={"note": f"{n}"}) for n in NUMBERS], 1),
+        ("GET", {"filename": "{name}"}, [ObjectRef("bucket", f"{n}") for n in NUMBERS], 1),
+        ("GET", {}, [ObjectRef("bucket", f"{n}", f"v{n}" if n % 2 else None) for n in NUMBERS], 2),
+        ("GET", {}, [ObjectRef(f"bucket-{n % 3}", f"{n}", extra={"filename": f"{n}"}) for n in NUMBERS], 3),
+        ("PUT", {}, [ObjectRef("bucket", f"{n}", checksum=f"crc32:AAA{n % 7}AA==") for n in NUMBERS], 1),
+        ("PUT", {}, [ObjectRef("bucket", f"{n}", content_type=f"a/{n}") for n in NUMBERS], 1),
+        ("PUT", {}, [ObjectRef("bucket", f"{n}", extra={"metadata": {"number": f"{n}"}}) for n in NUMBERS], 1),
+        ("PUT", {}, [ObjectRef("bucket", f"{n}", extra={"metadata": {f"n{n}": "x"}}) for n in NUMBERS], len(NUMBERS)),
+    ],
+)
+def test_rows_of_a_kind_share_a_signer(
+    europe: Both, signers: list[object], method: str, options: dict[str, str], refs: list[ObjectRef], kinds: int
+) -> None:
+    carried = LinkOptions(**options)  # type: ignore[arg-type]
+    links = europe.presigner.sign_batch(refs, method, options=carried)
+    assert len(signers) == kinds
+    assert [link.object for link in links] == refs
+    alone = [europe.presigner.sign_batch([ref], method, options=carried)[0] for ref in refs]
+    assert [link.headers for link in links] == [link.headers for link in alone]
