@@ -124,6 +124,8 @@ async def get(
                 machine.emit,
                 pace=machine.pace,
                 parts=machine.journal,
+                part_size=part_size,
+                part_concurrency=part_concurrency,
                 if_exists=if_exists,
             ),
             bounds=bounds,
