@@ -143,8 +143,6 @@ class _Download:
 
         Where the answer tells that it is in parts, the first of them was moved, and the others follow `in_parts`.
         """
-        if self._parallel is not None:
-            return None, None
         resume = self._resume()
         headers = resume.headers if resume else self._condition()
         async with self._getter.http.request(self.link, headers) as answer:

@@ -12,7 +12,7 @@ import msgspec
 #: Seconds of one measurement. The first one after a change is thrown away: connections begin slowly.
 WINDOW = 0.5
 #: More lanes stay where they bring so much more, fewer where they lose no more than that.
-GAIN = 0.10
+GAIN = 0.15
 LOSS = 0.05
 #: Windows from a trial that failed to the next one: doubled by each, up to the most.
 PATIENCE = 16
@@ -51,6 +51,7 @@ class Lanes:
         self.objects: set[InFlight] = set()
         self._since = float("-inf")
         self._is_settling = False
+        self._rate: float | None = None
         self._trial: _Trial | None = None
         self._direction: Literal["more", "fewer"] = "more"
         self._wait = 0
@@ -67,15 +68,20 @@ class Lanes:
             self._is_settling = False
         elif self._trial is not None:
             self._judge(self._trial, rate)
-        elif self._wait > 0:
-            self._wait -= 1
         else:
-            self._try(rate)
+            self._rate = rate if self._rate is None else (self._rate + rate) / 2
+            self._rest(self._rate)
 
     @property
     def in_flight(self) -> int:
         """How many parts are on their way, of all objects."""
         return sum(each.in_flight for each in self.objects)
+
+    def _rest(self, rate: float) -> None:
+        if self._wait > 0:
+            self._wait -= 1
+        else:
+            self._try(rate)
 
     def _try(self, rate: float) -> None:
         if self.allowed in {1, self.most}:
@@ -108,3 +114,4 @@ class Lanes:
     def _set(self, lanes: int) -> None:
         self.allowed = lanes
         self._is_settling = True
+        self._rate = None

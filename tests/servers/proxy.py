@@ -214,9 +214,9 @@ class FaultProxy:
     async def _from_behind(self, seen: Seen, fault: Fault) -> tuple[bytes, bytes]:
         sent = _flipped(seen.body) if fault.flip_request else seen.body
         if self._upstream is None:
-            head, body = self._own_answer(seen, sent)
+            head, body = self._own_answer(_unranged(seen) if fault.ignore_range else seen, sent)
         else:
-            asked = _without(seen.head, b"range|if-match") if fault.ignore_range else seen.head
+            asked = _unranged(seen).head if fault.ignore_range else seen.head
             if self.drop_conditions:
                 asked = _without(asked, b"if-match")
             head, body = await self._relayed(self._upstream, asked, sent)
@@ -309,6 +309,10 @@ def _md5(body: bytes) -> str:
 
 def _without(head: bytes, names: bytes) -> bytes:
     return re.sub(rb"(?i)\r\n(" + names + rb"):[^\r]*", b"", head)
+
+
+def _unranged(seen: Seen) -> Seen:
+    return Seen(_without(seen.head, b"range|if-match"), seen.body)
 
 
 def _flipped(body: bytes) -> bytes:
