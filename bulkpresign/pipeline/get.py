@@ -28,6 +28,9 @@ from bulkpresign.transfer.getting import IF_EXISTS, Getter, IfExists
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.storage import Folder
 
+#: A request costs more than fewer bytes do.
+LEAST_PART_SIZE = 64 << 10
+
 
 async def get(
     source: Source | Sequence[Source],
@@ -70,6 +73,8 @@ async def get(
     """
     if if_exists not in IF_EXISTS:
         raise ParameterError(f"if_exists {if_exists!r} is none of {', '.join(IF_EXISTS)}")
+    if part_size < LEAST_PART_SIZE:
+        raise ParameterError(f"part_size of {part_size:,} is less than {LEAST_PART_SIZE >> 10} KiB")
     bounds = Bounds(
         concurrency=concurrency,
         part_size=part_size,

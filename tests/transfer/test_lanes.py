@@ -31,7 +31,7 @@ class Link:
     def __init__(self, lanes: Lanes, rate: Callable[[int], float], objects: int = 1, noise: float = 0.0) -> None:
         self.lanes, self.rate, self.noise = lanes, rate, noise
         self.objects = [Object(lanes) for _ in range(objects)]
-        lanes.objects.update(self.objects)  # type: ignore[arg-type]
+        lanes.objects.update(self.objects)
         self.rng = random.Random(5)
         self.now = 100.0
         self.moved = 0.0
