@@ -3,10 +3,11 @@
 import importlib.util
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 import anyio
@@ -56,6 +57,7 @@ def run_transfer(name: str, verb: Verb, *, progress_mode: str, quiet: bool, verb
 def run_verb(verb: Verb, listeners: Sequence[Listener] = ()) -> Report:
     """Runs a coroutine to its end; exits with 2 where it raises one of our errors, 130 or 143 when it was stopped."""
     logging.getLogger("stamina").setLevel(logging.ERROR)  # retries are ours to tell
+    _allow_open_files()
     stopped: list[int] = []
 
     async def main() -> Report | None:
@@ -75,6 +77,13 @@ def run_verb(verb: Verb, listeners: Sequence[Listener] = ()) -> Report:
         say("interrupted" if number == signal.SIGINT else "terminated")
         raise typer.Exit(128 + number)
     return report
+
+
+def _allow_open_files() -> None:
+    """As many as the system lets this process have: each part in flight needs two, and 1,024 is a common default."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # macOS has bounds of its own
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @contextmanager

@@ -21,6 +21,18 @@ MOST_PATIENCE = 256
 _STALE = 3 * WINDOW
 
 
+#: Of the files that a process may open, those that are left for other things than parts in flight.
+_OTHER_FILES = 128
+_FILES_OF_A_PART = 2  # its connection, and the file that it goes into
+
+
+def lanes_within(most: int, concurrency: int, open_files: int) -> int:
+    """How many lanes each of `concurrency` objects can have where the process may open so many files (-1: any)."""
+    if open_files < 0:
+        return most
+    return max(1, min(most, (open_files - _OTHER_FILES) // (concurrency * _FILES_OF_A_PART)))
+
+
 class InFlight(Protocol):
     """An object that moves in parts."""
 

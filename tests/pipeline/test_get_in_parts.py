@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,9 @@ class WideLanes(Lanes):
     def __init__(self, most: int) -> None:
         super().__init__(most)
         self.allowed = most
+
+    def look(self, now: float) -> None:
+        pass
 
 
 @pytest.fixture
@@ -149,3 +154,39 @@ def test_parts_that_are_too_small(tmp_path: Path) -> None:
     (tmp_path / "links.txt").write_text("http://127.0.0.1:1/a")
     with pytest.raises(bp.ParameterError, match="part_size of 65,535 is less than 64 KiB"):
         asyncio.run(bp.get(tmp_path / "links.txt", tmp_path / "out", part_size=65_535))
+
+
+#: As `WideLanes`, in a process of its own.
+MEASURE = """
+import asyncio, resource, sys
+import bulkpresign as bp
+from tests.pipeline.test_get_in_parts import WideLanes
+from bulkpresign.transfer import getting
+getting.Lanes = WideLanes
+table, to = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+report = asyncio.run(bp.get(table, to, concurrency=128, part_size=256 << 10, part_concurrency=16))
+assert report.done == report.objects, report
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak_kib(table: Path, to: Path) -> int:
+    command = [sys.executable, "-c", MEASURE, str(table), str(to)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=100).stdout)
+
+
+def test_memory_is_bounded_by_what_is_in_flight(tmp_path: Path) -> None:
+    """128 objects at once, each in 16 parts at once, all of which come in the same moment: 2,048 requests."""
+    with FaultProxy() as origin:
+        origin.objects["/a"], origin.etags["/a"] = bytes(4 * MIB), '"x"'
+        origin.gives_ranges = True
+        origin.always = Fault(delay=1.0)
+        links = [f"{origin.url}/a?{n},{n}" for n in range(128)]
+        for name, count in (("one", 1), ("all", 128)):
+            (tmp_path / name).write_text("\n".join(["url,path", *links[:count]]))
+        one = peak_kib(tmp_path / "one", tmp_path / "to-one")
+        most = peak_kib(tmp_path / "all", tmp_path / "to-all")
+        assert origin.most_open > 500
+    assert most - one < origin.most_open * 512
+    assert sum(path.stat().st_size for path in (tmp_path / "to-all").iterdir()) == 128 * 4 * MIB

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bulkpresign.transfer.lanes import WINDOW, Lanes
+from bulkpresign.transfer.lanes import WINDOW, Lanes, lanes_within
 
 MIB = 1 << 20
 #: Seconds from one chunk to the next.
@@ -137,3 +137,11 @@ def test_time_without_large_objects_tells_nothing() -> None:
 def test_one_is_the_most() -> None:
     lanes = Lanes(1)
     assert set(Link(lanes, narrow).run(60)) == {1}
+
+
+@pytest.mark.parametrize(
+    ("most", "concurrency", "open_files", "lanes"),
+    [(8, 64, 1024, 7), (8, 64, 65_536, 8), (8, 64, -1, 8), (8, 512, 1024, 1), (8, 64, 256, 1), (16, 1, 256, 16)],
+)
+def test_no_more_lanes_than_files_may_be_open(most: int, concurrency: int, open_files: int, lanes: int) -> None:
+    assert lanes_within(most, concurrency, open_files) == lanes
