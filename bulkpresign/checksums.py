@@ -81,6 +81,11 @@ class Expectation(msgspec.Struct, frozen=True, gc=False):
         return self.algorithm is None or self.parts > 0 or self.algorithm in COMBINABLE
 
     @property
+    def is_slow(self) -> bool:
+        """True where hashing takes longer than moving the bytes: a second for each GB, which a thread can spend."""
+        return self.algorithm is not None and self.algorithm not in COMBINABLE
+
+    @property
     def likeliest_part_size(self) -> int | None:
         """Of a value of parts, how large these are: as known, else as is likeliest; None: nothing fits, or no parts."""
         if self.part_size is None and self.size is not None:

@@ -22,6 +22,9 @@ from bulkpresign.transfer.storage import Folder, PartFile, regular_file_size
 #: Objects over this size move in parts of it, unless another size is given.
 PART_SIZE = 64 << 20
 _INLINE_BYTES = 256 * 1024
+#: From here on an object's md5 goes on in a thread: the loop then moves twice as many bytes a second, for a sixth more
+#: time in all. For a small object the hops would cost more than they save.
+_SLOW_BYTES = 1 << 20
 
 T = TypeVar("T")
 
@@ -266,11 +269,15 @@ class _Download:
 
     async def _receive(self, answer: Answer, part: PartFile, verifier: Verifier) -> None:
         emit, pace, lanes = self._getter.emit, self._getter.pace, self._getter.lanes
+        is_slow = verifier.expectation.is_slow
         while chunk := await answer.read():
             part.write(chunk)
-            verifier.update(chunk)
             emit(BytesMoved(len(chunk)))
             lanes.bytes += len(chunk)
+            if is_slow and verifier.bytes >= _SLOW_BYTES:
+                await anyio.to_thread.run_sync(verifier.update, chunk)
+            else:
+                verifier.update(chunk)
             if pace.limits_rate:
                 await pace.spend(len(chunk))
 

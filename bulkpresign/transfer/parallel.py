@@ -172,14 +172,18 @@ class Parallel:
     async def _receive(self, answer: Answer, piece: Piece) -> None:
         """Stores what is left of a part, or less where a lane is to be closed."""
         emit, pace, lanes = self._means.emit, self._means.pace, self._means.lanes
+        is_slow = self._plan.is_slow
         with Stretch(self._means.folder, self._place, piece.at) as part:
             while chunk := await answer.read():
                 chunk = chunk[: piece.left]
                 part.write(chunk)
-                piece.update(chunk)
+                emit(BytesMoved(len(chunk)))
                 self._bytes += len(chunk)
                 lanes.bytes += len(chunk)
-                emit(BytesMoved(len(chunk)))
+                if is_slow:
+                    await anyio.to_thread.run_sync(piece.update, chunk)
+                else:
+                    piece.update(chunk)
                 if pace.limits_rate:
                     await pace.spend(len(chunk))
                 if not piece.left and answer.status == 200:

@@ -94,6 +94,11 @@ class Plan:
         return len(self._flying)
 
     @property
+    def is_slow(self) -> bool:
+        """True where the bytes are better hashed in a thread."""
+        return self._expected.is_slow
+
+    @property
     def has_finished(self) -> bool:
         """True where some part is there."""
         return bool(self._proofs)
