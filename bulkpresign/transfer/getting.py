@@ -14,7 +14,7 @@ from bulkpresign.transfer.http import Answer, Http
 from bulkpresign.transfer.lanes import Lanes
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.parallel import Moved, Parallel, is_mismatch, is_of_a_part
-from bulkpresign.transfer.ranges import Plan, is_strong, likely_plan, part_size_of
+from bulkpresign.transfer.ranges import Plan, kept_plan, likely_plan, told_plan
 from bulkpresign.transfer.resuming import NO_PART, RESUMABLE_BYTES, Resume, resume_of
 from bulkpresign.transfer.retrying import numbered, with_retries
 from bulkpresign.transfer.storage import Folder, PartFile, regular_file_size
@@ -132,12 +132,7 @@ class _Download:
 
     def plan(self) -> bool:
         """Whether the object moves in parts, as far as that can be known before it is asked for."""
-        ref, parts, part_size = self.link.object, self._getter.parts, self._getter.part_size
-        plan = likely_plan(ref, part_size)
-        if parts is not None and (kept := parts.part(self.link)) is not None and kept.part_size:
-            on_disk = regular_file_size(self._getter.folder.part(ref.place))
-            if on_disk == kept.size and kept.part_size == part_size_of(ref, kept.etag, kept.size, part_size):
-                plan = Plan(kept.size, kept.part_size, kept.etag, parts.finished_parts(self.link))
+        plan = self._kept_plan() or likely_plan(self.link.object, self._getter.part_size)
         self._parallel = None if plan is None else Parallel(self._getter, self, plan)
         return self.is_in_parts
 
@@ -150,7 +145,7 @@ class _Download:
         headers = resume.headers if resume else self._condition()
         async with self._getter.http.request(self.link, headers) as answer:
             if answer.status == 200:
-                plan = None if (answer.length or 0) <= self._getter.part_size else self._told_plan(answer)
+                plan = self._told_plan(answer)
                 return await (self.store(answer) if plan is None else self._begin(plan, answer))
             if resume is not None and answer.status in {206, 412, 416}:
                 return await self._continue(answer, resume)
@@ -177,13 +172,19 @@ class _Download:
         finally:
             self.attempts = max(self.attempts, parallel.attempts)
 
-    def _told_plan(self, answer: Answer) -> Plan | None:
-        """The plan for an object of which an answer with all of it tells how large it is, and what it must be."""
-        size = answer.length or 0
-        if not self.expectation(answer).is_divisible or not is_strong(answer.etag):
+    def _kept_plan(self) -> Plan | None:
+        parts = self._getter.parts
+        if parts is None or (kept := parts.part(self.link)) is None:
             return None
-        part_size = part_size_of(self.link.object, answer.etag, size, self._getter.part_size)
-        return Plan(size, part_size) if part_size < size else None
+        on_disk = regular_file_size(self._getter.folder.part(self.link.object.place))
+        finished = parts.finished_parts(self.link)
+        return kept_plan(self.link.object, kept, on_disk, finished, self._getter.part_size)
+
+    def _told_plan(self, answer: Answer) -> Plan | None:
+        size, part_size = answer.length or 0, self._getter.part_size
+        if size <= part_size:
+            return None
+        return told_plan(self.link.object, answer.etag, self.expectation(answer), size, part_size)
 
     async def _begin(self, plan: Plan, answer: Answer) -> Moved:
         self._parallel = Parallel(self._getter, self, plan)

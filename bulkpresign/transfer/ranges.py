@@ -17,7 +17,7 @@ from bulkpresign.checksums import (
     value_of_stretches,
 )
 from bulkpresign.errors import MismatchError
-from bulkpresign.model import ObjectRef
+from bulkpresign.model import ObjectRef, Part
 from bulkpresign.transfer.resuming import check_range, told_size
 
 
@@ -35,10 +35,28 @@ def likely_plan(ref: ObjectRef, part_size: int) -> "Plan | None":
     if ref.size is None or ref.size <= part_size:
         return None
     expected = expectation_of(ref)
-    if expected.algorithm is None or not expected.is_divisible:
+    return None if expected.algorithm is None else _plan(ref, None, expected, ref.size, part_size)
+
+
+def told_plan(ref: ObjectRef, etag: str | None, expected: Expectation, size: int, part_size: int) -> "Plan | None":
+    """The same by an answer with the whole object. One that nothing proves needs an etag that keeps it together."""
+    return _plan(ref, etag, expected, size, part_size) if is_strong(etag) else None
+
+
+def kept_plan(
+    ref: ObjectRef, kept: Part | None, on_disk: int | None, finished: Mapping[int, str], part_size: int
+) -> "Plan | None":
+    """The plan that an earlier run left, where its file has the size, and the parts are such as they would be now."""
+    if kept is None or not kept.part_size or kept.size != on_disk or ref.size not in {None, kept.size}:
         return None
-    part_size = part_size_of(ref, None, ref.size, part_size)
-    return Plan(ref.size, part_size) if part_size < ref.size else None
+    if kept.part_size != part_size_of(ref, kept.etag, kept.size, part_size):
+        return None
+    return Plan(kept.size, kept.part_size, kept.etag, finished)
+
+
+def _plan(ref: ObjectRef, etag: str | None, expected: Expectation, size: int, part_size: int) -> "Plan | None":
+    part_size = part_size_of(ref, etag, size, part_size)
+    return Plan(size, part_size) if expected.is_divisible and part_size < size else None
 
 
 def is_strong(etag: str | None) -> bool:
