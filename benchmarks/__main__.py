@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import get, manifest, sign
+from benchmarks import get, large, manifest, sign
 
-BENCHMARKS = {"sign": sign.main, "manifest": manifest.main, "get": get.main}
+BENCHMARKS = {"sign": sign.main, "manifest": manifest.main, "get": get.main, "large": large.main}
 
 
 def main() -> None:

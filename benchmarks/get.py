@@ -1,4 +1,4 @@
-"""Small objects through links: CPU of the whole process per object, beside other downloaders.
+"""Small objects through links: CPU of the whole process per object, beside other downloaders and beside bare pools.
 
 The server is SeaweedFS on this machine, so wall time would measure the server. s5cmd signs its own requests.
 """
@@ -7,17 +7,19 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.bare import CONCURRENCY
 from benchmarks.measuring import Cost, goal, run, show
 from bulkpresign.demo.server import EmbeddedServer
 from bulkpresign.demo.tour import make_bucket
 
 SIZE = 4096
 ROUNDS = 3
-CONCURRENCY = 32
 BUCKET = "bench"
+OURS = "bulkpresign"
+POOL = "bare aiohttp pool"
+ENGINE = "bare engine"
 
 
 def main(*, quick: bool) -> None:
@@ -27,59 +29,45 @@ def main(*, quick: bool) -> None:
         folder = Path(name)
         make_bucket(server, BUCKET)
         _fill(folder, server, count)
-        contenders = {
-            name: make for name, make in _contenders(server).items() if shutil.which(name) or name == "bulkpresign"
-        }
         best: dict[str, Cost] = {}
         for _ in range(ROUNDS):
-            for name, command in contenders.items():
-                shutil.rmtree(folder / "to", ignore_errors=True)
-                (folder / "to").mkdir()
-                cost = run(command(), os.environ | server.environment, folder)
+            for name, command in _contenders(server).items():
+                _clear(folder)
+                cost = run(command, _environment(server), folder)
                 _check(folder, count, name)
                 best[name] = min(best.get(name, cost), cost, key=lambda cost: cost.cpu)
     figures = {name: cost.cpu / count * 1e6 for name, cost in best.items()}
-    show(
-        f"CPU per object ({count:,} objects of {SIZE:,} bytes)",
-        "us",
-        figures,
-        "bulkpresign",
-        more_is_better=False,
-    )
+    show(f"CPU per object ({count:,} objects of {SIZE:,} bytes)", "us", figures, OURS, more_is_better=False)
     print()
-    goal("us of CPU per object, everything on", figures["bulkpresign"], most=110)
+    goal("everything on, against a bare aiohttp pool", figures[OURS] / figures[POOL], most=1.13)
+    goal("us of CPU per object, everything on", figures[OURS], most=110)
+    goal("us of it for journal, verification, retries, progress", figures[OURS] - figures[ENGINE], most=20)
 
 
-def _contenders(server: EmbeddedServer) -> dict[str, Callable[[], list[str]]]:
-    ours = [
-        sys.executable,
-        "-m",
-        "bulkpresign",
-        "get",
-        "links.csv",
-        "--to",
-        "to",
-        "--concurrency",
-        str(CONCURRENCY),
-    ]
-    curl = ["curl", "--silent", "--parallel", "--parallel-max", str(CONCURRENCY), "--config", "curl.txt"]
-    aria2 = [
-        "aria2c",
-        "--quiet",
-        "--dir",
-        "to",
-        "--input-file",
-        "aria2.txt",
-        "--max-concurrent-downloads",
-        str(CONCURRENCY),
-    ]
-    s5cmd = ["s5cmd", "--numworkers", str(CONCURRENCY), "--log", "error", "cp", f"s3://{BUCKET}/*", "to/"]
-    return {
-        "bulkpresign": lambda: ours,
-        "curl": lambda: curl,
-        "aria2c": lambda: aria2,
-        "s5cmd": lambda: ["env", f"S3_ENDPOINT_URL={server.endpoint_url}", *s5cmd],
+def _contenders(server: EmbeddedServer) -> dict[str, list[str]]:
+    many = str(CONCURRENCY)
+    aria2 = ["aria2c", "--quiet", "--dir", "to", "--input-file", "aria2.txt", "--max-concurrent-downloads", many]
+    s5cmd = ["s5cmd", "--numworkers", many, "--log", "error", "cp", f"s3://{BUCKET}/*", "to/"]
+    known = {
+        OURS: [sys.executable, "-m", "bulkpresign", "get", "links.csv", "--to", "to", "--concurrency", many],
+        ENGINE: [sys.executable, "-m", "benchmarks.bare", "engine", "links.csv", "to"],
+        POOL: [sys.executable, "-m", "benchmarks.bare", "aiohttp", "links.csv", "to"],
+        "curl": ["curl", "--silent", "--parallel", "--parallel-max", many, "--config", "curl.txt"],
+        "aria2c": aria2,
+        "s5cmd": ["env", f"S3_ENDPOINT_URL={server.endpoint_url}", *s5cmd],
     }
+    return {name: command for name, command in known.items() if command[0] == sys.executable or shutil.which(name)}
+
+
+def _environment(server: EmbeddedServer) -> dict[str, str]:
+    root = str(Path(__file__).parents[1])  # for the bare pools, which run in another folder
+    return {**os.environ, **server.environment, "PYTHONPATH": root}
+
+
+def _clear(folder: Path) -> None:
+    shutil.rmtree(folder / "to", ignore_errors=True)
+    (folder / "to.journal").unlink(missing_ok=True)
+    (folder / "to").mkdir()
 
 
 def _fill(folder: Path, server: EmbeddedServer, count: int) -> None:

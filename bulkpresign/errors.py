@@ -10,7 +10,7 @@
     │   ├── ListingError         a bucket that can't be listed
     │   └── JournalError         a journal that is damaged, in use, or another run's
     ├── OutputError              a result that can't be written: disk full, closed pipe, no permission
-    ├── BreakerError             everything failed the same way, so the run was ended
+    ├── BreakerError             everything failed the same way, or could not be recorded, so the run was ended
     ├── DaemonError              the demo's server doesn't start
     │   └── DaemonEndedError     ... because its program ended, as it does where a port is taken
     └── TransferError            why one request failed; says of itself what helps (`retry`, `retry_after`)
@@ -85,7 +85,7 @@ class OutputError(BulkpresignError):
 
 
 class BreakerError(BulkpresignError):
-    """Everything failed the same way, so the run was ended; what it did not come to is not done."""
+    """Everything failed the same way, or nothing could be recorded, so the run ended; the rest of it is not done."""
 
 
 class DaemonError(BulkpresignError):

@@ -37,11 +37,17 @@ class ObjectFinished(msgspec.Struct, frozen=True, gc=False):
     outcome: Outcome
 
 
+class ObjectsSkipped(msgspec.Struct, frozen=True, gc=False):
+    """`count` objects need nothing: the journal knows them to be done."""
+
+    count: int
+
+
 class RunFinished(msgspec.Struct, frozen=True, gc=False):
     """A run ended, whole or not."""
 
     report: Report
 
 
-Event = RunStarted | BytesMoved | ObjectRetried | ObjectFinished | RunFinished
+Event = RunStarted | BytesMoved | ObjectRetried | ObjectFinished | ObjectsSkipped | RunFinished
 Listener = Callable[[Event], None]

@@ -3,11 +3,10 @@
 import importlib.util
 import logging
 import os
-import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import NoReturn
 
 import anyio
@@ -23,6 +22,7 @@ from bulkpresign.model import Outcome, Report
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_EXPIRED = 0, 1, 2, 3
 _NAMED_FAILURES = 10
+_OPEN_FILES = 1 << 16
 
 Verb = Callable[[Sequence[Listener]], Awaitable[Report]]
 
@@ -46,7 +46,7 @@ def run_transfer(name: str, verb: Verb, *, progress_mode: str, quiet: bool, verb
     try:
         run_verb(verb, listeners)
     finally:
-        failures.say_rest(tally.report)
+        failures.say_rest(tally.report, 1 if _ended_alike(sys.exc_info()[1]) else _NAMED_FAILURES)
         if not quiet and (tally.report.objects or not sys.exc_info()[0]):
             say(summary(tally.report))
         if not tally.report.objects and not sys.exc_info()[0]:
@@ -77,13 +77,6 @@ def run_verb(verb: Verb, listeners: Sequence[Listener] = ()) -> Report:
         say("interrupted" if number == signal.SIGINT else "terminated")
         raise typer.Exit(128 + number)
     return report
-
-
-def _allow_open_files() -> None:
-    """As many as the system lets this process have: each part in flight needs two, and 1,024 is a common default."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):  # macOS has bounds of its own
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @contextmanager
@@ -129,12 +122,18 @@ class _Failures:
             elif len(self._lines) < _NAMED_FAILURES:
                 self._lines.append(_failure(event.outcome))
 
-    def say_rest(self, report: Report) -> None:
-        for line in self._lines:
+    def say_rest(self, report: Report, most: int) -> None:
+        named = self._lines[:most]
+        for line in named:
             say(line)
-        rest = 0 if self._at_once else report.failed + report.expired - len(self._lines)
+        rest = 0 if self._at_once else report.failed + report.expired - len(named)
         if rest:
             say(f"... and {rest:,} more: --failures FILE keeps them all")
+
+
+def _ended_alike(error: BaseException | None) -> bool:
+    """True where a run ended because all failed alike: one failure tells them all."""
+    return error is not None and isinstance(error.__cause__, BreakerError)
 
 
 def _failure(outcome: Outcome) -> str:
@@ -163,6 +162,18 @@ async def _stop_on_signal(
             scope.cancel()
 
 
+def _allow_open_files() -> None:
+    """Raises the shell's limit, often 1,024, as far as it may be: connections and files in flight can be more."""
+    try:
+        import resource
+    except ImportError:  # not POSIX
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _has_uvloop() -> bool:
     return importlib.util.find_spec("uvloop") is not None
 
@@ -173,4 +184,4 @@ def _leaf(error: BaseException) -> BaseException:
 
 def _fail(error: BaseException) -> NoReturn:
     say(f"error: {error}")
-    raise typer.Exit(EXIT_FAILED if isinstance(error, BreakerError) else EXIT_USAGE)
+    raise typer.Exit(EXIT_FAILED if isinstance(error, BreakerError) else EXIT_USAGE) from error

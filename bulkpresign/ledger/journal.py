@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from bulkpresign.errors import JournalError, OutputError
-from bulkpresign.model import Link, Outcome, Part, without_query
+from bulkpresign.model import Link, ObjectRef, Outcome, Part, without_query
 
 #: Marks the file as ours ("bprs"), and tells how its tables look.
 APPLICATION_ID = 0x62707273
@@ -83,15 +83,15 @@ class Journal:
     def __exit__(self, *exc_info: object) -> None:
         self._release()
 
-    def finished(self, links: Sequence[Link]) -> dict[str, Finished]:
-        """Of some links those whose objects are done, by their `identity`.
+    def finished(self, names: Sequence[str]) -> dict[str, Finished]:
+        """Of some objects, by their names (`name_of`), those that are done.
 
         What was passed over for a reason, as under `--if-exists keep`, is not: another run may be told otherwise.
         """
         found: dict[str, Finished] = {}
         with self._errors():
-            for at in range(0, len(links), _LOOK_UP):
-                ids = [identity(link) for link in links[at : at + _LOOK_UP]]
+            for at in range(0, len(names), _LOOK_UP):
+                ids = names[at : at + _LOOK_UP]
                 marks = ",".join("?" * len(ids))
                 query = f"SELECT id, status, bytes, finished_at, message FROM outcomes WHERE id IN ({marks})"  # noqa: S608
                 for name, status, size, finished_at, reason in self._database.execute(query, ids):
@@ -204,10 +204,15 @@ class Journal:
 
 
 def identity(link: Link) -> str:
-    """What a row is known by over runs."""
-    ref = link.object
-    name = (ref.bucket, ref.key) if ref.key else ("", without_query(link.url))
-    return "\0".join((*name, ref.version_id or "", ref.place))
+    """What a link's object is known by over runs."""
+    return name_of(link.object, link.url)
+
+
+def name_of(ref: ObjectRef, url: str = "") -> str:
+    """What an object is known by over runs; `url` is its link's, for one without a key."""
+    if ref.key:
+        return f"{ref.bucket}\0{ref.key}\0{ref.version_id or ''}\0{ref.place}"
+    return f"\0{without_query(url)}\0{ref.version_id or ''}\0{ref.place}"
 
 
 def check_version(file: Path, database: sqlite3.Connection) -> None:
@@ -232,7 +237,7 @@ def database_errors(file: Path) -> Iterator[None]:
 
 
 def _identity_of(outcome: Outcome) -> str:
-    return identity(outcome.link or Link("", "", {}, None, outcome.object))
+    return name_of(outcome.object, outcome.link.url if outcome.link else "")
 
 
 def _cells(outcome: Outcome, finished_at: float) -> tuple[object, ...]:

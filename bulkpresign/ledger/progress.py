@@ -8,7 +8,16 @@ from typing import Any, TextIO
 import msgspec
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, ObjectRetried, RunFinished, RunStarted
+from bulkpresign.events import (
+    BytesMoved,
+    Event,
+    Listener,
+    ObjectFinished,
+    ObjectRetried,
+    ObjectsSkipped,
+    RunFinished,
+    RunStarted,
+)
 
 MODES = ("auto", "on", "off", "json")
 _BAR_INTERVAL = 0.1
@@ -45,6 +54,8 @@ class Progress:
             counts.objects += 1
             counts.failed += event.outcome.status == "failed"
             counts.expired += event.outcome.status == "expired"
+        elif isinstance(event, ObjectsSkipped):
+            counts.objects += event.count
         elif isinstance(event, ObjectRetried):
             counts.retries += 1
         elif isinstance(event, RunStarted):

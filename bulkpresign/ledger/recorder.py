@@ -7,8 +7,6 @@ from bulkpresign.events import Event, Listener, ObjectFinished
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.model import Outcome
 
-#: What an outcome was verified by that the journal knew already.
-JOURNAL = "journal"
 #: A transaction for each outcome would cost more than a small object's transfer.
 _MOST_HELD = 256
 _LONGEST_HELD = 0.1
@@ -34,7 +32,7 @@ class Recorder:
 
     def __call__(self, event: Event) -> None:
         """Takes one event."""
-        if self._journal is None or not isinstance(event, ObjectFinished) or event.outcome.verified_by == JOURNAL:
+        if self._journal is None or not isinstance(event, ObjectFinished):
             self._forward(event)
         else:
             if not self._held:

@@ -2,7 +2,7 @@
 
 import time
 
-from bulkpresign.events import Event, ObjectFinished, ObjectRetried, RunFinished
+from bulkpresign.events import Event, ObjectFinished, ObjectRetried, ObjectsSkipped, RunFinished
 from bulkpresign.model import Report
 
 
@@ -32,6 +32,8 @@ class Tally:
                 report.expired += 1
             else:
                 report.failed += 1
+        elif isinstance(event, ObjectsSkipped):
+            self._report.skipped += event.count
         elif isinstance(event, ObjectRetried):
             self._report.retries += 1
         elif isinstance(event, RunFinished):

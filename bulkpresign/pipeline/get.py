@@ -10,13 +10,13 @@ from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import ObjectRef, Report
+from bulkpresign.pipeline.checking import check, claim_paths
+from bulkpresign.pipeline.known import Known
 from bulkpresign.pipeline.renewing import renewal
 from bulkpresign.pipeline.running import (
     PART_CONCURRENCY,
     PART_SIZE,
     Bounds,
-    check,
-    claim_paths,
     failure_log,
     journal_of,
     plan,
@@ -100,7 +100,9 @@ async def get(
 
     async with AsyncExitStack() as stack:
         index = stack.enter_context(PathIndex())
-        totals = await check(sources, folder.check, index, "GET")
+        ledger = journal_of(journal, "get", folder.root, os.path.abspath(folder.root))  # noqa: PTH100
+        opened = stack.enter_context(ledger) if ledger.file.exists() else None
+        totals = await check(sources, folder.check, index, "GET", Known(opened, file_of))
         presigner = None
         if sources.need_credentials or renew_credentials:
             presigner = await stack.enter_async_context(
@@ -117,13 +119,12 @@ async def get(
         http = await stack.enter_async_context(Http(bounds.requests, clock, ca_bundle))
         renew = renewal(presigner if renew_credentials else None, renew_command, renew_url, http)
         leases = sources.leases(presigner, "GET", renew=renew, streamed=claim)
-        ledger = journal_of(journal, "get", folder.root, os.path.abspath(folder.root))  # noqa: PTH100
         if dry_run:
-            known = stack.enter_context(ledger) if ledger.file.exists() else None
-            return await plan("get", leases, bounds=bounds, journal=known, file_of=file_of, listeners=listeners)
+            return await plan("get", leases, bounds=bounds, journal=opened, file_of=file_of, listeners=listeners)
         log = await stack.enter_async_context(failure_log(failures, sources))
         stack.enter_context(folder.made())
-        stack.enter_context(ledger)
+        if opened is None:
+            stack.enter_context(ledger)
         return await transfer(
             "get",
             leases,

@@ -13,14 +13,12 @@ from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import ObjectRef, Report
+from bulkpresign.pipeline.checking import Totals, check, claim_paths
 from bulkpresign.pipeline.renewing import by_signing, renewal
 from bulkpresign.pipeline.running import (
     PART_CONCURRENCY,
     PART_SIZE,
     Bounds,
-    Totals,
-    check,
-    claim_paths,
     failure_log,
     journal_of,
     plan,

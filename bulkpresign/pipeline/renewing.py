@@ -27,7 +27,8 @@ from bulkpresign.manifest.rows import jsonl_rows, link_columns
 from bulkpresign.model import Link, utc_now
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables.rows import rows_of_mappings
-from bulkpresign.transfer.http import Answer, Http
+from bulkpresign.transfer.exchange import Answer
+from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.leases import Renew
 
 #: Seconds for one batch of a renewal command, or one answer of a renewal url.

@@ -1,4 +1,4 @@
-"""What every transfer shares: listeners, counts, the check before the first request, and the failures file."""
+"""What every transfer shares: listeners, counts, bounds, the journal and the failures file."""
 
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
@@ -10,14 +10,15 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
-from bulkpresign.errors import InputError, ManifestError, NameRefusedError, OutputError, ParameterError
-from bulkpresign.events import Event, Listener, ObjectFinished, RunFinished, RunStarted
-from bulkpresign.ledger.journal import Finished, Journal, identity
-from bulkpresign.ledger.paths import PathIndex
-from bulkpresign.ledger.recorder import JOURNAL, Recorder
+from bulkpresign.errors import BreakerError, InputError, OutputError, ParameterError
+from bulkpresign.events import Event, Listener, ObjectFinished, ObjectsSkipped, RunFinished, RunStarted
+from bulkpresign.ledger.journal import Journal
+from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.manifest.writing import ManifestWriter, link_writer, object_writer
-from bulkpresign.model import Link, ObjectRef, Outcome, Report
+from bulkpresign.model import Link, ObjectRef, Report
+from bulkpresign.pipeline.checking import Totals
+from bulkpresign.pipeline.known import Known
 from bulkpresign.pipeline.sources import Sources
 from bulkpresign.tables import open_output
 from bulkpresign.tables.reading import table_format
@@ -28,53 +29,6 @@ from bulkpresign.transfer.leases import Lease
 from bulkpresign.transfer.pace import Pace
 
 _FAILURES_BATCH = 256
-
-
-class Totals(msgspec.Struct):
-    """What a checked manifest holds; None where the input is a stream, or sizes are unknown."""
-
-    objects: int | None = None
-    bytes: int | None = None
-
-
-async def check(sources: Sources, allow: Callable[[str], object], index: PathIndex, method: str) -> Totals:
-    """Reads every table that is a file, whole, before anything is sent.
-
-    Raises ManifestError for the first row that can't be used, is a link of another method, has a path that `allow`
-    refuses with NameRefusedError, or a path that another row has.
-    """
-    objects, size = 0, 0
-    sized = True
-    for table in sources.tables:
-        if table.is_stream:
-            continue
-        for batch in sources.placed(table, method):
-            rows = [(ref, place) for ref, _, place in batch]
-            for ref, place in rows:
-                try:
-                    allow(ref.place)
-                except NameRefusedError as error:
-                    raise _placed(str(error), place) from error
-            claim_paths(index, rows)
-            objects += len(rows)
-            sized = sized and all(ref.size is not None for ref, _ in rows)
-            size += sum(ref.size or 0 for ref, _ in rows)
-            await anyio.lowlevel.checkpoint()
-    return Totals(objects, size if sized else None) if sources.are_files else Totals()
-
-
-def claim_paths(index: PathIndex, rows: Sequence[tuple[ObjectRef, str]]) -> None:
-    """Takes the paths of some rows, each with its place. Raises ManifestError for one that is taken."""
-    if clash := index.add([(ref.place, place) for ref, place in rows]):
-        path, first, second = clash
-        raise _placed(f"path {path!r} is the path of {first} as well", second)
-
-
-def _placed(problem: str, place: str) -> ManifestError:
-    file, colon, line = place.rpartition(":")
-    if colon and line.isdecimal():
-        return ManifestError(problem, file=file, line=int(line), column="path")
-    return ManifestError(problem, file=place)
 
 
 class FailureLog:
@@ -216,19 +170,23 @@ async def transfer(
     tell(RunStarted(verb, totals.objects, totals.bytes))
     record = Recorder(journal, tell)
     pace = Pace(bounds.requests, bounds.limit_rate)
-    feed = Feed(_limited(_undone(batches, journal, file_of, record), bounds.limit))
+    if totals.is_nothing_left:
+        tell(ObjectsSkipped(totals.known))
+        batches = _nothing()
+    feed = Feed(_limited(_undone(batches, Known(journal, file_of), record), bounds.limit))
     try:
         engine = Engine(feed, work_with(Machine(http, record, pace, journal)), record, clock)
         await engine.run(bounds.concurrency)
-    except BaseException:
+        record.flush()
+    except BaseException as error:
         with suppress(OutputError):  # what ended the run is on its way already
             record.flush()
         if log is not None:
             _log_unrecorded(record, log)
             await _log_rest(feed, log)
+        if isinstance(error, OutputError):
+            raise BreakerError(f"{error}, so the run ends") from error
         raise
-    else:
-        record.flush()
     finally:
         tally.report.slowed, tally.report.lowest_concurrency = pace.slowed, pace.lowest
         tell(RunFinished(tally.report))
@@ -253,7 +211,7 @@ async def plan(
             listener(event)
 
     tally.report.planned = 0
-    async for batch in _limited(_undone(batches, journal, file_of, tell), bounds.limit):
+    async for batch in _limited(_undone(batches, Known(journal, file_of), tell), bounds.limit):
         tally.report.planned += len(batch)
         tally.report.bytes += sum(lease.link.object.size or 0 for lease in batch)
     tell(RunFinished(tally.report))
@@ -261,37 +219,23 @@ async def plan(
 
 
 async def _undone(
-    batches: AsyncIterator[Sequence[Lease]],
-    journal: Journal | None,
-    file_of: Callable[[ObjectRef], str],
-    emit: Listener,
+    batches: AsyncIterator[Sequence[Lease]], known: Known, emit: Listener
 ) -> AsyncIterator[Sequence[Lease]]:
     """What is left to do; what is done is told as skipped."""
     async for batch in batches:
-        finished = journal.finished([lease.link for lease in batch]) if journal is not None else {}
-        if not finished:
+        done = known.are_done([(lease.link.object, lease.link) for lease in batch])
+        if count := sum(done):
+            emit(ObjectsSkipped(count))
+            yield [lease for lease, is_done in zip(batch, done, strict=True) if not is_done]
+            await anyio.lowlevel.checkpoint()
+        else:
             yield batch
-            continue
-        left = []
-        for lease in batch:
-            known = finished.get(identity(lease.link))
-            if known is not None and _is_there(known, file_of(lease.link.object)):
-                emit(ObjectFinished(Outcome(lease.link.object, "skipped", attempts=0, verified_by=JOURNAL)))
-            else:
-                left.append(lease)
-        yield left
-        await anyio.lowlevel.checkpoint()
 
 
-def _is_there(known: Finished, file: str) -> bool:
-    """True where the file is still the one of which the journal tells."""
-    try:
-        found = os.stat(file)  # noqa: PTH116 - Path would fold the name
-    except OSError:
-        return False
-    same_size = known.status == "skipped" or found.st_size == known.bytes
-    # A rename and a copied mtime show in ctime alone. Whoever changes no byte (chmod) pays with a look at them.
-    return same_size and max(found.st_mtime, found.st_ctime) <= known.finished_at
+async def _nothing() -> AsyncIterator[Sequence[Lease]]:
+    batches: Sequence[Sequence[Lease]] = ()
+    for batch in batches:
+        yield batch
 
 
 async def _limited(batches: AsyncIterator[Sequence[Lease]], limit: int | None) -> AsyncIterator[Sequence[Lease]]:

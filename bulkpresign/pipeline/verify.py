@@ -18,7 +18,8 @@ from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, RunF
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.manifest.links import links_of
 from bulkpresign.model import Link, ObjectRef, Outcome, Report
-from bulkpresign.pipeline.running import check, claim_paths, failure_log
+from bulkpresign.pipeline.checking import check, claim_paths
+from bulkpresign.pipeline.running import failure_log
 from bulkpresign.pipeline.sources import Source, Sources
 from bulkpresign.proof.files import MISSING, Prover, Row, batches_of
 from bulkpresign.proof.walking import walk

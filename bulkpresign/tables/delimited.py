@@ -24,12 +24,11 @@ _WORDS = {
 
 def read_csv(file: str) -> Iterator[Rows]:
     """The rows of a CSV file in batches; blank lines are passed over. A header is a batch of its own, without rows."""
-    lines = chain.from_iterable(io.StringIO(block, newline="\n") for block in not_empty(file, line_blocks(file)))
-    reader = csv.reader(lines, strict=True)
+    reader = _Reader(file)
     columns: tuple[str, ...] | None = None
     while True:
         before = reader.line_num
-        cells = _take(file, reader, BATCH_ROWS if columns else 1)
+        cells = reader.take(BATCH_ROWS if columns else 1)
         if not cells:
             return
         if columns is None and cells[0]:
@@ -42,15 +41,59 @@ def read_csv(file: str) -> Iterator[Rows]:
             yield _batch(file, columns, cells, range(before + 1, reader.line_num + 1))
 
 
-def _take(file: str, reader: "_csv.Reader", count: int) -> list[list[str]]:
-    before = reader.line_num
-    rows: list[list[str]] = []
-    try:
-        rows.extend(islice(reader, count))  # keeps what came before an error, which tells the error's line
-    except csv.Error as error:
-        problem = next((ours for theirs, ours in _WORDS.items() if theirs in str(error)), str(error))
-        raise ManifestError(problem, file=file, line=_starts(rows, before + 1)[-1]) from error
-    return rows
+class _Reader:
+    """The rows of a file; `line_num` is the last line of those taken.
+
+    Up to the first quote or carriage return a row is what stands between line ends, split at commas: for long rows,
+    such as links, that is four times as quick as the csv module, which takes over from there.
+    """
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._blocks = not_empty(file, line_blocks(file))
+        self._ready: list[list[str]] = []
+        self._taken = 0  # of those that are ready
+        self._lines_before = 0  # the csv module's first
+        self._rest: _csv.Reader | None = None
+
+    @property
+    def line_num(self) -> int:
+        return self._lines_before + (self._rest.line_num if self._rest else 0)
+
+    def take(self, count: int) -> list[list[str]]:
+        """The next rows, at most `count`; none at the end. Raises ManifestError for what is no CSV."""
+        while self._rest is None and len(self._ready) - self._taken < count and self._split_block():
+            pass
+        rows = self._ready[self._taken : self._taken + count]
+        self._taken += len(rows)
+        self._lines_before += len(rows)
+        if self._rest is not None and len(rows) < count:
+            rows += self._parse(self._rest, count - len(rows))
+        return rows
+
+    def _split_block(self) -> bool:
+        """Splits one more block, or leaves it and all that follow to the csv module; False at the end."""
+        block = next(self._blocks, None)
+        if block is None:
+            return False
+        if '"' in block or "\r" in block:
+            lines = chain.from_iterable(io.StringIO(some, newline="\n") for some in chain((block,), self._blocks))
+            self._rest = csv.reader(lines, strict=True)
+        else:
+            lines_of_block = block.removesuffix("\n").split("\n")
+            self._ready = self._ready[self._taken :] + [line.split(",") if line else [] for line in lines_of_block]
+            self._taken = 0
+        return True
+
+    def _parse(self, reader: "_csv.Reader", count: int) -> list[list[str]]:
+        first = self.line_num + 1
+        rows: list[list[str]] = []
+        try:
+            rows.extend(islice(reader, count))  # keeps what came before an error, which tells the error's line
+        except csv.Error as error:
+            problem = next((ours for theirs, ours in _WORDS.items() if theirs in str(error)), str(error))
+            raise ManifestError(problem, file=self._file, line=_starts(rows, first)[-1]) from error
+        return rows
 
 
 def _starts(rows: Sequence[list[str]], first: int) -> list[int]:

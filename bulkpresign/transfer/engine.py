@@ -102,17 +102,20 @@ class Engine:
 
     async def _outcome(self, lease: Lease) -> Outcome:
         link = lease.link
-        try:
-            for _ in range(MAX_RENEWALS):
+        renewals_left = MAX_RENEWALS if lease.renew is not None else 0
+        while True:
+            try:
+                return await self._attempt(link)
+            except LinkExpiredError as error:
+                if not renewals_left:
+                    return _failed(link, error)
                 try:
-                    return await self._attempt(link)
-                except LinkExpiredError:
-                    if lease.renew is None:
-                        raise
                     link = await self._renewals.fresh(Lease(link, lease.renew))
-            raise LinkExpiredError("every fresh link was refused as expired", code="LinkExpired")
-        except TransferError as error:
-            return _failed(link, error)
+                except LinkExpiredError as refused:
+                    return _failed(link, numbered(refused, error.attempt))
+                renewals_left -= 1
+            except TransferError as error:
+                return _failed(link, error)
 
     async def _attempt(self, link: Link) -> Outcome:
         if link.lapsed(self._clock.now()):

@@ -10,7 +10,8 @@ from bulkpresign.errors import MismatchError, NameRefusedError, StorageError
 from bulkpresign.events import BytesMoved, Listener
 from bulkpresign.model import Link, Outcome, Part, Parts
 from bulkpresign.transfer.dates import unix_time
-from bulkpresign.transfer.http import Answer, Http
+from bulkpresign.transfer.exchange import Answer
+from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.lanes import Lanes
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.parallel import Moved, Parallel, is_mismatch, is_of_a_part

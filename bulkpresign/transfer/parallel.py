@@ -15,7 +15,8 @@ from bulkpresign.errors import LinkExpiredError, MismatchError, TransferError, T
 from bulkpresign.events import BytesMoved, Listener
 from bulkpresign.model import Link, Part, Parts
 from bulkpresign.transfer.dates import unix_time
-from bulkpresign.transfer.http import Answer, Http
+from bulkpresign.transfer.exchange import Answer
+from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.lanes import Lanes
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.ranges import Piece, Plan

@@ -3,15 +3,18 @@
 import csv
 import json
 import shlex
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
 
+from bulkpresign.transfer.engine import MAX_RENEWALS
 from tests.cli.command import run
 from tests.cli.test_get import OVER, get, links, many, refused
 from tests.conftest import Boto, MakeBucket
@@ -187,15 +190,6 @@ def test_a_link_that_the_server_calls_expired_is_renewed_and_no_attempt_is_lost(
     ]
 
 
-def test_a_fresh_link_that_is_refused_is_not_renewed_for_ever(
-    origin: FaultProxy, renew: Callable[[str], str], tmp_path: Path
-) -> None:
-    links(tmp_path / "l.csv", many(origin, 1))
-    origin.always = EXPIRED
-    assert "1 expired" in get(tmp_path, "l.csv", "--to", "to", "--renew-command", renew(""), code=3)
-    assert origin.count == len(asked(tmp_path)) == 10
-
-
 def test_a_url_renews(origin: FaultProxy, tmp_path: Path) -> None:
     """One that gives fresh links for what it was asked for, from its own knowledge."""
     links(tmp_path / "l.csv", many(origin, 5, expires_at=OVER))
@@ -208,6 +202,27 @@ def test_a_url_renews(origin: FaultProxy, tmp_path: Path) -> None:
         assert sum(len(seen.body.splitlines()) for seen in renewer.seen) == 5
     assert "get: 4 done, 1 expired;" in said
     assert sorted(targets(origin)) == [f"/{n}?{fresh}" for n in range(4)]
+
+
+def test_fresh_links_that_are_refused_too_come_to_an_end(
+    origin: FaultProxy, renew: Callable[[str], str], tmp_path: Path
+) -> None:
+    """Every one that was asked for is tried."""
+    origin.always = EXPIRED
+    links(tmp_path / "l.csv", many(origin, 1))
+    said = get(tmp_path, "l.csv", "--to", "to", "--renew-command", renew(""), code=3)
+    assert "Request has expired" in said
+    assert len(asked(tmp_path)) == MAX_RENEWALS
+    assert origin.count == 1 + MAX_RENEWALS
+
+
+def test_what_was_never_sent_was_no_attempt(origin: FaultProxy, tmp_path: Path) -> None:
+    links(tmp_path / "l.csv", many(origin, 1, expires_at=OVER))
+    get(tmp_path, "l.csv", "--to", "to", "--renew-command", "false", code=3)
+    with closing(sqlite3.connect(tmp_path / "to.journal")) as journal:
+        assert journal.execute("SELECT status, code, attempts FROM outcomes").fetchall() == [
+            ("expired", "RenewalFailed", 0)
+        ]
 
 
 def test_a_url_that_is_not_there(origin: FaultProxy, tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""The check before the first request: every table that is a file is read whole."""
+
+from collections.abc import Callable, Sequence
+
+import anyio.lowlevel
+import msgspec
+
+from bulkpresign.errors import ManifestError, NameRefusedError
+from bulkpresign.ledger.paths import PathIndex
+from bulkpresign.model import ObjectRef
+from bulkpresign.pipeline.known import Known
+from bulkpresign.pipeline.sources import Sources
+
+
+class Totals(msgspec.Struct):
+    """What a checked manifest holds; None where the input is a stream, or sizes are unknown.
+
+    `known` of the objects are done already.
+    """
+
+    objects: int | None = None
+    bytes: int | None = None
+    known: int = 0
+
+    @property
+    def is_nothing_left(self) -> bool:
+        """True where all of them are done."""
+        return self.known > 0 and self.known == self.objects
+
+
+async def check(
+    sources: Sources,
+    allow: Callable[[str], object],
+    index: PathIndex,
+    method: str,
+    known: Known | None = None,
+) -> Totals:
+    """Reads every table that is a file, whole, before anything is sent, and counts what is `known` to be done.
+
+    Raises ManifestError for the first row that can't be used, is a link of another method, has a path that `allow`
+    refuses with NameRefusedError, or a path that another row has.
+    """
+    totals, sized = Totals(0, 0), True
+    for table in sources.tables:
+        if table.is_stream:
+            continue
+        for batch in sources.placed(table, method):
+            refs = [ref for ref, _, _ in batch]
+            _check_paths([(ref, place) for ref, _, place in batch], allow, index)
+            sized = sized and all(ref.size is not None for ref in refs)
+            totals = Totals(
+                (totals.objects or 0) + len(refs),
+                (totals.bytes or 0) + sum(ref.size or 0 for ref in refs),
+                totals.known + (sum(known.are_done([(ref, link) for ref, link, _ in batch])) if known else 0),
+            )
+            await anyio.lowlevel.checkpoint()
+    if not sources.are_files:
+        return Totals()
+    return totals if sized else Totals(totals.objects, None, totals.known)
+
+
+def claim_paths(index: PathIndex, rows: Sequence[tuple[ObjectRef, str]]) -> None:
+    """Takes the paths of some rows, each with its place. Raises ManifestError for one that is taken."""
+    if clash := index.add([(ref.place, place) for ref, place in rows]):
+        path, first, second = clash
+        raise _placed(f"path {path!r} is the path of {first} as well", second)
+
+
+def _check_paths(rows: Sequence[tuple[ObjectRef, str]], allow: Callable[[str], object], index: PathIndex) -> None:
+    for ref, place in rows:
+        try:
+            allow(ref.place)
+        except NameRefusedError as error:
+            raise _placed(str(error), place) from error
+    claim_paths(index, rows)
+
+
+def _placed(problem: str, place: str) -> ManifestError:
+    file, colon, line = place.rpartition(":")
+    if colon and line.isdecimal():
+        return ManifestError(problem, file=file, line=int(line), column="path")
+    return ManifestError(problem, file=place)

@@ -1,0 +1,236 @@
+"""One HTTP/1.1 connection: a request goes out as it is given, its answer comes in as it is sent.
+
+A client library does some two hundred small things for a request, and for small objects those are most of the work.
+Here a request is one write, and its answer two or three calls: the parser is that of Node.js (llhttp, by `httptools`).
+Source: RFC 9112.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable
+from typing import cast
+
+from httptools import HttpParserError, HttpResponseParser
+from multidict import CIMultiDict
+
+from bulkpresign.errors import ConnectionFailedError, TransferError, TruncatedError
+
+#: Bytes of an answer's body that may wait to be read before no more are taken from the socket. What the socket gives at
+#: once, 256 KiB at most, is not stopped for: whoever reads is mostly about to.
+READ_BUFFER = 64 * 1024
+
+Body = bytes | AsyncIterable[bytes]
+
+
+class Connection(asyncio.Protocol):
+    """Serves one exchange after another; one task at a time uses it.
+
+    `touched_at` is when bytes last moved, on the loop's clock. What ends a connection in the midst of an exchange is
+    raised as a TransferError to whoever waits for it.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._transport: asyncio.Transport
+        self._parser = HttpResponseParser(self)
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: TransferError | None = None
+        self._chunks: deque[bytes] = deque()
+        self._buffered = 0
+        self._is_paused = False  # reading
+        self._is_full = False  # the buffer of what goes out
+        self._keeps_alive = True
+        self._expects_body = True
+        self._is_sent = self._has_head = self._is_complete = True  # between exchanges
+        self._left = -1  # of a body whose rest passes the parser by; -1: everything goes through it
+        self.status = 0
+        self.headers: CIMultiDict[str] = CIMultiDict()
+        self.length: int | None = None
+        self.is_open = True
+        self.touched_at = loop.time()
+
+    @property
+    def is_waiting(self) -> bool:
+        """True while somebody waits for the other side."""
+        return self._waiter is not None
+
+    @property
+    def is_reusable(self) -> bool:
+        """True where another exchange can follow."""
+        return self.is_open and self._is_complete and self._is_sent and self._keeps_alive
+
+    async def send(self, head: bytes, body: Body | None, *, expects_body: bool = True) -> None:
+        """Sends a request; returns when the head of its answer is here, which may be before all of a body went out.
+
+        `status`, `headers` and `length` (the body's bytes as announced, else None) are those of the answer then.
+        """
+        self._begin(expects_body)
+        if body is None:
+            self._transport.write(head)
+        elif isinstance(body, bytes):
+            self._transport.write(head + body)
+        else:
+            await self._send_pieces(head, body)
+        self._is_sent = True
+        while not self._has_head:
+            await self._change()
+
+    async def read(self) -> bytes:
+        """The next bytes of the answer's body, `b""` at its end."""
+        while not self._chunks:
+            if self._is_complete:
+                return b""
+            await self._change()
+        chunk = self._chunks.popleft()
+        self._buffered -= len(chunk)
+        if self._is_paused and self._buffered < READ_BUFFER:
+            self._is_paused = False
+            self._transport.resume_reading()
+        return chunk
+
+    def fail(self, error: TransferError) -> None:
+        """Ends the connection, and the exchange with an error."""
+        if self._error is None and not self._is_complete:
+            self._error = error
+        self.close()
+        self._wake()
+
+    def close(self) -> None:
+        """Drops the connection, whatever is still on its way."""
+        self.is_open = False
+        self._transport.abort()
+
+    def _begin(self, expects_body: bool) -> None:
+        self._is_sent = self._has_head = self._is_complete = False
+        self._expects_body = expects_body
+        self._left = -1
+        self.touched_at = self._loop.time()
+        if not self.is_open:
+            self._error = ConnectionFailedError("the connection was closed by the other side", code="Disconnected")
+
+    async def _send_pieces(self, head: bytes, body: AsyncIterable[bytes]) -> None:
+        self._transport.write(head)
+        async for piece in body:
+            if self._has_head or self._error is not None:  # refused before all of it was sent
+                self._keeps_alive = False
+                return
+            self.touched_at = self._loop.time()
+            self._transport.write(piece)
+            while self._is_full and not self._has_head:
+                await self._change()
+
+    async def _change(self) -> None:
+        """Waits until something happens."""
+        if self._error is not None:
+            raise self._error
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came in."""
+        self.touched_at = self._loop.time()
+        if self._is_complete:  # nobody asked
+            self.close()
+        elif self._left >= 0:
+            self._receive_rest(data)
+        else:
+            self._parse(data)
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self.is_open = False
+        if not self._is_complete and self._error is None:
+            self._end_of_stream(exc)
+        self._wake()
+
+    def pause_writing(self) -> None:
+        """The buffer of what goes out is full."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """The buffer of what goes out has room again."""
+        self._is_full = False
+        self.touched_at = self._loop.time()
+        self._wake()
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError as error:
+            self.fail(ConnectionFailedError(f"the answer is no HTTP: {error}", code="NotHTTP"))
+            return
+        if self.length is not None and self._has_head and not self._is_complete:
+            self._left = self.length - self._buffered  # nothing was read yet: the head came in this very moment
+            self._parser = HttpResponseParser(self)
+
+    def _receive_rest(self, data: bytes) -> None:
+        """Takes body bytes whose number is known: they need no parser, which would copy them."""
+        self._left -= len(data)
+        if self._left < 0:
+            self.fail(TruncatedError("the body is longer than announced", code="Truncated"))
+            return
+        self._push(data)
+        self._is_complete = not self._left
+
+    def _push(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._buffered += len(data)
+        if len(self._chunks) > 1 and self._buffered > READ_BUFFER and not self._is_paused and self.is_open:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def _end_of_stream(self, exc: Exception | None) -> None:
+        """What the end of the connection means: of a body that was announced in no way it is the end as well."""
+        if not self._has_head:
+            reason = getattr(exc, "strerror", None) or (type(exc).__name__ if exc else "closed by the other side")
+            self._error = ConnectionFailedError(f"the connection broke: {reason}", code="Disconnected")
+        elif exc is None and self.length is None and "Transfer-Encoding" not in self.headers:
+            self._is_complete = True
+        else:
+            self._error = TruncatedError("the body ended early", code="Truncated")
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """An answer begins."""
+        self.headers = CIMultiDict()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header."""
+        self.headers.add(name.decode("latin-1"), value.decode("utf-8", "surrogateescape"))
+
+    def on_headers_complete(self) -> None:
+        """The head is whole; one of an interim answer (1xx) is passed over."""
+        status = self._parser.get_status_code()
+        if status < 200:
+            return
+        self.status = status
+        length = self.headers.get("Content-Length")
+        self.length = int(length) if length is not None else None
+        self._keeps_alive = self._parser.should_keep_alive()
+        self._has_head = True
+        if not self._expects_body:
+            self._is_complete = True
+            self._keeps_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """Bytes of the body."""
+        self._push(body)
+
+    def on_message_complete(self) -> None:
+        """The answer is whole."""
+        self._is_complete = self._has_head

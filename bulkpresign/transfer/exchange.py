@@ -1,0 +1,72 @@
+"""A request and its answer, whoever carries them."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from bulkpresign import __version__
+from bulkpresign.errors import TransferError
+from bulkpresign.model import Link
+from bulkpresign.transfer.answers import error_of
+from bulkpresign.transfer.clock import Clock
+
+#: What every request says of us.
+OWN_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": f"bulkpresign/{__version__}"}
+_ERROR_BODY = 64 * 1024
+_ENCRYPTION = ("x-amz-server-side-encryption", "x-amz-server-side-encryption-customer-algorithm")
+
+
+class Answer:
+    """A response whose headers are here and whose body is still to come.
+
+    `read()` gives the next bytes of the body as it is stored, `b""` at its end; `length` is its bytes as announced,
+    None where it was not.
+    """
+
+    __slots__ = ("_clock", "headers", "length", "read", "status")
+
+    def __init__(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        length: int | None,
+        read: Callable[[], Awaitable[bytes]],
+        clock: Clock,
+    ) -> None:
+        self.status, self.headers, self.length, self.read, self._clock = status, headers, length, read, clock
+        if not clock.is_set:
+            clock.learn(headers.get("Date"))
+
+    @property
+    def etag(self) -> str | None:
+        """The entity tag without quotes."""
+        etag = self.headers.get("ETag")
+        return etag.strip('"') if etag else None
+
+    @property
+    def encryption(self) -> dict[str, str]:
+        """The headers that tell whose keys the object is encrypted with, by which an etag is an md5 or none."""
+        return {name: self.headers[name] for name in _ENCRYPTION if name in self.headers}
+
+    async def beginning(self) -> bytes:
+        """The body's first 64 KiB: all of it where it is a message. Of one that breaks off, what came."""
+        body = b""
+        try:
+            while len(body) < _ERROR_BODY and (chunk := await self.read()):
+                body += chunk
+        except TransferError:  # the status is known, and says more than a broken connection
+            pass
+        return body[:_ERROR_BODY]
+
+    async def error(self, link: Link, body: bytes | None = None) -> TransferError:
+        """What this answer means as an error; `body` is its beginning where that was read before."""
+        said = await self.beginning() if body is None else body
+        self._clock.learn(self.headers.get("Date"))
+        return error_of(self.status, self.headers, said, link, self._clock.now())
+
+
+class Exchange(Protocol):
+    """One request and its answer, as an async context. What breaks within it is raised as a TransferError."""
+
+    async def __aenter__(self) -> Answer: ...
+
+    async def __aexit__(self, *exc_info: object) -> None: ...

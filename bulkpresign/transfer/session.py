@@ -1,0 +1,128 @@
+"""The same interface on aiohttp, for links that go through a proxy: the only file that knows it.
+
+Each line of the set-up closes a way in which a link was seen to break.
+"""
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from bulkpresign.errors import ConnectionFailedError, RefusedError, TransferError, TruncatedError
+from bulkpresign.model import Link
+from bulkpresign.transfer import pool
+from bulkpresign.transfer.clock import Clock
+from bulkpresign.transfer.connection import READ_BUFFER, Body
+from bulkpresign.transfer.exchange import OWN_HEADERS, Answer, Exchange
+
+#: What aiohttp adds to a body.
+_NO_CONTENT_TYPE = ("Content-Type",)
+
+
+class Session:
+    """A pool of connections through proxies. `concurrency` bounds how many are open."""
+
+    def __init__(self, concurrency: int, trust: ssl.SSLContext | None, clock: Clock) -> None:
+        self._clock = clock
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=concurrency, ttl_dns_cache=int(pool.DNS_TTL), ssl=trust or True),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=pool.CONNECT_TIMEOUT, sock_read=pool.IDLE_TIMEOUT),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            requote_redirect_url=False,
+            headers=OWN_HEADERS,
+            read_bufsize=READ_BUFFER,
+            middlewares=(_once,),
+        )
+
+    async def close(self) -> None:
+        """Closes everything."""
+        await self._session.close()
+
+    def request(self, link: Link, headers: Mapping[str, str], body: Body | None, proxy: str) -> Exchange:
+        """Sends a link with these headers through a proxy.
+
+        The proxy is named for each request: aiohttp's own `trust_env` would also send what `~/.netrc` holds for the
+        host, and S3 refuses a second authorization.
+        """
+        return _Proxied(
+            self._session.request(
+                link.method,
+                URL(link.url, encoded=True),
+                headers=headers,
+                data=body,
+                skip_auto_headers=_NO_CONTENT_TYPE,
+                allow_redirects=False,
+                proxy=proxy,
+            ),
+            self._clock,
+        )
+
+
+class _Proxied:
+    """One request and its answer; every error of aiohttp's leaves it as one of ours."""
+
+    def __init__(self, sending: Any, clock: Clock) -> None:
+        self._sending = sending
+        self._clock = clock
+        self._response: aiohttp.ClientResponse
+
+    async def __aenter__(self) -> Answer:
+        try:
+            response = self._response = await self._sending
+        except (aiohttp.ClientError, OSError) as error:
+            raise _own(error) from error
+        return Answer(response.status, response.headers, response.content_length, self._read, self._clock)
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._response.close()  # one that was read to its end has given its connection back already
+
+    async def _read(self) -> bytes:
+        try:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _own(error) from error
+
+
+async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keeps aiohttp from sending again on its own, uncounted, where a connection breaks: we count attempts."""
+    try:
+        return await send(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _own(error) from error
+
+
+def _own(error: aiohttp.ClientError | OSError) -> TransferError:
+    for kinds, kind, code, message in _MEANINGS:
+        if isinstance(error, kinds):
+            return kind(message.format(error=error, reason=_reason(error)), code=code)
+    return ConnectionFailedError(f"the connection broke: {_reason(error)}", code="Disconnected")
+
+
+_MEANINGS: tuple[tuple[Any, type[TransferError], str, str], ...] = (
+    (aiohttp.ClientPayloadError, TruncatedError, "Truncated", "the body ended early"),
+    (TimeoutError, ConnectionFailedError, "Timeout", "no answer in time"),
+    (
+        (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError),
+        ConnectionFailedError,
+        "Certificate",
+        "the certificate is not trusted: {reason}",
+    ),
+    (aiohttp.ClientProxyConnectionError, ConnectionFailedError, "Proxy", "no connection to the proxy: {reason}"),
+    (aiohttp.ClientConnectorDNSError, ConnectionFailedError, "NoSuchHost", "no such host: {error.host}"),
+    (
+        aiohttp.ClientConnectorError,
+        ConnectionFailedError,
+        "NoConnection",
+        "no connection to {error.host}:{error.port}: {reason}",
+    ),
+    (aiohttp.ClientHttpProxyError, ConnectionFailedError, "Proxy", "the proxy answered {error.status}"),
+    (aiohttp.InvalidURL, RefusedError, "InvalidUrl", "the url can't be sent"),
+)
+
+
+def _reason(error: Exception) -> str:
+    inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    return getattr(inner, "verify_message", None) or getattr(inner, "strerror", None) or type(inner).__name__
