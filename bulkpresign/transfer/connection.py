@@ -179,10 +179,9 @@ class Connection(asyncio.Protocol):
 
     def _receive_rest(self, data: bytes) -> None:
         """Takes body bytes whose number is known: they need no parser, which would copy them."""
+        if len(data) > self._left:
+            data, self._keeps_alive = data[: self._left], False
         self._left -= len(data)
-        if self._left < 0:
-            self.fail(TruncatedError("the body is longer than announced", code="Truncated"))
-            return
         self._push(data)
         self._is_complete = not self._left
 
@@ -203,20 +202,24 @@ class Connection(asyncio.Protocol):
         else:
             self._error = TruncatedError("the body ended early", code="Truncated")
 
-    # What the parser calls.
+    # What the parser calls. A second answer to the one request is none: nothing of it counts, and no other may follow.
 
     def on_message_begin(self) -> None:
         """An answer begins."""
-        self.headers = CIMultiDict()
+        if self._has_head:
+            self._keeps_alive = False
+        else:
+            self.headers = CIMultiDict()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
-        self.headers.add(name.decode("latin-1"), value.decode("utf-8", "surrogateescape"))
+        """One header, or one behind a chunked body, which is passed over."""
+        if not self._has_head:
+            self.headers.add(name.decode("latin-1"), value.decode("utf-8", "surrogateescape"))
 
     def on_headers_complete(self) -> None:
         """The head is whole; one of an interim answer (1xx) is passed over."""
         status = self._parser.get_status_code()
-        if status < 200:
+        if status < 200 or self._has_head:
             return
         self.status = status
         length = self.headers.get("Content-Length")
@@ -229,7 +232,8 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """Bytes of the body."""
-        self._push(body)
+        if not self._is_complete:
+            self._push(body)
 
     def on_message_complete(self) -> None:
         """The answer is whole."""

@@ -116,7 +116,7 @@ class Pool:
             await self._resolved(origin),
             happy_eyeballs_delay=_NEXT_ADDRESS_AFTER,
             interleave=1,
-            socket_factory=_socket,
+            socket_factory=new_socket,
         )
         try:
             _, connection = await self._loop.create_connection(
@@ -184,7 +184,8 @@ class _Addresses:
         return addresses
 
 
-def _socket(address: Any) -> socket.socket:
+def new_socket(address: Any) -> socket.socket:
+    """A socket for an address as `getaddrinfo` gives it."""
     family, kind, protocol, _, _ = address
     made = socket.socket(family, kind, protocol)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

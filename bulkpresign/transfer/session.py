@@ -3,6 +3,7 @@
 Each line of the set-up closes a way in which a link was seen to break.
 """
 
+import socket
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +28,9 @@ class Session:
     def __init__(self, concurrency: int, trust: ssl.SSLContext | None, clock: Clock) -> None:
         self._clock = clock
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=concurrency, ttl_dns_cache=int(pool.DNS_TTL), ssl=trust or True),
+            connector=aiohttp.TCPConnector(
+                limit=concurrency, ttl_dns_cache=int(pool.DNS_TTL), socket_factory=_socket, ssl=trust or True
+            ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=pool.CONNECT_TIMEOUT, sock_read=pool.IDLE_TIMEOUT),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -84,6 +87,14 @@ class _Proxied:
             return await self._response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise _own(error) from error
+
+
+def _socket(address: Any) -> socket.socket:
+    """A socket that gives up where the other side takes no byte; aiohttp itself would wait for ever."""
+    made = pool.new_socket(address)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(pool.IDLE_TIMEOUT * 1000))
+    return made
 
 
 async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

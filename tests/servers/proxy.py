@@ -117,6 +117,8 @@ class FaultProxy:
         #: Hides every If-Match from the server behind, as if it knew none.
         self.drop_conditions = False
         self.seen: list[Seen] = []
+        #: Connections that were made; requests that are, and were at most, answered at once.
+        self.opened = 0
         self.open_now = 0
         self.most_open = 0
 
@@ -166,6 +168,7 @@ class FaultProxy:
         self._writers.add(writer)
         task = asyncio.create_task(self._connection(reader, writer))
         self._tasks.add(task)
+        self.opened += 1
         task.add_done_callback(self._tasks.discard)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -178,7 +181,8 @@ class FaultProxy:
 
     async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request; false where the connection ends with it."""
-        seen = Seen(await reader.readuntil(b"\r\n\r\n"))
+        head = await reader.readuntil(b"\r\n\r\n")
+        seen = Seen(head.replace(b" " + self.url.encode() + b"/", b" /", 1))  # asked as its own forward proxy
         self.seen.append(seen)
         fault = (self.faults.popleft() if self.faults else self.always or self.schedule(seen)) or Fault()
         self.open_now += 1

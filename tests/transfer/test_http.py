@@ -4,7 +4,6 @@ import asyncio
 import gzip
 import hashlib
 import os
-import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -33,9 +32,13 @@ TARGETS = [
 ]
 
 
-@pytest.fixture
-def origin() -> Iterator[FaultProxy]:
+@pytest.fixture(params=["direct", "proxied"])
+def origin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """Reached by a connection of our own, and as a forward proxy, by aiohttp: both must send the same."""
     with FaultProxy() as proxy:
+        if request.param == "proxied":
+            monkeypatch.setenv("http_proxy", proxy.url)
+            monkeypatch.setenv("no_proxy", "")
         yield proxy
 
 
@@ -156,19 +159,8 @@ def test_one_connection_serves_many(origin: FaultProxy, tmp_path: Path) -> None:
     """Refused ones too: an error's body is read to its end."""
     origin.objects = {f"/{n}": b"x" for n in range(0, 20, 2)}
     links = [Link("GET", f"{origin.url}/{n}", {}, object=ObjectRef("b", f"{n}")) for n in range(20)]
-    opened = 0
-    make = pool._socket
-
-    def count(address: object) -> socket.socket:
-        nonlocal opened
-        opened += 1
-        return make(address)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(pool, "_socket", count)
-        asyncio.run(Run().links("get", links, tmp_path, 1, concurrency=1))
-    assert origin.count == 20
-    assert opened == 1
+    asyncio.run(Run().links("get", links, tmp_path, 1, concurrency=1))
+    assert (origin.count, origin.opened) == (20, 1)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +209,8 @@ def test_a_server_that_takes_no_byte_is_given_up(
     (tmp_path / "a").write_bytes(bytes(32 << 20))
     origin.always = Fault(stall=True)
     outcome, run = put(f"{origin.url}/a", tmp_path, attempts=1)
-    assert (outcome.status, outcome.code) == ("failed", "Timeout")
+    assert outcome.status == "failed"
+    assert outcome.code in {"Timeout", "Disconnected"}  # who looks first: we, or the kernel
     assert run.bytes_moved == 0
 
 
