@@ -16,7 +16,7 @@ from bulkpresign.transfer.lanes import Lanes
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.parallel import Moved, Parallel, is_mismatch, is_of_a_part
 from bulkpresign.transfer.ranges import Plan, kept_plan, likely_plan, told_plan
-from bulkpresign.transfer.resuming import NO_PART, RESUMABLE_BYTES, Resume, resume_of
+from bulkpresign.transfer.resuming import NO_PART, RANGE_MISMATCH, RESUMABLE_BYTES, Resume, resume_of
 from bulkpresign.transfer.retrying import numbered, with_retries
 from bulkpresign.transfer.storage import Folder, PartFile, regular_file_size
 
@@ -119,6 +119,7 @@ class _Download:
         self.link = link
         self._found: str | None = None
         self._parallel: Parallel | None = None
+        self._has_ranges = True
         #: True where another file stands under the name.
         self.replaces = False
         #: The md5 of that file, where it can be the object.
@@ -133,7 +134,9 @@ class _Download:
 
     def plan(self) -> bool:
         """Whether the object moves in parts, as far as that can be known before it is asked for."""
-        plan = self._kept_plan() or likely_plan(self.link.object, self._getter.part_size)
+        plan = (
+            (self._kept_plan() or likely_plan(self.link.object, self._getter.part_size)) if self._has_ranges else None
+        )
         self._parallel = None if plan is None else Parallel(self._getter, self, plan)
         return self.is_in_parts
 
@@ -156,22 +159,29 @@ class _Download:
 
     async def in_parts(self) -> Moved:
         """What is left of an object in parts; once something did not fit, all of it."""
-        getter = self._getter
-        if not self.is_in_parts and not self.plan():
-            again, _ = await with_retries(
-                self.attempt, self.link.object, getter.attempts, getter.emit, getter.pace, is_ours=is_of_a_part
-            )
-            if not self.is_in_parts:
-                return again
+        if self._parallel is None and not self.plan():
+            return await self._anew()
         parallel, self._parallel = self._parallel, None
         assert parallel is not None  # noqa: S101 - it is in parts
         try:
             return await parallel.run()
         except BaseException as error:
             parallel.give_up(error)
-            raise
+            if not isinstance(error, MismatchError) or error.code != RANGE_MISMATCH:
+                raise
         finally:
             self.attempts = max(self.attempts, parallel.attempts)
+        self._has_ranges = False  # a server that gives no ranges, or not those that it is asked for
+        return await self._anew()
+
+    async def _anew(self) -> Moved:
+        """All of the object, from a request for all of it on."""
+        getter = self._getter
+        moved, attempts = await with_retries(
+            self.attempt, self.link.object, getter.attempts, getter.emit, getter.pace, is_ours=is_of_a_part
+        )
+        self.attempts = max(self.attempts, attempts)
+        return await self.in_parts() if self.is_in_parts else moved
 
     def _kept_plan(self) -> Plan | None:
         parts = self._getter.parts
@@ -183,7 +193,7 @@ class _Download:
 
     def _told_plan(self, answer: Answer) -> Plan | None:
         size, part_size = answer.length or 0, self._getter.part_size
-        if size <= part_size:
+        if size <= part_size or not self._has_ranges:
             return None
         return told_plan(self.link.object, answer.etag, self.expectation(answer), size, part_size)
 

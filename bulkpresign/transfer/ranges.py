@@ -18,7 +18,7 @@ from bulkpresign.checksums import (
 )
 from bulkpresign.errors import MismatchError
 from bulkpresign.model import ObjectRef, Part
-from bulkpresign.transfer.resuming import check_range, told_size
+from bulkpresign.transfer.resuming import RANGE_MISMATCH, check_range, told_size
 
 
 def part_size_of(ref: ObjectRef, etag: str | None, size: int, part_size: int) -> int:
@@ -49,9 +49,8 @@ def kept_plan(
     """The plan that an earlier run left, where its file has the size, and the parts are such as they would be now."""
     if kept is None or not kept.part_size or kept.size != on_disk or ref.size not in {None, kept.size}:
         return None
-    if kept.part_size != part_size_of(ref, kept.etag, kept.size, part_size):
-        return None
-    return Plan(kept.size, kept.part_size, kept.etag, finished)
+    plan = _plan(ref, kept.etag, expectation_of(ref, kept.etag, size=kept.size), kept.size, part_size)
+    return Plan(kept.size, kept.part_size, kept.etag, finished) if plan and plan.part_size == kept.part_size else None
 
 
 def _plan(ref: ObjectRef, etag: str | None, expected: Expectation, size: int, part_size: int) -> "Plan | None":
@@ -183,13 +182,13 @@ class Plan:
         if status in {412, 416} or (self.etag and etag not in {None, self.etag}):  # not every server minds If-Match
             raise MismatchError("the object changed since its first part was fetched", code="ObjectChanged")
         if status != 206:
-            raise MismatchError("a range was asked for, the answer has the whole object", code="RangeMismatch")
+            raise MismatchError("a range was asked for, the answer has the whole object", code=RANGE_MISMATCH)
         if not self.is_open and (told := told_size(headers)) is not None:
             self._expected.check_size(told)
         check_range(headers, piece.at, piece.stop, self.size)
         if length not in {None, piece.left}:
             message = f"{piece.left:,} bytes were asked for, the answer announces {length:,}"
-            raise MismatchError(message, code="RangeMismatch")
+            raise MismatchError(message, code=RANGE_MISMATCH)
 
     def verifier(self) -> Verifier:
         """What verifies the object, once all parts are there."""

@@ -15,6 +15,8 @@ from bulkpresign.model import Part
 RESUMABLE_BYTES = 1 << 20
 #: A part that no request goes on with.
 NO_PART = Part("", 0)
+#: The code of an answer with other bytes than those that were asked for.
+RANGE_MISMATCH = "RangeMismatch"
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\Z")
 
 
@@ -39,7 +41,7 @@ def check_range(headers: Mapping[str, str], start: int, stop: int, size: int) ->
     found = _CONTENT_RANGE.match(headers.get("Content-Range", ""))
     if not found or found.group(1, 2) != (str(start), str(stop - 1)) or found[3] not in {"*", str(size)}:
         said = headers.get("Content-Range", "nothing")
-        raise MismatchError(f"bytes {start}-{stop - 1} were asked for, the answer has {said}", code="RangeMismatch")
+        raise MismatchError(f"bytes {start}-{stop - 1} were asked for, the answer has {said}", code=RANGE_MISMATCH)
 
 
 def told_size(headers: Mapping[str, str]) -> int | None:

@@ -1,6 +1,7 @@
 """Finished parts over runs and over links that end: what is there is not asked for again."""
 
 import asyncio
+import hashlib
 import os
 from collections import Counter
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from bulkpresign.checksums import base64_of
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.model import Link, ObjectRef, Part
 from bulkpresign.transfer.storage import Folder
@@ -87,6 +89,16 @@ def test_what_does_not_fit_the_journal_starts_again(change: str, origin: FaultPr
     got = Got(origin, folder, KNOWN, part_size=part_size, journal=journal)
     got.check(verified_by="crc64nvme")
     assert Counter(got.asked) == Counter(parts_of(len(BODY), part_size))
+    assert files(folder) == {"a": BODY}
+
+
+def test_what_was_learned_since_can_make_it_one(origin: FaultProxy, tmp_path: Path) -> None:
+    """A hash of all bytes in their order is nothing that parts prove."""
+    folder, journal, _ = begun(origin, tmp_path, {"size": len(BODY)})
+    checksum = f"sha256:{base64_of(hashlib.sha256(BODY).digest())}"
+    got = Got(origin, folder, {"size": len(BODY), "checksum": checksum}, journal=journal)
+    got.check(verified_by="sha256")
+    assert got.asked == [None]
     assert files(folder) == {"a": BODY}
 
 
