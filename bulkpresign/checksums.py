@@ -11,9 +11,9 @@ import re
 import zlib
 from binascii import Error, a2b_base64, b2a_base64
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, reduce
 from itertools import chain
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 import msgspec
 
@@ -76,6 +76,23 @@ class Expectation(msgspec.Struct, frozen=True, gc=False):
         return not self.parts or self.part_size is not None
 
     @property
+    def is_divisible(self) -> bool:
+        """True where the values of parts that come in any order give the value, or none is looked at."""
+        return self.algorithm is None or self.parts > 0 or self.algorithm in COMBINABLE
+
+    @property
+    def is_slow(self) -> bool:
+        """True where hashing takes longer than moving the bytes: a second for each GB, which a thread can spend."""
+        return self.algorithm is not None and self.algorithm not in COMBINABLE
+
+    @property
+    def likeliest_part_size(self) -> int | None:
+        """Of a value of parts, how large these are: as known, else as is likeliest; None: nothing fits, or no parts."""
+        if self.part_size is None and self.size is not None:
+            return next(iter(part_sizes(self.size, self.parts)), None) if self.parts else None
+        return self.part_size
+
+    @property
     def size_name(self) -> str | None:
         """`size`, or None where that is unknown as well."""
         return None if self.size is None else "size"
@@ -132,13 +149,22 @@ class Verifier:
     `bytes` counts them. A value of parts is reckoned with the likeliest part size on the way.
     """
 
-    __slots__ = ("_hasher", "_update", "bytes", "expectation")
+    __slots__ = ("_hasher", "_known", "_update", "bytes", "expectation")
 
     def __init__(self, expectation: Expectation) -> None:
         self.expectation = expectation
         self.bytes = 0
+        self._known: bytes | None = None
         self._hasher = _hasher_of(expectation)
         self._update = None if self._hasher is None else self._hasher.update
+
+    @classmethod
+    def of_parts(cls, expectation: Expectation, size: int, digest: bytes | None) -> Self:
+        """One that has taken `size` bytes, whose value is known from their parts (None: it is not)."""
+        verifier = cls(expectation)
+        verifier.bytes = size
+        verifier._hasher, verifier._known = None, digest
+        return verifier
 
     def update(self, chunk: bytes | memoryview) -> None:
         """Adds bytes."""
@@ -152,7 +178,8 @@ class Verifier:
 
         The same for the same bytes even where no part size fits: two transfers that agree in it brought the same.
         """
-        return None if self._hasher is None else self.expectation.shown(self._hasher.digest())
+        digest = self._digest()
+        return None if digest is None else self.expectation.shown(digest)
 
     def verify(self, reread: Callable[[], Iterable[bytes]] | None = None) -> str | None:
         """The name of what verified the bytes, None where nothing is known to verify them by.
@@ -163,20 +190,22 @@ class Verifier:
         """
         expected = self.expectation
         expected.check_size(self.bytes)
-        digest = b"" if self._hasher is None else self._hasher.digest()
-        if digest != expected.digest:
-            if expected.is_split_known:
+        digest = self._digest()
+        if (digest or b"") != expected.digest:
+            if expected.is_split_known and digest is not None:
                 expected.check(digest)
-            if not self._fits_otherwise(reread):
+            if not self._fits_otherwise(reread, 0 if digest is None else 1):
                 return expected.size_name
         return expected.name
 
-    def _fits_otherwise(self, reread: Callable[[], Iterable[bytes]] | None) -> bool:
+    def _digest(self) -> bytes | None:
+        return self._known if self._hasher is None else self._hasher.digest()
+
+    def _fits_otherwise(self, reread: Callable[[], Iterable[bytes]] | None, tried: int) -> bool:
         """Whether the value is that of parts of another size than the one reckoned with."""
         expected = self.expectation
         if reread is None or expected.algorithm is None:
             return False
-        tried = 0 if self._hasher is None else 1
         for part_size in part_sizes(self.bytes, expected.parts)[tried:]:
             parts = PartsHasher(expected.algorithm, part_size)
             for block in reread():
@@ -206,11 +235,21 @@ class PartsHasher:
             self._left -= len(taken)
             view = view[len(taken) :]
 
+    def digests(self) -> bytes:
+        """The parts' own hashes so far, one after another; no bytes are one empty part."""
+        return bytes(self._closed + self._open.digest())
+
     def digest(self) -> bytes:
-        """The value of all bytes so far; no bytes are one empty part."""
+        """The value of all bytes so far."""
         whole = hasher(self._algorithm)
-        whole.update(bytes(self._closed + self._open.digest()))
+        whole.update(self.digests())
         return whole.digest()
+
+
+class _Digests(PartsHasher):
+    """Of some of an object's parts: their value is the list of their hashes."""
+
+    digest = PartsHasher.digests
 
 
 class _Crc:
@@ -250,6 +289,34 @@ def combine(algorithm: str, first: bytes, second: bytes, second_length: int) -> 
     }
     value = functions[algorithm](int.from_bytes(first, "big"), int.from_bytes(second, "big"), second_length)
     return int(value).to_bytes(ALGORITHMS[algorithm], "big")
+
+
+def stretch_hasher(expected: Expectation, start_at_multiples_of: int) -> Hasher | None:
+    """For a stretch of an object's bytes; `value_of_stretches` makes the object's value of theirs.
+
+    Stretches begin at multiples of so many bytes. None where there is nothing to hash, or where their borders are none
+    of the parts' that the value is of.
+    """
+    if expected.algorithm is None:
+        return None
+    if not expected.parts:
+        return hasher(expected.algorithm)
+    part_size = expected.likeliest_part_size
+    if part_size is None or start_at_multiples_of % part_size:
+        return None
+    return _Digests(expected.algorithm, part_size)
+
+
+def value_of_stretches(expected: Expectation, stretches: Iterable[tuple[bytes, int]]) -> bytes:
+    """The value of all bytes from those of stretches, in their order, each with its length in bytes."""
+    algorithm = expected.algorithm
+    assert algorithm is not None  # noqa: S101 - else there was nothing to hash
+    if expected.parts:
+        whole = hasher(algorithm)
+        for digests, _ in stretches:
+            whole.update(digests)
+        return whole.digest()
+    return reduce(lambda first, second: (combine(algorithm, first[0], *second), first[1] + second[1]), stretches)[0]
 
 
 def base64_of(digest: bytes) -> str:
@@ -316,9 +383,7 @@ def _hasher_of(expected: Expectation) -> Hasher | None:
         return None
     if not expected.parts:
         return hasher(expected.algorithm)
-    likeliest = expected.part_size
-    if likeliest is None and expected.size is not None:
-        likeliest = next(iter(part_sizes(expected.size, expected.parts)), None)
+    likeliest = expected.likeliest_part_size
     return None if likeliest is None else PartsHasher(expected.algorithm, likeliest)
 
 

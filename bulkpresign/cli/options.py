@@ -55,13 +55,15 @@ AddressingStyle = Annotated[
 ]
 Concurrency = Annotated[
     int,
-    typer.Option(min=1, help="Objects in flight. Memory is about 512 KiB for each, whatever the manifest's length."),
+    typer.Option(min=1, help="Objects in flight. Memory is at most concurrency x part-concurrency x 512 KiB."),
 ]
 PartSize = Annotated[
     int,
     typer.Option(parser=size, metavar="SIZE", help="Larger objects move in parts of this size.", show_default="64MiB"),
 ]
-PartConcurrency = Annotated[int, typer.Option(min=1, help="Parts in flight of each large object, at most.")]
+PartConcurrency = Annotated[
+    int, typer.Option(min=1, help="Parts in flight of each large object, at most: as many as are measured to pay.")
+]
 Attempts = Annotated[int, typer.Option(min=1, help="How often a request is tried, where trying again can help.")]
 Failures = Annotated[
     str | None,

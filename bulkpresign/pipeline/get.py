@@ -1,6 +1,7 @@
 """get: links, or objects signed just in time, become files in a folder."""
 
 import os
+import resource
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
@@ -26,7 +27,11 @@ from bulkpresign.signing.presigner import Presigner
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.getting import IF_EXISTS, Getter, IfExists
 from bulkpresign.transfer.http import Http
+from bulkpresign.transfer.lanes import lanes_within
 from bulkpresign.transfer.storage import Folder
+
+#: A request costs more than fewer bytes do.
+LEAST_PART_SIZE = 64 << 10
 
 
 async def get(
@@ -60,7 +65,9 @@ async def get(
     """Downloads everything that `source` names below the folder `to`, which is made.
 
     A table of links needs no credentials. Tables of objects and `s3://` sources are signed just in time. At most
-    `concurrency` objects are in flight, each with about 512 KiB of buffers; a request is tried `attempts` times where
+    `concurrency` objects are in flight. Those over `part_size` bytes (64 KiB at least) move in parts, one at a time and
+    up to `part_concurrency` where it is measured that more bring more. Memory is at most `concurrency x
+    part_concurrency x 512 KiB`, for the buffers of each request in flight. A request is tried `attempts` times where
     that can help, and `limit_rate` bounds bytes a second. Links of others that run out are renewed by signing again, by
     a command or by a url, where one of them is given. What the journal (`TO.journal` unless given) knows to be done is
     not asked for again, and large objects go on where they were. `failures` names a manifest for what is not done.
@@ -70,6 +77,8 @@ async def get(
     """
     if if_exists not in IF_EXISTS:
         raise ParameterError(f"if_exists {if_exists!r} is none of {', '.join(IF_EXISTS)}")
+    if part_size < LEAST_PART_SIZE:
+        raise ParameterError(f"part_size of {part_size:,} is less than {LEAST_PART_SIZE >> 10} KiB")
     bounds = Bounds(
         concurrency=concurrency,
         part_size=part_size,
@@ -78,6 +87,7 @@ async def get(
         limit_rate=limit_rate,
         limit=limit,
     )
+    lanes = lanes_within(part_concurrency, concurrency, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     sources = Sources(source, bucket=bucket, from_format=from_format)
     await sources.begin()
     folder, clock = Folder(to), Clock()
@@ -125,6 +135,8 @@ async def get(
                 machine.emit,
                 pace=machine.pace,
                 parts=machine.journal,
+                part_size=part_size,
+                part_concurrency=lanes,
                 if_exists=if_exists,
             ),
             bounds=bounds,

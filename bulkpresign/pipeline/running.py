@@ -110,7 +110,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """What a run may use; None: no bound.
 
     Objects in flight, bytes of one part of a large object and parts in flight of each, tries of a request, bytes a
-    second, objects in all.
+    second, objects in all. Memory is at most `concurrency x part_concurrency x 512 KiB`: what each request in flight
+    holds in its buffers.
     """
 
     concurrency: int = 64

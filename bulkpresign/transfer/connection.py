@@ -56,8 +56,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_reusable(self) -> bool:
-        """True where another exchange can follow."""
-        return self.is_open and self._is_complete and self._is_sent and self._keeps_alive
+        """True where another exchange can follow: nothing of this one is still to come, or to be read."""
+        return self.is_open and self._is_complete and self._is_sent and self._keeps_alive and not self._chunks
 
     async def send(self, head: bytes, body: Body | None, *, expects_body: bool = True) -> None:
         """Sends a request; returns when the head of its answer is here, which may be before all of a body went out.

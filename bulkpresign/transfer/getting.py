@@ -12,12 +12,20 @@ from bulkpresign.model import Link, Outcome, Part, Parts
 from bulkpresign.transfer.dates import unix_time
 from bulkpresign.transfer.exchange import Answer
 from bulkpresign.transfer.http import Http
+from bulkpresign.transfer.lanes import Lanes
 from bulkpresign.transfer.pace import Pace
-from bulkpresign.transfer.resuming import NO_PART, RESUMABLE_BYTES, Resume, resume_of
+from bulkpresign.transfer.parallel import Moved, Parallel, is_mismatch, is_of_a_part
+from bulkpresign.transfer.ranges import Plan, kept_plan, likely_plan, told_plan
+from bulkpresign.transfer.resuming import NO_PART, RANGE_MISMATCH, RESUMABLE_BYTES, Resume, resume_of
 from bulkpresign.transfer.retrying import numbered, with_retries
 from bulkpresign.transfer.storage import Folder, PartFile, regular_file_size
 
+#: Objects over this size move in parts of it, unless another size is given.
+PART_SIZE = 64 << 20
 _INLINE_BYTES = 256 * 1024
+#: From here on an object's md5 goes on in a thread: the loop then moves twice as many bytes a second, for a sixth more
+#: time in all. For a small object the hops would cost more than they save.
+_SLOW_BYTES = 1 << 20
 
 T = TypeVar("T")
 
@@ -28,8 +36,10 @@ IF_EXISTS = get_args(IfExists)
 class Getter:
     """Downloads objects below a folder.
 
-    A file that is there already is skipped where it matches; else `if_exists` tells what becomes of it. `parts` knows
-    of which objects the parts on disk are, so that large ones go on where they were; without it all start from zero.
+    A file that is there already is skipped where it matches; else `if_exists` tells what becomes of it. Objects over
+    `part_size` bytes move in parts where their value can be had of these, up to `part_concurrency` at a time. `parts`
+    knows of which objects the bytes on disk are, so that large ones go on where they were; without it all start from
+    zero.
     """
 
     def __init__(
@@ -41,6 +51,8 @@ class Getter:
         *,
         pace: Pace,
         parts: Parts | None = None,
+        part_size: int = PART_SIZE,
+        part_concurrency: int = 1,
         if_exists: IfExists = "replace",
     ) -> None:
         self.http = http
@@ -48,8 +60,10 @@ class Getter:
         self.emit = emit
         self.pace = pace
         self.parts = parts
+        self.part_size = part_size
         self.if_exists = if_exists
-        self._attempts = attempts
+        self.lanes = Lanes(part_concurrency)
+        self.attempts = attempts
 
     async def __call__(self, link: Link) -> Outcome:
         """The outcome of one object; raises TransferError where it failed."""
@@ -65,7 +79,15 @@ class Getter:
         if size is not None and (skipped := await self._existing(link, size, download)):
             self.folder.remove_part(ref.place)
             return skipped
-        (moved, verified_by), attempts = await with_retries(download.attempt, ref, self._attempts, self.emit, self.pace)
+        if not download.plan():
+            (moved, verified_by), attempts = await with_retries(
+                download.attempt, ref, self.attempts, self.emit, self.pace
+            )
+        if download.is_in_parts:  # which an attempt may have found out
+            (moved, verified_by), attempts = await with_retries(
+                download.in_parts, ref, self.attempts, self.emit, None, is_ours=is_mismatch
+            )
+            attempts = max(attempts, download.attempts)
         if moved is None:
             self.folder.remove_part(ref.place)
         return Outcome(ref, "skipped" if moved is None else "done", moved or 0, attempts, verified_by, link=link)
@@ -94,63 +116,135 @@ class _Download:
 
     def __init__(self, getter: Getter, link: Link) -> None:
         self._getter = getter
-        self._link = link
+        self.link = link
         self._found: str | None = None
+        self._parallel: Parallel | None = None
+        self._has_ranges = True
         #: True where another file stands under the name.
         self.replaces = False
         #: The md5 of that file, where it can be the object.
         self.existing: str | None = None
+        #: The most that one request for a part took.
+        self.attempts = 1
 
-    async def attempt(self) -> tuple[int | None, str | None]:
-        """One request: the object's bytes (None: the file that is there is the object) and what verified them."""
+    @property
+    def is_in_parts(self) -> bool:
+        """True where there is a plan by which the object moves in parts."""
+        return self._parallel is not None
+
+    def plan(self) -> bool:
+        """Whether the object moves in parts, as far as that can be known before it is asked for."""
+        plan = (
+            (self._kept_plan() or likely_plan(self.link.object, self._getter.part_size)) if self._has_ranges else None
+        )
+        self._parallel = None if plan is None else Parallel(self._getter, self, plan)
+        return self.is_in_parts
+
+    async def attempt(self) -> Moved:
+        """One request: the object's bytes (None: the file that is there is the object) and what verified them.
+
+        Where the answer tells that it is in parts, the first of them was moved, and the others follow `in_parts`.
+        """
         resume = self._resume()
         headers = resume.headers if resume else self._condition()
-        async with self._getter.http.request(self._link, headers) as answer:
+        async with self._getter.http.request(self.link, headers) as answer:
             if answer.status == 200:
-                self._may_replace()
-                return await self._store(answer, None)
+                plan = self._told_plan(answer)
+                return await (self.store(answer) if plan is None else self._begin(plan, answer))
             if resume is not None and answer.status in {206, 412, 416}:
                 return await self._continue(answer, resume)
             if answer.status == 304 and self.existing:
                 return None, "md5"
-            raise await answer.error(self._link)
+            raise await answer.error(self.link)
+
+    async def in_parts(self) -> Moved:
+        """What is left of an object in parts; once something did not fit, all of it."""
+        if self._parallel is None and not self.plan():
+            return await self._anew()
+        parallel, self._parallel = self._parallel, None
+        assert parallel is not None  # noqa: S101 - it is in parts
+        try:
+            return await parallel.run()
+        except BaseException as error:
+            parallel.give_up(error)
+            if not isinstance(error, MismatchError) or error.code != RANGE_MISMATCH:
+                raise
+        finally:
+            self.attempts = max(self.attempts, parallel.attempts)
+        self._has_ranges = False  # a server that gives no ranges, or not those that it is asked for
+        return await self._anew()
+
+    async def _anew(self) -> Moved:
+        """All of the object, from a request for all of it on."""
+        getter = self._getter
+        moved, attempts = await with_retries(
+            self.attempt, self.link.object, getter.attempts, getter.emit, getter.pace, is_ours=is_of_a_part
+        )
+        self.attempts = max(self.attempts, attempts)
+        return await self.in_parts() if self.is_in_parts else moved
+
+    def _kept_plan(self) -> Plan | None:
+        parts = self._getter.parts
+        if parts is None or (kept := parts.part(self.link)) is None:
+            return None
+        on_disk = regular_file_size(self._getter.folder.part(self.link.object.place))
+        finished = parts.finished_parts(self.link)
+        return kept_plan(self.link.object, kept, on_disk, finished, self._getter.part_size)
+
+    def _told_plan(self, answer: Answer) -> Plan | None:
+        size, part_size = answer.length or 0, self._getter.part_size
+        if size <= part_size or not self._has_ranges:
+            return None
+        return told_plan(self.link.object, answer.etag, self.expectation(answer), size, part_size)
+
+    async def _begin(self, plan: Plan, answer: Answer) -> Moved:
+        self._parallel = Parallel(self._getter, self, plan)
+        try:
+            await self._parallel.begin(answer)
+        except BaseException as error:
+            self._parallel.give_up(error)
+            self._parallel = None
+            raise
+        return None, None
 
     def _condition(self) -> Mapping[str, str] | None:
         return {"If-None-Match": f'"{self.existing}"'} if self.existing else None
 
     def _resume(self) -> Resume | None:
         parts = self._getter.parts
-        known = parts.part(self._link) if parts is not None else None
+        known = parts.part(self.link) if parts is not None else None
         if known is None:
             return None
-        return resume_of(known, regular_file_size(self._getter.folder.part(self._link.object.place)))
+        return resume_of(known, regular_file_size(self._getter.folder.part(self.link.object.place)))
 
-    def _may_replace(self) -> None:
+    def may_replace(self) -> None:
+        """Raises StorageError where another file stands under the name and has to stay."""
         if self.replaces and self._getter.if_exists == "fail":
             raise StorageError("another file of that name is there", code="FileExists")
 
-    async def _continue(self, answer: Answer, resume: Resume) -> tuple[int, str | None]:
+    async def _continue(self, answer: Answer, resume: Resume) -> Moved:
         """Stores the rest. A part that is of no use is given up, so that the next attempt starts from zero."""
         try:
             if answer.status != 206 or answer.etag not in {None, resume.part.etag}:  # not every server minds If-Match
                 raise MismatchError("the object changed since its part was fetched", code="ObjectChanged")
             resume.check(answer.headers)
         except MismatchError:
-            with PartFile(self._getter.folder, self._link.object.place):
+            with PartFile(self._getter.folder, self.link.object.place):
                 pass
             raise
-        self._may_replace()
-        return await self._store(answer, resume)
+        return await self.store(answer, resume)
 
-    async def _store(self, answer: Answer, resume: Resume | None) -> tuple[int, str | None]:
-        verifier = Verifier(self._expectation(answer, resume))
+    async def store(self, answer: Answer, resume: Resume | None = None) -> Moved:
+        """Stores an answer with the whole object, or with the rest of it."""
+        self.may_replace()
+        verifier = Verifier(self.expectation(answer, resume.part if resume else None))
         begun = resume.at if resume else 0
-        with PartFile(self._getter.folder, self._link.object.place, begun) as part:
+        with PartFile(self._getter.folder, self.link.object.place, begun) as part:
             is_kept = resume is not None or self._begin_part(answer)
             try:
                 await _in_thread(begun, _feed, verifier, part.name, begun)
                 await self._receive(answer, part, verifier)
-                verified_by = await self._verified(verifier, part)
+                verified_by = await self.verified(verifier, part)
             except BaseException as error:
                 if isinstance(error, MismatchError):
                     part.discard()
@@ -160,14 +254,17 @@ class _Download:
             part.commit(unix_time(answer.headers.get("Last-Modified")))
         return part.size, verified_by
 
-    def _expectation(self, answer: Answer, resume: Resume | None) -> Expectation:
-        """What the object's bytes must be; an answer of another size than the manifest says is refused right away."""
-        ref = self._link.object
-        if resume is None:
+    def expectation(self, answer: Answer, part: Part | None = None) -> Expectation:
+        """What the object's bytes must be, by an answer with all of them, or with some of a `part`'s.
+
+        An answer of another size than the manifest says is refused right away.
+        """
+        ref = self.link.object
+        if part is None:
             expected, size = expectation_of(ref, answer.etag, answer.headers, answer.length), answer.length
         else:  # checksums in an answer with a range may be the range's
-            size = resume.part.size
-            expected = expectation_of(ref, resume.part.etag, answer.encryption, size)
+            size = part.size
+            expected = expectation_of(ref, part.etag, answer.encryption, size)
         if size is not None:
             expected.check_size(size)
         return expected
@@ -178,21 +275,26 @@ class _Download:
         if parts is None:
             return False
         pays = size is not None and size >= RESUMABLE_BYTES and etag is not None and not etag.startswith("W/")
-        if pays or parts.part(self._link) is not None:  # what was known of an earlier part is not true of this one
-            parts.begin_part(self._link, Part(etag or "", size or 0) if pays else NO_PART)
+        if pays or parts.part(self.link) is not None:  # what was known of an earlier part is not true of this one
+            parts.begin_part(self.link, Part(etag or "", size or 0) if pays else NO_PART)
         return pays
 
     async def _receive(self, answer: Answer, part: PartFile, verifier: Verifier) -> None:
-        emit, pace = self._getter.emit, self._getter.pace
+        emit, pace, lanes = self._getter.emit, self._getter.pace, self._getter.lanes
+        is_slow = verifier.expectation.is_slow
         while chunk := await answer.read():
             part.write(chunk)
-            verifier.update(chunk)
             emit(BytesMoved(len(chunk)))
+            lanes.bytes += len(chunk)
+            if is_slow and verifier.bytes >= _SLOW_BYTES:
+                await anyio.to_thread.run_sync(verifier.update, chunk)
+            else:
+                verifier.update(chunk)
             if pace.limits_rate:
                 await pace.spend(len(chunk))
 
-    async def _verified(self, verifier: Verifier, part: PartFile) -> str | None:
-        """What verified the bytes.
+    async def verified(self, verifier: Verifier, part: PartFile) -> str | None:
+        """What verified the bytes of a part that is whole.
 
         Where no part size fits a value of parts, the bytes prove themselves by coming twice alike.
         """

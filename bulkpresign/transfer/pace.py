@@ -57,6 +57,11 @@ class Pace:
         return int(self._allowed)
 
     @property
+    def has_room(self) -> bool:
+        """True where one more request needs not wait."""
+        return self._in_flight < self.allowed
+
+    @property
     def limits_rate(self) -> bool:
         """True where bytes have to be spent."""
         return self._rate is not None

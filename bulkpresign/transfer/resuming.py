@@ -15,6 +15,8 @@ from bulkpresign.model import Part
 RESUMABLE_BYTES = 1 << 20
 #: A part that no request goes on with.
 NO_PART = Part("", 0)
+#: The code of an answer with other bytes than those that were asked for.
+RANGE_MISMATCH = "RangeMismatch"
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\Z")
 
 
@@ -31,17 +33,28 @@ class Resume(msgspec.Struct, frozen=True):
 
     def check(self, headers: Mapping[str, str]) -> None:
         """Raises MismatchError where a 206 brings other bytes than the rest."""
-        found = _CONTENT_RANGE.match(headers.get("Content-Range", ""))
-        expected = (str(self.at), str(self.part.size - 1))
-        if not found or found.group(1, 2) != expected or found[3] not in {"*", str(self.part.size)}:
-            said = headers.get("Content-Range", "nothing")
-            raise MismatchError(
-                f"bytes {self.at}-{self.part.size - 1} were asked for, the answer has {said}", code="RangeMismatch"
-            )
+        check_range(headers, self.at, self.part.size, self.part.size)
+
+
+def check_range(headers: Mapping[str, str], start: int, stop: int, size: int) -> None:
+    """Raises MismatchError where a 206 brings other bytes of an object than those from `start` to before `stop`."""
+    found = _CONTENT_RANGE.match(headers.get("Content-Range", ""))
+    if not found or found.group(1, 2) != (str(start), str(stop - 1)) or found[3] not in {"*", str(size)}:
+        said = headers.get("Content-Range", "nothing")
+        raise MismatchError(f"bytes {start}-{stop - 1} were asked for, the answer has {said}", code=RANGE_MISMATCH)
+
+
+def told_size(headers: Mapping[str, str]) -> int | None:
+    """The size of the object that a 206 is a range of, None where it does not tell."""
+    found = _CONTENT_RANGE.match(headers.get("Content-Range", ""))
+    return int(found[3]) if found and found[3] != "*" else None
 
 
 def resume_of(part: Part | None, on_disk: int | None) -> Resume | None:
-    """How to go on with `on_disk` bytes of a part; None: from zero, as with more bytes than the object has."""
-    if part is None or not on_disk or on_disk >= part.size:
+    """How to go on with `on_disk` bytes of an object that moves as one.
+
+    None: from zero, as with more bytes than the object has, or where they are of one that moved in parts.
+    """
+    if part is None or part.part_size or not on_disk or on_disk >= part.size:
         return None
     return Resume(on_disk, part)

@@ -32,24 +32,31 @@ def delay_before(attempt: int, error: TransferError) -> float | None:
 
 
 async def with_retries(
-    once: Callable[[], Awaitable[T]], ref: ObjectRef, attempts: int, emit: Listener, pace: Pace
+    once: Callable[[], Awaitable[T]],
+    ref: ObjectRef,
+    attempts: int,
+    emit: Listener,
+    pace: Pace | None,
+    *,
+    is_ours: Callable[[TransferError], bool] = lambda _: True,
 ) -> tuple[T, int]:
     """What `once` gives, and the number of the attempt that gave it. Raises the last attempt's TransferError.
 
-    Each attempt takes its turn in the `pace`; while it waits to try again an object is not in flight. The machinery of
-    retries costs a third of a small object's whole transfer, so it starts with a failure in hand.
+    Each attempt takes its turn in the `pace` (None: what it does takes turns of its own); while it waits to try again
+    an object is not in flight. What is not `is_ours` to try again is raised at once. The machinery of retries costs a
+    third of a small object's whole transfer, so it starts with a failure in hand.
     """
     try:
         return await _paced(once, pace), 1
     except TransferError as error:
-        if attempts == 1 or delay_before(2, error) is None:
-            raise numbered(error, 1) from None
+        if attempts == 1 or not is_ours(error) or delay_before(2, error) is None:
+            raise
         first: TransferError | None = error
 
     number = 1
 
     def backoff(error: Exception) -> float | bool:
-        if not isinstance(error, TransferError) or number >= attempts:
+        if not isinstance(error, TransferError) or number >= attempts or not is_ours(error):
             return False
         delay = delay_before(number + 1, error)
         if delay is None:
@@ -66,11 +73,13 @@ async def with_retries(
             try:
                 return await _paced(once, pace), number
             except TransferError as error:
-                raise numbered(error, number) from None
+                raise numbered(error, max(number, error.attempt)) from None
     raise AssertionError("stamina gives up by raising")  # pragma: no cover
 
 
-async def _paced(once: Callable[[], Awaitable[T]], pace: Pace) -> T:
+async def _paced(once: Callable[[], Awaitable[T]], pace: Pace | None) -> T:
+    if pace is None:
+        return await once()
     await pace.acquire()
     error: TransferError | None = None
     try:

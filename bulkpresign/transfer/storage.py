@@ -3,13 +3,15 @@
 POSIX stores a key under its own bytes, so none is changed: what can't be stored as it is, is refused by name.
 """
 
+import ctypes
 import errno
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Self
 
 from bulkpresign.errors import InputError, NameRefusedError, ParameterError, StorageError
 
@@ -135,19 +137,22 @@ class PartFile:
         self._flags = _PART_FLAGS if resume_at else _PART_FLAGS | os.O_TRUNC
         self.size = resume_at
 
-    def __enter__(self) -> "PartFile":
+    def __enter__(self) -> Self:
         try:
-            try:
-                self._descriptor = os.open(self.name, self._flags, 0o666)
-            except FileNotFoundError:
-                os.makedirs(os.path.dirname(self.name), exist_ok=True)  # noqa: PTH103, PTH120
-                self._descriptor = os.open(self.name, self._flags, 0o666)
-            if self.size:
-                os.ftruncate(self._descriptor, self.size)
-                os.lseek(self._descriptor, 0, os.SEEK_END)
+            self._open()
         except OSError as error:
             raise _storage_error(self.name, error) from error
         return self
+
+    def _open(self) -> None:
+        try:
+            self._descriptor = os.open(self.name, self._flags, 0o666)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(self.name), exist_ok=True)  # noqa: PTH103, PTH120
+            self._descriptor = os.open(self.name, self._flags, 0o666)
+        if self.size:
+            os.ftruncate(self._descriptor, self.size)
+            os.lseek(self._descriptor, 0, os.SEEK_END)
 
     def write(self, data: bytes) -> None:
         """Adds bytes. Written right here: a hop to a thread costs more than the write."""
@@ -158,6 +163,15 @@ class PartFile:
         except OSError as error:
             raise _storage_error(self.name, error) from error
         self.size += count
+
+    def allocate(self, size: int) -> None:
+        """Takes the room of a whole object. Where the file system can't, the part is a hole of that size."""
+        try:
+            if not _fallocate(self._descriptor, size):
+                os.ftruncate(self._descriptor, size)
+        except OSError as error:
+            raise _storage_error(self.name, error) from error
+        self.size = size
 
     def commit(self, modified_at: float | None = None) -> None:
         """Gives the file its name: it is whole. `modified_at` in Unix seconds."""
@@ -185,6 +199,32 @@ class PartFile:
         os.close(descriptor)
 
 
+class Stretch(PartFile):
+    """Some bytes, from `start` on, of a part that has its whole size already: any number are written at a time.
+
+    Whatever becomes of it, the part stays: other bytes are in it.
+    """
+
+    def __init__(self, folder: Folder, path: str, start: int) -> None:
+        super().__init__(folder, path)
+        self._start = start
+
+    def _open(self) -> None:
+        self._descriptor = os.open(self.name, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        os.lseek(self._descriptor, self._start, os.SEEK_SET)
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._descriptor >= 0:
+            with suppress(OSError):  # as with any part
+                self._close()
+
+
+def allocate(folder: Folder, path: str, size: int) -> None:
+    """Makes a part of `size` bytes anew, so that a disk that is full shows now. Raises StorageError."""
+    with PartFile(folder, path) as part:
+        part.allocate(size)
+
+
 def regular_file_size(file: str) -> int | None:
     """The size of what stands under a name, None where nothing does. Raises StorageError where it is no file."""
     try:
@@ -196,6 +236,33 @@ def regular_file_size(file: str) -> int | None:
     if stat.S_ISDIR(found.st_mode):
         raise StorageError(f"{file} is a folder", code="IsAFolder")
     return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _fallocate(descriptor: int, size: int) -> bool:
+    """Takes room for a file; false where the file system has no such call. Raises OSError where there is no room.
+
+    `os.posix_fallocate` would fill the file with zeros instead, which over NFS sends all of them.
+    """
+    if _LIBC_FALLOCATE is None:
+        return False
+    while _LIBC_FALLOCATE(descriptor, 0, 0, size):
+        number = ctypes.get_errno()
+        if number in {errno.EOPNOTSUPP, errno.ENOSYS}:
+            return False
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number))
+    return True
+
+
+def _libc_fallocate() -> Callable[[int, int, int, int], int] | None:
+    """fallocate(2) of Linux's C libraries; elsewhere there is none."""
+    function = getattr(ctypes.CDLL(None, use_errno=True), "fallocate64", None)
+    if function is not None:
+        function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    return function
+
+
+_LIBC_FALLOCATE = _libc_fallocate()
 
 
 def _storage_error(file: str, error: OSError) -> StorageError:

@@ -1,6 +1,6 @@
 """Scenes for the fault suite, and its closing line."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -56,13 +56,19 @@ def make_scene(
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
 
         def make(
-            verb: str, name: str = "scene", *, disk: Path | None = None, renews: bool = False, **rates: float
+            verb: str,
+            name: str = "scene",
+            *,
+            disk: Path | None = None,
+            renews: bool = False,
+            more: Sequence[str] = (),
+            **rates: float,
         ) -> tuple[Scene, str]:
             schedule = Schedule(f"{request.node.name} {name}", renews=renews, **rates)
             folder = tmp_path / name
             folder.mkdir()
             bucket = make_bucket(seaweedfs)
-            scene = Scene(verb, folder, proxy, schedule, contents(schedule.rng), disk)
+            scene = Scene(verb, folder, proxy, schedule, contents(schedule.rng), disk, more=more)
             proxy.schedule = lambda _: None
             if verb == "get":
                 upload(boto(seaweedfs), bucket, scene.objects)

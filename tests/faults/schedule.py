@@ -54,19 +54,25 @@ class Schedule:
         self.injected: Counter[str] = Counter()
         self._renews = renews
         self._rate, self._ranges = rate, ranges
+        #: What becomes of a request that goes well.
+        self.otherwise: Fault | None = None
         self._of_object: Counter[str] = Counter()
 
     def begin_run(self) -> None:
         """Every object may meet faults again."""
         self._of_object.clear()
 
+    def spared(self, name: str) -> bool:
+        """True where no request for an object met a fault in this run."""
+        return not self._of_object[name]
+
     def __call__(self, seen: Seen) -> Fault | None:
         name, _, query = seen.target.partition("?")
         if "list-type" in query or self._of_object[name] >= MOST_FAULTS:
-            return None
+            return self.otherwise
         is_range = seen.header("range") is not None
         if self.rng.random() >= (self._ranges if is_range else self._rate):
-            return None
+            return self.otherwise
         kinds = self._kinds(seen, is_range=is_range)
         kind, make = self.rng.choice(list(kinds.items()))
         self._of_object[name] += 1

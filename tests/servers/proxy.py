@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -48,6 +49,8 @@ class Fault:
     ignore_range: bool = False
     #: Tells another Content-Range than that of the bytes.
     shift_range: bool = False
+    #: Sends so many bytes of the answer's body a second.
+    rate: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,14 @@ class FaultProxy:
         self.port = 0
         #: By the request's target without its query.
         self.objects: dict[str, bytes] = {}
+        #: Of those with another etag than the md5, with its quotes.
+        self.etags: dict[str, str] = {}
         self.faults: deque[Fault | None] = deque()
         self.always: Fault | None = None
         #: Asked where neither has a fault, with a request's head; in the proxy's thread.
         self.schedule: Callable[[Seen], Fault | None] = lambda _: None
+        #: Whether ranges of `objects` are given.
+        self.gives_ranges = False
         #: Hides every If-Match from the server behind, as if it knew none.
         self.drop_conditions = False
         self.seen: list[Seen] = []
@@ -211,9 +218,9 @@ class FaultProxy:
     async def _from_behind(self, seen: Seen, fault: Fault) -> tuple[bytes, bytes]:
         sent = _flipped(seen.body) if fault.flip_request else seen.body
         if self._upstream is None:
-            head, body = self._own_answer(seen, sent)
+            head, body = self._own_answer(_unranged(seen) if fault.ignore_range else seen, sent)
         else:
-            asked = _without(seen.head, b"range|if-match") if fault.ignore_range else seen.head
+            asked = _unranged(seen).head if fault.ignore_range else seen.head
             if self.drop_conditions:
                 asked = _without(asked, b"if-match")
             head, body = await self._relayed(self._upstream, asked, sent)
@@ -228,10 +235,19 @@ class FaultProxy:
             return _message(200, {"ETag": f'"{_md5(sent)}"', **self._answer_headers}, b"")
         if name not in self.objects:
             return _message(404, {}, b"<Error><Code>NoSuchKey</Code></Error>")
-        etag = f'"{_md5(self.objects[name])}"'
+        body = self.objects[name]
+        etag = f'"{_md5(body)}"'
         if seen.header("if-none-match") == etag:
             return _message(304, {"ETag": etag}, b"")
-        return _message(200, {"ETag": etag, **self._answer_headers}, self.objects[name])
+        headers = {"ETag": self.etags.get(name, etag), **self._answer_headers}
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", seen.header("range") or "")
+        if not self.gives_ranges or asked is None:
+            return _message(200, headers, body)
+        if seen.header("if-match") not in {None, headers["ETag"]}:
+            return _message(412, {}, b"<Error><Code>PreconditionFailed</Code></Error>")
+        start, stop = int(asked[1]), min(int(asked[2] or len(body)) + 1, len(body))
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(body)}"
+        return _message(206, headers, body[start:stop])
 
     async def _relayed(self, upstream: str, asked: bytes, sent: bytes) -> tuple[bytes, bytes]:
         parts = urlsplit(upstream)
@@ -262,10 +278,24 @@ async def _send(writer: asyncio.StreamWriter, head: bytes, body: bytes, fault: F
         writer.write(head + body[: len(body) // 2])
         await asyncio.sleep(0.05)
         writer.write(body[len(body) // 2 :])
+    elif fault.rate is not None:
+        await _send_slowly(writer, head, body, fault.rate)
     else:
         writer.write(head + body)
     await writer.drain()
     return not (fault.early or fault.no_length)
+
+
+async def _send_slowly(writer: asyncio.StreamWriter, head: bytes, body: bytes, rate: int) -> None:
+    """As a link does whose single connection is the limit."""
+    writer.write(head)
+    begun, sent = time.monotonic(), 0
+    while sent < len(body):
+        due = min(len(body), int((time.monotonic() - begun) * rate) + 1)
+        writer.write(body[sent:due])
+        sent = due
+        await writer.drain()
+        await asyncio.sleep(0.01)
 
 
 def _message(status: int, headers: Mapping[str, str], body: bytes) -> tuple[bytes, bytes]:
@@ -283,6 +313,10 @@ def _md5(body: bytes) -> str:
 
 def _without(head: bytes, names: bytes) -> bytes:
     return re.sub(rb"(?i)\r\n(" + names + rb"):[^\r]*", b"", head)
+
+
+def _unranged(seen: Seen) -> Seen:
+    return Seen(_without(seen.head, b"range|if-match"), seen.body)
 
 
 def _flipped(body: bytes) -> bytes:

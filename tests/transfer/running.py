@@ -5,10 +5,10 @@ from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from pathlib import Path
 
 from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, ObjectRetried
-from bulkpresign.model import Link, ObjectRef, Outcome
+from bulkpresign.model import Link, ObjectRef, Outcome, Parts
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.engine import Engine, Feed, Work
-from bulkpresign.transfer.getting import Getter
+from bulkpresign.transfer.getting import Getter, IfExists
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.leases import Lease, Renew
 from bulkpresign.transfer.pace import Pace
@@ -39,6 +39,36 @@ class Run:
             kind = Getter if verb == "get" else Putter
             work = kind(http, Folder(folder), attempts, self.events.append, pace=Pace(concurrency))
             await run(one_batch(links), work, concurrency, self.events.append)
+
+    async def in_parts(
+        self,
+        links: Sequence[Link],
+        folder: Path,
+        part_size: int,
+        lanes: int = 1,
+        *,
+        attempts: int = 3,
+        parts: Parts | None = None,
+        renew: Renew | None = None,
+        if_exists: IfExists = "replace",
+    ) -> Getter:
+        """Downloads, with so many parts of each object in flight from the start."""
+        concurrency = 4
+        async with Http(concurrency * lanes) as http:
+            work = Getter(
+                http,
+                Folder(folder),
+                attempts,
+                self.events.append,
+                pace=Pace(concurrency * lanes),
+                parts=parts,
+                part_size=part_size,
+                part_concurrency=lanes,
+                if_exists=if_exists,
+            )
+            work.lanes.allowed = lanes
+            await run(one_batch(links), work, concurrency, self.events.append, renew)
+        return work
 
 
 def get(url: str, folder: Path, attempts: int = 3, **ref: object) -> tuple[Outcome, Run]:

@@ -142,6 +142,19 @@ def test_an_answer_that_was_not_read_to_its_end_ends_its_connection() -> None:
     assert asyncio.run(talk(serve, use)) == 2
 
 
+def test_what_came_and_was_not_read_is_not_the_next_ones() -> None:
+    """As where a status says all there is to know, and the message came with it."""
+
+    async def use(http: Http, url: str) -> None:
+        for _ in range(3):
+            async with http.request(Link("GET", url, {})):
+                await asyncio.sleep(0.02)
+            async with http.request(Link("GET", url, {})) as answer:
+                assert await body_of(answer) == b"hello world"
+
+    asyncio.run(talk(saying(PLAIN), use))
+
+
 def test_no_more_of_a_body_is_held_than_a_few_reads() -> None:
     """Whoever reads slowly slows the server down."""
     written = 0
