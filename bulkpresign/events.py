@@ -37,11 +37,18 @@ class ObjectFinished(msgspec.Struct, frozen=True, gc=False):
     outcome: Outcome
 
 
+class UploadLeftOpen(msgspec.Struct, frozen=True, gc=False):
+    """A multipart upload was opened in vain and could not be ended: it keeps what was sent until someone ends it."""
+
+    object: ObjectRef
+    upload_id: str
+
+
 class RunFinished(msgspec.Struct, frozen=True, gc=False):
     """A run ended, whole or not."""
 
     report: Report
 
 
-Event = RunStarted | BytesMoved | ObjectRetried | ObjectFinished | RunFinished
+Event = RunStarted | BytesMoved | ObjectRetried | ObjectFinished | UploadLeftOpen | RunFinished
 Listener = Callable[[Event], None]

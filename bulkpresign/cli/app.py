@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bulkpresign import __version__
-from bulkpresign.cli import demo, get, post, put, report, sign, verify
+from bulkpresign.cli import abort, demo, get, post, put, report, sign, verify
 
 app = typer.Typer(
     name="bulkpresign",
@@ -33,5 +33,5 @@ def _options(
     """Bulk work with presigned S3 URLs: lists of keys become links, links move the bytes."""
 
 
-for verb in (sign.sign, post.post, get.get, put.put, verify.verify, report.report, demo.demo):
+for verb in (sign.sign, post.post, get.get, put.put, abort.abort, verify.verify, report.report, demo.demo):
     app.command()(verb)

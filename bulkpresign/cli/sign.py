@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from bulkpresign.cli import options
-from bulkpresign.cli.running import run_verb, say
+from bulkpresign.cli.running import run_verb, say, say_left_open
+from bulkpresign.cli.units import size
 
 _Override = Annotated[
     str | None, typer.Option(metavar="VALUE", help="GET links: this response header.", show_default=False)
@@ -23,6 +24,16 @@ def sign(
     filename: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="GET links: save under this name; {name} is the key's last segment."),
+    ] = None,
+    part_size: Annotated[
+        int | None,
+        typer.Option(
+            parser=size,
+            metavar="SIZE",
+            help="PUT links: larger objects become multipart uploads with parts of this size (5MiB to 5GiB), "
+            "which are opened here. Their sizes have to be known.",
+            show_default=False,
+        ),
     ] = None,
     response_content_type: _Override = None,
     response_content_disposition: _Override = None,
@@ -44,6 +55,7 @@ def sign(
     bulkpresign sign keys.csv -o links.csv --expires-in 12h
     bulkpresign sign s3://bucket/prefix/ -o links.jsonl.gz
     bulkpresign sign keys.txt --bucket B --method PUT --content-type image/png -o uploads.csv
+    bulkpresign sign sizes.csv --bucket B --method PUT --part-size 64MiB -o uploads.csv
     cut -f1 keys.tsv | bulkpresign sign - --from-format txt --bucket B
     """
     from bulkpresign.pipeline.sign import sign as run
@@ -68,14 +80,17 @@ def sign(
             headers=options.header_map(header, content_type),
             query={name: value for name, value in overrides.items() if value is not None},
             filename=filename,
+            part_size=part_size,
             region_name=region,
             endpoint_url=endpoint_url,
             profile_name=profile,
             addressing_style=addressing_style,
             listeners=listeners,
-        )
+        ),
+        [say_left_open],
     )
     if not report.done:
         say("warning: there were no rows: nothing to sign")
     elif not quiet:
-        say(f"sign: {report.done:,} links" + (f" in {output}" if output != "-" else ""))
+        opened = f", {report.uploads_opened:,} uploads opened" if report.uploads_opened else ""
+        say(f"sign: {report.done:,} links" + (f" in {output}" if output != "-" else "") + opened)

@@ -24,6 +24,7 @@ from bulkpresign.errors import (
 from bulkpresign.ledger.journal import identity
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.rows import jsonl_rows, link_columns
+from bulkpresign.manifest.uploads import UPLOAD_COLUMNS, upload_id_of
 from bulkpresign.model import Link, utc_now
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables.rows import rows_of_mappings
@@ -32,6 +33,8 @@ from bulkpresign.transfer.leases import Renew
 
 #: Seconds for one batch of a renewal command, or one answer of a renewal url.
 RENEW_TIMEOUT = 60.0
+#: What makes a link one of a multipart upload's.
+_OF_UPLOADS = frozenset({"uploadId", "partNumber"})
 #: Bytes of an answer; a batch of links needs about one MiB.
 MOST_OUTPUT = 64 << 20
 
@@ -65,7 +68,8 @@ def by_signing(presigner: Presigner) -> Renew:
 def _signed_again(presigner: Presigner, link: Link) -> Link | None:
     if not (link.object.bucket and link.object.key):
         return None
-    overrides = {name: value for name, value in parse_qsl(urlsplit(link.url).query) if name.startswith("response-")}
+    query = parse_qsl(urlsplit(link.url).query, keep_blank_values=True)
+    overrides = {name: value for name, value in query if name.startswith("response-") or name in _OF_UPLOADS}
     ref = msgspec.structs.replace(link.object, content_type=None)  # where it was signed, it is among the headers
     headers = {name: value for name, value in link.headers.items() if name.lower() != "host"}
     try:
@@ -120,7 +124,11 @@ async def _body(answer: Answer) -> bytes:
 
 
 def _rows(links: Sequence[Link]) -> bytes:
-    return jsonl_rows(link_columns(links))
+    columns = link_columns(links)
+    if any(upload_id_of(link.object) for link in links):
+        extras = [link.object.extra or {} for link in links]
+        columns |= {name: [extra.get(name) for extra in extras] for name in UPLOAD_COLUMNS}
+    return jsonl_rows(columns)
 
 
 async def _run(command: str, rows: bytes) -> bytes:
@@ -176,16 +184,21 @@ def _failed(message: str) -> LinkExpiredError:
     return LinkExpiredError(message, code="RenewalFailed")
 
 
+def _name(link: Link) -> tuple[str, ...]:
+    extra = link.object.extra or {}
+    return (identity(link), link.method, *(str(extra.get(name) or "") for name in ("upload_id", "part_number")))
+
+
 def _matched(links: Sequence[Link], answer: bytes, who: str) -> list[Link | None]:
-    """The fresh link of each link, by bucket, key, version and path; one for another object is nobody's."""
+    """The fresh link of each link, by bucket, key, version, path, upload and part; one for another is nobody's."""
     try:
         mappings = [msgspec.json.decode(line, type=dict) for line in answer.splitlines() if line.strip()]
         fresh = links_of(rows_of_mappings(who, mappings, range(1, len(mappings) + 1)))
     except (msgspec.MsgspecError, UnicodeDecodeError, ManifestError) as error:
         raise _failed(f"{who} answered with what is no list of links: {error}") from error
     now = utc_now()
-    alive = {(identity(link), link.method): link for link in fresh if not link.lapsed(now)}
-    found = [alive.get((identity(link), link.method)) for link in links]
+    alive = {_name(link): link for link in fresh if not link.lapsed(now)}
+    found = [alive.get(_name(link)) for link in links]
     return [
         msgspec.structs.replace(new, object=old.object) if new else None for old, new in zip(links, found, strict=True)
     ]

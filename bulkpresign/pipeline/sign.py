@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -11,8 +13,10 @@ from bulkpresign.events import Event, Listener, RunFinished, RunStarted
 from bulkpresign.manifest.writing import link_writer
 from bulkpresign.model import Link, ObjectRef, Report
 from bulkpresign.pipeline.sources import Source, Sources
+from bulkpresign.pipeline.uploads import signing_uploads, size_problem_of
 from bulkpresign.signing.presigner import METHODS, Presigner
 from bulkpresign.tables import open_output
+from bulkpresign.tables.files import appears_whole
 from bulkpresign.tables.reading import table_format
 
 
@@ -28,6 +32,7 @@ async def sign(
     headers: Mapping[str, str] | None = None,
     query: Mapping[str, str] | None = None,
     filename: str | None = None,
+    part_size: int | None = None,
     region_name: str | None = None,
     endpoint_url: str | None = None,
     profile_name: str | None = None,
@@ -39,10 +44,15 @@ async def sign(
 
     `headers` are signed into PUT links and stand in their rows. `query` holds response overrides of GET links, such as
     `{"response-content-type": "text/csv"}`; `filename` is the name under which a browser saves, with `{name}` for the
-    last segment of the key. Memory is flat whatever the length. Raises InputError for what can't be signed and
-    OutputError for what can't be written; then no file is left behind.
+    last segment of the key. With a `part_size` (bytes) the PUT of a larger object becomes a multipart upload, which is
+    opened here: a row a part, one to complete it and one to end it. Memory is flat whatever the length. Raises
+    InputError for what can't be signed and OutputError for what can't be written; then no file is left behind, and no
+    upload open.
     """
     _check(method, headers, query, filename)
+    if part_size is not None and method != "PUT":
+        raise ParameterError("a part size is for PUT links")
+    size_problem = None if part_size is None else size_problem_of(part_size)
     file = os.fspath(output)
     written_format = table_format(file, format)
     sources = Sources(source, bucket=bucket, from_format=from_format)
@@ -50,15 +60,28 @@ async def sign(
     columns = sources.columns  # what can't be read is told before credentials are looked for
     report = Report(verb="sign")
     emit(listeners, RunStarted("sign"))
-    async with Presigner(region_name, endpoint_url, profile_name, addressing_style, expires_in, session) as presigner:
+    if size_problem is not None:
+        await sources.check_sizes(size_problem)
+    async with AsyncExitStack() as stack:
+        presigner = await stack.enter_async_context(
+            Presigner(region_name, endpoint_url, profile_name, addressing_style, expires_in, session)
+        )
+        single = partial(_signed, presigner, method=method, headers=headers, query=query, filename=filename)
+        uploads = None
+        if part_size is not None:
+            opening = signing_uploads(presigner, part_size, headers, partial(emit, listeners))
+            uploads = await stack.enter_async_context(opening)
         with open_output(file) as stream:
             writer = link_writer(stream, file, written_format, columns)
-            async for objects in sources.objects(presigner):
+            async for objects in sources.objects(presigner, size_problem):
                 await presigner.refresh()
-                links = _signed(presigner, objects, method, headers=headers, query=query, filename=filename)
+                links = await uploads.rows(objects, single) if uploads is not None else single(objects)
                 writer.write(links)
+                if uploads is not None and not appears_whole(file):
+                    uploads.unwritten.clear()
                 report.done += len(links)
             writer.finish()
+    report.uploads_opened = uploads.opened if uploads is not None else 0
     emit(listeners, RunFinished(report))
     return report
 
@@ -85,8 +108,8 @@ def _check(
 def _signed(
     presigner: Presigner,
     objects: Sequence[ObjectRef],
-    method: str,
     *,
+    method: str,
     headers: Mapping[str, str] | None,
     query: Mapping[str, str] | None,
     filename: str | None,

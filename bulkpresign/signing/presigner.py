@@ -19,18 +19,30 @@ import anyio.lowlevel
 
 from bulkpresign.aws import Aws, Credentials
 from bulkpresign.errors import CredentialsError, ParameterError
-from bulkpresign.model import Link, ObjectRef, Post, bucket_problem, key_problem, keys_are_plain, utc_now
+from bulkpresign.model import (
+    Link,
+    ObjectRef,
+    Post,
+    Upload,
+    UploadPart,
+    bucket_problem,
+    key_problem,
+    keys_are_plain,
+    utc_now,
+)
 from bulkpresign.signing.endpoint import Endpoint
 from bulkpresign.signing.expiry import check_expires_in, expires_at
+from bulkpresign.signing.parts import headers_of_parts, part_ref, parts_of, with_columns
 from bulkpresign.signing.post import Condition, PostSigner
 from bulkpresign.signing.sample import endpoint_of_sample
 from bulkpresign.signing.sigv4 import Signer
 
 METHODS = ("GET", "PUT", "HEAD", "DELETE")
+_CREATING = frozenset({"PUT", "POST"})
 BATCH_SIZE = 1024
 
 _KIND = attrgetter("bucket")
-_PUT_KIND = attrgetter("bucket", "content_type")
+_CREATED_KIND = attrgetter("bucket", "content_type")
 
 T = TypeVar("T")
 
@@ -167,16 +179,17 @@ class Presigner:
     ) -> list[Link]:
         """One link an object, in order; arithmetic only.
 
-        `headers` are signed into every link, `query` holds response overrides. A PUT of an object that has a
-        `content_type` signs that as well; a PUT can't name a version.
+        `headers` are signed into every link, `query` holds response overrides, or what else the operation takes: a POST
+        with `uploads` opens a multipart upload. A PUT or POST of an object that has a `content_type` signs that as
+        well; neither can name a version.
         """
         credentials, seconds, now = self._valid_credentials(), self._seconds(expires_in), utc_now()
         end = expires_at(now, seconds, credentials.expires_at)
-        verb = _check_method(method)
+        verb = method if method == "POST" and query else _check_method(method)
 
         def links_of(alike: list[ObjectRef]) -> Iterable[Link]:
             first = alike[0]
-            signed = _signed_headers(headers, first.content_type if verb == "PUT" else None)
+            signed = _signed_headers(headers, first.content_type if verb in _CREATING else None)
             signer = Signer(
                 self._endpoint(first.bucket),
                 credentials,
@@ -191,7 +204,49 @@ class Presigner:
 
         refs = list(objects)
         _check_keys([ref.key for ref in refs])
-        return _by_kind(refs, _PUT_KIND if verb == "PUT" else _KIND, links_of)
+        return _by_kind(refs, _CREATED_KIND if verb in _CREATING else _KIND, links_of)
+
+    def sign_upload(
+        self,
+        ref: ObjectRef,
+        upload_id: str,
+        part_size: int,
+        *,
+        expires_in: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Upload:
+        """The links of a multipart upload that is open: one a part, one to complete it, one to end it; arithmetic only.
+
+        `ref` has its size. Of `headers` those are signed into the parts' links that S3 wants with every part. Columns
+        that a manifest carries (`upload_id`, `part_number`, `offset`) stand in the links' objects.
+        """
+        credentials, seconds, now = self._valid_credentials(), self._seconds(expires_in), utc_now()
+        end = expires_at(now, seconds, credentials.expires_at)
+        whole = with_columns(ref, upload_id=upload_id)
+
+        def signer(method: str, signed: Mapping[str, str]) -> Signer:
+            return Signer(
+                self._endpoint(ref.bucket),
+                credentials,
+                method,
+                now=now,
+                expires_in=seconds,
+                headers=signed,
+                query={"uploadId": upload_id},
+            )
+
+        def link(method: str) -> Link:
+            (url,) = signer(method, {}).urls([ref.key])
+            return Link(method, url, {}, end, whole)
+
+        sent = headers_of_parts(headers or {})
+        cut = parts_of(ref.size or 0, part_size)
+        urls = signer("PUT", sent).part_urls(ref.key, [number for number, _, _ in cut])
+        parts = [
+            UploadPart(number, offset, size, Link("PUT", url, sent, end, part_ref(whole, number, offset, size)))
+            for (number, offset, size), url in zip(cut, urls, strict=True)
+        ]
+        return Upload(whole, upload_id, parts, link("POST"), link("DELETE"))
 
     async def sign(
         self,
@@ -306,9 +361,9 @@ def _versions(refs: Sequence[ObjectRef], method: str) -> list[str | None] | None
     versions = [ref.version_id for ref in refs]
     if not any(versions):
         return None
-    if method == "PUT":
+    if method in _CREATING:
         named = next(ref for ref in refs if ref.version_id)
-        raise ParameterError(f"{named.uri}: a PUT can't name a version")
+        raise ParameterError(f"{named.uri}: a {method} can't name a version")
     return versions
 
 

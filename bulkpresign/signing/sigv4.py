@@ -70,11 +70,21 @@ class Signer:
 
     def urls(self, keys: Sequence[str], version_ids: Iterable[str | None] | None = None) -> list[str]:
         """One url a key, in order; for one version of the object where `version_ids` has one."""
-        tails, url_tails = self._tails(version_ids)
+        if version_ids is None:
+            return self._urls(quote_keys(keys), (repeat(self._tail(())), repeat(self._url_tail(()))))
+        quoted = [_quoted_version(version_id) if version_id else None for version_id in version_ids]
+        return self._urls(quote_keys(keys), self._tails("versionId", quoted))
+
+    def part_urls(self, key: str, part_numbers: Iterable[int]) -> list[str]:
+        """One url a part of one key's upload, in order; the upload's id is in `query`."""
+        return self._urls(repeat(*quote_keys([key])), self._tails("partNumber", map(str, part_numbers)))
+
+    def _urls(self, quoted_keys: Iterable[str], all_tails: tuple[Iterable[str], Iterable[str]]) -> list[str]:
+        tails, url_tails = all_tails
         head, url_head = self._head, self._url_head
         sha256, inner_state, outer_state = hashlib.sha256, self._inner.copy, self._outer.copy
         urls = []
-        for key, tail, url_tail in zip(quote_keys(keys), tails, url_tails, strict=False):
+        for key, tail, url_tail in zip(quoted_keys, tails, url_tails, strict=False):
             inner = inner_state()
             inner.update(sha256(f"{head}{key}{tail}".encode()).hexdigest().encode())
             outer = outer_state()
@@ -82,20 +92,18 @@ class Signer:
             urls.append(f"{url_head}{key}{url_tail}{outer.hexdigest()}")
         return urls
 
-    def _tails(self, version_ids: Iterable[str | None] | None) -> tuple[Iterable[str], Iterable[str]]:
-        """What follows the key, in the canonical request and in the url: the same for all, or one a version."""
+    def _tails(self, name: str, values: Iterable[str | None]) -> tuple[Iterable[str], Iterable[str]]:
+        """What follows the key, in the canonical request and in the url, for each value (quoted) of one parameter."""
+        if any(other == name for other, _ in self._query):
+            raise ParameterError(f"{name} is given twice: by what is signed, and by a query parameter")
+        values = list(values)
         tail, url_tail = self._tail(()), self._url_tail(())
-        if version_ids is None:
-            return repeat(tail), repeat(url_tail)
-        if any(name == "versionId" for name, _ in self._query):
-            raise ParameterError("a version is named twice: by the object, and by query parameter versionId")
-        # The first %00 is the version's place: no other parameter has one, and headers come later.
-        before, _, after = self._tail([("versionId", "\0")]).partition("%00")
-        url_before, _, url_after = self._url_tail([("versionId", "\0")]).partition("%00")
-        quoted = [_quoted_version(version_id) if version_id else None for version_id in version_ids]
+        # The first %00 is the value's place: no other parameter has one, and headers come later.
+        before, _, after = self._tail([(name, "\0")]).partition("%00")
+        url_before, _, url_after = self._url_tail([(name, "\0")]).partition("%00")
         return (
-            [tail if version is None else before + version + after for version in quoted],
-            [url_tail if version is None else url_before + version + url_after for version in quoted],
+            [tail if value is None else before + value + after for value in values],
+            [url_tail if value is None else url_before + value + url_after for value in values],
         )
 
     def _tail(self, more: Sequence[tuple[str, str]]) -> str:

@@ -1,0 +1,214 @@
+"""Multipart uploads with own credentials: opened, found again by a later run, and ended where nobody holds them."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import anyio
+import msgspec
+
+from bulkpresign.errors import CredentialsError, LinkExpiredError, ListingError, SigningError, TransferError
+from bulkpresign.events import Listener, UploadLeftOpen
+from bulkpresign.model import Link, ObjectRef, Part, Upload
+from bulkpresign.signing.parts import check_part_size, least_part_size, part_size_problem
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.transfer.engine import first_error
+from bulkpresign.transfer.http import Http
+from bulkpresign.transfer.pace import Pace
+from bulkpresign.transfer.retrying import with_retries
+from bulkpresign.transfer.uploads import abort_upload, create_upload
+
+#: Uploads that are opened, or ended, at a time.
+OPENED_AT_ONCE = 32
+_ATTEMPTS = 5
+#: Seconds for ending what was opened in vain, while the run itself is being ended.
+_CLEAN_UP_TIMEOUT = 30.0
+
+
+#: Signs objects that go up in one request.
+SignSingle = Callable[[Sequence[ObjectRef]], list[Link]]
+
+
+class Opener:
+    """Opens uploads and signs their links; `headers` are those of the object.
+
+    An upload is opened through a link as everything else, so that all requests go one way.
+    """
+
+    def __init__(
+        self,
+        presigner: Presigner,
+        http: Http,
+        *,
+        headers: Mapping[str, str] | None,
+        emit: Listener,
+        pace: Pace,
+        attempts: int = _ATTEMPTS,
+    ) -> None:
+        self._presigner = presigner
+        self._http = http
+        self._headers = headers
+        self._emit = emit
+        self._pace = pace
+        self._attempts = attempts
+
+    async def open(self, ref: ObjectRef, part_size: int) -> Upload:
+        """A new upload. Raises TransferError where the server does not open one."""
+
+        async def create() -> str:
+            query = {"uploads": ""}
+            (link,) = self._presigner.sign_batch([ref], "POST", headers=self._headers, query=query)
+            return await create_upload(self._http, link)
+
+        upload_id, _ = await with_retries(create, ref, self._attempts, self._emit, self._pace)
+        return self.signed(ref, upload_id, part_size)
+
+    def signed(self, ref: ObjectRef, upload_id: str, part_size: int) -> Upload:
+        """The links of an upload that is open."""
+        return self._presigner.sign_upload(ref, upload_id, part_size, headers=self._headers)
+
+    async def end(self, upload: Upload) -> None:
+        """Ends an upload, through a link that is fresh. Raises TransferError."""
+        query = {"uploadId": upload.upload_id}
+        ref = msgspec.structs.replace(upload.object, version_id=None)
+        (link,) = self._presigner.sign_batch([ref], "DELETE", query=query)
+        await with_retries(lambda: abort_upload(self._http, link), ref, self._attempts, self._emit, self._pace)
+
+
+class Reopener:
+    """Opens the uploads of a folder's files as their turn comes, or finds those that an earlier run left open."""
+
+    def __init__(self, opener: Opener, presigner: Presigner, part_size: int) -> None:
+        self._opener = opener
+        self._presigner = presigner
+        self._part_size = part_size
+
+    async def __call__(self, upload: Upload, known: Part | None) -> Upload:
+        """The upload, open, with its links. `known` is what the journal has of an earlier one for the same file."""
+        ref = upload.object
+        try:
+            await self._presigner.refresh()
+            opened = await self._found(ref, known) if known is not None and known.part_size else None
+            if opened is None:
+                opened = await self._opener.open(ref, max(self._part_size, least_part_size(ref.size or 0)))
+            (look,) = self._presigner.sign_batch([ref], "GET")
+        except CredentialsError as error:
+            raise LinkExpiredError(f"it can't be signed: {error}", code="RenewalFailed") from error
+        return msgspec.structs.replace(opened, is_ours=True, look=look)
+
+    async def _found(self, ref: ObjectRef, known: Part) -> Upload | None:
+        """An earlier run's upload and which parts it has, None where it is gone, or was for a file of another size."""
+        upload = self._opener.signed(ref, known.etag, known.part_size)
+        if known.size != ref.size:
+            with suppress(TransferError):  # what can't be ended now is listed and ended by `abort`
+                await self._opener.end(upload)
+            return None
+        try:
+            parts = await self._presigner.aws.list_parts(ref.bucket, ref.key, known.etag)
+        except ListingError:  # not everyone who may upload may list; the journal knows as well what is there
+            return upload
+        if parts is None:
+            return None
+        sizes = {part.number: part.size for part in upload.parts}
+        return msgspec.structs.replace(
+            upload, found={number: etag for number, (etag, size) in parts.items() if sizes.get(number) == size}
+        )
+
+
+class SigningUploads:
+    """Opens an upload for every object over `part_size`, and gives the rows of all.
+
+    `opened` counts them. Those that are not `written` when a run ends badly are ended again.
+    """
+
+    def __init__(self, presigner: Presigner, opener: Opener, part_size: int) -> None:
+        self.part_size = part_size
+        self.opened = 0
+        self._problem_of = size_problem_of(part_size)
+        self.unwritten: list[Upload] = []
+        self._presigner = presigner
+        self._opener = opener
+
+    async def rows(self, objects: Sequence[ObjectRef], single: SignSingle) -> list[Link]:
+        """The rows of some objects, in their order; those of the small ones are made by `single`.
+
+        Raises SigningError where the server opens no upload, and for a size that will not do.
+        """
+        for ref in objects:
+            if problem := self._problem_of(ref.size):
+                raise SigningError(f"{ref.uri}: {problem}")
+        large = [ref for ref in objects if (ref.size or 0) > self.part_size]
+        if not large:
+            return single(objects)
+        uploads = iter(await self._open_all(large))
+        links = iter(single([ref for ref in objects if (ref.size or 0) <= self.part_size]))
+        rows: list[Link] = []
+        for ref in objects:
+            rows += next(uploads).links if (ref.size or 0) > self.part_size else [next(links)]
+        return rows
+
+    async def _open_all(self, refs: Sequence[ObjectRef]) -> list[Upload]:
+        found: dict[int, Upload] = {}
+        waiting = iter(enumerate(refs))
+
+        async def worker() -> None:
+            for index, ref in waiting:
+                try:
+                    upload = await self._opener.open(ref, self.part_size)
+                except TransferError as error:
+                    raise SigningError(f"{ref.uri}: no upload can be opened: {error}") from error
+                found[index] = upload
+                self.unwritten.append(msgspec.structs.replace(upload, parts=()))
+                self.opened += 1
+
+        try:
+            async with anyio.create_task_group() as group:
+                for _ in range(min(OPENED_AT_ONCE, len(refs))):
+                    group.start_soon(worker)
+        except BaseExceptionGroup as failed:
+            raise first_error(failed) from None
+        return [found[index] for index in range(len(refs))]
+
+    async def end_all(self, emit: Listener) -> None:
+        """Ends what was opened in vain, and tells of each upload that can't be ended."""
+        left = iter(self.unwritten)
+        open_still = {upload.upload_id: upload for upload in self.unwritten}
+
+        async def worker() -> None:
+            for upload in left:
+                with suppress(TransferError, CredentialsError):
+                    await self._opener.end(upload)
+                    del open_still[upload.upload_id]
+
+        with anyio.move_on_after(_CLEAN_UP_TIMEOUT, shield=True):
+            async with anyio.create_task_group() as group:
+                for _ in range(OPENED_AT_ONCE):
+                    group.start_soon(worker)
+        for upload in open_still.values():
+            emit(UploadLeftOpen(upload.object, upload.upload_id))
+
+
+@asynccontextmanager
+async def signing_uploads(
+    presigner: Presigner, part_size: int, headers: Mapping[str, str] | None, emit: Listener
+) -> AsyncIterator[SigningUploads]:
+    """Uploads for `sign`: where the block fails, those that were opened and not written are ended."""
+    async with Http(OPENED_AT_ONCE) as http:
+        opener = Opener(presigner, http, headers=headers, emit=emit, pace=Pace(OPENED_AT_ONCE))
+        uploads = SigningUploads(presigner, opener, part_size)
+        try:
+            yield uploads
+        except BaseException:
+            await uploads.end_all(emit)
+            raise
+
+
+def size_problem_of(part_size: int) -> Callable[[int | None], str | None]:
+    """Tells why an object's size will not do for parts of that size. Raises ParameterError where no parts have it."""
+    check_part_size(part_size)
+
+    def problem(size: int | None) -> str | None:
+        if size is None:
+            return "with --part-size an object needs its size"
+        return part_size_problem(size, part_size)
+
+    return problem
