@@ -25,7 +25,11 @@ def whole_rows(rows: Rows) -> Rows:
     if "upload_id" not in rows.columns:
         return rows
     ids, methods = rows.column("upload_id") or (), rows.column("method") or [""] * len(rows.cells)
-    kept = [n for n, (name, method) in enumerate(zip(ids, methods, strict=True)) if not name or method == _COMPLETES]
+    kept = [
+        row
+        for row, (upload_id, method) in enumerate(zip(ids, methods, strict=True))
+        if not upload_id or str(method).upper() == _COMPLETES
+    ]
     columns = [index for index, name in enumerate(rows.columns) if name not in UPLOAD_COLUMNS]
     return Rows(
         rows.file,

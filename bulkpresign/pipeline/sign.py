@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Event, Listener, RunFinished, RunStarted
+from bulkpresign.manifest.uploads import UPLOAD_COLUMNS
 from bulkpresign.manifest.writing import link_writer
 from bulkpresign.model import Link, ObjectRef, Report
 from bulkpresign.pipeline.sources import Source, Sources
@@ -57,10 +58,12 @@ async def sign(
     written_format = table_format(file, format)
     sources = Sources(source, bucket=bucket, from_format=from_format)
     await sources.begin()
-    columns = sources.columns  # what can't be read is told before credentials are looked for
+    # What can't be read is told before credentials are looked for. Objects that were in parts are whole again.
+    columns = [name for name in sources.columns if name not in UPLOAD_COLUMNS]
     report = Report(verb="sign")
     emit(listeners, RunStarted("sign"))
     if size_problem is not None:
+        columns += UPLOAD_COLUMNS
         await sources.check_sizes(size_problem)
     async with AsyncExitStack() as stack:
         presigner = await stack.enter_async_context(
