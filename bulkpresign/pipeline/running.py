@@ -73,16 +73,18 @@ def claim_paths(index: PathIndex, rows: Sequence[tuple[ObjectRef, str]]) -> None
     uploads = [(f"\0{upload_id}", place) for ref, place in rows if (upload_id := upload_id_of(ref))]
     if uploads and (clash := index.add(uploads)):
         name, first, second = clash
-        raise _placed(f"the rows of upload {name[1:]!r} stand together, and others of it are at {first}", second)
+        raise _placed(
+            f"the rows of upload {name[1:]!r} stand together, and others of it are at {first}", second, "upload_id"
+        )
     if clash := index.add([(ref.place, place) for ref, place in rows]):
         path, first, second = clash
         raise _placed(f"path {path!r} is the path of {first} as well", second)
 
 
-def _placed(problem: str, place: str) -> ManifestError:
+def _placed(problem: str, place: str, column: str = "path") -> ManifestError:
     file, colon, line = place.rpartition(":")
     if colon and line.isdecimal():
-        return ManifestError(problem, file=file, line=int(line), column="path")
+        return ManifestError(problem, file=file, line=int(line), column=column)
     return ManifestError(problem, file=place)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import anyio
 import msgspec
@@ -15,7 +16,7 @@ from bulkpresign.transfer.engine import first_error
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.retrying import with_retries
-from bulkpresign.transfer.uploads import abort_upload, create_upload
+from bulkpresign.transfer.uploads import abort_upload, create_upload, finish_soon
 
 #: Uploads that are opened, or ended, at a time.
 OPENED_AT_ONCE = 32
@@ -150,15 +151,12 @@ class SigningUploads:
         found: dict[int, Upload] = {}
         waiting = iter(enumerate(refs))
 
+        async def open_one(index: int, ref: ObjectRef) -> None:
+            found[index] = await self._open(ref)
+
         async def worker() -> None:
             for index, ref in waiting:
-                try:
-                    upload = await self._opener.open(ref, self.part_size)
-                except TransferError as error:
-                    raise SigningError(f"{ref.uri}: no upload can be opened: {error}") from error
-                found[index] = upload
-                self.unwritten.append(msgspec.structs.replace(upload, parts=()))
-                self.opened += 1
+                await finish_soon(partial(open_one, index, ref))
 
         try:
             async with anyio.create_task_group() as group:
@@ -167,6 +165,15 @@ class SigningUploads:
         except BaseExceptionGroup as failed:
             raise first_error(failed) from None
         return [found[index] for index in range(len(refs))]
+
+    async def _open(self, ref: ObjectRef) -> Upload:
+        try:
+            upload = await self._opener.open(ref, self.part_size)
+        except TransferError as error:
+            raise SigningError(f"{ref.uri}: no upload can be opened: {error}") from error
+        self.unwritten.append(msgspec.structs.replace(upload, parts=()))
+        self.opened += 1
+        return upload
 
     async def end_all(self, emit: Listener) -> None:
         """Ends what was opened in vain, and tells of each upload that can't be ended."""

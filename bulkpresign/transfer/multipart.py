@@ -33,6 +33,7 @@ from bulkpresign.transfer.uploads import (
     complete_upload,
     composite_etag,
     etag_under,
+    finish_soon,
 )
 
 T = TypeVar("T")
@@ -97,9 +98,21 @@ class Uploader:
         return Outcome(upload.object, "done", file.size, sending.attempts, verified_by, link=upload.complete)
 
     async def _opened(self, upload: Upload) -> Upload:
-        assert self._opener is not None  # noqa: S101 - whoever gives us uploads without an id opens them
-        known = self.parts.part(upload.complete) if self.parts is not None else None
-        return await self._opener(upload, known)
+        opener, parts = self._opener, self.parts
+        assert opener is not None  # noqa: S101 - whoever gives us uploads without an id opens them
+        opened: list[Upload] = []
+
+        async def open_it() -> None:
+            found = await opener(upload, parts.part(upload.complete) if parts is not None else None)
+            _remember(found, parts)
+            opened.append(found)
+
+        try:
+            await finish_soon(open_it)
+        except BaseException:
+            self.left_open += len(opened)
+            raise
+        return opened[0]
 
 
 class _Sending:
@@ -147,9 +160,7 @@ class _Sending:
         parts, upload = self._uploader.parts, self._upload
         if parts is None:
             return
-        whole = Part(upload.upload_id, self._file.size, upload.parts[0].size)
-        if parts.part(upload.complete) != whole:
-            parts.begin_part(upload.complete, whole)
+        _remember(upload, parts)
         proofs = parts.finished_parts(upload.complete)
         kept = {number: etag for number, proof in proofs.items() if (etag := self._etag_of(proof)) is not None}
         self._etags = kept if upload.found is None else await self._still_there(kept, upload.found)
@@ -241,6 +252,13 @@ class _Sending:
         """The etag of a part that an earlier run sent, None where the file was changed since."""
         etag, _, state = proof.partition(" ")
         return etag if state == self._file.state else None
+
+
+def _remember(upload: Upload, parts: Parts | None) -> None:
+    """Keeps which upload is open for an object, before anything of it is sent."""
+    whole = Part(upload.upload_id, upload.object.size or 0, upload.parts[0].size)
+    if parts is not None and parts.part(upload.complete) != whole:
+        parts.begin_part(upload.complete, whole)
 
 
 def _check_size(upload: Upload, file: OpenFile) -> None:

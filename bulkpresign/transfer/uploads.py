@@ -5,21 +5,25 @@ Each is one attempt; whoever calls decides about another one. Source: docs "Crea
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from html import unescape
 from xml.sax.saxutils import escape
 
+import anyio
 import msgspec
+from anyio.abc import TaskStatus
 
 from bulkpresign.checksums import expectation_of, hasher
 from bulkpresign.errors import MismatchError, RefusedError, ServerError, TruncatedError
 from bulkpresign.events import Listener
 from bulkpresign.model import Link, ObjectRef, Outcome
+from bulkpresign.transfer.engine import first_error
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.retrying import with_retries
 
 GONE = "NoSuchUpload"
+_GRACE = 5.0  # seconds
 
 _UPLOAD_ID = re.compile(rb"<UploadId>([^<]{1,4000})</UploadId>")
 _ETAG = re.compile(rb"<ETag>([^<]{0,200})</ETag>")
@@ -65,6 +69,30 @@ async def create_upload(http: Http, link: Link) -> str:
         if answer.status != 200 or found is None:
             raise await answer.error(link, said) if answer.status != 200 else _no_id(said)
     return unescape(found[1].decode("utf-8", "replace"))
+
+
+async def finish_soon(work: Callable[[], Awaitable[None]]) -> None:
+    """Runs work that must not be cut off: the id of an upload that is being opened would be known to nobody.
+
+    Where we are cancelled it has a few more seconds, and should keep its result itself, for none is returned.
+    """
+
+    async def hurry(scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
+        task_status.started()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            scope.deadline = anyio.current_time() + _GRACE
+
+    try:
+        async with anyio.create_task_group() as group:
+            scope = anyio.CancelScope(shield=True)
+            await group.start(hurry, scope)
+            with scope:
+                await work()
+            group.cancel_scope.cancel()
+    except BaseExceptionGroup as failed:
+        raise first_error(failed) from None
 
 
 async def complete_upload(http: Http, link: Link, etags: Mapping[int, str]) -> Completed:

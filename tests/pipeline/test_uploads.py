@@ -3,17 +3,23 @@
 import asyncio
 import csv
 import os
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from boto3.s3.transfer import TransferConfig
 
 import bulkpresign as bp
+from bulkpresign.errors import ManifestError, ParameterError, SigningError
+from bulkpresign.events import Event, UploadLeftOpen
 from bulkpresign.model import Outcome, Report
 from bulkpresign.pipeline.put import put_folder
-from tests.conftest import AwsEnv, Boto
+from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.pipeline.test_get import heard, write_all
+from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.server import S3Server
 
 MIB = 1 << 20
@@ -86,3 +92,216 @@ def check_all(client: Any, bucket: str, name: str, folder: Path, prefix: str) ->
         assert found["Body"].read() == body
         if name != "rclone":
             assert found["ETag"] == etag_of_boto(client, bucket, folder / "in" / path)
+
+
+def test_an_upload_that_was_ended_under_us(scene: tuple[Any, str, str], tmp_path: Path) -> None:
+    client, bucket, _ = scene
+    table = table_of(tmp_path, bucket, {"big": bytes(PART + 1)})
+    outcomes: list[Outcome] = []
+
+    async def run() -> Report:
+        await bp.sign(table, tmp_path / "links.csv", method="PUT", part_size=PART)
+        upload_id = rows_of(tmp_path / "links.csv")[0]["upload_id"]
+        client.abort_multipart_upload(Bucket=bucket, Key="big", UploadId=upload_id)
+        return await bp.put(tmp_path / "links.csv", tmp_path / "in", listeners=[heard(outcomes)])
+
+    report = asyncio.run(run())
+    assert [(outcome.status, outcome.code) for outcome in outcomes] == [("failed", "NoSuchUpload")]
+    assert "sign it anew" in (outcomes[0].message or "")
+    assert report.uploads_left_open == 0
+    assert asyncio.run(sign_and_put(tmp_path, table)).done == 1
+    assert open_uploads(client, bucket) == []
+
+
+@pytest.fixture
+def proxied(
+    seaweedfs: S3Server,
+    make_bucket: MakeBucket,
+    boto: Boto,
+    aws_env: AwsEnv,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[tuple[FaultProxy, Any, str]]:
+    """A proxy before SeaweedFS, a client that goes past it, and a bucket."""
+    aws_env(seaweedfs)
+    with FaultProxy(seaweedfs.endpoint_url) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        yield proxy, boto(seaweedfs), make_bucket(seaweedfs)
+
+
+def sign(folder: Path, rows: str, **more: Any) -> Report:
+    (folder / "keys.csv").write_text(rows)
+    return asyncio.run(bp.sign(folder / "keys.csv", folder / "links.csv", method="PUT", part_size=PART, **more))
+
+
+def test_rows_are_as_documented(proxied: tuple[FaultProxy, Any, str], tmp_path: Path) -> None:
+    _, client, bucket = proxied
+    report = sign(
+        tmp_path,
+        f"key,size,content_type,note\nsmall,{PART},text/plain,s\nbig,{2 * PART + 1},image/png,b\nlast,0,,l\n",
+        bucket=bucket,
+        headers={"x-amz-meta-a": "b"},
+    )
+    assert (report.done, report.uploads_opened) == (7, 1)
+    rows = rows_of(tmp_path / "links.csv")
+    assert [
+        (row["key"], row["method"], row["size"], row["part_number"], row["offset"], row["note"]) for row in rows
+    ] == [
+        ("small", "PUT", f"{PART}", "", "", "s"),
+        ("big", "PUT", f"{PART}", "1", "0", "b"),
+        ("big", "PUT", f"{PART}", "2", f"{PART}", "b"),
+        ("big", "PUT", "1", "3", f"{2 * PART}", "b"),
+        ("big", "POST", f"{2 * PART + 1}", "", "", "b"),
+        ("big", "DELETE", f"{2 * PART + 1}", "", "", "b"),
+        ("last", "PUT", "0", "", "", "l"),
+    ]
+    assert {row["upload_id"] for row in rows if row["key"] != "big"} == {""}
+    assert len({row["upload_id"] for row in rows if row["key"] == "big"}) == 1
+    assert all(row["expires_at"] for row in rows)
+    assert {row["headers"] for row in rows if row["key"] == "big"} == {"{}"}
+    write_all(tmp_path / "in", {"small": bytes(PART), "big": bytes(2 * PART + 1), "last": b""})
+    assert asyncio.run(bp.put(tmp_path / "links.csv", tmp_path / "in")).done == 3
+    found = client.head_object(Bucket=bucket, Key="big")
+    assert (found["ContentType"], found["Metadata"]) == ("image/png", {"a": "b"})
+
+
+def test_jsonl_takes_the_same_way(proxied: tuple[FaultProxy, Any, str], tmp_path: Path) -> None:
+    _, client, bucket = proxied
+    table = table_of(tmp_path, bucket, {"big": bytes(PART + 1), "small": b"x"})
+
+    async def run() -> Report:
+        await bp.sign(table, tmp_path / "links.jsonl.gz", method="PUT", part_size=PART)
+        return await bp.put(tmp_path / "links.jsonl.gz", tmp_path / "in")
+
+    assert asyncio.run(run()).done == 2
+    assert open_uploads(client, bucket) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("key,size\nbig,9999999\nx,\n", "keys.csv:3: column size: with --part-size an object needs its size"),
+        ("key\nbig\n", "keys.csv:2: column size: with --part-size an object needs its size"),
+        (
+            "key,size\nbig,9999999\nhuge,99999999999\n",
+            "keys.csv:3: column size: 99,999,999,999 bytes make 19,074 parts, and S3 takes 10,000: --part-size 10MiB",
+        ),
+    ],
+)
+def test_sizes_that_will_not_do_are_told_before_anything_is_opened(
+    proxied: tuple[FaultProxy, Any, str], tmp_path: Path, rows: str, message: str
+) -> None:
+    proxy, _, bucket = proxied
+    with pytest.raises(ManifestError, match=re.escape(message)):
+        sign(tmp_path, rows, bucket=bucket)
+    assert proxy.count == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["keys.csv"]
+
+
+def test_parameters_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "keys.csv").write_text("bucket,key,size\nbucket,k,1\n")
+    links = tmp_path / "links.csv"
+    with pytest.raises(ParameterError, match="is not between 5 MiB and 5 GiB"):
+        asyncio.run(bp.sign(tmp_path / "keys.csv", links, method="PUT", part_size=PART - 1))
+    with pytest.raises(ParameterError, match="is not between 5 MiB and 5 GiB"):
+        asyncio.run(put_folder(tmp_path / "in", "s3://bucket/", part_size=PART - 1))
+    with pytest.raises(ParameterError, match="a part size is for PUT links"):
+        asyncio.run(bp.sign(tmp_path / "keys.csv", links, part_size=PART))
+    assert not links.exists()
+
+
+def test_what_was_opened_in_vain_is_ended(proxied: tuple[FaultProxy, Any, str], tmp_path: Path) -> None:
+    proxy, client, bucket = proxied
+    denied = Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>")
+    proxy.schedule = lambda seen: denied if "/k7?" in seen.target else None
+    events: list[Event] = []
+    rows = "".join(f"k{n},9999999\n" for n in range(8))
+    with pytest.raises(SigningError, match="k7: no upload can be opened: 403 AccessDenied"):
+        sign(tmp_path, f"key,size\n{rows}", bucket=bucket, listeners=[events.append])
+    assert open_uploads(client, bucket) == []
+    assert sum(seen.method == "DELETE" for seen in proxy.seen) > 0
+    assert not (tmp_path / "links.csv").exists()
+    assert not [event for event in events if isinstance(event, UploadLeftOpen)]
+
+
+def test_what_can_not_be_ended_is_named(proxied: tuple[FaultProxy, Any, str], tmp_path: Path) -> None:
+    proxy, client, bucket = proxied
+    denied = Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>")
+    proxy.schedule = lambda seen: denied if seen.method == "DELETE" or "/k1?" in seen.target else None
+    (tmp_path / "keys.csv").write_text("key,size\nk0,9999999\n")
+    (tmp_path / "more.csv").write_text("key,size\nk1,9999999\n")
+    events: list[Event] = []
+    tables = [tmp_path / "keys.csv", tmp_path / "more.csv"]
+    with pytest.raises(SigningError, match="k1: no upload"):
+        asyncio.run(
+            bp.sign(
+                tables, tmp_path / "links.csv", bucket=bucket, method="PUT", part_size=PART, listeners=[events.append]
+            )
+        )
+    assert [event.object.key for event in events if isinstance(event, UploadLeftOpen)] == ["k0"]
+    assert open_uploads(client, bucket) == ["k0"]
+
+
+def test_signing_that_is_cut_off_leaves_no_upload_open(proxied: tuple[FaultProxy, Any, str], tmp_path: Path) -> None:
+    proxy, client, bucket = proxied
+    slow = Fault(delay=1)
+    proxy.schedule = lambda seen: slow if "/k1?" in seen.target else None
+    (tmp_path / "keys.csv").write_text("key,size\nk0,9999999\n")
+    (tmp_path / "more.csv").write_text("key,size\nk1,9999999\n")
+    tables = [tmp_path / "keys.csv", tmp_path / "more.csv"]
+
+    async def run() -> None:
+        async with anyio.create_task_group() as group:
+
+            async def stop() -> None:
+                while not any("/k1?" in seen.target for seen in proxy.seen):
+                    await anyio.sleep(0.01)
+                group.cancel_scope.cancel()
+
+            group.start_soon(stop)
+            await bp.sign(tables, tmp_path / "links.csv", bucket=bucket, method="PUT", part_size=PART)
+
+    asyncio.run(run())
+    assert open_uploads(client, bucket) == []
+    assert not (tmp_path / "links.csv").exists()
+
+
+def test_rows_of_uploads_are_signed_anew_as_objects(proxied: tuple[FaultProxy, Any, str], tmp_path: Path) -> None:
+    _, _, bucket = proxied
+    sign(tmp_path, f"key,size\nbig,{PART + 1}\nsmall,1\n", bucket=bucket)
+    asyncio.run(bp.sign(tmp_path / "links.csv", tmp_path / "get.csv"))
+    rows = rows_of(tmp_path / "get.csv")
+    assert [(row["key"], row["method"], row["size"]) for row in rows] == [
+        ("big", "GET", f"{PART + 1}"),
+        ("small", "GET", "1"),
+    ]
+    assert "upload_id" not in rows[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows.pop(1), "column part_number: part 2 is missing before part 3"),
+        (lambda rows: rows.append(rows.pop(0)), "links.csv:2: column part_number: part 1 is missing"),
+        (lambda rows: rows.insert(5, rows[0]), "links.csv:7: column part_number: part 1 is there twice"),
+        (lambda rows: rows.extend(rows[:5]), "links.csv:8: column upload_id: the rows of upload"),
+        (lambda rows: rows[4].update(method="GET"), "links.csv:6: column method: no row of an upload"),
+        (lambda rows: rows[5].update(method="POST"), "links.csv:7: column method: a POST link where PUT links"),
+    ],
+)
+def test_groups_that_are_none_are_told_before_the_first_request(
+    proxied: tuple[FaultProxy, Any, str], tmp_path: Path, change: Callable[[list[dict[str, str]]], object], message: str
+) -> None:
+    proxy, _, bucket = proxied
+    sign(tmp_path, f"key,size\nbig,{2 * PART + 1}\nsmall,1\n", bucket=bucket)
+    rows = rows_of(tmp_path / "links.csv")
+    change(rows)
+    with (tmp_path / "links.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    write_all(tmp_path / "in", {"big": bytes(2 * PART + 1), "small": b"x"})
+    proxy.seen.clear()
+    with pytest.raises(ManifestError, match=message):
+        asyncio.run(bp.put(tmp_path / "links.csv", tmp_path / "in"))
+    assert proxy.count == 0
