@@ -92,5 +92,6 @@ def sign(
     if not report.done:
         say("warning: there were no rows: nothing to sign")
     elif not quiet:
-        opened = f", {report.uploads_opened:,} uploads opened" if report.uploads_opened else ""
+        count = report.uploads_opened
+        opened = f", {count:,} upload{'s' if count > 1 else ''} opened" if count else ""
         say(f"sign: {report.done:,} links" + (f" in {output}" if output != "-" else "") + opened)

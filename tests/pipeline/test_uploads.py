@@ -31,7 +31,7 @@ BODIES = {f"d/{size} ü": os.urandom(size) for size in SIZES}
 
 def open_uploads(client: Any, bucket: str) -> list[str]:
     """The keys for which an upload is open."""
-    return [row["Key"] for row in client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+    return sorted(row["Key"] for row in client.list_multipart_uploads(Bucket=bucket).get("Uploads", []))
 
 
 def etag_of_boto(client: Any, bucket: str, file: Path) -> str:
