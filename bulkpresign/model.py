@@ -152,7 +152,7 @@ class Report(msgspec.Struct, kw_only=True):
 
     `planned` counts what a dry run found to do (None: it was none). `slowed` counts how often a server asked for a
     slower pace, and `lowest_concurrency` is the least that was in flight then. `uploads_opened` counts the multipart
-    uploads that were opened, `uploads_left_open` those that were met and are still open at the end.
+    uploads that were opened, `uploads_left_open` those of this run that are still open at its end.
     """
 
     verb: str

@@ -53,7 +53,12 @@ PartSize = Annotated[
     int,
     typer.Option(parser=size, metavar="SIZE", help="Larger objects move in parts of this size.", show_default="64MiB"),
 ]
-PartConcurrency = Annotated[int, typer.Option(min=1, help="Parts in flight of each large object, at most.")]
+PartConcurrency = Annotated[
+    int,
+    typer.Option(
+        min=1, help="Parts in flight of each large object, at most. Memory is about 512 KiB for each of them."
+    ),
+]
 Attempts = Annotated[int, typer.Option(min=1, help="How often a request is tried, where trying again can help.")]
 Failures = Annotated[
     str | None,

@@ -1,7 +1,7 @@
 """sign: a list of keys becomes a manifest of links."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import PurePosixPath
@@ -14,7 +14,7 @@ from bulkpresign.manifest.uploads import UPLOAD_COLUMNS
 from bulkpresign.manifest.writing import link_writer
 from bulkpresign.model import Link, ObjectRef, Report
 from bulkpresign.pipeline.sources import Source, Sources
-from bulkpresign.pipeline.uploads import signing_uploads, size_problem_of
+from bulkpresign.pipeline.uploads import SigningUploads, SignSingle, signing_uploads, size_problem_of
 from bulkpresign.signing.presigner import METHODS, Presigner
 from bulkpresign.tables import open_output
 from bulkpresign.tables.files import appears_whole
@@ -72,17 +72,17 @@ async def sign(
         single = partial(_signed, presigner, method=method, headers=headers, query=query, filename=filename)
         uploads = None
         if part_size is not None:
-            opening = signing_uploads(presigner, part_size, headers, partial(emit, listeners))
+            opening = signing_uploads(
+                presigner, part_size, headers, as_they_come=not appears_whole(file), listeners=listeners
+            )
             uploads = await stack.enter_async_context(opening)
         with open_output(file) as stream:
             writer = link_writer(stream, file, written_format, columns)
             async for objects in sources.objects(presigner, size_problem):
                 await presigner.refresh()
-                links = await uploads.rows(objects, single) if uploads is not None else single(objects)
-                writer.write(links)
-                if uploads is not None and not appears_whole(file):
-                    uploads.unwritten.clear()
-                report.done += len(links)
+                async for links in _rows(uploads, objects, single):
+                    writer.write(links)
+                    report.done += len(links)
             writer.finish()
     report.uploads_opened = uploads.opened if uploads is not None else 0
     emit(listeners, RunFinished(report))
@@ -106,6 +106,17 @@ def _check(
         raise ParameterError(f"{next(iter(query))} is for GET links")
     if headers and method == "GET":
         raise ParameterError("headers are signed into PUT links; a GET link that signs them opens in no browser")
+
+
+async def _rows(
+    uploads: SigningUploads | None, objects: Sequence[ObjectRef], single: SignSingle
+) -> AsyncIterator[list[Link]]:
+    """The rows of some objects: a row each, but for those that become uploads."""
+    if uploads is None:
+        yield single(objects)
+        return
+    async for links in uploads.rows(objects, single):
+        yield links
 
 
 def _signed(

@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from itertools import groupby
 
 import anyio
 import msgspec
 
 from bulkpresign.errors import CredentialsError, LinkExpiredError, ListingError, SigningError, TransferError
-from bulkpresign.events import Listener, UploadLeftOpen
+from bulkpresign.events import Event, Listener, UploadLeftOpen
 from bulkpresign.model import Link, ObjectRef, Part, Upload
 from bulkpresign.signing.parts import check_part_size, least_part_size, part_size_problem
 from bulkpresign.signing.presigner import Presigner
@@ -52,8 +53,8 @@ class Opener:
         self._pace = pace
         self._attempts = attempts
 
-    async def open(self, ref: ObjectRef, part_size: int) -> Upload:
-        """A new upload. Raises TransferError where the server does not open one."""
+    async def open(self, ref: ObjectRef) -> str:
+        """The id of a new upload. Raises TransferError where the server does not open one."""
 
         async def create() -> str:
             query = {"uploads": ""}
@@ -61,17 +62,15 @@ class Opener:
             return await create_upload(self._http, link)
 
         upload_id, _ = await with_retries(create, ref, self._attempts, self._emit, self._pace)
-        return self.signed(ref, upload_id, part_size)
+        return upload_id
 
     def signed(self, ref: ObjectRef, upload_id: str, part_size: int) -> Upload:
         """The links of an upload that is open."""
         return self._presigner.sign_upload(ref, upload_id, part_size, headers=self._headers)
 
-    async def end(self, upload: Upload) -> None:
+    async def end(self, ref: ObjectRef, upload_id: str) -> None:
         """Ends an upload, through a link that is fresh. Raises TransferError."""
-        query = {"uploadId": upload.upload_id}
-        ref = msgspec.structs.replace(upload.object, version_id=None)
-        (link,) = self._presigner.sign_batch([ref], "DELETE", query=query)
+        (link,) = self._presigner.sign_batch([ref], "DELETE", query={"uploadId": upload_id})
         await with_retries(lambda: abort_upload(self._http, link), ref, self._attempts, self._emit, self._pace)
 
 
@@ -90,7 +89,8 @@ class Reopener:
             await self._presigner.refresh()
             opened = await self._found(ref, known) if known is not None and known.part_size else None
             if opened is None:
-                opened = await self._opener.open(ref, max(self._part_size, least_part_size(ref.size or 0)))
+                part_size = max(self._part_size, least_part_size(ref.size or 0))
+                opened = self._opener.signed(ref, await self._opener.open(ref), part_size)
             (look,) = self._presigner.sign_batch([ref], "GET")
         except CredentialsError as error:
             raise LinkExpiredError(f"it can't be signed: {error}", code="RenewalFailed") from error
@@ -101,7 +101,7 @@ class Reopener:
         upload = self._opener.signed(ref, known.etag, known.part_size)
         if known.size != ref.size:
             with suppress(TransferError):  # what can't be ended now is listed and ended by `abort`
-                await self._opener.end(upload)
+                await self._opener.end(ref, known.etag)
             return None
         try:
             parts = await self._presigner.aws.list_parts(ref.bucket, ref.key, known.etag)
@@ -118,37 +118,43 @@ class Reopener:
 class SigningUploads:
     """Opens an upload for every object over `part_size`, and gives the rows of all.
 
-    `opened` counts them. Those that are not `written` when a run ends badly are ended again.
+    `opened` counts them. What is of no use where the run fails is ended by `end_all`: all of them, or, `as_they_come`,
+    those whose rows were not taken yet.
     """
 
-    def __init__(self, presigner: Presigner, opener: Opener, part_size: int) -> None:
-        self.part_size = part_size
+    def __init__(self, presigner: Presigner, opener: Opener, part_size: int, *, as_they_come: bool) -> None:
         self.opened = 0
-        self._problem_of = size_problem_of(part_size)
-        self.unwritten: list[Upload] = []
         self._presigner = presigner
         self._opener = opener
+        self._part_size = part_size
+        self._as_they_come = as_they_come
+        self._problem_of = size_problem_of(part_size)
+        self._untaken: dict[str, ObjectRef] = {}
 
-    async def rows(self, objects: Sequence[ObjectRef], single: SignSingle) -> list[Link]:
-        """The rows of some objects, in their order; those of the small ones are made by `single`.
+    async def rows(self, objects: Sequence[ObjectRef], single: SignSingle) -> AsyncIterator[list[Link]]:
+        """The rows of some objects, in their order, an upload at a time; those of small ones are made by `single`.
 
         Raises SigningError where the server opens no upload, and for a size that will not do.
         """
         for ref in objects:
             if problem := self._problem_of(ref.size):
                 raise SigningError(f"{ref.uri}: {problem}")
-        large = [ref for ref in objects if (ref.size or 0) > self.part_size]
-        if not large:
-            return single(objects)
-        uploads = iter(await self._open_all(large))
-        links = iter(single([ref for ref in objects if (ref.size or 0) <= self.part_size]))
-        rows: list[Link] = []
-        for ref in objects:
-            rows += next(uploads).links if (ref.size or 0) > self.part_size else [next(links)]
-        return rows
+        upload_ids = iter(await self._open_all([ref for ref in objects if self._is_large(ref)]))
+        for is_large, some in groupby(objects, self._is_large):
+            if not is_large:
+                yield single(list(some))
+                continue
+            for ref in some:
+                upload_id = next(upload_ids)
+                yield self._opener.signed(ref, upload_id, self._part_size).links
+                if self._as_they_come:
+                    del self._untaken[upload_id]
 
-    async def _open_all(self, refs: Sequence[ObjectRef]) -> list[Upload]:
-        found: dict[int, Upload] = {}
+    def _is_large(self, ref: ObjectRef) -> bool:
+        return (ref.size or 0) > self._part_size
+
+    async def _open_all(self, refs: Sequence[ObjectRef]) -> list[str]:
+        found: dict[int, str] = {}
         waiting = iter(enumerate(refs))
 
         async def open_one(index: int, ref: ObjectRef) -> None:
@@ -166,42 +172,52 @@ class SigningUploads:
             raise first_error(failed) from None
         return [found[index] for index in range(len(refs))]
 
-    async def _open(self, ref: ObjectRef) -> Upload:
+    async def _open(self, ref: ObjectRef) -> str:
         try:
-            upload = await self._opener.open(ref, self.part_size)
+            upload_id = await self._opener.open(ref)
         except TransferError as error:
             raise SigningError(f"{ref.uri}: no upload can be opened: {error}") from error
-        self.unwritten.append(msgspec.structs.replace(upload, parts=()))
+        self._untaken[upload_id] = ref
         self.opened += 1
-        return upload
+        return upload_id
 
     async def end_all(self, emit: Listener) -> None:
         """Ends what was opened in vain, and tells of each upload that can't be ended."""
-        left = iter(self.unwritten)
-        open_still = {upload.upload_id: upload for upload in self.unwritten}
+        waiting = iter(list(self._untaken.items()))
 
         async def worker() -> None:
-            for upload in left:
+            for upload_id, ref in waiting:
                 with suppress(TransferError, CredentialsError):
-                    await self._opener.end(upload)
-                    del open_still[upload.upload_id]
+                    await self._opener.end(ref, upload_id)
+                    del self._untaken[upload_id]
 
-        with anyio.move_on_after(_CLEAN_UP_TIMEOUT, shield=True):
+        with anyio.move_on_after(_CLEAN_UP_TIMEOUT, shield=True), suppress(CredentialsError):
+            await self._presigner.refresh()
             async with anyio.create_task_group() as group:
                 for _ in range(OPENED_AT_ONCE):
                     group.start_soon(worker)
-        for upload in open_still.values():
-            emit(UploadLeftOpen(upload.object, upload.upload_id))
+        for upload_id, ref in self._untaken.items():
+            emit(UploadLeftOpen(ref, upload_id))
 
 
 @asynccontextmanager
 async def signing_uploads(
-    presigner: Presigner, part_size: int, headers: Mapping[str, str] | None, emit: Listener
+    presigner: Presigner,
+    part_size: int,
+    headers: Mapping[str, str] | None,
+    *,
+    as_they_come: bool,
+    listeners: Sequence[Listener],
 ) -> AsyncIterator[SigningUploads]:
-    """Uploads for `sign`: where the block fails, those that were opened and not written are ended."""
+    """Uploads for `sign`: where the block fails, those that were opened in vain are ended."""
+
+    def emit(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
     async with Http(OPENED_AT_ONCE) as http:
         opener = Opener(presigner, http, headers=headers, emit=emit, pace=Pace(OPENED_AT_ONCE))
-        uploads = SigningUploads(presigner, opener, part_size)
+        uploads = SigningUploads(presigner, opener, part_size, as_they_come=as_they_come)
         try:
             yield uploads
         except BaseException:

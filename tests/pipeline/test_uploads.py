@@ -94,6 +94,22 @@ def check_all(client: Any, bucket: str, name: str, folder: Path, prefix: str) ->
             assert found["ETag"] == etag_of_boto(client, bucket, folder / "in" / path)
 
 
+def test_a_hundred_mebibytes(
+    seaweedfs: S3Server, make_bucket: MakeBucket, boto: Boto, aws_env: AwsEnv, tmp_path: Path
+) -> None:
+    aws_env(seaweedfs)
+    client, bucket = boto(seaweedfs), make_bucket(seaweedfs)
+    block = os.urandom(MIB)
+    write_all(tmp_path / "in", {"big": b"".join(block[n:] + block[:n] for n in range(107)) + b"end"})
+    report = asyncio.run(put_folder(tmp_path / "in", f"s3://{bucket}/", part_size=8 * MIB))
+    assert (report.done, report.bytes) == (1, 107 * MIB + 3)
+    config = TransferConfig(multipart_threshold=8 * MIB, multipart_chunksize=8 * MIB)
+    client.upload_file(str(tmp_path / "in" / "big"), bucket, "of boto", Config=config)
+    etags = {client.head_object(Bucket=bucket, Key=key)["ETag"] for key in ("big", "of boto")}
+    assert len(etags) == 1
+    assert etags.pop().endswith('-14"')
+
+
 def test_an_upload_that_was_ended_under_us(scene: tuple[Any, str, str], tmp_path: Path) -> None:
     client, bucket, _ = scene
     table = table_of(tmp_path, bucket, {"big": bytes(PART + 1)})
