@@ -164,3 +164,31 @@ def test_a_dry_run_sends_nothing(scene: Scene) -> None:
         in scene.run("put", "in", f"s3://{scene.bucket}/", "--part-size", "5MiB", "--dry-run", "--journal", "j")[1]
     )
     assert scene.proxy.count == 0
+
+
+def test_rows_go_through_a_pipe(scene: Scene) -> None:
+    rows, said = scene.run("sign", "keys.csv", "--method", "PUT", "--part-size", "5MiB")
+    assert said == "sign: 6 links, 1 upload opened\n"
+    done = run("put", "-", "--from", "in", folder=scene.folder, given=rows, env={})
+    assert done.returncode == 0, done.stderr
+    assert "put: 2 done" in done.stderr
+    assert scene.open == []
+    broken = run(
+        "put",
+        "-",
+        "--from",
+        "in",
+        "--journal",
+        "j",
+        folder=scene.folder,
+        given=rows[: rows.rfind("\n", 0, 2000)],
+        env={},
+    )
+    assert broken.returncode == 2
+    assert "-:2: column upload_id: the upload has no row that completes it" in broken.stderr
+
+
+def test_help_has_examples(scene: Scene) -> None:
+    assert "bulkpresign abort s3://bucket/prefix/ --older-than 7d --dry-run" in scene.run("abort", "--help")[0]
+    assert "--part-size 64MiB" in scene.run("sign", "--help")[0]
+    assert "--part-concurrency 16" in scene.run("put", "--help")[0]

@@ -386,3 +386,47 @@ def test_a_command_renews_all_parts_at_once(scene: Scene) -> None:
     scene.put(renew_command=command, part_concurrency=1)
     scene.check_whole()
     assert (scene.folder / "times").read_text() == "xx"  # for the parts, and for the completion
+
+
+def test_rows_of_a_run_that_was_cut_off_are_valid_input_again(scene: Scene) -> None:
+    """One upload is under way, another one waits."""
+    scene.table = table_of(scene.folder, scene.bucket, {"big": BODY, "other": BODY[: PART + 1]})
+    scene.sign()
+    before = rows_of(scene.folder / "links.csv")
+
+    async def interrupted() -> None:
+        with anyio.CancelScope() as scope:
+
+            def stop(event: Event) -> None:
+                if isinstance(event, BytesMoved):
+                    scope.cancel()
+
+            await bp.put(
+                scene.folder / "links.csv",
+                scene.folder / "in",
+                concurrency=1,
+                failures=scene.folder / "failures.csv",
+                listeners=[stop],
+            )
+
+    asyncio.run(interrupted())
+    left = rows_of(scene.folder / "failures.csv")
+    assert [row["url"] for row in left] == [row["url"] for row in before]
+    assert scene.put("failures.csv").done == 2
+    assert open_uploads(scene.client, scene.bucket) == []
+
+
+def test_as_many_parts_at_a_time_as_were_asked_for(scene: Scene) -> None:
+    scene.sign()
+    scene.proxy.always = Fault(delay=0.3)
+    scene.put(part_concurrency=2)
+    scene.check_whole()
+    assert scene.proxy.most_open == 2
+
+
+def test_a_limit_counts_an_upload_once(scene: Scene) -> None:
+    scene.table = table_of(scene.folder, scene.bucket, {"big": BODY, "other": BODY[: PART + 1]})
+    scene.sign()
+    report = scene.put(limit=1)
+    assert report.done == 1
+    assert open_uploads(scene.client, scene.bucket) == ["other"]
