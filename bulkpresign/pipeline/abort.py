@@ -6,8 +6,6 @@ from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from typing import Any
 
-import anyio.lowlevel
-
 from bulkpresign.errors import ManifestError
 from bulkpresign.events import Listener, RunFinished, RunStarted
 from bulkpresign.manifest.links import links_of, signed_at_of
@@ -17,6 +15,7 @@ from bulkpresign.model import Link, ObjectRef, Report, utc_now
 from bulkpresign.pipeline.renewing import by_signing
 from bulkpresign.pipeline.running import Bounds, Totals, transfer
 from bulkpresign.pipeline.sign import emit
+from bulkpresign.pipeline.sources import Sources, rows_of
 from bulkpresign.signing.parts import with_columns
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.location import SCHEME, Location
@@ -70,7 +69,9 @@ async def abort(
             )
             found = _listed(presigner, location)
         else:
-            table = Table(source, from_format)
+            sources = Sources(source, from_format=from_format)
+            await sources.begin()
+            (table,) = sources.tables
             _check(table)
             found = _named(table)
         uploads = _old_enough(found, older_than)
@@ -101,10 +102,9 @@ def _check(table: Table) -> None:
 
 
 async def _named(table: Table) -> _Found:
-    for rows in table:
+    async for rows in rows_of(table):
         links = [link for link in links_of(rows) if link.method == "DELETE" and upload_id_of(link.object)]
         yield [(Lease(link), signed_at_of(link.url)) for link in links]
-        await anyio.lowlevel.checkpoint()
 
 
 async def _listed(presigner: Presigner, location: Location) -> _Found:

@@ -34,9 +34,10 @@ from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.folder import folder_objects
 from bulkpresign.source.location import Location
 from bulkpresign.transfer.clock import Clock
+from bulkpresign.transfer.engine import Work
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.leases import Lease, Renew
-from bulkpresign.transfer.multipart import Open, Uploader
+from bulkpresign.transfer.multipart import Uploader
 from bulkpresign.transfer.putting import Putter
 from bulkpresign.transfer.storage import Folder
 
@@ -189,7 +190,7 @@ async def put_folder(
             _signed_files(folder.root, location, presigner, headers, part_size),
             folder,
             _named(location, presigner),
-            opener_with=lambda machine: Reopener(
+            reopener_with=lambda machine: Reopener(
                 Opener(
                     presigner,
                     machine.http,
@@ -226,7 +227,7 @@ async def _upload(
     folder: Folder,
     destination: str,
     *,
-    opener_with: Callable[[Machine], Open] | None = None,
+    reopener_with: Callable[[Machine], Reopener] | None = None,
     bounds: Bounds,
     totals: Totals,
     http: Http,
@@ -240,6 +241,22 @@ async def _upload(
     def file_of(ref: ObjectRef) -> str:
         return folder.file(ref.place)
 
+    def puts_with(machine: Machine) -> Work:
+        putter = Putter(machine.http, folder, bounds.attempts, machine.emit, pace=machine.pace)
+        return putter if reopener_with is None else reopener_with(machine).ending_old(putter, machine.journal)
+
+    def uploads_with(machine: Machine) -> Uploader:
+        return Uploader(
+            machine.http,
+            folder,
+            bounds.attempts,
+            machine.emit,
+            pace=machine.pace,
+            part_concurrency=bounds.part_concurrency,
+            parts=machine.journal,
+            opener=None if reopener_with is None else reopener_with(machine),
+        )
+
     ledger = journal_of(journal, "put", folder.root, destination)
     if dry_run:
         known = stack.enter_context(ledger) if ledger.file.exists() else None
@@ -249,17 +266,8 @@ async def _upload(
     return await transfer(
         "put",
         leases,
-        lambda machine: Putter(machine.http, folder, bounds.attempts, machine.emit, pace=machine.pace),
-        uploads_with=lambda machine: Uploader(
-            machine.http,
-            folder,
-            bounds.attempts,
-            machine.emit,
-            pace=machine.pace,
-            part_concurrency=bounds.part_concurrency,
-            parts=machine.journal,
-            opener=opener_with(machine) if opener_with is not None else None,
-        ),
+        puts_with,
+        uploads_with=uploads_with,
         bounds=bounds,
         totals=totals,
         listeners=listeners,

@@ -93,7 +93,7 @@ class Sources:
         size_problem: Callable[[int | None], str | None] | None = None,
     ) -> AsyncIterator[list[ObjectRef]]:
         if isinstance(part, Table):
-            async for rows in _rows(part):
+            async for rows in rows_of(part):
                 yield self._refs(rows, size_problem)
         elif part.is_prefix:
             async for page in presigner.aws.list_objects(part.bucket, part.key):
@@ -141,7 +141,7 @@ class Sources:
         self, part: Table | Location, presigner: Presigner | None, method: str
     ) -> AsyncIterator[list[Link]]:
         if isinstance(part, Table) and part.is_links:
-            async for rows in _rows(part):
+            async for rows in rows_of(part):
                 yield checked_links(part, links_of(rows), rows.lines, method)
         elif presigner is not None:
             async for objects in self._objects(part, presigner):
@@ -168,7 +168,7 @@ class Sources:
 
 async def _put_leases(table: Table, renew: Renew | None) -> AsyncIterator[list[Lease]]:
     gathering = Gathering(table.file)
-    async for rows in _rows(table):
+    async for rows in rows_of(table):
         yield [_put_lease(found, renew) for found, _ in _gathered(gathering, table, rows)]
     if rest := [_put_lease(found, renew) for found, _ in gathering.end()]:
         yield rest
@@ -200,7 +200,7 @@ def _gathered(gathering: Gathering, table: Table, rows: Rows) -> Iterator[tuple[
     yield from gathering.add(links, rows.lines)
 
 
-async def _rows(table: Table) -> AsyncIterator[Rows]:
+async def rows_of(table: Table) -> AsyncIterator[Rows]:
     """The rows of a table. Standard input may keep us waiting, and a signal must be heard meanwhile."""
     if table.is_stream:
         batches = iter(table)

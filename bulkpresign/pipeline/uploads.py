@@ -10,10 +10,10 @@ import msgspec
 
 from bulkpresign.errors import CredentialsError, LinkExpiredError, ListingError, SigningError, TransferError
 from bulkpresign.events import Event, Listener, UploadLeftOpen
-from bulkpresign.model import Link, ObjectRef, Part, Upload
+from bulkpresign.model import Link, ObjectRef, Outcome, Part, Parts, Upload
 from bulkpresign.signing.parts import check_part_size, least_part_size, part_size_problem
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.transfer.engine import first_error
+from bulkpresign.transfer.engine import Work, first_error
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.retrying import with_retries
@@ -100,8 +100,7 @@ class Reopener:
         """An earlier run's upload and which parts it has, None where it is gone, or was for a file of another size."""
         upload = self._opener.signed(ref, known.etag, known.part_size)
         if known.size != ref.size:
-            with suppress(TransferError):  # what can't be ended now is listed and ended by `abort`
-                await self._opener.end(ref, known.etag)
+            await self._end_old(ref, known)
             return None
         try:
             parts = await self._presigner.aws.list_parts(ref.bucket, ref.key, known.etag)
@@ -113,6 +112,22 @@ class Reopener:
         return msgspec.structs.replace(
             upload, found={number: etag for number, (etag, size) in parts.items() if sizes.get(number) == size}
         )
+
+    def ending_old(self, put: Work, parts: Parts | None) -> Work:
+        """The same work for files that go up in one request; ends what a run opened for one when it was larger."""
+
+        async def work(link: Link) -> Outcome:
+            outcome = await put(link)
+            known = parts.part(link) if parts is not None else None
+            if known is not None and known.part_size:
+                await self._end_old(link.object, known)
+            return outcome
+
+        return work
+
+    async def _end_old(self, ref: ObjectRef, known: Part) -> None:
+        with suppress(TransferError, CredentialsError):  # what can't be ended now is listed and ended by `abort`
+            await self._opener.end(ref, known.etag)
 
 
 class SigningUploads:

@@ -174,6 +174,31 @@ def test_a_lost_completion_that_the_server_does_not_remember(scene: Scene, own: 
     assert report.uploads_left_open == 0
 
 
+@pytest.mark.parametrize("name", ["seaweedfs", "ceph", "rclone"])
+def test_a_completion_that_nobody_recorded(
+    make_scene: Callable[[S3Server], Scene], name: str, request: pytest.FixtureRequest
+) -> None:
+    """Killed between the server's answer and the journal: to complete again tells, where the server remembers."""
+    scene = make_scene(request.getfixturevalue(name))
+    scene.sign()
+    scene.proxy.schedule = on(is_completion, Fault(500))
+    scene.put(attempts=1)
+    assert (scene.outcome.code, scene.parts_sent) == ("HTTP500", [1, 2, 3])
+    upload = {"Bucket": scene.bucket, "Key": "big", "UploadId": rows_of(scene.folder / "links.csv")[0]["upload_id"]}
+    parts = [
+        {"PartNumber": part["PartNumber"], "ETag": part["ETag"]} for part in scene.client.list_parts(**upload)["Parts"]
+    ]
+    scene.client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    scene.put()
+    assert scene.parts_sent == []
+    assert scene.stored() == BODY
+    if name == "rclone":
+        assert scene.outcome.code == "NoSuchUpload"
+        assert "see whether the object is there" in (scene.outcome.message or "")
+    else:
+        scene.check_whole()
+
+
 def test_rclone_forgets_what_it_completed(make_scene: Callable[[S3Server], Scene], rclone: S3Server) -> None:
     """Its etags are none of parts, so that nothing proves the object; the next run puts it again."""
     scene = make_scene(rclone)
@@ -336,6 +361,15 @@ def test_an_upload_for_a_file_of_another_size_is_ended(scene: Scene) -> None:
     scene.put_folder(attempts=1)
     scene.file.write_bytes(BODY + b"more")
     scene.proxy.schedule = lambda _: None
+    scene.put_folder()
+    scene.check_whole()
+
+
+def test_an_upload_for_a_file_that_is_small_now_is_ended(scene: Scene) -> None:
+    scene.proxy.schedule = lambda seen: Fault(500, body=b"<Error/>") if part_of(seen) == 3 else None
+    scene.put_folder(attempts=1)
+    assert open_uploads(scene.client, scene.bucket) == ["big"]
+    scene.file.write_bytes(b"small")
     scene.put_folder()
     scene.check_whole()
 
