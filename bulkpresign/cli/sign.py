@@ -31,7 +31,7 @@ def sign(
             parser=size,
             metavar="SIZE",
             help="PUT links: larger objects become multipart uploads with parts of this size (5MiB to 5GiB), "
-            "which are opened here. Their sizes have to be known.",
+            "which are opened here. Their sizes have to be known. Without it, rows of uploads are signed again.",
             show_default=False,
         ),
     ] = None,

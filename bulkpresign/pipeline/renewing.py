@@ -58,14 +58,15 @@ def by_signing(presigner: Presigner) -> Renew:
     async def renew(links: Sequence[Link]) -> list[Link | None]:
         try:
             await presigner.refresh()
-            return [_signed_again(presigner, link) for link in links]
+            return [signed_again(presigner, link) for link in links]
         except CredentialsError as error:
             raise _failed(f"it can't be signed again: {error}") from error
 
     return renew
 
 
-def _signed_again(presigner: Presigner, link: Link) -> Link | None:
+def signed_again(presigner: Presigner, link: Link) -> Link | None:
+    """The same permission for a new time, None where it can't be signed. Raises CredentialsError."""
     if not (link.object.bucket and link.object.key):
         return None
     query = parse_qsl(urlsplit(link.url).query, keep_blank_values=True)

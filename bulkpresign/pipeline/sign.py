@@ -14,7 +14,7 @@ from bulkpresign.manifest.uploads import UPLOAD_COLUMNS
 from bulkpresign.manifest.writing import link_writer
 from bulkpresign.model import Link, ObjectRef, Report
 from bulkpresign.pipeline.sources import Source, Sources
-from bulkpresign.pipeline.uploads import SigningUploads, SignSingle, signing_uploads, size_problem_of
+from bulkpresign.pipeline.uploads import SigningUploads, SignSingle, rows_again, signing_uploads, size_problem_of
 from bulkpresign.signing.presigner import METHODS, Presigner
 from bulkpresign.tables import open_output
 from bulkpresign.tables.files import appears_whole
@@ -46,9 +46,11 @@ async def sign(
     `headers` are signed into PUT links and stand in their rows. `query` holds response overrides of GET links, such as
     `{"response-content-type": "text/csv"}`; `filename` is the name under which a browser saves, with `{name}` for the
     last segment of the key. With a `part_size` (bytes) the PUT of a larger object becomes a multipart upload, which is
-    opened here: a row a part, one to complete it and one to end it. Memory is flat whatever the length. Raises
-    InputError for what can't be signed and OutputError for what can't be written; then no file is left behind, and no
-    upload open.
+    opened here: a row a part, one to complete it and one to end it. Without one, rows of uploads are signed again for the
+    same uploads, so that what is up of them stays of use. Memory is flat whatever the length.
+
+    Raises InputError for what can't be signed and OutputError for what can't be written; then no file is left behind, and
+    no upload open.
     """
     _check(method, headers, query, filename)
     if part_size is not None and method != "PUT":
@@ -58,8 +60,10 @@ async def sign(
     written_format = table_format(file, format)
     sources = Sources(source, bucket=bucket, from_format=from_format)
     await sources.begin()
-    # What can't be read is told before credentials are looked for. Objects that were in parts are whole again.
-    columns = [name for name in sources.columns if name not in UPLOAD_COLUMNS]
+    columns = sources.columns  # what can't be read is told before credentials are looked for
+    again = method == "PUT" and part_size is None and "upload_id" in columns and not sources.need_credentials
+    if not again:  # objects that were in parts are whole
+        columns = [name for name in columns if name not in UPLOAD_COLUMNS]
     report = Report(verb="sign")
     emit(listeners, RunStarted("sign"))
     if size_problem is not None:
@@ -78,11 +82,10 @@ async def sign(
             uploads = await stack.enter_async_context(opening)
         with open_output(file) as stream:
             writer = link_writer(stream, file, written_format, columns)
-            async for objects in sources.objects(presigner, size_problem):
-                await presigner.refresh()
-                async for links in _rows(uploads, objects, single):
-                    writer.write(links)
-                    report.done += len(links)
+            rows = rows_again(sources, presigner, single) if again else _rows(sources, presigner, uploads, single)
+            async for links in rows:
+                writer.write(links)
+                report.done += len(links)
             writer.finish()
     report.uploads_opened = uploads.opened if uploads is not None else 0
     emit(listeners, RunFinished(report))
@@ -109,14 +112,17 @@ def _check(
 
 
 async def _rows(
-    uploads: SigningUploads | None, objects: Sequence[ObjectRef], single: SignSingle
+    sources: Sources, presigner: Presigner, uploads: SigningUploads | None, single: SignSingle
 ) -> AsyncIterator[list[Link]]:
-    """The rows of some objects: a row each, but for those that become uploads."""
-    if uploads is None:
-        yield single(objects)
-        return
-    async for links in uploads.rows(objects, single):
-        yield links
+    """The rows of all objects: a row each, but for those that become uploads."""
+    size_problem = None if uploads is None else uploads.size_problem
+    async for objects in sources.objects(presigner, size_problem):
+        await presigner.refresh()
+        if uploads is None:
+            yield single(objects)
+            continue
+        async for links in uploads.rows(objects, single):
+            yield links
 
 
 def _signed(

@@ -11,6 +11,8 @@ import msgspec
 from bulkpresign.errors import CredentialsError, LinkExpiredError, ListingError, SigningError, TransferError
 from bulkpresign.events import Event, Listener, UploadLeftOpen
 from bulkpresign.model import Link, ObjectRef, Outcome, Part, Parts, Upload
+from bulkpresign.pipeline.renewing import signed_again
+from bulkpresign.pipeline.sources import Sources
 from bulkpresign.signing.parts import check_part_size, least_part_size, part_size_problem
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.transfer.engine import Work, first_error
@@ -143,7 +145,7 @@ class SigningUploads:
         self._opener = opener
         self._part_size = part_size
         self._as_they_come = as_they_come
-        self._problem_of = size_problem_of(part_size)
+        self.size_problem = size_problem_of(part_size)
         self._untaken: dict[str, ObjectRef] = {}
 
     async def rows(self, objects: Sequence[ObjectRef], single: SignSingle) -> AsyncIterator[list[Link]]:
@@ -152,7 +154,7 @@ class SigningUploads:
         Raises SigningError where the server opens no upload, and for a size that will not do.
         """
         for ref in objects:
-            if problem := self._problem_of(ref.size):
+            if problem := self.size_problem(ref.size):
                 raise SigningError(f"{ref.uri}: {problem}")
         upload_ids = iter(await self._open_all([ref for ref in objects if self._is_large(ref)]))
         for is_large, some in groupby(objects, self._is_large):
@@ -238,6 +240,28 @@ async def signing_uploads(
         except BaseException:
             await uploads.end_all(emit)
             raise
+
+
+async def rows_again(sources: Sources, presigner: Presigner, single: SignSingle) -> AsyncIterator[list[Link]]:
+    """The rows of PUT links for a new time, those of uploads for the same uploads: what is up of them stays of use.
+
+    Raises SigningError for a row of an upload that can't be signed.
+    """
+    async for leases in sources.leases(None, "PUT", renew=None, streamed=lambda _: None):
+        await presigner.refresh()
+        for is_upload, some in groupby(leases, lambda lease: lease.upload is not None):
+            if not is_upload:
+                yield single([lease.link.object for lease in some])
+                continue
+            for lease in some:
+                yield [_again(presigner, link) for link in (lease.upload.links if lease.upload else ())]
+
+
+def _again(presigner: Presigner, link: Link) -> Link:
+    fresh = signed_again(presigner, link)
+    if fresh is None:
+        raise SigningError(f"{link.object.uri}: this row of an upload can't be signed again")
+    return fresh
 
 
 def size_problem_of(part_size: int) -> Callable[[int | None], str | None]:

@@ -294,6 +294,31 @@ def test_rows_of_uploads_are_signed_anew_as_objects(proxied: tuple[FaultProxy, A
     assert "upload_id" not in rows[0]
 
 
+def test_rows_of_uploads_are_signed_again_for_the_same_uploads(
+    proxied: tuple[FaultProxy, Any, str], tmp_path: Path
+) -> None:
+    """What a partner could not finish in time goes on with what is up already, and new ones with a part size."""
+    proxy, client, bucket = proxied
+    sign(tmp_path, f"key,size,note\nbig,{PART + 1},n\nsmall,1,\n", bucket=bucket)
+    write_all(tmp_path / "in", {"big": bytes(PART + 1), "small": b"x"})
+    proxy.schedule = lambda seen: Fault(403) if "partNumber=2" in seen.target else None
+    first = bp.put(tmp_path / "links.csv", tmp_path / "in", failures=tmp_path / "failed.csv", part_concurrency=1)
+    assert asyncio.run(first).failed == 1
+    asyncio.run(bp.sign(tmp_path / "failed.csv", tmp_path / "fresh.csv", method="PUT", expires_in=77))
+    old, new = rows_of(tmp_path / "failed.csv"), rows_of(tmp_path / "fresh.csv")
+    same = ("key", "method", "size", "upload_id", "part_number", "offset", "note")
+    assert [[row[name] for name in same] for row in new] == [[row[name] for name in same] for row in old]
+    assert all("X-Amz-Expires=77&" in row["url"] for row in new)
+    proxy.schedule = lambda _: None
+    proxy.seen.clear()
+    assert asyncio.run(bp.put(tmp_path / "fresh.csv", tmp_path / "in")).done == 1
+    assert sum("partNumber=" in seen.target for seen in proxy.seen) == 1
+    assert open_uploads(client, bucket) == []
+    asyncio.run(bp.sign(tmp_path / "fresh.csv", tmp_path / "anew.csv", method="PUT", part_size=PART))
+    assert open_uploads(client, bucket) == ["big"]
+    assert rows_of(tmp_path / "anew.csv")[0]["upload_id"] != old[0]["upload_id"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
