@@ -46,11 +46,11 @@ async def sign(
     `headers` are signed into PUT links and stand in their rows. `query` holds response overrides of GET links, such as
     `{"response-content-type": "text/csv"}`; `filename` is the name under which a browser saves, with `{name}` for the
     last segment of the key. With a `part_size` (bytes) the PUT of a larger object becomes a multipart upload, which is
-    opened here: a row a part, one to complete it and one to end it. Without one, rows of uploads are signed again for the
-    same uploads, so that what is up of them stays of use. Memory is flat whatever the length.
+    opened here: a row a part, one to complete it and one to end it. Without one, rows of uploads are signed again for
+    the same uploads, so that what is up of them stays of use. Memory is flat whatever the length.
 
-    Raises InputError for what can't be signed and OutputError for what can't be written; then no file is left behind, and
-    no upload open.
+    Raises InputError for what can't be signed and OutputError for what can't be written; then no file is left behind,
+    and no upload open.
     """
     _check(method, headers, query, filename)
     if part_size is not None and method != "PUT":
