@@ -286,6 +286,38 @@ class Aws:
             post = _without_waiting(sampler.generate_presigned_post(bucket, SAMPLE_KEY))
         return str(post["url"])
 
+    async def list_uploads(self, bucket: str, prefix: str) -> AsyncIterator[list[tuple[str, str, datetime]]]:
+        """The multipart uploads under a prefix that are open, a page at a time: key, upload id, and when it was opened.
+
+        Raises ListingError.
+        """
+        client = await self._client_for(bucket)
+        with _listing_errors(f"the uploads under s3://{bucket}/{prefix}"):
+            async for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix):
+                yield [
+                    (item["Key"], item["UploadId"], item["Initiated"].astimezone(UTC))
+                    for item in page.get("Uploads", ())
+                ]
+
+    async def list_parts(self, bucket: str, key: str, upload_id: str) -> dict[int, tuple[str, int]] | None:
+        """The parts that an upload has, by number: etag and size. None where there is no such upload.
+
+        Raises ListingError.
+        """
+        client = await self._client_for(bucket)
+        found: dict[int, tuple[str, int]] = {}
+        with _listing_errors(f"the parts of s3://{bucket}/{key}"):
+            pages = client.get_paginator("list_parts").paginate(Bucket=bucket, Key=key, UploadId=upload_id)
+            try:
+                async for page in pages:
+                    for item in page.get("Parts", ()):
+                        found[item["PartNumber"]] = (item["ETag"].strip('"'), item["Size"])
+            except client.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] in {"NoSuchUpload", "NoSuchKey"}:  # the latter is Ceph's word for it
+                    return None
+                raise
+        return found
+
     async def list_objects(self, bucket: str, prefix: str) -> AsyncIterator[list[ObjectRef]]:
         """The objects under a prefix, a page (up to 1,000) at a time, with size and etag.
 

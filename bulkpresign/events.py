@@ -43,11 +43,18 @@ class ObjectsSkipped(msgspec.Struct, frozen=True, gc=False):
     count: int
 
 
+class UploadLeftOpen(msgspec.Struct, frozen=True, gc=False):
+    """A multipart upload was opened in vain and could not be ended: it keeps what was sent until someone ends it."""
+
+    object: ObjectRef
+    upload_id: str
+
+
 class RunFinished(msgspec.Struct, frozen=True, gc=False):
     """A run ended, whole or not."""
 
     report: Report
 
 
-Event = RunStarted | BytesMoved | ObjectRetried | ObjectFinished | ObjectsSkipped | RunFinished
+Event = RunStarted | BytesMoved | ObjectRetried | ObjectFinished | ObjectsSkipped | UploadLeftOpen | RunFinished
 Listener = Callable[[Event], None]

@@ -93,12 +93,46 @@ class Post(msgspec.Struct, frozen=True, gc=False):
         return f"Post({self.url}, key={self.fields.get('key')!r}, expires_at={self.expires_at})"
 
 
+class UploadPart(msgspec.Struct, frozen=True, gc=False):
+    """One part of a multipart upload: `number` from 1, and which bytes of the file go through `link`."""
+
+    number: int
+    offset: int
+    size: int
+    link: Link
+
+
+class Upload(msgspec.Struct, frozen=True, gc=False):
+    """One object that goes up in parts: all requests which that takes, each of them a link.
+
+    `parts` are in the order of their numbers, without a gap. An `upload_id` that is empty says that the upload is still
+    to be opened, and `complete` then stands for the object alone. `abort` ends the upload, `look` (a GET) shows what is
+    under the key; each is None where we were not given one. `is_ours`: we opened it, so we end it where its object is
+    given up. `found` has the etags of the parts that the server says it has, by number; None where it was not asked.
+    """
+
+    object: ObjectRef
+    upload_id: str
+    parts: Sequence[UploadPart]
+    complete: Link
+    abort: Link | None = None
+    look: Link | None = None
+    is_ours: bool = False
+    found: Mapping[int, str] | None = None
+
+    @property
+    def links(self) -> list[Link]:
+        """Its rows in a manifest, in their order."""
+        return [*(part.link for part in self.parts), self.complete, *([self.abort] if self.abort else [])]
+
+
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What became of one object.
 
     `bytes` counts what was moved; `verified_by` is `md5`, `size` or None; `seconds` is how long it took in all.
     `code` and `message` tell why an object failed: S3's own error code where there was one. `link` is what was used,
-    with which an object that failed can be written to a manifest again.
+    with which an object that failed can be written to a manifest again; `upload` are all of its links, where it was to
+    go up in parts.
     """
 
     object: ObjectRef
@@ -110,13 +144,15 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     message: str | None = None
     link: Link | None = None
     seconds: float = 0.0
+    upload: Upload | None = None
 
 
 class Report(msgspec.Struct, kw_only=True):
     """The counts of one run. `bytes` are those of the objects done; `seconds` is wall time.
 
     `planned` counts what a dry run found to do (None: it was none). `slowed` counts how often a server asked for a
-    slower pace, and `lowest_concurrency` is the least that was in flight then.
+    slower pace, and `lowest_concurrency` is the least that was in flight then. `uploads_opened` counts the multipart
+    uploads that were opened, `uploads_left_open` those of this run that are still open at its end.
     """
 
     verb: str
@@ -130,6 +166,8 @@ class Report(msgspec.Struct, kw_only=True):
     planned: int | None = None
     slowed: int = 0
     lowest_concurrency: int | None = None
+    uploads_opened: int = 0
+    uploads_left_open: int = 0
 
     @property
     def objects(self) -> int:

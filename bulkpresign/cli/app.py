@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bulkpresign import __version__
-from bulkpresign.cli import demo, get, post, put, report, sign, verify
+from bulkpresign.cli import abort, demo, get, post, put, report, sign, verify
 from bulkpresign.cli.help import SectionedCommand
 
 app = typer.Typer(
@@ -35,5 +35,5 @@ def _options(
 
 
 app.command(cls=SectionedCommand)(sign.sign)
-for verb in (post.post, get.get, put.put, verify.verify, report.report, demo.demo):
+for verb in (post.post, get.get, put.put, abort.abort, verify.verify, report.report, demo.demo):
     app.command()(verb)

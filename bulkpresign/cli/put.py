@@ -49,9 +49,13 @@ def put(
 ) -> None:
     """Upload through PUT links, which needs no credentials, or a folder with own ones.
 
+    Large files of a folder go up in parts; LINKS have their parts from sign --part-size. Parts that are up already are
+    kept over runs.
+
     \b
     bulkpresign put uploads.csv --from data/
-    bulkpresign put data/ s3://bucket/prefix/
+    bulkpresign put uploads.csv --from data/ --part-concurrency 16 --failures failed.csv
+    bulkpresign put data/ s3://bucket/prefix/ --part-size 256MiB
 
     Exit codes: 0 all done; 1 some failed; 2 nothing was sent; 3 links had expired; 130 interrupted.
     """

@@ -15,7 +15,7 @@ from anyio.abc import TaskStatus
 
 from bulkpresign.cli.units import show_bytes
 from bulkpresign.errors import BreakerError, BulkpresignError
-from bulkpresign.events import Event, Listener, ObjectFinished, ObjectRetried
+from bulkpresign.events import Event, Listener, ObjectFinished, ObjectRetried, UploadLeftOpen
 from bulkpresign.ledger.progress import progress, write_line
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.model import Outcome, Report
@@ -36,7 +36,15 @@ def say(message: str) -> None:
     write_line(text)
 
 
-def run_transfer(name: str, verb: Verb, *, progress_mode: str, quiet: bool, verbose: bool) -> NoReturn:
+def run_transfer(
+    name: str,
+    verb: Verb,
+    *,
+    progress_mode: str,
+    quiet: bool,
+    verbose: bool,
+    in_one_line: Callable[[Report], str] | None = None,
+) -> NoReturn:
     """Runs a transfer with its progress, names what failed, prints the summary, and exits by what became of it."""
     tally, failures = Tally(name), _Failures(at_once=verbose)
     with reporting_errors():
@@ -48,7 +56,9 @@ def run_transfer(name: str, verb: Verb, *, progress_mode: str, quiet: bool, verb
     finally:
         failures.say_rest(tally.report, 1 if _ended_alike(sys.exc_info()[1]) else _NAMED_FAILURES)
         if not quiet and (tally.report.objects or not sys.exc_info()[0]):
-            say(summary(tally.report))
+            say((in_one_line or summary)(tally.report))
+        if tally.report.uploads_left_open:
+            say(_left_open(tally.report.uploads_left_open))
         if not tally.report.objects and not sys.exc_info()[0]:
             say("warning: there were no rows: nothing to do")
     raise typer.Exit(exit_code(tally.report))
@@ -108,6 +118,11 @@ def summary(report: Report) -> str:
     return f"{report.verb}: {', '.join(counts)}; {moved} ({rates}){slowed}"
 
 
+def _left_open(count: int) -> str:
+    uploads = "1 upload stays" if count == 1 else f"{count:,} uploads stay"
+    return f"{uploads} open: run this again to go on, or end them with bulkpresign abort"
+
+
 class _Failures:
     """Names what failed: at once, or the first few at the end of the run."""
 
@@ -144,6 +159,12 @@ def _failure(outcome: Outcome) -> str:
 def _say_retry(event: Event) -> None:
     if isinstance(event, ObjectRetried):
         say(f"retry in {event.delay:.1f} s: {event.object.uri}: {event.message} (attempt {event.attempt})")
+
+
+def say_left_open(event: Event) -> None:
+    """Names an upload that was opened in vain and could not be ended."""
+    if isinstance(event, UploadLeftOpen):
+        say(f"still open: {event.object.uri}: upload {event.upload_id}; bulkpresign abort ends it")
 
 
 def _printable(char: str) -> str:

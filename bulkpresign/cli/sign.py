@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from bulkpresign.cli import carrying, options
-from bulkpresign.cli.running import reporting_errors, run_verb, say
+from bulkpresign.cli.running import reporting_errors, run_verb, say, say_left_open
+from bulkpresign.cli.units import size
 
 
 def sign(
@@ -16,6 +17,16 @@ def sign(
     bucket: options.Bucket = None,
     format: options.Format = None,  # noqa: A002 - the option's name
     from_format: options.FromFormat = None,
+    part_size: Annotated[
+        int | None,
+        typer.Option(
+            parser=size,
+            metavar="SIZE",
+            help="PUT links: larger objects become multipart uploads with parts of this size (5MiB to 5GiB), "
+            "which are opened here. Their sizes have to be known. Without it, rows of uploads are signed again.",
+            show_default=False,
+        ),
+    ] = None,
     region: options.Region = None,
     endpoint_url: options.EndpointUrl = None,
     profile: options.Profile = None,
@@ -52,6 +63,7 @@ def sign(
     bulkpresign sign s3://bucket/prefix/ -o links.jsonl.gz
     bulkpresign sign keys.txt --bucket B --method PUT --content-type image/png -o uploads.csv
     bulkpresign sign keys.txt --bucket B --method PUT --checksum crc64nvme --from data/ -o uploads.csv
+    bulkpresign sign sizes.csv --bucket B --method PUT --part-size 64MiB -o uploads.csv
     cut -f1 keys.tsv | bulkpresign sign - --from-format txt --bucket B
     """
     from bulkpresign.pipeline.sign import sign as run
@@ -92,6 +104,7 @@ def sign(
             from_format=from_format,
             headers=headers,
             options=carried,
+            part_size=part_size,
             checksum=checksum,
             folder=from_folder,
             region_name=region,
@@ -99,9 +112,12 @@ def sign(
             profile_name=profile,
             addressing_style=addressing_style,
             listeners=listeners,
-        )
+        ),
+        [say_left_open],
     )
     if not report.done:
         say("warning: there were no rows: nothing to sign")
     elif not quiet:
-        say(f"sign: {report.done:,} links" + (f" in {output}" if output != "-" else ""))
+        count = report.uploads_opened
+        opened = f", {count:,} upload{'s' if count > 1 else ''} opened" if count else ""
+        say(f"sign: {report.done:,} links" + (f" in {output}" if output != "-" else "") + opened)

@@ -37,6 +37,6 @@ class Tally:
         elif isinstance(event, ObjectRetried):
             self._report.retries += 1
         elif isinstance(event, RunFinished):
-            for name in ("planned", "slowed", "lowest_concurrency"):
+            for name in ("planned", "slowed", "lowest_concurrency", "uploads_opened", "uploads_left_open"):
                 setattr(self._report, name, getattr(event.report, name))
             self._report.bytes = event.report.bytes

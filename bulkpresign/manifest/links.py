@@ -46,6 +46,12 @@ def expiry_of(url: str) -> datetime | None:
     return _end(signed_at[1], expires_in[1]) if signed_at and expires_in else None
 
 
+def signed_at_of(url: str) -> datetime | None:
+    """When a SigV4 link was signed by its own words, or None."""
+    signed_at = _SIGNED_AT.search(url)
+    return _end(signed_at[1], "0") if signed_at else None
+
+
 @lru_cache(maxsize=64)  # the links of a batch were signed at one instant
 def _end(signed_at: str, expires_in: str) -> datetime | None:
     try:

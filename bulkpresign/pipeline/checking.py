@@ -7,6 +7,7 @@ import msgspec
 
 from bulkpresign.errors import ManifestError, NameRefusedError
 from bulkpresign.ledger.paths import PathIndex
+from bulkpresign.manifest.uploads import upload_id_of
 from bulkpresign.model import ObjectRef
 from bulkpresign.pipeline.known import Known
 from bulkpresign.pipeline.sources import Sources
@@ -60,7 +61,16 @@ async def check(
 
 
 def claim_paths(index: PathIndex, rows: Sequence[tuple[ObjectRef, str]]) -> None:
-    """Takes the paths of some rows, each with its place. Raises ManifestError for one that is taken."""
+    """Takes the paths of some rows, each with its place. Raises ManifestError for one that is taken.
+
+    An upload is taken as well: its rows stand together, so that it comes once.
+    """
+    uploads = [(f"\0{upload_id}", place) for ref, place in rows if (upload_id := upload_id_of(ref))]
+    if uploads and (clash := index.add(uploads)):
+        name, first, second = clash
+        raise _placed(
+            f"the rows of upload {name[1:]!r} stand together, and others of it are at {first}", second, "upload_id"
+        )
     if clash := index.add([(ref.place, place) for ref, place in rows]):
         path, first, second = clash
         raise _placed(f"path {path!r} is the path of {first} as well", second)
@@ -75,8 +85,8 @@ def _check_paths(rows: Sequence[tuple[ObjectRef, str]], allow: Callable[[str], o
     claim_paths(index, rows)
 
 
-def _placed(problem: str, place: str) -> ManifestError:
+def _placed(problem: str, place: str, column: str = "path") -> ManifestError:
     file, colon, line = place.rpartition(":")
     if colon and line.isdecimal():
-        return ManifestError(problem, file=file, line=int(line), column="path")
+        return ManifestError(problem, file=file, line=int(line), column=column)
     return ManifestError(problem, file=place)

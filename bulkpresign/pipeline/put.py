@@ -1,7 +1,7 @@
 """put: files in a folder go out through links, or into a bucket with links signed just in time."""
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -12,25 +12,30 @@ import anyio.lowlevel
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener
 from bulkpresign.ledger.paths import PathIndex
-from bulkpresign.model import ObjectRef, Report
+from bulkpresign.model import Link, ObjectRef, Report, Upload
 from bulkpresign.pipeline.checking import Totals, check, claim_paths
 from bulkpresign.pipeline.renewing import by_signing, renewal
 from bulkpresign.pipeline.running import (
     PART_CONCURRENCY,
     PART_SIZE,
     Bounds,
+    Machine,
     failure_log,
     journal_of,
     plan,
     transfer,
 )
 from bulkpresign.pipeline.sources import Source, Sources
+from bulkpresign.pipeline.uploads import Opener, Reopener
+from bulkpresign.signing.parts import check_part_size
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.folder import folder_objects
 from bulkpresign.source.location import Location
 from bulkpresign.transfer.clock import Clock
+from bulkpresign.transfer.engine import Work
 from bulkpresign.transfer.http import Http
-from bulkpresign.transfer.leases import Lease
+from bulkpresign.transfer.leases import Lease, Renew
+from bulkpresign.transfer.multipart import Uploader
 from bulkpresign.transfer.putting import Putter
 from bulkpresign.transfer.storage import Folder
 
@@ -64,8 +69,9 @@ async def put(
     """Uploads files below the folder `source` through PUT links, with the headers that stand in their rows.
 
     Needs no credentials, except where `renew_credentials` signs links again that run out. A file that is missing, or an
-    upload that fails, is counted in the report. Bounds, journal (`SOURCE.put.journal` unless given), renewal and errors
-    are those of `get`.
+    upload that fails, is counted in the report. Objects whose rows are a multipart upload go up in parts,
+    `part_concurrency` of each at a time; those parts that are up are kept over runs. Bounds, journal
+    (`SOURCE.put.journal` unless given), renewal and errors are those of `get`.
     """
     bounds = Bounds(
         concurrency=concurrency,
@@ -145,7 +151,10 @@ async def put_folder(
 ) -> Report:
     """Uploads every file below the folder `source` under `s3://bucket/prefix/`, with own credentials.
 
-    Links are signed just in time. The content type is guessed from the name, unless `headers` has one.
+    Links are signed just in time. The content type is guessed from the name, unless `headers` has one. Files over
+    `part_size` (bytes, 5 MiB to 5 GiB) go up in parts, `part_concurrency` of each at a time; the parts are larger where
+    there would be more than S3 takes. What is up of an earlier run's upload is found and kept. An upload whose object
+    can't be put is ended; one that was interrupted stays open for the next run, and is counted in the report.
     """
     bounds = Bounds(
         concurrency=concurrency,
@@ -155,6 +164,7 @@ async def put_folder(
         limit_rate=limit_rate,
         limit=limit,
     )
+    check_part_size(part_size)
     location = Location.parse(destination)
     if not location.is_prefix:
         raise ParameterError(f"{destination} is a key; a folder goes to a prefix, which ends in /")
@@ -175,9 +185,21 @@ async def put_folder(
         http = await stack.enter_async_context(Http(bounds.requests, clock, ca_bundle))
         return await _upload(
             stack,
-            _signed_files(folder.root, location, presigner, headers),
+            _signed_files(folder.root, location, presigner, headers, part_size),
             folder,
             await _named(location, presigner),
+            reopener_with=lambda machine: Reopener(
+                Opener(
+                    presigner,
+                    machine.http,
+                    headers=headers,
+                    emit=machine.emit,
+                    pace=machine.pace,
+                    attempts=attempts,
+                ),
+                presigner,
+                part_size,
+            ),
             bounds=bounds,
             totals=Totals(),
             http=http,
@@ -204,6 +226,7 @@ async def _upload(
     folder: Folder,
     destination: str,
     *,
+    reopener_with: Callable[[Machine], Reopener] | None = None,
     bounds: Bounds,
     totals: Totals,
     http: Http,
@@ -217,6 +240,22 @@ async def _upload(
     def file_of(ref: ObjectRef) -> str:
         return folder.file(ref.place)
 
+    def puts_with(machine: Machine) -> Work:
+        putter = Putter(machine.http, folder, bounds.attempts, machine.emit, pace=machine.pace)
+        return putter if reopener_with is None else reopener_with(machine).ending_old(putter, machine.journal)
+
+    def uploads_with(machine: Machine) -> Uploader:
+        return Uploader(
+            machine.http,
+            folder,
+            bounds.attempts,
+            machine.emit,
+            pace=machine.pace,
+            part_concurrency=bounds.part_concurrency,
+            parts=machine.journal,
+            opener=None if reopener_with is None else reopener_with(machine),
+        )
+
     ledger = journal_of(journal, "put", folder.root, destination)
     if dry_run:
         known = stack.enter_context(ledger) if ledger.file.exists() else None
@@ -226,7 +265,8 @@ async def _upload(
     return await transfer(
         "put",
         leases,
-        lambda machine: Putter(machine.http, folder, bounds.attempts, machine.emit, pace=machine.pace),
+        puts_with,
+        uploads_with=uploads_with,
         bounds=bounds,
         totals=totals,
         listeners=listeners,
@@ -239,10 +279,19 @@ async def _upload(
 
 
 async def _signed_files(
-    root: Path, location: Location, presigner: Presigner, headers: Mapping[str, str] | None
+    root: Path, location: Location, presigner: Presigner, headers: Mapping[str, str] | None, part_size: int
 ) -> AsyncIterator[Sequence[Lease]]:
     renew = by_signing(presigner)
     for objects in folder_objects(root, location.bucket, location.key):
-        async for links in presigner.sign(objects, "PUT", headers=headers):
+        small = [ref for ref in objects if (ref.size or 0) <= part_size]
+        async for links in presigner.sign(small, "PUT", headers=headers):
             yield [Lease(link, renew) for link in links]
+        if large := [ref for ref in objects if (ref.size or 0) > part_size]:
+            yield [_to_be_opened(ref, renew) for ref in large]
         await anyio.lowlevel.checkpoint()
+
+
+def _to_be_opened(ref: ObjectRef, renew: Renew) -> Lease:
+    """An upload that is opened when its turn comes: before that it has neither id nor links."""
+    link = Link("POST", "", {}, None, ref)
+    return Lease(link, renew, Upload(ref, "", (), link))

@@ -25,6 +25,7 @@ from bulkpresign.errors import (
 from bulkpresign.ledger.journal import identity
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.rows import jsonl_rows, link_columns
+from bulkpresign.manifest.uploads import UPLOAD_COLUMNS, upload_id_of
 from bulkpresign.model import Link, ObjectRef, utc_now
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.values import REGION
@@ -35,11 +36,13 @@ from bulkpresign.transfer.leases import Renew
 
 #: Seconds for one batch of a renewal command, or one answer of a renewal url.
 RENEW_TIMEOUT = 60.0
+#: What makes a link one of a multipart upload's.
+_OF_UPLOADS = frozenset({"uploadId", "partNumber"})
 #: Bytes of an answer; a batch of links needs about one MiB.
 MOST_OUTPUT = 64 << 20
 
 #: What a link's query holds beside its signature and version, and a fresh one needs as well.
-_KEPT_PARAMETERS = ("response-", "x-amz-request-payer")
+_KEPT_PARAMETERS = ("response-", "x-amz-request-payer", "uploadId", "partNumber")
 
 
 def renewal(presigner: Presigner | None, command: str | None, url: str | None, http: Http) -> Renew | None:
@@ -60,17 +63,19 @@ def by_signing(presigner: Presigner) -> Renew:
 
     async def renew(links: Sequence[Link]) -> list[Link | None]:
         try:
-            return [await _signed_again(presigner, link) for link in links]
+            return [await signed_again(presigner, link) for link in links]
         except CredentialsError as error:
             raise _failed(f"it can't be signed again: {error}") from error
 
     return renew
 
 
-async def _signed_again(presigner: Presigner, link: Link) -> Link | None:
+async def signed_again(presigner: Presigner, link: Link) -> Link | None:
+    """The same permission for a new time, None where it can't be signed. Raises CredentialsError."""
     if not (link.object.bucket and link.object.key):
         return None
-    query = {name: value for name, value in parse_qsl(urlsplit(link.url).query) if name.startswith(_KEPT_PARAMETERS)}
+    parameters = parse_qsl(urlsplit(link.url).query, keep_blank_values=True)
+    query = {name: value for name, value in parameters if name.startswith(_KEPT_PARAMETERS)}
     headers = {name: value for name, value in link.headers.items() if name.lower() != "host"}
     try:
         await presigner.prepare([ref := _bare(link.object)])
@@ -131,7 +136,11 @@ async def _body(answer: Answer) -> bytes:
 
 
 def _rows(links: Sequence[Link]) -> bytes:
-    return jsonl_rows(link_columns(links))
+    columns = link_columns(links)
+    if any(upload_id_of(link.object) for link in links):
+        extras = [link.object.extra or {} for link in links]
+        columns |= {name: [extra.get(name) for extra in extras] for name in UPLOAD_COLUMNS}
+    return jsonl_rows(columns)
 
 
 async def _run(command: str, rows: bytes) -> bytes:
@@ -187,16 +196,21 @@ def _failed(message: str) -> LinkExpiredError:
     return LinkExpiredError(message, code="RenewalFailed")
 
 
+def _name(link: Link) -> tuple[str, ...]:
+    extra = link.object.extra or {}
+    return (identity(link), link.method, *(str(extra.get(name) or "") for name in ("upload_id", "part_number")))
+
+
 def _matched(links: Sequence[Link], answer: bytes, who: str) -> list[Link | None]:
-    """The fresh link of each link, by bucket, key, version and path; one for another object is nobody's."""
+    """The fresh link of each link, by bucket, key, version, path, upload and part; one for another is nobody's."""
     try:
         mappings = [msgspec.json.decode(line, type=dict) for line in answer.splitlines() if line.strip()]
         fresh = links_of(rows_of_mappings(who, mappings, range(1, len(mappings) + 1)))
     except (msgspec.MsgspecError, UnicodeDecodeError, ManifestError) as error:
         raise _failed(f"{who} answered with what is no list of links: {error}") from error
     now = utc_now()
-    alive = {(identity(link), link.method): link for link in fresh if not link.lapsed(now)}
-    found = [alive.get((identity(link), link.method)) for link in links]
+    alive = {_name(link): link for link in fresh if not link.lapsed(now)}
+    found = [alive.get(_name(link)) for link in links]
     return [
         msgspec.structs.replace(new, object=old.object) if new else None for old, new in zip(links, found, strict=True)
     ]

@@ -16,7 +16,7 @@ from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.manifest.writing import ManifestWriter, link_writer, object_writer
-from bulkpresign.model import Link, ObjectRef, Report
+from bulkpresign.model import Link, ObjectRef, Report, Upload
 from bulkpresign.pipeline.checking import Totals
 from bulkpresign.pipeline.known import Known
 from bulkpresign.pipeline.sources import Sources
@@ -26,6 +26,7 @@ from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.engine import Engine, Feed, Work
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.leases import Lease
+from bulkpresign.transfer.multipart import Uploader
 from bulkpresign.transfer.pace import Pace
 
 _FAILURES_BATCH = 256
@@ -49,17 +50,23 @@ class FailureLog:
         """Keeps an outcome that is not done."""
         if isinstance(event, ObjectFinished) and event.outcome.status in {"failed", "expired"}:
             outcome = event.outcome
-            self.add(outcome.link, outcome.object, f"{outcome.code}: {outcome.message}")
+            self.add(outcome.link, outcome.object, f"{outcome.code}: {outcome.message}", outcome.upload)
 
-    def add(self, link: Link | None, ref: ObjectRef, reason: str) -> None:
-        """Adds one row."""
-        extra = {name: value for name, value in (ref.extra or {}).items() if self._takes(name)}
-        ref = msgspec.structs.replace(ref, extra={**extra, "reason": reason})
-        row = msgspec.structs.replace(link, object=ref) if link is not None and self._as_links else ref
-        self._rows.append(row)
+    def add(self, link: Link | None, ref: ObjectRef, reason: str, upload: Upload | None = None) -> None:
+        """Adds one row, or all those of an upload."""
+        if upload is not None and self._as_links:
+            self._rows += [msgspec.structs.replace(row, object=self._with(row.object, reason)) for row in upload.links]
+        elif link is not None and self._as_links:
+            self._rows.append(msgspec.structs.replace(link, object=self._with(ref, reason)))
+        else:
+            self._rows.append(self._with(ref, reason))
         self.is_empty = False
         if len(self._rows) >= _FAILURES_BATCH:
             self.flush()
+
+    def _with(self, ref: ObjectRef, reason: str) -> ObjectRef:
+        extra = {name: value for name, value in (ref.extra or {}).items() if self._takes(name)}
+        return msgspec.structs.replace(ref, extra={**extra, "reason": reason})
 
     def _takes(self, column: str) -> bool:
         return self._carried is None or column in self._carried
@@ -155,8 +162,9 @@ async def transfer(
     file_of: Callable[[ObjectRef], str],
     http: Http,
     clock: Clock,
+    uploads_with: Callable[[Machine], Uploader] | None = None,
 ) -> Report:
-    """Runs links through the engine and counts what became of them.
+    """Runs links through the engine and counts what became of them; uploads go through what `uploads_with` makes.
 
     What the journal knows to be done, and `file_of` still shows, is skipped without a request.
     """
@@ -174,8 +182,10 @@ async def transfer(
         tell(ObjectsSkipped(totals.known))
         batches = _nothing()
     feed = Feed(_limited(_undone(batches, Known(journal, file_of), record), bounds.limit))
+    machine = Machine(http, record, pace, journal)
+    uploader = uploads_with(machine) if uploads_with is not None else None
     try:
-        engine = Engine(feed, work_with(Machine(http, record, pace, journal)), record, clock)
+        engine = Engine(feed, work_with(machine), record, clock, uploader)
         await engine.run(bounds.concurrency)
         record.flush()
     except BaseException as error:
@@ -189,6 +199,7 @@ async def transfer(
         raise
     finally:
         tally.report.slowed, tally.report.lowest_concurrency = pace.slowed, pace.lowest
+        tally.report.uploads_left_open = uploader.left_open if uploader is not None else 0
         tell(RunFinished(tally.report))
     return tally.report
 
@@ -253,7 +264,7 @@ async def _limited(batches: AsyncIterator[Sequence[Lease]], limit: int | None) -
 def _log_unrecorded(record: Recorder, log: FailureLog) -> None:
     """Names what the journal could not take: done or not, the next run has to look at it."""
     for outcome in record.unrecorded:
-        log.add(outcome.link, outcome.object, "Unrecorded: the journal could not be written")
+        log.add(outcome.link, outcome.object, "Unrecorded: the journal could not be written", outcome.upload)
 
 
 async def _log_rest(feed: Feed, log: FailureLog) -> None:
@@ -261,7 +272,7 @@ async def _log_rest(feed: Feed, log: FailureLog) -> None:
     with anyio.CancelScope(shield=True):
         async for leases in feed.rest():
             for lease in leases:
-                log.add(lease.link, lease.link.object, "Interrupted: the run ended before its turn")
+                log.add(lease.link, lease.link.object, "Interrupted: the run ended before its turn", lease.upload)
 
 
 def journal_of(

@@ -1,7 +1,8 @@
 """sign: a list of keys becomes a manifest of links."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
@@ -9,13 +10,16 @@ import msgspec
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Event, Listener, RunFinished, RunStarted
+from bulkpresign.manifest.uploads import UPLOAD_COLUMNS
 from bulkpresign.manifest.writing import link_writer
-from bulkpresign.model import Report
-from bulkpresign.pipeline.sources import Source, Sources
+from bulkpresign.model import Link, Report
+from bulkpresign.pipeline.sources import SizeProblem, Source, Sources
 from bulkpresign.pipeline.summing import Summing
+from bulkpresign.pipeline.uploads import SigningUploads, SignSingle, rows_again, signing_uploads, size_problem_of
 from bulkpresign.signing.options import METHODS, LinkOptions
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables import open_output
+from bulkpresign.tables.files import appears_whole
 from bulkpresign.tables.reading import table_format
 
 
@@ -32,6 +36,7 @@ async def sign(
     query: Mapping[str, str] | None = None,
     filename: str | None = None,
     options: LinkOptions | None = None,
+    part_size: int | None = None,
     checksum: str | None = None,
     folder: str | os.PathLike[str] | None = None,
     region_name: str | None = None,
@@ -49,30 +54,52 @@ async def sign(
     `checksum` is an algorithm: PUT links are signed for the bytes of the files below `folder` alone. With the region
     `auto`, buckets are asked for theirs; a row's column `region` goes first.
 
-    Memory is flat whatever the length. Raises InputError for what can't be signed and OutputError for what can't be
-    written; then no file is left behind.
+    With a `part_size` (bytes) the PUT of a larger object becomes a multipart upload, which is opened here: a row a
+    part, one to complete it and one to end it. Without one, rows of uploads are signed again for the same uploads, so
+    that what is up of them stays of use. Memory is flat whatever the length.
+
+    Raises InputError for what can't be signed and OutputError for what can't be written; then no file is left behind,
+    and no upload open.
     """
     options = _with_filename(options or LinkOptions(), filename)
     _check(method, headers, query, options)
     summing = _summing(method, checksum, folder)
+    size_problem = _size_problem(method, part_size, summing)
     file = os.fspath(output)
     written_format = table_format(file, format)
     sources = Sources(source, bucket=bucket, from_format=from_format)
     await sources.begin()
     columns = sources.columns  # what can't be read is told before credentials are looked for
+    again = method == "PUT" and part_size is None and "upload_id" in columns and not sources.need_credentials
+    if not again:  # objects that were in parts are whole
+        columns = [name for name in columns if name not in UPLOAD_COLUMNS]
     report = Report(verb="sign")
     emit(listeners, RunStarted("sign"))
-    async with Presigner(region_name, endpoint_url, profile_name, addressing_style, expires_in, session) as presigner:
+    if size_problem is not None:
+        columns += UPLOAD_COLUMNS
+        await sources.check_sizes(size_problem)
+    async with AsyncExitStack() as stack:
+        presigner = await stack.enter_async_context(
+            Presigner(region_name, endpoint_url, profile_name, addressing_style, expires_in, session)
+        )
         single = partial(presigner.sign_batch, method=method, headers=headers, query=query, options=options)
+        uploads = None
+        if part_size is not None:
+            opening = signing_uploads(
+                presigner, part_size, headers, options, as_they_come=not appears_whole(file), listeners=listeners
+            )
+            uploads = await stack.enter_async_context(opening)
         with open_output(file) as stream:
             writer = link_writer(stream, file, written_format, columns)
-            async for found in sources.found(presigner, method):
-                objects = await summing(found) if summing else found.refs
-                await presigner.prepare(objects)
-                links = single(objects)
+            if again:
+                rows = rows_again(sources, presigner, single)
+            else:
+                rows = _rows(sources, presigner, method, single, summing=summing, uploads=uploads)
+            async for links in rows:
                 writer.write(links)
                 report.done += len(links)
             writer.finish()
+        report.uploads_opened = uploads.opened if uploads else 0
     emit(listeners, RunFinished(report))
     return report
 
@@ -101,6 +128,36 @@ def _check(
         raise ParameterError(f"{next(iter(query))} is for GET links")
     if headers and method == "GET":
         raise ParameterError("headers are signed into PUT links; a GET link that signs them opens in no browser")
+
+
+async def _rows(
+    sources: Sources,
+    presigner: Presigner,
+    method: str,
+    single: SignSingle,
+    *,
+    summing: Summing | None,
+    uploads: SigningUploads | None,
+) -> AsyncIterator[list[Link]]:
+    """The rows of all objects: a row each, but for those that become uploads."""
+    async for found in sources.found(presigner, method, uploads.size_problem if uploads else None):
+        objects = await summing(found) if summing else found.refs
+        await presigner.prepare(objects)
+        if uploads is None:
+            yield single(objects)
+            continue
+        async for links in uploads.rows(objects, single):
+            yield links
+
+
+def _size_problem(method: str, part_size: int | None, summing: Summing | None) -> SizeProblem | None:
+    if part_size is None:
+        return None
+    if method != "PUT":
+        raise ParameterError("a part size is for PUT links")
+    if summing is not None:
+        raise ParameterError("a checksum is signed for a whole file: it does not go with a part size")
+    return size_problem_of(part_size)
 
 
 def _summing(method: str, checksum: str | None, folder: str | os.PathLike[str] | None) -> Summing | None:

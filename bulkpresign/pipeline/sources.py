@@ -10,7 +10,8 @@ import msgspec
 
 from bulkpresign.errors import InputError, ManifestError, ParameterError
 from bulkpresign.manifest.links import links_of
-from bulkpresign.model import Link, ObjectRef
+from bulkpresign.manifest.uploads import Gathering, upload_id_of, whole_rows
+from bulkpresign.model import Link, ObjectRef, Upload
 from bulkpresign.pipeline.renewing import by_signing
 from bulkpresign.signing.options import OPTION_COLUMNS
 from bulkpresign.signing.presigner import Presigner
@@ -22,6 +23,8 @@ from bulkpresign.transfer.leases import Lease, Renew
 
 T = TypeVar("T")
 Source = str | os.PathLike[str]
+#: Why an object of so many bytes (None: unknown) can't be signed for, or None.
+SizeProblem = Callable[[int | None], str | None]
 
 #: Objects signed at a time where they are used at once: few, so that a link is young when its turn comes.
 _JUST_IN_TIME = 64
@@ -90,25 +93,45 @@ class Sources:
         async for found in self.found(presigner, method):
             yield found.refs
 
-    async def found(self, presigner: Presigner, method: str) -> AsyncIterator[Found]:
-        """The same with their rows, for those who find something wrong with one."""
+    async def found(
+        self, presigner: Presigner, method: str, size_problem: SizeProblem | None = None
+    ) -> AsyncIterator[Found]:
+        """The same with their rows, for those who find something wrong with one.
+
+        Raises ManifestError where `size_problem` tells why one's size will not do.
+        """
         for part in self._parts:
-            async for batch in self._found(part, presigner, method):
+            async for batch in self._found(part, presigner, method, size_problem):
                 yield batch
 
-    async def _found(self, part: Table | Location, presigner: Presigner, method: str) -> AsyncIterator[Found]:
+    async def check_sizes(self, size_problem: SizeProblem) -> None:
+        """Reads every table that can be read twice, and raises ManifestError for the first size that will not do."""
+        for table in self.tables:
+            if not table.is_stream:
+                for rows in table:
+                    self._refs(whole_rows(rows), "PUT", size_problem)
+                    await anyio.lowlevel.checkpoint()
+
+    async def _found(
+        self, part: Table | Location, presigner: Presigner, method: str, size_problem: SizeProblem | None = None
+    ) -> AsyncIterator[Found]:
         if isinstance(part, Table):
-            async for rows in _rows(part):
-                yield Found(self._refs(rows, method), rows)
+            async for rows in rows_of(part):
+                whole = whole_rows(rows)
+                yield Found(self._refs(whole, method, size_problem), whole)
         elif part.is_prefix:
             async for page in presigner.aws.list_objects(part.bucket, part.key):
                 yield Found(page)
         else:
             yield Found([ObjectRef(part.bucket, part.key)])
 
-    def _refs(self, rows: Rows, method: str) -> list[ObjectRef]:
+    def _refs(self, rows: Rows, method: str, size_problem: SizeProblem | None = None) -> list[ObjectRef]:
         refs = objects_of(rows, self._bucket)
         check_options(rows, method)
+        if size_problem is not None:
+            for row, ref in enumerate(refs):
+                if problem := size_problem(ref.size):
+                    raise rows.error(row, problem, "size")
         return refs
 
     async def leases(
@@ -127,6 +150,12 @@ class Sources:
         signing = None if presigner is None else by_signing(presigner)
         for part in self._parts:
             source = renew if isinstance(part, Table) and part.is_links else signing
+            if method == "PUT" and isinstance(part, Table) and part.is_links:
+                async for leases in _put_leases(part, source):
+                    if part.is_stream:
+                        streamed([lease.link.object for lease in leases])
+                    yield leases
+                continue
             async for batch in self._links(part, presigner, method):
                 if not isinstance(part, Table) or part.is_stream:
                     streamed([link.object for link in batch])
@@ -136,7 +165,7 @@ class Sources:
         self, part: Table | Location, presigner: Presigner | None, method: str
     ) -> AsyncIterator[list[Link]]:
         if isinstance(part, Table) and part.is_links:
-            async for rows in _rows(part):
+            async for rows in rows_of(part):
                 yield checked_links(part, links_of(rows), rows.lines, method)
         elif presigner is not None:
             async for found in self._found(part, presigner, method):
@@ -144,7 +173,13 @@ class Sources:
                     yield batch
 
     def placed(self, table: Table, method: str) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:
-        """Every row of a table, read and checked: the object, its link where it has one, and its place."""
+        """Every row of a table, read and checked: the object, its link where it has one, and its place.
+
+        Of an upload only the row that completes it, at the place of its first one.
+        """
+        if method == "PUT" and table.is_links:
+            yield from _placed_puts(table)
+            return
         for rows in table:
             places = [f"{table.file}:{line}" for line in rows.lines]
             if table.is_links:
@@ -155,7 +190,41 @@ class Sources:
                 yield [(ref, None, place) for ref, place in zip(refs, places, strict=True)]
 
 
-async def _rows(table: Table) -> AsyncIterator[Rows]:
+async def _put_leases(table: Table, renew: Renew | None) -> AsyncIterator[list[Lease]]:
+    gathering = Gathering(table.file)
+    async for rows in rows_of(table):
+        yield [_put_lease(found, renew) for found, _ in _gathered(gathering, table, rows)]
+    if rest := [_put_lease(found, renew) for found, _ in gathering.end()]:
+        yield rest
+
+
+def _put_lease(found: Link | Upload, renew: Renew | None) -> Lease:
+    return Lease(found, renew) if isinstance(found, Link) else Lease(found.complete, renew, found)
+
+
+def _placed_puts(table: Table) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:
+    gathering = Gathering(table.file)
+    for rows in table:
+        yield [_placed_put(table, found, line) for found, line in _gathered(gathering, table, rows)]
+    yield [_placed_put(table, found, line) for found, line in gathering.end()]
+
+
+def _placed_put(table: Table, found: Link | Upload, line: int) -> tuple[ObjectRef, Link | None, str]:
+    return found.object, found if isinstance(found, Link) else found.complete, f"{table.file}:{line}"
+
+
+def _gathered(gathering: Gathering, table: Table, rows: Rows) -> Iterator[tuple[Link | Upload, int]]:
+    """Single links and whole uploads out of some rows of a table of links that upload."""
+    links = links_of(rows)
+    if "upload_id" not in rows.columns and not gathering.is_open:
+        yield from zip(checked_links(table, links, rows.lines, "PUT"), rows.lines, strict=True)
+        return
+    alone = [(link, line) for link, line in zip(links, rows.lines, strict=True) if not upload_id_of(link.object)]
+    checked_links(table, [link for link, _ in alone], [line for _, line in alone], "PUT")
+    yield from gathering.add(links, rows.lines)
+
+
+async def rows_of(table: Table) -> AsyncIterator[Rows]:
     """The rows of a table. Standard input may keep us waiting, and a signal must be heard meanwhile."""
     if table.is_stream:
         batches = iter(table)

@@ -17,6 +17,7 @@ from bulkpresign.errors import NameRefusedError, OutputError, ParameterError
 from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, RunFinished, RunStarted
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.manifest.links import links_of
+from bulkpresign.manifest.uploads import whole_rows
 from bulkpresign.model import Link, ObjectRef, Outcome, Report
 from bulkpresign.pipeline.checking import check, claim_paths
 from bulkpresign.pipeline.running import failure_log
@@ -109,7 +110,7 @@ class _Manifests(Sources):
         self._default_bucket = bucket
 
     def placed(self, table: Table, method: str) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:  # noqa: ARG002
-        for rows in table:
+        for rows in map(whole_rows, table):
             links: Sequence[Link | None] = links_of(rows) if table.is_links else [None] * len(rows.lines)
             refs = [link.object for link in links if link] or objects_of(rows, self._default_bucket)
             places = [f"{table.file}:{line}" for line in rows.lines]

@@ -9,11 +9,29 @@ import anyio.lowlevel
 
 from bulkpresign.aws import Aws, Credentials
 from bulkpresign.errors import CredentialsError, ParameterError
-from bulkpresign.model import Link, ObjectRef, Post, bucket_problem, key_problem, keys_are_plain, utc_now
+from bulkpresign.model import (
+    Link,
+    ObjectRef,
+    Post,
+    Upload,
+    UploadPart,
+    bucket_problem,
+    key_problem,
+    keys_are_plain,
+    utc_now,
+)
 from bulkpresign.signing.batch import Batch, by_kind, region_of
 from bulkpresign.signing.endpoint import Endpoint
 from bulkpresign.signing.expiry import check_expires_in, expires_at
 from bulkpresign.signing.options import METHODS, LinkOptions
+from bulkpresign.signing.parts import (
+    headers_of_parts,
+    headers_to_abort,
+    headers_to_complete,
+    part_ref,
+    parts_of,
+    with_columns,
+)
 from bulkpresign.signing.post import Condition, PostSigner
 from bulkpresign.signing.sample import endpoint_of_sample
 from bulkpresign.signing.sigv4 import Signer
@@ -187,6 +205,51 @@ class Presigner:
         refs = list(objects)
         _check_keys([ref.key for ref in refs])
         return batch.links(refs)
+
+    def sign_upload(
+        self,
+        ref: ObjectRef,
+        upload_id: str,
+        part_size: int,
+        *,
+        expires_in: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Upload:
+        """The links of a multipart upload that is open: one a part, one to complete it, one to end it; arithmetic only.
+
+        `ref` has its size. `headers` are those of a PUT of the whole object: each link signs of them what S3 wants
+        there. Columns that a manifest carries (`upload_id`, `part_number`, `offset`) stand in the links' objects.
+        """
+        credentials, seconds, now = self._valid_credentials(), self._seconds(expires_in), utc_now()
+        end = expires_at(now, seconds, credentials.expires_at)
+        whole = with_columns(ref, upload_id=upload_id)
+
+        def signer(method: str, signed: Mapping[str, str]) -> Signer:
+            return Signer(
+                self._endpoint(ref.bucket, region_of(ref)),
+                credentials,
+                method,
+                now=now,
+                expires_in=seconds,
+                headers=signed,
+                query={"uploadId": upload_id},
+            )
+
+        def link(method: str, signed: dict[str, str]) -> Link:
+            (url,) = signer(method, signed).urls([ref.key])
+            return Link(method, url, signed, end, whole)
+
+        given = headers or {}
+        sent = headers_of_parts(given)
+        cut = parts_of(ref.size or 0, part_size)
+        numbers = [str(number) for number, _, _ in cut]
+        urls = signer("PUT", sent).urls([ref.key] * len(cut), {"partNumber": numbers})
+        parts = [
+            UploadPart(number, offset, size, Link("PUT", url, sent, end, part_ref(whole, number, offset, size)))
+            for (number, offset, size), url in zip(cut, urls, strict=True)
+        ]
+        complete, abort = link("POST", headers_to_complete(given)), link("DELETE", headers_to_abort(given))
+        return Upload(whole, upload_id, parts, complete, abort)
 
     async def sign(
         self,

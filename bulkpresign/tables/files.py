@@ -201,6 +201,11 @@ def _output_errors(name: str) -> Iterator[None]:
         raise OutputError(f"{name} can't be written: {getattr(error, 'strerror', None) or error}") from error
 
 
+def appears_whole(file: str) -> bool:
+    """True where `open_output` gives the file its name at the end; what else is written is read as it comes."""
+    return file != STDOUT and not _is_device(file)
+
+
 def _is_device(file: str) -> bool:
     """True for a device, a pipe or a socket: a rename would put a file in its place."""
     try:

@@ -6,23 +6,21 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, S
 from datetime import UTC, datetime
 
 import anyio
-import anyio.lowlevel
 import msgspec
 
-from bulkpresign.errors import LinkExpiredError, TransferError
+from bulkpresign.errors import TransferError
 from bulkpresign.events import Listener, ObjectFinished
 from bulkpresign.model import Link, Outcome
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.leases import Lease, Renewals
 from bulkpresign.transfer.pace import Breaker
-from bulkpresign.transfer.retrying import numbered
-
-#: How often one object gets a fresh link. A link that is refused as soon as it is fresh would go on for ever.
-MAX_RENEWALS = 10
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
+#: What one link's object becomes.
 Work = Callable[[Link], Awaitable[Outcome]]
+#: What one object becomes that takes several links; it renews each of them by itself.
+UploadWork = Callable[[Lease, Renewals], Awaitable[Outcome]]
 
 
 class Feed:
@@ -64,17 +62,17 @@ class Feed:
 
 
 class Engine:
-    """Puts leases through `work`, `concurrency` objects at a time, and emits their outcomes.
+    """Puts leases through `work`, `concurrency` objects at a time, and emits their outcomes; uploads through `uploads`.
 
     An object that fails is an outcome. One that is cut off by cancellation is one as well: nothing goes missing. A run
     in which everything fails the same way ends with BreakerError.
     """
 
-    def __init__(self, feed: Feed, work: Work, emit: Listener, clock: Clock) -> None:
+    def __init__(self, feed: Feed, work: Work, emit: Listener, clock: Clock, uploads: UploadWork | None = None) -> None:
         self._feed = feed
         self._work = work
+        self._uploads = uploads
         self._emit = emit
-        self._clock = clock
         self._renewals = Renewals(feed.ready, clock)
         self._breaker = Breaker()
 
@@ -85,7 +83,7 @@ class Engine:
                 for _ in range(concurrency):
                     group.start_soon(self._worker)
         except BaseExceptionGroup as failed:
-            raise _first(failed) from None
+            raise first_error(failed) from None
 
     async def _worker(self) -> None:
         while (lease := await self._feed.take()) is not None:
@@ -94,38 +92,29 @@ class Engine:
                 outcome = await self._outcome(lease)
             except BaseException:  # cancelled, or the run is broken: what it was at is not done
                 interrupted = TransferError("the run was interrupted", code="Interrupted")
-                self._emit(ObjectFinished(_failed(lease.link, interrupted)))
+                self._emit(ObjectFinished(_failed(lease, lease.link, interrupted)))
                 raise
             outcome = msgspec.structs.replace(outcome, seconds=time.monotonic() - began)
             self._emit(ObjectFinished(outcome))
             self._breaker.note(outcome)
 
     async def _outcome(self, lease: Lease) -> Outcome:
-        link = lease.link
-        renewals_left = MAX_RENEWALS if lease.renew is not None else 0
-        while True:
-            try:
-                return await self._attempt(link)
-            except LinkExpiredError as error:
-                if not renewals_left:
-                    return _failed(link, error)
-                try:
-                    link = await self._renewals.fresh(Lease(link, lease.renew))
-                except LinkExpiredError as refused:
-                    return _failed(link, numbered(refused, error.attempt))
-                renewals_left -= 1
-            except TransferError as error:
-                return _failed(link, error)
+        used = lease.link
 
-    async def _attempt(self, link: Link) -> Outcome:
-        if link.lapsed(self._clock.now()):
-            await anyio.lowlevel.checkpoint()
-            message = f"the link ended at {link.expires_at:%Y-%m-%d %H:%M:%SZ}"
-            raise numbered(LinkExpiredError(message, code="LinkExpired"), 0)
-        return await self._work(link)
+        async def work(link: Link) -> Outcome:
+            nonlocal used
+            used = link
+            return await self._work(link)
+
+        try:
+            if lease.upload is not None and self._uploads is not None:
+                return await self._uploads(lease, self._renewals)
+            return await self._renewals.through(lease, work)
+        except TransferError as error:
+            return _failed(lease, used, error)
 
 
-def _failed(link: Link, error: TransferError) -> Outcome:
+def _failed(lease: Lease, link: Link, error: TransferError) -> Outcome:
     return Outcome(
         link.object,
         "expired" if error.retry == "fresh_link" else "failed",
@@ -133,6 +122,7 @@ def _failed(link: Link, error: TransferError) -> Outcome:
         code=error.code,
         message=str(error),
         link=link,
+        upload=lease.upload,
     )
 
 
@@ -142,7 +132,7 @@ def _by_end(batch: Sequence[Lease]) -> Sequence[Lease]:
     return sorted(batch, key=lambda lease: lease.link.expires_at or _NEVER)
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What ended the run; the others fell with it."""
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What ended a group of tasks; the others fell with it."""
     error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    return first_error(error) if isinstance(error, BaseExceptionGroup) else error

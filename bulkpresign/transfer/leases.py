@@ -2,14 +2,21 @@
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
 import msgspec
 
 from bulkpresign.errors import LinkExpiredError
-from bulkpresign.model import Link
+from bulkpresign.model import Link, Upload, UploadPart
 from bulkpresign.transfer.clock import Clock
+from bulkpresign.transfer.retrying import numbered
+
+T = TypeVar("T")
+
+#: How often one link is renewed. One that is refused as soon as it is fresh would go on for ever.
+MAX_RENEWALS = 10
 
 #: Links asked for at once, where a whole batch has lapsed.
 RENEWAL_BATCH = 1024
@@ -20,16 +27,23 @@ Renew = Callable[[Sequence[Link]], Awaitable[Sequence[Link | None]]]
 
 
 class Lease(msgspec.Struct, frozen=True, gc=False):
-    """A link on its way through the engine, and where a fresh one comes from (None: from nowhere)."""
+    """A link on its way through the engine, and where a fresh one comes from (None: from nowhere).
+
+    Of an object that goes up in parts, `link` completes the `upload`, which has the other ones; `renew` is for all of
+    them. `part` says which part a link is for, where it is for one.
+    """
 
     link: Link
     renew: Renew | None = None
+    upload: Upload | None = None
+    part: UploadPart | None = None
 
 
 class Renewals:
     """Asks for fresh links in batches, however many workers find theirs lapsed at once.
 
-    Leases that are still waiting in `ready` and have lapsed as well are renewed along the way.
+    Leases that are still waiting in line (in `ready`, unless another line is given) and have lapsed as well are renewed
+    along the way.
     """
 
     def __init__(self, ready: deque[Lease], clock: Clock) -> None:
@@ -38,9 +52,33 @@ class Renewals:
         self._asked: list[_Asked] = []
         self._lock = anyio.Lock()
 
-    async def fresh(self, lease: Lease) -> Link:
+    async def through(self, lease: Lease, work: Callable[[Link], Awaitable[T]], line: deque[Lease] | None = None) -> T:
+        """What `work` makes of a link; where its lease is over, or the server says so, of a fresh one."""
+        link = lease.link
+        renewals_left = MAX_RENEWALS if lease.renew is not None else 0
+        while True:
+            try:
+                return await self._attempt(link, work)
+            except LinkExpiredError as error:
+                if not renewals_left:
+                    raise
+                renewals_left -= 1
+                sent = error.attempt
+            try:
+                link = await self.fresh(Lease(link, lease.renew), line)
+            except LinkExpiredError as error:
+                raise numbered(error, sent) from None
+
+    async def _attempt(self, link: Link, work: Callable[[Link], Awaitable[T]]) -> T:
+        if link.lapsed(self._clock.now()):
+            await anyio.lowlevel.checkpoint()
+            message = f"the link ended at {link.expires_at:%Y-%m-%d %H:%M:%SZ}"
+            raise numbered(LinkExpiredError(message, code="LinkExpired"), 0)
+        return await work(link)
+
+    async def fresh(self, lease: Lease, line: deque[Lease] | None = None) -> Link:
         """A fresh link. Raises LinkExpiredError where there is none."""
-        asked = _Asked(lease)
+        asked = _Asked(lease, self._ready if line is None else line)
         self._asked.append(asked)
         async with self._lock:
             if not asked.is_answered:
@@ -57,11 +95,11 @@ class Renewals:
         assert renew is not None  # noqa: S101 - whoever has no source does not ask
         together = [asked for asked in self._asked if asked.lease.renew is renew]
         self._asked = [asked for asked in self._asked if asked.lease.renew is not renew]
-        waiting = self._take_lapsed(renew)
+        waiting = self._take_lapsed(renew, first.line)
         try:
             links = await renew([asked.lease.link for asked in together] + [lease.link for lease in waiting])
             waiting = [
-                Lease(link, renew) if link else Lease(lease.link)
+                Lease(link, renew, part=lease.part) if link else Lease(lease.link, part=lease.part)
                 for lease, link in zip(waiting, links[len(together) :], strict=True)
             ]
             for asked, link in zip(together, links, strict=False):
@@ -70,25 +108,31 @@ class Renewals:
             for asked in together:
                 asked.answer(None, error)
         finally:
-            self._ready.extendleft(reversed(waiting))
+            first.line.extendleft(reversed(waiting))
 
-    def _take_lapsed(self, renew: Renew) -> list[Lease]:
-        """Takes those out of the line that have lapsed too, for the line moves on meanwhile."""
+    def _take_lapsed(self, renew: Renew, line: deque[Lease]) -> list[Lease]:
+        """Takes those out of the line that have lapsed too, for the line moves on meanwhile.
+
+        An upload stays: it has its links renewed as their turn comes.
+        """
         now = self._clock.now()
-        lapsed = [lease for lease in self._ready if lease.renew is renew and lease.link.lapsed(now)][:RENEWAL_BATCH]
+        lapsed = [lease for lease in line if lease.renew is renew and lease.upload is None and lease.link.lapsed(now)][
+            :RENEWAL_BATCH
+        ]
         if lapsed:
             taken = set(map(id, lapsed))
-            others = [lease for lease in self._ready if id(lease) not in taken]
-            self._ready.clear()
-            self._ready.extend(others)
+            others = [lease for lease in line if id(lease) not in taken]
+            line.clear()
+            line.extend(others)
         return lapsed
 
 
 class _Asked:
     """One worker's question, and its answer."""
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease, line: deque[Lease]) -> None:
         self.lease = lease
+        self.line = line
         self.is_answered = False
         self.link: Link | None = None
         self.error: LinkExpiredError | None = None

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkpresign.transfer.engine import MAX_RENEWALS
+from bulkpresign.transfer.leases import MAX_RENEWALS
 from tests.cli.command import run
 from tests.cli.test_get import OVER, get, links, many, refused
 from tests.conftest import Boto, MakeBucket

@@ -80,7 +80,7 @@ class Schedule:
         return make(self.rng)
 
     def _kinds(self, seen: Seen, *, is_range: bool) -> dict[str, Make]:
-        own = _GET if seen.method == "GET" else _PUT
+        own = {"GET": _GET, "PUT": _PUT}.get(seen.method, {})
         if self._renews and not self.injected["expired"]:
             return _RENEWED  # at least once in every run that is about it
         return _ANY | own | (_RANGE if is_range else {}) | (_RENEWED if self._renews else {})

@@ -92,6 +92,37 @@ def test_signing_keeps_headers_overrides_and_the_object(monkeypatch: pytest.Monk
     assert not fresh.lapsed(datetime.now(UTC))
 
 
+def test_signing_a_part_again_keeps_upload_and_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = ObjectRef("bucket", "k", size=5, extra={"upload_id": "u +", "part_number": "3", "offset": "10"})
+    part = Link("PUT", "https://h/k?partNumber=3&uploadId=u%20%2B&X-Amz-Signature=old", {}, PAST, ref)
+    complete = Link("POST", "https://h/k?uploadId=u%20%2B&X-Amz-Signature=old", {}, PAST, ref)
+    fresh = signed([part, complete], monkeypatch)
+    queries = [parse_qs(urlsplit(link.url).query) for link in fresh if link is not None]
+    assert [query["uploadId"] for query in queries] == [["u +"]] * 2
+    assert [query.get("partNumber") for query in queries] == [["3"], None]
+    assert [(link.method, link.object) for link in fresh if link is not None] == [("PUT", ref), ("POST", ref)]
+
+
+def test_rows_of_uploads_are_told_apart_by_upload_and_part(tmp_path: Path) -> None:
+    """The command is asked for one part of two, and gives both, of two uploads."""
+
+    def part(number: object, upload_id: str = "u") -> Link:
+        extra = {"upload_id": upload_id, "part_number": number, "offset": 0}
+        return lapsed(method="PUT", size=5, extra=extra)
+
+    code = """
+import json, sys
+for line in sys.stdin:
+    row = json.loads(line)
+    for number in (1, 2):
+        for upload in ("v", row["upload_id"]):
+            url = f"http://h/k?{upload}.{number}"
+            print(json.dumps({**row, "url": url, "upload_id": upload, "part_number": number, "expires_at": %r}))
+"""
+    fresh = asked(python(tmp_path, code % LATER), [part("2"), part(1), part(3)])
+    assert [link and link.url for link in fresh] == ["http://h/k?u.2", "http://h/k?u.1", None]
+
+
 def test_signing_a_put_again_keeps_its_signed_headers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the row calls its content type binds nobody who did not sign it."""
     bound = Link("PUT", "http://h/a", {"Content-Type": "a/b"}, PAST, ObjectRef("bucket", "a", content_type="x/y"))

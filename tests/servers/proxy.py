@@ -256,7 +256,7 @@ class FaultProxy:
             writer.write(asked[:-2] + b"Connection: close\r\n\r\n" + sent)
             answer = await reader.read(-1)
         finally:
-            writer.close()
+            writer.transport.abort()  # closed, it would first send what is left
         head, _, body = answer.partition(b"\r\n\r\n")
         lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")]
         return b"\r\n".join(lines) + b"\r\n\r\n", body

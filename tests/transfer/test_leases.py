@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from bulkpresign.errors import LinkExpiredError
-from bulkpresign.model import Link, ObjectRef
+from bulkpresign.model import Link, ObjectRef, Upload, UploadPart
 from bulkpresign.transfer import leases
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.leases import Lease, Renew, Renewals
@@ -85,6 +85,36 @@ async def test_those_in_line_that_have_lapsed_are_renewed_along_the_way() -> Non
     assert answers == {"a": link("a", LATER)}
     #: What has no fresh link is not asked for again.
     assert list(ready) == [Lease(link("x")), Lease(link("y", LATER), renew), alive, foreign]
+
+
+async def test_parts_of_an_upload_stand_in_a_line_of_their_own() -> None:
+    source = Source()
+    renew = source.renew
+    part = UploadPart(2, 5, 5, link("two"))
+    ready, line = deque([Lease(link("x"), renew)]), deque([Lease(link("two"), renew, part=part)])
+    renewals = Renewals(ready, Clock())
+    sent: list[Link] = []
+
+    async def send(fresh: Link) -> str:
+        sent.append(fresh)
+        return "etag"
+
+    assert await renewals.through(Lease(link("one"), renew), send, line) == "etag"
+    assert source.asked == [["one", "two"]]
+    assert sent == [link("one", LATER)]
+    assert list(line) == [Lease(link("two", LATER), renew, part=part)]
+    assert list(ready) == [Lease(link("x"), renew)]
+
+
+async def test_an_upload_in_line_is_left_to_renew_its_links_itself() -> None:
+    source = Source()
+    renew = source.renew
+    whole = link("u")
+    waiting = Lease(whole, renew, Upload(whole.object, "id", (), whole))
+    ready = deque([waiting, Lease(link("x"), renew)])
+    await ask(Renewals(ready, Clock()), renew, ["a"])
+    assert source.asked == [["a", "x"]]
+    assert waiting in ready
 
 
 async def test_a_batch_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

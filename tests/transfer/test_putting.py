@@ -40,13 +40,13 @@ def test_a_file_that_shrinks_is_told_and_not_tried_again(
     size: int, origin: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a").write_bytes(bytes(size))
-    read = os.read
+    pread = os.pread
 
-    def read_little(descriptor: int, count: int) -> bytes:
+    def read_little(descriptor: int, count: int, offset: int) -> bytes:
         os.truncate(tmp_path / "a", 10)
-        return read(descriptor, count)
+        return pread(descriptor, count, offset)
 
-    monkeypatch.setattr(os, "read", read_little)
+    monkeypatch.setattr(os, "pread", read_little)
     outcome, run = put(f"{origin.url}/a", tmp_path)
     assert (outcome.status, outcome.code, outcome.attempts) == ("failed", "FileChanged", 1)
     assert run.retries == []

@@ -1,0 +1,154 @@
+"""The rows of multipart uploads: gathered into uploads, and left out where objects are wanted.
+
+An upload is a group of rows that stand together and have one `upload_id`: one per part (PUT, with `part_number`,
+`offset` and `size`), one that completes it (POST, with the object's `size`), and one that ends it (DELETE).
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bulkpresign.errors import ManifestError
+from bulkpresign.model import Link, ObjectRef, Upload, UploadPart
+from bulkpresign.tables.rows import Rows
+
+UPLOAD_COLUMNS = ("upload_id", "part_number", "offset")
+_COMPLETES = "POST"
+
+
+def upload_id_of(ref: ObjectRef) -> str:
+    """The upload that a row is of, empty where it is of none."""
+    return str((ref.extra or {}).get("upload_id") or "")
+
+
+def whole_rows(rows: Rows) -> Rows:
+    """The same rows without those of parts, so that each object is there once, and without the columns of uploads."""
+    if "upload_id" not in rows.columns:
+        return rows
+    ids, methods = rows.column("upload_id") or (), rows.column("method") or [""] * len(rows.cells)
+    kept = [
+        row
+        for row, (upload_id, method) in enumerate(zip(ids, methods, strict=True))
+        if not upload_id or str(method).upper() == _COMPLETES
+    ]
+    columns = [index for index, name in enumerate(rows.columns) if name not in UPLOAD_COLUMNS]
+    return Rows(
+        rows.file,
+        tuple(rows.columns[index] for index in columns),
+        [[rows.cells[row][index] for index in columns] for row in kept],
+        [rows.lines[row] for row in kept],
+    )
+
+
+class Gathering:
+    """Takes the links of one table in their order, and gives uploads and single links, each with its first line.
+
+    Raises ManifestError for a group of rows that is no upload: with a gap, a part twice, bytes that don't add up, none
+    to complete it, or another object's row among them. A group is held in memory, about 1 KiB a part.
+    """
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._group: _Group | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """True where rows of an upload may follow."""
+        return self._group is not None
+
+    def add(self, links: Sequence[Link], lines: Sequence[int]) -> Iterator[tuple[Link | Upload, int]]:
+        """What is whole after some more rows."""
+        for link, line in zip(links, lines, strict=True):
+            upload_id = upload_id_of(link.object)
+            if self._group is not None and self._group.upload_id != upload_id:
+                yield self._finished(line)
+            if not upload_id:
+                yield link, line
+                continue
+            if self._group is None:
+                self._group = _Group(self._file, upload_id, link.object, line)
+            self._group.add(link, line)
+
+    def end(self) -> Iterator[tuple[Link | Upload, int]]:
+        """What is whole at the table's end."""
+        if self._group is not None:
+            yield self._finished(None)
+
+    def _finished(self, line: int | None) -> tuple[Upload, int]:
+        group, self._group = self._group, None
+        assert group is not None  # noqa: S101 - whoever calls has looked
+        return group.upload(line), group.line
+
+
+class _Group:
+    """The rows of one upload so far."""
+
+    def __init__(self, file: str, upload_id: str, ref: ObjectRef, line: int) -> None:
+        self.upload_id, self.line = upload_id, line
+        self._file = file
+        self._ref = ref
+        self._parts: dict[int, tuple[UploadPart, int]] = {}
+        self._others: dict[str, tuple[Link, int]] = {}
+
+    def add(self, link: Link, line: int) -> None:
+        ref = link.object
+        if (ref.bucket, ref.key, ref.place) != (self._ref.bucket, self._ref.key, self._ref.place):
+            raise self._error(f"{ref.uri} is among the rows of the upload of {self._ref.uri}", line, "upload_id")
+        if link.method == "PUT":
+            self._add_part(link, line)
+        elif link.method not in {_COMPLETES, "DELETE"}:
+            raise self._error(f"no row of an upload has method {link.method}", line, "method")
+        elif link.method in self._others:
+            what = "completes" if link.method == _COMPLETES else "ends"
+            raise self._error(f"a second row that {what} the upload", line, "method")
+        else:
+            self._others[link.method] = link, line
+
+    def _add_part(self, link: Link, line: int) -> None:
+        ref = link.object
+        number, offset = self._number(ref, "part_number", line), self._number(ref, "offset", line)
+        if ref.size is None:
+            raise self._error("a part needs its size", line, "size")
+        if number in self._parts:
+            message = f"part {number} is there twice, the first on line {self._parts[number][1]}"
+            raise self._error(message, line, "part_number")
+        self._parts[number] = UploadPart(number, offset, ref.size, link), line
+
+    def upload(self, next_line: int | None) -> Upload:
+        """The upload of these rows; `next_line` is that of the row after them."""
+        if _COMPLETES not in self._others:
+            message = f"the upload has no row that completes it (method {_COMPLETES})"
+            if next_line is not None:
+                message += f" before line {next_line}, where others begin: its rows stand together"
+            raise self._error(message, self.line, "upload_id")
+        complete, line = self._others[_COMPLETES]
+        parts = self._checked_parts(complete.object.size, line)
+        abort = self._others.get("DELETE")
+        return Upload(complete.object, self.upload_id, parts, complete, abort and abort[0])
+
+    def _checked_parts(self, size: int | None, line: int) -> list[UploadPart]:
+        if size is None:
+            raise self._error("the row that completes an upload needs the object's size", line, "size")
+        if not self._parts:
+            raise self._error("the upload has no parts", line, "upload_id")
+        end = 0
+        for expected, number in enumerate(sorted(self._parts), 1):
+            part, at = self._parts[number]
+            if number != expected:
+                raise self._error(f"part {expected} is missing before part {number}", at, "part_number")
+            if part.offset != end:
+                raise self._error(f"part {number} begins at byte {part.offset}, not at {end}", at, "offset")
+            end += part.size
+        if end != size:
+            raise self._error(f"the parts have {end:,} bytes, the object {size:,}", line, "size")
+        return [self._parts[number][0] for number in sorted(self._parts)]
+
+    def _number(self, ref: ObjectRef, column: str, line: int) -> int:
+        cell: Any = (ref.extra or {}).get(column, "")
+        if isinstance(cell, int) and not isinstance(cell, bool) and cell >= 0:
+            return cell
+        if isinstance(cell, str) and cell.isascii() and cell.isdecimal() and len(cell) < 19:
+            return int(cell)
+        raise self._error(f"{str(cell)[:40]!r} is no number", line, column)
+
+    def _error(self, problem: str, line: int, column: str) -> ManifestError:
+        return ManifestError(problem, file=self._file, line=line, column=column)

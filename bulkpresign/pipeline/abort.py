@@ -1,0 +1,158 @@
+"""abort: multipart uploads that were opened and not finished are ended, and what was sent of them is deleted."""
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+from typing import Any
+
+from bulkpresign.errors import ManifestError
+from bulkpresign.events import Listener, RunFinished, RunStarted
+from bulkpresign.manifest.links import links_of, signed_at_of
+from bulkpresign.manifest.rows import csv_rows
+from bulkpresign.manifest.uploads import upload_id_of
+from bulkpresign.model import Link, ObjectRef, Report, utc_now
+from bulkpresign.pipeline.checking import Totals
+from bulkpresign.pipeline.renewing import by_signing
+from bulkpresign.pipeline.running import Bounds, transfer
+from bulkpresign.pipeline.sign import emit
+from bulkpresign.pipeline.sources import Sources, rows_of
+from bulkpresign.signing.parts import with_columns
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.source.location import SCHEME, Location
+from bulkpresign.tables import Table, open_output
+from bulkpresign.tables.writing import TableWriter
+from bulkpresign.transfer.clock import Clock
+from bulkpresign.transfer.http import Http
+from bulkpresign.transfer.leases import Lease
+from bulkpresign.transfer.uploads import Ender
+
+_COLUMNS = ("bucket", "key", "upload_id", "age")
+
+#: Links that end uploads, each with when it was opened (None: nothing tells).
+_Found = AsyncIterator[list[tuple[Lease, datetime | None]]]
+
+
+async def abort(
+    what: str | os.PathLike[str],
+    output: str | os.PathLike[str] = "-",
+    *,
+    older_than: int | None = None,
+    dry_run: bool = False,
+    concurrency: int = 32,
+    attempts: int = 5,
+    ca_bundle: str | None = None,
+    from_format: str | None = None,
+    region_name: str | None = None,
+    endpoint_url: str | None = None,
+    profile_name: str | None = None,
+    addressing_style: str = "auto",
+    session: Any = None,
+    listeners: Sequence[Listener] = (),
+) -> Report:
+    """Ends the multipart uploads that `what` names: a table of links, or those that are open under `s3://bucket/prefix/`.
+
+    A table needs no credentials: its rows that end uploads are used. `older_than` (seconds) leaves younger ones alone;
+    of a table's uploads only the links tell a time, that of signing, which counts instead. An upload that is gone is
+    counted as skipped. A dry run ends none and writes them to `output` as CSV, with their age in seconds.
+
+    Raises InputError for what can't be used, before anything is sent.
+    """
+    bounds = Bounds(concurrency=concurrency, part_concurrency=1, attempts=attempts)
+    source, clock = os.fspath(what), Clock()
+    async with AsyncExitStack() as stack:
+        if source.startswith(SCHEME):
+            location = Location.parse(source)
+            presigner = await stack.enter_async_context(
+                Presigner(
+                    region_name, endpoint_url, profile_name, addressing_style, session=session, ca_bundle=ca_bundle
+                )
+            )
+            found = _listed(presigner, location)
+        else:
+            sources = Sources(source, from_format=from_format)
+            await sources.begin()
+            (table,) = sources.tables
+            _check(table)
+            found = _named(table)
+        uploads = _old_enough(found, older_than)
+        if dry_run:
+            return await _listing(uploads, os.fspath(output), listeners)
+        http = await stack.enter_async_context(Http(bounds.requests, clock, ca_bundle))
+        return await transfer(
+            "abort",
+            _leases(uploads),
+            lambda machine: Ender(machine.http, attempts, machine.emit, pace=machine.pace),
+            bounds=bounds,
+            totals=Totals(),
+            listeners=listeners,
+            log=None,
+            file_of=lambda ref: ref.place,
+            http=http,
+            clock=clock,
+        )
+
+
+def _check(table: Table) -> None:
+    """Reads a file of links before anything is sent. Raises ManifestError."""
+    if not table.is_links:
+        raise ManifestError("this is no table of links: abort takes one, or s3://bucket/prefix/", file=table.file)
+    if not table.is_stream:
+        for rows in table:
+            links_of(rows)
+
+
+async def _named(table: Table) -> _Found:
+    async for rows in rows_of(table):
+        links = [link for link in links_of(rows) if link.method == "DELETE" and upload_id_of(link.object)]
+        yield [(Lease(link), signed_at_of(link.url)) for link in links]
+
+
+async def _listed(presigner: Presigner, location: Location) -> _Found:
+    renew = by_signing(presigner)
+    async for page in presigner.aws.list_uploads(location.bucket, location.key):
+        await presigner.refresh()
+        yield [
+            (Lease(_ending(presigner, ObjectRef(location.bucket, key), upload_id), renew), opened_at)
+            for key, upload_id, opened_at in page
+            if location.is_prefix or key == location.key
+        ]
+
+
+def _ending(presigner: Presigner, ref: ObjectRef, upload_id: str) -> Link:
+    (link,) = presigner.sign_batch([with_columns(ref, upload_id=upload_id)], "DELETE", query={"uploadId": upload_id})
+    return link
+
+
+async def _old_enough(found: _Found, older_than: int | None) -> _Found:
+    latest = None if older_than is None else utc_now() - timedelta(seconds=older_than)
+    async for batch in found:
+        yield [(lease, at) for lease, at in batch if latest is None or (at is not None and at <= latest)]
+
+
+async def _leases(uploads: _Found) -> AsyncIterator[list[Lease]]:
+    async for batch in uploads:
+        yield [lease for lease, _ in batch]
+
+
+async def _listing(uploads: _Found, output: str, listeners: Sequence[Listener]) -> Report:
+    """Writes the uploads as CSV, and counts them."""
+    report = Report(verb="abort", planned=0)
+    emit(listeners, RunStarted("abort"))
+    with open_output(output) as stream:
+        writer = TableWriter(stream, "csv")
+        writer.header(_COLUMNS)
+        async for batch in uploads:
+            if batch:
+                writer.rows(csv_rows(dict(zip(_COLUMNS, zip(*map(_row, batch), strict=True), strict=True))))
+                report.planned = (report.planned or 0) + len(batch)
+        writer.finish()
+    emit(listeners, RunFinished(report))
+    return report
+
+
+def _row(upload: tuple[Lease, datetime | None]) -> tuple[str, str, str, str]:
+    lease, opened_at = upload
+    ref = lease.link.object
+    age = "" if opened_at is None else str(int((utc_now() - opened_at).total_seconds()))
+    return ref.bucket, ref.key, upload_id_of(ref), age

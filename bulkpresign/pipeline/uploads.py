@@ -1,0 +1,284 @@
+"""Multipart uploads with own credentials: opened, found again by a later run, and ended where nobody holds them."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from itertools import groupby
+
+import anyio
+import msgspec
+
+from bulkpresign.errors import CredentialsError, LinkExpiredError, ListingError, SigningError, TransferError
+from bulkpresign.events import Event, Listener, UploadLeftOpen
+from bulkpresign.model import Link, ObjectRef, Outcome, Part, Parts, Upload
+from bulkpresign.pipeline.renewing import signed_again
+from bulkpresign.pipeline.sources import Sources
+from bulkpresign.signing.options import LinkOptions
+from bulkpresign.signing.parts import check_part_size, least_part_size, part_size_problem
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.transfer.engine import Work, first_error
+from bulkpresign.transfer.http import Http
+from bulkpresign.transfer.pace import Pace
+from bulkpresign.transfer.retrying import with_retries
+from bulkpresign.transfer.uploads import abort_upload, create_upload, finish_soon
+
+#: Uploads that are opened, or ended, at a time.
+OPENED_AT_ONCE = 32
+_ATTEMPTS = 5
+#: Seconds for ending what was opened in vain, while the run itself is being ended.
+_CLEAN_UP_TIMEOUT = 30.0
+
+
+#: Signs objects that go up in one request.
+SignSingle = Callable[[Sequence[ObjectRef]], list[Link]]
+
+
+class Opener:
+    """Opens uploads and signs their links; `headers` are those of the object, `options` what else it carries by name.
+
+    An upload is opened through a link as everything else, so that all requests go one way.
+    """
+
+    def __init__(
+        self,
+        presigner: Presigner,
+        http: Http,
+        *,
+        headers: Mapping[str, str] | None,
+        options: LinkOptions | None = None,
+        emit: Listener,
+        pace: Pace,
+        attempts: int = _ATTEMPTS,
+    ) -> None:
+        self._presigner = presigner
+        self._http = http
+        self._headers = headers
+        self._options = options
+        self._emit = emit
+        self._pace = pace
+        self._attempts = attempts
+
+    async def open(self, ref: ObjectRef) -> str:
+        """The id of a new upload. Raises TransferError where the server does not open one."""
+
+        async def create() -> str:
+            query = {"uploads": ""}
+            (link,) = self._presigner.sign_batch(
+                [ref], "POST", headers=self._headers, query=query, options=self._options
+            )
+            return await create_upload(self._http, link)
+
+        await self._presigner.prepare([ref])
+        upload_id, _ = await with_retries(create, ref, self._attempts, self._emit, self._pace)
+        return upload_id
+
+    def signed(self, ref: ObjectRef, upload_id: str, part_size: int) -> Upload:
+        """The links of an upload that is open."""
+        (put,) = self._presigner.sign_batch([ref], "PUT", headers=self._headers, options=self._options)
+        return self._presigner.sign_upload(ref, upload_id, part_size, headers=put.headers)
+
+    async def end(self, ref: ObjectRef, upload_id: str) -> None:
+        """Ends an upload, through a link that is fresh. Raises TransferError."""
+        (link,) = self._presigner.sign_batch([ref], "DELETE", query={"uploadId": upload_id})
+        await with_retries(lambda: abort_upload(self._http, link), ref, self._attempts, self._emit, self._pace)
+
+
+class Reopener:
+    """Opens the uploads of a folder's files as their turn comes, or finds those that an earlier run left open."""
+
+    def __init__(self, opener: Opener, presigner: Presigner, part_size: int) -> None:
+        self._opener = opener
+        self._presigner = presigner
+        self._part_size = part_size
+
+    async def __call__(self, upload: Upload, known: Part | None) -> Upload:
+        """The upload, open, with its links. `known` is what the journal has of an earlier one for the same file."""
+        ref = upload.object
+        try:
+            await self._presigner.prepare([ref])
+            opened = await self._found(ref, known) if known is not None and known.part_size else None
+            if opened is None:
+                part_size = max(self._part_size, least_part_size(ref.size or 0))
+                opened = self._opener.signed(ref, await self._opener.open(ref), part_size)
+            (look,) = self._presigner.sign_batch([ref], "GET")
+        except CredentialsError as error:
+            raise LinkExpiredError(f"it can't be signed: {error}", code="RenewalFailed") from error
+        return msgspec.structs.replace(opened, is_ours=True, look=look)
+
+    async def _found(self, ref: ObjectRef, known: Part) -> Upload | None:
+        """An earlier run's upload and which parts it has, None where it is gone, or was for a file of another size."""
+        upload = self._opener.signed(ref, known.etag, known.part_size)
+        if known.size != ref.size:
+            await self._end_old(ref, known)
+            return None
+        try:
+            parts = await self._presigner.aws.list_parts(ref.bucket, ref.key, known.etag)
+        except ListingError:  # not everyone who may upload may list; the journal knows as well what is there
+            return upload
+        if parts is None:
+            return None
+        sizes = {part.number: part.size for part in upload.parts}
+        return msgspec.structs.replace(
+            upload, found={number: etag for number, (etag, size) in parts.items() if sizes.get(number) == size}
+        )
+
+    def ending_old(self, put: Work, parts: Parts | None) -> Work:
+        """The same work for files that go up in one request; ends what a run opened for one when it was larger."""
+
+        async def work(link: Link) -> Outcome:
+            outcome = await put(link)
+            known = parts.part(link) if parts is not None else None
+            if known is not None and known.part_size:
+                await self._end_old(link.object, known)
+            return outcome
+
+        return work
+
+    async def _end_old(self, ref: ObjectRef, known: Part) -> None:
+        with suppress(TransferError, CredentialsError):  # what can't be ended now is listed and ended by `abort`
+            await self._opener.end(ref, known.etag)
+
+
+class SigningUploads:
+    """Opens an upload for every object over `part_size`, and gives the rows of all.
+
+    `opened` counts them. What is of no use where the run fails is ended by `end_all`: all of them, or, `as_they_come`,
+    those whose rows were not taken yet.
+    """
+
+    def __init__(self, presigner: Presigner, opener: Opener, part_size: int, *, as_they_come: bool) -> None:
+        self.opened = 0
+        self._presigner = presigner
+        self._opener = opener
+        self._part_size = part_size
+        self._as_they_come = as_they_come
+        self.size_problem = size_problem_of(part_size)
+        self._untaken: dict[str, ObjectRef] = {}
+
+    async def rows(self, objects: Sequence[ObjectRef], single: SignSingle) -> AsyncIterator[list[Link]]:
+        """The rows of some objects, in their order, an upload at a time; those of small ones are made by `single`.
+
+        Raises SigningError where the server opens no upload, and for a size that will not do.
+        """
+        for ref in objects:
+            if problem := self.size_problem(ref.size):
+                raise SigningError(f"{ref.uri}: {problem}")
+        upload_ids = iter(await self._open_all([ref for ref in objects if self._is_large(ref)]))
+        for is_large, some in groupby(objects, self._is_large):
+            if not is_large:
+                yield single(list(some))
+                continue
+            for ref in some:
+                upload_id = next(upload_ids)
+                yield self._opener.signed(ref, upload_id, self._part_size).links
+                if self._as_they_come:
+                    del self._untaken[upload_id]
+
+    def _is_large(self, ref: ObjectRef) -> bool:
+        return (ref.size or 0) > self._part_size
+
+    async def _open_all(self, refs: Sequence[ObjectRef]) -> list[str]:
+        found: dict[int, str] = {}
+        waiting = iter(enumerate(refs))
+
+        async def open_one(index: int, ref: ObjectRef) -> None:
+            found[index] = await self._open(ref)
+
+        async def worker() -> None:
+            for index, ref in waiting:
+                await finish_soon(partial(open_one, index, ref))
+
+        try:
+            async with anyio.create_task_group() as group:
+                for _ in range(min(OPENED_AT_ONCE, len(refs))):
+                    group.start_soon(worker)
+        except BaseExceptionGroup as failed:
+            raise first_error(failed) from None
+        return [found[index] for index in range(len(refs))]
+
+    async def _open(self, ref: ObjectRef) -> str:
+        try:
+            upload_id = await self._opener.open(ref)
+        except TransferError as error:
+            raise SigningError(f"{ref.uri}: no upload can be opened: {error}") from error
+        self._untaken[upload_id] = ref
+        self.opened += 1
+        return upload_id
+
+    async def end_all(self, emit: Listener) -> None:
+        """Ends what was opened in vain, and tells of each upload that can't be ended."""
+        waiting = iter(list(self._untaken.items()))
+
+        async def worker() -> None:
+            for upload_id, ref in waiting:
+                with suppress(TransferError, CredentialsError):
+                    await self._opener.end(ref, upload_id)
+                    del self._untaken[upload_id]
+
+        with anyio.move_on_after(_CLEAN_UP_TIMEOUT, shield=True), suppress(CredentialsError):
+            await self._presigner.refresh()
+            async with anyio.create_task_group() as group:
+                for _ in range(OPENED_AT_ONCE):
+                    group.start_soon(worker)
+        for upload_id, ref in self._untaken.items():
+            emit(UploadLeftOpen(ref, upload_id))
+
+
+@asynccontextmanager
+async def signing_uploads(
+    presigner: Presigner,
+    part_size: int,
+    headers: Mapping[str, str] | None,
+    options: LinkOptions,
+    *,
+    as_they_come: bool,
+    listeners: Sequence[Listener],
+) -> AsyncIterator[SigningUploads]:
+    """Uploads for `sign`: where the block fails, those that were opened in vain are ended."""
+
+    def emit(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    async with Http(OPENED_AT_ONCE) as http:
+        opener = Opener(presigner, http, headers=headers, options=options, emit=emit, pace=Pace(OPENED_AT_ONCE))
+        uploads = SigningUploads(presigner, opener, part_size, as_they_come=as_they_come)
+        try:
+            yield uploads
+        except BaseException:
+            await uploads.end_all(emit)
+            raise
+
+
+async def rows_again(sources: Sources, presigner: Presigner, single: SignSingle) -> AsyncIterator[list[Link]]:
+    """The rows of PUT links for a new time, those of uploads for the same uploads: what is up of them stays of use.
+
+    Raises SigningError for a row of an upload that can't be signed.
+    """
+    async for leases in sources.leases(None, "PUT", renew=None, streamed=lambda _: None):
+        await presigner.refresh()
+        for is_upload, some in groupby(leases, lambda lease: lease.upload is not None):
+            if not is_upload:
+                yield single([lease.link.object for lease in some])
+                continue
+            for lease in some:
+                yield [await _again(presigner, link) for link in (lease.upload.links if lease.upload else ())]
+
+
+async def _again(presigner: Presigner, link: Link) -> Link:
+    fresh = await signed_again(presigner, link)
+    if fresh is None:
+        raise SigningError(f"{link.object.uri}: this row of an upload can't be signed again")
+    return fresh
+
+
+def size_problem_of(part_size: int) -> Callable[[int | None], str | None]:
+    """Tells why an object's size will not do for parts of that size. Raises ParameterError where no parts have it."""
+    check_part_size(part_size)
+
+    def problem(size: int | None) -> str | None:
+        if size is None:
+            return "with --part-size an object needs its size"
+        return part_size_problem(size, part_size)
+
+    return problem

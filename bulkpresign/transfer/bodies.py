@@ -1,0 +1,171 @@
+"""A file's bytes on their way out through a link, and the etag that comes back compared with what went."""
+
+import os
+import stat
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import anyio.lowlevel
+import msgspec
+
+from bulkpresign.checksums import expectation_of, hasher
+from bulkpresign.errors import RefusedError, StorageError, TransferError
+from bulkpresign.events import BytesMoved, Listener
+from bulkpresign.model import Link, ObjectRef
+from bulkpresign.transfer.http import CHUNK_SIZE, Http
+from bulkpresign.transfer.pace import Pace
+
+_ANY_OBJECT = ObjectRef("", "")
+_STORED = frozenset({200, 201, 204})
+
+
+class Stored(msgspec.Struct, frozen=True, gc=False):
+    """What a server said of bytes that it stored: their etag without quotes, and what verified them."""
+
+    etag: str | None
+    verified_by: str | None
+
+
+class OpenFile(msgspec.Struct, frozen=True):
+    """A regular file that is open for reading, and how it was then."""
+
+    name: str
+    descriptor: int
+    begun: os.stat_result
+
+    @property
+    def size(self) -> int:
+        """In bytes, as it was opened."""
+        return self.begun.st_size
+
+    @property
+    def state(self) -> str:
+        """What differs once the file was changed; a rename and a copied mtime show in ctime alone."""
+        return f"{self.begun.st_mtime_ns} {self.begun.st_ctime_ns}"
+
+    def check_unchanged(self) -> None:
+        """Raises StorageError where the file changed under us."""
+        now = os.fstat(self.descriptor)
+        if (now.st_size, now.st_mtime_ns) != (self.begun.st_size, self.begun.st_mtime_ns):
+            raise StorageError(f"{self.name} changed while it was sent", code="FileChanged")
+
+
+@contextmanager
+def opened(file: str) -> Iterator[OpenFile]:
+    """A regular file; anything else could keep us waiting for ever. Raises StorageError."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise StorageError(f"{file} can't be read: {error.strerror}", code=type(error).__name__) from error
+    try:
+        begun = os.fstat(descriptor)
+        if not stat.S_ISREG(begun.st_mode):
+            raise StorageError(f"{file} is not a file", code="NotAFile")
+        yield OpenFile(file, descriptor, begun)
+    finally:
+        os.close(descriptor)
+
+
+class FileBody:
+    """Some bytes of a file on their way out, all of them unless told otherwise; counts and hashes what went.
+
+    Can be iterated once. What the file system refuses is raised, and kept as `error`, for aiohttp makes a broken
+    connection of it.
+    """
+
+    def __init__(self, file: OpenFile, emit: Listener, pace: Pace, offset: int = 0, size: int | None = None) -> None:
+        self._file, self._emit, self._pace = file, emit, pace
+        self._offset = offset
+        self._digest = hasher("md5")
+        self._sent = 0
+        self.size = file.size if size is None else size
+        self.error: StorageError | None = None
+
+    @property
+    def md5(self) -> bytes:
+        """Of what went."""
+        return self._digest.digest()
+
+    async def whole(self) -> bytes:
+        """The whole body, for a small one."""
+        await self._pace.spend(self.size)
+        return b"".join(self._pieces())
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces():
+            # A server that refuses early answers and hangs up; what we write then discards its answer, unless that was
+            # read before: the loop looks for it in its first round, and reads it in its second.
+            await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint()
+            await self._pace.spend(len(piece))
+            yield piece
+
+    def check_unchanged(self) -> None:
+        """Raises StorageError where the file changed under us."""
+        self._file.check_unchanged()
+
+    def take_back(self) -> None:
+        """Uncounts what went."""
+        self._emit(BytesMoved(-self._sent))
+        self._sent = 0
+
+    def _pieces(self) -> Iterator[bytes]:
+        while self._sent < self.size:
+            piece = self._read()
+            self._digest.update(piece)
+            self._sent += len(piece)
+            self._emit(BytesMoved(len(piece)))
+            yield piece
+
+    def _read(self) -> bytes:
+        count = min(CHUNK_SIZE, self.size - self._sent)
+        try:
+            piece = os.pread(self._file.descriptor, count, self._offset + self._sent)
+        except OSError as error:
+            self.error = StorageError(f"{self._file.name} can't be read: {error.strerror}", code="Unreadable")
+            raise self.error from error
+        if not piece:
+            self.error = StorageError(f"{self._file.name} shrank while it was sent", code="FileChanged")
+            raise self.error
+        return piece
+
+
+async def store(http: Http, link: Link, body: FileBody) -> Stored:
+    """Sends a body through a link, once. Raises TransferError; what went is uncounted then."""
+    try:
+        return await _exchange(http, link, body)
+    except BaseException as error:
+        body.take_back()
+        if body.error is not None and isinstance(error, TransferError):
+            raise body.error from None
+        raise
+
+
+async def _exchange(http: Http, link: Link, body: FileBody) -> Stored:
+    data = await body.whole() if body.size <= CHUNK_SIZE else body
+    async with http.request(link, _headers(link, body.size), data) as answer:
+        if answer.status not in _STORED:
+            raise await answer.error(link)
+        if answer.length != 0 and b"<Error>" in (said := await answer.beginning()):
+            raise await answer.error(link, said)
+    body.check_unchanged()
+    expected = expectation_of(_ANY_OBJECT, answer.etag, answer.encryption)
+    if expected.algorithm is None or expected.parts:
+        return Stored(answer.etag, None)
+    expected.check(body.md5)
+    return Stored(answer.etag, expected.name)
+
+
+def _headers(link: Link, size: int) -> dict[str, str]:
+    """The link's headers and the length, without which aiohttp sends in chunks, and S3 answers 501.
+
+    Raises RefusedError where another length is signed.
+    """
+    headers = {name: value for name, value in link.headers.items() if name.lower() != "content-length"}
+    if len(headers) < len(link.headers):
+        (signed,) = link.headers.keys() - headers.keys()
+        if link.headers[signed] != str(size):
+            message = f"the link is signed for {link.headers[signed]} bytes, the file has {size:,}"
+            raise RefusedError(message, code="LengthSigned")
+    headers["Content-Length"] = str(size)
+    return headers

@@ -1,0 +1,292 @@
+"""A file goes up in parts: PUT links in parallel, then one request that makes an object of them.
+
+Where the links come from makes no difference here: they stood in a manifest, or were signed as the upload was opened.
+"""
+
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+
+import anyio
+import anyio.lowlevel
+
+from bulkpresign.checksums import hasher
+from bulkpresign.errors import RefusedError, StorageError, TransferError
+from bulkpresign.events import Listener
+from bulkpresign.model import Link, Outcome, Part, Parts, Upload, UploadPart
+from bulkpresign.transfer.bodies import FileBody, OpenFile, opened, store
+from bulkpresign.transfer.engine import first_error
+from bulkpresign.transfer.http import CHUNK_SIZE, Http
+from bulkpresign.transfer.leases import Lease, Renewals
+from bulkpresign.transfer.pace import Pace
+from bulkpresign.transfer.putting import source_file
+from bulkpresign.transfer.retrying import numbered, with_retries
+from bulkpresign.transfer.storage import Folder
+from bulkpresign.transfer.uploads import (
+    GONE,
+    Completed,
+    abort_upload,
+    check_completed,
+    complete_upload,
+    composite_etag,
+    etag_under,
+    finish_soon,
+)
+
+T = TypeVar("T")
+
+#: Seconds for ending an upload while the run itself is being ended.
+ABORT_TIMEOUT = 10.0
+
+#: What a completion is refused for where the parts are not those that it names.
+_OF_THE_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
+
+#: Opens an upload; of one that an earlier run opened (None: there was none), finds what is there.
+Open = Callable[[Upload, Part | None], Awaitable[Upload]]
+
+
+class Uploader:
+    """Uploads files that lie below a folder, in parts of which `part_concurrency` are in flight for each.
+
+    `parts` keeps over runs what is there. `opener` opens uploads that have no id yet. What went wrong with one part has
+    that part sent again; where the object fails, the upload stays open for another run, unless it is ours and no other
+    run could do better.
+    """
+
+    def __init__(
+        self,
+        http: Http,
+        folder: Folder,
+        attempts: int,
+        emit: Listener,
+        *,
+        pace: Pace,
+        part_concurrency: int,
+        parts: Parts | None = None,
+        opener: Open | None = None,
+    ) -> None:
+        self.http = http
+        self.emit = emit
+        self.pace = pace
+        self.part_concurrency = part_concurrency
+        self.parts = parts
+        self.attempts = attempts
+        #: Uploads that were opened and neither completed nor ended.
+        self.left_open = 0
+        self._folder = folder
+        self._opener = opener
+
+    async def __call__(self, lease: Lease, renewals: Renewals) -> Outcome:
+        """The outcome of one object; raises TransferError where it failed."""
+        assert lease.upload is not None  # noqa: S101 - others are put in one request
+        upload = lease.upload
+        with opened(source_file(self._folder, upload.object)) as file:
+            _check_size(upload, file)
+            if not upload.upload_id:
+                upload = await self._opened(upload)
+            sending = _Sending(self, upload, lease, renewals, file)
+            try:
+                verified_by = await sending.run()
+            except TransferError as error:
+                await sending.give_up(error)
+                raise
+            finally:
+                self.left_open += sending.is_open
+        return Outcome(upload.object, "done", file.size, sending.attempts, verified_by, link=upload.complete)
+
+    async def _opened(self, upload: Upload) -> Upload:
+        opener, parts = self._opener, self.parts
+        assert opener is not None  # noqa: S101 - whoever gives us uploads without an id opens them
+        opened: list[Upload] = []
+
+        async def open_it() -> None:
+            found = await opener(upload, parts.part(upload.complete) if parts is not None else None)
+            _remember(found, parts)
+            opened.append(found)
+
+        try:
+            await finish_soon(open_it)
+        except BaseException:
+            self.left_open += len(opened)
+            raise
+        return opened[0]
+
+
+class _Sending:
+    """One upload on its way."""
+
+    def __init__(self, uploader: Uploader, upload: Upload, lease: Lease, renewals: Renewals, file: OpenFile) -> None:
+        self._uploader = uploader
+        self._upload = upload
+        self._renew = lease.renew
+        self._renewals = renewals
+        self._file = file
+        self._etags: dict[int, str] = {}
+        self._line: deque[Lease] = deque()
+        #: The most that one of its requests took.
+        self.attempts = 1
+        self.is_open = True
+
+    async def run(self) -> str | None:
+        """Sends what is not there yet, and completes it; gives what verified the object."""
+        await self._begin()
+        self._line.extend(
+            Lease(part.link, self._renew, part=part) for part in self._upload.parts if part.number not in self._etags
+        )
+        try:
+            async with anyio.create_task_group() as group:
+                for _ in range(min(self._uploader.part_concurrency, len(self._line))):
+                    group.start_soon(self._worker)
+        except BaseExceptionGroup as failed:
+            raise first_error(failed) from None
+        self._file.check_unchanged()
+        return await self._complete()
+
+    async def give_up(self, error: TransferError) -> None:
+        """Ends an upload of ours that no other run could go on with."""
+        upload = self._upload
+        if error.code == GONE:
+            self.is_open = False
+        elif self.is_open and upload.is_ours and upload.abort is not None and error.retry == "never":
+            with anyio.move_on_after(ABORT_TIMEOUT, shield=True), suppress(TransferError):
+                await abort_upload(self._uploader.http, upload.abort)
+                self.is_open = False
+
+    async def _begin(self) -> None:
+        """Learns which parts are there, as they are in the file now."""
+        parts, upload = self._uploader.parts, self._upload
+        if parts is None:
+            return
+        _remember(upload, parts)
+        proofs = parts.finished_parts(upload.complete)
+        kept = {number: etag for number, proof in proofs.items() if (etag := self._etag_of(proof)) is not None}
+        self._etags = kept if upload.found is None else await self._still_there(kept, upload.found)
+
+    async def _still_there(self, kept: Mapping[int, str], found: Mapping[int, str]) -> dict[int, str]:
+        """Of the parts that the server has, those whose bytes are the file's; what we know of needs no look."""
+        there = {}
+        for part in self._upload.parts:
+            etag = found.get(part.number)
+            if etag is None:
+                continue
+            if kept.get(part.number) == etag:
+                there[part.number] = etag
+            elif await _md5(self._file, part) == etag:
+                there[part.number] = etag
+                self._keep(part, etag)
+        return there
+
+    async def _worker(self) -> None:
+        while self._line:
+            lease = self._line.popleft()
+            part = lease.part
+            assert part is not None  # noqa: S101 - there are none but parts in this line
+            etag = await self._renewals.through(lease, partial(self._put, part), self._line)
+            self._etags[part.number] = etag
+            self._keep(part, etag)
+
+    async def _put(self, part: UploadPart, link: Link) -> str:
+        etag = await self._retried(lambda: self._store(link, part))
+        if not etag:
+            message = f"part {part.number} was stored without an etag, and nothing can be made of it"
+            raise RefusedError(message, code="NoEtag")
+        return etag
+
+    async def _store(self, link: Link, part: UploadPart) -> str | None:
+        body = FileBody(self._file, self._uploader.emit, self._uploader.pace, part.offset, part.size)
+        return (await store(self._uploader.http, link, body)).etag
+
+    async def _complete(self) -> str | None:
+        """Makes the object, and gives what verified it."""
+        try:
+            completed = await self._renewals.through(
+                Lease(self._upload.complete, self._renew), self._request_completion
+            )
+        except RefusedError as error:
+            if error.code == GONE and self._upload.look is not None and await self._is_whole(self._upload.look):
+                self.is_open = False
+                return "md5-parts"
+            if error.code in _OF_THE_PARTS:
+                self._forget()
+            raise
+        self.is_open = False
+        return check_completed(completed, self._etags)
+
+    async def _request_completion(self, link: Link) -> Completed:
+        return await self._retried(lambda: complete_upload(self._uploader.http, link, self._etags))
+
+    async def _is_whole(self, look: Link) -> bool:
+        """True where the object is there, of our parts: an earlier completion went well, and its answer was lost."""
+        etag = await self._renewals.through(
+            Lease(look, self._renew), lambda link: self._retried(lambda: etag_under(self._uploader.http, link))
+        )
+        ours = composite_etag(self._etags)
+        return ours is not None and etag == ours
+
+    async def _retried(self, once: Callable[[], Awaitable[T]]) -> T:
+        uploader = self._uploader
+        try:
+            result, attempts = await with_retries(
+                once, self._upload.object, uploader.attempts, uploader.emit, uploader.pace
+            )
+        except RefusedError as error:
+            raise _explained(error, self._upload) from error
+        self.attempts = max(self.attempts, attempts)
+        return result
+
+    def _keep(self, part: UploadPart, etag: str) -> None:
+        parts = self._uploader.parts
+        if parts is not None:
+            parts.finish_part(self._upload.complete, part.number, f"{etag} {self._file.state}")
+
+    def _forget(self) -> None:
+        """What was known of the parts did not make an object: the next run sends them again."""
+        parts = self._uploader.parts
+        if parts is not None and (known := parts.part(self._upload.complete)) is not None:
+            parts.begin_part(self._upload.complete, known)
+
+    def _etag_of(self, proof: str) -> str | None:
+        """The etag of a part that an earlier run sent, None where the file was changed since."""
+        etag, _, state = proof.partition(" ")
+        return etag if state == self._file.state else None
+
+
+def _remember(upload: Upload, parts: Parts | None) -> None:
+    """Keeps which upload is open for an object, before anything of it is sent."""
+    whole = Part(upload.upload_id, upload.object.size or 0, upload.parts[0].size)
+    if parts is not None and parts.part(upload.complete) != whole:
+        parts.begin_part(upload.complete, whole)
+
+
+def _check_size(upload: Upload, file: OpenFile) -> None:
+    """Raises StorageError where the upload is for a file of another size."""
+    if upload.object.size != file.size:
+        message = f"{file.name} has {file.size:,} bytes, its upload is for {upload.object.size or 0:,}"
+        raise StorageError(message, code="FileChanged")
+
+
+def _explained(error: RefusedError, upload: Upload) -> TransferError:
+    """The same error, with what to do where the upload is not what it was."""
+    if error.code not in {GONE, "InvalidPart"}:
+        return error
+    what = "it was ended, or completed before" if error.code == GONE else "a part of it is gone"
+    then = "run this again" if upload.is_ours else "see whether the object is there, else sign it anew"
+    message = f"{error} (the upload {upload.upload_id}: {what}; {then})"
+    return numbered(RefusedError(message, code=error.code, status=error.status), error.attempt)
+
+
+async def _md5(file: OpenFile, part: UploadPart) -> str | None:
+    """The md5 of a part's bytes in hex, None where they can't be read."""
+    digest = hasher("md5")
+    at, end = part.offset, part.offset + part.size
+    try:
+        while at < end and (piece := os.pread(file.descriptor, min(CHUNK_SIZE, end - at), at)):
+            digest.update(piece)
+            at += len(piece)
+            await anyio.lowlevel.checkpoint()
+    except OSError:
+        return None
+    return digest.digest().hex()

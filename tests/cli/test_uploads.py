@@ -1,0 +1,194 @@
+"""Multipart uploads as a user meets them: what is said, exit codes, and the ends of what was left open."""
+
+import csv
+import os
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.command import run
+from tests.conftest import AwsEnv, Boto, MakeBucket
+from tests.pipeline.test_uploads import PART, open_uploads, rows_of, table_of
+from tests.servers.proxy import Fault, FaultProxy
+from tests.servers.server import S3Server
+
+BODY = os.urandom(2 * PART + 1)
+DENIED = Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>")
+
+
+class Scene:
+    """Files, `keys.csv`, a proxy before SeaweedFS, and the command line."""
+
+    def __init__(self, proxy: FaultProxy, client: Any, bucket: str, folder: Path) -> None:
+        self.proxy, self.client, self.bucket, self.folder = proxy, client, bucket, folder
+        table_of(folder, bucket, {"big": BODY, "small": b"x"})
+
+    def run(self, *arguments: str, code: int = 0, env: dict[str, str] | None = None) -> tuple[str, str]:
+        done = run(*arguments, folder=self.folder, env=env or {})
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "X-Amz" not in done.stderr
+        return done.stdout, done.stderr
+
+    def sign(self) -> str:
+        return self.run("sign", "keys.csv", "--method", "PUT", "--part-size", "5MiB", "-o", "links.csv")[1]
+
+    @property
+    def open(self) -> list[str]:
+        return open_uploads(self.client, self.bucket)
+
+
+@pytest.fixture
+def scene(
+    seaweedfs: S3Server,
+    make_bucket: MakeBucket,
+    boto: Boto,
+    aws_env: AwsEnv,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Scene]:
+    aws_env(seaweedfs)
+    with FaultProxy(seaweedfs.endpoint_url) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        yield Scene(proxy, boto(seaweedfs), make_bucket(seaweedfs), tmp_path)
+
+
+#: Whoever holds the rows needs nothing else.
+NO_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+
+
+def test_sign_put_abort(scene: Scene) -> None:
+    assert scene.sign() == "sign: 6 links in links.csv, 1 upload opened\n"
+    assert "put: 2 done; 10.0 MiB" in scene.run("put", "links.csv", "--from", "in", env=NO_CREDENTIALS)[1]
+    assert scene.client.get_object(Bucket=scene.bucket, Key="big")["Body"].read() == BODY
+    # SeaweedFS says "ended" of what was completed as well, and keeps the object.
+    scene.run("abort", "links.csv", env=NO_CREDENTIALS)
+    assert scene.client.get_object(Bucket=scene.bucket, Key="big")["Body"].read() == BODY
+
+
+def test_what_stays_open_is_said_and_ended(scene: Scene) -> None:
+    scene.sign()
+    scene.proxy.schedule = lambda seen: DENIED if "partNumber=2" in seen.target else None
+    _, said = scene.run("put", "links.csv", "--from", "in", "--failures", "f.csv", code=1)
+    assert f"failed: s3://{scene.bucket}/big: 403 AccessDenied\n" in said
+    assert "1 upload stays open: run this again to go on, or end them with bulkpresign abort\n" in said
+    assert [row["method"] for row in rows_of(scene.folder / "f.csv")] == ["PUT", "PUT", "PUT", "POST", "DELETE"]
+    listed, said = scene.run("abort", "f.csv", "--dry-run", env=NO_CREDENTIALS)
+    (row,) = csv.DictReader(StringIO(listed))
+    assert (row["bucket"], row["key"]) == (scene.bucket, "big")
+    assert row["upload_id"] == rows_of(scene.folder / "f.csv")[0]["upload_id"]
+    assert 0 <= int(row["age"]) < 600
+    assert said == "abort: 1 to be ended\n"
+    assert scene.open == ["big"]
+    assert scene.run("abort", "f.csv", "--older-than", "1h", env=NO_CREDENTIALS)[1].startswith("abort: 0 ended\n")
+    assert scene.open == ["big"]
+    assert scene.run("abort", "f.csv", env=NO_CREDENTIALS) == ("", "abort: 1 ended\n")
+    assert scene.open == []
+    scene.proxy.schedule = lambda _: None
+    _, said = scene.run("put", "f.csv", "--from", "in", code=1)
+    assert "NoSuchUpload" in said
+    assert "sign it anew" in said
+    assert "stay" not in said
+
+
+def test_under_a_prefix(scene: Scene) -> None:
+    for key in ("a/1", "a/2", "b/1"):
+        scene.client.create_multipart_upload(Bucket=scene.bucket, Key=key)
+    place = f"s3://{scene.bucket}/a/"
+    listed, _ = scene.run("abort", place, "--dry-run")
+    assert sorted(row["key"] for row in csv.DictReader(StringIO(listed))) == ["a/1", "a/2"]
+    assert scene.run("abort", place, "--older-than", "7d")[1].startswith("abort: 0 ended\n")
+    assert scene.run("abort", f"s3://{scene.bucket}/a/1") == ("", "abort: 1 ended\n")
+    assert scene.open == ["a/2", "b/1"]
+    scene.proxy.schedule = lambda seen: DENIED if seen.method == "DELETE" else None
+    _, said = scene.run("abort", place, code=1)
+    assert said == f"failed: s3://{scene.bucket}/a/2: 403 AccessDenied\nabort: 0 ended, 1 failed\n"
+    scene.proxy.schedule = lambda _: None
+    assert scene.run("abort", place)[1] == "abort: 1 ended\n"
+    listed, said = scene.run("abort", place, "--dry-run")
+    assert listed == "bucket,key,upload_id,age\n"
+    assert said.startswith("abort: 0 to be ended\n")
+
+
+def test_abort_of_what_is_gone_expired_or_none(scene: Scene) -> None:
+    scene.sign()
+    gone = Fault(404, body=b"<Error><Code>NoSuchUpload</Code></Error>")
+    scene.proxy.schedule = lambda seen: gone if seen.method == "DELETE" else None
+    assert scene.run("abort", "links.csv")[1] == "abort: 0 ended, 1 gone before\n"
+    text = (scene.folder / "links.csv").read_text()
+    year = rows_of(scene.folder / "links.csv")[0]["expires_at"][:4]
+    (scene.folder / "over.csv").write_text(text.replace(f",{year}-", ",2020-"))
+    assert "abort: 0 ended, 1 expired\n" in scene.run("abort", "over.csv", code=3)[1]
+    (scene.folder / "objects.csv").write_text("bucket,key\nb,k\n")
+    assert "objects.csv: this is no table of links" in scene.run("abort", "objects.csv", code=2)[1]
+    (scene.folder / "bad.csv").write_text("url,method\nhttp://h/k,DELETE\nnowhere,DELETE\n")
+    assert "bad.csv:3: column url" in scene.run("abort", "bad.csv", code=2)[1]
+    assert "can't be listed" in scene.run("abort", "s3://no-such-bucket-here/", code=2)[1]
+
+
+def test_a_folder_in_parts_and_the_refusal_of_one(scene: Scene) -> None:
+    place = f"s3://{scene.bucket}/pre/"
+    assert "put: 2 done" in scene.run("put", "in", place, "--part-size", "5MiB", "--part-concurrency", "2")[1]
+    assert scene.client.get_object(Bucket=scene.bucket, Key="pre/big")["Body"].read() == BODY
+    assert "put: 0 done, 2 skipped" in scene.run("put", "in", place, "--part-size", "5MiB")[1]
+    (scene.folder / "in" / "big").write_bytes(os.urandom(PART + 7))
+    scene.proxy.schedule = lambda seen: DENIED if "partNumber=2" in seen.target else None
+    _, said = scene.run("put", "in", place, "--part-size", "5MiB", code=1)
+    assert "1 failed" in said
+    assert "open" not in said
+    assert scene.open == []
+
+
+def test_options_that_cannot_be(scene: Scene) -> None:
+    for arguments in (
+        ["sign", "keys.csv", "--method", "PUT", "--part-size", "4MiB"],
+        ["put", "in", f"s3://{scene.bucket}/", "--part-size", "4MiB"],
+    ):
+        assert "not between 5 MiB and 5 GiB" in scene.run(*arguments, code=2)[1]
+    assert "a part size is for PUT links" in scene.run("sign", "keys.csv", "--part-size", "5MiB", code=2)[1]
+    (scene.folder / "huge.csv").write_text(f"bucket,key,size\n{scene.bucket},k,1{'0' * 12}\n")
+    _, said = scene.run("sign", "huge.csv", "--method", "PUT", "--part-size", "5MiB", code=2)
+    assert "huge.csv:2: column size: 1,000,000,000,000 bytes make 190,735 parts" in said
+    assert "--part-size 96MiB would do" in said
+
+
+def test_a_dry_run_sends_nothing(scene: Scene) -> None:
+    scene.sign()
+    scene.proxy.seen.clear()
+    assert "put: 2 to do, 0 done before; 10.0 MiB" in scene.run("put", "links.csv", "--from", "in", "--dry-run")[1]
+    assert (
+        "put: 2 to do"
+        in scene.run("put", "in", f"s3://{scene.bucket}/", "--part-size", "5MiB", "--dry-run", "--journal", "j")[1]
+    )
+    assert scene.proxy.count == 0
+
+
+def test_rows_go_through_a_pipe(scene: Scene) -> None:
+    rows, said = scene.run("sign", "keys.csv", "--method", "PUT", "--part-size", "5MiB")
+    assert said == "sign: 6 links, 1 upload opened\n"
+    done = run("put", "-", "--from", "in", folder=scene.folder, given=rows, env={})
+    assert done.returncode == 0, done.stderr
+    assert "put: 2 done" in done.stderr
+    assert scene.open == []
+    broken = run(
+        "put",
+        "-",
+        "--from",
+        "in",
+        "--journal",
+        "j",
+        folder=scene.folder,
+        given=rows[: rows.rfind("\n", 0, 2000)],
+        env={},
+    )
+    assert broken.returncode == 2
+    assert "-:2: column upload_id: the upload has no row that completes it" in broken.stderr
+
+
+def test_help_has_examples(scene: Scene) -> None:
+    assert "bulkpresign abort s3://bucket/prefix/ --older-than 7d --dry-run" in scene.run("abort", "--help")[0]
+    assert "--part-size 64MiB" in scene.run("sign", "--help")[0]
+    assert "--part-concurrency 16" in scene.run("put", "--help")[0]

@@ -1,0 +1,466 @@
+"""Multipart uploads while servers, files and links misbehave; and what the next run makes of it."""
+
+import asyncio
+import csv
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+import bulkpresign as bp
+from bulkpresign.events import BytesMoved, Event
+from bulkpresign.model import Outcome, Report
+from bulkpresign.pipeline.put import put_folder
+from tests.conftest import AwsEnv, Boto, MakeBucket
+from tests.pipeline.test_get import heard
+from tests.pipeline.test_uploads import MIB, PART, open_uploads, rows_of, table_of
+from tests.servers.proxy import Fault, FaultProxy, Seen
+from tests.servers.server import S3Server
+
+BODY = os.urandom(2 * PART + MIB)
+OVER = "2020-01-01T00:00:00Z"
+ERROR_IN_200 = b"<?xml version='1.0'?>\n<Error><Code>InternalError</Code><Message>We failed.</Message></Error>"
+
+
+def part_of(seen: Seen) -> int | None:
+    """The number of the part that a request sends."""
+    _, found, rest = seen.target.partition("partNumber=")
+    return int(rest.partition("&")[0]) if found and seen.method == "PUT" else None
+
+
+def is_completion(seen: Seen) -> bool:
+    return seen.method == "POST" and "uploadId=" in seen.target
+
+
+class Scene:
+    """One file of three parts, a server behind a proxy, and everything that runs said."""
+
+    def __init__(self, proxy: FaultProxy, client: Any, bucket: str, folder: Path) -> None:
+        self.proxy, self.client, self.bucket, self.folder = proxy, client, bucket, folder
+        self.file = folder / "in" / "big"
+        self.outcomes: list[Outcome] = []
+        self.moved = 0
+        self.table = table_of(folder, bucket, {"big": BODY})
+
+    def _count(self, event: Event) -> None:
+        self.moved += event.count if isinstance(event, BytesMoved) else 0
+
+    def sign(self) -> None:
+        asyncio.run(bp.sign(self.table, self.folder / "links.csv", method="PUT", part_size=PART))
+
+    def put(self, links: str = "links.csv", **more: Any) -> Report:
+        """A run through rows; what it says is in `outcomes` and `moved`."""
+        return self._run(lambda: bp.put(self.folder / links, self.folder / "in", **self._options(more)))
+
+    def put_folder(self, **more: Any) -> Report:
+        options = {"part_size": PART, **self._options(more)}
+        return self._run(lambda: put_folder(self.folder / "in", f"s3://{self.bucket}/", **options))
+
+    def _options(self, more: dict[str, Any]) -> dict[str, Any]:
+        listeners = [heard(self.outcomes), self._count]
+        return {"listeners": listeners, "failures": self.folder / "failures.csv", **more}
+
+    def _run(self, run: Callable[[], Any]) -> Report:
+        self.outcomes.clear()
+        self.proxy.seen.clear()
+        self.moved = 0
+        report: Report = asyncio.run(run())
+        return report
+
+    @property
+    def outcome(self) -> Outcome:
+        (found,) = self.outcomes
+        return found
+
+    @property
+    def parts_sent(self) -> list[int]:
+        return sorted(number for seen in self.proxy.seen if (number := part_of(seen)) is not None)
+
+    def stored(self) -> bytes:
+        body: bytes = self.client.get_object(Bucket=self.bucket, Key="big")["Body"].read()
+        return body
+
+    def check_whole(self) -> None:
+        assert self.outcome.status == "done", self.outcome
+        assert self.stored() == self.file.read_bytes()
+        assert open_uploads(self.client, self.bucket) == []
+
+
+def on(target: Callable[[Seen], bool], *faults: Fault | None) -> Callable[[Seen], Fault | None]:
+    """Faults, one after another, for the requests that `target` is true of."""
+    left = list(faults)
+    return lambda seen: left.pop(0) if left and target(seen) else None
+
+
+def is_part(number: int) -> Callable[[Seen], bool]:
+    return lambda seen: part_of(seen) == number
+
+
+@pytest.fixture
+def make_scene(
+    make_bucket: MakeBucket, boto: Boto, aws_env: AwsEnv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[S3Server], Scene]]:
+    with FaultProxy("http://127.0.0.1:1") as proxy:
+
+        def make(server: S3Server) -> Scene:
+            aws_env(server)
+            proxy._upstream = server.endpoint_url
+            monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+            return Scene(proxy, boto(server), make_bucket(server), tmp_path)
+
+        yield make
+
+
+@pytest.fixture
+def scene(make_scene: Callable[[S3Server], Scene], seaweedfs: S3Server) -> Scene:
+    return make_scene(seaweedfs)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_part_that_fails_is_sent_again_and_no_other(scene: Scene, own: bool) -> None:
+    if not own:
+        scene.sign()
+    schedules = [
+        on(is_part(1), Fault(early=True, reset_after=0)),
+        on(
+            is_part(2), Fault(503, {"Retry-After": "0"}, b"<Error><Code>SlowDown</Code></Error>"), Fault(reset_after=20)
+        ),
+        on(is_part(3), Fault(flip_request=True)),
+    ]
+    scene.proxy.schedule = lambda seen: next((fault for each in schedules if (fault := each(seen))), None)
+    report = scene.put_folder() if own else scene.put()
+    scene.check_whole()
+    assert scene.parts_sent == [1, 1, 2, 2, 2, 3, 3]
+    assert (report.retries, report.slowed) == (4, 1)
+    assert scene.outcome.attempts == 3
+    assert scene.moved == len(BODY)
+
+
+@pytest.mark.parametrize("fault", [Fault(200, body=ERROR_IN_200), Fault(reset_after=20), Fault(cut_after=60)])
+@pytest.mark.parametrize("name", ["seaweedfs", "ceph"])
+def test_a_completion_whose_answer_is_an_error_or_lost(
+    make_scene: Callable[[S3Server], Scene], name: str, fault: Fault, request: pytest.FixtureRequest
+) -> None:
+    """Both servers know an upload that they have completed: to complete it again is well."""
+    scene = make_scene(request.getfixturevalue(name))
+    scene.sign()
+    scene.proxy.schedule = on(is_completion, fault)
+    scene.put()
+    scene.check_whole()
+    assert sum(map(is_completion, scene.proxy.seen)) == 2
+    assert scene.parts_sent == [1, 2, 3]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_lost_completion_that_the_server_does_not_remember(scene: Scene, own: bool) -> None:
+    """Whoever may look at the object finds it whole; whoever has links for the upload alone is told to look."""
+    if not own:
+        scene.sign()
+    gone = Fault(404, body=b"<Error><Code>NoSuchUpload</Code></Error>")
+    scene.proxy.schedule = on(is_completion, Fault(reset_after=20), gone)
+    report = scene.put_folder() if own else scene.put()
+    assert scene.stored() == BODY
+    if own:
+        scene.check_whole()
+        assert scene.outcome.verified_by == "md5-parts"
+    else:
+        assert (scene.outcome.status, scene.outcome.code) == ("failed", "NoSuchUpload")
+        assert "completed before; see whether the object is there, else sign it anew" in (scene.outcome.message or "")
+    assert report.uploads_left_open == 0
+
+
+@pytest.mark.parametrize("name", ["seaweedfs", "ceph", "rclone"])
+def test_a_completion_that_nobody_recorded(
+    make_scene: Callable[[S3Server], Scene], name: str, request: pytest.FixtureRequest
+) -> None:
+    """Killed between the server's answer and the journal: to complete again tells, where the server remembers."""
+    scene = make_scene(request.getfixturevalue(name))
+    scene.sign()
+    scene.proxy.schedule = on(is_completion, Fault(500))
+    scene.put(attempts=1)
+    assert (scene.outcome.code, scene.parts_sent) == ("HTTP500", [1, 2, 3])
+    upload = {"Bucket": scene.bucket, "Key": "big", "UploadId": rows_of(scene.folder / "links.csv")[0]["upload_id"]}
+    parts = [
+        {"PartNumber": part["PartNumber"], "ETag": part["ETag"]} for part in scene.client.list_parts(**upload)["Parts"]
+    ]
+    scene.client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    scene.put()
+    assert scene.parts_sent == []
+    assert scene.stored() == BODY
+    if name == "rclone":
+        assert scene.outcome.code == "NoSuchUpload"
+        assert "see whether the object is there" in (scene.outcome.message or "")
+    else:
+        scene.check_whole()
+
+
+def test_rclone_forgets_what_it_completed(make_scene: Callable[[S3Server], Scene], rclone: S3Server) -> None:
+    """Its etags are none of parts, so that nothing proves the object; the next run puts it again."""
+    scene = make_scene(rclone)
+    scene.proxy.schedule = on(is_completion, Fault(reset_after=20))
+    scene.put_folder()
+    assert (scene.outcome.status, scene.outcome.code) == ("failed", "NoSuchUpload")
+    scene.put_folder()
+    scene.check_whole()
+
+
+def test_what_a_server_says_it_made_is_compared(scene: Scene) -> None:
+    scene.sign()
+    answer = b'<CompleteMultipartUploadResult><ETag>"00000000000000000000000000000000-3"</ETag></Complete...>'
+    scene.proxy.schedule = on(is_completion, Fault(200, body=answer))
+    scene.put()
+    assert (scene.outcome.status, scene.outcome.code) == ("failed", "EtagMismatch")
+    assert sum(map(is_completion, scene.proxy.seen)) == 1
+
+
+def test_a_part_without_an_etag(scene: Scene) -> None:
+    scene.sign()
+    scene.proxy.schedule = on(is_part(2), Fault(200))
+    report = scene.put()
+    assert (scene.outcome.status, scene.outcome.code) == ("failed", "NoEtag")
+    assert "part 2 was stored without an etag" in (scene.outcome.message or "")
+    assert report.uploads_left_open == 1
+    assert open_uploads(scene.client, scene.bucket) == ["big"]
+
+
+def test_the_failures_file_goes_on_with_the_parts_that_are_up(scene: Scene) -> None:
+    scene.sign()
+    before = rows_of(scene.folder / "links.csv")
+    scene.proxy.schedule = lambda seen: (
+        Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>") if part_of(seen) == 3 else None
+    )
+    report = scene.put(part_concurrency=1)
+    assert (report.failed, report.uploads_left_open) == (1, 1)
+    left = rows_of(scene.folder / "failures.csv")
+    assert [{name: row[name] for name in before[0]} for row in left] == before
+    assert {row["reason"] for row in left} == {"AccessDenied: 403 AccessDenied"}
+    scene.proxy.schedule = lambda _: None
+    scene.put("failures.csv")
+    scene.check_whole()
+    assert scene.parts_sent == [3]
+    assert rows_of(scene.folder / "failures.csv") == []
+    assert scene.put().skipped == 1
+    assert scene.proxy.count == 0
+
+
+@pytest.mark.parametrize("change", ["time", "renamed"])
+def test_parts_of_a_file_that_was_changed_since_are_sent_again(scene: Scene, change: str) -> None:
+    scene.sign()
+    scene.proxy.schedule = lambda seen: Fault(403) if part_of(seen) == 3 else None
+    scene.put(part_concurrency=1)
+    if change == "time":
+        scene.file.write_bytes(os.urandom(len(BODY)))
+    else:  # with the size and mtime of the old one
+        found = scene.file.stat()
+        other = scene.folder / "other"
+        other.write_bytes(os.urandom(len(BODY)))
+        os.utime(other, ns=(found.st_atime_ns, found.st_mtime_ns))
+        other.rename(scene.file)
+    scene.proxy.schedule = lambda _: None
+    scene.put()
+    scene.check_whole()
+    assert scene.parts_sent == [1, 2, 3]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_file_that_changes_while_it_goes_up_is_not_completed(scene: Scene, own: bool) -> None:
+    if not own:
+        scene.sign()
+
+    def touch(seen: Seen) -> None:
+        if part_of(seen) == 3:
+            os.utime(scene.file)
+
+    scene.proxy.schedule = touch
+    report = scene.put_folder() if own else scene.put()
+    assert (scene.outcome.status, scene.outcome.code) == ("failed", "FileChanged")
+    assert not any(map(is_completion, scene.proxy.seen))
+    assert report.uploads_left_open == (0 if own else 1)
+    assert open_uploads(scene.client, scene.bucket) == ([] if own else ["big"])
+
+
+def test_a_file_of_another_size_than_its_rows(scene: Scene) -> None:
+    scene.sign()
+    scene.file.write_bytes(b"short")
+    scene.put()
+    assert (scene.outcome.status, scene.outcome.code, scene.proxy.count) == ("failed", "FileChanged", 0)
+    assert "has 5 bytes, its upload is for 11,534,336" in (scene.outcome.message or "")
+
+
+def test_parts_that_are_gone_are_sent_again_by_the_next_run(scene: Scene) -> None:
+    scene.sign()
+    scene.proxy.schedule = on(is_completion, Fault(400, body=b"<Error><Code>InvalidPart</Code></Error>"))
+    scene.put()
+    assert (scene.outcome.status, scene.outcome.code) == ("failed", "InvalidPart")
+    scene.put()
+    scene.check_whole()
+    assert scene.parts_sent == [1, 2, 3]
+
+
+def test_our_own_upload_is_ended_where_it_is_refused(scene: Scene) -> None:
+    refusal = Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>")
+    scene.proxy.schedule = lambda seen: refusal if part_of(seen) == 2 else None
+    report = scene.put_folder()
+    assert (scene.outcome.status, scene.outcome.code, report.uploads_left_open) == ("failed", "AccessDenied", 0)
+    assert open_uploads(scene.client, scene.bucket) == []
+
+
+@pytest.mark.parametrize("journal", ["kept", "without its parts", "lost"])
+def test_our_own_upload_that_was_interrupted_is_found_again(scene: Scene, journal: str) -> None:
+    moved = 0
+
+    async def interrupted() -> None:
+        with anyio.CancelScope() as scope:
+
+            def stop(event: Event) -> None:
+                nonlocal moved
+                moved += event.count if isinstance(event, BytesMoved) else 0
+                if moved > 2 * PART:  # one part after another: two are up
+                    scope.cancel()
+
+            await put_folder(
+                scene.folder / "in", f"s3://{scene.bucket}/", part_size=PART, part_concurrency=1, listeners=[stop]
+            )
+        assert scope.cancelled_caught
+
+    asyncio.run(interrupted())
+    assert open_uploads(scene.client, scene.bucket) == ["big"]
+    kept = scene.folder / "in.put.journal"
+    if journal == "lost":
+        kept.unlink()
+    elif journal == "without its parts":
+        with closing(sqlite3.connect(kept)) as database:
+            database.execute("DELETE FROM finished_parts")
+            database.commit()
+    report = scene.put_folder()
+    assert (report.done, report.uploads_left_open) == (1, 0)
+    assert scene.stored() == BODY
+    assert scene.parts_sent == ([1, 2, 3] if journal == "lost" else [3])
+    assert open_uploads(scene.client, scene.bucket) == (["big"] if journal == "lost" else [])
+
+
+def test_a_found_part_with_other_bytes_is_sent_again(scene: Scene) -> None:
+    """The file was changed since, and only its first part is as it was."""
+    scene.proxy.schedule = lambda seen: Fault(500, body=b"<Error/>") if part_of(seen) == 3 else None
+    report = scene.put_folder(part_concurrency=1, attempts=1)
+    assert (report.failed, report.uploads_left_open) == (1, 1)
+    scene.file.write_bytes(BODY[:PART] + os.urandom(PART + MIB))
+    scene.proxy.schedule = lambda _: None
+    scene.put_folder()
+    scene.check_whole()
+    assert scene.parts_sent == [2, 3]
+
+
+def test_an_upload_for_a_file_of_another_size_is_ended(scene: Scene) -> None:
+    scene.proxy.schedule = lambda seen: Fault(500, body=b"<Error/>") if part_of(seen) == 3 else None
+    scene.put_folder(attempts=1)
+    scene.file.write_bytes(BODY + b"more")
+    scene.proxy.schedule = lambda _: None
+    scene.put_folder()
+    scene.check_whole()
+
+
+def test_an_upload_for_a_file_that_is_small_now_is_ended(scene: Scene) -> None:
+    scene.proxy.schedule = lambda seen: Fault(500, body=b"<Error/>") if part_of(seen) == 3 else None
+    scene.put_folder(attempts=1)
+    assert open_uploads(scene.client, scene.bucket) == ["big"]
+    scene.file.write_bytes(b"small")
+    scene.put_folder()
+    scene.check_whole()
+
+
+def test_whoever_may_not_list_parts_goes_by_the_journal(scene: Scene) -> None:
+    scene.proxy.schedule = lambda seen: Fault(500, body=b"<Error/>") if part_of(seen) == 3 else None
+    scene.put_folder(part_concurrency=1, attempts=1)
+    denied = Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>")
+    scene.proxy.schedule = lambda seen: denied if seen.method == "GET" and "uploadId=" in seen.target else None
+    scene.put_folder()
+    scene.check_whole()
+    assert scene.parts_sent == [3]
+
+
+def expire(file: Path, numbers: set[str]) -> None:
+    """Rows of some parts are over (the one to complete: `""`)."""
+    rows = rows_of(file)
+    for row in rows:
+        if row["part_number"] in numbers and row["method"] != "DELETE":
+            row["expires_at"] = OVER
+    with file.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.mark.parametrize("numbers", [{"2"}, {"1", "2", "3"}, {""}])
+def test_rows_that_run_out_are_signed_again_and_parts_are_kept(scene: Scene, numbers: set[str]) -> None:
+    scene.sign()
+    expire(scene.folder / "links.csv", numbers)
+    report = scene.put(part_concurrency=1)
+    assert (report.expired, report.uploads_left_open) == (1, 1)
+    up = scene.parts_sent
+    assert up == ([1, 2, 3] if numbers == {""} else [1] if numbers == {"2"} else [])
+    scene.put("failures.csv", renew_credentials=True)
+    scene.check_whole()
+    assert scene.parts_sent == [number for number in (1, 2, 3) if number not in up]
+
+
+def test_a_command_renews_all_parts_at_once(scene: Scene) -> None:
+    scene.sign()
+    fresh = (scene.folder / "links.csv").read_text()
+    expire(scene.folder / "links.csv", {"1", "2", "3", ""})
+    (scene.folder / "fresh.csv").write_text(fresh)
+    code = "import csv, json, sys; [print(json.dumps(row)) for row in csv.DictReader(open(sys.argv[1]))]"
+    (scene.folder / "renew.py").write_text("open(sys.argv[2], 'a').write('x')\n".join(["import sys\n", code]))
+    command = f"python {scene.folder}/renew.py {scene.folder}/fresh.csv {scene.folder}/times"
+    scene.put(renew_command=command, part_concurrency=1)
+    scene.check_whole()
+    assert (scene.folder / "times").read_text() == "xx"  # for the parts, and for the completion
+
+
+def test_rows_of_a_run_that_was_cut_off_are_valid_input_again(scene: Scene) -> None:
+    """One upload is under way, another one waits."""
+    scene.table = table_of(scene.folder, scene.bucket, {"big": BODY, "other": BODY[: PART + 1]})
+    scene.sign()
+    before = rows_of(scene.folder / "links.csv")
+
+    async def interrupted() -> None:
+        with anyio.CancelScope() as scope:
+
+            def stop(event: Event) -> None:
+                if isinstance(event, BytesMoved):
+                    scope.cancel()
+
+            await bp.put(
+                scene.folder / "links.csv",
+                scene.folder / "in",
+                concurrency=1,
+                failures=scene.folder / "failures.csv",
+                listeners=[stop],
+            )
+
+    asyncio.run(interrupted())
+    left = rows_of(scene.folder / "failures.csv")
+    assert [row["url"] for row in left] == [row["url"] for row in before]
+    assert scene.put("failures.csv").done == 2
+    assert open_uploads(scene.client, scene.bucket) == []
+
+
+def test_as_many_parts_at_a_time_as_were_asked_for(scene: Scene) -> None:
+    scene.sign()
+    scene.proxy.always = Fault(delay=0.3)
+    scene.put(part_concurrency=2)
+    scene.check_whole()
+    assert scene.proxy.most_open == 2
+
+
+def test_a_limit_counts_an_upload_once(scene: Scene) -> None:
+    scene.table = table_of(scene.folder, scene.bucket, {"big": BODY, "other": BODY[: PART + 1]})
+    scene.sign()
+    report = scene.put(limit=1)
+    assert report.done == 1
+    assert open_uploads(scene.client, scene.bucket) == ["other"]
