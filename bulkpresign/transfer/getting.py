@@ -133,10 +133,13 @@ class _Download:
         return self._parallel is not None
 
     def plan(self) -> bool:
-        """Whether the object moves in parts, as far as that can be known before it is asked for."""
-        plan = (
-            (self._kept_plan() or likely_plan(self.link.object, self._getter.part_size)) if self._has_ranges else None
-        )
+        """Whether the object moves in parts, as far as that can be known before it is asked for.
+
+        What an earlier run began in one stream goes on so.
+        """
+        plan = None
+        if self._has_ranges and self._resume() is None:
+            plan = self._kept_plan() or likely_plan(self.link.object, self._getter.part_size)
         self._parallel = None if plan is None else Parallel(self._getter, self, plan)
         return self.is_in_parts
 

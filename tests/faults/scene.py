@@ -223,10 +223,11 @@ class Scene:
             name = seen.target.partition("?")[0]
             path = unquote(name).removeprefix("/").partition("/")[2]
             assert path not in done, f"{path} was done before and asked for again"
-            if path in parts and (path not in asked or self.schedule.spared(name)):
-                assert parts[path].is_gone_on_with(seen.header("range") or ""), f"{path} has that already"
+            kept = parts.get(path)
+            if kept and (path not in asked or (kept.part_size and self.schedule.spared(name))):
+                assert kept.is_gone_on_with(seen.header("range") or ""), f"{path} has that already"
                 assert seen.header("if-match")
-            if path in parts and path not in asked:
+            if kept and path not in asked:
                 self.resumed += 1
             asked.add(path)
 

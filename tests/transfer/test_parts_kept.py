@@ -18,7 +18,6 @@ from tests.transfer.parts import (
     BODY,
     ETAG,
     EXPIRED,
-    KIB,
     KNOWN,
     PART,
     Got,
@@ -135,16 +134,25 @@ def test_a_server_that_forgot_ranges_between_two_runs(origin: FaultProxy, tmp_pa
     assert files(folder) == {"a": BODY}
 
 
-def test_parts_become_one_and_one_becomes_parts(origin: FaultProxy, tmp_path: Path) -> None:
-    """What came before under the other rule is of no use, and does no harm."""
-    origin.objects["/a"] = body = os.urandom(20 * PART)
+def test_parts_become_one_where_their_size_says_so(origin: FaultProxy, tmp_path: Path) -> None:
+    folder, journal, _ = begun(origin, tmp_path)
+    got = Got(origin, folder, KNOWN, part_size=len(BODY), journal=journal)
+    got.check(verified_by="crc64nvme")
+    assert got.asked == [None]
+    assert files(folder) == {"a": BODY}
+
+
+def test_what_was_begun_in_one_stream_goes_on_so(origin: FaultProxy, tmp_path: Path) -> None:
+    body = origin.objects["/a"] = os.urandom(20 * PART)
     ref = {"size": len(body), "checksum": crc64(body)}
     folder, journal = tmp_path / "to", tmp_path / "journal"
-    for n, part_size in enumerate((PART, 1 << 30, PART, 1 << 30)):
-        origin.faults.extend([*[None] * (1 - n % 2), Fault(cut_after=90 * KIB)])
-        Got(origin, folder, ref, part_size=part_size, lanes=1, attempts=1, journal=journal)
-    origin.faults.clear()
-    Got(origin, folder, ref, journal=journal).check(body, "crc64nvme")
+    origin.faults.append(Fault(reset_after=5 * PART))
+    Got(origin, folder, ref, part_size=len(body), attempts=1, journal=journal)
+    at = Path(Folder(folder).part("a")).stat().st_size
+    assert at > PART
+    got = Got(origin, folder, ref, journal=journal)
+    got.check(body, "crc64nvme")
+    assert [seen.header("range") for seen in got.seen] == [f"bytes={at}-"]
     assert files(folder) == {"a": body}
 
 
