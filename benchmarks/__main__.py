@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import get, large, manifest, sign
+from benchmarks import get, large, manifest, resume, sign
 
-BENCHMARKS = {"sign": sign.main, "manifest": manifest.main, "get": get.main, "large": large.main}
+BENCHMARKS = {"sign": sign.main, "manifest": manifest.main, "get": get.main, "large": large.main, "resume": resume.main}
 
 
 def main() -> None:

@@ -117,9 +117,13 @@ class TransferError(BulkpresignError):
 
 
 class LinkExpiredError(TransferError):
-    """The link's time is over, or its credentials' time is. Only a fresh link helps."""
+    """The link's time is over, or its credentials' time is. Only a fresh link helps.
+
+    `has_served` is True where it brought something of the object to stay before it ended.
+    """
 
     retry = "fresh_link"
+    has_served = False
 
 
 class ThrottledError(TransferError):

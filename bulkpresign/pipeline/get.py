@@ -19,6 +19,7 @@ from bulkpresign.pipeline.running import (
     Bounds,
     failure_log,
     journal_of,
+    left_behind,
     plan,
     transfer,
 )
@@ -101,7 +102,7 @@ async def get(
     async with AsyncExitStack() as stack:
         index = stack.enter_context(PathIndex())
         ledger = journal_of(journal, "get", folder.root, os.path.abspath(folder.root))  # noqa: PTH100
-        opened = stack.enter_context(ledger) if ledger.file.exists() else None
+        opened = left_behind(ledger, stack)
         totals = await check(sources, folder.check, index, "GET", Known(opened, file_of))
         presigner = None
         if sources.need_credentials or renew_credentials:
@@ -117,7 +118,8 @@ async def get(
                 )
             )
         http = await stack.enter_async_context(Http(bounds.requests, clock, ca_bundle))
-        renew = renewal(presigner if renew_credentials else None, renew_command, renew_url, http)
+        asking = await stack.enter_async_context(Http(1, Clock(), ca_bundle))  # another server has another clock
+        renew = renewal(presigner if renew_credentials else None, renew_command, renew_url, asking)
         leases = sources.leases(presigner, "GET", renew=renew, streamed=claim)
         if dry_run:
             return await plan("get", leases, bounds=bounds, journal=opened, file_of=file_of, listeners=listeners)

@@ -11,9 +11,11 @@ import anyio.lowlevel
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener
+from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import Link, ObjectRef, Report, Upload
 from bulkpresign.pipeline.checking import Totals, check, claim_paths
+from bulkpresign.pipeline.known import Known
 from bulkpresign.pipeline.renewing import by_signing, renewal
 from bulkpresign.pipeline.running import (
     PART_CONCURRENCY,
@@ -22,6 +24,7 @@ from bulkpresign.pipeline.running import (
     Machine,
     failure_log,
     journal_of,
+    left_behind,
     plan,
     transfer,
 )
@@ -93,7 +96,10 @@ async def put(
 
     async with AsyncExitStack() as stack:
         index = stack.enter_context(PathIndex())
-        totals = await check(sources, folder.source_file, index, "PUT")
+        ledger = journal_of(journal, "put", folder.root, "its links")
+        opened = left_behind(ledger, stack)
+        known = Known(opened, lambda ref: folder.file(ref.place))
+        totals = await check(sources, folder.source_file, index, "PUT", known)
         presigner = None
         if renew_credentials:
             presigner = await stack.enter_async_context(
@@ -108,19 +114,20 @@ async def put(
                 )
             )
         http = await stack.enter_async_context(Http(bounds.requests, clock, ca_bundle))
-        renew = renewal(presigner, renew_command, renew_url, http)
+        asking = await stack.enter_async_context(Http(1, Clock(), ca_bundle))  # another server has another clock
+        renew = renewal(presigner, renew_command, renew_url, asking)
         return await _upload(
             stack,
             sources.leases(None, "PUT", renew=renew, streamed=claim),
             folder,
-            "its links",
+            ledger,
+            opened,
             bounds=bounds,
             totals=totals,
             http=http,
             clock=clock,
             failures=failures,
             sources=sources,
-            journal=journal,
             dry_run=dry_run,
             listeners=listeners,
         )
@@ -183,11 +190,13 @@ async def put_folder(
             )
         )
         http = await stack.enter_async_context(Http(bounds.requests, clock, ca_bundle))
+        ledger = journal_of(journal, "put", folder.root, await _named(location, presigner))
         return await _upload(
             stack,
             _signed_files(folder.root, location, presigner, headers, part_size),
             folder,
-            await _named(location, presigner),
+            ledger,
+            left_behind(ledger, stack),
             reopener_with=lambda machine: Reopener(
                 Opener(
                     presigner,
@@ -206,7 +215,6 @@ async def put_folder(
             clock=clock,
             failures=failures,
             sources=None,
-            journal=journal,
             dry_run=dry_run,
             listeners=listeners,
         )
@@ -224,7 +232,8 @@ async def _upload(
     stack: AsyncExitStack,
     leases: AsyncIterator[Sequence[Lease]],
     folder: Folder,
-    destination: str,
+    ledger: Journal,
+    opened: Journal | None,
     *,
     reopener_with: Callable[[Machine], Reopener] | None = None,
     bounds: Bounds,
@@ -233,7 +242,6 @@ async def _upload(
     clock: Clock,
     failures: str | os.PathLike[str] | None,
     sources: Sources | None,
-    journal: str | os.PathLike[str] | None,
     dry_run: bool,
     listeners: Sequence[Listener],
 ) -> Report:
@@ -256,12 +264,11 @@ async def _upload(
             opener=None if reopener_with is None else reopener_with(machine),
         )
 
-    ledger = journal_of(journal, "put", folder.root, destination)
     if dry_run:
-        known = stack.enter_context(ledger) if ledger.file.exists() else None
-        return await plan("put", leases, bounds=bounds, journal=known, file_of=file_of, listeners=listeners)
+        return await plan("put", leases, bounds=bounds, journal=opened, file_of=file_of, listeners=listeners)
     log = await stack.enter_async_context(failure_log(failures, sources))
-    stack.enter_context(ledger)
+    if opened is None:
+        stack.enter_context(ledger)
     return await transfer(
         "put",
         leases,

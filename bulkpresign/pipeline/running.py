@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +273,11 @@ async def _log_rest(feed: Feed, log: FailureLog) -> None:
         async for leases in feed.rest():
             for lease in leases:
                 log.add(lease.link, lease.link.object, "Interrupted: the run ended before its turn", lease.upload)
+
+
+def left_behind(journal: Journal, stack: ExitStack | AsyncExitStack) -> Journal | None:
+    """The same journal, open, where an earlier run left it; else None, and no file is made yet."""
+    return stack.enter_context(journal) if journal.file.exists() else None
 
 
 def journal_of(

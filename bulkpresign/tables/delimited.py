@@ -51,8 +51,8 @@ class _Reader:
     def __init__(self, file: str) -> None:
         self._file = file
         self._blocks = not_empty(file, line_blocks(file))
-        self._ready: list[list[str]] = []
-        self._taken = 0  # of those that are ready
+        self._lines: list[str] = []
+        self._taken = 0  # of those
         self._lines_before = 0  # the csv module's first
         self._rest: _csv.Reader | None = None
 
@@ -62,17 +62,18 @@ class _Reader:
 
     def take(self, count: int) -> list[list[str]]:
         """The next rows, at most `count`; none at the end. Raises ManifestError for what is no CSV."""
-        while self._rest is None and len(self._ready) - self._taken < count and self._split_block():
+        while self._rest is None and len(self._lines) - self._taken < count and self._read_block():
             pass
-        rows = self._ready[self._taken : self._taken + count]
+        lines = self._lines[self._taken : self._taken + count]
+        rows = [line.split(",") if line else [] for line in lines]
         self._taken += len(rows)
         self._lines_before += len(rows)
         if self._rest is not None and len(rows) < count:
             rows += self._parse(self._rest, count - len(rows))
         return rows
 
-    def _split_block(self) -> bool:
-        """Splits one more block, or leaves it and all that follow to the csv module; False at the end."""
+    def _read_block(self) -> bool:
+        """Takes the lines of one more block, or leaves it and all that follow to the csv module; False at the end."""
         block = next(self._blocks, None)
         if block is None:
             return False
@@ -80,8 +81,7 @@ class _Reader:
             lines = chain.from_iterable(io.StringIO(some, newline="\n") for some in chain((block,), self._blocks))
             self._rest = csv.reader(lines, strict=True)
         else:
-            lines_of_block = block.removesuffix("\n").split("\n")
-            self._ready = self._ready[self._taken :] + [line.split(",") if line else [] for line in lines_of_block]
+            self._lines = self._lines[self._taken :] + block.removesuffix("\n").split("\n")
             self._taken = 0
         return True
 

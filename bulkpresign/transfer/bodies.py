@@ -1,4 +1,4 @@
-"""A file's bytes on their way out through a link, and the etag that comes back compared with what went."""
+"""A file's bytes on their way out through a link, and what comes back compared with what went."""
 
 import os
 import stat
@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 import anyio.lowlevel
+import anyio.to_thread
 import msgspec
 
-from bulkpresign.checksums import expectation_of, hasher
+from bulkpresign.checksums import Expectation, expectation_of, hasher
 from bulkpresign.errors import RefusedError, StorageError, TransferError
 from bulkpresign.events import BytesMoved, Listener
 from bulkpresign.model import Link, ObjectRef
+from bulkpresign.transfer.exchange import Answer
 from bulkpresign.transfer.http import CHUNK_SIZE, Http
 from bulkpresign.transfer.pace import Pace
 
@@ -76,15 +78,30 @@ class FileBody:
     def __init__(self, file: OpenFile, emit: Listener, pace: Pace, offset: int = 0, size: int | None = None) -> None:
         self._file, self._emit, self._pace = file, emit, pace
         self._offset = offset
-        self._digest = hasher("md5")
+        self._algorithm = "md5"
+        self._hasher = hasher(self._algorithm)
         self._sent = 0
         self.size = file.size if size is None else size
         self.error: StorageError | None = None
 
+    def hash_with(self, algorithm: str) -> None:
+        """Takes another algorithm than md5; before the first byte."""
+        self._algorithm, self._hasher = algorithm, hasher(algorithm)
+
     @property
-    def md5(self) -> bytes:
+    def digest(self) -> bytes:
         """Of what went."""
-        return self._digest.digest()
+        return self._hasher.digest()
+
+    async def md5(self) -> bytes:
+        """Of what went; where it was hashed otherwise the file is read again."""
+        return self.digest if self._algorithm == "md5" else await anyio.to_thread.run_sync(self._md5_again)
+
+    def _md5_again(self) -> bytes:
+        again = hasher("md5")
+        for at in range(0, self.size, CHUNK_SIZE):
+            again.update(self._read(at))
+        return again.digest()
 
     async def whole(self) -> bytes:
         """The whole body, for a small one."""
@@ -111,16 +128,16 @@ class FileBody:
 
     def _pieces(self) -> Iterator[bytes]:
         while self._sent < self.size:
-            piece = self._read()
-            self._digest.update(piece)
+            piece = self._read(self._sent)
+            self._hasher.update(piece)
             self._sent += len(piece)
             self._emit(BytesMoved(len(piece)))
             yield piece
 
-    def _read(self) -> bytes:
-        count = min(CHUNK_SIZE, self.size - self._sent)
+    def _read(self, at: int) -> bytes:
+        count = min(CHUNK_SIZE, self.size - at)
         try:
-            piece = os.pread(self._file.descriptor, count, self._offset + self._sent)
+            piece = os.pread(self._file.descriptor, count, self._offset + at)
         except OSError as error:
             self.error = StorageError(f"{self._file.name} can't be read: {error.strerror}", code="Unreadable")
             raise self.error from error
@@ -142,6 +159,9 @@ async def store(http: Http, link: Link, body: FileBody) -> Stored:
 
 
 async def _exchange(http: Http, link: Link, body: FileBody) -> Stored:
+    signed = _signed_checksum(link)
+    if signed.algorithm is not None:
+        body.hash_with(signed.algorithm)
     data = await body.whole() if body.size <= CHUNK_SIZE else body
     async with http.request(link, _headers(link, body.size), data) as answer:
         if answer.status not in _STORED:
@@ -149,11 +169,27 @@ async def _exchange(http: Http, link: Link, body: FileBody) -> Stored:
         if answer.length != 0 and b"<Error>" in (said := await answer.beginning()):
             raise await answer.error(link, said)
     body.check_unchanged()
+    return Stored(answer.etag, await _verified(signed, answer, body))
+
+
+async def _verified(signed: Expectation, answer: Answer, body: FileBody) -> str | None:
+    """What shows that the server stored the bytes that went.
+
+    That is the checksum that the link signs, where the server repeats it: then it has compared it. Else the etag.
+    """
+    if signed.algorithm is not None:
+        signed.check(body.digest)
+        if answer.headers.get(f"x-amz-checksum-{signed.algorithm}") == signed.shown(signed.digest):
+            return signed.name
     expected = expectation_of(_ANY_OBJECT, answer.etag, answer.encryption)
     if expected.algorithm is None or expected.parts:
-        return Stored(answer.etag, None)
-    expected.check(body.md5)
-    return Stored(answer.etag, expected.name)
+        return None
+    expected.check(await body.md5())
+    return expected.name
+
+
+def _signed_checksum(link: Link) -> Expectation:
+    return expectation_of(_ANY_OBJECT, headers={name.lower(): value for name, value in link.headers.items()})
 
 
 def _headers(link: Link, size: int) -> dict[str, str]:

@@ -245,7 +245,8 @@ class _Download:
         with PartFile(self._getter.folder, self.link.object.place, begun) as part:
             is_kept = resume is not None or self._begin_part(answer)
             try:
-                await _in_thread(begun, _feed, verifier, part.name, begun)
+                if begun:
+                    await _in_thread(begun, _feed, verifier, part.name, begun)
                 await self._receive(answer, part, verifier)
                 verified_by = await self.verified(verifier, part)
             except BaseException as error:

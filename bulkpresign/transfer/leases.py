@@ -15,7 +15,8 @@ from bulkpresign.transfer.retrying import numbered
 
 T = TypeVar("T")
 
-#: How often one link is renewed. One that is refused as soon as it is fresh would go on for ever.
+#: How often one link is renewed with nothing to show for it. One that is refused as soon as it is fresh would go on for
+#: ever; a large object may need any number of links.
 MAX_RENEWALS = 10
 
 #: Links asked for at once, where a whole batch has lapsed.
@@ -60,6 +61,8 @@ class Renewals:
             try:
                 return await self._attempt(link, work)
             except LinkExpiredError as error:
+                if error.has_served and lease.renew is not None:
+                    renewals_left = MAX_RENEWALS
                 if not renewals_left:
                     raise
                 renewals_left -= 1

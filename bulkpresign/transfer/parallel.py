@@ -95,6 +95,8 @@ class Parallel:
         finally:
             self._means.lanes.objects.discard(self._plan)
         if self._error is not None:
+            if isinstance(self._error, LinkExpiredError):
+                self._error.has_served = self._is_kept and self._finished_bytes > 0
             raise self._error
         return self._moved or await self._commit()
 

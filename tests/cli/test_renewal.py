@@ -204,6 +204,18 @@ def test_a_url_renews(origin: FaultProxy, tmp_path: Path) -> None:
     assert sorted(targets(origin)) == [f"/{n}?{fresh}" for n in range(4)]
 
 
+def test_the_clock_of_who_gives_fresh_links_is_not_that_of_the_objects(origin: FaultProxy, tmp_path: Path) -> None:
+    rows = many(origin, 4, expires_at=in_minutes(30))
+    rows[2]["expires_at"] = OVER
+    links(tmp_path / "l.csv", rows)
+    ahead = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    answer = json.dumps({"url": f"{origin.url}/2?X-Amz-Signature=fresh-secret", "path": rows[2]["path"]})
+    with FaultProxy() as renewer:
+        renewer.always = Fault(200, {"Date": ahead}, answer.encode())
+        get(tmp_path, "l.csv", "--to", "to", "--renew-url", renewer.url, "--concurrency", "1", code=0)
+        assert [len(seen.body.splitlines()) for seen in renewer.seen] == [1]
+
+
 def test_fresh_links_that_are_refused_too_come_to_an_end(
     origin: FaultProxy, renew: Callable[[str], str], tmp_path: Path
 ) -> None:

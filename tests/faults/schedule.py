@@ -57,14 +57,18 @@ class Schedule:
         #: What becomes of a request that goes well.
         self.otherwise: Fault | None = None
         self._of_object: Counter[str] = Counter()
+        self._flipped: set[str] = set()
 
     def begin_run(self) -> None:
         """Every object may meet faults again."""
         self._of_object.clear()
 
     def spared(self, name: str) -> bool:
-        """True where no request for an object met a fault in this run."""
-        return not self._of_object[name]
+        """True where no request for an object met a fault in this run, and no bytes kept of an earlier one are wrong.
+
+        That a part is wrong shows only when the object is whole, maybe in a later run, which then starts it again.
+        """
+        return not self._of_object[name] and name not in self._flipped
 
     def __call__(self, seen: Seen) -> Fault | None:
         name, _, query = seen.target.partition("?")
@@ -77,6 +81,8 @@ class Schedule:
         kind, make = self.rng.choice(list(kinds.items()))
         self._of_object[name] += 1
         self.injected[kind] += 1
+        if kind == "flipped answer":
+            self._flipped.add(name)
         return make(self.rng)
 
     def _kinds(self, seen: Seen, *, is_range: bool) -> dict[str, Make]:

@@ -11,7 +11,7 @@ from bulkpresign.errors import LinkExpiredError
 from bulkpresign.model import Link, ObjectRef, Upload, UploadPart
 from bulkpresign.transfer import leases
 from bulkpresign.transfer.clock import Clock
-from bulkpresign.transfer.leases import Lease, Renew, Renewals
+from bulkpresign.transfer.leases import MAX_RENEWALS, Lease, Renew, Renewals
 
 pytestmark = pytest.mark.anyio
 
@@ -175,3 +175,27 @@ async def test_lapsed_is_by_the_servers_clock() -> None:
     ready = deque([Lease(link("x", soon), renew)])
     await ask(Renewals(ready, clock), renew, ["a"])
     assert source.asked == [["a", "x"]]
+
+
+@pytest.mark.parametrize(("has_served", "asked"), [(True, 3 * MAX_RENEWALS), (False, MAX_RENEWALS)])
+async def test_as_many_links_as_it_takes_where_each_brings_something(has_served: bool, asked: int) -> None:
+    """An object of terabytes outlives any number of links; one of which nothing comes does not."""
+    source = Source()
+    tried = 0
+
+    async def work(_: Link) -> int:
+        nonlocal tried
+        tried += 1
+        if tried <= 3 * MAX_RENEWALS:
+            error = LinkExpiredError("over", code="ExpiredToken")
+            error.has_served = has_served
+            raise error
+        return tried
+
+    renewals = Renewals(deque(), Clock())
+    if has_served:
+        assert await renewals.through(Lease(link("a", LATER), source.renew), work) == 3 * MAX_RENEWALS + 1
+    else:
+        with pytest.raises(LinkExpiredError):
+            await renewals.through(Lease(link("a", LATER), source.renew), work)
+    assert len(source.asked) == asked

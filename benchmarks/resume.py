@@ -1,0 +1,56 @@
+"""A finished run, asked for once more: every object is known to the journal and looked at on disk, none is requested.
+
+The links lead to a port that nobody listens on, so a request would fail.
+"""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.measuring import goal, run
+from bulkpresign.ledger.journal import Journal
+from bulkpresign.model import ObjectRef, Outcome
+
+BATCH = 1000
+QUERY = (
+    "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20261124%2Feu-west-1%2Fs3%2Faws4_request"
+    f"&X-Amz-Date=20261124T000000Z&X-Amz-Expires=604800&X-Amz-SignedHeaders=host&X-Amz-Signature={'4f' * 32}"
+)
+
+
+def main(*, quick: bool) -> None:
+    count = 100_000 if quick else 1_000_000
+    scratch = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(dir=scratch) as name:
+        folder = Path(name)
+        _finished_run(folder, count)
+        cost = run([sys.executable, "-m", "bulkpresign", "get", "links.csv", "--to", "to"], cwd=folder)
+    used = f"{cost.wall:.1f} s, {cost.cpu:.1f} s of CPU, {cost.memory:.0f} MiB"
+    print(f"\nA finished run of {count:,} objects again: {used}")
+    goal("seconds for a million objects", cost.wall / count * 1e6, most=10)
+
+
+def _finished_run(folder: Path, count: int) -> None:
+    """Empty files, their links, and the journal of a run that fetched them."""
+    (folder / "to").mkdir()
+    with (
+        (folder / "links.csv").open("w") as table,
+        Journal(folder / "to.journal", "get", str(folder / "to")) as journal,
+    ):
+        table.write("bucket,key,method,url,headers,expires_at,size,path\n")
+        for first in range(0, count, BATCH):
+            (folder / "to" / f"{first:09d}").mkdir()
+            paths = [f"{first:09d}/{number:09d}.bin" for number in range(first, first + BATCH)]
+            for path in paths:
+                (folder / "to" / path).touch()
+            table.writelines(_row(path) for path in paths)
+            journal.record(_outcomes(paths))
+
+
+def _row(path: str) -> str:
+    return f"bucket,{path},GET,http://127.0.0.1:1/bucket/{path}?{QUERY},{{}},2026-12-01T00:00:00Z,0,{path}\n"
+
+
+def _outcomes(paths: Sequence[str]) -> list[Outcome]:
+    return [Outcome(ObjectRef("bucket", path, path=path), "done", 0, verified_by="size") for path in paths]
