@@ -1,8 +1,8 @@
 """What a download costs at least: a worker pool and nothing around it.
 
-`python -m benchmarks.bare aiohttp|engine LINKS DIR`
+`python -m benchmarks.bare aiohttp|engine|everything LINKS DIR`
 `aiohttp` is what a careful programmer writes by hand; `engine` is our own engine without journal, verification,
-retries, pace and progress. Both write a part and rename it.
+retries, pace and progress; `everything` is the same with them. All of them write a part and rename it.
 """
 
 import asyncio
@@ -16,19 +16,27 @@ import aiohttp
 import uvloop
 from yarl import URL
 
+from bulkpresign.events import Event
+from bulkpresign.ledger.journal import Journal
+from bulkpresign.ledger.progress import Progress
+from bulkpresign.ledger.recorder import Recorder
+from bulkpresign.ledger.tally import Tally
 from bulkpresign.manifest.links import links_of
 from bulkpresign.model import Link, Outcome
 from bulkpresign.tables import Table
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.engine import Engine, Feed
+from bulkpresign.transfer.getting import Getter
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.leases import Lease
+from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.storage import Folder, PartFile
 
 CONCURRENCY = 32
 
 
 async def aiohttp_pool(links: str, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
     with Path(links).open(newline="") as stream:
         rows = iter([(row["url"], row["path"]) for row in csv.DictReader(stream)])
     async with aiohttp.ClientSession(
@@ -52,10 +60,6 @@ async def aiohttp_pool(links: str, folder: Path) -> None:
 
 
 async def engine(links: str, folder: Path) -> None:
-    async def leases() -> AsyncIterator[Sequence[Lease]]:
-        for rows in Table(links):
-            yield [Lease(link) for link in links_of(rows)]
-
     async def work(link: Link) -> Outcome:
         async with http.request(link) as answer:
             with PartFile(place, link.object.place) as part:
@@ -65,9 +69,32 @@ async def engine(links: str, folder: Path) -> None:
         return Outcome(link.object, "done", part.size, link=link)
 
     clock, place = Clock(), Folder(folder)
-    async with Http(CONCURRENCY, clock) as http:
-        await Engine(Feed(leases()), work, lambda _: None, clock).run(CONCURRENCY)
+    with place.made():
+        async with Http(CONCURRENCY, clock) as http:
+            await Engine(Feed(_leases(links)), work, lambda _: None, clock).run(CONCURRENCY)
+
+
+async def everything(links: str, folder: Path) -> None:
+    tally, progress = Tally("get"), Progress(0.1, lambda _counts, _finished: None)
+
+    def tell(event: Event) -> None:
+        tally(event)
+        progress(event)
+
+    clock, place = Clock(), Folder(folder)
+    with Journal(f"{folder}.journal", "get", str(folder)) as journal, place.made():
+        record = Recorder(journal, tell)
+        async with Http(CONCURRENCY, clock) as http:
+            work = Getter(http, place, 5, record, pace=Pace(CONCURRENCY), parts=journal)
+            await Engine(Feed(_leases(links)), work, record, clock).run(CONCURRENCY)
+        record.flush()
+
+
+async def _leases(links: str) -> AsyncIterator[Sequence[Lease]]:
+    for rows in Table(links):
+        yield [Lease(link) for link in links_of(rows)]
 
 
 if __name__ == "__main__":
-    uvloop.run({"aiohttp": aiohttp_pool, "engine": engine}[sys.argv[1]](sys.argv[2], Path(sys.argv[3])))
+    kinds = {"aiohttp": aiohttp_pool, "engine": engine, "everything": everything}
+    uvloop.run(kinds[sys.argv[1]](sys.argv[2], Path(sys.argv[3])))

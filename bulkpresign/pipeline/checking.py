@@ -65,7 +65,7 @@ def claim_paths(index: PathIndex, rows: Sequence[tuple[ObjectRef, str]]) -> None
 
     An upload is taken as well: its rows stand together, so that it comes once.
     """
-    uploads = [(f"\0{upload_id}", place) for ref, place in rows if (upload_id := upload_id_of(ref))]
+    uploads = [(f"\0{upload_id}", place) for ref, place in rows if ref.extra and (upload_id := upload_id_of(ref))]
     if uploads and (clash := index.add(uploads)):
         name, first, second = clash
         raise _placed(

@@ -75,7 +75,7 @@ class Getter:
         except NameRefusedError as error:
             raise numbered(StorageError(str(error), code="NameRefused"), 0) from error
         download = _Download(self, link)
-        size = regular_file_size(self.folder.file(ref.place))
+        size = None if self.folder.is_new else regular_file_size(self.folder.file(ref.place))
         if size is not None and (skipped := await self._existing(link, size, download)):
             self.folder.remove_part(ref.place)
             return skipped

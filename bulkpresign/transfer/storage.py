@@ -6,6 +6,7 @@ POSIX stores a key under its own bytes, so none is changed: what can't be stored
 import ctypes
 import errno
 import os
+import re
 import stat
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,12 +19,16 @@ from bulkpresign.errors import InputError, NameRefusedError, ParameterError, Sto
 #: The longest name of a file, in bytes, on the file systems in use.
 MAX_NAME_BYTES = 255
 _KNOWN_FOLDERS = 100_000
+#: Most paths: no segment begins with a dot, none is long. Others are looked at a segment at a time.
+_PLAIN_PATH = re.compile(r"[^/.\0][^/\0]{0,62}(?:/[^/.\0][^/\0]{0,62})*\Z")
 PART_SUFFIX = ".part"
 _PART_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-def path_problem(path: str) -> str | None:
+def path_problem(path: str) -> str | None:  # noqa: PLR0911 - one for each reason
     """Why a path can't be a file below a folder, or None."""
+    if _PLAIN_PATH.match(path):
+        return None
     if not path:
         return "it is empty"
     if "\0" in path:

@@ -3,6 +3,8 @@
 import os
 import threading
 import time
+import zlib
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,3 +79,29 @@ def test_a_server_without_an_md5_etag_leaves_it_unverified(origin: FaultProxy, t
     origin.always = Fault(status=200, headers={"ETag": '"abc-1"'})
     outcome, _ = put(f"{origin.url}/a", tmp_path)
     assert (outcome.status, outcome.verified_by) == ("done", None)
+
+
+def crc32_of(body: bytes) -> str:
+    return b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+
+
+@pytest.mark.parametrize("size", [1000, 2_000_000])
+@pytest.mark.parametrize(("repeats", "verified_by"), [(True, "crc32"), (False, "md5")])
+def test_a_checksum_that_the_link_signs_is_the_proof_where_the_server_repeats_it(
+    repeats: bool, verified_by: str, size: int, tmp_path: Path
+) -> None:
+    """A server that does not has not looked at it: then the etag is compared, for which the file is read again."""
+    body = os.urandom(size)
+    (tmp_path / "a").write_bytes(body)
+    signed = {"x-amz-checksum-crc32": crc32_of(body)}
+    with FaultProxy(answer_headers=signed if repeats else {}) as origin:
+        outcome, _ = put(f"{origin.url}/a", tmp_path, headers=signed)
+        assert origin.objects["/a"] == body
+    assert (outcome.status, outcome.verified_by) == ("done", verified_by)
+
+
+def test_a_file_that_is_not_what_the_link_was_signed_for_is_not_done(origin: FaultProxy, tmp_path: Path) -> None:
+    """The server of the test takes anything, as Ceph does."""
+    (tmp_path / "a").write_bytes(b"altered")
+    outcome, _ = put(f"{origin.url}/a", tmp_path, 1, headers={"x-amz-checksum-crc32": crc32_of(b"right")})
+    assert (outcome.status, outcome.code) == ("failed", "ChecksumMismatch")
