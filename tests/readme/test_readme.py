@@ -84,12 +84,13 @@ def test_command(command: Command, shell: Any) -> None:
     assert masked(shell(command.text)) == masked(command.output)
 
 
+@pytest.mark.timeout(400)  # it downloads what it installs
 def test_the_first_command_shows_the_whole_job(tmp_path: Path) -> None:
     """In a copy of the tree, for it makes a virtual environment there."""
     copy = tmp_path / "copy"
     left_out = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "tests")
     shutil.copytree(ROOT, copy, ignore=left_out)
-    done = subprocess.run(["bash", "-c", shell_blocks()[0]], cwd=copy, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(["bash", "-c", shell_blocks()[0]], cwd=copy, capture_output=True, text=True, timeout=380)
     assert done.returncode == 0, done.stderr
     assert "300 of 300 files are the same" in done.stdout
 
