@@ -17,6 +17,7 @@ STOPS = 3
 
 def stop(scene: Scene, command: list[str], left: set[str]) -> bool:
     """A run that is asked to end; false where it had ended before. Of `left` each one is done or named, never both."""
+    since = scene.proxy.count
     with scene.running(command) as process:
         scene.wait_for_instant(process, 0.5)
         process.terminate()
@@ -25,6 +26,9 @@ def stop(scene: Scene, command: list[str], left: set[str]) -> bool:
         return code != 0
     assert code == 143, scene.said
     scene.ours["SIGTERM"] += 1
+    if not scene.failures.exists():  # it had not begun yet
+        assert scene.proxy.count == since
+        return True
     done = {path for path, (status, _) in scene.rows().items() if status in FINISHED}
     with scene.failures.open(newline="") as stream:
         named = [row["path"] or row["key"] for row in csv.DictReader(stream)]

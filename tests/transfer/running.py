@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, ObjectRetried
@@ -113,5 +114,9 @@ async def one_batch(links: Sequence[Link]) -> AsyncIterator[Sequence[Link]]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, by its path."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Every file below a folder, by its path; a run may be at work there, and give a part its name meanwhile."""
+    found = {}
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError, IsADirectoryError):
+            found[path.relative_to(folder).as_posix()] = path.read_bytes()
+    return found
