@@ -87,7 +87,7 @@ async def abort(
             totals=Totals(),
             listeners=listeners,
             log=None,
-            file_of=lambda ref: ref.place,
+            root="",
             http=http,
             clock=clock,
         )

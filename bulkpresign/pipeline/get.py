@@ -96,14 +96,11 @@ async def get(
     def claim(refs: Sequence[ObjectRef]) -> None:
         claim_paths(index, [(ref, ref.uri) for ref in refs])
 
-    def file_of(ref: ObjectRef) -> str:
-        return folder.file(ref.place)
-
     async with AsyncExitStack() as stack:
         index = stack.enter_context(PathIndex())
         ledger = journal_of(journal, "get", folder.root, os.path.abspath(folder.root))  # noqa: PTH100
         opened = left_behind(ledger, stack)
-        totals = await check(sources, folder.check, index, "GET", Known(opened, file_of))
+        totals = await check(sources, folder.check, index, "GET", Known(opened, folder.root))
         presigner = None
         if sources.need_credentials or renew_credentials:
             presigner = await stack.enter_async_context(
@@ -122,7 +119,7 @@ async def get(
         renew = renewal(presigner if renew_credentials else None, renew_command, renew_url, asking)
         leases = sources.leases(presigner, "GET", renew=renew, streamed=claim)
         if dry_run:
-            return await plan("get", leases, bounds=bounds, journal=opened, file_of=file_of, listeners=listeners)
+            return await plan("get", leases, bounds=bounds, journal=opened, root=folder.root, listeners=listeners)
         log = await stack.enter_async_context(failure_log(failures, sources))
         stack.enter_context(folder.made())
         if opened is None:
@@ -146,7 +143,7 @@ async def get(
             listeners=listeners,
             log=log,
             journal=ledger,
-            file_of=file_of,
+            root=folder.root,
             http=http,
             clock=clock,
         )

@@ -1,7 +1,7 @@
 """What earlier runs did, as their journal tells and the folder still shows."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from bulkpresign.ledger.journal import Finished, Journal, name_of
 from bulkpresign.model import Link, ObjectRef
@@ -11,11 +11,14 @@ Row = tuple[ObjectRef, Link | None]
 
 
 class Known:
-    """Tells of objects whether nothing is left to do. Without a journal nothing is known."""
+    """Tells of objects whether nothing is left to do: `root` is the folder of their files.
 
-    def __init__(self, journal: Journal | None, file_of: Callable[[ObjectRef], str]) -> None:
+    Without a journal nothing is known.
+    """
+
+    def __init__(self, journal: Journal | None, root: str | os.PathLike[str]) -> None:
         self._journal = journal
-        self._file_of = file_of
+        self._root = os.fspath(root)
 
     def are_done(self, rows: Sequence[Row]) -> list[bool]:
         """For each object whether the journal knows it to be done, and its file is still the one that it knows."""
@@ -25,8 +28,9 @@ class Known:
         finished = self._journal.finished(names)
         if not finished:
             return [False] * len(rows)
+        root = self._root
         return [
-            (known := finished.get(name)) is not None and _is_there(known, self._file_of(ref))
+            (known := finished.get(name)) is not None and _is_there(known, f"{root}/{ref.place}")
             for name, (ref, _) in zip(names, rows, strict=True)
         ]
 

@@ -98,7 +98,7 @@ async def put(
         index = stack.enter_context(PathIndex())
         ledger = journal_of(journal, "put", folder.root, "its links")
         opened = left_behind(ledger, stack)
-        known = Known(opened, lambda ref: folder.file(ref.place))
+        known = Known(opened, folder.root)
         totals = await check(sources, folder.source_file, index, "PUT", known)
         presigner = None
         if renew_credentials:
@@ -245,9 +245,6 @@ async def _upload(
     dry_run: bool,
     listeners: Sequence[Listener],
 ) -> Report:
-    def file_of(ref: ObjectRef) -> str:
-        return folder.file(ref.place)
-
     def puts_with(machine: Machine) -> Work:
         putter = Putter(machine.http, folder, bounds.attempts, machine.emit, pace=machine.pace)
         return putter if reopener_with is None else reopener_with(machine).ending_old(putter, machine.journal)
@@ -265,7 +262,7 @@ async def _upload(
         )
 
     if dry_run:
-        return await plan("put", leases, bounds=bounds, journal=opened, file_of=file_of, listeners=listeners)
+        return await plan("put", leases, bounds=bounds, journal=opened, root=folder.root, listeners=listeners)
     log = await stack.enter_async_context(failure_log(failures, sources))
     if opened is None:
         stack.enter_context(ledger)
@@ -279,7 +276,7 @@ async def _upload(
         listeners=listeners,
         log=log,
         journal=ledger,
-        file_of=file_of,
+        root=folder.root,
         http=http,
         clock=clock,
     )

@@ -159,14 +159,14 @@ async def transfer(
     listeners: Sequence[Listener],
     log: FailureLog | None,
     journal: Journal | None = None,
-    file_of: Callable[[ObjectRef], str],
+    root: str | os.PathLike[str],
     http: Http,
     clock: Clock,
     uploads_with: Callable[[Machine], Uploader] | None = None,
 ) -> Report:
     """Runs links through the engine and counts what became of them; uploads go through what `uploads_with` makes.
 
-    What the journal knows to be done, and `file_of` still shows, is skipped without a request.
+    What the journal knows to be done, and the folder `root` still shows, is skipped without a request.
     """
     tally = Tally(verb)
     heard: list[Listener] = [tally, *([log] if log else []), *listeners]
@@ -181,7 +181,7 @@ async def transfer(
     if totals.is_nothing_left:
         tell(ObjectsSkipped(totals.known))
         batches = _nothing()
-    feed = Feed(_limited(_undone(batches, Known(journal, file_of), record), bounds.limit))
+    feed = Feed(_limited(_undone(batches, Known(journal, root), record), bounds.limit))
     machine = Machine(http, record, pace, journal)
     uploader = uploads_with(machine) if uploads_with is not None else None
     try:
@@ -210,7 +210,7 @@ async def plan(
     *,
     bounds: Bounds,
     journal: Journal | None,
-    file_of: Callable[[ObjectRef], str],
+    root: str | os.PathLike[str],
     listeners: Sequence[Listener],
 ) -> Report:
     """What a run would do: counts what is left (`planned`, and its bytes where they are known), sends nothing."""
@@ -222,7 +222,7 @@ async def plan(
             listener(event)
 
     tally.report.planned = 0
-    async for batch in _limited(_undone(batches, Known(journal, file_of), tell), bounds.limit):
+    async for batch in _limited(_undone(batches, Known(journal, root), tell), bounds.limit):
         tally.report.planned += len(batch)
         tally.report.bytes += sum(lease.link.object.size or 0 for lease in batch)
     tell(RunFinished(tally.report))
