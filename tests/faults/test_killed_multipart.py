@@ -35,7 +35,10 @@ class Uploads(Scene):
 
     @contextmanager
     def running(self, command: Sequence[str], env: dict[str, str] | None = None) -> Iterator["Popen[bytes]"]:
-        there, since = self._finished_parts(), self.proxy.count
+        since = self.proxy.count
+        asked_to_complete = {_path(seen.target) for seen in self.proxy.seen if _completes(seen.method, seen.target)}
+        # Killed before it heard of its completion, a run's upload is gone, and the next one opens another.
+        there = {(path, number) for path, number in self._finished_parts() if path not in asked_to_complete}
         with super().running(command, env) as process:
             yield process
         sent = {part for seen in self.proxy.seen[since:] if (part := _part(seen.method, seen.target))}
@@ -54,9 +57,16 @@ class Uploads(Scene):
 
 
 def _part(method: str, target: str) -> tuple[str, int] | None:
-    parts = urlsplit(target)
-    number = parse_qs(parts.query).get("partNumber")
-    return (unquote(parts.path).split("/", 2)[2], int(number[0])) if number and method == "PUT" else None
+    number = parse_qs(urlsplit(target).query).get("partNumber")
+    return (_path(target), int(number[0])) if number and method == "PUT" else None
+
+
+def _completes(method: str, target: str) -> bool:
+    return method == "POST" and "uploadId=" in target
+
+
+def _path(target: str) -> str:
+    return unquote(urlsplit(target).path).split("/", 2)[2]
 
 
 MakeUploads = Callable[[str], tuple[Uploads, str]]
