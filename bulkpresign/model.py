@@ -129,7 +129,8 @@ class Upload(msgspec.Struct, frozen=True, gc=False):
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What became of one object.
 
-    `bytes` counts what was moved; `verified_by` is `md5`, `size` or None; `seconds` is how long it took in all.
+    `bytes` counts what was moved; `verified_by` names a checksum's algorithm, `md5-parts` or the like, `size`,
+    or is None; `seconds` is how long it took in all.
     `code` and `message` tell why an object failed: S3's own error code where there was one. `link` is what was used,
     with which an object that failed can be written to a manifest again; `upload` are all of its links, where it was to
     go up in parts.

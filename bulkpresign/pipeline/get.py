@@ -74,7 +74,8 @@ async def get(
     not asked for again, and large objects go on where they were. `failures` names a manifest for what is not done.
 
     An object that fails is counted in the report. Raises InputError for what can't be used, before anything is sent,
-    BreakerError where everything fails the same way, and OutputError where journal or failures can't be written.
+    BreakerError where everything fails the same way or the journal can't be written any more, and OutputError where
+    failures can't be written.
     """
     if if_exists not in IF_EXISTS:
         raise ParameterError(f"if_exists {if_exists!r} is none of {', '.join(IF_EXISTS)}")
