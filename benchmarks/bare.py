@@ -2,7 +2,8 @@
 
 `python -m benchmarks.bare aiohttp|engine|everything LINKS DIR`
 `aiohttp` is what a careful programmer writes by hand; `engine` is our own engine without journal, verification,
-retries, pace and progress; `everything` is the same with them. All of them write a part and rename it.
+retries, pace and progress; `everything` is the same with them. All of them write a part and rename it; our own refuse
+paths that leave the folder, and keep the objects' times.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from bulkpresign.manifest.links import links_of
 from bulkpresign.model import Link, Outcome
 from bulkpresign.tables import Table
 from bulkpresign.transfer.clock import Clock
+from bulkpresign.transfer.dates import unix_time
 from bulkpresign.transfer.engine import Engine, Feed
 from bulkpresign.transfer.getting import Getter
 from bulkpresign.transfer.http import Http
@@ -61,11 +63,13 @@ async def aiohttp_pool(links: str, folder: Path) -> None:
 
 async def engine(links: str, folder: Path) -> None:
     async def work(link: Link) -> Outcome:
+        path = link.object.place
+        place.check(path)
         async with http.request(link) as answer:
-            with PartFile(place, link.object.place) as part:
+            with PartFile(place, path) as part:
                 while chunk := await answer.read():
                     part.write(chunk)
-                part.commit()
+                part.commit(unix_time(answer.headers.get("last-modified")))
         return Outcome(link.object, "done", part.size, link=link)
 
     clock, place = Clock(), Folder(folder)

@@ -15,6 +15,8 @@ from bulkpresign.demo.server import EmbeddedServer
 from bulkpresign.demo.tour import make_bucket
 
 SIZE = 4096
+#: What the bare aiohttp pool cost an object on the machine for which goals were set in us; ratios to it go anywhere.
+POOL_US = 97
 ROUNDS = 3
 BUCKET = "bench"
 OURS = "bulkpresign"
@@ -40,9 +42,10 @@ def main(*, quick: bool) -> None:
     figures = {name: cost.cpu / count * 1e6 for name, cost in best.items()}
     show(f"CPU per object ({count:,} objects of {SIZE:,} bytes)", "us", figures, OURS, more_is_better=False)
     print()
-    goal("everything on, against a bare aiohttp pool", figures[OURS] / figures[POOL], most=1.13)
-    goal("us of CPU per object, everything on", figures[OURS], most=110)
-    goal("us of it for journal, verification, retries, progress", figures[EVERYTHING] - figures[ENGINE], most=20)
+    around = figures[EVERYTHING] - figures[ENGINE]
+    print(f"  journal, verification, retries and progress: {around:.1f} us an object over the bare engine")
+    goal("everything on, against a bare aiohttp pool", figures[OURS] / figures[POOL], most=110 / POOL_US)
+    goal("what is around the bare engine, against a bare aiohttp pool", around / figures[POOL], most=20 / POOL_US)
 
 
 def _contenders(server: EmbeddedServer) -> dict[str, list[str]]:

@@ -52,8 +52,9 @@ class Progress:
             counts.bytes += event.count
         elif isinstance(event, ObjectFinished):
             counts.objects += 1
-            counts.failed += event.outcome.status == "failed"
-            counts.expired += event.outcome.status == "expired"
+            status = event.outcome.status
+            counts.failed += status == "failed"
+            counts.expired += status == "expired"
         elif isinstance(event, ObjectsSkipped):
             counts.objects += event.count
         elif isinstance(event, ObjectRetried):
@@ -61,7 +62,7 @@ class Progress:
         elif isinstance(event, RunStarted):
             counts.verb, counts.total_objects, counts.total_bytes = event.verb, event.objects, event.bytes
         now = time.monotonic()
-        finished = isinstance(event, RunFinished)
+        finished = type(event) is RunFinished
         if finished or now - self._shown >= self._interval:
             self._shown = now
             counts.seconds = round(now - self._began, 3)

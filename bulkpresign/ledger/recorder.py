@@ -32,7 +32,7 @@ class Recorder:
 
     def __call__(self, event: Event) -> None:
         """Takes one event."""
-        if self._journal is None or not isinstance(event, ObjectFinished):
+        if self._journal is None or type(event) is not ObjectFinished:
             self._forward(event)
         else:
             if not self._held:

@@ -2,7 +2,7 @@
 
 import time
 
-from bulkpresign.events import Event, ObjectFinished, ObjectRetried, ObjectsSkipped, RunFinished
+from bulkpresign.events import BytesMoved, Event, ObjectFinished, ObjectRetried, ObjectsSkipped, RunFinished
 from bulkpresign.model import Report
 
 
@@ -21,6 +21,8 @@ class Tally:
 
     def __call__(self, event: Event) -> None:
         """Counts one event."""
+        if isinstance(event, BytesMoved):  # most events; bytes count once their object is done
+            return
         if isinstance(event, ObjectFinished):
             report, outcome = self._report, event.outcome
             if outcome.status == "done":

@@ -48,7 +48,7 @@ class FailureLog:
 
     def __call__(self, event: Event) -> None:
         """Keeps an outcome that is not done."""
-        if isinstance(event, ObjectFinished) and event.outcome.status in {"failed", "expired"}:
+        if type(event) is ObjectFinished and event.outcome.status in {"failed", "expired"}:
             outcome = event.outcome
             self.add(outcome.link, outcome.object, f"{outcome.code}: {outcome.message}", outcome.upload)
 

@@ -34,7 +34,7 @@ _HINTS = {
 
 
 def error_of(status: int, headers: Mapping[str, str], body: bytes, link: Link, now: datetime) -> TransferError:
-    """The error that an answer is. `body` may be cut off; `headers` are looked up in lower or any case."""
+    """The error that an answer is. `body` may be cut off; `headers` have names in lower case."""
     code = _text(_CODE, body) or f"HTTP{status}"
     message = f"{status} {code}"
     if said := _text(_MESSAGE, body):
@@ -54,7 +54,7 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, link: Link, n
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """The pause in seconds that the header Retry-After asks for, as a number or a date (RFC 9110, 10.2.3)."""
-    value = headers.get("Retry-After", "")
+    value = headers.get("retry-after", "")
     if value.isascii() and value.isdecimal():
         return float(value)
     try:

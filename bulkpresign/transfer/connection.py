@@ -11,7 +11,6 @@ from collections.abc import AsyncIterable
 from typing import cast
 
 from httptools import HttpParserError, HttpResponseParser
-from multidict import CIMultiDict
 
 from bulkpresign.errors import ConnectionFailedError, TransferError, TruncatedError
 
@@ -44,7 +43,7 @@ class Connection(asyncio.Protocol):
         self._is_sent = self._has_head = self._is_complete = True  # between exchanges
         self._left = -1  # of a body whose rest passes the parser by; -1: everything goes through it
         self.status = 0
-        self.headers: CIMultiDict[str] = CIMultiDict()
+        self.headers: dict[str, str] = {}
         self.length: int | None = None
         self.is_open = True
         self.touched_at = loop.time()
@@ -62,7 +61,8 @@ class Connection(asyncio.Protocol):
     async def send(self, head: bytes, body: Body | None, *, expects_body: bool = True) -> None:
         """Sends a request; returns when the head of its answer is here, which may be before all of a body went out.
 
-        `status`, `headers` and `length` (the body's bytes as announced, else None) are those of the answer then.
+        `status`, `headers` (names in lower case) and `length` (the body's bytes as announced, else None) are those of
+        the answer then.
         """
         self._begin(expects_body)
         if body is None:
@@ -197,7 +197,7 @@ class Connection(asyncio.Protocol):
         if not self._has_head:
             reason = getattr(exc, "strerror", None) or (type(exc).__name__ if exc else "closed by the other side")
             self._error = ConnectionFailedError(f"the connection broke: {reason}", code="Disconnected")
-        elif exc is None and self.length is None and "Transfer-Encoding" not in self.headers:
+        elif exc is None and self.length is None and "transfer-encoding" not in self.headers:
             self._is_complete = True
         else:
             self._error = TruncatedError("the body ended early", code="Truncated")
@@ -209,12 +209,12 @@ class Connection(asyncio.Protocol):
         if self._has_head:
             self._keeps_alive = False
         else:
-            self.headers = CIMultiDict()
+            self.headers = {}
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header, or one behind a chunked body, which is passed over."""
+        """One header, of which the first of its name counts; one behind a chunked body is passed over."""
         if not self._has_head:
-            self.headers.add(name.decode("latin-1"), value.decode("utf-8", "surrogateescape"))
+            self.headers.setdefault(name.lower().decode("latin-1"), value.decode("utf-8", "surrogateescape"))
 
     def on_headers_complete(self) -> None:
         """The head is whole; one of an interim answer (1xx) is passed over."""
@@ -222,7 +222,7 @@ class Connection(asyncio.Protocol):
         if status < 200 or self._has_head:
             return
         self.status = status
-        length = self.headers.get("Content-Length")
+        length = self.headers.get("content-length")
         self.length = int(length) if length is not None else None
         self._keeps_alive = self._parser.should_keep_alive()
         self._has_head = True

@@ -18,8 +18,8 @@ _ENCRYPTION = ("x-amz-server-side-encryption", "x-amz-server-side-encryption-cus
 class Answer:
     """A response whose headers are here and whose body is still to come.
 
-    `read()` gives the next bytes of the body as it is stored, `b""` at its end; `length` is its bytes as announced,
-    None where it was not.
+    `headers` have their names in lower case. `read()` gives the next bytes of the body as it is stored, `b""` at its
+    end; `length` is its bytes as announced, None where it was not.
     """
 
     __slots__ = ("_clock", "headers", "length", "read", "status")
@@ -34,12 +34,12 @@ class Answer:
     ) -> None:
         self.status, self.headers, self.length, self.read, self._clock = status, headers, length, read, clock
         if not clock.is_set:
-            clock.learn(headers.get("Date"))
+            clock.learn(headers.get("date"))
 
     @property
     def etag(self) -> str | None:
         """The entity tag without quotes."""
-        etag = self.headers.get("ETag")
+        etag = self.headers.get("etag")
         return etag.strip('"') if etag else None
 
     @property
@@ -60,7 +60,7 @@ class Answer:
     async def error(self, link: Link, body: bytes | None = None) -> TransferError:
         """What this answer means as an error; `body` is its beginning where that was read before."""
         said = await self.beginning() if body is None else body
-        self._clock.learn(self.headers.get("Date"))
+        self._clock.learn(self.headers.get("date"))
         return error_of(self.status, self.headers, said, link, self._clock.now())
 
 

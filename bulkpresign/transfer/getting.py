@@ -138,17 +138,20 @@ class _Download:
         What an earlier run began in one stream goes on so.
         """
         plan = None
-        if self._has_ranges and self._resume() is None:
-            plan = self._kept_plan() or likely_plan(self.link.object, self._getter.part_size)
+        if self._has_ranges:
+            kept = self._kept()
+            if kept is None or self._resume_of(kept) is None:
+                plan = self._kept_plan(kept) or likely_plan(self.link.object, self._getter.part_size)
         self._parallel = None if plan is None else Parallel(self._getter, self, plan)
-        return self.is_in_parts
+        return self._parallel is not None
 
     async def attempt(self) -> Moved:
         """One request: the object's bytes (None: the file that is there is the object) and what verified them.
 
         Where the answer tells that it is in parts, the first of them was moved, and the others follow `in_parts`.
         """
-        resume = self._resume()
+        kept = self._kept()
+        resume = None if kept is None else self._resume_of(kept)
         headers = resume.headers if resume else self._condition()
         async with self._getter.http.request(self.link, headers) as answer:
             if answer.status == 200:
@@ -186,13 +189,23 @@ class _Download:
         self.attempts = max(self.attempts, attempts)
         return await self.in_parts() if self.is_in_parts else moved
 
-    def _kept_plan(self) -> Plan | None:
+    def _kept(self) -> Part | None:
+        """What an earlier run, or attempt, began."""
         parts = self._getter.parts
-        if parts is None or (kept := parts.part(self.link)) is None:
+        return None if parts is None else parts.part(self.link)
+
+    def _on_disk(self) -> int | None:
+        return regular_file_size(self._getter.folder.part(self.link.object.place))
+
+    def _resume_of(self, kept: Part) -> Resume | None:
+        return resume_of(kept, self._on_disk())
+
+    def _kept_plan(self, kept: Part | None) -> Plan | None:
+        parts = self._getter.parts
+        if parts is None or kept is None:
             return None
-        on_disk = regular_file_size(self._getter.folder.part(self.link.object.place))
         finished = parts.finished_parts(self.link)
-        return kept_plan(self.link.object, kept, on_disk, finished, self._getter.part_size)
+        return kept_plan(self.link.object, kept, self._on_disk(), finished, self._getter.part_size)
 
     def _told_plan(self, answer: Answer) -> Plan | None:
         size, part_size = answer.length or 0, self._getter.part_size
@@ -212,13 +225,6 @@ class _Download:
 
     def _condition(self) -> Mapping[str, str] | None:
         return {"If-None-Match": f'"{self.existing}"'} if self.existing else None
-
-    def _resume(self) -> Resume | None:
-        parts = self._getter.parts
-        known = parts.part(self.link) if parts is not None else None
-        if known is None:
-            return None
-        return resume_of(known, regular_file_size(self._getter.folder.part(self.link.object.place)))
 
     def may_replace(self) -> None:
         """Raises StorageError where another file stands under the name and has to stay."""
@@ -255,7 +261,7 @@ class _Download:
                 if not (is_kept and part.size):
                     self._getter.emit(BytesMoved(begun - verifier.bytes))
                 raise
-            part.commit(unix_time(answer.headers.get("Last-Modified")))
+            part.commit(unix_time(answer.headers.get("last-modified")))
         return part.size, verified_by
 
     def expectation(self, answer: Answer, part: Part | None = None) -> Expectation:
@@ -265,7 +271,8 @@ class _Download:
         """
         ref = self.link.object
         if part is None:
-            expected, size = expectation_of(ref, answer.etag, answer.headers, answer.length), answer.length
+            size = answer.length
+            expected = expectation_of(ref, answer.etag, answer.headers, size)
         else:  # checksums in an answer with a range may be the range's
             size = part.size
             expected = expectation_of(ref, part.etag, answer.encryption, size)
@@ -275,13 +282,15 @@ class _Download:
 
     def _begin_part(self, answer: Answer) -> bool:
         """Keeps of which object the part will be, where going on with it pays; a weak etag can't guard it."""
-        parts, etag, size = self._getter.parts, answer.etag, answer.length
+        parts, size = self._getter.parts, answer.length
         if parts is None:
             return False
-        pays = size is not None and size >= RESUMABLE_BYTES and etag is not None and not etag.startswith("W/")
-        if pays or parts.part(self.link) is not None:  # what was known of an earlier part is not true of this one
-            parts.begin_part(self.link, Part(etag or "", size or 0) if pays else NO_PART)
-        return pays
+        part = None
+        if size is not None and size >= RESUMABLE_BYTES and (etag := answer.etag) and not etag.startswith("W/"):
+            part = Part(etag, size)
+        if part is not None or self._kept() is not None:  # what was known of an earlier part is not true of this one
+            parts.begin_part(self.link, part or NO_PART)
+        return part is not None
 
     async def _receive(self, answer: Answer, part: PartFile, verifier: Verifier) -> None:
         emit, pace, lanes = self._getter.emit, self._getter.pace, self._getter.lanes

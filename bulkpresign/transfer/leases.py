@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
-from bulkpresign.errors import LinkExpiredError
+from bulkpresign.errors import LinkExpiredError, TransferError
 from bulkpresign.model import Link, Upload, UploadPart
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.retrying import numbered
@@ -59,7 +59,10 @@ class Renewals:
         renewals_left = MAX_RENEWALS if lease.renew is not None else 0
         while True:
             try:
-                return await self._attempt(link, work)
+                if link.lapsed(self._clock.now()):
+                    await anyio.lowlevel.checkpoint()
+                    raise _lapsed(link)
+                return await work(link)
             except LinkExpiredError as error:
                 if error.has_served and lease.renew is not None:
                     renewals_left = MAX_RENEWALS
@@ -71,13 +74,6 @@ class Renewals:
                 link = await self.fresh(Lease(link, lease.renew), line)
             except LinkExpiredError as error:
                 raise numbered(error, sent) from None
-
-    async def _attempt(self, link: Link, work: Callable[[Link], Awaitable[T]]) -> T:
-        if link.lapsed(self._clock.now()):
-            await anyio.lowlevel.checkpoint()
-            message = f"the link ended at {link.expires_at:%Y-%m-%d %H:%M:%SZ}"
-            raise numbered(LinkExpiredError(message, code="LinkExpired"), 0)
-        return await work(link)
 
     async def fresh(self, lease: Lease, line: deque[Lease] | None = None) -> Link:
         """A fresh link. Raises LinkExpiredError where there is none."""
@@ -142,3 +138,8 @@ class _Asked:
 
     def answer(self, link: Link | None, error: LinkExpiredError | None = None) -> None:
         self.link, self.error, self.is_answered = link, error, True
+
+
+def _lapsed(link: Link) -> TransferError:
+    message = f"the link ended at {link.expires_at:%Y-%m-%d %H:%M:%SZ}"
+    return numbered(LinkExpiredError(message, code="LinkExpired"), 0)

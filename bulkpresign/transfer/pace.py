@@ -85,10 +85,12 @@ class Pace:
         """A request ended, well or with an error; a server that could not keep up makes the run slower."""
         self._in_flight -= 1
         if error is None:
-            self._allowed = min(float(self.concurrency), self._allowed + 1 / self._allowed)
+            if self._allowed < self.concurrency:
+                self._allowed = min(float(self.concurrency), self._allowed + 1 / self._allowed)
         elif isinstance(error, ThrottledError) or error.code == "Timeout":
             self._slow_down()
-        self._wake()
+        if self._waiting:
+            self._wake()
 
     async def spend(self, count: int) -> None:
         """Waits until `count` bytes may have passed; a run that was slower for a second is not faster after it."""

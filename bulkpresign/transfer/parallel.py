@@ -163,7 +163,7 @@ class Parallel:
         etag = answer.etag or plan.etag
         is_whole = answer.status == 200
         plan.open(download.expectation(answer, None if is_whole else Part(etag or "", plan.size)), etag)
-        self._modified_at = unix_time(answer.headers.get("Last-Modified"))
+        self._modified_at = unix_time(answer.headers.get("last-modified"))
         self._is_kept = parts is not None and plan.etag is not None
         if plan.has_finished:
             return

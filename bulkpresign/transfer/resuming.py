@@ -38,15 +38,15 @@ class Resume(msgspec.Struct, frozen=True):
 
 def check_range(headers: Mapping[str, str], start: int, stop: int, size: int) -> None:
     """Raises MismatchError where a 206 brings other bytes of an object than those from `start` to before `stop`."""
-    found = _CONTENT_RANGE.match(headers.get("Content-Range", ""))
+    found = _CONTENT_RANGE.match(headers.get("content-range", ""))
     if not found or found.group(1, 2) != (str(start), str(stop - 1)) or found[3] not in {"*", str(size)}:
-        said = headers.get("Content-Range", "nothing")
+        said = headers.get("content-range", "nothing")
         raise MismatchError(f"bytes {start}-{stop - 1} were asked for, the answer has {said}", code=RANGE_MISMATCH)
 
 
 def told_size(headers: Mapping[str, str]) -> int | None:
     """The size of the object that a 206 is a range of, None where it does not tell."""
-    found = _CONTENT_RANGE.match(headers.get("Content-Range", ""))
+    found = _CONTENT_RANGE.match(headers.get("content-range", ""))
     return int(found[3]) if found and found[3] != "*" else None
 
 

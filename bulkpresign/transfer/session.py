@@ -77,7 +77,10 @@ class _Proxied:
             response = self._response = await self._sending
         except (aiohttp.ClientError, OSError) as error:
             raise _own(error) from error
-        return Answer(response.status, response.headers, response.content_length, self._read, self._clock)
+        headers: dict[str, str] = {}
+        for name, value in response.headers.items():
+            headers.setdefault(name.lower(), value)
+        return Answer(response.status, headers, response.content_length, self._read, self._clock)
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._response.close()  # one that was read to its end has given its connection back already

@@ -105,18 +105,18 @@ def test_any_body_makes_an_error_without_a_secret(body: bytes, status: int) -> N
 
 @given(st.integers(0, 10**6))
 def test_retry_after_as_a_number_and_as_a_date(seconds: int) -> None:
-    assert retry_after({"Retry-After": str(seconds)}, NOW) == seconds
+    assert retry_after({"retry-after": str(seconds)}, NOW) == seconds
     date = format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
-    assert retry_after({"Retry-After": date}, NOW) == seconds
+    assert retry_after({"retry-after": date}, NOW) == seconds
 
 
 @pytest.mark.parametrize("value", ["", "soon", "-1", "1.5", "\u0661", "Mon, 99 Foo 2026 00:00:00 GMT"])
 def test_a_retry_after_that_is_none(value: str) -> None:
-    assert retry_after({"Retry-After": value}, NOW) is None
+    assert retry_after({"retry-after": value}, NOW) is None
 
 
 def test_a_retry_after_in_the_past_is_no_pause() -> None:
-    assert retry_after({"Retry-After": "Mon, 24 Nov 2025 00:00:00 GMT"}, NOW) == 0
+    assert retry_after({"retry-after": "Mon, 24 Nov 2025 00:00:00 GMT"}, NOW) == 0
 
 
 @given(st.integers(2, 60), st.floats(0, 1))

@@ -184,7 +184,7 @@ def test_where_all_parts_are_there_one_is_asked_for_so_that_an_answer_tells() ->
     assert [piece.number for piece in taken(plan)] == [3]
 
 
-GOOD = {"Content-Range": "bytes 4-7/10"}
+GOOD = {"content-range": "bytes 4-7/10"}
 
 
 @pytest.mark.parametrize(
@@ -192,15 +192,15 @@ GOOD = {"Content-Range": "bytes 4-7/10"}
     [
         (206, GOOD, "e", 4, None),
         (206, GOOD, None, None, None),
-        (206, {"Content-Range": "bytes 4-7/*"}, "e", 4, None),
+        (206, {"content-range": "bytes 4-7/*"}, "e", 4, None),
         (206, GOOD, "f", 4, "ObjectChanged"),
         (412, {}, None, 0, "ObjectChanged"),
         (416, {}, None, 0, "ObjectChanged"),
         (200, {}, "e", 10, "RangeMismatch"),
         (206, {}, "e", 4, "RangeMismatch"),
-        (206, {"Content-Range": "bytes 0-3/10"}, "e", 4, "RangeMismatch"),
-        (206, {"Content-Range": "bytes 4-8/10"}, "e", 5, "RangeMismatch"),
-        (206, {"Content-Range": "bytes 4-7/11"}, "e", 4, "RangeMismatch"),
+        (206, {"content-range": "bytes 0-3/10"}, "e", 4, "RangeMismatch"),
+        (206, {"content-range": "bytes 4-8/10"}, "e", 5, "RangeMismatch"),
+        (206, {"content-range": "bytes 4-7/11"}, "e", 4, "RangeMismatch"),
         (206, GOOD, "e", 3, "RangeMismatch"),
         (206, GOOD, "e", 5, "RangeMismatch"),
     ],
@@ -223,4 +223,4 @@ def test_the_first_answer_tells_another_size() -> None:
     piece = plan.take()
     assert piece is not None
     with pytest.raises(MismatchError, match="there are 3 bytes where 10 are expected"):
-        plan.check(piece, 206, {"Content-Range": "bytes 0-2/3"}, "e", 3)
+        plan.check(piece, 206, {"content-range": "bytes 0-2/3"}, "e", 3)
