@@ -25,6 +25,7 @@ APPLICATION_ID = 0x62707273
 VERSION = 1
 
 _FINISHED = frozenset({"done", "skipped"})
+_IS_FINISHED = "AND status IN ('done', 'skipped') AND message IS NULL"
 _LOOK_UP = 1000
 _HEADER_BYTES = 100  # of SQLite; it takes a shorter file for an empty one
 _CACHE_KIB = 32 * 1024
@@ -93,10 +94,9 @@ class Journal:
             for at in range(0, len(names), _LOOK_UP):
                 ids = names[at : at + _LOOK_UP]
                 marks = ",".join("?" * len(ids))
-                query = f"SELECT id, status, bytes, finished_at, message FROM outcomes WHERE id IN ({marks})"  # noqa: S608
-                for name, status, size, finished_at, reason in self._database.execute(query, ids):
-                    if status in _FINISHED and reason is None:
-                        found[name] = Finished(status, size, finished_at)
+                query = f"SELECT id, status, bytes, finished_at FROM outcomes WHERE id IN ({marks}) {_IS_FINISHED}"  # noqa: S608
+                for name, *cells in self._database.execute(query, ids):
+                    found[name] = Finished(*cells)
         return found
 
     def record(self, outcomes: Sequence[Outcome], finished_at: Sequence[float] | None = None) -> None:

@@ -3,7 +3,6 @@
 import codecs
 import gzip
 import os
-import secrets
 import stat
 import sys
 import zlib
@@ -142,7 +141,7 @@ def _whole_file(file: str) -> Iterator[Output]:
         path = Path(os.path.realpath(file))
         if path.is_dir():
             raise OutputError(f"{file} can't be written: it is a folder")
-        temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.tmp")
+        temporary = path.with_name(f".{path.name[:50]}.{os.urandom(4).hex()}.tmp")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     stream = os.fdopen(descriptor, "wb", buffering=_BLOCK_SIZE)
     try:

@@ -5,8 +5,7 @@ Source: docs "Error responses" of Amazon S3, and what other servers were seen to
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 
 from bulkpresign.errors import (
     LinkExpiredError,
@@ -16,6 +15,7 @@ from bulkpresign.errors import (
     TransferError,
 )
 from bulkpresign.model import Link
+from bulkpresign.transfer.dates import unix_time
 
 _CODE = re.compile(rb"<Code>([^<]{1,100})</Code>")
 _MESSAGE = re.compile(rb"<Message>([^<]{1,500})</Message>")
@@ -57,11 +57,8 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     value = headers.get("retry-after", "")
     if value.isascii() and value.isdecimal():
         return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
+    moment = unix_time(value)
+    return None if moment is None else max(0.0, moment - now.timestamp())
 
 
 def _is_expired(status: int, code: str, body: bytes, link: Link, now: datetime) -> bool:

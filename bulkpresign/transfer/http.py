@@ -10,7 +10,6 @@ import re
 import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
-from urllib.request import getproxies, proxy_bypass
 
 import anyio
 
@@ -50,7 +49,7 @@ class Http:
         self._session: Session
 
     async def __aenter__(self) -> Self:
-        self._proxies = getproxies()
+        self._proxies = _proxies()
         self._trust = _trust(self._ca_bundle)
         self._pool = Pool(self._trust)
         self._pool.start()
@@ -99,6 +98,8 @@ class Http:
 
     def _proxy(self, origin: Origin) -> str | None:
         """The proxy that the environment names for a host."""
+        from urllib.request import proxy_bypass
+
         proxy = self._proxies.get(origin.scheme)
         if proxy is None or proxy_bypass(origin.name):
             return None
@@ -159,6 +160,15 @@ def _lines(headers: Mapping[str, str]) -> str:
 def _check_target(target: str) -> None:
     if _BREAKS_WORD.search(target):
         raise RefusedError("the url has white space or control characters", code="InvalidUrl")
+
+
+def _proxies() -> Mapping[str, str]:
+    """What the environment names, by scheme; how it is read takes longer to import than to do."""
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return {}
+    from urllib.request import getproxies
+
+    return getproxies()
 
 
 def _trust(ca_bundle: str | None) -> ssl.SSLContext | None:

@@ -7,11 +7,11 @@ import ssl
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.lowlevel
 from aiohappyeyeballs import start_connection
-from yarl import URL
 
 from bulkpresign.errors import ConnectionFailedError
 from bulkpresign.transfer.connection import Connection
@@ -37,15 +37,16 @@ class Origin:
 
     def __init__(self, url: str) -> None:
         """Of `http(s)://host[:port]`. Raises ValueError where that is none."""
-        parsed = URL(url, encoded=True)
-        if parsed.scheme not in {"http", "https"} or not parsed.raw_host:
+        parsed = urlsplit(url)
+        if parsed.scheme not in {"http", "https"} or not parsed.hostname:
             raise ValueError("it is not http(s), or names no host")
         self.scheme = parsed.scheme
         self.is_tls = parsed.scheme == "https"
-        self.host = parsed.raw_host
-        self.port = parsed.explicit_port or (443 if self.is_tls else 80)
+        standard = 443 if self.is_tls else 80
+        self.host = parsed.hostname
+        self.port = parsed.port or standard
         #: As it stands in the header Host.
-        self.name = parsed.host_port_subcomponent or ""
+        self.name = parsed.netloc.rpartition("@")[2].removesuffix(f":{standard}").removesuffix(":")
         #: The lines that every request to it has.
         self.head = ""
         self.free: list[Connection] = []

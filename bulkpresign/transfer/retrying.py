@@ -4,8 +4,6 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import stamina
-
 from bulkpresign.errors import TransferError
 from bulkpresign.events import Listener, ObjectRetried
 from bulkpresign.model import ObjectRef
@@ -52,6 +50,8 @@ async def with_retries(
         if attempts == 1 or not is_ours(error) or delay_before(2, error) is None:
             raise
         first: TransferError | None = error
+
+    import stamina  # a tenth of what it takes to start, for runs in which something fails
 
     number = 1
 

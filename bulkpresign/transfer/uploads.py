@@ -6,8 +6,7 @@ Each is one attempt; whoever calls decides about another one. Source: docs "Crea
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from html import unescape
-from xml.sax.saxutils import escape
+from html import escape, unescape
 
 import anyio
 import msgspec
@@ -129,7 +128,7 @@ async def etag_under(http: Http, link: Link) -> str | None:
 def completion(etags: Mapping[int, str]) -> bytes:
     """The body that completes an upload: its parts in their order, each with its etag."""
     parts = "".join(
-        f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{escape(etags[number])}&quot;</ETag></Part>"
+        f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{escape(etags[number], quote=False)}&quot;</ETag></Part>"
         for number in sorted(etags)
     )
     namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
