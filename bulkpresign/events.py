@@ -1,6 +1,6 @@
 """What happened in a run, as data. Stages emit events; the ledger and the progress display listen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -58,3 +58,13 @@ class RunFinished(msgspec.Struct, frozen=True, gc=False):
 
 Event = RunStarted | BytesMoved | ObjectRetried | ObjectFinished | ObjectsSkipped | UploadLeftOpen | RunFinished
 Listener = Callable[[Event], None]
+
+
+def telling(listeners: Sequence[Listener]) -> Listener:
+    """One listener for several: it tells them all, in their order."""
+
+    def tell(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return tell

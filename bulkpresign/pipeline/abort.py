@@ -7,23 +7,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bulkpresign.errors import ManifestError
-from bulkpresign.events import Listener, RunFinished, RunStarted
+from bulkpresign.events import Listener, RunFinished, RunStarted, telling
 from bulkpresign.manifest.links import links_of, signed_at_of
 from bulkpresign.manifest.rows import csv_rows
 from bulkpresign.manifest.uploads import upload_id_of
 from bulkpresign.model import Link, ObjectRef, Report, utc_now
-from bulkpresign.pipeline.checking import Totals
 from bulkpresign.pipeline.renewing import by_signing
-from bulkpresign.pipeline.running import Bounds, transfer
-from bulkpresign.pipeline.sign import emit
+from bulkpresign.pipeline.running import Bounds, Run
 from bulkpresign.pipeline.sources import Sources, rows_of
 from bulkpresign.signing.parts import with_columns
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Table, open_output
 from bulkpresign.tables.writing import TableWriter
-from bulkpresign.transfer.clock import Clock
-from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.leases import Lease
 from bulkpresign.transfer.uploads import Ender
 
@@ -59,7 +55,7 @@ async def abort(
     Raises InputError for what can't be used, before anything is sent.
     """
     bounds = Bounds(concurrency=concurrency, part_concurrency=1, attempts=attempts)
-    source, clock = os.fspath(what), Clock()
+    source = os.fspath(what)
     async with AsyncExitStack() as stack:
         if source.startswith(SCHEME):
             location = Location.parse(source)
@@ -78,18 +74,9 @@ async def abort(
         uploads = _old_enough(found, older_than)
         if dry_run:
             return await _listing(uploads, os.fspath(output), listeners)
-        http = await stack.enter_async_context(Http(bounds.requests, clock, ca_bundle))
-        return await transfer(
-            "abort",
-            _leases(uploads),
-            lambda machine: Ender(machine.http, attempts, machine.emit, pace=machine.pace),
-            bounds=bounds,
-            totals=Totals(),
-            listeners=listeners,
-            log=None,
-            root="",
-            http=http,
-            clock=clock,
+        run = await stack.enter_async_context(Run("abort", "", bounds=bounds, ca_bundle=ca_bundle, listeners=listeners))
+        return await run.transfer(
+            _leases(uploads), lambda machine: Ender(machine.http, attempts, machine.emit, pace=machine.pace)
         )
 
 
@@ -137,8 +124,8 @@ async def _leases(uploads: _Found) -> AsyncIterator[list[Lease]]:
 
 async def _listing(uploads: _Found, output: str, listeners: Sequence[Listener]) -> Report:
     """Writes the uploads as CSV, and counts them."""
-    report = Report(verb="abort", planned=0)
-    emit(listeners, RunStarted("abort"))
+    report, tell = Report(verb="abort", planned=0), telling(listeners)
+    tell(RunStarted("abort"))
     with open_output(output) as stream:
         writer = TableWriter(stream, "csv")
         writer.header(_COLUMNS)
@@ -147,7 +134,7 @@ async def _listing(uploads: _Found, output: str, listeners: Sequence[Listener]) 
                 writer.rows(csv_rows(dict(zip(_COLUMNS, zip(*map(_row, batch), strict=True), strict=True))))
                 report.planned = (report.planned or 0) + len(batch)
         writer.finish()
-    emit(listeners, RunFinished(report))
+    tell(RunFinished(report))
     return report
 
 

@@ -11,23 +11,10 @@ from bulkpresign.events import Listener
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import ObjectRef, Report
 from bulkpresign.pipeline.checking import check, claim_paths
-from bulkpresign.pipeline.known import Known
-from bulkpresign.pipeline.renewing import renewal
-from bulkpresign.pipeline.running import (
-    PART_CONCURRENCY,
-    PART_SIZE,
-    Bounds,
-    failure_log,
-    journal_of,
-    left_behind,
-    plan,
-    transfer,
-)
+from bulkpresign.pipeline.running import PART_CONCURRENCY, Bounds, Run
 from bulkpresign.pipeline.sources import Source, Sources
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.transfer.clock import Clock
-from bulkpresign.transfer.getting import IF_EXISTS, Getter, IfExists
-from bulkpresign.transfer.http import Http
+from bulkpresign.transfer.getting import IF_EXISTS, PART_SIZE, Getter, IfExists
 from bulkpresign.transfer.lanes import lanes_within
 from bulkpresign.transfer.storage import Folder
 
@@ -92,16 +79,18 @@ async def get(
     lanes = lanes_within(part_concurrency, concurrency, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     sources = Sources(source, bucket=bucket, from_format=from_format)
     await sources.begin()
-    folder, clock = Folder(to), Clock()
+    folder = Folder(to)
 
     def claim(refs: Sequence[ObjectRef]) -> None:
         claim_paths(index, [(ref, ref.uri) for ref in refs])
 
     async with AsyncExitStack() as stack:
         index = stack.enter_context(PathIndex())
-        ledger = journal_of(journal, "get", folder.root, os.path.abspath(folder.root))  # noqa: PTH100
-        opened = left_behind(ledger, stack)
-        totals = await check(sources, folder.check, index, "GET", Known(opened, folder.root))
+        run = await stack.enter_async_context(
+            Run("get", folder.root, bounds=bounds, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
+        )
+        run.use_journal(journal, os.path.abspath(folder.root))  # noqa: PTH100 - links stay as they are
+        totals = await check(sources, folder.check, index, "GET", run.known)
         presigner = None
         if sources.need_credentials or renew_credentials:
             presigner = await stack.enter_async_context(
@@ -115,18 +104,11 @@ async def get(
                     ca_bundle=ca_bundle,
                 )
             )
-        http = await stack.enter_async_context(Http(bounds.requests, clock, ca_bundle))
-        asking = await stack.enter_async_context(Http(1, Clock(), ca_bundle))  # another server has another clock
-        renew = renewal(presigner if renew_credentials else None, renew_command, renew_url, asking)
+        renew = await run.renewal(presigner if renew_credentials else None, renew_command, renew_url)
         leases = sources.leases(presigner, "GET", renew=renew, streamed=claim)
         if dry_run:
-            return await plan("get", leases, bounds=bounds, journal=opened, root=folder.root, listeners=listeners)
-        log = await stack.enter_async_context(failure_log(failures, sources))
-        stack.enter_context(folder.made())
-        if opened is None:
-            stack.enter_context(ledger)
-        return await transfer(
-            "get",
+            return await run.plan(leases)
+        return await run.transfer(
             leases,
             lambda machine: Getter(
                 machine.http,
@@ -139,12 +121,7 @@ async def get(
                 part_concurrency=lanes,
                 if_exists=if_exists,
             ),
-            bounds=bounds,
             totals=totals,
-            listeners=listeners,
-            log=log,
-            journal=ledger,
-            root=folder.root,
-            http=http,
-            clock=clock,
+            sources=sources,
+            within=folder.made(),
         )

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.events import Listener, RunFinished, RunStarted
+from bulkpresign.events import Listener, RunFinished, RunStarted, telling
 from bulkpresign.manifest.writing import post_writer
 from bulkpresign.model import Report
-from bulkpresign.pipeline.sign import emit
 from bulkpresign.pipeline.sources import Source, Sources
 from bulkpresign.signing.post import Condition
 from bulkpresign.signing.presigner import Presigner
@@ -50,8 +49,8 @@ async def post(
     fields, conditions = _content_type_rule(content_type)
     conditions.append(["content-length-range", 0, max_size])
     columns = sources.columns  # what can't be read is told before credentials are looked for
-    report = Report(verb="post")
-    emit(listeners, RunStarted("post"))
+    report, tell = Report(verb="post"), telling(listeners)
+    tell(RunStarted("post"))
     async with Presigner(region_name, endpoint_url, profile_name, addressing_style, expires_in, session) as presigner:
         with open_output(file) as stream:
             writer = post_writer(stream, file, written_format, columns)
@@ -60,7 +59,7 @@ async def post(
                 writer.write(presigner.post_batch(objects, fields, conditions))
                 report.done += len(objects)
             writer.finish()
-    emit(listeners, RunFinished(report))
+    tell(RunFinished(report))
     return report
 
 

@@ -1,7 +1,7 @@
 """put: files in a folder go out through links, or into a bucket with links signed just in time."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -11,32 +11,18 @@ import anyio.lowlevel
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener
-from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import Link, ObjectRef, Report, Upload
-from bulkpresign.pipeline.checking import Totals, check, claim_paths
-from bulkpresign.pipeline.known import Known
-from bulkpresign.pipeline.renewing import by_signing, renewal
-from bulkpresign.pipeline.running import (
-    PART_CONCURRENCY,
-    PART_SIZE,
-    Bounds,
-    Machine,
-    failure_log,
-    journal_of,
-    left_behind,
-    plan,
-    transfer,
-)
+from bulkpresign.pipeline.checking import check, claim_paths
+from bulkpresign.pipeline.renewing import by_signing
+from bulkpresign.pipeline.running import PART_CONCURRENCY, Bounds, Machine, Run
 from bulkpresign.pipeline.sources import Source, Sources
 from bulkpresign.pipeline.uploads import Opener, Reopener
 from bulkpresign.signing.parts import check_part_size
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.folder import folder_objects
 from bulkpresign.source.location import Location
-from bulkpresign.transfer.clock import Clock
-from bulkpresign.transfer.engine import Work
-from bulkpresign.transfer.http import Http
+from bulkpresign.transfer.getting import PART_SIZE
 from bulkpresign.transfer.leases import Lease, Renew
 from bulkpresign.transfer.multipart import Uploader
 from bulkpresign.transfer.putting import Putter
@@ -88,7 +74,7 @@ async def put(
     await sources.begin()
     if sources.need_credentials:
         raise ParameterError("put needs a table of links, with a column url: make one with sign --method PUT")
-    folder, clock = Folder(source), Clock()
+    folder = Folder(source)
     folder.require()
 
     def claim(refs: Sequence[ObjectRef]) -> None:
@@ -96,10 +82,11 @@ async def put(
 
     async with AsyncExitStack() as stack:
         index = stack.enter_context(PathIndex())
-        ledger = journal_of(journal, "put", folder.root, "its links")
-        opened = left_behind(ledger, stack)
-        known = Known(opened, folder.root)
-        totals = await check(sources, folder.source_file, index, "PUT", known)
+        run = await stack.enter_async_context(
+            Run("put", folder.root, bounds=bounds, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
+        )
+        run.use_journal(journal, "its links")
+        totals = await check(sources, folder.source_file, index, "PUT", run.known)
         presigner = None
         if renew_credentials:
             presigner = await stack.enter_async_context(
@@ -113,23 +100,16 @@ async def put(
                     ca_bundle=ca_bundle,
                 )
             )
-        http = await stack.enter_async_context(Http(bounds.requests, clock, ca_bundle))
-        asking = await stack.enter_async_context(Http(1, Clock(), ca_bundle))  # another server has another clock
-        renew = renewal(presigner, renew_command, renew_url, asking)
-        return await _upload(
-            stack,
-            sources.leases(None, "PUT", renew=renew, streamed=claim),
-            folder,
-            ledger,
-            opened,
-            bounds=bounds,
+        renew = await run.renewal(presigner, renew_command, renew_url)
+        leases = sources.leases(None, "PUT", renew=renew, streamed=claim)
+        if dry_run:
+            return await run.plan(leases)
+        return await run.transfer(
+            leases,
+            lambda machine: _putter(machine, folder, bounds),
+            uploads_with=lambda machine: _uploader(machine, folder, bounds),
             totals=totals,
-            http=http,
-            clock=clock,
-            failures=failures,
             sources=sources,
-            dry_run=dry_run,
-            listeners=listeners,
         )
 
 
@@ -175,7 +155,7 @@ async def put_folder(
     location = Location.parse(destination)
     if not location.is_prefix:
         raise ParameterError(f"{destination} is a key; a folder goes to a prefix, which ends in /")
-    folder, clock = Folder(source), Clock()
+    folder = Folder(source)
     folder.require()
     async with AsyncExitStack() as stack:
         presigner = await stack.enter_async_context(
@@ -189,34 +169,24 @@ async def put_folder(
                 ca_bundle=ca_bundle,
             )
         )
-        http = await stack.enter_async_context(Http(bounds.requests, clock, ca_bundle))
-        ledger = journal_of(journal, "put", folder.root, await _named(location, presigner))
-        return await _upload(
-            stack,
-            _signed_files(folder.root, location, presigner, headers, part_size),
-            folder,
-            ledger,
-            left_behind(ledger, stack),
-            reopener_with=lambda machine: Reopener(
-                Opener(
-                    presigner,
-                    machine.http,
-                    headers=headers,
-                    emit=machine.emit,
-                    pace=machine.pace,
-                    attempts=attempts,
-                ),
-                presigner,
-                part_size,
-            ),
-            bounds=bounds,
-            totals=Totals(),
-            http=http,
-            clock=clock,
-            failures=failures,
-            sources=None,
-            dry_run=dry_run,
-            listeners=listeners,
+        run = await stack.enter_async_context(
+            Run("put", folder.root, bounds=bounds, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
+        )
+        run.use_journal(journal, await _named(location, presigner))
+        leases = _signed_files(folder.root, location, presigner, headers, part_size)
+        if dry_run:
+            return await run.plan(leases)
+
+        def reopener(machine: Machine) -> Reopener:
+            opener = Opener(
+                presigner, machine.http, headers=headers, emit=machine.emit, pace=machine.pace, attempts=attempts
+            )
+            return Reopener(opener, presigner, part_size)
+
+        return await run.transfer(
+            leases,
+            lambda machine: reopener(machine).ending_old(_putter(machine, folder, bounds), machine.journal),
+            uploads_with=lambda machine: _uploader(machine, folder, bounds, reopener(machine)),
         )
 
 
@@ -228,57 +198,20 @@ async def _named(location: Location, presigner: Presigner) -> str:
     return f"s3://{location.bucket}/{location.key} at {parts.scheme}://{parts.netloc}"
 
 
-async def _upload(
-    stack: AsyncExitStack,
-    leases: AsyncIterator[Sequence[Lease]],
-    folder: Folder,
-    ledger: Journal,
-    opened: Journal | None,
-    *,
-    reopener_with: Callable[[Machine], Reopener] | None = None,
-    bounds: Bounds,
-    totals: Totals,
-    http: Http,
-    clock: Clock,
-    failures: str | os.PathLike[str] | None,
-    sources: Sources | None,
-    dry_run: bool,
-    listeners: Sequence[Listener],
-) -> Report:
-    def puts_with(machine: Machine) -> Work:
-        putter = Putter(machine.http, folder, bounds.attempts, machine.emit, pace=machine.pace)
-        return putter if reopener_with is None else reopener_with(machine).ending_old(putter, machine.journal)
+def _putter(machine: Machine, folder: Folder, bounds: Bounds) -> Putter:
+    return Putter(machine.http, folder, bounds.attempts, machine.emit, pace=machine.pace)
 
-    def uploads_with(machine: Machine) -> Uploader:
-        return Uploader(
-            machine.http,
-            folder,
-            bounds.attempts,
-            machine.emit,
-            pace=machine.pace,
-            part_concurrency=bounds.part_concurrency,
-            parts=machine.journal,
-            opener=None if reopener_with is None else reopener_with(machine),
-        )
 
-    if dry_run:
-        return await plan("put", leases, bounds=bounds, journal=opened, root=folder.root, listeners=listeners)
-    log = await stack.enter_async_context(failure_log(failures, sources))
-    if opened is None:
-        stack.enter_context(ledger)
-    return await transfer(
-        "put",
-        leases,
-        puts_with,
-        uploads_with=uploads_with,
-        bounds=bounds,
-        totals=totals,
-        listeners=listeners,
-        log=log,
-        journal=ledger,
-        root=folder.root,
-        http=http,
-        clock=clock,
+def _uploader(machine: Machine, folder: Folder, bounds: Bounds, opener: Reopener | None = None) -> Uploader:
+    return Uploader(
+        machine.http,
+        folder,
+        bounds.attempts,
+        machine.emit,
+        pace=machine.pace,
+        part_concurrency=bounds.part_concurrency,
+        parts=machine.journal,
+        opener=opener,
     )
 
 

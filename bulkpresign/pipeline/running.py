@@ -1,115 +1,36 @@
-"""What every transfer shares: listeners, counts, bounds, the journal and the failures file."""
+"""What every transfer shares: its bounds, connections, journal and failures file, and who listens."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Self
 
 import anyio
 import anyio.lowlevel
 import msgspec
 
-from bulkpresign.errors import BreakerError, InputError, OutputError, ParameterError
-from bulkpresign.events import Event, Listener, ObjectFinished, ObjectsSkipped, RunFinished, RunStarted
+from bulkpresign.errors import BreakerError, OutputError, ParameterError
+from bulkpresign.events import Listener, ObjectsSkipped, RunFinished, RunStarted, telling
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.ledger.tally import Tally
-from bulkpresign.manifest.writing import ManifestWriter, link_writer, object_writer
-from bulkpresign.model import Link, ObjectRef, Report, Upload
+from bulkpresign.model import Report
 from bulkpresign.pipeline.checking import Totals
+from bulkpresign.pipeline.failures import FailureLog, failure_log
 from bulkpresign.pipeline.known import Known
+from bulkpresign.pipeline.renewing import renewal
 from bulkpresign.pipeline.sources import Sources
-from bulkpresign.tables import open_output
-from bulkpresign.tables.reading import table_format
+from bulkpresign.signing.presigner import Presigner
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.engine import Engine, Feed, Work
+from bulkpresign.transfer.getting import PART_SIZE
 from bulkpresign.transfer.http import Http
-from bulkpresign.transfer.leases import Lease
+from bulkpresign.transfer.leases import Lease, Renew
 from bulkpresign.transfer.multipart import Uploader
 from bulkpresign.transfer.pace import Pace
 
-_FAILURES_BATCH = 256
-
-
-class FailureLog:
-    """A listener that writes what is not done to a manifest, which is valid input again.
-
-    Objects whose links we signed are written as objects, other ones with their links; each with its `reason`.
-    """
-
-    def __init__(self, writer: ManifestWriter[Any], *, as_links: bool, carried: Collection[str] | None) -> None:
-        """`carried`: the columns that the file can take besides our own, None for any."""
-        self._writer = writer
-        self._as_links = as_links
-        self._carried = carried
-        self._rows: list[Link | ObjectRef] = []
-        self.is_empty = True
-
-    def __call__(self, event: Event) -> None:
-        """Keeps an outcome that is not done."""
-        if type(event) is ObjectFinished and event.outcome.status in {"failed", "expired"}:
-            outcome = event.outcome
-            self.add(outcome.link, outcome.object, f"{outcome.code}: {outcome.message}", outcome.upload)
-
-    def add(self, link: Link | None, ref: ObjectRef, reason: str, upload: Upload | None = None) -> None:
-        """Adds one row, or all those of an upload."""
-        if upload is not None and self._as_links:
-            self._rows += [msgspec.structs.replace(row, object=self._with(row.object, reason)) for row in upload.links]
-        elif link is not None and self._as_links:
-            self._rows.append(msgspec.structs.replace(link, object=self._with(ref, reason)))
-        else:
-            self._rows.append(self._with(ref, reason))
-        self.is_empty = False
-        if len(self._rows) >= _FAILURES_BATCH:
-            self.flush()
-
-    def _with(self, ref: ObjectRef, reason: str) -> ObjectRef:
-        extra = {name: value for name, value in (ref.extra or {}).items() if self._takes(name)}
-        return msgspec.structs.replace(ref, extra={**extra, "reason": reason})
-
-    def _takes(self, column: str) -> bool:
-        return self._carried is None or column in self._carried
-
-    def flush(self) -> None:
-        """Writes what was kept."""
-        rows, self._rows = self._rows, []
-        if rows:
-            self._writer.write(rows)
-
-
-@asynccontextmanager
-async def failure_log(file: str | os.PathLike[str] | None, sources: Sources | None) -> AsyncIterator[FailureLog | None]:
-    """A failures file that is written however the run ends; None where none is wanted.
-
-    Where input was bad, so that there was no run, what stands under its name stays.
-    """
-    if file is None:
-        yield None
-        return
-    name = os.fspath(file)
-    kind = table_format(name)
-    as_links = sources is not None and sources.has_links
-    columns = sources.columns if sources else []
-    ended: BaseException | None = None
-    with open_output(name) as stream:
-        make = link_writer if as_links else object_writer
-        writer = make(stream, name, kind, list(dict.fromkeys([*columns, "reason"])))
-        log = FailureLog(writer, as_links=as_links, carried=columns if kind == "csv" else None)
-        try:
-            yield log
-        except BaseException as error:
-            if isinstance(error, InputError) and log.is_empty:
-                raise
-            ended = error  # raised again once the file stands
-        log.flush()
-        writer.finish()
-    if ended is not None:
-        raise ended
-
-
-#: Objects over this size move in parts of it, unless another size is given.
-PART_SIZE = 64 << 20
 PART_CONCURRENCY = 8
 
 
@@ -149,84 +70,119 @@ class Machine(msgspec.Struct):
     journal: Journal | None
 
 
-async def transfer(
-    verb: str,
-    batches: AsyncIterator[Sequence[Lease]],
-    work_with: Callable[[Machine], Work],
-    *,
-    bounds: Bounds,
-    totals: Totals,
-    listeners: Sequence[Listener],
-    log: FailureLog | None,
-    journal: Journal | None = None,
-    root: str | os.PathLike[str],
-    http: Http,
-    clock: Clock,
-    uploads_with: Callable[[Machine], Uploader] | None = None,
-) -> Report:
-    """Runs links through the engine and counts what became of them; uploads go through what `uploads_with` makes.
+class Run:
+    """One run of a verb on the files below the folder `root`. Use as an async context manager.
 
-    What the journal knows to be done, and the folder `root` still shows, is skipped without a request.
+    Nothing is made before `transfer`: a run that is refused, or dry, leaves no journal and no failures file.
     """
-    tally = Tally(verb)
-    heard: list[Listener] = [tally, *([log] if log else []), *listeners]
 
-    def tell(event: Event) -> None:
-        for listener in heard:
-            listener(event)
+    def __init__(
+        self,
+        verb: str,
+        root: str | os.PathLike[str],
+        *,
+        bounds: Bounds,
+        ca_bundle: str | None = None,
+        failures: str | os.PathLike[str] | None = None,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        self.bounds = bounds
+        self._verb, self._root = verb, root
+        self._ca_bundle, self._failures = ca_bundle, failures
+        self._tally = Tally(verb)
+        self._listeners: list[Listener] = [self._tally, *listeners]
+        self._clock = Clock()
+        self._http = Http(bounds.requests, self._clock, ca_bundle)
+        self._journal: Journal | None = None
+        self._opened: Journal | None = None
+        self._stack = AsyncExitStack()
 
-    tell(RunStarted(verb, totals.objects, totals.bytes))
-    record = Recorder(journal, tell)
-    pace = Pace(bounds.requests, bounds.limit_rate)
-    if totals.is_nothing_left:
-        tell(ObjectsSkipped(totals.known))
-        batches = _nothing()
-    feed = Feed(_limited(_undone(batches, Known(journal, root), record), bounds.limit))
-    machine = Machine(http, record, pace, journal)
-    uploader = uploads_with(machine) if uploads_with is not None else None
-    try:
-        engine = Engine(feed, work_with(machine), record, clock, uploader)
-        await engine.run(bounds.concurrency)
-        record.flush()
-    except BaseException as error:
-        with suppress(OutputError):  # what ended the run is on its way already
+    async def __aenter__(self) -> Self:
+        await self._stack.__aenter__()
+        await self._stack.enter_async_context(self._http)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    def use_journal(self, file: str | os.PathLike[str] | None, destination: str) -> None:
+        """Takes a journal, by default the one beside the folder. It is opened where an earlier run left it."""
+        self._journal = _journal_of(file, self._verb, self._root, destination)
+        if self._journal.file.exists():
+            self._opened = self._stack.enter_context(self._journal)
+
+    @property
+    def known(self) -> Known:
+        """What earlier runs did."""
+        return Known(self._opened, self._root)
+
+    async def renewal(self, presigner: Presigner | None, command: str | None, url: str | None) -> Renew | None:
+        """Where fresh links for those of others come from, None for nowhere. Raises ParameterError for two places."""
+        asking = Http(1, Clock(), self._ca_bundle)  # another server has another clock
+        return renewal(presigner, command, url, await self._stack.enter_async_context(asking))
+
+    async def plan(self, batches: AsyncIterator[Sequence[Lease]]) -> Report:
+        """What the run would do: counts what is left (`planned`, and its bytes where they are known), sends nothing."""
+        tell, report = telling(self._listeners), self._tally.report
+        report.planned = 0
+        async for batch in _limited(_undone(batches, self.known, tell), self.bounds.limit):
+            report.planned += len(batch)
+            report.bytes += sum(lease.link.object.size or 0 for lease in batch)
+        tell(RunFinished(report))
+        return report
+
+    async def transfer(
+        self,
+        batches: AsyncIterator[Sequence[Lease]],
+        work_with: Callable[[Machine], Work],
+        *,
+        totals: Totals | None = None,
+        sources: Sources | None = None,
+        uploads_with: Callable[[Machine], Uploader] | None = None,
+        within: AbstractContextManager[None] | None = None,
+    ) -> Report:
+        """Runs links through the engine and counts what became of them; uploads go through what `uploads_with` makes.
+
+        What the journal knows to be done, and the folder still shows, is skipped without a request. `totals` and
+        `sources` are those of the manifest, where there is one. `within` is entered once there is a failures file.
+        """
+        totals = totals or Totals()
+        log = await self._stack.enter_async_context(failure_log(self._failures, sources))
+        if within is not None:
+            self._stack.enter_context(within)
+        if self._journal is not None and self._opened is None:
+            self._opened = self._stack.enter_context(self._journal)
+        tell = telling([*self._listeners, *([log] if log else [])])
+        tell(RunStarted(self._verb, totals.objects, totals.bytes))
+        record = Recorder(self._opened, tell)
+        pace = Pace(self.bounds.requests, self.bounds.limit_rate)
+        if totals.is_nothing_left:
+            tell(ObjectsSkipped(totals.known))
+            batches = _nothing()
+        feed = Feed(_limited(_undone(batches, self.known, record), self.bounds.limit))
+        machine = Machine(self._http, record, pace, self._opened)
+        uploader = uploads_with(machine) if uploads_with is not None else None
+        try:
+            engine = Engine(feed, work_with(machine), record, self._clock, uploader)
+            await engine.run(self.bounds.concurrency)
             record.flush()
-        if log is not None:
-            _log_unrecorded(record, log)
-            await _log_rest(feed, log)
-        if isinstance(error, OutputError):
-            raise BreakerError(f"{error}, so the run ends") from error
-        raise
-    finally:
-        tally.report.slowed, tally.report.lowest_concurrency = pace.slowed, pace.lowest
-        tally.report.uploads_left_open = uploader.left_open if uploader is not None else 0
-        tell(RunFinished(tally.report))
-    return tally.report
-
-
-async def plan(
-    verb: str,
-    batches: AsyncIterator[Sequence[Lease]],
-    *,
-    bounds: Bounds,
-    journal: Journal | None,
-    root: str | os.PathLike[str],
-    listeners: Sequence[Listener],
-) -> Report:
-    """What a run would do: counts what is left (`planned`, and its bytes where they are known), sends nothing."""
-    tally = Tally(verb)
-    heard: list[Listener] = [tally, *listeners]
-
-    def tell(event: Event) -> None:
-        for listener in heard:
-            listener(event)
-
-    tally.report.planned = 0
-    async for batch in _limited(_undone(batches, Known(journal, root), tell), bounds.limit):
-        tally.report.planned += len(batch)
-        tally.report.bytes += sum(lease.link.object.size or 0 for lease in batch)
-    tell(RunFinished(tally.report))
-    return tally.report
+        except BaseException as error:
+            with suppress(OutputError):  # what ended the run is on its way already
+                record.flush()
+            if log is not None:
+                _log_unrecorded(record, log)
+                await _log_rest(feed, log)
+            if isinstance(error, OutputError):
+                raise BreakerError(f"{error}, so the run ends") from error
+            raise
+        finally:
+            report = self._tally.report
+            report.slowed, report.lowest_concurrency = pace.slowed, pace.lowest
+            report.uploads_left_open = uploader.left_open if uploader is not None else 0
+            tell(RunFinished(report))
+        return report
 
 
 async def _undone(
@@ -275,12 +231,7 @@ async def _log_rest(feed: Feed, log: FailureLog) -> None:
                 log.add(lease.link, lease.link.object, "Interrupted: the run ended before its turn", lease.upload)
 
 
-def left_behind(journal: Journal, stack: ExitStack | AsyncExitStack) -> Journal | None:
-    """The same journal, open, where an earlier run left it; else None, and no file is made yet."""
-    return stack.enter_context(journal) if journal.file.exists() else None
-
-
-def journal_of(
+def _journal_of(
     given: str | os.PathLike[str] | None, verb: str, folder: str | os.PathLike[str], destination: str
 ) -> Journal:
     """The journal of a verb and a destination: beside the folder, never inside, unless another file is given.

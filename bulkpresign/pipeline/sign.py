@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.events import Event, Listener, RunFinished, RunStarted
+from bulkpresign.events import Listener, RunFinished, RunStarted, telling
 from bulkpresign.manifest.uploads import UPLOAD_COLUMNS
 from bulkpresign.manifest.writing import link_writer
 from bulkpresign.model import Link, Report
@@ -73,8 +73,8 @@ async def sign(
     again = method == "PUT" and part_size is None and "upload_id" in columns and not sources.need_credentials
     if not again:  # objects that were in parts are whole
         columns = [name for name in columns if name not in UPLOAD_COLUMNS]
-    report = Report(verb="sign")
-    emit(listeners, RunStarted("sign"))
+    report, tell = Report(verb="sign"), telling(listeners)
+    tell(RunStarted("sign"))
     if size_problem is not None:
         columns += UPLOAD_COLUMNS
         await sources.check_sizes(size_problem)
@@ -100,14 +100,8 @@ async def sign(
                 report.done += len(links)
             writer.finish()
         report.uploads_opened = uploads.opened if uploads else 0
-    emit(listeners, RunFinished(report))
+    tell(RunFinished(report))
     return report
-
-
-def emit(listeners: Sequence[Listener], event: Event) -> None:
-    """Tells every listener."""
-    for listener in listeners:
-        listener(event)
 
 
 def _with_filename(options: LinkOptions, filename: str | None) -> LinkOptions:

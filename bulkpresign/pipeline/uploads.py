@@ -9,7 +9,7 @@ import anyio
 import msgspec
 
 from bulkpresign.errors import CredentialsError, LinkExpiredError, ListingError, SigningError, TransferError
-from bulkpresign.events import Event, Listener, UploadLeftOpen
+from bulkpresign.events import Listener, UploadLeftOpen, telling
 from bulkpresign.model import Link, ObjectRef, Outcome, Part, Parts, Upload
 from bulkpresign.pipeline.renewing import signed_again
 from bulkpresign.pipeline.sources import Sources
@@ -235,11 +235,7 @@ async def signing_uploads(
     listeners: Sequence[Listener],
 ) -> AsyncIterator[SigningUploads]:
     """Uploads for `sign`: where the block fails, those that were opened in vain are ended."""
-
-    def emit(event: Event) -> None:
-        for listener in listeners:
-            listener(event)
-
+    emit = telling(listeners)
     async with Http(OPENED_AT_ONCE) as http:
         opener = Opener(presigner, http, headers=headers, options=options, emit=emit, pace=Pace(OPENED_AT_ONCE))
         uploads = SigningUploads(presigner, opener, part_size, as_they_come=as_they_come)

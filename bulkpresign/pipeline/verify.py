@@ -14,13 +14,13 @@ import msgspec
 from anyio import from_thread
 
 from bulkpresign.errors import NameRefusedError, OutputError, ParameterError
-from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, RunFinished, RunStarted
+from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, RunFinished, RunStarted, telling
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import whole_rows
 from bulkpresign.model import Link, ObjectRef, Outcome, Report
 from bulkpresign.pipeline.checking import check, claim_paths
-from bulkpresign.pipeline.running import failure_log
+from bulkpresign.pipeline.failures import failure_log
 from bulkpresign.pipeline.sources import Source, Sources
 from bulkpresign.proof.files import MISSING, Prover, Row, batches_of
 from bulkpresign.proof.walking import walk
@@ -142,7 +142,7 @@ class _Counts:
     """Passes events on, and counts what they tell."""
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
-        self._listeners = listeners
+        self._tell = telling(listeners)
         self._report = VerifyReport(verb="verify")
         self._began = time.monotonic()
 
@@ -155,8 +155,7 @@ class _Counts:
     def emit(self, event: Event) -> None:
         if isinstance(event, ObjectFinished):
             self._count(event.outcome)
-        for listener in self._listeners:
-            listener(event)
+        self._tell(event)
 
     def _count(self, outcome: Outcome) -> None:
         report = self._report
