@@ -1,48 +1,38 @@
 """`bulkpresign abort`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from bulkpresign.cli import options
-from bulkpresign.cli.running import run_transfer
+from bulkpresign.cli.help import Argument, Verb
 from bulkpresign.cli.units import duration
-from bulkpresign.model import Report
+
+if TYPE_CHECKING:
+    from bulkpresign.model import Report
 
 
-def abort(
-    what: Annotated[
-        str,
-        typer.Argument(
-            metavar="LINKS | s3://bucket/prefix/",
-            help="A table of links from sign --part-size, or where uploads are open.",
-            show_default=False,
-        ),
-    ],
-    older_than: Annotated[
-        int | None,
-        typer.Option(
-            parser=duration,
-            metavar="DURATION",
-            help="Leave younger ones alone: 30s, 15m, 12h, 7d. For LINKS since they were signed.",
-            show_default=False,
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="End none; print them as CSV: bucket, key, upload_id, age in seconds.")
-    ] = False,
-    from_format: options.FromFormat = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Uploads ended at a time.")] = 32,
-    attempts: options.Attempts = 5,
-    ca_bundle: options.CaBundle = None,
-    progress: options.Progress = "auto",
-    region: options.Region = None,
-    endpoint_url: options.EndpointUrl = None,
-    profile: options.Profile = None,
-    addressing_style: options.AddressingStyle = "auto",
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-) -> None:
+@click.command(cls=Verb)
+@click.argument(
+    "what",
+    cls=Argument,
+    metavar="LINKS | s3://bucket/prefix/",
+    help="A table of links from sign --part-size, or where uploads are open.",
+)
+@click.option(
+    "--older-than",
+    type=duration,
+    metavar="DURATION",
+    help="Leave younger ones alone: 30s, 15m, 12h, 7d. For LINKS since they were signed.",
+)
+@click.option("--dry-run", is_flag=True, help="End none; print them as CSV: bucket, key, upload_id, age in seconds.")
+@options.from_format
+@click.option("--concurrency", type=click.IntRange(min=1), default=32, metavar="N", help="Uploads ended at a time.")
+@options.attempts
+@options.server
+@options.ca_bundle
+@options.listeners
+def abort(**settings: Any) -> None:
     """End multipart uploads that were opened and not finished; S3 keeps, and bills, what was sent of them until then.
 
     LINKS need no credentials. Objects that were completed stay as they are.
@@ -53,32 +43,13 @@ def abort(
 
     Exit codes: 0 all ended; 1 some failed; 2 nothing was sent; 3 links had expired; 130 interrupted.
     """
+    from bulkpresign.cli.running import run_transfer
     from bulkpresign.pipeline.abort import abort as run
 
-    run_transfer(
-        "abort",
-        lambda listeners: run(
-            what,
-            older_than=older_than,
-            dry_run=dry_run,
-            concurrency=concurrency,
-            attempts=attempts,
-            ca_bundle=ca_bundle,
-            from_format=from_format,
-            region_name=region,
-            endpoint_url=endpoint_url,
-            profile_name=profile,
-            addressing_style=addressing_style,
-            listeners=listeners,
-        ),
-        progress_mode=progress,
-        quiet=quiet,
-        verbose=verbose,
-        in_one_line=_summary,
-    )
+    run_transfer("abort", run, in_one_line=_summary, **settings)
 
 
-def _summary(report: Report) -> str:
+def _summary(report: "Report") -> str:
     if report.planned is not None:
         return f"abort: {report.planned:,} to be ended"
     counts = {"gone before": report.skipped, "failed": report.failed, "expired": report.expired}

@@ -1,39 +1,41 @@
-"""All verbs under one name. Importing this is all that `--help` needs; a verb imports its pipeline when it runs."""
+"""All verbs under one name. A verb's module is imported when it is called, or listed in `--help`."""
 
-from typing import Annotated
+from importlib import import_module
+from typing import Any
 
-import typer
+import click
+from click.exceptions import Exit
 
 from bulkpresign import __version__
-from bulkpresign.cli import abort, demo, get, post, put, report, sign, verify
-from bulkpresign.cli.help import SectionedCommand
 
-app = typer.Typer(
-    name="bulkpresign",
-    help="Bulk work with presigned S3 URLs: lists of keys become links, links move the bytes.",
+VERBS = ("sign", "post", "get", "put", "abort", "verify", "report", "demo")
+
+
+class _Verbs(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Their names, in the order of a job."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
+        """The command that the module of this name has under its own name."""
+        if cmd_name not in VERBS:
+            return None
+        verb: click.Command = getattr(import_module(f"bulkpresign.cli.{cmd_name}"), cmd_name)
+        return verb
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs a verb. Ctrl-C before a verb has its own handler is 130 as after; click would make it 1."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Exit(130) from None
+
+
+@click.group(
+    cls=_Verbs,
     epilog="Try it without an account: bulkpresign demo",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True},
 )
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"bulkpresign {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
+@click.version_option(__version__, message="bulkpresign %(version)s", help="Print the version and exit.")
+def app() -> None:
     """Bulk work with presigned S3 URLs: lists of keys become links, links move the bytes."""
-
-
-app.command(cls=SectionedCommand)(sign.sign)
-for verb in (post.post, get.get, put.put, abort.abort, verify.verify, report.report, demo.demo):
-    app.command()(verb)

@@ -1,16 +1,15 @@
 """`bulkpresign demo`."""
 
-from typing import Annotated
+import click
+from click.exceptions import Exit
 
-import typer
+from bulkpresign.cli.help import Verb
 
 
-def demo(
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Leave the server running, and print its endpoint and variables.")
-    ] = False,
-) -> None:
+@click.command(cls=Verb)
+@click.option("--keep", is_flag=True, help="Leave the server running, and print its endpoint and variables.")
+def demo(keep: bool) -> None:
     """Show all of it on an embedded S3 server; needs no account and sends nothing elsewhere."""
     from bulkpresign.demo.tour import tour
 
-    raise typer.Exit(tour(keep=keep))
+    raise Exit(tour(keep=keep))

@@ -1,25 +1,45 @@
-"""`--help` in sections, for a verb with many options: those of one panel stand together, without rich's frames."""
+"""What click's `--help` lacks: arguments that are explained, and options in sections."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from typer.core import TyperCommand
+import click
 
 
-class SectionedCommand(TyperCommand):
-    """A command whose help has a section for each panel of its options, those without one first."""
+class Argument(click.Argument):
+    """An argument with a help text; click's own take one from 8.5 on."""
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Writes the arguments, the options, and then the sections in the order in which they first appear.
+    def __init__(self, names: Sequence[str], *, help: str, **settings: Any) -> None:  # noqa: A002 - as in click.Option
+        super().__init__(names, required=True, **settings)
+        self.help = help
 
-        Both parameters are click's, which typer brings in a place of its own.
-        """
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:  # noqa: ARG002 - click's signature
+        """Its name and its text, in two columns."""
+        return self.human_readable_name, f"{self.help}  [required]"
+
+
+class SectionedOption(click.Option):
+    """An option that stands in a section of its own kind."""
+
+    def __init__(self, names: Sequence[str], *, section: str, **settings: Any) -> None:
+        super().__init__(names, **settings)
+        self.section = section
+
+
+class Verb(click.Command):
+    """A command whose help has its arguments, its options, and then a section for each kind of option that has one."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes all sections, those of options in the order in which they first appear."""
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
         for param in self.get_params(ctx):
             if (record := param.get_help_record(ctx)) is not None:
-                panel = getattr(param, "rich_help_panel", None)
-                default = "Arguments" if param.param_type_name == "argument" else "Options"
-                sections.setdefault(panel or default, []).append(record)
+                default = "Arguments" if isinstance(param, click.Argument) else "Options"
+                sections.setdefault(getattr(param, "section", default), []).append(record)
         for title, records in sections.items():
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
+
+    def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes nothing: they have a section above. click before 8.5 does not call this."""

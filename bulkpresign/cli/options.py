@@ -1,128 +1,147 @@
-"""The options that several verbs share, each said once."""
+"""The options that several verbs share, each said once, by the name that the functions of the pipeline have for it."""
 
-from typing import Annotated
+from collections.abc import Callable, Iterable
 
-import typer
+import click
 
+from bulkpresign.cli.help import Argument
 from bulkpresign.cli.units import duration, size
 from bulkpresign.errors import ParameterError
 
-Sources = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="SOURCE",
-        help="s3://bucket/prefix/ (everything under it), s3://bucket/key, "
-        "a table (.csv .jsonl .json .txt, each also .gz), or - for standard input.",
-        show_default=False,
+Function = Callable[..., None]
+Decorator = Callable[[Function], Function]
+
+
+def together(*options: Decorator) -> Decorator:
+    """One decorator for several options, which `--help` has in this order."""
+
+    def decorate(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+sources = click.argument(
+    "source",
+    cls=Argument,
+    nargs=-1,
+    metavar="SOURCE...",
+    help="s3://bucket/prefix/ (everything under it), s3://bucket/key, "
+    "a table (.csv .jsonl .json .txt, each also .gz), or - for standard input.",
+)
+bucket = click.option("--bucket", metavar="B", help="The bucket of rows that name none.")
+from_format = click.option(
+    "--from-format",
+    metavar="csv|jsonl|json|txt",
+    help="The format of a source whose name does not tell, such as -.",
+)
+output = click.option("-o", "--output", default="-", metavar="FILE", help="Where rows go; - is standard output.")
+output_format = click.option(
+    "--format",
+    metavar="csv|jsonl|json",
+    help="The format of the output where its name does not tell.",
+)
+expires_in = click.option(
+    "--expires-in",
+    type=duration,
+    default="1h",
+    metavar="DURATION",
+    help="How long links live: 30s, 15m, 12h, at most 7d; never longer than the credentials.",
+)
+attempts = click.option(
+    "--attempts",
+    type=click.IntRange(min=1),
+    default=5,
+    metavar="N",
+    help="How often a request is tried, where trying again can help.",
+)
+ca_bundle = click.option(
+    "--ca-bundle", metavar="FILE", help="Certificates to trust; else AWS_CA_BUNDLE or the system's."
+)
+progress = click.option(
+    "--progress", default="auto", metavar="auto|on|off|json", help="On standard error. auto: a bar on a terminal."
+)
+quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+
+#: How much of a run is in flight, and where it ends.
+bounds = together(
+    click.option(
+        "--concurrency",
+        type=click.IntRange(min=1),
+        default=64,
+        metavar="N",
+        help="Objects in flight. Memory is at most concurrency x part-concurrency x 512 KiB.",
     ),
-]
-Output = Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="Where rows go; - is standard output.")]
-Format = Annotated[
-    str | None,
-    typer.Option(metavar="csv|jsonl|json", help="The format of the output where its name does not tell."),
-]
-FromFormat = Annotated[
-    str | None,
-    typer.Option(metavar="csv|jsonl|json|txt", help="The format of a source whose name does not tell, such as -."),
-]
-Bucket = Annotated[str | None, typer.Option(metavar="B", help="The bucket of rows that name none.")]
-ExpiresIn = Annotated[
-    int,
-    typer.Option(
-        parser=duration,
-        metavar="DURATION",
-        help="How long links live: 30s, 15m, 12h, at most 7d; never longer than the credentials.",
-        show_default="1h",
+    click.option(
+        "--part-size",
+        type=size,
+        default="64MiB",
+        metavar="SIZE",
+        help="Larger objects move in parts of this size.",
     ),
-]
-Region = Annotated[
-    str | None,
-    typer.Option(
-        "--region",
-        metavar="R",
-        help="Else from the environment or the profile. auto: each bucket is asked for its own.",
-        show_default=False,
+    click.option(
+        "--part-concurrency",
+        type=click.IntRange(min=1),
+        default=8,
+        metavar="N",
+        help="Parts in flight of each large object, at most: as many as are measured to pay.",
     ),
-]
-EndpointUrl = Annotated[str | None, typer.Option(metavar="URL", help="Another S3 server than AWS.", show_default=False)]
-Profile = Annotated[str | None, typer.Option(metavar="P", help="A profile of ~/.aws/config.", show_default=False)]
-AddressingStyle = Annotated[
-    str,
-    typer.Option(
-        metavar="auto|path|virtual",
-        help="Where the bucket's name goes. `virtual` gives regional host names for AWS.",
-    ),
-]
-Concurrency = Annotated[
-    int,
-    typer.Option(min=1, help="Objects in flight. Memory is at most concurrency x part-concurrency x 512 KiB."),
-]
-PartSize = Annotated[
-    int,
-    typer.Option(parser=size, metavar="SIZE", help="Larger objects move in parts of this size.", show_default="64MiB"),
-]
-PartConcurrency = Annotated[
-    int, typer.Option(min=1, help="Parts in flight of each large object, at most: as many as are measured to pay.")
-]
-Attempts = Annotated[int, typer.Option(min=1, help="How often a request is tried, where trying again can help.")]
-Failures = Annotated[
-    str | None,
-    typer.Option(
+    attempts,
+    click.option("--limit-rate", type=size, metavar="SIZE", help="Bytes a second, over the whole run."),
+    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after so many objects: for a trial."),
+)
+#: What a run leaves behind, for people and for the next run.
+records = together(
+    click.option(
+        "--failures",
         metavar="FILE",
         help="A manifest of what is not done, each row with its reason. It is valid input again.",
-        show_default=False,
     ),
-]
-LimitRate = Annotated[
-    int | None,
-    typer.Option(parser=size, metavar="SIZE", help="Bytes a second, over the whole run.", show_default=False),
-]
-Limit = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Stop after so many objects: for a trial.", show_default=False)
-]
-JournalFile = Annotated[
-    str | None,
-    typer.Option(
+    click.option(
         "--journal",
         metavar="FILE",
         help="What was done, over runs: the next one goes on from there. Else it stands beside the folder.",
-        show_default=False,
     ),
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and say what is left to do; send nothing.")]
-RenewCredentials = Annotated[
-    bool, typer.Option("--renew-credentials", help="Sign links again that run out, with own credentials.")
-]
-RenewCommand = Annotated[
-    str | None,
-    typer.Option(
+    click.option("--dry-run", is_flag=True, help="Check everything and say what is left to do; send nothing."),
+)
+#: Where fresh links come from.
+renewal = together(
+    click.option("--renew-credentials", is_flag=True, help="Sign links again that run out, with own credentials."),
+    click.option(
+        "--renew-command",
         metavar="CMD",
         help="Gives fresh links for those that run out: rows as JSONL on its standard input and output.",
-        show_default=False,
     ),
-]
-RenewUrl = Annotated[
-    str | None, typer.Option(metavar="URL", help="The same from a url, by POST of rows as JSONL.", show_default=False)
-]
-CaBundle = Annotated[
-    str | None,
-    typer.Option(metavar="FILE", help="Certificates to trust; else AWS_CA_BUNDLE or the system's.", show_default=False),
-]
-Progress = Annotated[
-    str, typer.Option(metavar="auto|on|off|json", help="On standard error. auto: a bar on a terminal.")
-]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Name every failure and every retry.")]
-Headers = Annotated[
-    list[str] | None,
-    typer.Option("--header", metavar="'NAME: VALUE'", help="Signed into PUT links; stands in their rows. Repeatable."),
-]
-ContentType = Annotated[str | None, typer.Option(metavar="TYPE", help="Signed into PUT links.", show_default=False)]
+    click.option("--renew-url", metavar="URL", help="The same from a url, by POST of rows as JSONL."),
+)
+#: Which server, and who asks it.
+server = together(
+    click.option(
+        "--region",
+        "region_name",
+        metavar="R",
+        help="Else from the environment or the profile. auto: each bucket is asked for its own.",
+    ),
+    click.option("--endpoint-url", metavar="URL", help="Another S3 server than AWS."),
+    click.option("--profile", "profile_name", metavar="P", help="A profile of ~/.aws/config."),
+    click.option(
+        "--addressing-style",
+        default="auto",
+        metavar="auto|path|virtual",
+        help="Where the bucket's name goes. `virtual` gives regional host names for AWS.",
+    ),
+)
+#: What a run says of itself.
+listeners = together(
+    progress, quiet, click.option("-v", "--verbose", is_flag=True, help="Name every failure and every retry.")
+)
 
 
-def header_map(headers: list[str] | None, content_type: str | None = None) -> dict[str, str]:
+def header_map(headers: Iterable[str], content_type: str | None = None) -> dict[str, str]:
     """`NAME: VALUE` lines as a mapping. Raises ParameterError for a line that is none, and for a name given twice."""
-    given = [*(headers or []), *([] if content_type is None else [f"Content-Type: {content_type}"])]
+    given = [*headers, *([] if content_type is None else [f"Content-Type: {content_type}"])]
     found: dict[str, str] = {}
     for line in given:
         name, colon, value = (part.strip() for part in line.partition(":"))

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
+from bulkpresign.cli.help import Argument, Verb
 from bulkpresign.cli.units import show_bytes
 
 if TYPE_CHECKING:
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
 _BAR_WIDTH = 40
 
 
-def report(
-    run: Annotated[str, typer.Argument(metavar="JOURNAL", help="The journal of a run, such as data.journal.")],
-    json: Annotated[bool, typer.Option("--json", help="All figures, as one JSON object.")] = False,
-) -> None:
+@click.command(cls=Verb)
+@click.argument("run", cls=Argument, metavar="JOURNAL", help="The journal of a run, such as data.journal.")
+@click.option("--json", is_flag=True, help="All figures, as one JSON object.")
+def report(run: str, json: bool) -> None:
     """Say what a run did: counts, bytes, rates over time, the slowest, errors by cause, what was verified how.
 
     \b
@@ -32,10 +33,10 @@ def report(
     with reporting_errors():
         found = read_report(run)
     if json:
-        typer.echo(msgspec.json.encode(found).decode())
+        click.echo(msgspec.json.encode(found).decode())
     else:
         for line in _lines(found):
-            typer.echo(line)
+            click.echo(line)
 
 
 def _lines(found: "JournalReport") -> Iterator[str]:

@@ -7,16 +7,17 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import anyio
-import typer
 from anyio.abc import TaskStatus
+from click.exceptions import Exit
 
 from bulkpresign.cli.units import show_bytes
 from bulkpresign.errors import BreakerError, BulkpresignError
 from bulkpresign.events import Event, Listener, ObjectFinished, ObjectRetried, UploadLeftOpen
-from bulkpresign.ledger.progress import progress, write_line
+from bulkpresign.ledger.progress import progress as progress_display
+from bulkpresign.ledger.progress import write_line
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.model import Outcome, Report
 
@@ -24,7 +25,7 @@ EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_EXPIRED = 0, 1, 2, 3
 _NAMED_FAILURES = 10
 _OPEN_FILES = 1 << 16
 
-Verb = Callable[[Sequence[Listener]], Awaitable[Report]]
+R = TypeVar("R")
 
 
 def say(message: str) -> None:
@@ -38,21 +39,20 @@ def say(message: str) -> None:
 
 def run_transfer(
     name: str,
-    verb: Verb,
+    verb: Callable[..., Awaitable[Report]],
     *,
-    progress_mode: str,
+    progress: str,
     quiet: bool,
     verbose: bool,
     in_one_line: Callable[[Report], str] | None = None,
+    **settings: Any,
 ) -> NoReturn:
     """Runs a transfer with its progress, names what failed, prints the summary, and exits by what became of it."""
     tally, failures = Tally(name), _Failures(at_once=verbose)
-    with reporting_errors():
-        display = progress("off" if quiet and progress_mode == "auto" else progress_mode)
-    listeners: list[Listener] = [tally, failures, *([display] if display else [])]
+    listeners: list[Listener] = [tally, failures, *display(progress, quiet=quiet)]
     listeners += [_say_retry] if verbose else []
     try:
-        run_verb(verb, listeners)
+        run_verb(verb, listeners, **settings)
     finally:
         failures.say_rest(tally.report, 1 if _ended_alike(sys.exc_info()[1]) else _NAMED_FAILURES)
         if not quiet and (tally.report.objects or not sys.exc_info()[0]):
@@ -61,20 +61,30 @@ def run_transfer(
             say(_left_open(tally.report.uploads_left_open))
         if not tally.report.objects and not sys.exc_info()[0]:
             say("warning: there were no rows: nothing to do")
-    raise typer.Exit(exit_code(tally.report))
+    raise Exit(exit_code(tally.report))
 
 
-def run_verb(verb: Verb, listeners: Sequence[Listener] = ()) -> Report:
-    """Runs a coroutine to its end; exits with 2 where it raises one of our errors, 130 or 143 when it was stopped."""
+def display(progress: str, *, quiet: bool) -> list[Listener]:
+    """The listener that shows progress, where there is one."""
+    with reporting_errors():
+        shown = progress_display("off" if quiet and progress == "auto" else progress)
+    return [shown] if shown else []
+
+
+def run_verb(verb: Callable[..., Awaitable[R]], listeners: Sequence[Listener] = (), **settings: Any) -> R:
+    """Runs a coroutine to its end; exits with 2 where it raises one of our errors, 130 or 143 when it was stopped.
+
+    `verb` is a function of the pipeline, `settings` are its parameters by their names.
+    """
     logging.getLogger("stamina").setLevel(logging.ERROR)  # retries are ours to tell
     _allow_open_files()
     stopped: list[int] = []
 
-    async def main() -> Report | None:
+    async def main() -> R | None:
         report = None
         async with anyio.create_task_group() as group:
             await group.start(_stop_on_signal, group.cancel_scope, stopped)
-            report = await verb(listeners)
+            report = await verb(**settings, listeners=listeners)
             group.cancel_scope.cancel()
         return report
 
@@ -85,7 +95,7 @@ def run_verb(verb: Verb, listeners: Sequence[Listener] = ()) -> Report:
     if stopped or report is None:
         number = stopped[0] if stopped else signal.SIGINT
         say("interrupted" if number == signal.SIGINT else "terminated")
-        raise typer.Exit(128 + number)
+        raise Exit(128 + number)
     return report
 
 
@@ -205,4 +215,4 @@ def _leaf(error: BaseException) -> BaseException:
 
 def _fail(error: BaseException) -> NoReturn:
     say(f"error: {error}")
-    raise typer.Exit(EXIT_FAILED if isinstance(error, BreakerError) else EXIT_USAGE) from error
+    raise Exit(EXIT_FAILED if isinstance(error, BreakerError) else EXIT_USAGE) from error

@@ -1,8 +1,8 @@
-"""Sizes and durations as people write them: `64MiB`, `1h`."""
+"""Sizes and durations as people write them: `64MiB`, `1h`. Both functions are types of options."""
 
 import re
 
-import typer
+import click
 
 _DECIMAL = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _SIZES = _DECIMAL | {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
@@ -10,19 +10,19 @@ _DURATIONS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)\Z")
 
 
-def size(text: str | int) -> int:
+def size(text: str) -> int:
     """Bytes of `512`, `64MiB`, `5GB`."""
-    found = _NUMBER.match(str(text))
+    found = _NUMBER.match(text)
     if not found or found[2].upper() not in _SIZES:
-        raise typer.BadParameter(f"{text!r} is no size such as 64MiB, 5GB or 1000 (KiB MiB GiB KB MB GB)")
+        raise click.BadParameter(f"{text!r} is no size such as 64MiB, 5GB or 1000 (KiB MiB GiB KB MB GB)")
     return int(float(found[1]) * _SIZES[found[2].upper()])
 
 
-def duration(text: str | int) -> int:
+def duration(text: str) -> int:
     """Seconds of `90`, `30s`, `15m`, `12h`, `7d`."""
-    found = _NUMBER.match(str(text))
+    found = _NUMBER.match(text)
     if not found or found[2] not in _DURATIONS:
-        raise typer.BadParameter(f"{text!r} is no duration such as 30s, 15m, 12h, 7d or 3600")
+        raise click.BadParameter(f"{text!r} is no duration such as 30s, 15m, 12h, 7d or 3600")
     return int(float(found[1]) * _DURATIONS[found[2]])
 
 

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -328,8 +327,3 @@ def test_a_file_of_failures_that_is_there_survives_bad_input(origin: FaultProxy,
     links(tmp_path / "l.csv", many(origin, 1))
     refused(tmp_path, "l.csv", "--to", "file", "--failures", "f.csv")
     assert (tmp_path / "f.csv").read_text() == "mine"
-
-
-def test_help_needs_no_network_and_no_transfer_code() -> None:
-    code = "import sys; from bulkpresign.cli.app import app; assert 'aiohttp' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)

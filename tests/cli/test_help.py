@@ -1,0 +1,119 @@
+"""What `--help` says, what it loads, and that each option has a parameter of the pipeline to go to."""
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import click
+import pytest
+from click.exceptions import Exit
+from click.testing import CliRunner
+
+import bulkpresign.ledger.report
+from bulkpresign.cli import running, verifying
+from bulkpresign.cli.app import VERBS, app
+from bulkpresign.signing.options import LinkOptions
+
+#: Of each verb: what has to be given, and parameters of its function that the command line has no option for.
+GIVEN = {
+    "sign": (["x"], {"source"}, {"query", "filename"}),
+    "post": (["x"], {"source"}, set[str]()),
+    "get": (["x", "--to", "y"], {"source", "to"}, set[str]()),
+    "put": (["x", "--from", "y"], set[str](), set[str]()),
+    "put folder": (["x", "s3://y/"], set[str](), set[str]()),
+    "abort": (["x"], {"what"}, {"output"}),
+    "verify": (["x", "--in", "y"], {"manifest", "folder"}, set[str]()),
+}
+#: What is no option at all.
+INTERNAL = {"session", "listeners", "extras"}
+
+
+def said(*arguments: str) -> str:
+    done = CliRunner().invoke(app, arguments, prog_name="bulkpresign")
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_help_names_the_verbs_in_the_order_of_a_job() -> None:
+    listed = said("--help").partition("Commands:\n")[2].partition("\n\n")[0]
+    assert tuple(line.split()[0] for line in listed.splitlines()) == VERBS
+
+
+def test_without_a_verb_there_is_help_and_an_error() -> None:
+    done = CliRunner().invoke(app, [], prog_name="bulkpresign")
+    assert (done.exit_code, done.stdout, done.stderr) == (2, "", said("--help"))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_is_explained(verb: str) -> None:
+    command = app.get_command(click.Context(app), verb)
+    assert command is not None
+    assert [param.name for param in command.params if not getattr(param, "help", None)] == []
+    text = said(verb, "-h")
+    assert all(len(line) <= 110 for line in text.splitlines())
+    assert [
+        param.opts for param in command.params if isinstance(param, click.Option) and param.opts[-1] not in text
+    ] == []
+    assert ("Arguments:" in text) == any(isinstance(param, click.Argument) for param in command.params)
+    assert "Positional" not in text  # click's own section, which would be a second one
+
+
+def test_options_of_one_kind_stand_together() -> None:
+    text = said("sign", "--help")
+    places = [
+        text.index(f"\n{words}") for words in ("Arguments:", "Options:", "  -h, --help", "GET links", "PUT links")
+    ]
+    assert places == sorted(places)
+    assert places[3] < text.index("--request-payer") < places[4] < text.index("--from DIR")
+
+
+def test_defaults_are_shown() -> None:
+    text = " ".join(said("get", "--help").split())
+    for words in ("[default: 64; x>=1]", "[default: 64MiB]", "[default: 1h]", "[default: auto]", "[required]"):
+        assert words in text
+    assert "[default: (the number of CPUs); x>=1]" in " ".join(said("verify", "--help").split())
+
+
+@pytest.mark.parametrize("arguments", GIVEN.values(), ids=GIVEN)
+def test_settings_are_what_the_pipeline_takes(
+    arguments: tuple[list[str], set[str], set[str]], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each setting has a parameter, each parameter a setting, and what nobody says is the same on both sides."""
+    words, given, left_out = arguments
+    called: list[tuple[Callable[..., Any], dict[str, Any]]] = []
+
+    def run_verb(verb: Callable[..., Any], _listeners: object = (), **settings: Any) -> NoReturn:
+        called.append((verb, settings))
+        raise Exit(0)
+
+    for module in (running, verifying):
+        monkeypatch.setattr(module, "run_verb", run_verb)
+    CliRunner().invoke(app, [request.node.callspec.id.split()[0], *words], catch_exceptions=False)
+    ((verb, settings),) = called
+    parameters = inspect.signature(verb).parameters
+    assert set(settings) <= set(parameters)
+    bound = getattr(verb, "keywords", {})  # of a partial
+    assert set(parameters) - set(settings) - set(bound) == left_out | (INTERNAL & set(parameters)) - set(bound)
+    nothing: tuple[object, ...] = (None, {}, LinkOptions())
+    for name in set(settings) - given:
+        value, default = settings[name], parameters[name].default
+        assert value == default or (value in nothing and default in nothing), name
+
+
+def test_a_verb_loads_no_other() -> None:
+    code = "import sys; from bulkpresign.cli.app import app; app(['get', '--help'], standalone_mode=False)"
+    code += "; print(*(name for name in sys.modules if name.startswith('bulkpresign.')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    own = {name.removeprefix("bulkpresign.") for name in done.stdout.splitlines()[-1].split()}
+    assert own == {"cli", "cli.app", "cli.get", "cli.help", "cli.options", "cli.units", "errors"}
+
+
+def test_interrupted_before_a_run_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: str) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bulkpresign.ledger.report, "read_report", interrupted)
+    done = CliRunner().invoke(app, ["report", "x"])
+    assert (done.exit_code, done.output) == (130, "")
