@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BAR_WIDTH = 40
+_LEFT_OUT = frozenset({"AWS_CA_BUNDLE", "PYTHONDONTWRITEBYTECODE"})
 
 
 @dataclass
@@ -24,9 +25,10 @@ class Cost:
 def run(command: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Cost:
     """Runs a command to its end, as the kernel accounts for it and its children. Raises where it fails.
 
-    Python keeps its bytecode, as it does where a package is installed: to compile ours takes longer than to start it.
+    What the environment of this shell would add is left out: Python keeps its bytecode, as it does where a package is
+    installed, and no certificates are read for servers that speak http.
     """
-    env = {name: value for name, value in (env or os.environ).items() if name != "PYTHONDONTWRITEBYTECODE"}
+    env = {name: value for name, value in (env or os.environ).items() if name not in _LEFT_OUT}
     with tempfile.TemporaryFile() as output:
         began = time.perf_counter()
         process = subprocess.Popen(command, env=env, cwd=cwd, stdout=output, stderr=subprocess.STDOUT)

@@ -120,8 +120,10 @@ class Run:
 
     async def renewal(self, presigner: Presigner | None, command: str | None, url: str | None) -> Renew | None:
         """Where fresh links for those of others come from, None for nowhere. Raises ParameterError for two places."""
-        asking = Http(1, Clock(), self._ca_bundle)  # another server has another clock
-        return renewal(presigner, command, url, await self._stack.enter_async_context(asking))
+        asking = self._http
+        if url is not None:  # another server has another clock
+            asking = await self._stack.enter_async_context(Http(1, Clock(), self._ca_bundle))
+        return renewal(presigner, command, url, asking)
 
     async def plan(self, batches: AsyncIterator[Sequence[Lease]]) -> Report:
         """What the run would do: counts what is left (`planned`, and its bytes where they are known), sends nothing."""

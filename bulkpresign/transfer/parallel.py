@@ -174,8 +174,8 @@ class Parallel:
 
     async def _receive(self, answer: Answer, piece: Piece) -> None:
         """Stores what is left of a part, or less where a lane is to be closed."""
-        emit, pace, lanes = self._means.emit, self._means.pace, self._means.lanes
-        is_slow = self._plan.is_slow
+        emit, pace, lanes, plan = self._means.emit, self._means.pace, self._means.lanes, self._plan
+        is_slow = plan.is_slow
         with Stretch(self._means.folder, self._place, piece.at) as part:
             while chunk := await answer.read():
                 chunk = chunk[: piece.left]
@@ -192,10 +192,11 @@ class Parallel:
                 if not piece.left and answer.status == 200:
                     break
                 lanes.look(time.monotonic())
-                if piece.left and self._plan.in_flight > lanes.allowed:
-                    self._plan.put_back(piece)
+                if plan.in_flight < lanes.allowed:
+                    self._widen()
+                elif piece.left and plan.in_flight > lanes.allowed:
+                    plan.put_back(piece)
                     return
-                self._widen()
         if piece.left:
             raise TruncatedError("the body ended early", code="Truncated")
         self._finish(piece)
