@@ -152,9 +152,11 @@ class FaultProxy:
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
-        server.close()
+        for listening in server.sockets:  # a server that is closed would never close what it has just accepted
+            self._loop.remove_reader(listening)
         accepting = asyncio.all_tasks() - {asyncio.current_task(), *self._tasks}
         await asyncio.gather(*accepting, return_exceptions=True)
+        server.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
