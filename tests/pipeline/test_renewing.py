@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shlex
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -352,6 +353,30 @@ def test_a_command_is_killed_with_its_children_where_the_run_ends(tmp_path: Path
             group.start_soon(stop)
             await by_command(hanging(pids))([lapsed()])
             pytest.fail("it came to its end")
+
+    asyncio.run(cancelled())
+    assert _gone(pids)
+
+
+def test_a_command_is_killed_with_its_children_where_the_run_ends_as_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has children before the loop has come to know of it."""
+    pids = tmp_path / "pids"
+
+    async def cancelled() -> None:
+        with anyio.CancelScope() as scope:
+
+            class Started(subprocess.Popen[bytes]):
+                def __init__(self, *args: Any, **options: Any) -> None:
+                    super().__init__(*args, **options)
+                    while not pids.exists() or pids.read_text().count("\n") < 2:
+                        time.sleep(0.01)
+                    scope.cancel()
+
+            monkeypatch.setattr(subprocess, "Popen", Started)
+            await by_command(hanging(pids))([lapsed()])
+        assert scope.cancelled_caught
 
     asyncio.run(cancelled())
     assert _gone(pids)
