@@ -109,6 +109,7 @@ class Upload(msgspec.Struct, frozen=True, gc=False):
     to be opened, and `complete` then stands for the object alone. `abort` ends the upload, `look` (a GET) shows what is
     under the key; each is None where we were not given one. `is_ours`: we opened it, so we end it where its object is
     given up. `found` has the etags of the parts that the server says it has, by number; None where it was not asked.
+    `is_complete`: an earlier run completed it, as the object shows that is there.
     """
 
     object: ObjectRef
@@ -119,6 +120,7 @@ class Upload(msgspec.Struct, frozen=True, gc=False):
     look: Link | None = None
     is_ours: bool = False
     found: Mapping[int, str] | None = None
+    is_complete: bool = False
 
     @property
     def links(self) -> list[Link]:

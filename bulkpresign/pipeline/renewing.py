@@ -146,7 +146,8 @@ def _rows(links: Sequence[Link]) -> bytes:
 async def _run(command: str, rows: bytes) -> bytes:
     """A command's output. The whole group of its processes is killed where it takes too long or we are cancelled."""
     try:
-        process = await anyio.open_process(command, stderr=None, start_new_session=True)
+        with anyio.CancelScope(shield=True):  # cut off here, it would be ended without its children
+            process = await anyio.open_process(command, stderr=None, start_new_session=True)
     except OSError as error:
         raise _failed(f"the renewal command can't be started: {error.strerror}") from error
     try:

@@ -20,7 +20,7 @@ from bulkpresign.transfer.engine import Work, first_error
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.retrying import with_retries
-from bulkpresign.transfer.uploads import abort_upload, create_upload, finish_soon
+from bulkpresign.transfer.uploads import abort_upload, composite_etag, create_upload, etag_under, finish_soon
 
 #: Uploads that are opened, or ended, at a time.
 OPENED_AT_ONCE = 32
@@ -77,6 +77,13 @@ class Opener:
         (put,) = self._presigner.sign_batch([ref], "PUT", headers=self._headers, options=self._options)
         return self._presigner.sign_upload(ref, upload_id, part_size, headers=put.headers)
 
+    async def etag(self, look: Link) -> str | None:
+        """The etag of the object that a GET link leads to, None where there is none. Raises TransferError."""
+        etag, _ = await with_retries(
+            lambda: etag_under(self._http, look), look.object, self._attempts, self._emit, self._pace
+        )
+        return etag
+
     async def end(self, ref: ObjectRef, upload_id: str) -> None:
         """Ends an upload, through a link that is fresh. Raises TransferError."""
         (link,) = self._presigner.sign_batch([ref], "DELETE", query={"uploadId": upload_id})
@@ -91,22 +98,28 @@ class Reopener:
         self._presigner = presigner
         self._part_size = part_size
 
-    async def __call__(self, upload: Upload, known: Part | None) -> Upload:
-        """The upload, open, with its links. `known` is what the journal has of an earlier one for the same file."""
+    async def __call__(self, upload: Upload, known: Part | None, kept: Mapping[int, str]) -> Upload:
+        """The upload, open, with its links. `known` is what the journal has of an earlier one for the same file.
+
+        `kept` are the etags of that one's parts, by number.
+        """
         ref = upload.object
         try:
             await self._presigner.prepare([ref])
-            opened = await self._found(ref, known) if known is not None and known.part_size else None
+            (look,) = self._presigner.sign_batch([ref], "GET")
+            opened = await self._found(ref, known, kept, look) if known is not None and known.part_size else None
             if opened is None:
                 part_size = max(self._part_size, least_part_size(ref.size or 0))
                 opened = self._opener.signed(ref, await self._opener.open(ref), part_size)
-            (look,) = self._presigner.sign_batch([ref], "GET")
         except CredentialsError as error:
             raise LinkExpiredError(f"it can't be signed: {error}", code="RenewalFailed") from error
         return msgspec.structs.replace(opened, is_ours=True, look=look)
 
-    async def _found(self, ref: ObjectRef, known: Part) -> Upload | None:
-        """An earlier run's upload and which parts it has, None where it is gone, or was for a file of another size."""
+    async def _found(self, ref: ObjectRef, known: Part, kept: Mapping[int, str], look: Link) -> Upload | None:
+        """An earlier run's upload and which parts it has, None where it is gone, or was for a file of another size.
+
+        One that is gone may have become its object: a run that is killed between the two does not come to tell.
+        """
         upload = self._opener.signed(ref, known.etag, known.part_size)
         if known.size != ref.size:
             await self._end_old(ref, known)
@@ -116,11 +129,19 @@ class Reopener:
         except ListingError:  # not everyone who may upload may list; the journal knows as well what is there
             return upload
         if parts is None:
-            return None
+            became = len(kept) == len(upload.parts) and await self._is_under(look, composite_etag(kept))
+            return msgspec.structs.replace(upload, is_complete=True) if became else None
         sizes = {part.number: part.size for part in upload.parts}
         return msgspec.structs.replace(
             upload, found={number: etag for number, (etag, size) in parts.items() if sizes.get(number) == size}
         )
+
+    async def _is_under(self, look: Link, etag: str | None) -> bool:
+        """True where the object that a link leads to has that etag. Not everyone who may upload may look."""
+        try:
+            return etag is not None and await self._opener.etag(look) == etag
+        except TransferError:
+            return False
 
     def ending_old(self, put: Work, parts: Parts | None) -> Work:
         """The same work for files that go up in one request; ends what a run opened for one when it was larger."""

@@ -45,7 +45,7 @@ class Connection(asyncio.Protocol):
         self.status = 0
         self.headers: dict[str, str] = {}
         self.length: int | None = None
-        self.is_open = True
+        self.is_open = False
         self.touched_at = loop.time()
 
     @property
@@ -138,6 +138,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands."""
         self._transport = cast("asyncio.Transport", transport)
+        self.is_open = True
 
     def data_received(self, data: bytes) -> None:
         """Bytes came in."""

@@ -44,8 +44,9 @@ ABORT_TIMEOUT = 10.0
 #: What a completion is refused for where the parts are not those that it names.
 _OF_THE_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 
-#: Opens an upload; of one that an earlier run opened (None: there was none), finds what is there.
-Open = Callable[[Upload, Part | None], Awaitable[Upload]]
+#: Opens an upload; of one that an earlier run opened (None: there was none), finds what is there. It is told the etags
+#: of the parts that such a run sent, by number.
+Open = Callable[[Upload, Part | None, Mapping[int, str]], Awaitable[Upload]]
 
 
 class Uploader:
@@ -86,7 +87,7 @@ class Uploader:
         with opened(source_file(self._folder, upload.object)) as file:
             _check_size(upload, file)
             if not upload.upload_id:
-                upload = await self._opened(upload)
+                upload = await self._opened(upload, file)
             sending = _Sending(self, upload, lease, renewals, file)
             try:
                 verified_by = await sending.run()
@@ -97,13 +98,14 @@ class Uploader:
                 self.left_open += sending.is_open
         return Outcome(upload.object, "done", file.size, sending.attempts, verified_by, link=upload.complete)
 
-    async def _opened(self, upload: Upload) -> Upload:
+    async def _opened(self, upload: Upload, file: OpenFile) -> Upload:
         opener, parts = self._opener, self.parts
         assert opener is not None  # noqa: S101 - whoever gives us uploads without an id opens them
         opened: list[Upload] = []
 
         async def open_it() -> None:
-            found = await opener(upload, parts.part(upload.complete) if parts is not None else None)
+            known = parts.part(upload.complete) if parts is not None else None
+            found = await opener(upload, known, _kept(upload, parts, file))
             _remember(found, parts)
             opened.append(found)
 
@@ -161,8 +163,7 @@ class _Sending:
         if parts is None:
             return
         _remember(upload, parts)
-        proofs = parts.finished_parts(upload.complete)
-        kept = {number: etag for number, proof in proofs.items() if (etag := self._etag_of(proof)) is not None}
+        kept = _kept(upload, parts, self._file)
         self._etags = kept if upload.found is None else await self._still_there(kept, upload.found)
 
     async def _still_there(self, kept: Mapping[int, str], found: Mapping[int, str]) -> dict[int, str]:
@@ -201,6 +202,9 @@ class _Sending:
 
     async def _complete(self) -> str | None:
         """Makes the object, and gives what verified it."""
+        if self._upload.is_complete:
+            self.is_open = False
+            return "md5-parts"
         try:
             completed = await self._renewals.through(
                 Lease(self._upload.complete, self._renew), self._request_completion
@@ -248,17 +252,22 @@ class _Sending:
         if parts is not None and (known := parts.part(self._upload.complete)) is not None:
             parts.begin_part(self._upload.complete, known)
 
-    def _etag_of(self, proof: str) -> str | None:
-        """The etag of a part that an earlier run sent, None where the file was changed since."""
-        etag, _, state = proof.partition(" ")
-        return etag if state == self._file.state else None
-
 
 def _remember(upload: Upload, parts: Parts | None) -> None:
     """Keeps which upload is open for an object, before anything of it is sent."""
     whole = Part(upload.upload_id, upload.object.size or 0, upload.parts[0].size)
     if parts is not None and parts.part(upload.complete) != whole:
         parts.begin_part(upload.complete, whole)
+
+
+def _kept(upload: Upload, parts: Parts | None, file: OpenFile) -> dict[int, str]:
+    """The etags of the parts that an earlier run sent, without those of which the file was changed since."""
+    kept = {}
+    for number, proof in parts.finished_parts(upload.complete).items() if parts is not None else ():
+        etag, _, state = proof.partition(" ")
+        if state == file.state:
+            kept[number] = etag
+    return kept
 
 
 def _check_size(upload: Upload, file: OpenFile) -> None:

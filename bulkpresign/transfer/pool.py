@@ -119,14 +119,17 @@ class Pool:
             interleave=1,
             socket_factory=new_socket,
         )
+        connection = Connection(self._loop)
         try:
-            _, connection = await self._loop.create_connection(
-                lambda: Connection(self._loop),
+            await self._loop.create_connection(
+                lambda: connection,
                 sock=made,
                 ssl=self._tls() if origin.is_tls else None,
                 server_hostname=origin.host if origin.is_tls else None,
             )
         except BaseException:
+            if connection.is_open:  # cut off as TLS stood: the loop itself would wait for the other side's farewell
+                connection.close()
             made.close()
             raise
         return connection

@@ -277,24 +277,28 @@ def test_progress(origin: FaultProxy, tmp_path: Path) -> None:
 
 
 class Begun:
-    """A run of many objects from a slow server, to be stopped in the middle."""
+    """A run of many objects, to be stopped in the middle: it has the first 100, and the server holds back 8."""
 
     def __init__(self, origin: FaultProxy, folder: Path, *more: str) -> None:
         origin.objects = {f"/{n}": bytes([n]) * 100_000 for n in range(200)}
-        origin.always = Fault(delay=0.05, split=True)
+        origin.faults.extend([Fault(delay=0.05, split=True)] * 100)
+        origin.always = Fault(hold_after=50_000)
         self.bodies = {f"d/{n}": origin.objects[f"/{n}"] for n in range(200)}
         links(folder / "l.csv", many(origin, 200))
         arguments = ["get", "l.csv", "--to", "to", "--failures", "f.csv", "--concurrency", "8", *more]
-        self.folder = folder
+        self.origin = origin
         self.process = subprocess.Popen([*BULKPRESIGN, *arguments], cwd=folder, stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 20
-        while len(files(folder / "to")) < 30 and time.monotonic() < deadline:
+        while origin.count < 108:
+            assert self.process.poll() is None
             time.sleep(0.02)
 
     def stop(self, number: signal.Signals) -> tuple[int, str]:
+        """Its exit code, and what it said; nothing is held back any more."""
         self.process.send_signal(number)
         _, said = self.process.communicate(timeout=20)
         assert "Traceback" not in said
+        self.origin.faults.clear()
+        self.origin.always = None
         return self.process.returncode, said
 
 
@@ -316,7 +320,6 @@ def test_stopped_in_the_middle(
         rows = list(csv.DictReader(stream))
     assert sorted(row["path"] for row in rows) == sorted(set(begun.bodies) - set(whole))
     assert {row["reason"].split(":")[0] for row in rows} == {"Interrupted"}
-    origin.always = None
     get(tmp_path, "f.csv", "--to", "to", "-q", code=0)
     assert files(tmp_path / "to") == begun.bodies
 

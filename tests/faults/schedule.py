@@ -89,4 +89,6 @@ class Schedule:
         own = {"GET": _GET, "PUT": _PUT}.get(seen.method, {})
         if self._renews and not self.injected["expired"]:
             return _RENEWED  # at least once in every run that is about it
+        if seen.method == "GET" and "uploadId=" in seen.target:  # nothing proves what is told of parts
+            own = {kind: make for kind, make in _GET.items() if kind != "flipped answer"}
         return _ANY | own | (_RANGE if is_range else {}) | (_RENEWED if self._renews else {})

@@ -21,7 +21,7 @@ from tests.conftest import Boto
 from tests.faults.conftest import MakeScene, sign
 from tests.faults.scene import MIB, Counts, Scene, download, everything
 from tests.faults.schedule import ROUNDS
-from tests.servers.proxy import Fault, FaultProxy
+from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.servers.server import S3Server
 
 pytestmark = pytest.mark.timeout(240 * ROUNDS)
@@ -35,11 +35,15 @@ def test_a_file_that_changes_while_it_is_sent(
     scene, bucket = make_scene("put", rate=0.0)
     command = [*scene.arguments("links.csv", "--from", "data"), "--limit-rate", "8MiB"]
     other = scene.schedule.rng.randbytes(8 * MIB)
+
+    def change(seen: Seen) -> None:
+        if LARGE in seen.target:
+            (scene.data / LARGE).write_bytes(other)
+
+    scene.proxy.schedule = change
     with scene.running(command) as process:
-        while not any(LARGE in seen.target for seen in scene.proxy.seen) and process.poll() is None:
-            time.sleep(0.005)
-        (scene.data / LARGE).write_bytes(other)
         code = process.wait(60)
+    scene.proxy.schedule = scene.schedule
     assert code == 1, scene.said
     assert "changed while it was sent" in scene.said
     scene.ours["file changed"] += 1
@@ -49,13 +53,15 @@ def test_a_file_that_changes_while_it_is_sent(
 
 
 def kill_within(scene: Scene, command: list[str], path: str) -> None:
-    """Kills a run once an object has a part of some size."""
+    """Kills a run once an object has a part of some size, which the server lets grow no further."""
+    scene.schedule.otherwise = Fault(hold_after=3 * MIB)
     with scene.running(command) as process:
         while process.poll() is None and not any(
             part.stat().st_size > MIB for part in scene.data.glob(f"{path}.*.part")
         ):
             time.sleep(0.005)
         process.kill()
+    scene.schedule.otherwise = None
     assert list(scene.data.glob(f"{path}.*.part"))
     scene.ours["kill -9"] += 1
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from tests.faults.conftest import MakeScene
 from tests.faults.scene import Counts, Scene, everything
 from tests.faults.schedule import ROUNDS
+from tests.servers.proxy import Fault, Seen
 from tests.transfer.running import files
 
 pytestmark = pytest.mark.timeout(240 * ROUNDS)
@@ -61,11 +63,21 @@ def test_permission_that_is_lost(make_scene: MakeScene, counts: Counts) -> None:
     plain = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
     command = [*plain, *scene.arguments("links.csv", "--to", "data")]
     folders = [scene.data, *(scene.data / f"d{n}" for n in range(3))]
+    lost = threading.Event()
+
+    def hold(seen: Seen) -> Fault | None:
+        """What is asked for once all folders are there has to wait until nothing may be written to them."""
+        if all(map(Path.exists, folders)):
+            lost.wait(30)
+        return scene.schedule(seen)
+
+    scene.proxy.schedule = hold
     with scene.running(command) as process:
         while process.poll() is None and not all(map(Path.exists, folders)):
             time.sleep(0.005)
         for folder in folders:
             folder.chmod(0o555)
+        lost.set()
         code = process.wait(60)
     for folder in folders:
         folder.chmod(0o755)

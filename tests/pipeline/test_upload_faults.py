@@ -4,6 +4,8 @@ import asyncio
 import csv
 import os
 import sqlite3
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +18,7 @@ import bulkpresign as bp
 from bulkpresign.events import BytesMoved, Event
 from bulkpresign.model import Outcome, Report
 from bulkpresign.pipeline.put import put_folder
+from tests.cli.command import BULKPRESIGN
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.pipeline.test_get import heard
 from tests.pipeline.test_uploads import MIB, PART, open_uploads, rows_of, table_of
@@ -35,6 +38,11 @@ def part_of(seen: Seen) -> int | None:
 
 def is_completion(seen: Seen) -> bool:
     return seen.method == "POST" and "uploadId=" in seen.target
+
+
+def is_look(seen: Seen) -> bool:
+    """True where it is asked what stands under a key."""
+    return seen.method == "GET" and seen.header("range") == "bytes=0-0"
 
 
 class Scene:
@@ -80,6 +88,16 @@ class Scene:
     @property
     def parts_sent(self) -> list[int]:
         return sorted(number for seen in self.proxy.seen if (number := part_of(seen)) is not None)
+
+    def complete(self) -> None:
+        """Completes the one upload that is open, past everything that could tell of it."""
+        (found,) = self.client.list_multipart_uploads(Bucket=self.bucket)["Uploads"]
+        upload = {"Bucket": self.bucket, "Key": "big", "UploadId": found["UploadId"]}
+        parts = [
+            {"PartNumber": part["PartNumber"], "ETag": part["ETag"]}
+            for part in self.client.list_parts(**upload)["Parts"]
+        ]
+        self.client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
 
     def stored(self) -> bytes:
         body: bytes = self.client.get_object(Bucket=self.bucket, Key="big")["Body"].read()
@@ -184,11 +202,7 @@ def test_a_completion_that_nobody_recorded(
     scene.proxy.schedule = on(is_completion, Fault(500))
     scene.put(attempts=1)
     assert (scene.outcome.code, scene.parts_sent) == ("HTTP500", [1, 2, 3])
-    upload = {"Bucket": scene.bucket, "Key": "big", "UploadId": rows_of(scene.folder / "links.csv")[0]["upload_id"]}
-    parts = [
-        {"PartNumber": part["PartNumber"], "ETag": part["ETag"]} for part in scene.client.list_parts(**upload)["Parts"]
-    ]
-    scene.client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    scene.complete()
     scene.put()
     assert scene.parts_sent == []
     assert scene.stored() == BODY
@@ -197,6 +211,55 @@ def test_a_completion_that_nobody_recorded(
         assert "see whether the object is there" in (scene.outcome.message or "")
     else:
         scene.check_whole()
+
+
+@pytest.mark.parametrize("name", ["seaweedfs", "ceph", "rclone"])
+def test_killed_between_its_completion_and_the_record_of_it(
+    make_scene: Callable[[S3Server], Scene], name: str, request: pytest.FixtureRequest
+) -> None:
+    """The upload is gone then, and the object shows what became of it; rclone's etags are none of parts."""
+    scene = make_scene(request.getfixturevalue(name))
+    scene.proxy.schedule = on(is_completion, Fault(hold_after=0))
+    command = [*BULKPRESIGN, "put", "in", f"s3://{scene.bucket}/", "--part-size", "5MiB", "-q"]
+    with subprocess.Popen(command, cwd=scene.folder) as process:
+        try:
+            while "Contents" not in scene.client.list_objects_v2(Bucket=scene.bucket):
+                assert process.poll() is None
+                time.sleep(0.05)
+        finally:
+            process.kill()
+    assert open_uploads(scene.client, scene.bucket) == []
+    busy = Fault(503, {"Retry-After": "0"}, b"<Error><Code>SlowDown</Code></Error>")
+    scene.proxy.schedule = on(is_look, busy, Fault(reset_after=20))
+    report = scene.put_folder()
+    scene.check_whole()
+    assert report.uploads_left_open == 0
+    assert scene.parts_sent == ([1, 2, 3] if name == "rclone" else [])
+    assert scene.outcome.verified_by == "md5-parts"
+    assert sum(map(is_look, scene.proxy.seen)) == 3
+    assert scene.put_folder().skipped == 1
+
+
+@pytest.mark.parametrize("what", ["object", "file", "look", "part"])
+def test_where_nothing_shows_that_it_was_completed_it_is_sent_again(what: str, scene: Scene) -> None:
+    scene.proxy.schedule = on(is_completion, Fault(500))
+    scene.put_folder(attempts=1)
+    assert (scene.outcome.code, scene.parts_sent) == ("HTTP500", [1, 2, 3])
+    scene.complete()
+    if what == "object":
+        scene.client.put_object(Bucket=scene.bucket, Key="big", Body=b"of another")
+    elif what == "file":
+        scene.file.write_bytes(os.urandom(len(BODY)))
+    elif what == "look":
+        denied = Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>")
+        scene.proxy.schedule = on(is_look, denied)
+    else:
+        with closing(sqlite3.connect(scene.folder / "in.put.journal")) as database:
+            database.execute("DELETE FROM finished_parts WHERE part_number = 2")
+            database.commit()
+    scene.put_folder()
+    scene.check_whole()
+    assert scene.parts_sent == [1, 2, 3]
 
 
 def test_rclone_forgets_what_it_completed(make_scene: Callable[[S3Server], Scene], rclone: S3Server) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from bulkpresign.model import Outcome, Report
 from bulkpresign.pipeline.put import put_folder
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.pipeline.test_get import heard, write_all
-from tests.servers.proxy import Fault, FaultProxy
+from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.servers.server import S3Server
 
 MIB = 1 << 20
@@ -260,8 +261,13 @@ def test_what_can_not_be_ended_is_named(proxied: tuple[FaultProxy, Any, str], tm
 
 def test_signing_that_is_cut_off_leaves_no_upload_open(proxied: tuple[FaultProxy, Any, str], tmp_path: Path) -> None:
     proxy, client, bucket = proxied
-    slow = Fault(delay=1)
-    proxy.schedule = lambda seen: slow if "/k1?" in seen.target else None
+    stopped = threading.Event()
+
+    def hold(seen: Seen) -> None:
+        if "/k1?" in seen.target:
+            stopped.wait(20)
+
+    proxy.schedule = hold
     (tmp_path / "keys.csv").write_text("key,size\nk0,9999999\n")
     (tmp_path / "more.csv").write_text("key,size\nk1,9999999\n")
     tables = [tmp_path / "keys.csv", tmp_path / "more.csv"]
@@ -273,6 +279,7 @@ def test_signing_that_is_cut_off_leaves_no_upload_open(proxied: tuple[FaultProxy
                 while not any("/k1?" in seen.target for seen in proxy.seen):
                     await anyio.sleep(0.01)
                 group.cancel_scope.cancel()
+                stopped.set()
 
             group.start_soon(stop)
             await bp.sign(tables, tmp_path / "links.csv", bucket=bucket, method="PUT", part_size=PART)

@@ -39,6 +39,8 @@ class Fault:
     #: Flips a bit in the middle of the answer's body, or the request's.
     flip_answer: bool = False
     flip_request: bool = False
+    #: Sends so many bytes of the answer's body, and no more until the other side gives up.
+    hold_after: int | None = None
     #: Leaves Content-Length out, and closes where the body ends.
     no_length: bool = False
     #: Sends the answer in two pieces, the second of them late.
@@ -152,9 +154,11 @@ class FaultProxy:
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
-        server.close()
+        for listening in server.sockets:  # a server that is closed would never close what it has just accepted
+            self._loop.remove_reader(listening)
         accepting = asyncio.all_tasks() - {asyncio.current_task(), *self._tasks}
         await asyncio.gather(*accepting, return_exceptions=True)
+        server.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -207,6 +211,10 @@ class FaultProxy:
             head, body = _message(fault.status, fault.headers, fault.body)
         else:
             head, body = await self._from_behind(seen, fault)
+        if fault.hold_after is not None:
+            writer.write(head + body[: fault.hold_after])
+            await reader.read(-1)
+            return False
         return await _send(writer, head, body, fault)
 
     async def _whole(self, seen: Seen, reader: asyncio.StreamReader) -> Seen:

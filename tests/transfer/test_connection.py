@@ -201,6 +201,8 @@ def test_a_body_that_is_refused_early_is_not_sent_to_its_end() -> None:
 
 
 def test_what_is_said_unasked_ends_the_connection() -> None:
+    ended = asyncio.Semaphore(0)
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(PLAIN)
@@ -208,12 +210,13 @@ def test_what_is_said_unasked_ends_the_connection() -> None:
         await asyncio.sleep(0.05)
         writer.write(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
         await reader.read(-1)
+        ended.release()
 
     async def use(http: Http, url: str) -> None:
         for _ in range(2):
             async with http.request(Link("GET", url, {})) as answer:
                 assert (answer.status, await body_of(answer)) == (200, b"hello world")
-            await asyncio.sleep(0.2)
+            await asyncio.wait_for(ended.acquire(), 10)
 
     assert asyncio.run(talk(serve, use)) == 2
 

@@ -196,14 +196,15 @@ async def _cancel_after(steps: int, scope: anyio.CancelScope) -> None:
 def test_a_native_cancellation_loses_nothing_either(tmp_path: Path) -> None:
     async def cut(case: Cancelled) -> None:
         task = asyncio.create_task(case.run())
-        await asyncio.sleep(0.02)
+        while not origin.count:
+            await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     with FaultProxy() as origin:
         origin.objects = bodies_of(12)
-        origin.always = Fault(delay=0.05)
+        origin.always = Fault(hold_after=0)
         case = Cancelled(origin, tmp_path)
         asyncio.run(cut(case))
         case.check(bodies_of(12))

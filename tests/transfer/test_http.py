@@ -225,7 +225,7 @@ def test_a_server_that_says_nothing_is_given_up(
 
 
 def test_no_more_connections_than_concurrency(origin: FaultProxy, tmp_path: Path) -> None:
-    origin.always = Fault(delay=0.02)
+    origin.always = Fault(delay=0.1)
     links = [Link("GET", f"{origin.url}/{n}", {}, object=ObjectRef("b", f"{n}")) for n in range(40)]
     asyncio.run(Run().links("get", links, tmp_path, 1, concurrency=7))
     assert origin.most_open == 7

@@ -1,8 +1,6 @@
 """Files that are not as they seem when they are uploaded."""
 
 import os
-import threading
-import time
 import zlib
 from base64 import b64encode
 from collections.abc import Iterator
@@ -10,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.proxy import Fault, FaultProxy
+from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.transfer.running import put
 
 
@@ -59,17 +57,13 @@ def test_a_file_that_shrinks_is_told_and_not_tried_again(
 def test_a_file_that_changes_while_it_is_sent_is_not_done(origin: FaultProxy, tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(bytes(1000))
-    origin.always = Fault(delay=1)
 
-    def change() -> None:
-        while not origin.count:
-            time.sleep(0.005)
+    def change(_: Seen) -> None:
         path.write_bytes(bytes(2000))
 
-    changing = threading.Thread(target=change)
-    changing.start()
+    origin.schedule = change
     outcome, run = put(f"{origin.url}/a", tmp_path)
-    changing.join()
+    assert origin.count == 1
     assert (outcome.status, outcome.code) == ("failed", "FileChanged")
     assert run.bytes_moved == 0
 

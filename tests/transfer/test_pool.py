@@ -1,0 +1,105 @@
+"""Connections that are being made when the run is cut off: nothing of them is left open, and the loop can end."""
+
+import asyncio
+import gc
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import anyio
+import pytest
+import uvloop
+
+from bulkpresign.model import Link
+from bulkpresign.transfer.connection import Connection
+from bulkpresign.transfer.http import Http
+from tests.servers.proxy import FaultProxy
+from tests.transfer.test_http import tls_files
+
+__all__ = ["tls_files"]
+
+Runner = Callable[..., None]
+
+
+@pytest.fixture(params=["http", "https"])
+def origin(
+    request: pytest.FixtureRequest, tls_files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FaultProxy]:
+    context = None
+    if request.param == "https":
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(tls_files[0]))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*tls_files)
+    with FaultProxy(tls=context) as proxy:
+        proxy.objects["/a"] = b"x"
+        yield proxy
+
+
+@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Runner:
+    """What is left open is seen when it is collected; uvloop fails to end as well."""
+
+    def run(main: Callable[[], object]) -> None:
+        request.param(main())
+        gc.collect()
+
+    return run
+
+
+async def ask(origin: FaultProxy) -> None:
+    async with Http(1) as http, http.request(Link("GET", f"{origin.url}/a", {})) as answer:
+        assert await answer.beginning() == b"x"
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_cut_off_in_the_very_moment_in_which_it_stands(
+    native: bool, run: Runner, origin: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TLS ends with a farewell of both sides, and the other one does not say it in time."""
+    made = Connection.connection_made
+
+    async def main() -> None:
+        with anyio.CancelScope() as scope:
+            task = asyncio.current_task()
+            assert task is not None
+            cancel = task.cancel if native else scope.cancel
+
+            def cut(connection: Connection, transport: asyncio.BaseTransport) -> None:
+                made(connection, transport)
+                origin._loop.call_soon_threadsafe(time.sleep, 0.3)
+                cancel()
+
+            monkeypatch.setattr(Connection, "connection_made", cut)
+            await ask(origin)
+
+    if native:
+        with pytest.raises(asyncio.CancelledError):
+            run(main)
+    else:
+        run(main)
+    gc.collect()
+
+
+def test_cut_off_at_each_step(run: Runner, origin: FaultProxy) -> None:
+    """After one turn of the loop, then after two, and so on until the answer is here; TLS takes its time between."""
+    ended = False
+
+    async def main(steps: int) -> None:
+        async def cut(scope: anyio.CancelScope) -> None:
+            for _ in range(steps):
+                await anyio.sleep(0.0002 if steps > 20 else 0)
+            scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(cut, group.cancel_scope)
+            await ask(origin)
+            nonlocal ended
+            ended = not group.cancel_scope.cancel_called
+            group.cancel_scope.cancel()
+
+    for steps in count():
+        run(lambda steps=steps: main(steps))
+        if ended:
+            break
