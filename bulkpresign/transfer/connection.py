@@ -2,6 +2,7 @@
 
 A client library does some two hundred small things for a request, and for small objects those are most of the work.
 Here a request is one write, and its answer two or three calls: the parser is that of Node.js (llhttp, by `httptools`).
+What is most of a large answer passes it by, and is hashed and stored from the memory that the socket was read into.
 Source: RFC 9112.
 """
 
@@ -17,24 +18,46 @@ from bulkpresign.errors import ConnectionFailedError, TransferError, TruncatedEr
 #: Bytes of an answer's body that may wait to be read before no more are taken from the socket. What the socket gives at
 #: once, 256 KiB at most, is not stopped for: whoever reads is mostly about to.
 READ_BUFFER = 64 * 1024
+_BUFFER_SIZE = 256 * 1024
 
 Body = bytes | AsyncIterable[bytes]
+Chunk = bytes | memoryview
 
 
-class Connection(asyncio.Protocol):
+class Buffers:
+    """Memory into which the connections of one loop read: used again while the processor has it at hand."""
+
+    def __init__(self) -> None:
+        #: For what is parsed, and so copied, before anything else is read.
+        self.scratch = memoryview(bytearray(_BUFFER_SIZE))
+        self._free: list[memoryview] = []
+
+    def take(self) -> memoryview:
+        """One for whoever reads it later."""
+        return self._free.pop() if self._free else memoryview(bytearray(_BUFFER_SIZE))
+
+    def give_back(self, buffer: memoryview) -> None:
+        """Takes one back that nobody reads any more."""
+        self._free.append(buffer)
+
+
+class Connection(asyncio.BufferedProtocol):
     """Serves one exchange after another; one task at a time uses it.
 
     `touched_at` is when bytes last moved, on the loop's clock. What ends a connection in the midst of an exchange is
     raised as a TransferError to whoever waits for it.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, buffers: Buffers) -> None:
         self._loop = loop
+        self._buffers = buffers
         self._transport: asyncio.Transport
         self._parser = HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
         self._error: TransferError | None = None
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[tuple[Chunk, memoryview | None]] = deque()  # each with the buffer that it is in
+        self._filling: memoryview | None = None  # the buffer for what comes next
+        self._lent: memoryview | None = None  # the one that was read last
         self._buffered = 0
         self._is_paused = False  # reading
         self._is_full = False  # the buffer of what goes out
@@ -75,13 +98,16 @@ class Connection(asyncio.Protocol):
         while not self._has_head:
             await self._change()
 
-    async def read(self) -> bytes:
-        """The next bytes of the answer's body, `b""` at its end."""
+    async def read(self) -> Chunk:
+        """The next bytes of the answer's body, `b""` at its end. They are there until the next call."""
+        if self._lent is not None:
+            self._buffers.give_back(self._lent)
+            self._lent = None
         while not self._chunks:
             if self._is_complete:
                 return b""
             await self._change()
-        chunk = self._chunks.popleft()
+        chunk, self._lent = self._chunks.popleft()
         self._buffered -= len(chunk)
         if self._is_paused and self._buffered < READ_BUFFER:
             self._is_paused = False
@@ -104,6 +130,7 @@ class Connection(asyncio.Protocol):
         self._is_sent = self._has_head = self._is_complete = False
         self._expects_body = expects_body
         self._left = -1
+        self._lent = None  # whoever left the answer before it may have it still
         self.touched_at = self._loop.time()
         if not self.is_open:
             self._error = ConnectionFailedError("the connection was closed by the other side", code="Disconnected")
@@ -140,15 +167,24 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self.is_open = True
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """Where the next bytes go."""
+        if self._left <= 0:
+            return self._buffers.scratch
+        if self._filling is None:
+            self._filling = self._buffers.take()
+        return self._filling
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Bytes came in."""
         self.touched_at = self._loop.time()
         if self._is_complete:  # nobody asked
             self.close()
-        elif self._left >= 0:
-            self._receive_rest(data)
+        elif (buffer := self._filling) is not None:
+            self._filling = None
+            self._receive_rest(buffer, nbytes)
         else:
-            self._parse(data)
+            self._parse(self._buffers.scratch[:nbytes])
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -168,7 +204,7 @@ class Connection(asyncio.Protocol):
         self.touched_at = self._loop.time()
         self._wake()
 
-    def _parse(self, data: bytes) -> None:
+    def _parse(self, data: memoryview) -> None:
         try:
             self._parser.feed_data(data)
         except HttpParserError as error:
@@ -178,16 +214,16 @@ class Connection(asyncio.Protocol):
             self._left = self.length - self._buffered  # nothing was read yet: the head came in this very moment
             self._parser = HttpResponseParser(self)
 
-    def _receive_rest(self, data: bytes) -> None:
+    def _receive_rest(self, buffer: memoryview, count: int) -> None:
         """Takes body bytes whose number is known: they need no parser, which would copy them."""
-        if len(data) > self._left:
-            data, self._keeps_alive = data[: self._left], False
-        self._left -= len(data)
-        self._push(data)
+        if count > self._left:
+            count, self._keeps_alive = self._left, False
+        self._left -= count
+        self._push(buffer[:count], buffer)
         self._is_complete = not self._left
 
-    def _push(self, data: bytes) -> None:
-        self._chunks.append(data)
+    def _push(self, data: Chunk, buffer: memoryview | None = None) -> None:
+        self._chunks.append((data, buffer))
         self._buffered += len(data)
         if len(self._chunks) > 1 and self._buffered > READ_BUFFER and not self._is_paused and self.is_open:
             self._is_paused = True

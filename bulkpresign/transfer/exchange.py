@@ -8,6 +8,7 @@ from bulkpresign.errors import TransferError
 from bulkpresign.model import Link
 from bulkpresign.transfer.answers import error_of
 from bulkpresign.transfer.clock import Clock
+from bulkpresign.transfer.connection import Chunk
 
 #: What every request says of us.
 OWN_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": f"bulkpresign/{__version__}"}
@@ -18,8 +19,8 @@ _ENCRYPTION = ("x-amz-server-side-encryption", "x-amz-server-side-encryption-cus
 class Answer:
     """A response whose headers are here and whose body is still to come.
 
-    `headers` have their names in lower case. `read()` gives the next bytes of the body as it is stored, `b""` at its
-    end; `length` is its bytes as announced, None where it was not.
+    `headers` have their names in lower case. `read()` gives the next bytes of the body as it is stored, which are
+    there until the next call, and `b""` at its end; `length` is its bytes as announced, None where it was not.
     """
 
     __slots__ = ("_clock", "headers", "length", "read", "status")
@@ -29,7 +30,7 @@ class Answer:
         status: int,
         headers: Mapping[str, str],
         length: int | None,
-        read: Callable[[], Awaitable[bytes]],
+        read: Callable[[], Awaitable[Chunk]],
         clock: Clock,
     ) -> None:
         self.status, self.headers, self.length, self.read, self._clock = status, headers, length, read, clock
@@ -49,13 +50,13 @@ class Answer:
 
     async def beginning(self) -> bytes:
         """The body's first 64 KiB: all of it where it is a message. Of one that breaks off, what came."""
-        body = b""
+        body = bytearray()
         try:
             while len(body) < _ERROR_BODY and (chunk := await self.read()):
                 body += chunk
         except TransferError:  # the status is known, and says more than a broken connection
             pass
-        return body[:_ERROR_BODY]
+        return bytes(body[:_ERROR_BODY])
 
     async def error(self, link: Link, body: bytes | None = None) -> TransferError:
         """What this answer means as an error; `body` is its beginning where that was read before."""

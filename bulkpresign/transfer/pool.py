@@ -14,7 +14,7 @@ import anyio.lowlevel
 from aiohappyeyeballs import start_connection
 
 from bulkpresign.errors import ConnectionFailedError
-from bulkpresign.transfer.connection import Connection
+from bulkpresign.transfer.connection import Buffers, Connection
 
 CONNECT_TIMEOUT = 30.0
 #: Seconds in which no byte moves though one is waited for.
@@ -59,6 +59,7 @@ class Pool:
         """`trust`: whose certificates are trusted; None: those of the system."""
         self._trust = trust
         self._loop: asyncio.AbstractEventLoop
+        self._buffers = Buffers()
         self._open: set[Connection] = set()
         self._addresses: dict[tuple[str, int], _Addresses] = {}
         self._sweeping: asyncio.TimerHandle
@@ -119,7 +120,7 @@ class Pool:
             interleave=1,
             socket_factory=new_socket,
         )
-        connection = Connection(self._loop)
+        connection = Connection(self._loop, self._buffers)
         try:
             await self._loop.create_connection(
                 lambda: connection,

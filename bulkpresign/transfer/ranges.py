@@ -78,7 +78,7 @@ class Piece:
         """Bytes that are still to come."""
         return self.stop - self.at
 
-    def update(self, chunk: bytes) -> None:
+    def update(self, chunk: bytes | memoryview) -> None:
         """Adds bytes, no more than are left."""
         self.at += len(chunk)
         if self.hasher is not None:

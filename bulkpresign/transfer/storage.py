@@ -159,7 +159,7 @@ class PartFile:
             os.ftruncate(self._descriptor, self.size)
             os.lseek(self._descriptor, 0, os.SEEK_END)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Adds bytes. Written right here: a hop to a thread costs more than the write."""
         try:
             count = os.write(self._descriptor, data)

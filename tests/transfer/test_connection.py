@@ -68,7 +68,7 @@ async def body_of(answer: Answer) -> bytes:
 
 async def chunks_of(answer: Answer) -> AsyncIterator[bytes]:
     while chunk := await answer.read():
-        yield chunk
+        yield bytes(chunk)
 
 
 def asked(serve: Serve, times: int = 2, method: str = "GET") -> tuple[list[Said], int]:
