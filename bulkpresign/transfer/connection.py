@@ -7,6 +7,7 @@ Source: RFC 9112.
 """
 
 import asyncio
+import select
 from collections import deque
 from collections.abc import AsyncIterable
 from typing import cast
@@ -19,6 +20,7 @@ from bulkpresign.errors import ConnectionFailedError, TransferError, TruncatedEr
 #: once, 256 KiB at most, is not stopped for: whoever reads is mostly about to.
 READ_BUFFER = 64 * 1024
 _BUFFER_SIZE = 256 * 1024
+_PIECES_A_TURN = 4
 
 Body = bytes | AsyncIterable[bytes]
 Chunk = bytes | memoryview
@@ -137,7 +139,15 @@ class Connection(asyncio.BufferedProtocol):
 
     async def _send_pieces(self, head: bytes, body: AsyncIterable[bytes]) -> None:
         self._transport.write(head)
+        answered = select.poll()
+        answered.register(self._transport.get_extra_info("socket"), select.POLLIN)
+        number = 0
         async for piece in body:
+            # A server that refuses early answers and hangs up; what we write then discards its answer, unless that was
+            # read before. The others get their turn as well, even where the socket takes everything at once.
+            if number % _PIECES_A_TURN == 0 or answered.poll(0):
+                await read_what_came()
+            number += 1
             if self._has_head or self._error is not None:  # refused before all of it was sent
                 self._keeps_alive = False
                 return
@@ -275,3 +285,9 @@ class Connection(asyncio.BufferedProtocol):
     def on_message_complete(self) -> None:
         """The answer is whole."""
         self._is_complete = self._has_head
+
+
+async def read_what_came() -> None:
+    """Lets the loop look at its sockets, which it does in one round, and read from them, which may be in the next."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)

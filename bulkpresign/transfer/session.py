@@ -5,7 +5,7 @@ Each line of the set-up closes a way in which a link was seen to break.
 
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -15,7 +15,7 @@ from bulkpresign.errors import ConnectionFailedError, RefusedError, TransferErro
 from bulkpresign.model import Link
 from bulkpresign.transfer import pool
 from bulkpresign.transfer.clock import Clock
-from bulkpresign.transfer.connection import READ_BUFFER, Body
+from bulkpresign.transfer.connection import READ_BUFFER, Body, read_what_came
 from bulkpresign.transfer.exchange import OWN_HEADERS, Answer, Exchange
 
 #: What aiohttp adds to a body.
@@ -55,7 +55,7 @@ class Session:
                 link.method,
                 URL(link.url, encoded=True),
                 headers=headers,
-                data=body,
+                data=body if body is None or isinstance(body, bytes) else _in_turns(body),
                 skip_auto_headers=_NO_CONTENT_TYPE,
                 allow_redirects=False,
                 proxy=proxy,
@@ -90,6 +90,13 @@ class _Proxied:
             return await self._response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise _own(error) from error
+
+
+async def _in_turns(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """The same; an answer that came early is read before more is written, which would discard it."""
+    async for piece in body:
+        await read_what_came()
+        yield piece
 
 
 def _socket(address: Any) -> socket.socket:
