@@ -13,9 +13,9 @@ def main() -> None:
     """The entry point `bulkpresign`."""
     gc.set_threshold(_OBJECTS_A_COLLECTION)
     _fill_missing_streams()
-    from bulkpresign.cli.app import app
-
     try:
+        from bulkpresign.cli.app import app
+
         app(prog_name="bulkpresign")
     except KeyboardInterrupt:
         _leave(130)

@@ -23,6 +23,7 @@ from bulkpresign.transfer.http import CHUNK_SIZE, Http
 from bulkpresign.transfer.leases import Lease, Renewals
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.putting import source_file
+from bulkpresign.transfer.resuming import NO_PART
 from bulkpresign.transfer.retrying import numbered, with_retries
 from bulkpresign.transfer.storage import Folder
 from bulkpresign.transfer.uploads import (
@@ -148,10 +149,12 @@ class _Sending:
         return await self._complete()
 
     async def give_up(self, error: TransferError) -> None:
-        """Ends an upload of ours that no other run could go on with."""
+        """Ends, or forgets, an upload of ours that no other run could go on with."""
         upload = self._upload
         if error.code == GONE:
             self.is_open = False
+            if upload.is_ours and self._uploader.parts is not None:  # the next run opens another one
+                self._uploader.parts.begin_part(upload.complete, NO_PART)
         elif self.is_open and upload.is_ours and upload.abort is not None and error.retry == "never":
             with anyio.move_on_after(ABORT_TIMEOUT, shield=True), suppress(TransferError):
                 await abort_upload(self._uploader.http, upload.abort)

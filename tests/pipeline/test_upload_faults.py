@@ -447,6 +447,21 @@ def test_whoever_may_not_list_parts_goes_by_the_journal(scene: Scene) -> None:
     assert scene.parts_sent == [3]
 
 
+def test_an_upload_that_is_gone_is_forgotten_by_whoever_may_not_list_parts(scene: Scene) -> None:
+    scene.proxy.schedule = lambda seen: Fault(500, body=b"<Error/>") if part_of(seen) == 3 else None
+    scene.put_folder(part_concurrency=1, attempts=1)
+    (found,) = scene.client.list_multipart_uploads(Bucket=scene.bucket)["Uploads"]
+    scene.client.abort_multipart_upload(Bucket=scene.bucket, Key="big", UploadId=found["UploadId"])
+    denied = Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>")
+    scene.proxy.schedule = lambda seen: denied if seen.method == "GET" and "uploadId=" in seen.target else None
+    scene.put_folder()
+    assert (scene.outcome.code, scene.parts_sent) == ("NoSuchUpload", [3])
+    assert "run this again" in (scene.outcome.message or "")
+    scene.put_folder()
+    scene.check_whole()
+    assert scene.parts_sent == [1, 2, 3]
+
+
 def expire(file: Path, numbers: set[str]) -> None:
     """Rows of some parts are over (the one to complete: `""`)."""
     rows = rows_of(file)
