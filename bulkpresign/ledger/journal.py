@@ -95,8 +95,8 @@ class Journal:
                 ids = names[at : at + _LOOK_UP]
                 marks = ",".join("?" * len(ids))
                 query = f"SELECT id, status, bytes, finished_at FROM outcomes WHERE id IN ({marks}) {_IS_FINISHED}"  # noqa: S608
-                for name, *cells in self._database.execute(query, ids):
-                    found[name] = Finished(*cells)
+                for name, status, size, finished_at in self._database.execute(query, ids):
+                    found[name] = Finished(status, size, finished_at)
         return found
 
     def record(self, outcomes: Sequence[Outcome], finished_at: Sequence[float] | None = None) -> None:

@@ -82,6 +82,8 @@ def _methods(rows: Rows) -> Iterable[str]:
     cells = text_column(rows, "method")
     if cells is None:
         return repeat("GET")
+    if _METHODS.issuperset(cells):
+        return cells
     methods = [cell.upper() or "GET" for cell in cells]
     if not _METHODS.issuperset(methods):
         complain(rows, "method", methods, lambda method: None if method in _METHODS else f"no method {method!r}")
@@ -90,7 +92,9 @@ def _methods(rows: Rows) -> Iterable[str]:
 
 def _headers(rows: Rows) -> Iterable[Mapping[str, str]]:
     cells = rows.column("headers")
-    return repeat(_NO_HEADERS) if cells is None else [_header_map(rows, row, cell) for row, cell in enumerate(cells)]
+    if cells is None or cells.count("{}") == len(cells):
+        return repeat(_NO_HEADERS)
+    return [_header_map(rows, row, cell) for row, cell in enumerate(cells)]
 
 
 def _header_map(rows: Rows, row: int, cell: Any) -> Mapping[str, str]:
@@ -112,6 +116,8 @@ def _expiries(rows: Rows, urls: Sequence[str]) -> Iterable[datetime | None]:
     cells = text_column(rows, "expires_at")
     if cells is None:
         return map(expiry_of, urls)
+    if cells[0] and cells.count(cells[0]) == len(cells):  # they were signed together
+        return repeat(_moment(rows, 0, cells[0]))
     return [
         _moment(rows, row, cell) if cell else expiry_of(url)
         for row, (cell, url) in enumerate(zip(cells, urls, strict=True))

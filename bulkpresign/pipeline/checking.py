@@ -31,7 +31,7 @@ class Totals(msgspec.Struct):
 
 async def check(
     sources: Sources,
-    allow: Callable[[str], object],
+    allow: Callable[[Sequence[str]], object],
     index: PathIndex,
     method: str,
     known: Known | None = None,
@@ -39,7 +39,7 @@ async def check(
     """Reads every table that is a file, whole, before anything is sent, and counts what is `known` to be done.
 
     Raises ManifestError for the first row that can't be used, is a link of another method, has a path that `allow`
-    refuses with NameRefusedError, or a path that another row has.
+    refuses among a batch's with NameRefusedError, or a path that another row has.
     """
     totals, sized = Totals(0, 0), True
     for table in sources.tables:
@@ -76,12 +76,14 @@ def claim_paths(index: PathIndex, rows: Sequence[tuple[ObjectRef, str]]) -> None
         raise _placed(f"path {path!r} is the path of {first} as well", second)
 
 
-def _check_paths(rows: Sequence[tuple[ObjectRef, str]], allow: Callable[[str], object], index: PathIndex) -> None:
-    for ref, place in rows:
-        try:
-            allow(ref.place)
-        except NameRefusedError as error:
-            raise _placed(str(error), place) from error
+def _check_paths(
+    rows: Sequence[tuple[ObjectRef, str]], allow: Callable[[Sequence[str]], object], index: PathIndex
+) -> None:
+    try:
+        allow([ref.place for ref, _ in rows])
+    except NameRefusedError as error:
+        place = next(place for ref, place in rows if ref.place == error.path)
+        raise _placed(str(error), place) from error
     claim_paths(index, rows)
 
 

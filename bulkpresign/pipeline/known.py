@@ -41,6 +41,7 @@ def _is_there(known: Finished, file: str) -> bool:
         found = os.stat(file)  # noqa: PTH116 - Path would fold the name
     except OSError:
         return False
-    same_size = known.status == "skipped" or found.st_size == known.bytes
+    if known.status != "skipped" and found.st_size != known.bytes:
+        return False
     # A rename and a copied mtime show in ctime alone. Whoever changes no byte (chmod) pays with a look at them.
-    return same_size and max(found.st_mtime, found.st_ctime) <= known.finished_at
+    return found.st_mtime <= known.finished_at and found.st_ctime <= known.finished_at

@@ -172,10 +172,11 @@ class _Counts:
             report.missing += outcome.code == MISSING
 
 
-def _check_form(path: str) -> None:
+def _check_form(paths: Sequence[str]) -> None:
     """Raises NameRefusedError for a path that no file can have; that of a folder marker ends in `/`."""
-    if problem := path_problem(path.removesuffix("/")):
-        raise NameRefusedError(path, problem)
+    for path in paths:
+        if problem := path_problem(path.removesuffix("/")):
+            raise NameRefusedError(path, problem)
 
 
 async def _prove(rows: Iterable[Row], folder: Folder, threads: int, emit: Listener) -> None:

@@ -2,12 +2,15 @@
 
 import os
 import zlib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bulkpresign.errors import (
@@ -203,6 +206,29 @@ def test_a_name_is_stored_under_its_own_bytes(name: str, tmp_path: Path) -> None
         part.write(b"x")
         part.commit()
     assert [found.name for found in (tmp_path / "d").iterdir()] == [name]
+
+
+SOME_PATHS = ["a", "b", "in/c", "in/d", "out/a", "x" * 64, "a\0b", "in/\0"]
+
+
+def refused(check: Callable[[], object]) -> str | None:
+    """The path that is refused, None where none is."""
+    try:
+        check()
+    except NameRefusedError as error:
+        return error.path
+    return None
+
+
+@given(st.lists(st.text("ab./\0é", max_size=6), max_size=3) | st.lists(st.sampled_from(SOME_PATHS), max_size=6))
+@example(["a", "a\0b"])
+def test_many_paths_at_once_are_as_good_as_each_of_them(paths: list[str]) -> None:
+    with TemporaryDirectory() as name:
+        (Path(name) / "root").mkdir()
+        (Path(name) / "root" / "out").symlink_to(name)
+        one_by_one = Folder(Path(name) / "root")
+        first = next((path for path in paths if refused(partial(one_by_one.check, path)) is not None), None)
+        assert refused(lambda: Folder(Path(name) / "root").check_all(paths)) == first
 
 
 def test_a_way_out_through_a_link_is_refused(tmp_path: Path) -> None:
