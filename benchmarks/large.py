@@ -24,6 +24,7 @@ ROUNDS = 2
 ROUNDS_OF_PAIR = 7
 BUCKET = "large"
 NAME = "object.bin"
+OURS = str(Path(sys.executable).with_name("bulkpresign"))
 BY_CRC, BY_MD5 = "bulkpresign by crc64nvme", "bulkpresign by md5"
 PAIR = (BY_CRC, "curl")
 
@@ -75,17 +76,17 @@ def _prepare(folder: Path, size: int, environment: Mapping[str, str]) -> None:
     row = f"{BUCKET},{NAME},{size}"
     (folder / "plain.csv").write_text(f"bucket,key,size\n{row}\n")
     (folder / "proven.csv").write_text(f"bucket,key,size,checksum\n{row},{checksum}\n")
-    sign = [sys.executable, "-m", "bulkpresign", "sign"]
+    sign = [OURS, "sign"]
     run([*sign, "plain.csv", "--method", "PUT", "-o", "up-md5.csv"], environment, folder)
     run([*sign, "proven.csv", "--method", "PUT", "-o", "up-crc.csv"], environment, folder)
-    run([sys.executable, "-m", "bulkpresign", "put", "up-md5.csv", "--from", "from"], environment, folder)
+    run([OURS, "put", "up-md5.csv", "--from", "from"], environment, folder)
     run([*sign, "plain.csv", "-o", "down-md5.csv"], environment, folder)
     run([*sign, "proven.csv", "-o", "down-crc.csv"], environment, folder)
 
 
 def _gets(server: EmbeddedServer, folder: Path) -> Commands:
     url = _url(folder / "down-md5.csv")
-    get = [sys.executable, "-m", "bulkpresign", "get"]
+    get = [OURS, "get"]
     return {
         BY_CRC: [*get, "down-crc.csv", "--to", "to"],
         "curl": ["curl", "--silent", "--output", f"to/{NAME}", url],
@@ -99,7 +100,7 @@ def _gets(server: EmbeddedServer, folder: Path) -> Commands:
 
 def _puts(server: EmbeddedServer, folder: Path) -> Commands:
     url = _url(folder / "up-md5.csv")
-    put = [sys.executable, "-m", "bulkpresign", "put"]
+    put = [OURS, "put"]
     file = f"from/{NAME}"
     return {
         BY_CRC: [*put, "up-crc.csv", "--from", "from"],

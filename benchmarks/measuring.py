@@ -62,5 +62,5 @@ def show(title: str, unit: str, figures: Mapping[str, float], base: str, *, more
 def goal(what: str, ratio: float, least: float | None = None, most: float | None = None) -> None:
     """One line a goal: the ratio and whether it was reached."""
     reached = (least is None or ratio >= least) and (most is None or ratio <= most)
-    bound = f">= {least:g}" if least is not None else f"<= {most:g}"
+    bound = f">= {least:.3g}" if least is not None else f"<= {most:.3g}"
     print(f"  {'reached' if reached else 'MISSED '}  {what}: {ratio:.2f} (goal {bound})")

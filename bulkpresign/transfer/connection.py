@@ -20,7 +20,7 @@ from bulkpresign.errors import ConnectionFailedError, TransferError, TruncatedEr
 #: once, 256 KiB at most, is not stopped for: whoever reads is mostly about to.
 READ_BUFFER = 64 * 1024
 _BUFFER_SIZE = 256 * 1024
-_PIECES_A_TURN = 4
+_PIECES_A_TURN = 16  # 4 MiB, which take a millisecond where nothing else would make us wait
 
 Body = bytes | AsyncIterable[bytes]
 Chunk = bytes | memoryview
