@@ -1,17 +1,12 @@
 """The command line: one file a verb, each of which parses, calls the pipeline and prints."""
 
-import gc
 import os
 import sys
-from typing import NoReturn
-
-#: Hardly anything of ours is garbage that only a collection finds; Python would look for it every 700 objects.
-_OBJECTS_A_COLLECTION = 50_000
+from typing import NoReturn, TextIO
 
 
 def main() -> None:
     """The entry point `bulkpresign`."""
-    gc.set_threshold(_OBJECTS_A_COLLECTION)
     _fill_missing_streams()
     try:
         from bulkpresign.cli.app import app
@@ -26,12 +21,13 @@ def main() -> None:
 def _leave(code: int) -> NoReturn:
     """Ends the process at once: whatever had to be closed is.
 
-    Python would take every module apart, which takes a fifth of the time to start, and would wait for a thread that
-    reads standard input.
+    Python would take every module apart, which is of no use, and would wait for a thread that reads standard input.
     """
-    for stream in (sys.stdout, sys.stderr):
+    streams: tuple[TextIO | None, ...] = (sys.stdout, sys.stderr)  # None: closed from the start
+    for stream in streams:
         try:
-            stream.flush()
+            if stream is not None:
+                stream.flush()
         except (OSError, ValueError):  # nobody reads it
             code = code or 1
     os._exit(code)

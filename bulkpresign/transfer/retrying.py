@@ -51,7 +51,7 @@ async def with_retries(
             raise
         first: TransferError | None = error
 
-    import stamina  # a tenth of what it takes to start, for runs in which something fails
+    import stamina  # only runs in which something fails spend the time
 
     number = 1
 

@@ -110,6 +110,16 @@ def test_a_verb_loads_no_other() -> None:
     assert own == {"cli", "cli.app", "cli.get", "cli.help", "cli.options", "cli.units", "errors"}
 
 
+@pytest.mark.parametrize(
+    ("closed", "words", "code"), [(">&-", "--help", 0), (">&-", "report none", 2), ("2>&-", "-h", 0)]
+)
+def test_a_stream_that_is_closed_changes_no_exit_code(closed: str, words: str, code: int) -> None:
+    command = f"exec {sys.executable} -m bulkpresign {words} {closed}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_interrupted_before_a_run_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_: str) -> NoReturn:
         raise KeyboardInterrupt
