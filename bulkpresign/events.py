@@ -1,4 +1,8 @@
-"""What happened in a run, as data. Stages emit events; the ledger and the progress display listen."""
+"""What happened in a run, as data. Stages emit events; the ledger and the progress display listen.
+
+That an event is no instance of another class takes Python longer to say than that it is one; who hears most events
+asks for the frequent kinds first, or compares types.
+"""
 
 from collections.abc import Callable, Sequence
 

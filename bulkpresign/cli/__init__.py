@@ -40,3 +40,5 @@ def _fill_missing_streams() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDONLY)
+    if sys.stderr is None:  # messages go nowhere then
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - it stays open, and pathlib takes its time

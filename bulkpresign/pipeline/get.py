@@ -95,13 +95,7 @@ async def get(
         if sources.need_credentials or renew_credentials:
             presigner = await stack.enter_async_context(
                 Presigner(
-                    region_name,
-                    endpoint_url,
-                    profile_name,
-                    addressing_style,
-                    expires_in,
-                    session,
-                    ca_bundle=ca_bundle,
+                    region_name, endpoint_url, profile_name, addressing_style, expires_in, session, ca_bundle=ca_bundle
                 )
             )
         renew = await run.renewal(presigner if renew_credentials else None, renew_command, renew_url)

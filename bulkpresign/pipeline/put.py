@@ -91,13 +91,7 @@ async def put(
         if renew_credentials:
             presigner = await stack.enter_async_context(
                 Presigner(
-                    region_name,
-                    endpoint_url,
-                    profile_name,
-                    addressing_style,
-                    expires_in,
-                    session,
-                    ca_bundle=ca_bundle,
+                    region_name, endpoint_url, profile_name, addressing_style, expires_in, session, ca_bundle=ca_bundle
                 )
             )
         renew = await run.renewal(presigner, renew_command, renew_url)
@@ -160,13 +154,7 @@ async def put_folder(
     async with AsyncExitStack() as stack:
         presigner = await stack.enter_async_context(
             Presigner(
-                region_name,
-                endpoint_url,
-                profile_name,
-                addressing_style,
-                expires_in,
-                session,
-                ca_bundle=ca_bundle,
+                region_name, endpoint_url, profile_name, addressing_style, expires_in, session, ca_bundle=ca_bundle
             )
         )
         run = await stack.enter_async_context(

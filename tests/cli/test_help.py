@@ -111,7 +111,7 @@ def test_a_verb_loads_no_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("closed", "words", "code"), [(">&-", "--help", 0), (">&-", "report none", 2), ("2>&-", "-h", 0)]
+    ("closed", "words", "code"), [(">&-", "--help", 0), (">&-", "report none", 2), ("2>&-", "report none", 2)]
 )
 def test_a_stream_that_is_closed_changes_no_exit_code(closed: str, words: str, code: int) -> None:
     command = f"exec {sys.executable} -m bulkpresign {words} {closed}"
