@@ -67,8 +67,7 @@ async def engine(links: str, folder: Path) -> None:
         place.check(path)
         async with http.request(link) as answer:
             with PartFile(place, path) as part:
-                while chunk := await answer.read():
-                    part.write(chunk)
+                await answer.pour(part.write)
                 part.commit(unix_time(answer.headers.get("last-modified")))
         return Outcome(link.object, "done", part.size, link=link)
 

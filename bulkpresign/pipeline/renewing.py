@@ -30,6 +30,7 @@ from bulkpresign.model import Link, ObjectRef, utc_now
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.values import REGION
 from bulkpresign.tables.rows import rows_of_mappings
+from bulkpresign.transfer.connection import Chunk
 from bulkpresign.transfer.exchange import Answer
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.leases import Renew
@@ -128,10 +129,13 @@ async def _body(answer: Answer) -> bytes:
     if answer.status != 200:
         raise _failed(f"the renewal url answered {answer.status}")
     body = bytearray()
-    while chunk := await answer.read():
+
+    def take(chunk: Chunk) -> bool:
         body.extend(chunk)
-        if len(body) > MOST_OUTPUT:
-            raise _failed("the renewal url answers without end")
+        return len(body) > MOST_OUTPUT
+
+    if await answer.pour(take):
+        raise _failed("the renewal url answers without end")
     return bytes(body)
 
 

@@ -2,44 +2,46 @@
 
 A client library does some two hundred small things for a request, and for small objects those are most of the work.
 Here a request is one write, and its answer two or three calls: the parser is that of Node.js (llhttp, by `httptools`).
-What is most of a large answer passes it by, and is hashed and stored from the memory that the socket was read into.
+What is most of a large answer passes it by, and is hashed and stored right where the socket was read into, before
+anything else happens: a task that waits for each few bytes takes longer to wake than they take to store.
 Source: RFC 9112.
 """
 
 import asyncio
 import select
 from collections import deque
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from typing import cast
 
 from httptools import HttpParserError, HttpResponseParser
 
-from bulkpresign.errors import ConnectionFailedError, TransferError, TruncatedError
+from bulkpresign.errors import ConnectionFailedError, TruncatedError
 
-#: Bytes of an answer's body that may wait to be read before no more are taken from the socket. What the socket gives at
-#: once, 256 KiB at most, is not stopped for: whoever reads is mostly about to.
-READ_BUFFER = 64 * 1024
+#: Bytes of one read.
 _BUFFER_SIZE = 256 * 1024
 _PIECES_A_TURN = 16  # 4 MiB, which take a millisecond where nothing else would make us wait
 
 Body = bytes | AsyncIterable[bytes]
 Chunk = bytes | memoryview
+#: Takes bytes of a body, which are there until it is called again; True: enough, until it asks for more.
+Take = Callable[[Chunk], bool | None]
 
 
 class Buffers:
-    """Memory into which the connections of one loop read: used again while the processor has it at hand."""
+    """Memory into which the connections of one loop read, one after another: the processor has it at hand."""
 
     def __init__(self) -> None:
-        #: For what is parsed, and so copied, before anything else is read.
-        self.scratch = memoryview(bytearray(_BUFFER_SIZE))
+        self.current = memoryview(bytearray(_BUFFER_SIZE))
         self._free: list[memoryview] = []
 
-    def take(self) -> memoryview:
-        """One for whoever reads it later."""
-        return self._free.pop() if self._free else memoryview(bytearray(_BUFFER_SIZE))
+    def lend(self) -> memoryview:
+        """The current one, to whoever needs what is in it for longer; the others read into another."""
+        lent = self.current
+        self.current = self._free.pop() if self._free else memoryview(bytearray(_BUFFER_SIZE))
+        return lent
 
     def give_back(self, buffer: memoryview) -> None:
-        """Takes one back that nobody reads any more."""
+        """Takes one back that nobody needs any more."""
         self._free.append(buffer)
 
 
@@ -47,7 +49,7 @@ class Connection(asyncio.BufferedProtocol):
     """Serves one exchange after another; one task at a time uses it.
 
     `touched_at` is when bytes last moved, on the loop's clock. What ends a connection in the midst of an exchange is
-    raised as a TransferError to whoever waits for it.
+    raised to whoever waits for it, as a TransferError unless he raised it himself.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, buffers: Buffers) -> None:
@@ -56,17 +58,18 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         self._parser = HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
-        self._error: TransferError | None = None
-        self._chunks: deque[tuple[Chunk, memoryview | None]] = deque()  # each with the buffer that it is in
-        self._filling: memoryview | None = None  # the buffer for what comes next
-        self._lent: memoryview | None = None  # the one that was read last
-        self._buffered = 0
+        self._error: BaseException | None = None
+        self._take: Take | None = None
+        self._early: deque[bytes] = deque()  # came before anybody took it
+        self._lent: memoryview | None = None  # holds what was taken last
+        self._has_enough = False
         self._is_paused = False  # reading
         self._is_full = False  # the buffer of what goes out
         self._keeps_alive = True
         self._expects_body = True
         self._is_sent = self._has_head = self._is_complete = True  # between exchanges
         self._left = -1  # of a body whose rest passes the parser by; -1: everything goes through it
+        self._parsed = 0  # bytes of the body that went through it
         self.status = 0
         self.headers: dict[str, str] = {}
         self.length: int | None = None
@@ -81,7 +84,7 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def is_reusable(self) -> bool:
         """True where another exchange can follow: nothing of this one is still to come, or to be read."""
-        return self.is_open and self._is_complete and self._is_sent and self._keeps_alive and not self._chunks
+        return self.is_open and self._is_complete and self._is_sent and self._keeps_alive and not self._early
 
     async def send(self, head: bytes, body: Body | None, *, expects_body: bool = True) -> None:
         """Sends a request; returns when the head of its answer is here, which may be before all of a body went out.
@@ -100,23 +103,27 @@ class Connection(asyncio.BufferedProtocol):
         while not self._has_head:
             await self._change()
 
-    async def read(self) -> Chunk:
-        """The next bytes of the answer's body, `b""` at its end. They are there until the next call."""
-        if self._lent is not None:
-            self._buffers.give_back(self._lent)
-            self._lent = None
-        while not self._chunks:
-            if self._is_complete:
-                return b""
-            await self._change()
-        chunk, self._lent = self._chunks.popleft()
-        self._buffered -= len(chunk)
-        if self._is_paused and self._buffered < READ_BUFFER:
-            self._is_paused = False
-            self._transport.resume_reading()
-        return chunk
+    async def pour(self, take: Take) -> bool:
+        """Gives the answer's body to `take` as it comes, until that has enough (True) or the body ends (False).
 
-    def fail(self, error: TransferError) -> None:
+        What `take` raises ends the connection, and is raised.
+        """
+        self._give_back()
+        while self._early:
+            if take(self._early.popleft()):
+                return True
+        self._take, self._has_enough = take, False
+        self._resume()
+        try:
+            while not (self._is_complete or self._has_enough):
+                await self._change()
+        finally:
+            self._take = None
+        if self._error is not None:
+            raise self._error
+        return self._has_enough
+
+    def fail(self, error: BaseException) -> None:
         """Ends the connection, and the exchange with an error."""
         if self._error is None and not self._is_complete:
             self._error = error
@@ -131,8 +138,9 @@ class Connection(asyncio.BufferedProtocol):
     def _begin(self, expects_body: bool) -> None:
         self._is_sent = self._has_head = self._is_complete = False
         self._expects_body = expects_body
-        self._left = -1
-        self._lent = None  # whoever left the answer before it may have it still
+        self._left, self._parsed = -1, 0
+        self._give_back()
+        self._resume()
         self.touched_at = self._loop.time()
         if not self.is_open:
             self._error = ConnectionFailedError("the connection was closed by the other side", code="Disconnected")
@@ -179,23 +187,20 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         """Where the next bytes go."""
-        if self._left <= 0:
-            return self._buffers.scratch
-        if self._filling is None:
-            self._filling = self._buffers.take()
-        return self._filling
+        return self._buffers.current
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came in."""
         self.touched_at = self._loop.time()
+        data = self._buffers.current[:nbytes]
         if self._is_complete:  # nobody asked
             self.close()
-        elif (buffer := self._filling) is not None:
-            self._filling = None
-            self._receive_rest(buffer, nbytes)
+        elif self._left < 0:
+            self._parse(data)
         else:
-            self._parse(self._buffers.scratch[:nbytes])
-        self._wake()
+            self._receive_rest(data)
+        if self._take is None or self._is_complete:
+            self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
@@ -221,23 +226,52 @@ class Connection(asyncio.BufferedProtocol):
             self.fail(ConnectionFailedError(f"the answer is no HTTP: {error}", code="NotHTTP"))
             return
         if self.length is not None and self._has_head and not self._is_complete:
-            self._left = self.length - self._buffered  # nothing was read yet: the head came in this very moment
+            self._left = self.length - self._parsed
             self._parser = HttpResponseParser(self)
 
-    def _receive_rest(self, buffer: memoryview, count: int) -> None:
+    def _receive_rest(self, data: memoryview) -> None:
         """Takes body bytes whose number is known: they need no parser, which would copy them."""
-        if count > self._left:
-            count, self._keeps_alive = self._left, False
-        self._left -= count
-        self._push(buffer[:count], buffer)
+        if len(data) > self._left:
+            data, self._keeps_alive = data[: self._left], False
+        self._left -= len(data)
+        if self._take is None:
+            self._keep(bytes(data))
+        elif self._give(self._take, data):
+            self._lent = self._buffers.lend()
         self._is_complete = not self._left
 
-    def _push(self, data: Chunk, buffer: memoryview | None = None) -> None:
-        self._chunks.append((data, buffer))
-        self._buffered += len(data)
-        if len(self._chunks) > 1 and self._buffered > READ_BUFFER and not self._is_paused and self.is_open:
+    def _give(self, take: Take, data: Chunk) -> bool:
+        """Whether `take` has enough."""
+        try:
+            self._has_enough = bool(take(data))
+        except BaseException as error:  # noqa: BLE001 - whoever pours raises it
+            self._take = None
+            self.fail(error)
+            return False
+        if self._has_enough:
+            self._take = None
+            self._pause()
+        return self._has_enough
+
+    def _keep(self, data: bytes) -> None:
+        self._early.append(data)
+        self._pause()
+
+    def _pause(self) -> None:
+        if not self._is_paused and self.is_open:
             self._is_paused = True
             self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._is_paused and self.is_open:
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    def _give_back(self) -> None:
+        """What was taken last may be written over."""
+        if self._lent is not None:
+            self._buffers.give_back(self._lent)
+            self._lent = None
 
     def _end_of_stream(self, exc: Exception | None) -> None:
         """What the end of the connection means: of a body that was announced in no way it is the end as well."""
@@ -279,8 +313,13 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Bytes of the body."""
-        if not self._is_complete:
-            self._push(body)
+        if self._is_complete:
+            return
+        self._parsed += len(body)
+        if self._take is None:
+            self._early.append(body)
+        else:
+            self._give(self._take, body)
 
     def on_message_complete(self) -> None:
         """The answer is whole."""

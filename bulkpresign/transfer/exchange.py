@@ -1,6 +1,7 @@
 """A request and its answer, whoever carries them."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from bulkpresign import __version__
@@ -8,7 +9,7 @@ from bulkpresign.errors import TransferError
 from bulkpresign.model import Link
 from bulkpresign.transfer.answers import error_of
 from bulkpresign.transfer.clock import Clock
-from bulkpresign.transfer.connection import Chunk
+from bulkpresign.transfer.connection import Chunk, Take
 
 #: What every request says of us.
 OWN_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": f"bulkpresign/{__version__}"}
@@ -19,21 +20,21 @@ _ENCRYPTION = ("x-amz-server-side-encryption", "x-amz-server-side-encryption-cus
 class Answer:
     """A response whose headers are here and whose body is still to come.
 
-    `headers` have their names in lower case. `read()` gives the next bytes of the body as it is stored, which are
-    there until the next call, and `b""` at its end; `length` is its bytes as announced, None where it was not.
+    `headers` have their names in lower case. `pour(take)` gives the body to `take` as it comes, until that has enough
+    (True) or the body ends (False); `length` is its bytes as announced, None where it was not.
     """
 
-    __slots__ = ("_clock", "headers", "length", "read", "status")
+    __slots__ = ("_clock", "headers", "length", "pour", "status")
 
     def __init__(
         self,
         status: int,
         headers: Mapping[str, str],
         length: int | None,
-        read: Callable[[], Awaitable[Chunk]],
+        pour: Callable[[Take], Awaitable[bool]],
         clock: Clock,
     ) -> None:
-        self.status, self.headers, self.length, self.read, self._clock = status, headers, length, read, clock
+        self.status, self.headers, self.length, self.pour, self._clock = status, headers, length, pour, clock
         if not clock.is_set:
             clock.learn(headers.get("date"))
 
@@ -51,11 +52,13 @@ class Answer:
     async def beginning(self) -> bytes:
         """The body's first 64 KiB: all of it where it is a message. Of one that breaks off, what came."""
         body = bytearray()
-        try:
-            while len(body) < _ERROR_BODY and (chunk := await self.read()):
-                body += chunk
-        except TransferError:  # the status is known, and says more than a broken connection
-            pass
+
+        def take(chunk: Chunk) -> bool:
+            body.extend(chunk)
+            return len(body) >= _ERROR_BODY
+
+        with suppress(TransferError):  # the status is known, and says more than a broken connection
+            await self.pour(take)
         return bytes(body[:_ERROR_BODY])
 
     async def error(self, link: Link, body: bytes | None = None) -> TransferError:

@@ -9,6 +9,7 @@ from bulkpresign.checksums import Expectation, Verifier, expectation_of, file_bl
 from bulkpresign.errors import MismatchError, NameRefusedError, StorageError
 from bulkpresign.events import BytesMoved, Listener
 from bulkpresign.model import Link, Outcome, Part, Parts
+from bulkpresign.transfer.connection import Chunk
 from bulkpresign.transfer.dates import unix_time
 from bulkpresign.transfer.exchange import Answer
 from bulkpresign.transfer.http import Http
@@ -295,16 +296,23 @@ class _Download:
     async def _receive(self, answer: Answer, part: PartFile, verifier: Verifier) -> None:
         emit, pace, lanes = self._getter.emit, self._getter.pace, self._getter.lanes
         is_slow = verifier.expectation.is_slow
-        while chunk := await answer.read():
+        taken: Chunk = b""
+
+        def take(chunk: Chunk) -> bool:
+            nonlocal taken
+            taken = chunk
             part.write(chunk)
             emit(BytesMoved(len(chunk)))
             lanes.bytes += len(chunk)
             if is_slow and verifier.bytes >= _SLOW_BYTES:
-                await anyio.to_thread.run_sync(verifier.update, chunk)
-            else:
-                verifier.update(chunk)
-            if pace.limits_rate:
-                await pace.spend(len(chunk))
+                return True
+            verifier.update(chunk)
+            return pace.limits_rate
+
+        while await answer.pour(take):
+            if verifier.bytes < part.size:  # not hashed yet
+                await anyio.to_thread.run_sync(verifier.update, taken)
+            await pace.spend(len(taken))
 
     async def verified(self, verifier: Verifier, part: PartFile) -> str | None:
         """What verified the bytes of a part that is whole.

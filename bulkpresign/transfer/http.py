@@ -127,7 +127,7 @@ class _Direct:
         except BaseException:
             self._pool.give_back(self._origin, connection)
             raise
-        return Answer(connection.status, connection.headers, connection.length, connection.read, self._clock)
+        return Answer(connection.status, connection.headers, connection.length, connection.pour, self._clock)
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._pool.give_back(self._origin, self._connection)

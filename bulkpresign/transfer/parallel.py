@@ -14,6 +14,7 @@ from bulkpresign.checksums import Expectation, Verifier
 from bulkpresign.errors import LinkExpiredError, MismatchError, TransferError, TruncatedError
 from bulkpresign.events import BytesMoved, Listener
 from bulkpresign.model import Link, Part, Parts
+from bulkpresign.transfer.connection import Chunk
 from bulkpresign.transfer.dates import unix_time
 from bulkpresign.transfer.exchange import Answer
 from bulkpresign.transfer.http import Http
@@ -175,23 +176,28 @@ class Parallel:
     async def _receive(self, answer: Answer, piece: Piece) -> None:
         """Stores what is left of a part, or less where a lane is to be closed."""
         emit, pace, lanes, plan = self._means.emit, self._means.pace, self._means.lanes, self._plan
-        is_slow = plan.is_slow
+        is_slow, waits, has_more = plan.is_slow, plan.is_slow or pace.limits_rate, answer.status == 200
+        taken: Chunk = b""
+
+        def take(chunk: Chunk) -> bool:
+            nonlocal taken
+            taken = chunk = chunk[: piece.left]
+            part.write(chunk)
+            emit(BytesMoved(len(chunk)))
+            self._bytes += len(chunk)
+            lanes.bytes += len(chunk)
+            if not is_slow:
+                piece.update(chunk)
+            lanes.look(time.monotonic())
+            return waits or plan.in_flight != lanes.allowed or (has_more and not piece.left)
+
         with Stretch(self._means.folder, self._place, piece.at) as part:
-            while chunk := await answer.read():
-                chunk = chunk[: piece.left]
-                part.write(chunk)
-                emit(BytesMoved(len(chunk)))
-                self._bytes += len(chunk)
-                lanes.bytes += len(chunk)
+            while await answer.pour(take):
                 if is_slow:
-                    await anyio.to_thread.run_sync(piece.update, chunk)
-                else:
-                    piece.update(chunk)
-                if pace.limits_rate:
-                    await pace.spend(len(chunk))
-                if not piece.left and answer.status == 200:
+                    await anyio.to_thread.run_sync(piece.update, taken)
+                await pace.spend(len(taken))
+                if has_more and not piece.left:
                     break
-                lanes.look(time.monotonic())
                 if plan.in_flight < lanes.allowed:
                     self._widen()
                 elif piece.left and plan.in_flight > lanes.allowed:

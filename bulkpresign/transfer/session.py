@@ -15,11 +15,13 @@ from bulkpresign.errors import ConnectionFailedError, RefusedError, TransferErro
 from bulkpresign.model import Link
 from bulkpresign.transfer import pool
 from bulkpresign.transfer.clock import Clock
-from bulkpresign.transfer.connection import READ_BUFFER, Body, read_what_came
+from bulkpresign.transfer.connection import Body, Take, read_what_came
 from bulkpresign.transfer.exchange import OWN_HEADERS, Answer, Exchange
 
 #: What aiohttp adds to a body.
 _NO_CONTENT_TYPE = ("Content-Type",)
+#: Bytes of a body that may wait before no more are taken from the socket.
+_READ_BUFFER = 64 * 1024
 
 
 class Session:
@@ -36,7 +38,7 @@ class Session:
             auto_decompress=False,
             requote_redirect_url=False,
             headers=OWN_HEADERS,
-            read_bufsize=READ_BUFFER,
+            read_bufsize=_READ_BUFFER,
             middlewares=(_once,),
         )
 
@@ -80,10 +82,16 @@ class _Proxied:
         headers: dict[str, str] = {}
         for name, value in response.headers.items():
             headers.setdefault(name.lower(), value)
-        return Answer(response.status, headers, response.content_length, self._read, self._clock)
+        return Answer(response.status, headers, response.content_length, self._pour, self._clock)
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._response.close()  # one that was read to its end has given its connection back already
+
+    async def _pour(self, take: Take) -> bool:
+        while chunk := await self._read():
+            if take(chunk):
+                return True
+        return False
 
     async def _read(self) -> bytes:
         try:

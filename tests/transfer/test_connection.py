@@ -63,12 +63,9 @@ async def talk(serve: Serve, use: Callable[[Http, str], Awaitable[None]]) -> int
 
 
 async def body_of(answer: Answer) -> bytes:
-    return b"".join([chunk async for chunk in chunks_of(answer)])
-
-
-async def chunks_of(answer: Answer) -> AsyncIterator[bytes]:
-    while chunk := await answer.read():
-        yield bytes(chunk)
+    body = bytearray()
+    assert not await answer.pour(body.extend)
+    return bytes(body)
 
 
 def asked(serve: Serve, times: int = 2, method: str = "GET") -> tuple[list[Said], int]:
@@ -136,7 +133,7 @@ def test_an_answer_that_was_not_read_to_its_end_ends_its_connection() -> None:
     async def use(http: Http, url: str) -> None:
         for _ in range(2):
             async with http.request(Link("GET", url, {})) as answer:
-                assert await answer.read() == b"hello"
+                assert await answer.pour(lambda chunk: bytes(chunk) == b"hello")
 
     serve = saying(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello")
     assert asyncio.run(talk(serve, use)) == 2
