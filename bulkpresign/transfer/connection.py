@@ -106,7 +106,7 @@ class Connection(asyncio.BufferedProtocol):
     async def pour(self, take: Take) -> bool:
         """Gives the answer's body to `take` as it comes, until that has enough (True) or the body ends (False).
 
-        What `take` raises ends the connection, and is raised.
+        What `take` raises is raised, and ends the connection where more of the body was to come.
         """
         self._give_back()
         while self._early:
