@@ -225,9 +225,13 @@ class Connection(asyncio.BufferedProtocol):
         except HttpParserError as error:
             self.fail(ConnectionFailedError(f"the answer is no HTTP: {error}", code="NotHTTP"))
             return
-        if self.length is not None and self._has_head and not self._is_complete:
+        if self._is_complete or not self._has_head:
+            return
+        if self.length is not None:
             self._left = self.length - self._parsed
             self._parser = HttpResponseParser(self)
+        elif self._early:
+            self._pause()
 
     def _receive_rest(self, data: memoryview) -> None:
         """Takes body bytes whose number is known: they need no parser, which would copy them."""
@@ -235,7 +239,8 @@ class Connection(asyncio.BufferedProtocol):
             data, self._keeps_alive = data[: self._left], False
         self._left -= len(data)
         if self._take is None:
-            self._keep(bytes(data))
+            self._early.append(bytes(data))
+            self._pause()
         elif self._give(self._take, data):
             self._lent = self._buffers.lend()
         self._is_complete = not self._left
@@ -252,10 +257,6 @@ class Connection(asyncio.BufferedProtocol):
             self._take = None
             self._pause()
         return self._has_enough
-
-    def _keep(self, data: bytes) -> None:
-        self._early.append(data)
-        self._pause()
 
     def _pause(self) -> None:
         if not self._is_paused and self.is_open:

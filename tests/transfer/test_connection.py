@@ -152,14 +152,15 @@ def test_what_came_and_was_not_read_is_not_the_next_ones() -> None:
     asyncio.run(talk(saying(PLAIN), use))
 
 
-def test_no_more_of_a_body_is_held_than_a_few_reads() -> None:
+@pytest.mark.parametrize("announced", [b"Content-Length: 100000000", b"Connection: close"])
+def test_no_more_of_a_body_is_held_than_a_few_reads(announced: bytes) -> None:
     """Whoever reads slowly slows the server down."""
     written = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal written
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n" + announced + b"\r\n\r\n")
         for _ in range(1000):
             writer.write(bytes(100_000))
             await writer.drain()

@@ -5,7 +5,6 @@ import gzip
 import hashlib
 import os
 import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -190,16 +189,6 @@ def test_a_certificate_that_nobody_signed_is_refused(tmp_path: Path, tls_files: 
         assert outcome.code == "Certificate"
         assert "not trusted: self-signed certificate" in (outcome.message or "")
         assert origin.count == 0
-
-
-@pytest.fixture
-def tls_files(tmp_path: Path) -> tuple[Path, Path]:
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
-    name = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
-    command = ["openssl", "req", "-x509", *curve, *name, "-out", str(certificate), "-keyout", str(key)]
-    subprocess.run(command, check=True, capture_output=True)
-    return certificate, key
 
 
 def test_a_server_that_takes_no_byte_is_given_up(

@@ -2,11 +2,9 @@
 
 import asyncio
 import gc
-import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
-from pathlib import Path
 
 import anyio
 import pytest
@@ -16,25 +14,14 @@ from bulkpresign.model import Link
 from bulkpresign.transfer.connection import Connection
 from bulkpresign.transfer.http import Http
 from tests.servers.proxy import FaultProxy
-from tests.transfer.test_http import tls_files
-
-__all__ = ["tls_files"]
 
 Runner = Callable[..., None]
 
 
-@pytest.fixture(params=["http", "https"])
-def origin(
-    request: pytest.FixtureRequest, tls_files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[FaultProxy]:
-    context = None
-    if request.param == "https":
-        monkeypatch.setenv("AWS_CA_BUNDLE", str(tls_files[0]))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*tls_files)
-    with FaultProxy(tls=context) as proxy:
-        proxy.objects["/a"] = b"x"
-        yield proxy
+@pytest.fixture
+def origin(plain_or_tls: FaultProxy) -> FaultProxy:
+    plain_or_tls.objects |= {"/a": b"x"}
+    return plain_or_tls
 
 
 @pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])

@@ -1,9 +1,7 @@
 """A body on its way to whoever takes it: what he holds stays his, what he raises is raised, and he is asked no more."""
 
 import asyncio
-import ssl
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -17,26 +15,15 @@ from bulkpresign.transfer.exchange import Answer
 from bulkpresign.transfer.http import Http
 from tests.servers.proxy import FaultProxy
 from tests.transfer.test_connection import CHUNKED, PLAIN, UNTIL_END, body_of, saying, talk
-from tests.transfer.test_http import tls_files
-
-__all__ = ["tls_files"]
 
 Runner = Callable[..., Any]
 LARGE = 5_000_000
 
 
-@pytest.fixture(params=["http", "https"])
-def origin(
-    request: pytest.FixtureRequest, tls_files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[FaultProxy]:
-    context = None
-    if request.param == "https":
-        monkeypatch.setenv("AWS_CA_BUNDLE", str(tls_files[0]))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*tls_files)
-    with FaultProxy(tls=context) as proxy:
-        proxy.objects |= {f"/{n}": bytes([n]) * LARGE for n in range(4)}
-        yield proxy
+@pytest.fixture
+def origin(plain_or_tls: FaultProxy) -> FaultProxy:
+    plain_or_tls.objects |= {f"/{n}": bytes([n]) * LARGE for n in range(4)}
+    return plain_or_tls
 
 
 @pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
