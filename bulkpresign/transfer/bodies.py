@@ -88,6 +88,11 @@ class FileBody:
         self._algorithm, self._hasher = algorithm, hasher(algorithm)
 
     @property
+    def is_sent(self) -> bool:
+        """True where all of it went."""
+        return self._sent == self.size
+
+    @property
     def digest(self) -> bytes:
         """Of what went."""
         return self._hasher.digest()
@@ -160,6 +165,8 @@ async def _exchange(http: Http, link: Link, body: FileBody) -> Stored:
         body.hash_with(signed.algorithm)
     data = await body.whole() if body.size <= CHUNK_SIZE else body
     async with http.request(link, _headers(link, body.size), data) as answer:
+        if signed.algorithm is not None and body.is_sent:
+            _check_signed(signed, body.digest)
         if answer.status not in _STORED:
             raise await answer.error(link)
         if answer.length != 0 and b"<Error>" in (said := await answer.beginning()):
@@ -174,7 +181,7 @@ async def _verified(signed: Expectation, answer: Answer, body: FileBody) -> str 
     That is the checksum that the link signs, where the server repeats it: then it has compared it. Else the etag.
     """
     if signed.algorithm is not None:
-        signed.check(body.digest)
+        signed.check(body.digest)  # answered before all of it went
         if answer.headers.get(f"x-amz-checksum-{signed.algorithm}") == signed.shown(signed.digest):
             return signed.name
     expected = expectation_of(_ANY_OBJECT, answer.etag, answer.encryption)
@@ -182,6 +189,16 @@ async def _verified(signed: Expectation, answer: Answer, body: FileBody) -> str 
         return None
     expected.check(await body.md5())
     return expected.name
+
+
+def _check_signed(signed: Expectation, found: bytes) -> None:
+    """Raises RefusedError where the link is for other bytes: whatever was answered, these are not to be sent again."""
+    if found != signed.digest:
+        message = (
+            f"the link is signed for bytes with {signed.name} {signed.shown(signed.digest)}, "
+            f"the file's is {signed.shown(found)}"
+        )
+        raise RefusedError(message, code="ChecksumSigned")
 
 
 def _signed_checksum(link: Link) -> Expectation:

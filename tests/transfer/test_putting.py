@@ -94,8 +94,25 @@ def test_a_checksum_that_the_link_signs_is_the_proof_where_the_server_repeats_it
     assert (outcome.status, outcome.verified_by) == ("done", verified_by)
 
 
-def test_a_file_that_is_not_what_the_link_was_signed_for_is_not_done(origin: FaultProxy, tmp_path: Path) -> None:
-    """The server of the test takes anything, as Ceph does."""
-    (tmp_path / "a").write_bytes(b"altered")
-    outcome, _ = put(f"{origin.url}/a", tmp_path, 1, headers={"x-amz-checksum-crc32": crc32_of(b"right")})
-    assert (outcome.status, outcome.code) == ("failed", "ChecksumMismatch")
+@pytest.mark.parametrize("size", [1000, 2_000_000])
+@pytest.mark.parametrize("refuses", [True, False])
+def test_a_file_that_is_not_what_the_link_was_signed_for_is_told_and_not_sent_again(
+    refuses: bool, size: int, origin: FaultProxy, tmp_path: Path
+) -> None:
+    """Whether the server looks at the checksum, as S3 does, or takes anything, as Ceph does."""
+    if refuses:
+        origin.always = Fault(status=400, body=b"<Error><Code>BadDigest</Code></Error>")
+    altered = os.urandom(size)
+    (tmp_path / "a").write_bytes(altered)
+    signed = crc32_of(b"right")
+    outcome, run = put(f"{origin.url}/a", tmp_path, headers={"x-amz-checksum-crc32": signed})
+    assert (outcome.status, outcome.code, outcome.attempts) == ("failed", "ChecksumSigned", 1)
+    assert outcome.message == f"the link is signed for bytes with crc32 {signed}, the file's is {crc32_of(altered)}"
+    assert (run.retries, run.bytes_moved, origin.count) == ([], 0, 1)
+
+
+def test_bytes_that_were_altered_on_their_way_are_sent_again(origin: FaultProxy, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"right")
+    origin.faults.append(Fault(status=400, body=b"<Error><Code>BadDigest</Code></Error>"))
+    outcome, run = put(f"{origin.url}/a", tmp_path, headers={"x-amz-checksum-crc32": crc32_of(b"right")})
+    assert (outcome.status, [retry.code for retry in run.retries]) == ("done", ["BadDigest"])
