@@ -5,8 +5,8 @@ import os
 import sys
 from typing import NoReturn, TextIO
 
-#: New objects until they are looked through for garbage. Python's 700 are fewer than each module brings that we import,
-#: and all of those stay: it would be a sixteenth of the time until the first request.
+#: New objects until they are looked through for garbage. Python's 700 are fewer than most of the modules bring that we
+#: import, and all of those stay: it would be looked for dozens of times in vain before the first request.
 _GC_THRESHOLD = 50_000
 
 

@@ -181,7 +181,7 @@ async def _verified(signed: Expectation, answer: Answer, body: FileBody) -> str 
     That is the checksum that the link signs, where the server repeats it: then it has compared it. Else the etag.
     """
     if signed.algorithm is not None:
-        signed.check(body.digest)  # answered before all of it went
+        signed.check(body.digest)  # differs where the answer came before all of it went
         if answer.headers.get(f"x-amz-checksum-{signed.algorithm}") == signed.shown(signed.digest):
             return signed.name
     expected = expectation_of(_ANY_OBJECT, answer.etag, answer.encryption)

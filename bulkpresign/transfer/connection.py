@@ -19,7 +19,7 @@ from bulkpresign.errors import ConnectionFailedError, TruncatedError
 
 #: Bytes of one read.
 _BUFFER_SIZE = 256 * 1024
-_PIECES_A_TURN = 16  # 4 MiB, which take a millisecond where nothing else would make us wait
+_PIECES_A_TURN = 16  # where nothing else would make us wait
 
 Body = bytes | AsyncIterable[bytes]
 Chunk = bytes | memoryview
@@ -62,14 +62,12 @@ class Connection(asyncio.BufferedProtocol):
         self._take: Take | None = None
         self._early: deque[bytes] = deque()  # came before anybody took it
         self._lent: memoryview | None = None  # holds what was taken last
-        self._has_enough = False
         self._is_paused = False  # reading
         self._is_full = False  # the buffer of what goes out
         self._keeps_alive = True
         self._expects_body = True
         self._is_sent = self._has_head = self._is_complete = True  # between exchanges
         self._left = -1  # of a body whose rest passes the parser by; -1: everything goes through it
-        self._parsed = 0  # bytes of the body that went through it
         self.status = 0
         self.headers: dict[str, str] = {}
         self.length: int | None = None
@@ -112,16 +110,17 @@ class Connection(asyncio.BufferedProtocol):
         while self._early:
             if take(self._early.popleft()):
                 return True
-        self._take, self._has_enough = take, False
+        self._take = take
         self._resume()
         try:
-            while not (self._is_complete or self._has_enough):
+            while not self._is_complete and self._take is not None:
                 await self._change()
+            has_enough = self._take is None
         finally:
             self._take = None
         if self._error is not None:
             raise self._error
-        return self._has_enough
+        return has_enough
 
     def fail(self, error: BaseException) -> None:
         """Ends the connection, and the exchange with an error."""
@@ -138,7 +137,7 @@ class Connection(asyncio.BufferedProtocol):
     def _begin(self, expects_body: bool) -> None:
         self._is_sent = self._has_head = self._is_complete = False
         self._expects_body = expects_body
-        self._left, self._parsed = -1, 0
+        self._left = -1
         self._give_back()
         self._resume()
         self.touched_at = self._loop.time()
@@ -228,7 +227,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._is_complete or not self._has_head:
             return
         if self.length is not None:
-            self._left = self.length - self._parsed
+            self._left = self.length - sum(map(len, self._early))
             self._parser = HttpResponseParser(self)
         elif self._early:
             self._pause()
@@ -248,15 +247,15 @@ class Connection(asyncio.BufferedProtocol):
     def _give(self, take: Take, data: Chunk) -> bool:
         """Whether `take` has enough."""
         try:
-            self._has_enough = bool(take(data))
+            has_enough = bool(take(data))
         except BaseException as error:  # noqa: BLE001 - whoever pours raises it
             self._take = None
             self.fail(error)
             return False
-        if self._has_enough:
+        if has_enough:
             self._take = None
             self._pause()
-        return self._has_enough
+        return has_enough
 
     def _pause(self) -> None:
         if not self._is_paused and self.is_open:
@@ -316,7 +315,6 @@ class Connection(asyncio.BufferedProtocol):
         """Bytes of the body."""
         if self._is_complete:
             return
-        self._parsed += len(body)
         if self._take is None:
             self._early.append(body)
         else:
