@@ -1,12 +1,19 @@
+import asyncio
+import gc
 import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
+import uvloop
 
 from bulkpresign.transfer import retrying
 from tests.servers.proxy import FaultProxy
+from tests.transfer.running import Runner
+
+T = TypeVar("T")
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +42,15 @@ def plain_or_tls(
         context.load_cert_chain(*tls_files)
     with FaultProxy(tls=context) as proxy:
         yield proxy
+
+
+@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Runner:
+    """Runs a coroutine. What it left open is seen when that is collected; uvloop fails to end as well."""
+
+    def run(main: Coroutine[Any, Any, T]) -> T:
+        result: T = request.param(main)
+        gc.collect()
+        return result
+
+    return run

@@ -1,9 +1,10 @@
 """Links through a Getter or Putter, as a run would send them, and what they said."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, ObjectRetried
 from bulkpresign.model import Link, ObjectRef, Outcome, Parts
@@ -15,6 +16,9 @@ from bulkpresign.transfer.leases import Lease, Renew
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.putting import Putter
 from bulkpresign.transfer.storage import Folder
+
+#: Runs a coroutine on one of the loops.
+Runner = Callable[..., Any]
 
 
 class Run:

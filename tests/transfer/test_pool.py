@@ -3,36 +3,22 @@
 import asyncio
 import gc
 import time
-from collections.abc import Callable
 from itertools import count
 
 import anyio
 import pytest
-import uvloop
 
 from bulkpresign.model import Link
 from bulkpresign.transfer.connection import Connection
 from bulkpresign.transfer.http import Http
 from tests.servers.proxy import FaultProxy
-
-Runner = Callable[..., None]
+from tests.transfer.running import Runner
 
 
 @pytest.fixture
 def origin(plain_or_tls: FaultProxy) -> FaultProxy:
-    plain_or_tls.objects |= {"/a": b"x"}
+    plain_or_tls.objects["/a"] = b"x"
     return plain_or_tls
-
-
-@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Runner:
-    """What is left open is seen when it is collected; uvloop fails to end as well."""
-
-    def run(main: Callable[[], object]) -> None:
-        request.param(main())
-        gc.collect()
-
-    return run
 
 
 async def ask(origin: FaultProxy) -> None:
@@ -63,9 +49,9 @@ def test_cut_off_in_the_very_moment_in_which_it_stands(
 
     if native:
         with pytest.raises(asyncio.CancelledError):
-            run(main)
+            run(main())
     else:
-        run(main)
+        run(main())
     gc.collect()
 
 
@@ -87,6 +73,6 @@ def test_cut_off_at_each_step(run: Runner, origin: FaultProxy) -> None:
             group.cancel_scope.cancel()
 
     for steps in count():
-        run(lambda steps=steps: main(steps))
+        run(main(steps))
         if ended:
             break

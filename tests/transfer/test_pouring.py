@@ -1,22 +1,20 @@
 """A body on its way to whoever takes it: what he holds stays his, what he raises is raised, and he is asked no more."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import anyio
 import pytest
-import uvloop
 
 from bulkpresign.errors import StorageError
 from bulkpresign.model import Link
-from bulkpresign.transfer.connection import Chunk
+from bulkpresign.transfer.connection import Chunk, Take
 from bulkpresign.transfer.exchange import Answer
 from bulkpresign.transfer.http import Http
 from tests.servers.proxy import FaultProxy
+from tests.transfer.running import Runner
 from tests.transfer.test_connection import CHUNKED, PLAIN, UNTIL_END, body_of, saying, talk
 
-Runner = Callable[..., Any]
 LARGE = 5_000_000
 
 
@@ -24,12 +22,6 @@ LARGE = 5_000_000
 def origin(plain_or_tls: FaultProxy) -> FaultProxy:
     plain_or_tls.objects |= {f"/{n}": bytes([n]) * LARGE for n in range(4)}
     return plain_or_tls
-
-
-@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Runner:
-    chosen: Runner = request.param
-    return chosen
 
 
 async def slowly(answer: Answer) -> bytes:
@@ -95,26 +87,26 @@ def test_what_the_taker_raises_is_raised_and_the_rest_is_not_waited_for(first: b
         if b"w" in bytes(chunk):
             raise StorageError("no room", code="DiskFull")
 
-    async def use(http: Http, url: str) -> None:
-        for _ in range(2):
-            with pytest.raises(StorageError, match="no room"):
-                async with http.request(Link("GET", url, {})) as answer:
-                    await answer.pour(full)
-
-    assert asyncio.run(talk(serve, use)) == 2
+    assert asyncio.run(talk(serve, pouring_in_vain(full))) == 2
 
 
 def test_what_the_taker_raises_of_a_body_that_is_here_is_raised() -> None:
     def full(_: Chunk) -> None:
         raise StorageError("no room", code="DiskFull")
 
+    assert asyncio.run(talk(saying(PLAIN), pouring_in_vain(full))) == 1
+
+
+def pouring_in_vain(full: Take) -> Callable[[Http, str], Awaitable[None]]:
+    """Two requests, one after another, by someone who has no room for the bodies."""
+
     async def use(http: Http, url: str) -> None:
         for _ in range(2):
             with pytest.raises(StorageError, match="no room"):
                 async with http.request(Link("GET", url, {})) as answer:
                     await answer.pour(full)
 
-    assert asyncio.run(talk(saying(PLAIN), use)) == 1
+    return use
 
 
 def test_having_enough_with_the_last_byte_leaves_a_connection_for_the_next(run: Runner) -> None:
