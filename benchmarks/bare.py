@@ -28,11 +28,12 @@ from bulkpresign.tables import Table
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.dates import unix_time
 from bulkpresign.transfer.engine import Engine, Feed
+from bulkpresign.transfer.folder import Folder
 from bulkpresign.transfer.getting import Getter
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.leases import Lease
 from bulkpresign.transfer.pace import Pace
-from bulkpresign.transfer.storage import Folder, PartFile
+from bulkpresign.transfer.temporary import TemporaryFile
 
 CONCURRENCY = 32
 
@@ -66,7 +67,7 @@ async def engine(links: str, folder: Path) -> None:
         path = link.object.place
         place.check(path)
         async with http.request(link) as answer:
-            with PartFile(place, path) as part:
+            with TemporaryFile(place.target(path)) as part:
                 await answer.pour(part.write)
                 part.commit(unix_time(answer.headers.get("last-modified")))
         return Outcome(link.object, "done", part.size, link=link)

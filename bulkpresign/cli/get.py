@@ -6,6 +6,7 @@ import click
 
 from bulkpresign.cli import options
 from bulkpresign.cli.help import Verb
+from bulkpresign.cli.units import size
 
 
 @click.command(cls=Verb)
@@ -15,8 +16,11 @@ from bulkpresign.cli.help import Verb
 @options.from_format
 @options.bounds
 @click.option(
-    "--if-exists", default="replace", metavar="replace|keep|fail", help="What becomes of a file that differs."
+    "--if-exists", default="replace", metavar="replace|keep|fail", help="What to do with an existing file that differs."
 )
+@click.option("--max-object-size", type=size, metavar="SIZE", help="Refuse objects over this size.")
+@click.option("--recheck", is_flag=True, help="Ask the server about each object that was done before.")
+@click.option("--fsync", is_flag=True, help="Wait for the disk before an object counts as done.")
 @options.records
 @options.renewal
 @options.expires_in

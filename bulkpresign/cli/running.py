@@ -119,13 +119,20 @@ def summary(report: Report) -> str:
     """A run in one line."""
     names = ("skipped", "failed", "expired", "retries")
     counts = [f"{report.done:,} done", *(f"{n:,} {name}" for name in names if (n := getattr(report, name)))]
+    if report.skipped_by:
+        counts[1] += f" (done before, by {report.skipped_by})"
     seconds = max(report.seconds, 0.001)
     rates = f"{report.done / seconds:,.0f} objects/s, {show_bytes(int(report.bytes / seconds))}/s"
     moved = f"{show_bytes(report.bytes)} in {report.seconds:.1f} s"
     if report.planned is not None:
         return f"{report.verb}: {report.planned:,} to do, {report.skipped:,} done before; {show_bytes(report.bytes)}"
     slowed = f"; slowed to {report.lowest_concurrency} at a time" if report.slowed else ""
-    return f"{report.verb}: {', '.join(counts)}; {moved} ({rates}){slowed}"
+    unproven = f"; {report.unproven:,} not proven by {_their(report.unproven)} bytes" if report.unproven else ""
+    return f"{report.verb}: {', '.join(counts)}; {moved} ({rates}){slowed}{unproven}"
+
+
+def _their(count: int) -> str:
+    return "its" if count == 1 else "their"
 
 
 def _left_open(count: int) -> str:

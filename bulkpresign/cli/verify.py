@@ -29,21 +29,25 @@ from bulkpresign.cli.help import Argument, Verb
 @click.option(
     "--failures",
     metavar="FILE",
-    help="A manifest of what differs or is missing, each row with its reason. It is valid input of get.",
+    help="A manifest of files that differ, are missing or unproven, each with its reason. It is valid input of get.",
 )
+@click.option("--journal", metavar="FILE", help="The journal of the download. Default: DIR.journal, if there is one.")
+@click.option("--accept-size", is_flag=True, help="Accept files for which nothing but their size speaks.")
 @options.progress
 @options.quiet
 @click.option("-v", "--verbose", is_flag=True, help="Name everything that differs, is missing or is extra.")
 def verify(**settings: Any) -> None:
-    """Hold files against a manifest, offline: by checksum, else by etag, else by size.
+    """Check files against a manifest, offline: by checksum, else by etag.
 
-    Names what differs, what is missing, and what is in the folder though no row names it.
+    Names files that differ, are missing, or are in the folder though no row names them. A file for which nothing but
+    its size speaks is unproven.
 
     \b
     bulkpresign verify links.csv --in data/
     bulkpresign verify keys.csv --in data/ --failures again.csv && bulkpresign get again.csv --to data/
 
-    Exit codes: 0 all is good; 1 something differs, is missing or is extra; 2 bad manifest, no folder; 130 interrupted.
+    Exit codes: 0 all is proven; 1 some files differ, are missing, unproven or extra; 2 bad manifest, no folder;
+    130 interrupted.
     """
     from bulkpresign.cli.verifying import run_verification
 

@@ -10,8 +10,10 @@ from bulkpresign.cli.units import show_bytes
 from bulkpresign.events import Event, ObjectFinished
 from bulkpresign.model import Outcome
 from bulkpresign.pipeline.verify import VerifyReport, verify
+from bulkpresign.proof.files import MISSING, UNPROVEN
 
 _NAMED = 10
+_VERDICTS = {MISSING: "missing", UNPROVEN: "unproven"}
 
 
 def run_verification(*, progress: str, quiet: bool, verbose: bool, **settings: Any) -> NoReturn:
@@ -32,10 +34,8 @@ def summary(report: VerifyReport) -> str:
     """A verification in one line."""
     by = ", ".join(f"{count:,} by {name}" for name, count in sorted(report.by.items()))
     counts = [f"{report.verified:,} verified" + (f" ({by})" if by else "")]
-    names = ("different", "missing", "extra", "skipped")
+    names = ("different", "missing", "unproven", "extra", "skipped")
     counts += [f"{count:,} {name}" for name in names if (count := getattr(report, name))]
-    if report.unproven:
-        counts.append(f"{report.unproven:,} by size only, as no part size fits")
     rate = show_bytes(int(report.bytes / max(report.seconds, 0.001)))
     return f"verify: {', '.join(counts)}; {show_bytes(report.bytes)} in {report.seconds:.1f} s ({rate}/s)"
 
@@ -55,9 +55,7 @@ class _Names:
     def _outcome(self, outcome: Outcome) -> None:
         path = outcome.object.place
         if outcome.status == "failed":
-            self._add(f"{'missing' if outcome.code == 'FileMissing' else 'different'}: {path}: {outcome.message}")
-        elif self._at_once and outcome.status == "done" and outcome.message is not None:
-            say(f"by size only: {path}: {outcome.message}")
+            self._add(f"{_VERDICTS.get(str(outcome.code), 'different')}: {path}: {outcome.message}")
 
     def extra(self, path: str, problem: str) -> None:
         """Names a file that no row names."""

@@ -113,5 +113,5 @@ def _slowest(database: sqlite3.Connection) -> list[Slow]:
 
 
 def _name(identity: str) -> str:
-    bucket, key, *_ = identity.split("\0")
-    return f"s3://{bucket}/{key}" if bucket else key
+    place, bucket, key, *_ = identity.split("\0")
+    return f"s3://{bucket}/{key}" if bucket else place

@@ -6,7 +6,7 @@ What comes from outside is checked like a manifest: it must be for the same obje
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from urllib.parse import parse_qsl, urlsplit
 
@@ -32,6 +32,7 @@ from bulkpresign.signing.values import REGION
 from bulkpresign.tables.rows import rows_of_mappings
 from bulkpresign.transfer.connection import Chunk
 from bulkpresign.transfer.exchange import Answer
+from bulkpresign.transfer.getting import CHECKSUM_MODE
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.leases import Renew
 
@@ -59,10 +60,26 @@ def renewal(presigner: Presigner | None, command: str | None, url: str | None, h
     return found[0] if found else None
 
 
-def by_signing(presigner: Presigner) -> Renew:
-    """Signs anew, with the headers and response overrides that the old links have."""
+class ChecksumMode:
+    """Whether links that we sign ask S3 for the object's checksum, which it sends only if asked (docs: "GetObject").
+
+    A server that does not know the header may refuse it; after that it is left out.
+    """
+
+    def __init__(self) -> None:
+        self.headers: Mapping[str, str] = {CHECKSUM_MODE: "ENABLED"}
+
+    def refuse(self) -> None:
+        """Leaves it out of all links from now on."""
+        self.headers = {}
+
+
+def by_signing(presigner: Presigner, checksum_mode: ChecksumMode | None = None) -> Renew:
+    """Signs anew, with the headers and response overrides that the old links have; see `ChecksumMode`."""
 
     async def renew(links: Sequence[Link]) -> list[Link | None]:
+        if checksum_mode is not None and not checksum_mode.headers:
+            links = [msgspec.structs.replace(link, headers={}) for link in links]
         try:
             return [await signed_again(presigner, link) for link in links]
         except CredentialsError as error:

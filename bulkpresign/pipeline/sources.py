@@ -12,7 +12,7 @@ from bulkpresign.errors import InputError, ManifestError, ParameterError
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import Gathering, upload_id_of, whole_rows
 from bulkpresign.model import Link, ObjectRef, Upload
-from bulkpresign.pipeline.renewing import by_signing
+from bulkpresign.pipeline.renewing import ChecksumMode, by_signing
 from bulkpresign.signing.options import OPTION_COLUMNS
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.values import REGION, option_problem
@@ -141,13 +141,15 @@ class Sources:
         *,
         renew: Renew | None,
         streamed: Callable[[Sequence[ObjectRef]], None],
+        checksum_mode: ChecksumMode | None = None,
     ) -> AsyncIterator[list[Lease]]:
         """All links; objects are signed as they are asked for, and again when their time is over.
 
-        `renew` gives fresh links for those that others signed. What can't be read twice was not checked as a whole, so
-        `streamed` is shown every batch of it as it comes.
+        `renew` gives fresh links for those that others signed. A source that can't be read twice was not checked as a
+        whole, so `streamed` is shown every batch of it as it comes. `checksum_mode` tells whether links that are signed
+        here ask for checksums.
         """
-        signing = None if presigner is None else by_signing(presigner)
+        signing = None if presigner is None else by_signing(presigner, checksum_mode)
         for part in self._parts:
             source = renew if isinstance(part, Table) and part.is_links else signing
             if method == "PUT" and isinstance(part, Table) and part.is_links:
@@ -156,21 +158,23 @@ class Sources:
                         streamed([lease.link.object for lease in leases])
                     yield leases
                 continue
-            async for batch in self._links(part, presigner, method):
+            async for batch in self._links(part, presigner, method, checksum_mode):
                 if not isinstance(part, Table) or part.is_stream:
                     streamed([link.object for link in batch])
                 yield [Lease(link, source) for link in batch]
 
     async def _links(
-        self, part: Table | Location, presigner: Presigner | None, method: str
+        self, part: Table | Location, presigner: Presigner | None, method: str, checksum_mode: ChecksumMode | None
     ) -> AsyncIterator[list[Link]]:
         if isinstance(part, Table) and part.is_links:
             async for rows in rows_of(part):
                 yield checked_links(part, links_of(rows), rows.lines, method)
         elif presigner is not None:
             async for found in self._found(part, presigner, method):
-                async for batch in presigner.sign(found.refs, method, batch_size=_JUST_IN_TIME):
-                    yield batch
+                for refs in _by(_JUST_IN_TIME, found.refs):
+                    await presigner.prepare(refs)
+                    yield presigner.sign_batch(refs, method, headers=checksum_mode.headers if checksum_mode else None)
+                    await anyio.lowlevel.checkpoint()
 
     def placed(self, table: Table, method: str) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:
         """Every row of a table, read and checked: the object, its link where it has one, and its place.
@@ -196,6 +200,10 @@ async def _put_leases(table: Table, renew: Renew | None) -> AsyncIterator[list[L
         yield [_put_lease(found, renew) for found, _ in _gathered(gathering, table, rows)]
     if rest := [_put_lease(found, renew) for found, _ in gathering.end()]:
         yield rest
+
+
+def _by(count: int, refs: Sequence[ObjectRef]) -> Iterator[Sequence[ObjectRef]]:
+    return (refs[at : at + count] for at in range(0, len(refs), count))
 
 
 def _put_lease(found: Link | Upload, renew: Renew | None) -> Lease:

@@ -20,6 +20,7 @@ COMMON_CAUSES = frozenset(
         "Certificate",
         "DiskFull",
         "ExpiredToken",
+        "Internal",
         "InvalidAccessKeyId",
         "InvalidToken",
         "NoConnection",

@@ -10,12 +10,12 @@ from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, Obje
 from bulkpresign.model import Link, ObjectRef, Outcome, Parts
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.engine import Engine, Feed, Work
+from bulkpresign.transfer.folder import Folder
 from bulkpresign.transfer.getting import Getter, IfExists
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.leases import Lease, Renew
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.putting import Putter
-from bulkpresign.transfer.storage import Folder
 
 #: Runs a coroutine on one of the loops.
 Runner = Callable[..., Any]
@@ -73,6 +73,7 @@ class Run:
             )
             work.lanes.allowed = lanes
             await run(one_batch(links), work, concurrency, self.events.append, renew)
+        work.folder.close()
         return work
 
 
