@@ -270,7 +270,7 @@ def test_the_search_for_a_part_size_has_a_budget(monkeypatch: pytest.MonkeyPatch
     rank = part_sizes(len(data), 3).index(3 * MIB)
     for affordable, name in ((rank, "md5-parts"), (rank - 1, "size"), (0, "size")):
         monkeypatch.setattr("bulkpresign.checksums.PROOF_BUDGET", affordable * len(data) + 1)
-        verifier, reads = Verifier(expected), []
+        verifier, reads = Verifier(expected), list[int]()
         assert verifier.verified(lambda reads=reads: reads.append(1) or [data]) == name  # type: ignore[misc]
         assert verifier.part_size == (3 * MIB if name == "md5-parts" else 0)
         assert len(reads) == (2 if affordable else 1)

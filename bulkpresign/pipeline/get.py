@@ -1,7 +1,6 @@
 """get: links, or objects signed just in time, become files in a folder."""
 
 import os
-import resource
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -13,6 +12,7 @@ from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import ObjectRef, Report
 from bulkpresign.pipeline.checking import check, claim_paths
 from bulkpresign.pipeline.completed import etags_of, files_are_current
+from bulkpresign.pipeline.descriptors import open_files_limit
 from bulkpresign.pipeline.journals import journal_of
 from bulkpresign.pipeline.part_sizes import ask_part_size
 from bulkpresign.pipeline.renewing import ChecksumMode
@@ -86,10 +86,13 @@ async def get(
         limit_rate=limit_rate,
         limit=limit,
     )
-    lanes = lanes_within(part_concurrency, concurrency, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    open_files = open_files_limit()
+    lanes = part_concurrency if open_files is None else lanes_within(part_concurrency, concurrency, open_files)
     sources = Sources(source, bucket=bucket, from_format=from_format)
     await sources.begin()
     folder = Folder(to)
+    if open_files is not None:
+        folder.limit_open(open_files)
 
     def claim(refs: Sequence[ObjectRef]) -> None:
         claim_paths(index, [(ref, ref.uri) for ref in refs])

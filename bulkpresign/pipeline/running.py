@@ -18,6 +18,7 @@ from bulkpresign.ledger.tally import Tally
 from bulkpresign.model import ObjectRef, Report
 from bulkpresign.pipeline.checking import Totals
 from bulkpresign.pipeline.completed import AreCurrent, CompletedFilter
+from bulkpresign.pipeline.descriptors import affordable_objects
 from bulkpresign.pipeline.failures import FailureLog, failure_log
 from bulkpresign.pipeline.renewing import renewal
 from bulkpresign.pipeline.sources import Sources
@@ -114,7 +115,7 @@ class Run:
         `are_current` tells whether what it has recorded still holds.
         """
         self._journal, self._are_current = journal, are_current
-        if journal.file.exists():
+        if os.path.exists(journal.file):  # noqa: PTH110 - Path raises for a name that is too long
             self._opened = self._stack.enter_context(journal)
         return self._opened
 
@@ -164,7 +165,8 @@ class Run:
         tell = telling([*self._listeners, *([log] if log else [])])
         tell(RunStarted(self._verb, totals.objects, totals.bytes))
         record = Recorder(self._opened, tell)
-        pace = Pace(self.bounds.requests, self.bounds.limit_rate)
+        affordable = affordable_objects() or self.bounds.requests
+        pace = Pace(min(self.bounds.requests, affordable), self.bounds.limit_rate)
         if totals.is_nothing_left:
             tell(ObjectsSkipped(totals.known))
             batches = _nothing()
@@ -173,7 +175,7 @@ class Run:
         uploader = uploads_with(machine) if uploads_with is not None else None
         try:
             engine = Engine(feed, work_with(machine), record, self._clock, uploader)
-            await engine.run(self.bounds.concurrency)
+            await engine.run(min(self.bounds.concurrency, affordable))
             record.flush()
         except BaseException as error:
             with suppress(OutputError):  # what ended the run is on its way already

@@ -44,6 +44,8 @@ _SLOW_BYTES = 1 << 20
 CHECKSUM_MODE = "x-amz-checksum-mode"
 #: With these a server refuses a header that it does not know.
 _UNKNOWN_HEADER = frozenset({400, 501})
+#: The code of an object over the bound.
+TOO_LARGE = "TooLarge"
 #: More than any object has.
 _NO_BOUND = 1 << 63
 
@@ -265,7 +267,7 @@ class _Download:
         """Raises RefusedError for an object over the bound."""
         if length is not None and length > self._getter.max_object_size:
             bound = self._getter.max_object_size
-            raise RefusedError(f"the object has {length:,} bytes; {bound:,} are allowed", code="TooLarge")
+            raise RefusedError(f"the object has {length:,} bytes; {bound:,} are allowed", code=TOO_LARGE)
 
     def _kept(self) -> Part | None:
         """What an earlier run, or attempt, began."""
@@ -340,7 +342,7 @@ class _Download:
                 await self._receive(answer, file, verifier)
                 verified_by = await self.verified(verifier, file)
             except BaseException as error:
-                if isinstance(error, MismatchError):
+                if isinstance(error, MismatchError) or (isinstance(error, RefusedError) and error.code == TOO_LARGE):
                     file.discard()
                 if not (is_kept and file.size):
                     self._getter.emit(BytesMoved(begun - verifier.bytes))
@@ -437,7 +439,7 @@ class _Download:
 def _over(bound: int, expected: Expectation) -> MismatchError | RefusedError:
     """The error of a body that goes on past the object's size, or past what is allowed."""
     if expected.size is None:
-        return RefusedError(f"the object goes on after {bound:,} bytes; no more are allowed", code="TooLarge")
+        return RefusedError(f"the object goes on after {bound:,} bytes; no more are allowed", code=TOO_LARGE)
     return MismatchError(f"there are more than the {bound:,} bytes that are expected", code="SizeMismatch")
 
 

@@ -17,7 +17,7 @@ _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MODE = 0o666
 #: A file without an announced length may take all of a disk but this share, or this many bytes where that is less.
 _RESERVED_SHARE, _RESERVED_BYTES = 20, 256 << 20
-_CHECKED_EVERY = 4 << 20
+_CHECKED_EVERY = 1 << 20
 _TRIES = 10
 _fdatasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 
