@@ -3,8 +3,8 @@
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing
 from itertools import islice
 
 import anyio
@@ -21,11 +21,11 @@ from bulkpresign.manifest.uploads import whole_rows
 from bulkpresign.model import Link, ObjectRef, Outcome, Report
 from bulkpresign.pipeline.checking import check, claim_paths
 from bulkpresign.pipeline.failures import failure_log
-from bulkpresign.pipeline.sources import Source, Sources
+from bulkpresign.pipeline.sources import Source, Sources, rows_of
 from bulkpresign.proof.files import MISSING, Prover, Row, batches_of
 from bulkpresign.proof.walking import walk
 from bulkpresign.source.location import SCHEME
-from bulkpresign.tables import Table, objects_of
+from bulkpresign.tables import Rows, Table, objects_of
 from bulkpresign.transfer.storage import Folder, path_problem
 
 #: Hears the path of what no row names, and what is wrong with it.
@@ -83,6 +83,7 @@ async def verify(
     if threads < 1:
         raise ParameterError(f"concurrency of {threads} is not at least 1")
     sources = _Manifests(manifest, bucket=bucket, from_format=from_format)
+    await sources.begin()
     root = Folder(folder)
     root.require()
     async with AsyncExitStack() as stack:
@@ -92,7 +93,8 @@ async def verify(
         counts = _Counts([log, *listeners] if log else listeners)
         counts.emit(RunStarted("verify", totals.objects, totals.bytes))
         try:
-            await _prove(sources.rows(index), root, threads, counts.emit)
+            async with aclosing(sources.batches(index)) as batches:
+                await _prove(batches, root, threads, counts.emit)
             await _find_extras(root, index, counts, extras)
         finally:
             counts.emit(RunFinished(counts.report))
@@ -110,19 +112,24 @@ class _Manifests(Sources):
         self._default_bucket = bucket
 
     def placed(self, table: Table, method: str) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:  # noqa: ARG002
-        for rows in map(whole_rows, table):
-            links: Sequence[Link | None] = links_of(rows) if table.is_links else [None] * len(rows.lines)
-            refs = [link.object for link in links if link] or objects_of(rows, self._default_bucket)
-            places = [f"{table.file}:{line}" for line in rows.lines]
-            yield list(zip(refs, links, places, strict=True))
+        for rows in table:
+            yield self._placed(table, whole_rows(rows))
 
-    def rows(self, index: PathIndex) -> Iterator[Row]:
+    def _placed(self, table: Table, rows: Rows) -> list[tuple[ObjectRef, Link | None, str]]:
+        links: Sequence[Link | None] = links_of(rows) if table.is_links else [None] * len(rows.lines)
+        refs = [link.object for link in links if link] or objects_of(rows, self._default_bucket)
+        places = [f"{table.file}:{line}" for line in rows.lines]
+        return list(zip(refs, links, places, strict=True))
+
+    async def batches(self, index: PathIndex) -> AsyncGenerator[list[Row], None]:
         """Every row. What can't be read twice was not checked before, so its paths are taken as it comes."""
         for table in self.tables:
-            for batch in self.placed(table, ""):
+            async for rows in rows_of(table):
+                placed = self._placed(table, whole_rows(rows))
                 if table.is_stream:
-                    claim_paths(index, [(ref, place) for ref, _, place in batch])
-                yield from ((ref, link) for ref, link, _ in batch)
+                    claim_paths(index, [(ref, place) for ref, _, place in placed])
+                for batch in batches_of((ref, link) for ref, link, _ in placed):
+                    yield batch
 
 
 class _NamedPaths(PathIndex):
@@ -179,19 +186,23 @@ def _check_form(paths: Sequence[str]) -> None:
             raise NameRefusedError(path, problem)
 
 
-async def _prove(rows: Iterable[Row], folder: Folder, threads: int, emit: Listener) -> None:
+async def _prove(batches: AsyncIterator[list[Row]], folder: Folder, threads: int, emit: Listener) -> None:
     """Proves all rows, a batch a thread at a time, and emits their outcomes."""
 
     def moved(count: int) -> None:
         from_thread.check_cancelled()
         from_thread.run_sync(emit, BytesMoved(count))
 
+    async def next_batch() -> list[Row] | None:
+        async with reading:
+            return await anext(batches, None)
+
     async def worker() -> None:
-        for batch in batches:
+        while (batch := await next_batch()) is not None:
             for outcome in await anyio.to_thread.run_sync(prover, batch, limiter=limiter):
                 emit(ObjectFinished(outcome))
 
-    prover, batches = Prover(folder.source_file, moved), batches_of(rows)
+    prover, reading = Prover(folder.source_file, moved), anyio.Lock()
     limiter = anyio.CapacityLimiter(threads)
     try:
         async with anyio.create_task_group() as group:
