@@ -11,6 +11,7 @@ from bulkpresign.events import Listener
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import ObjectRef, Report
 from bulkpresign.pipeline.checking import check, claim_paths
+from bulkpresign.pipeline.named_files import check_named_files
 from bulkpresign.pipeline.running import PART_CONCURRENCY, Bounds, Run
 from bulkpresign.pipeline.sources import Source, Sources
 from bulkpresign.signing.presigner import Presigner
@@ -78,6 +79,7 @@ async def get(
     )
     lanes = lanes_within(part_concurrency, concurrency, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     sources = Sources(source, bucket=bucket, from_format=from_format)
+    check_named_files(sources.tables, failures, journal)
     await sources.begin()
     folder = Folder(to)
 

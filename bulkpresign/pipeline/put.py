@@ -14,6 +14,7 @@ from bulkpresign.events import Listener
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import Link, ObjectRef, Report, Upload
 from bulkpresign.pipeline.checking import check, claim_paths
+from bulkpresign.pipeline.named_files import check_named_files
 from bulkpresign.pipeline.renewing import by_signing
 from bulkpresign.pipeline.running import PART_CONCURRENCY, Bounds, Machine, Run
 from bulkpresign.pipeline.sources import Source, Sources
@@ -71,6 +72,7 @@ async def put(
         limit=limit,
     )
     sources = Sources(links, from_format=from_format)
+    check_named_files(sources.tables, failures, journal)
     await sources.begin()
     if sources.need_credentials:
         raise ParameterError("put needs a table of links, with a column url: make one with sign --method PUT")
@@ -146,6 +148,7 @@ async def put_folder(
         limit=limit,
     )
     check_part_size(part_size)
+    check_named_files((), failures, journal)
     location = Location.parse(destination)
     if not location.is_prefix:
         raise ParameterError(f"{destination} is a key; a folder goes to a prefix, which ends in /")

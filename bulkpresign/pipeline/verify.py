@@ -21,6 +21,7 @@ from bulkpresign.manifest.uploads import whole_rows
 from bulkpresign.model import Link, ObjectRef, Outcome, Report
 from bulkpresign.pipeline.checking import check, claim_paths
 from bulkpresign.pipeline.failures import failure_log
+from bulkpresign.pipeline.named_files import check_named_files
 from bulkpresign.pipeline.sources import Source, Sources, rows_of
 from bulkpresign.proof.files import MISSING, Prover, Row, batches_of
 from bulkpresign.proof.walking import walk
@@ -83,6 +84,7 @@ async def verify(
     if threads < 1:
         raise ParameterError(f"concurrency of {threads} is not at least 1")
     sources = _Manifests(manifest, bucket=bucket, from_format=from_format)
+    check_named_files(sources.tables, failures)
     await sources.begin()
     root = Folder(folder)
     root.require()
