@@ -113,16 +113,23 @@ class Expectation(msgspec.Struct, frozen=True, gc=False):
         return f"{text}-{self.parts}" if self.parts else text
 
     def check_size(self, size: int) -> None:
-        """Raises MismatchError where the object has another size."""
+        """Raises MismatchError where the object has another size, or fewer bytes than its value has parts."""
         if self.size is not None and size != self.size:
             raise MismatchError(f"there are {size:,} bytes where {self.size:,} are expected", code="SizeMismatch")
+        if self.parts > max(size, 1):
+            parts = f"the {self.source} is of {self.parts:,} parts, the object has {size:,} bytes"
+            raise MismatchError(f"{parts}, so it is not this object's", code=self._mismatch)
 
     def check(self, digest: bytes) -> None:
         """Raises MismatchError where the bytes have another value."""
         if digest != self.digest:
-            code = "EtagMismatch" if self.source == "etag" else "ChecksumMismatch"
             found, expected = self.shown(digest), self.shown(self.digest)
-            raise MismatchError(f"the bytes have {self.name} {found}, the {self.source} is {expected}", code=code)
+            message = f"the bytes have {self.name} {found}, the {self.source} is {expected}"
+            raise MismatchError(message, code=self._mismatch)
+
+    @property
+    def _mismatch(self) -> str:
+        return "EtagMismatch" if self.source == "etag" else "ChecksumMismatch"
 
 
 def expectation_of(

@@ -318,6 +318,27 @@ def test_a_size_that_is_another(etag: str | None) -> None:
         assert caught.value.code == "SizeMismatch"
 
 
+@pytest.mark.parametrize(
+    ("ref", "code", "words"),
+    [
+        (ObjectRef("b", "k", size=3, etag="0" * 32 + "-9999"), "EtagMismatch", "the etag is of 9,999 parts"),
+        (ObjectRef("b", "k", etag="0" * 32 + "-4"), "EtagMismatch", "the object has 3 bytes"),
+        (ObjectRef("b", "k", checksum="crc32:AAAAAA==-4"), "ChecksumMismatch", "the checksum is of 4 parts"),
+    ],
+)
+def test_more_parts_than_bytes_are_a_mismatch(ref: ObjectRef, code: str, words: str) -> None:
+    with pytest.raises(MismatchError, match=words) as caught:
+        verified(expectation_of(ref), b"abc")
+    assert caught.value.code == code
+    with pytest.raises(MismatchError):
+        expectation_of(ref).check_size(3)
+
+
+@pytest.mark.parametrize(("parts", "size"), [(3, 3), (1, 1), (1, 0)])
+def test_as_many_parts_as_bytes_are_possible(parts: int, size: int) -> None:
+    expectation_of(ObjectRef("b", "k", etag=f"{'0' * 32}-{parts}")).check_size(size)
+
+
 def test_checksums_in_headers() -> None:
     data = b"abc"
     crc, sha = (checksum(name, data).partition(":")[2] for name in ("crc64nvme", "sha256"))

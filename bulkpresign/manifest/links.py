@@ -4,24 +4,33 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from ipaddress import IPv6Address
 from itertools import repeat
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from bulkpresign.manifest.times import EARLIEST, LATEST, is_local, moment_of
 from bulkpresign.model import Link, ObjectRef, without_query
 from bulkpresign.tables.objects import complain, refs_of, text_column
 from bulkpresign.tables.rows import Rows
 
-_HOST = r"(?:[^\x00-\x20\x7f/?#\\@:\[\]]+|\[[0-9A-Fa-f:.]+\])"
-_PORT = r"(?::(?:\d{1,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])?)?"
-_ORIGIN = re.compile(rf"https?://{_HOST}{_PORT}(?:[/?#]|\Z)", re.ASCII)
+_LABEL = r"[A-Za-z0-9_-]{1,63}"
+_MAX_HOST = 253
+_HOST = rf"(?=[^/?#:]{{1,{_MAX_HOST + 1}}}(?:[/?#:]|\Z)){_LABEL}(?:\.{_LABEL})*\.?"
+_PORT = r"(?::(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5]))?"
+#: A url whose host is a plain name, by far the most.
+_PLAIN = re.compile(rf"https?://{_HOST}{_PORT}(?:[/?#]|\Z)", re.ASCII)
+#: The parts of any url: a host in brackets, or one that may have to be encoded.
+_OTHER = re.compile(rf"https?://(?:\[([^\]]*)\]|([^/?#\\@:\[\]]+)){_PORT}(?:[/?#]|\Z)", re.ASCII)
+_PLAIN_HOST = re.compile(rf"{_HOST}\Z", re.ASCII)
 _BLANK = bytes(range(0x21)) + b"\x7f"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _BROKEN_VALUE = re.compile(r"[\x00\r\n]")
 _SIGNED_AT = re.compile(r"[?&]X-Amz-Date=(\d{8}T\d{6}Z)(?:&|$)")
 _EXPIRES_IN = re.compile(r"[?&]X-Amz-Expires=(\d{1,9})(?:&|$)")
+_EXAMPLE = "2026-01-31T12:00:00Z"
 _NO_HEADERS: Mapping[str, str] = {}
 _METHODS = frozenset({"GET", "PUT", "HEAD", "DELETE", "POST"})
 
@@ -35,7 +44,7 @@ def links_of(rows: Rows) -> list[Link]:
         raise rows.error(0, "there is none", "url")
     if "fields" in rows.columns and "method" not in rows.columns:
         raise rows.error(0, "an upload form is no link: it is for browsers and curl", "fields")
-    if not (all(map(_ORIGIN.match, urls)) and _has_no_blank("".join(urls))):
+    if not (all(map(_PLAIN.match, urls)) and _has_no_blank("".join(urls))):
         complain(rows, "url", urls, _url_problem)
     return list(map(Link, _methods(rows), urls, _headers(rows), _expiries(rows, urls), _objects(rows, urls)))
 
@@ -56,9 +65,10 @@ def signed_at_of(url: str) -> datetime | None:
 def _end(signed_at: str, expires_in: str) -> datetime | None:
     try:
         begin = datetime.strptime(signed_at, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        return begin + timedelta(seconds=int(expires_in))
+        end = begin + timedelta(seconds=int(expires_in))
     except (ValueError, OverflowError):
         return None
+    return end if EARLIEST <= begin <= end <= LATEST else None
 
 
 def path_of(url: str) -> str:
@@ -67,9 +77,32 @@ def path_of(url: str) -> str:
 
 
 def _url_problem(url: str) -> str | None:
-    if _ORIGIN.match(url) and _has_no_blank(url):
+    if not url:
+        return "the url is empty"
+    found = _OTHER.match(url)
+    if found is None or not _has_no_blank(url):
+        return f"{without_query(url)[:80]!r} is no http(s) url"
+    problem = _address_problem(found[1]) if found[2] is None else _host_problem(found[2])
+    return problem and f"{without_query(url)[:80]!r} is no http(s) url: {problem}"
+
+
+def _address_problem(address: str) -> str | None:
+    try:
+        IPv6Address(address)
+    except ValueError:
+        return "what stands in brackets is no IPv6 address"
+    return None
+
+
+def _host_problem(host: str) -> str | None:
+    """Why a name can't be a host's (RFC 1035, 2.3.4; RFC 3490 for names that are not ASCII), or None."""
+    try:
+        name = host if host.isascii() else host[: _MAX_HOST + 1].encode("idna").decode()
+    except UnicodeError:
+        name = ""
+    if len(host) <= _MAX_HOST + 1 and _PLAIN_HOST.match(name):
         return None
-    return f"{without_query(url)[:80]!r} is no http(s) url" if url else "the url is empty"
+    return f"a host has labels of 1 to 63 letters, digits, '-' or '_' with a '.' between them, {_MAX_HOST} in all"
 
 
 def _has_no_blank(text: str) -> bool:
@@ -109,6 +142,10 @@ def _header_map(rows: Rows, row: int, cell: Any) -> Mapping[str, str]:
             raise rows.error(row, f"{name!r} is no header's name", "headers")
         if _BROKEN_VALUE.search(value):
             raise rows.error(row, f"the value of {name} is not one line of text", "headers")
+    if len(headers) > 1 and len({name.lower() for name in headers}) < len(headers):
+        lowered = [name.lower() for name in headers]
+        twice = next(name for name in headers if lowered.count(name.lower()) > 1)
+        raise rows.error(row, f"{twice} is there twice; case does not tell headers apart", "headers")
     return headers
 
 
@@ -116,28 +153,28 @@ def _expiries(rows: Rows, urls: Sequence[str]) -> Iterable[datetime | None]:
     cells = text_column(rows, "expires_at")
     if cells is None:
         return map(expiry_of, urls)
-    if cells[0] and cells.count(cells[0]) == len(cells):  # they were signed together
-        return repeat(_moment(rows, 0, cells[0]))
+    if cells.count(cells[0]) == len(cells) and moment_of(cells[0]):  # they were signed together
+        return repeat(_moment(rows, 0, cells[0], urls[0]))
     return [
-        _moment(rows, row, cell) if cell else expiry_of(url)
+        _moment(rows, row, cell, url) if cell else expiry_of(url)
         for row, (cell, url) in enumerate(zip(cells, urls, strict=True))
     ]
 
 
-def _moment(rows: Rows, row: int, cell: str) -> datetime:
-    moment = _parsed(cell)
+def _moment(rows: Rows, row: int, cell: str, url: str) -> datetime:
+    """The moment that a cell names. Of a local date only the url tells which moment it is."""
+    moment = moment_of(cell)
+    if moment is None and is_local(cell):
+        moment = expiry_of(url)
+        if moment is None:
+            problem = f"{cell!r} does not tell its time zone, nor does the url tell its end: write {_EXAMPLE}"
+            raise rows.error(row, problem, "expires_at")
     if moment is None:
-        raise rows.error(row, f"{cell!r} is no time such as 2026-01-31T12:00:00Z", "expires_at")
+        raise rows.error(row, f"{cell[:80]!r} is no time such as {_EXAMPLE}", "expires_at")
+    if not EARLIEST <= moment <= LATEST:
+        problem = f"{cell!r} is no time at which a link can end; the cell is empty where that is unknown"
+        raise rows.error(row, problem, "expires_at")
     return moment
-
-
-@lru_cache(maxsize=64)
-def _parsed(cell: str) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(cell)
-        return moment.astimezone(UTC) if moment.tzinfo else None
-    except (ValueError, OverflowError):
-        return None
 
 
 def _objects(rows: Rows, urls: Sequence[str]) -> Iterable[ObjectRef]:

@@ -6,6 +6,7 @@ An upload is a group of rows that stand together and have one `upload_id`: one p
 
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from bulkpresign.errors import ManifestError
 from bulkpresign.model import Link, ObjectRef, Upload, UploadPart
@@ -39,11 +40,36 @@ def whole_rows(rows: Rows) -> Rows:
     )
 
 
+def check_upload_url(file: str, link: Link, line: int) -> None:
+    """Raises ManifestError where the url of an upload's row is not for the upload, or the part, that its columns name.
+
+    A DELETE link without the upload's id deletes the object.
+    """
+    columns = link.object.extra or {}
+    _check_parameter(file, link, line, "uploadId", str(columns.get("upload_id") or ""))
+    if link.method == "PUT":
+        _check_parameter(file, link, line, "partNumber", str(columns.get("part_number", "")))
+
+
+def _check_parameter(file: str, link: Link, line: int, name: str, expected: str) -> None:
+    pairs = (pair.partition("=") for pair in urlsplit(link.url).query.split("&"))
+    found = [unquote(value) for given, _, value in pairs if unquote(given) == name]
+    if found == [expected]:
+        return
+    column = "upload_id" if name == "uploadId" else "part_number"
+    if len(found) == 1:
+        problem = f"{name} in the url is not {expected[:80]!r}, as column {column} says"
+    else:
+        problem = f"{name} is not in the url once, as column {column} requires"
+    raise ManifestError(f"{problem}: take the rows as sign writes them", file=file, line=line, column="url")
+
+
 class Gathering:
     """Takes the links of one table in their order, and gives uploads and single links, each with its first line.
 
     Raises ManifestError for a group of rows that is no upload: with a gap, a part twice, bytes that don't add up, none
-    to complete it, or another object's row among them. A group is held in memory, about 1 KiB a part.
+    to complete it, another object's row among them, or a url of another upload or part. A group is held in memory,
+    about 1 KiB a part.
     """
 
     def __init__(self, file: str) -> None:
@@ -101,11 +127,13 @@ class _Group:
             what = "completes" if link.method == _COMPLETES else "ends"
             raise self._error(f"a second row that {what} the upload", line, "method")
         else:
+            check_upload_url(self._file, link, line)
             self._others[link.method] = link, line
 
     def _add_part(self, link: Link, line: int) -> None:
         ref = link.object
         number, offset = self._number(ref, "part_number", line), self._number(ref, "offset", line)
+        check_upload_url(self._file, link, line)
         if ref.size is None:
             raise self._error("a part needs its size", line, "size")
         if number in self._parts:

@@ -8,6 +8,7 @@ from bulkpresign.manifest.rows import ENCODERS, Columns, link_columns, object_co
 from bulkpresign.model import Link, ObjectRef, Post
 from bulkpresign.tables.columns import KNOWN
 from bulkpresign.tables.files import Output
+from bulkpresign.tables.rows import MAX_COLUMNS
 from bulkpresign.tables.writing import TableWriter
 
 T = TypeVar("T", bound=Link | ObjectRef | Post)
@@ -65,6 +66,8 @@ class ManifestWriter(Generic[T]):
                 f"column {new[0]} turns up after the header was written: write jsonl instead", file=self._file
             )
         self._carried += new
+        if len(self._carried) > MAX_COLUMNS:
+            raise ManifestError(f"over {MAX_COLUMNS:,} columns are carried from the rows", file=self._file)
 
     def _carried_columns(self, extras: Sequence[dict[str, Any] | None], own: Columns) -> Columns:
         names = [name for name in self._carried if name not in own]

@@ -10,7 +10,7 @@ from bulkpresign.errors import ManifestError
 from bulkpresign.events import Listener, RunFinished, RunStarted, telling
 from bulkpresign.manifest.links import links_of, signed_at_of
 from bulkpresign.manifest.rows import csv_rows
-from bulkpresign.manifest.uploads import upload_id_of
+from bulkpresign.manifest.uploads import check_upload_url, upload_id_of
 from bulkpresign.model import Link, ObjectRef, Report, utc_now
 from bulkpresign.pipeline.renewing import by_signing
 from bulkpresign.pipeline.running import Bounds, Run
@@ -18,7 +18,7 @@ from bulkpresign.pipeline.sources import Sources, rows_of
 from bulkpresign.signing.parts import with_columns
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.location import SCHEME, Location
-from bulkpresign.tables import Table, open_output
+from bulkpresign.tables import Rows, Table, open_output
 from bulkpresign.tables.writing import TableWriter
 from bulkpresign.transfer.leases import Lease
 from bulkpresign.transfer.uploads import Ender
@@ -86,13 +86,21 @@ def _check(table: Table) -> None:
         raise ManifestError("this is no table of links: abort takes one, or s3://bucket/prefix/", file=table.file)
     if not table.is_stream:
         for rows in table:
-            links_of(rows)
+            _ending_links(rows)
 
 
 async def _named(table: Table) -> _Found:
     async for rows in rows_of(table):
-        links = [link for link in links_of(rows) if link.method == "DELETE" and upload_id_of(link.object)]
-        yield [(Lease(link), signed_at_of(link.url)) for link in links]
+        yield [(Lease(link), signed_at_of(link.url)) for link in _ending_links(rows)]
+
+
+def _ending_links(rows: Rows) -> list[Link]:
+    """The links among some rows that end uploads. Raises ManifestError for one whose url does not name the upload."""
+    numbered = zip(links_of(rows), rows.lines, strict=True)
+    ending = [(link, line) for link, line in numbered if link.method == "DELETE" and upload_id_of(link.object)]
+    for link, line in ending:
+        check_upload_url(rows.file, link, line)
+    return [link for link, _ in ending]
 
 
 async def _listed(presigner: Presigner, location: Location) -> _Found:

@@ -14,6 +14,7 @@ from bulkpresign.pipeline.checking import check, claim_paths
 from bulkpresign.pipeline.completed import etags_of, files_are_current
 from bulkpresign.pipeline.descriptors import open_files_limit
 from bulkpresign.pipeline.journals import journal_of
+from bulkpresign.pipeline.named_files import check_named_files
 from bulkpresign.pipeline.part_sizes import ask_part_size
 from bulkpresign.pipeline.renewing import ChecksumMode
 from bulkpresign.pipeline.running import PART_CONCURRENCY, Bounds, Run, none_is_current
@@ -89,6 +90,7 @@ async def get(
     open_files = open_files_limit()
     lanes = part_concurrency if open_files is None else lanes_within(part_concurrency, concurrency, open_files)
     sources = Sources(source, bucket=bucket, from_format=from_format)
+    check_named_files(sources.tables, failures, journal)
     await sources.begin()
     folder = Folder(to)
     if open_files is not None:

@@ -16,6 +16,7 @@ from bulkpresign.model import Link, ObjectRef, Report, Upload, without_query
 from bulkpresign.pipeline.checking import check, claim_paths
 from bulkpresign.pipeline.completed import files_are_current
 from bulkpresign.pipeline.journals import journal_of
+from bulkpresign.pipeline.named_files import check_named_files
 from bulkpresign.pipeline.present import PresentObjects
 from bulkpresign.pipeline.renewing import by_signing
 from bulkpresign.pipeline.running import PART_CONCURRENCY, Bounds, Machine, Run
@@ -74,6 +75,7 @@ async def put(
         limit=limit,
     )
     sources = Sources(links, from_format=from_format)
+    check_named_files(sources.tables, failures, journal)
     await sources.begin()
     if sources.need_credentials:
         raise ParameterError("put needs a table of links, with a column url: make one with sign --method PUT")
@@ -150,6 +152,7 @@ async def put_folder(
         limit=limit,
     )
     check_part_size(part_size)
+    check_named_files((), failures, journal)
     location = Location.parse(destination)
     if not location.is_prefix:
         raise ParameterError(f"{destination} is a key; a folder goes to a prefix, which ends in /")

@@ -3,8 +3,8 @@
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from itertools import islice
 
@@ -23,11 +23,12 @@ from bulkpresign.model import Link, ObjectRef, Outcome, Report
 from bulkpresign.pipeline.checking import check, claim_paths
 from bulkpresign.pipeline.evidence import JournalEvidence
 from bulkpresign.pipeline.failures import failure_log
-from bulkpresign.pipeline.sources import Source, Sources
+from bulkpresign.pipeline.named_files import check_named_files
+from bulkpresign.pipeline.sources import Source, Sources, rows_of
 from bulkpresign.proof.files import MISSING, UNPROVEN, Prover, Row, batches_of
 from bulkpresign.proof.walking import walk
 from bulkpresign.source.location import SCHEME
-from bulkpresign.tables import Table, objects_of
+from bulkpresign.tables import Rows, Table, objects_of
 from bulkpresign.transfer.folder import Folder, path_problem
 
 #: Hears the path of what no row names, and what is wrong with it.
@@ -89,6 +90,8 @@ async def verify(
     if threads < 1:
         raise ParameterError(f"concurrency of {threads} is not at least 1")
     sources = _Manifests(manifest, bucket=bucket, from_format=from_format)
+    check_named_files(sources.tables, failures)
+    await sources.begin()
     root = Folder(folder)
     root.require()
     async with AsyncExitStack() as stack:
@@ -100,7 +103,8 @@ async def verify(
         counts.emit(RunStarted("verify", totals.objects, totals.bytes))
         try:
             prover = partial(Prover, root.open_source, accept_size=accept_size)
-            await _prove(sources.rows(index), known, prover, threads, counts.emit)
+            async with aclosing(sources.batches(index)) as batches:
+                await _prove(batches, known, prover, threads, counts.emit)
             await _find_extras(root, index, counts, extras)
         finally:
             counts.emit(RunFinished(counts.report))
@@ -118,19 +122,24 @@ class _Manifests(Sources):
         self._default_bucket = bucket
 
     def placed(self, table: Table, method: str) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:  # noqa: ARG002
-        for rows in map(whole_rows, table):
-            links: Sequence[Link | None] = links_of(rows) if table.is_links else [None] * len(rows.lines)
-            refs = [link.object for link in links if link] or objects_of(rows, self._default_bucket)
-            places = [f"{table.file}:{line}" for line in rows.lines]
-            yield list(zip(refs, links, places, strict=True))
+        for rows in table:
+            yield self._placed(table, whole_rows(rows))
 
-    def rows(self, index: PathIndex) -> Iterator[Row]:
+    def _placed(self, table: Table, rows: Rows) -> list[tuple[ObjectRef, Link | None, str]]:
+        links: Sequence[Link | None] = links_of(rows) if table.is_links else [None] * len(rows.lines)
+        refs = [link.object for link in links if link] or objects_of(rows, self._default_bucket)
+        places = [f"{table.file}:{line}" for line in rows.lines]
+        return list(zip(refs, links, places, strict=True))
+
+    async def batches(self, index: PathIndex) -> AsyncGenerator[list[Row], None]:
         """Every row. What can't be read twice was not checked before, so its paths are taken as it comes."""
         for table in self.tables:
-            for batch in self.placed(table, ""):
+            async for rows in rows_of(table):
+                placed = self._placed(table, whole_rows(rows))
                 if table.is_stream:
-                    claim_paths(index, [(ref, place) for ref, _, place in batch])
-                yield from (Row(ref, link) for ref, link, _ in batch)
+                    claim_paths(index, [(ref, place) for ref, _, place in placed])
+                for batch in batches_of(Row(ref, link) for ref, link, _ in placed):
+                    yield batch
 
 
 class _NamedPaths(PathIndex):
@@ -188,7 +197,7 @@ def _check_form(paths: Sequence[str]) -> None:
 
 
 async def _prove(
-    rows: Iterable[Row],
+    batches: AsyncIterator[list[Row]],
     known: JournalEvidence,
     prover_for: Callable[[Callable[[int], None]], Prover],
     threads: int,
@@ -200,12 +209,16 @@ async def _prove(
         from_thread.check_cancelled()
         from_thread.run_sync(emit, BytesMoved(count))
 
+    async def next_batch() -> list[Row] | None:
+        async with reading:
+            return await anext(batches, None)
+
     async def worker() -> None:
-        for batch in batches:
+        while (batch := await next_batch()) is not None:
             for outcome in await anyio.to_thread.run_sync(prover, known.added_to(batch), limiter=limiter):
                 emit(ObjectFinished(outcome))
 
-    prover, batches = prover_for(moved), batches_of(rows)
+    prover, reading = prover_for(moved), anyio.Lock()
     limiter = anyio.CapacityLimiter(threads)
     try:
         async with anyio.create_task_group() as group:

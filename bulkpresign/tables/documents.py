@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import msgspec
 
 from bulkpresign.errors import ManifestError
 from bulkpresign.tables.files import STDIN, line_blocks, not_empty, text_blocks
-from bulkpresign.tables.rows import BATCH_ROWS, Rows, mapping_of_text, rows_of_mappings
+from bulkpresign.tables.rows import Rows, batched, mapping_of_text, rows_of_mappings
 
 _MAX_ITEM = 4 << 20
+_LONGEST_WORD = len("-Infinity")
 _SPACE = " \t\r\n"
+
+#: The line on which a value begins, the value, and how long its text is.
+_Item = tuple[int, Any, int]
 
 
 def read_jsonl(file: str) -> Iterator[Rows]:
@@ -25,10 +28,10 @@ def read_json(file: str) -> Iterator[Rows]:
     return _batches(file, _list_items(file))
 
 
-def _batches(file: str, items: Iterator[tuple[int, Any]]) -> Iterator[Rows]:
-    while numbered := list(islice(items, BATCH_ROWS)):
-        mappings = [_mapping(file, line, value) for line, value in numbered]
-        yield rows_of_mappings(file, mappings, [line for line, _ in numbered])
+def _batches(file: str, items: Iterator[_Item]) -> Iterator[Rows]:
+    for lines, values in batched(items):
+        mappings = [_mapping(file, line, value) for line, value in zip(lines, values, strict=True)]
+        yield rows_of_mappings(file, mappings, lines)
 
 
 def _mapping(file: str, line: int, value: Any) -> dict[str, Any]:
@@ -39,7 +42,7 @@ def _mapping(file: str, line: int, value: Any) -> dict[str, Any]:
     raise ManifestError(f"an object or a string is expected, not {json.dumps(value)[:40]}", file=file, line=line)
 
 
-def _line_items(file: str) -> Iterator[tuple[int, Any]]:
+def _line_items(file: str) -> Iterator[_Item]:
     decode = msgspec.json.Decoder().decode
     number = 0
     for block in line_blocks(file):
@@ -50,7 +53,7 @@ def _line_items(file: str) -> Iterator[tuple[int, Any]]:
                     value = decode(text)
                 except (msgspec.DecodeError, RecursionError) as error:
                     raise ManifestError(f"not JSON: {error}", file=file, line=number) from error
-                yield number, value
+                yield number, value, len(text)
 
 
 class _Scanner:
@@ -83,20 +86,25 @@ class _Scanner:
         """Goes past the character that `peek` told."""
         self._advance(self._at + 1)
 
-    def value(self) -> Any:
-        """The object or string that begins here."""
+    def value(self) -> tuple[Any, int]:
+        """The object or string that begins here, and the length of its text."""
         while True:
             try:
                 value, end = self._decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                if len(self._text) - self._at > _MAX_ITEM or not self._more():
+                if not self._is_cut(error):
+                    raise self._no_value(error) from error
+                if len(self._text) - self._at > _MAX_ITEM:
+                    raise self.error(f"one value of over {_MAX_ITEM >> 20} MiB") from error
+                if not self._more():
                     raise self._no_value(error) from error
             except (RecursionError, ValueError) as error:  # ValueError: a number of over 4,300 digits
                 raise self.error(f"not JSON that can be read: {error}") from error
             else:
                 self._check_unicode(value, end)
+                length = end - self._at
                 self._advance(end)
-                return value
+                return value, length
 
     def _more(self) -> bool:
         block = next(self._blocks, None)
@@ -108,6 +116,10 @@ class _Scanner:
     def _advance(self, end: int) -> None:
         self.line += self._text.count("\n", self._at, end)
         self._at = end
+
+    def _is_cut(self, error: json.JSONDecodeError) -> bool:
+        """True where the text ends in the middle of the value, so that more of it may follow."""
+        return error.msg.startswith("Unterminated") or error.pos >= len(self._text.rstrip()) - _LONGEST_WORD
 
     def _no_value(self, error: json.JSONDecodeError) -> ManifestError:
         ended = "Unterminated" in error.msg or error.pos >= len(self._text.rstrip())
@@ -122,7 +134,7 @@ class _Scanner:
                 raise self.error("half of a surrogate pair is not valid Unicode") from error
 
 
-def _list_items(file: str) -> Iterator[tuple[int, Any]]:
+def _list_items(file: str) -> Iterator[_Item]:
     scanner = _Scanner(file)
     opening = scanner.peek()
     if not opening and file == STDIN:
@@ -133,7 +145,8 @@ def _list_items(file: str) -> Iterator[tuple[int, Any]]:
     if scanner.peek() != "]":
         while True:
             scanner.peek()
-            yield scanner.line, scanner.value()
+            line = scanner.line
+            yield line, *scanner.value()
             separator = scanner.peek()
             if separator == "]":
                 break

@@ -1,4 +1,4 @@
-"""Bytes in and out of files: gzip, UTF-8 with its place, and files that appear whole or not at all."""
+"""Bytes in and out of files: gzip, text with its place, and files that appear whole or not at all."""
 
 import codecs
 import gzip
@@ -8,6 +8,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
@@ -16,7 +17,9 @@ from bulkpresign.errors import ManifestError, OutputError
 STDIN = STDOUT = "-"
 _STDOUT_NAME = "standard output"
 _BLOCK_SIZE = 1 << 20
-_MAX_LINE = 16 << 20
+_MAX_LINE = 1 << 20
+_MAX_BLANKS = 8 << 20
+_UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
 class Output(Protocol):
@@ -27,6 +30,11 @@ class Output(Protocol):
         ...
 
 
+def is_stream(file: str) -> bool:
+    """True for what can be read only once: standard input, a pipe, a device."""
+    return file == STDIN or _is_device(file)
+
+
 def is_packed(file: str) -> bool:
     """True for a name that stands for a gzip file."""
     return file.lower().endswith(".gz")
@@ -35,21 +43,39 @@ def is_packed(file: str) -> bool:
 def text_blocks(file: str) -> Iterator[str]:
     """A file's text in blocks of about 1 MiB, cut anywhere; `-` is standard input, a gzip file is unpacked.
 
-    Raises ManifestError for what can't be read, and with the line of the first byte that is not UTF-8.
+    The text is UTF-8, or UTF-16 where it begins with a byte order mark. Raises ManifestError for what can't be read,
+    with the line of the first byte that is neither, and for more than 8 MiB of white space: a small gzip file can hold
+    blank lines for hours of reading.
     """
-    decoder = codecs.getincrementaldecoder("utf-8-sig")()
-    lines = 0
-    for read in _byte_blocks(file):
+    encoding, blocks = _encoded(file, _byte_blocks(file))
+    decoder = codecs.getincrementaldecoder(encoding)()
+    lines = blanks = 0
+    for read in chain(blocks, (b"",)):  # an empty one is the end
         try:
-            text = decoder.decode(read)
+            text = decoder.decode(read, final=not read)
         except UnicodeDecodeError as error:
-            raise _not_utf8(error, file, lines) from error
-        lines += read.count(b"\n")
+            raise _not_decoded(error, file, encoding, lines) from error
+        if not text:
+            continue
+        blanks = blanks + len(text) if text.isspace() else 0
+        if blanks > _MAX_BLANKS:
+            raise ManifestError(f"over {_MAX_BLANKS >> 20} MiB of blanks without a row", file=file, line=lines + 1)
+        lines += text.count("\n")
         yield text
-    try:
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
-        raise _not_utf8(error, file, lines) from error
+
+
+def _encoded(file: str, blocks: Iterator[bytes]) -> tuple[str, Iterator[bytes]]:
+    """The encoding that the first bytes tell, and all bytes after a mark of UTF-16."""
+    start = b""
+    for block in blocks:
+        start += block
+        if len(start) >= len(codecs.BOM_UTF32_LE):
+            break
+    if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        raise ManifestError("UTF-32 is not read: save it as UTF-8", file=file)
+    encoding = next((encoding for mark, encoding in _UTF16.items() if start.startswith(mark)), "utf-8-sig")
+    rest = start[2:] if encoding in _UTF16.values() else start
+    return encoding, chain((rest,) if rest else (), blocks)
 
 
 def line_blocks(file: str) -> Iterator[str]:
@@ -104,9 +130,11 @@ def _opened(file: str) -> Iterator[BinaryIO]:
         raise ManifestError(f"can't be read: {getattr(error, 'strerror', None) or error}", file=file) from error
 
 
-def _not_utf8(error: UnicodeDecodeError, file: str, lines_before: int) -> ManifestError:
-    line = lines_before + error.object.count(b"\n", 0, error.start) + 1
-    return ManifestError(f"byte 0x{error.object[error.start]:02x} is not UTF-8", file=file, line=line)
+def _not_decoded(error: UnicodeDecodeError, file: str, encoding: str, lines_before: int) -> ManifestError:
+    before = error.object[: error.start].decode(encoding, "ignore")
+    name = "UTF-16" if encoding in _UTF16.values() else "UTF-8"
+    problem = f"byte 0x{error.object[error.start]:02x} is not {name}"
+    return ManifestError(problem, file=file, line=lines_before + before.count("\n") + 1)
 
 
 @contextmanager

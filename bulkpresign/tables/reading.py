@@ -7,8 +7,8 @@ from pathlib import PurePath
 from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.tables.delimited import read_csv
 from bulkpresign.tables.documents import read_json, read_jsonl
-from bulkpresign.tables.files import STDIN, is_packed, line_blocks, not_empty
-from bulkpresign.tables.rows import BATCH_ROWS, Rows, mapping_of_text, rows_of_mappings
+from bulkpresign.tables.files import is_packed, is_stream, line_blocks, not_empty
+from bulkpresign.tables.rows import Rows, batched, mapping_of_text, rows_of_mappings
 
 FORMATS = ("csv", "jsonl", "json", "txt")
 
@@ -29,10 +29,15 @@ def table_format(file: str, given: str | None = None) -> str:
 
 
 class Table:
-    """A table of objects or links. Iterating gives batches of rows; a file can be iterated again, `-` only once."""
+    """A table of objects or links. Iterating gives batches of rows; a file can be iterated again, a stream only once.
+
+    Opening and reading a stream, which `is_stream` tells, can wait for whoever writes it: use a thread.
+    """
 
     def __init__(self, file: str, format: str | None = None) -> None:  # noqa: A002 - the option's name
         self.file = file
+        #: True where the rows can be read only once: standard input, a pipe, a device.
+        self.is_stream = is_stream(file)
         self._read = _READERS[table_format(file, format)]
         self._begun: Iterator[Rows] | None = None
         self._columns: tuple[str, ...] | None = None
@@ -52,25 +57,21 @@ class Table:
         """True where the rows are links; a table of objects has no column `url`."""
         return "url" in self.columns
 
-    @property
-    def is_stream(self) -> bool:
-        """True where the rows can be read only once."""
-        return self.file == STDIN
-
     def __iter__(self) -> Iterator[Rows]:
         columns, begun = self.columns, self._begun
         if columns and not {"key", "url"}.intersection(columns):
             raise ManifestError(f"no column key or url among {', '.join(columns)}", file=self.file, line=1)
         self._begun = None
+        if begun is None and self.is_stream:
+            raise RuntimeError(f"{self.file} is a stream: its rows can be read once")
         return begun if begun is not None else self._read(self.file)
 
 
 def _read_text(file: str) -> Iterator[Rows]:
     """A key, an `s3://` uri or a link a line; blank lines are passed over."""
-    lines = ((number, text) for number, text in enumerate(_text_lines(file), 1) if text)
-    while numbered := list(islice(lines, BATCH_ROWS)):
-        mappings = [mapping_of_text(file, number, text) for number, text in numbered]
-        yield rows_of_mappings(file, mappings, [number for number, _ in numbered])
+    for lines, texts in batched((number, text, len(text)) for number, text in enumerate(_text_lines(file), 1) if text):
+        mappings = [mapping_of_text(file, line, text) for line, text in zip(lines, texts, strict=True)]
+        yield rows_of_mappings(file, mappings, lines)
 
 
 def _text_lines(file: str) -> Iterator[str]:

@@ -1,14 +1,22 @@
 """A batch of rows, and where each of them stands in its file."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
 from bulkpresign.errors import ManifestError
+from bulkpresign.tables.columns import KNOWN
 
 #: Rows read, signed and written at a time. More than 700 would start a garbage collection with every batch.
 BATCH_ROWS = 512
+#: Fewer rows where they are long: a batch ends at about so many characters.
+BATCH_LENGTH = 8 << 20
+#: Columns of a table: more are no manifest, and cells would fill the memory.
+MAX_COLUMNS = 1_000
+_MAX_DEPTH = 32
+
+T = TypeVar("T")
 
 
 class Rows(msgspec.Struct):
@@ -35,11 +43,64 @@ class Rows(msgspec.Struct):
         return ManifestError(problem, file=self.file, line=self.lines[row], column=column)
 
 
+def batched(items: Iterable[tuple[int, T, int]]) -> Iterator[tuple[list[int], list[T]]]:
+    """Items of a line number, a value and its length, in batches: the lines, and the values."""
+    lines: list[int] = []
+    values: list[T] = []
+    left = BATCH_LENGTH
+    for line, value, length in items:
+        lines.append(line)
+        values.append(value)
+        left -= length
+        if left <= 0 or len(lines) >= BATCH_ROWS:
+            yield lines, values
+            lines, values, left = [], [], BATCH_LENGTH
+    if lines:
+        yield lines, values
+
+
 def rows_of_mappings(file: str, mappings: Sequence[Mapping[str, Any]], lines: Sequence[int]) -> Rows:
-    """Rows whose columns are the union of the mappings' names; null and absent become `""`."""
+    """Rows whose columns are the union of the mappings' names; null and absent become `""`.
+
+    Raises ManifestError for too many columns, and for a carried value that is nested too deep to be written again.
+    """
     columns = tuple(dict.fromkeys(name for mapping in mappings for name in mapping))
+    if len(columns) > MAX_COLUMNS:
+        raise ManifestError(f"over {MAX_COLUMNS:,} columns", file=file, line=_line_of_excess(mappings, lines))
     cells = [["" if (value := row.get(name)) is None else value for name in columns] for row in mappings]
-    return Rows(file, columns, cells, lines)
+    rows = Rows(file, columns, cells, lines)
+    for name in columns:
+        if name not in KNOWN:
+            _check_carried(rows, name)
+    return rows
+
+
+def _line_of_excess(mappings: Sequence[Mapping[str, Any]], lines: Sequence[int]) -> int:
+    names: set[str] = set()
+    for mapping, line in zip(mappings, lines, strict=True):
+        names.update(mapping)
+        if len(names) > MAX_COLUMNS:
+            return line
+    return lines[-1]
+
+
+def _check_carried(rows: Rows, name: str) -> None:
+    values = rows.column(name) or ()
+    if set(map(type, values)) - {str}:
+        for row, value in enumerate(values):
+            if _is_deep(value):
+                raise rows.error(row, f"the value is nested more than {_MAX_DEPTH} deep", name)
+
+
+def _is_deep(value: Any) -> bool:
+    """True where lists and objects are nested more than `_MAX_DEPTH` deep. No recursion: it may be a thousand deep."""
+    level = [value]
+    for _ in range(_MAX_DEPTH + 1):
+        outer = [one for one in level if isinstance(one, dict | list)]
+        level = [one for some in outer for one in (some.values() if isinstance(some, dict) else some)]
+        if not level:
+            return False
+    return True
 
 
 def mapping_of_text(file: str, line: int, text: str) -> dict[str, str]:

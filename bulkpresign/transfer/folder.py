@@ -68,6 +68,8 @@ class Folder:
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
+        if not os.fspath(root):  # Path takes it for the present folder
+            raise ParameterError("the name of the folder is empty: name one; . is the present one")
         self.root = Path(root)
         #: True where we made it, so that what stands in it is ours.
         self.is_new = False

@@ -129,6 +129,29 @@ def test_abort_of_what_is_gone_expired_or_none(scene: Scene) -> None:
     assert "can't be listed" in scene.run("abort", "s3://no-such-bucket-here/", code=2)[1]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_abort_sends_no_link_that_ends_no_upload(scene: Scene, stream: bool) -> None:
+    """A DELETE link without the upload's id deletes the object."""
+    scene.run("sign", "keys.csv", "--method", "DELETE", "-o", "deleting.csv")
+    scene.client.put_object(Bucket=scene.bucket, Key="small", Body=b"x")
+    rows = rows_of(scene.folder / "deleting.csv")
+    rows[-1]["upload_id"] = "made-up"
+    with (scene.folder / "bad.csv").open("w", newline="") as stream_out:
+        writer = csv.DictWriter(
+            stream_out, [*rows[0], *(["upload_id"] if "upload_id" not in rows[0] else [])], restval=""
+        )
+        writer.writeheader()
+        writer.writerows(rows)
+    before = scene.proxy.count
+    given = (scene.folder / "bad.csv").read_bytes() if stream else b""
+    done = run("abort", "-" if stream else "bad.csv", folder=scene.folder, given=given, env=NO_CREDENTIALS)
+    assert done.returncode == 2, done.stderr
+    name = "-" if stream else "bad.csv"
+    assert f"error: {name}:3: column url: uploadId is not in the url once" in done.stderr
+    assert scene.proxy.count == before
+    assert scene.client.get_object(Bucket=scene.bucket, Key="small")["Body"].read() == b"x"
+
+
 def test_a_folder_in_parts_and_the_refusal_of_one(scene: Scene) -> None:
     place = f"s3://{scene.bucket}/pre/"
     assert "put: 2 done" in scene.run("put", "in", place, "--part-size", "5MiB", "--part-concurrency", "2")[1]

@@ -48,6 +48,17 @@ def test_headers_come_as_text_and_as_objects(tmp_path: Path) -> None:
         ),
         *("https://h/a b", "https://h/k\n", " https://h/k", "https://h/k\t", "https://h/\0", "https://h/\x7f"),
         *("http://h:99999/", "http://h:x/", "http://[::1/", "http://u:p@h/k", "http://h]/"),
+        *("http://a..b/k", "http://.example/k", f"http://{'a' * 64}.b/k", f"http://{'a.' * 127}b/k", "http://./k"),
+        *("http://h:/k", "http://h:0/k", "http://h:00/k", "http://h:080/k", "http://h:65536/k", "http://..:1/"),
+        *("http://[::::]/k", "http://[1.2.3.4]/k", "http://[v1.x]/k", "http://[]/k", "http://[::1]x/k"),
+        *(
+            f"http://{'ü' * 62}.b/k",
+            "http://a\u3002\u3002b/k",
+            "http://h\u2100x/k",
+            "http://h\x85/k",
+            "http://\u00ad/k",
+        ),
+        *("http://h%2Fx/k", "http://h,i/k", "http://h*/k", "http://h\u200b\u2100/k"),
     ],
 )
 def test_a_url_that_is_none_is_told(tmp_path: Path, url: str) -> None:
@@ -58,7 +69,22 @@ def test_a_url_that_is_none_is_told(tmp_path: Path, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["https://h", "http://h:9000?x", "http://[::1]:1/a%zz#f", "https://h.x-y_z/é", "http://1.2.3.4:65535/"]
+    "url",
+    [
+        "https://h",
+        "http://h:9000?x",
+        "http://[::1]:1/a%zz#f",
+        "https://h.x-y_z/é",
+        "http://1.2.3.4:65535/",
+        "http://h.",
+        "http://h.i.:1/",
+        f"http://{'a' * 63}.b/",
+        f"http://{'a.' * 126}b/",
+        "http://b\u00fccher.example/k",
+        "http://[2001:db8::1]/",
+        "http://A_b-c:80/",
+        "http://xn--bcher-kva.example/",
+    ],
 )
 def test_a_url_that_is_one_is_taken_as_it_is(tmp_path: Path, url: str) -> None:
     assert [link.url for link in read(tmp_path / "a.csv", f"url\n{url}\n")] == [url]
@@ -83,6 +109,11 @@ def test_a_signature_is_not_told(tmp_path: Path) -> None:
         ),
         *(("expires_at", cell) for cell in ("x", "2026-01-31", "2026-01-31T12:00:00", "2026-13-31T12:00:00Z", "3600")),
         ("expires_at", "0001-01-01T00:00:00+23:59"),
+        *(("expires_at", cell) for cell in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "1969-12-31T23:59:59Z")),
+        *(
+            ("headers", cell)
+            for cell in ('{"Content-Length":"1","content-length":"2"}', '{"X-A":"1","b":"","x-a":"1"}')
+        ),
         *(("method", cell) for cell in ("PATCH", "x", "G ET")),
         ("size", "x"),
     ],
@@ -100,15 +131,57 @@ def test_headers_of_another_kind_are_told(tmp_path: Path, cell: str) -> None:
         read(tmp_path / "a.jsonl", f'{{"url":"https://h/k","headers":{cell}}}')
 
 
-@pytest.mark.parametrize("date", ["20261331T120000Z", "99991231T235959Z"])
+@pytest.mark.parametrize("date", ["20261331T120000Z", "99991231T235959Z", "00010101T000000Z", "19691231T000000Z"])
 def test_a_url_whose_time_can_not_be_has_none(date: str) -> None:
-    assert expiry_of(f"https://h/k?X-Amz-Date={date}&X-Amz-Expires=999999999") is None
+    assert expiry_of(f"https://h/k?X-Amz-Date={date}&X-Amz-Expires=3600") is None
 
 
 @pytest.mark.parametrize("moment", ["2026-01-31T12:00:00Z", "2026-01-31T13:00:00+01:00", "20260131T120000Z"])
 def test_a_time_is_in_utc(tmp_path: Path, moment: str) -> None:
     (link,) = read(tmp_path / "a.csv", f"url,expires_at\nhttps://h/k,{moment}\n")
     assert link.expires_at == datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+LOCAL = [
+    *("31.01.2026 12:00", "31.01.2026 12:00:00", "1/31/2026 12:00:00 PM", "1/31/2026 1:00 p.m.", "31/01/2026 13:00"),
+    *("2026-01-31 12:00:00", "2026-01-31T12:00:00", "2026-01-31", "2026/01/31 12:00", "31.1.26", "01-31-2026, 9:05"),
+    *("1/31/2026 12:00:00\u202fPM", " 31.01.2026 12:00 ", "29.02.2028 23:59:59,5"),
+]
+
+
+@pytest.mark.parametrize("cell", LOCAL)
+def test_a_local_date_stands_for_the_end_that_the_url_tells(tmp_path: Path, cell: str) -> None:
+    first, second, third = read(
+        tmp_path / "a.csv", f'url,expires_at\n{SIGNED},"{cell}"\n{SIGNED},\n{SIGNED},"{cell}"\n'
+    )
+    assert first.expires_at == second.expires_at == third.expires_at == datetime(2026, 1, 31, 13, tzinfo=UTC)
+    (alone,) = read(tmp_path / "a.csv", f'url,expires_at\n{SIGNED},"{cell}"\n')
+    assert alone == first
+
+
+@pytest.mark.parametrize("cell", LOCAL)
+def test_a_local_date_without_that_is_told_with_its_cause(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(ManifestError, match=r"does not tell its time zone.*write 2026-01-31T12:00:00Z") as caught:
+        read(tmp_path / "a.csv", f'url,expires_at\n{SIGNED},"{cell}"\nhttps://h/k,"{cell}"\n')
+    assert (caught.value.line, caught.value.column) == (3, "expires_at")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "32.01.2026 12:00",
+        "1/32/2026",
+        "13/13/2026",
+        "2026-02-30 12:00",
+        "31.01.2026 25:00",
+        "46053.5",
+        "1.2",
+        "31.01-2026",
+    ],
+)
+def test_no_date_at_all_is_told_whatever_the_url_tells(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(ManifestError, match=r"a.csv:2: column expires_at: .* is no time such as 2026-01-31T12:00:00Z"):
+        read(tmp_path / "a.csv", f'url,expires_at\n{SIGNED},"{cell}"\n')
 
 
 def test_rows_without_url_are_told(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ Row = dict[str, object]
 
 def row(method: str, size: object = "", number: object = "", offset: object = "", **more: object) -> Row:
     upload_id = more.pop("upload_id", "u")
-    url = f"https://h/k?uploadId={upload_id}"
+    query = f"partNumber={number}&uploadId={upload_id}" if method == "PUT" else f"uploadId={upload_id}"
+    url = f"https://h/k?{query}"
     columns = {"upload_id": upload_id, "part_number": number, "offset": offset}
     return {"bucket": "bucket", "key": "k", "method": method, "url": url, "size": size, **columns, **more}
 
@@ -111,7 +112,29 @@ Change = Callable[[list[Row]], object]
             "l.csv:2: column upload_id: the upload has no row that completes it (method POST) before line 3",
         ),
         (lambda rows: rows.__delitem__(slice(3)), "l.csv:2: column upload_id: the upload has no parts"),
-        (lambda rows: rows[0].update(part_number=0), "l.csv:2: column part_number: part 1 is missing before part 0"),
+        (
+            lambda rows: rows[0].update(part_number=0, url="https://h/k?partNumber=0&uploadId=u"),
+            "l.csv:2: column part_number: part 1 is missing before part 0",
+        ),
+        (lambda rows: rows[4].update(url="https://h/k"), "l.csv:6: column url: uploadId is not in the url once"),
+        (lambda rows: rows[4].update(url="https://h/k?uploadId=v"), "l.csv:6: column url: uploadId in the url is not"),
+        (lambda rows: rows[3].update(url="https://h/k#?uploadId=u"), "l.csv:5: column url: uploadId is not in the url"),
+        (
+            lambda rows: rows[3].update(url="https://h/k?uploadId=u&uploadId=u"),
+            "l.csv:5: column url: uploadId is not in the url once",
+        ),
+        (
+            lambda rows: rows[1].update(url="https://h/k?partNumber=1&uploadId=u"),
+            "l.csv:3: column url: partNumber in the url is not",
+        ),
+        (
+            lambda rows: rows[1].update(url="https://h/k?uploadId=u"),
+            "l.csv:3: column url: partNumber is not in the url",
+        ),
+        (
+            lambda rows: rows[1].update(url="https://h/k?partNumber=2&uploadId=v"),
+            "l.csv:3: column url: uploadId in the url is not",
+        ),
     ],
 )
 def test_what_is_no_upload_is_named_with_its_place(change: Change, message: str) -> None:
@@ -129,3 +152,20 @@ def test_objects_are_there_once() -> None:
     assert not {"upload_id", "part_number", "offset"}.intersection(found.columns)
     plain = rows_of([{"key": "a"}])
     assert whole_rows(plain) is plain
+
+
+def test_an_upload_id_is_quoted_in_urls() -> None:
+    rows = upload_rows((3,), upload_id="2~a+b c=")
+    for one in rows:
+        one["url"] = str(one["url"]).replace("2~a+b c=", "2~a%2Bb%20c%3D")
+    ((upload, _),) = gathered(rows)
+    assert isinstance(upload, Upload)
+    assert upload.upload_id == "2~a+b c="
+
+
+def test_the_query_is_not_told() -> None:
+    rows = upload_rows()
+    rows[4]["url"] = "https://h/k?uploadId=v&X-Amz-Signature=5ec2e7"
+    with pytest.raises(ManifestError) as caught:
+        gathered(rows)
+    assert "5ec2e7" not in str(caught.value)

@@ -83,6 +83,19 @@ def test_a_header_is_found_whatever_its_case_and_what_stands_before(file: Path, 
         ('key,size\n"a"b,1\n', 2, None, "something follows a closing quote"),
         ("key,size\na\rb,1\n", 2, None, "a carriage return without a line feed"),
         ("key,size,key\na,1,b\n", 1, "key", "the header has it twice"),
+        (
+            "key," + ",".join(f"c{n}" for n in range(40_000)) + "\n",
+            1,
+            None,
+            "40,001 columns; a table has at most 1,000",
+        ),
+        ("b-1," * 40_000 + "\n", 1, None, "40,001 columns; a table has at most 1,000"),
+        ("name,Partner\nreport 1.pdf,ACME\n", 1, "bucket", "'name' reads as the name of a column, not of a bucket"),
+        ("File Name,Partner\na,b\n", 1, "bucket", "'File Name' can't be a bucket's name"),
+        ("n\0a\0m\0e\0\n\0", 1, None, "UTF-16"),
+        ("key;url\tkey\n", 1, None, "with ';' and with tabs between cells"),
+        ("sep=x\nkeyxsize\n", 1, None, "sep=x"),
+        ("key;size\na;1;2\n", 2, None, "3 fields where 2 are expected (key,size)"),
         ("\nkey,note,note\n", 2, "note", "the header has it twice"),
         ("name\na\n", 1, "key", "a header names a column key or url"),
         ("a,b,c,d\n", 1, "key", "a header names a column key or url"),
@@ -101,3 +114,51 @@ def test_what_is_wrong_is_told_with_its_place(
 @pytest.mark.parametrize("text", ["\n", "\r\n\n"])
 def test_a_file_of_blank_lines_has_no_rows(file: Path, text: str) -> None:
     assert rows_of(text, file) == []
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("quoted", [False, True])
+@pytest.mark.parametrize(
+    "start", ["", "\n\r\n", "sep={}\n", '"sep={}"\r\n', "#TYPE System.Object\r\n", "SEP={}\n#type x\n"]
+)
+def test_rows_as_spreadsheets_write_them(file: Path, separator: str, quoted: bool, start: str) -> None:
+    rows = [["Bucket", "key", "note, or;not\tso" if quoted else "note"], ["b-1", "k", "x"], ["b-2", "l", "ü y"]]
+    lines = [separator.join(f'"{cell}"' if quoted else cell for cell in row) for row in rows]
+    first = start.format(separator)
+    found = rows_of(first + "\r\n".join(lines) + "\r\n", file)
+    line = first.count("\n") + 2
+    assert found == [(line, ["b-1", "k", "x"]), (line + 1, ["b-2", "l", "ü y"])]
+    assert next(read_csv(str(file))).columns == ("bucket", "key", rows[0][2])
+
+
+@pytest.mark.parametrize("other", [";", "\t", "|"])
+def test_a_header_with_commas_stays_one(file: Path, other: str) -> None:
+    assert rows_of(f"key,a{other}url\nx{other}y,1\n", file) == [(2, [f"x{other}y", "1"])]
+
+
+def test_a_separator_that_is_named_goes_first(file: Path) -> None:
+    assert rows_of("sep=|\nkey|a,url\nx,y|1\n", file) == [(3, ["x,y", "1"])]
+
+
+def test_the_first_row_comes_with_those_that_follow(file: Path) -> None:
+    """Where a row is bad, none before it in the batch was passed on."""
+    file.write_text("bucket-1,a\nbucket-1,b\n")
+    assert [len(rows.cells) for rows in read_csv(str(file))] == [2]
+
+
+def test_a_bucket_may_have_any_name_under_a_header(file: Path) -> None:
+    assert rows_of("bucket,key\nname,Partner\n", file) == [(2, ["name", "Partner"])]
+
+
+def test_the_first_row_may_leave_the_bucket_to_the_option(file: Path) -> None:
+    assert rows_of(",a key\n,b\n", file) == [(1, ["", "a key", ""]), (2, ["", "b", ""])]
+
+
+def test_a_row_without_end_does_not_fill_the_memory(file: Path) -> None:
+    with file.open("w") as stream:
+        stream.write("key,note\n")
+        for _ in range(40):
+            stream.write('"",' * 50_000 + '"\n",')
+    with pytest.raises(ManifestError, match="a row of over 1 MiB") as caught:
+        list(read_csv(str(file)))
+    assert caught.value.line == 2

@@ -107,6 +107,15 @@ def test_a_list_cut_off_anywhere_is_an_error(folder: Path, length: int) -> None:
         ('["a",\n' + "[" * 100_000, 2, "not JSON that can be read"),
         ('["a",\n{"size": ' + "1" * 5000 + "}]", 2, "not JSON that can be read"),
         ('["a",\n"s3:///k"]', 2, "names no bucket"),
+        ('["a",\n"' + "x" * (9 << 20) + '"]', 2, "one value of over 4 MiB"),
+        ('["a",\n{"key": "' + "x" * (9 << 20), 2, "one value of over 4 MiB"),
+        ('["a",\n{"key": ' + "1, " * (3 << 20), 2, "not JSON: Expecting property name"),
+        ('["a",\n{"key": "b", "n": ' + "[" * 40 + "]" * 40 + "}]", 2, "nested more than 32 deep"),
+        (
+            '["a",\n' + ", ".join(f'{{"key": "b", "c{n}": 1, "d{n}": 2}}' for n in range(512)) + "]",
+            2,
+            "over 1,000 columns",
+        ),
     ],
 )
 def test_what_is_wrong_in_a_list_is_told_with_its_line(folder: Path, text: str, line: int, problem: str) -> None:
@@ -127,6 +136,8 @@ def test_what_is_wrong_in_a_list_is_told_with_its_line(folder: Path, text: str, 
         ('["b"]', 'an object or a string is expected, not ["b"]'),
         ('{"key": "\\ud800"}', "not JSON"),
         ("[" * 100_000, "not JSON"),
+        ('{"key": "b", "n": ' + "[" * 40 + "]" * 40 + "}", "nested more than 32 deep"),
+        ("{" + ", ".join(f'"c{n}": 1' for n in range(1001)) + "}", "over 1,000 columns"),
     ],
 )
 def test_what_is_wrong_in_a_line_is_told_with_its_line(folder: Path, text: str, problem: str) -> None:
@@ -136,3 +147,20 @@ def test_what_is_wrong_in_a_line_is_told_with_its_line(folder: Path, text: str, 
         list(read_jsonl(str(file)))
     assert caught.value.line == 3
     assert problem in caught.value.problem
+
+
+def test_text_that_opens_brackets_is_not_nested(folder: Path) -> None:
+    for name in ("brackets.jsonl", "brackets.json"):
+        file = folder / name
+        file.write_text('{"key": "%s"}' % ("[" * 100) if "jsonl" in name else '[{"key": "%s"}]' % ("[" * 100))
+        read = read_jsonl if "jsonl" in name else read_json
+        assert mappings(list(read(str(file)))) == [{"key": "[" * 100}]
+
+
+def test_large_values_come_in_small_batches(folder: Path) -> None:
+    for name, read in (("large.jsonl", read_jsonl), ("large.json", read_json)):
+        lines = [json.dumps({"key": f"{n}", "note": "x" * (1 << 19)}) for n in range(100)]
+        (folder / name).write_text("\n".join(lines) if "jsonl" in name else f"[{','.join(lines)}]")
+        batches = [len(rows.cells) for rows in read(str(folder / name))]
+        assert sum(batches) == 100
+        assert max(batches) <= 32

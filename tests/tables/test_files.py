@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bulkpresign.errors import ManifestError, OutputError
-from bulkpresign.tables import files
+from bulkpresign.tables import Table, files
 from bulkpresign.tables.files import line_blocks, not_empty, open_output, text_blocks
 
 TEXTS = st.text(st.sampled_from("ab\n\r é€😀\0"), min_size=1)
@@ -51,6 +51,50 @@ def test_a_byte_that_is_not_utf8_is_told_with_its_line(file: Path, before: str, 
     assert caught.value.line == before.count("\n") + 1
 
 
+@given(text=TEXTS, size=st.integers(1, 9), big=st.booleans())
+def test_utf16_with_a_byte_order_mark_is_read(file: Path, text: str, size: int, big: bool) -> None:
+    assume(not text.startswith("\0"))  # it would be UTF-32
+    file.write_bytes(f"\ufeff{text}".encode("utf-16-be" if big else "utf-16-le"))
+    with block_size(size):
+        assert "".join(text_blocks(str(file))) == text
+
+
+@pytest.mark.parametrize(
+    ("end", "words"), [(b"\x00", "byte 0x00"), (b"\x00\xd8a\0", "byte 0x00"), (b"\x00\xdc", "byte")]
+)
+@pytest.mark.parametrize("size", [1, 2, 1 << 20])
+def test_what_is_not_utf16_is_told_with_its_line(file: Path, end: bytes, words: str, size: int) -> None:
+    file.write_bytes("\ufeffa\nb€\n".encode("utf-16-le") + end)
+    with block_size(size), pytest.raises(ManifestError, match=rf"{words}.* is not UTF-16") as caught:
+        list(text_blocks(str(file)))
+    assert caught.value.line == 3
+
+
+def test_utf32_is_told(file: Path) -> None:
+    file.write_bytes("\ufeffkey\n".encode("utf-32-le"))
+    with pytest.raises(ManifestError, match="UTF-32 is not read: save it as UTF-8"):
+        list(text_blocks(str(file)))
+
+
+@pytest.mark.parametrize("name", ["blank.csv.gz", "blank.jsonl.gz", "blank.json.gz", "blank.txt.gz"])
+@pytest.mark.parametrize("blank", [b"\n", b" ", b"\r\n", b" " * 99 + b"\n"])
+def test_blank_lines_without_end_are_told(tmp_path: Path, name: str, blank: bytes) -> None:
+    file = tmp_path / name
+    with gzip.open(file, "wb") as stream:
+        stream.write(b'[\n"a"' if "json." in name else b'"a"\n' if "jsonl" in name else b"key\n")
+        for _ in range(128):
+            stream.write(blank * ((1 << 20) // len(blank)))
+    with pytest.raises(ManifestError, match=r"over 8 MiB of blanks|a line of over 1 MiB"):
+        for rows in Table(str(file)):
+            assert len(rows.cells) <= 1 or (blank.strip(b"\n") and ("csv" in name or "txt" in name))  # keys of blanks
+
+
+def test_some_blank_lines_are_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "keys.txt"
+    file.write_text(("\n" * (3 << 20) + "a\n") * 4)
+    assert [line for rows in Table(str(file)) for line in rows.lines] == [((3 << 20) + 1) * n for n in range(1, 5)]
+
+
 def test_the_line_is_right_after_the_first_block(tmp_path: Path) -> None:
     file = tmp_path / "long.csv"
     file.write_bytes(b"0123456789\n" * 200_000 + b"a\xe9b\n")
@@ -66,8 +110,7 @@ def test_a_character_cut_off_at_the_end_is_not_utf8(tmp_path: Path) -> None:
         list(text_blocks(str(file)))
 
 
-def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_MAX_LINE", 1 << 20)
+def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
     file = tmp_path / "long.csv"
     file.write_text("a\n" + "x" * (4 << 20))
     with pytest.raises(ManifestError, match=r"long.csv:2: a line of over 1 MiB"):

@@ -1,3 +1,5 @@
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -68,3 +70,32 @@ def test_a_table_without_key_and_url_is_an_error(tmp_path: Path) -> None:
     file.write_text("bucket,size\nb-1,2\n")
     with pytest.raises(ManifestError, match=r"keys.csv:1: no column key or url among bucket, size"):
         list(Table(str(file)))
+
+
+@pytest.mark.parametrize("name", ["rows", "rows.jsonl"])
+def test_a_pipe_with_a_name_is_read_once(tmp_path: Path, name: str) -> None:
+    pipe = tmp_path / name
+    os.mkfifo(pipe)
+    text = '{"key": "a"}\n{"key": "b"}\n' if "jsonl" in name else "key\na\nb\n"
+    writer = threading.Thread(target=pipe.write_text, args=(text,))
+    writer.start()
+    table = Table(str(pipe))
+    assert table.is_stream
+    assert table.columns == ("key",)
+    assert [row for rows in table for row in rows.cells] == [["a"], ["b"]]
+    writer.join()
+    with pytest.raises(RuntimeError, match="read once"):
+        list(table)
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/null"])
+def test_devices_are_streams(name: str) -> None:
+    assert Table(name).is_stream
+
+
+@pytest.mark.parametrize("name", ["missing.csv", "a\0b", "."])
+def test_what_is_no_stream(tmp_path: Path, name: str) -> None:
+    (tmp_path / "link.csv").symlink_to(tmp_path / "file.csv")
+    (tmp_path / "file.csv").write_text("key\n")
+    assert not Table(f"{tmp_path}/{name}").is_stream
+    assert not Table(f"{tmp_path}/link.csv").is_stream

@@ -1,0 +1,65 @@
+"""The files that options name: what is written must not be what is read."""
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from bulkpresign.errors import ParameterError
+from bulkpresign.tables import Table
+from bulkpresign.tables.files import STDIN
+
+Name = str | os.PathLike[str] | None
+
+_JOURNAL_HEADER = b"SQLite format 3\0"
+#: A journal, and the files that SQLite keeps beside it.
+_JOURNAL_SUFFIXES = ("", "-wal", "-shm", "-journal")
+
+
+def check_named_files(tables: Sequence[Table], failures: Name, journal: Name = None) -> None:
+    """Raises ParameterError where the failures file or the journal would take the place of another file of the run.
+
+    That is a table of its input, the other one of the two, or, for failures, any journal. Files are compared, not
+    names: links and other spellings are found.
+    """
+    for option, given in (("--failures", failures), ("--journal", journal)):
+        name = None if given is None else os.fspath(given)
+        if name == "":
+            raise ParameterError(f"{option} is empty: name a file")
+        for table in tables:
+            if name is not None and table.file != STDIN and _are_one(name, table.file):
+                raise ParameterError(
+                    f"{option} {name} is the table {table.file}, which would be lost: name another file"
+                )
+    if failures is not None:
+        _check_no_journal(os.fspath(failures), journal)
+
+
+def _check_no_journal(failures: str, journal: Name) -> None:
+    hint = "name another file"
+    if journal is not None and any(_are_one(failures, f"{os.fspath(journal)}{suffix}") for suffix in _JOURNAL_SUFFIXES):
+        raise ParameterError(f"--failures {failures} is the journal of this run: {hint}")
+    if failures.lower().endswith(tuple(f".journal{suffix}" for suffix in _JOURNAL_SUFFIXES)):
+        raise ParameterError(f"--failures {failures} has the name of a journal: {hint}")
+    if _is_journal(failures):
+        raise ParameterError(f"--failures {failures} is a journal, which would be lost: {hint}")
+
+
+def _are_one(first: str, second: str) -> bool:
+    try:
+        if os.path.exists(first) and os.path.exists(second):  # noqa: PTH110 - Path would fold the names
+            is_device = stat.S_ISCHR(os.stat(first).st_mode)  # noqa: PTH116 - as above; a terminal loses nothing
+            return os.path.samefile(first, second) and not is_device  # noqa: PTH121
+        return os.path.realpath(first) == os.path.realpath(second)
+    except (OSError, ValueError):  # ValueError: a name with NUL; opening it tells
+        return False
+
+
+def _is_journal(file: str) -> bool:
+    try:
+        if not Path(file).is_file():  # a pipe would wait
+            return False
+        with Path(file).open("rb") as stream:
+            return stream.read(len(_JOURNAL_HEADER)) == _JOURNAL_HEADER
+    except (OSError, ValueError):
+        return False
