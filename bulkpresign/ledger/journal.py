@@ -19,6 +19,7 @@ from msgspec.structs import astuple
 
 from bulkpresign.errors import JournalError, OutputError
 from bulkpresign.model import Link, ObjectRef, Outcome, Part, without_query
+from bulkpresign.redact import without_secrets
 
 #: Marks the file as ours ("bprs"), and tells how its tables look.
 APPLICATION_ID = 0x62707273
@@ -247,7 +248,7 @@ def _cells(outcome: Outcome, finished_at: float) -> tuple[object, ...]:
         outcome.attempts,
         outcome.verified_by,
         outcome.code,
-        outcome.message,
+        outcome.message and without_secrets(outcome.message),
         finished_at,
         outcome.seconds,
     )
