@@ -47,6 +47,10 @@ class Origin:
         self.port = standard if parsed.port is None else parsed.port
         if not self.port:
             raise ValueError("nothing listens on port 0")
+        try:
+            self.host.encode("idna")  # as the resolver does
+        except UnicodeError as error:
+            raise ValueError("its host has an empty label, or one of over 63 characters") from error
         #: As it stands in the header Host.
         self.name = parsed.netloc.rpartition("@")[2].removesuffix(f":{standard}").removesuffix(":")
         #: The lines that every request to it has.
