@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterable, Callable
 from typing import cast
 
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from bulkpresign.errors import ConnectionFailedError, TruncatedError
 
@@ -255,6 +255,9 @@ class Connection(asyncio.BufferedProtocol):
         except HttpParserError as error:
             reason = error.__context__ or error  # what a callback raised, else the parser's own
             self.fail(ConnectionFailedError(f"the answer is no HTTP: {reason}", code="NotHTTP"))
+            return
+        except HttpParserUpgrade:
+            self.fail(ConnectionFailedError("the answer switches to another protocol", code="NotHTTP"))
             return
         if self._is_complete or not self._has_head:
             return

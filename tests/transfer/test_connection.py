@@ -320,7 +320,7 @@ def test_a_request_that_is_cut_off_before_its_answer_closes_its_connection() -> 
 
     async def serve(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        asked.release()
+        heard.release()
         try:
             await reader.read(-1)
         finally:
@@ -332,11 +332,11 @@ def test_a_request_that_is_cut_off_before_its_answer_closes_its_connection() -> 
                 raise AssertionError("no answer was sent")
 
         task = asyncio.ensure_future(ask())
-        await asked.acquire()
+        await heard.acquire()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         await asyncio.wait_for(ended.wait(), 10)  # while the client still lives
 
-    asked = asyncio.Semaphore(0)
+    heard = asyncio.Semaphore(0)
     assert asyncio.run(talk(serve, use)) == 1
