@@ -25,6 +25,7 @@ from bulkpresign.errors import (
     SigningError,
 )
 from bulkpresign.model import ObjectRef
+from bulkpresign.redact import redacted
 
 T = TypeVar("T")
 
@@ -427,11 +428,11 @@ def _own_errors(hidden: Sequence[str] = ()) -> Iterator[None]:
         boto.MetadataRetrievalError,
         boto.InfiniteLoopConfigError,
     ) as error:
-        raise CredentialsError(str(error)) from error
+        raise CredentialsError(redacted(str(error))) from error
     except boto.ClientError as error:  # only fetching credentials sends requests here
-        raise CredentialsError(f"credentials were refused: {error}") from error
+        raise CredentialsError(f"credentials were refused: {redacted(str(error))}") from error
     except (boto.BotoCoreError, ValueError, TypeError) as error:
-        message = str(error)
+        message = redacted(str(error))
         for secret in hidden:
             message = message.replace(secret, "***")
         raise SigningError(message) from (None if hidden else error)
@@ -448,7 +449,7 @@ def _credentials_errors() -> Iterator[None]:
     except SigningError as error:
         raise CredentialsError(str(error)) from error
     except (BotoCoreError, RuntimeError, OSError, LookupError, AttributeError) as error:
-        raise CredentialsError(f"credentials can't be fetched: {error}") from error
+        raise CredentialsError(f"credentials can't be fetched: {redacted(str(error))}") from error
 
 
 def _listing_errors(place: str) -> AbstractContextManager[None]:
@@ -465,6 +466,6 @@ def _asking_errors(raised: type[InputError], problem: str) -> Iterator[None]:
             try:
                 yield
             except (boto.ClientError, boto.HTTPClientError, boto.ConnectionError, SyntaxError) as error:  # of the XML
-                raise raised(f"{problem}: {error}") from error
+                raise raised(f"{problem}: {redacted(str(error))}") from error
     except SigningError as error:
         raise raised(f"{problem}: {error}") from error

@@ -17,6 +17,7 @@ Status = Literal["done", "skipped", "failed", "expired"]
 #: The lease of a link ends early by this margin, or by a tenth of its lifetime where that is less.
 LEASE_MARGIN = timedelta(seconds=30)
 
+_USER = re.compile(r"(?<=://)[^/#]*@")
 _LIFETIME = re.compile(r"[?&]X-Amz-Expires=(\d{1,9})(?:&|$)")
 
 #: The longest key that S3 takes, in bytes of UTF-8.
@@ -74,11 +75,11 @@ class Link(msgspec.Struct, frozen=True, gc=False):
 
         The margin is `LEASE_MARGIN`, or a tenth of the lifetime that the url tells where that is less.
         """
-        if self.expires_at is None or now < self.expires_at - LEASE_MARGIN:
+        if self.expires_at is None or now + LEASE_MARGIN < self.expires_at:  # `expires_at` may be of the year 1
             return False
         lifetime = _LIFETIME.search(self.url)
         margin = min(LEASE_MARGIN, timedelta(seconds=int(lifetime[1])) / 10) if lifetime else LEASE_MARGIN
-        return now >= self.expires_at - margin
+        return now + margin >= self.expires_at
 
 
 class Post(msgspec.Struct, frozen=True, gc=False):
@@ -236,8 +237,9 @@ class Parts(Protocol):
 
 
 def without_query(url: str) -> str:
-    """The url without its query, where the signature is: the only form in which a url is printed."""
-    return url.partition("?")[0]
+    """The url without its query, where the signature is, and without a user's name: how a url is printed."""
+    address = url.partition("?")[0]
+    return _USER.sub("", address) if "@" in address else address
 
 
 def endpoint_of(url: str) -> str:

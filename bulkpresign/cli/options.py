@@ -1,6 +1,8 @@
 """The options that several verbs share, each said once, by the name that the functions of the pipeline have for it."""
 
+import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import click
 
@@ -21,6 +23,22 @@ def together(*options: Decorator) -> Decorator:
         return function
 
     return decorate
+
+
+def _renew_url(context: click.Context, _: click.Parameter, given: str | None) -> str | None:
+    """The url as it was given, in a file, or in the environment: a command line is seen by every user of a machine."""
+    if given is None and not (context.params.get("renew_command") or context.params.get("renew_credentials")):
+        given = os.environ.get("BULKPRESIGN_RENEW_URL") or None
+    if given is None or not given.startswith("@"):
+        return given
+    try:
+        lines = Path(given[1:]).read_text("utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise click.BadParameter(f"{given[1:]} can't be read: {reason}") from error
+    if len(lines) != 1:
+        raise click.BadParameter(f"{given[1:]} does not hold one line with a url")
+    return lines[0]
 
 
 sources = click.argument(
@@ -114,7 +132,12 @@ renewal = together(
         metavar="CMD",
         help="Gives fresh links for those that run out: rows as JSONL on its standard input and output.",
     ),
-    click.option("--renew-url", metavar="URL", help="The same from a url, by POST of rows as JSONL."),
+    click.option(
+        "--renew-url",
+        metavar="URL|@FILE",
+        callback=_renew_url,
+        help="The same from a url, by POST of rows as JSONL. A url with a token: in FILE, or in BULKPRESIGN_RENEW_URL.",
+    ),
 )
 #: Which server, and who asks it.
 server = together(

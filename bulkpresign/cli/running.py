@@ -20,6 +20,7 @@ from bulkpresign.ledger.progress import progress as progress_display
 from bulkpresign.ledger.progress import write_line
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.model import Outcome, Report
+from bulkpresign.redact import without_secrets
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_EXPIRED = 0, 1, 2, 3
 _NAMED_FAILURES = 10
@@ -31,10 +32,11 @@ R = TypeVar("R")
 def say(message: str) -> None:
     """One line on standard error, where everything but data goes; above the bar where there is one.
 
-    Names of objects can hold line ends and what steers a terminal; here they are escaped.
+    Names of objects can hold line ends and what steers a terminal; here they are escaped. Messages hold no secret; this
+    is the last look.
     """
     text = message if message.isprintable() else "".join(map(_printable, message))
-    write_line(text)
+    write_line(without_secrets(text))
 
 
 def run_transfer(

@@ -22,6 +22,7 @@ from msgspec.structs import astuple
 
 from bulkpresign.errors import JournalError, OutputError
 from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, Part, endpoint_of, without_query
+from bulkpresign.redact import without_secrets
 
 #: Marks the file as ours ("bprs"), and tells how its tables look.
 APPLICATION_ID = 0x62707273
@@ -357,7 +358,7 @@ def _cells(outcome: Outcome, finished_at: float) -> tuple[object, ...]:
         outcome.attempts,
         outcome.verified_by,
         outcome.code,
-        outcome.message,
+        outcome.message and without_secrets(outcome.message),
         finished_at,
         outcome.seconds,
         *(_NO_EVIDENCE if evidence is None else _evidence_cells(outcome.object, evidence)),

@@ -27,9 +27,11 @@ from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.rows import jsonl_rows, link_columns
 from bulkpresign.manifest.uploads import UPLOAD_COLUMNS, upload_id_of
 from bulkpresign.model import Link, ObjectRef, utc_now
+from bulkpresign.redact import redacted
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.values import REGION
 from bulkpresign.tables.rows import rows_of_mappings
+from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.connection import Chunk
 from bulkpresign.transfer.exchange import Answer
 from bulkpresign.transfer.getting import CHECKSUM_MODE
@@ -47,12 +49,17 @@ MOST_OUTPUT = 64 << 20
 _KEPT_PARAMETERS = ("response-", "x-amz-request-payer", "uploadId", "partNumber")
 
 
-def renewal(presigner: Presigner | None, command: str | None, url: str | None, http: Http) -> Renew | None:
-    """The one source of fresh links that was given, None for none. Raises ParameterError for two."""
+def renewal(
+    presigner: Presigner | None, command: str | None, url: str | None, http: Http, clock: Clock | None = None
+) -> Renew | None:
+    """The one source of fresh links that was given, None for none. Raises ParameterError for two.
+
+    `clock` tells the time of the server that the links are for.
+    """
     given = [
         by_signing(presigner) if presigner is not None else None,
-        by_command(command) if command is not None else None,
-        by_url(url, http) if url is not None else None,
+        by_command(command, clock) if command is not None else None,
+        by_url(url, http, clock) if url is not None else None,
     ]
     found = [renew for renew in given if renew is not None]
     if len(found) > 1:
@@ -109,7 +116,7 @@ def _bare(ref: ObjectRef) -> ObjectRef:
     return msgspec.structs.replace(ref, content_type=None, checksum=None, extra=region and {REGION: region})
 
 
-def by_command(command: str) -> Renew:
+def by_command(command: str, clock: Clock | None = None) -> Renew:
     """Runs a command once a batch: link rows as JSONL on its standard input, fresh rows on its standard output.
 
     Raises LinkExpiredError where it fails, hangs, or answers with what is no manifest of links.
@@ -117,12 +124,12 @@ def by_command(command: str) -> Renew:
 
     async def renew(links: Sequence[Link]) -> list[Link | None]:
         answer = await _run(command, _rows(links))
-        return _matched(links, answer, "the renewal command")
+        return _matched(links, answer, "the renewal command", clock)
 
     return renew
 
 
-def by_url(url: str, http: Http) -> Renew:
+def by_url(url: str, http: Http, clock: Clock | None = None) -> Renew:
     """POSTs link rows as JSONL to a url, which answers with fresh rows. Raises LinkExpiredError where it does not."""
     target = Link("POST", url, {"Content-Type": "application/jsonl"})
 
@@ -137,7 +144,7 @@ def by_url(url: str, http: Http) -> Renew:
             raise
         except TransferError as error:
             raise _failed(f"the renewal url can't be asked: {error}") from error
-        return _matched(links, body, "the renewal url")
+        return _matched(links, body, "the renewal url", clock)
 
     return renew
 
@@ -223,15 +230,19 @@ def _name(link: Link) -> tuple[str, ...]:
     return (identity(link), link.method, *(str(extra.get(name) or "") for name in ("upload_id", "part_number")))
 
 
-def _matched(links: Sequence[Link], answer: bytes, who: str) -> list[Link | None]:
-    """The fresh link of each link, by bucket, key, version, path, upload and part; one for another is nobody's."""
+def _matched(links: Sequence[Link], answer: bytes, who: str, clock: Clock | None) -> list[Link | None]:
+    """The fresh link of each link, by bucket, key, version, path, upload and part; one for another is nobody's.
+
+    One that is over is as good as none, unless the clock by which it is over may be wrong.
+    """
     try:
         mappings = [msgspec.json.decode(line, type=dict) for line in answer.splitlines() if line.strip()]
         fresh = links_of(rows_of_mappings(who, mappings, range(1, len(mappings) + 1)))
     except (msgspec.MsgspecError, UnicodeDecodeError, ManifestError) as error:
-        raise _failed(f"{who} answered with what is no list of links: {error}") from error
-    now = utc_now()
-    alive = {_name(link): link for link in fresh if not link.lapsed(now)}
+        raise _failed(f"{who} answered with what is no list of links: {redacted(str(error))}") from error
+    now = utc_now() if clock is None else clock.now()
+    trusts_clock = clock is None or clock.is_set
+    alive = {_name(link): link for link in fresh if not (trusts_clock and link.lapsed(now))}
     found = [alive.get(_name(link)) for link in links]
     return [
         msgspec.structs.replace(new, object=old.object) if new else None for old, new in zip(links, found, strict=True)

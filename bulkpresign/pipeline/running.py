@@ -129,7 +129,7 @@ class Run:
         asking = self._http
         if url is not None:  # another server has another clock
             asking = await self._stack.enter_async_context(Http(1, Clock(), self._ca_bundle))
-        return renewal(presigner, command, url, asking)
+        return renewal(presigner, command, url, asking, self._clock)
 
     async def plan(self, batches: AsyncIterator[Sequence[Lease]]) -> Report:
         """What the run would do: counts what is left (`planned`, and its bytes where they are known), sends nothing."""

@@ -13,6 +13,7 @@ import msgspec
 from bulkpresign.errors import BulkpresignError, TransferError
 from bulkpresign.events import Listener, ObjectFinished
 from bulkpresign.model import Link, Outcome
+from bulkpresign.redact import redacted, secrets_of
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.leases import Lease, Renewals
 from bulkpresign.transfer.pace import Breaker
@@ -118,8 +119,8 @@ class Engine:
         except BulkpresignError:  # the run itself can't go on
             raise
         except Exception as error:  # noqa: BLE001 - one object's trouble is that object's outcome
-            trace = "".join(traceback.format_tb(error.__traceback__))
-            _logger.debug("%s: unexpected %s\nTraceback:\n%s", used.object.uri, type(error).__name__, trace)
+            trace = redacted("".join(traceback.format_exception(error)), secrets_of(used.url, used.headers))
+            _logger.debug("%s: unexpected error\n%s", used.object.uri, trace)
             return _failed(lease, used, _internal(error))
 
 

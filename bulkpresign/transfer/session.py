@@ -3,17 +3,19 @@
 Each line of the set-up closes a way in which a link was seen to break.
 """
 
+import math
 import socket
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
+import anyio
 from yarl import URL
 
 from bulkpresign.errors import ConnectionFailedError, RefusedError, TransferError, TruncatedError
 from bulkpresign.model import Link
-from bulkpresign.transfer import pool
+from bulkpresign.transfer import connection, pool
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.connection import Body, Take, read_what_came
 from bulkpresign.transfer.exchange import OWN_HEADERS, Answer, Exchange
@@ -52,37 +54,45 @@ class Session:
         The proxy is named for each request: aiohttp's own `trust_env` would also send what `~/.netrc` holds for the
         host, and S3 refuses a second authorization.
         """
+        deadline = _Deadline()
         return _Proxied(
             self._session.request(
                 link.method,
                 URL(link.url, encoded=True),
                 headers=headers,
-                data=body if body is None or isinstance(body, bytes) else _in_turns(body),
+                data=body if body is None or isinstance(body, bytes) else _in_turns(body, deadline),
                 skip_auto_headers=_NO_CONTENT_TYPE,
                 allow_redirects=False,
                 proxy=proxy,
             ),
             self._clock,
+            link,
+            deadline,
         )
 
 
 class _Proxied:
     """One request and its answer; every error of aiohttp's leaves it as one of ours."""
 
-    def __init__(self, sending: Any, clock: Clock) -> None:
+    def __init__(self, sending: Any, clock: Clock, link: Link, deadline: "_Deadline") -> None:
         self._sending = sending
         self._clock = clock
+        self._link = link
+        self._deadline = deadline
         self._response: aiohttp.ClientResponse
 
     async def __aenter__(self) -> Answer:
         try:
-            response = self._response = await self._sending
-        except (aiohttp.ClientError, OSError) as error:
+            with anyio.fail_after(None) as self._deadline.scope:
+                self._deadline.set()
+                response = self._response = await self._sending
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _own(error) from error
         headers: dict[str, str] = {}
-        for name, value in response.headers.items():
-            headers.setdefault(name.lower(), value)
-        return Answer(response.status, headers, response.content_length, self._pour, self._clock)
+        for name, value in response.raw_headers:
+            headers.setdefault(name.lower().decode("latin-1"), value.decode("latin-1"))
+        length = response.content_length
+        return Answer(response.status, headers, length, self._pour, clock=self._clock, link=self._link)
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._response.close()  # one that was read to its end has given its connection back already
@@ -100,11 +110,29 @@ class _Proxied:
             raise _own(error) from error
 
 
-async def _in_turns(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+class _Deadline:
+    """When the head of an answer has to be here: some time after the whole request went out."""
+
+    def __init__(self) -> None:
+        self.scope = anyio.CancelScope()
+
+    def set(self) -> None:
+        """The time begins."""
+        seconds = pool.CONNECT_TIMEOUT + pool.IDLE_TIMEOUT + connection.HEAD_TIMEOUT
+        self.scope.deadline = anyio.current_time() + seconds
+
+    def clear(self) -> None:
+        """No time runs while a body goes out."""
+        self.scope.deadline = math.inf
+
+
+async def _in_turns(body: AsyncIterable[bytes], deadline: _Deadline) -> AsyncIterator[bytes]:
     """The same; an answer that came early is read before more is written, which would discard it."""
+    deadline.clear()
     async for piece in body:
         await read_what_came()
         yield piece
+    deadline.set()
 
 
 def _socket(address: Any) -> socket.socket:
@@ -123,7 +151,7 @@ async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType)
         raise _own(error) from error
 
 
-def _own(error: aiohttp.ClientError | OSError) -> TransferError:
+def _own(error: aiohttp.ClientError | OSError | ValueError) -> TransferError:
     for kinds, kind, code, message in _MEANINGS:
         if isinstance(error, kinds):
             return kind(message.format(error=error, reason=_reason(error)), code=code)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import BULKPRESIGN, run
-from tests.servers.proxy import Fault, FaultProxy
+from tests.servers.proxy import Fault, FaultProxy, expired
 from tests.tables.test_files import tiny_disk
 from tests.transfer.running import files
 
@@ -165,19 +165,26 @@ def test_options_that_cannot_be(origin: FaultProxy, tmp_path: Path) -> None:
 
 
 def test_links_that_are_over(origin: FaultProxy, tmp_path: Path) -> None:
+    """The first is sent: who says that our clock is right? Once the server has told its time no other one is."""
+    origin.always = expired()
     links(tmp_path / "l.csv", many(origin, 3, expires_at=OVER))
-    said = get(tmp_path, "l.csv", "--to", "to", code=3)
-    assert "expired: d/0: the link ended at 2020-01-01 00:00:00Z\n" in said
-    assert origin.count == 0
+    said = get(tmp_path, "l.csv", "--to", "to", "--concurrency", "1", code=3)
+    assert "expired: d/0: the link ended at 2020-01-01 00:00:00Z: 403 AccessDenied: Request has expired\n" in said
+    assert "expired: d/1: the link ended at 2020-01-01 00:00:00Z\n" in said
+    assert origin.count == 1
+
+
+def test_links_that_are_over_beside_others(origin: FaultProxy, tmp_path: Path) -> None:
+    origin.schedule = lambda seen: expired() if seen.target[1] in "34" else None
     rows = [*many(origin, 3, expires_at=LATER), *many(origin, 5, expires_at=OVER)[3:]]
     links(tmp_path / "l.csv", rows)
-    said = get(tmp_path, "l.csv", "--to", "to", "--failures", "f.csv", code=3)
+    said = get(tmp_path, "l.csv", "--to", "to", "--failures", "f.csv", "--concurrency", "1", code=3)
     assert "get: 3 done, 2 expired;" in said
     assert set(files(tmp_path / "to")) == {"d/0", "d/1", "d/2"}
     with (tmp_path / "f.csv").open() as stream:
-        assert [(row["path"], row["reason"][:12]) for row in csv.DictReader(stream)] == [
-            ("d/3", "LinkExpired:"),
-            ("d/4", "LinkExpired:"),
+        assert [(row["path"], row["reason"].partition(":")[0]) for row in csv.DictReader(stream)] == [
+            ("d/3", "AccessDenied"),
+            ("d/4", "LinkExpired"),
         ]
 
 

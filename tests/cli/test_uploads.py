@@ -12,7 +12,7 @@ import pytest
 from tests.cli.command import run
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.pipeline.test_uploads import PART, open_uploads, rows_of, table_of
-from tests.servers.proxy import Fault, FaultProxy
+from tests.servers.proxy import Fault, FaultProxy, expired
 from tests.servers.server import S3Server
 
 BODY = os.urandom(2 * PART + 1)
@@ -121,6 +121,7 @@ def test_abort_of_what_is_gone_expired_or_none(scene: Scene) -> None:
     text = (scene.folder / "links.csv").read_text()
     year = rows_of(scene.folder / "links.csv")[0]["expires_at"][:4]
     (scene.folder / "over.csv").write_text(text.replace(f",{year}-", ",2020-"))
+    scene.proxy.schedule = lambda seen: expired() if seen.method == "DELETE" else None
     assert "abort: 0 ended, 1 expired\n" in scene.run("abort", "over.csv", code=3)[1]
     (scene.folder / "objects.csv").write_text("bucket,key\nb,k\n")
     assert "objects.csv: this is no table of links" in scene.run("abort", "objects.csv", code=2)[1]

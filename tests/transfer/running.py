@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from datetime import timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, ObjectRetried
-from bulkpresign.model import Link, ObjectRef, Outcome, Parts
+from bulkpresign.model import Link, ObjectRef, Outcome, Parts, utc_now
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.engine import Engine, Feed, Work
 from bulkpresign.transfer.folder import Folder
@@ -108,10 +110,27 @@ async def leases_of(
 
 
 async def run(
-    batches: AsyncIterable[Sequence[Link]], work: Work, concurrency: int, emit: Listener, renew: Renew | None = None
+    batches: AsyncIterable[Sequence[Link]],
+    work: Work,
+    concurrency: int,
+    emit: Listener,
+    renew: Renew | None = None,
+    clock: Clock | None = None,
 ) -> None:
     """Links through an engine, each of which `renew` renews."""
-    await Engine(Feed(leases_of(batches, renew)), work, emit, Clock()).run(concurrency)
+    await Engine(Feed(leases_of(batches, renew)), work, emit, clock or Clock()).run(concurrency)
+
+
+def set_clock() -> Clock:
+    """A clock that a server has told its time, which is ours."""
+    clock = Clock()
+    clock.learn(date_in())
+    return clock
+
+
+def date_in(**ahead: float) -> str:
+    """A Date header of a server whose clock is so far ahead of ours (the keywords of timedelta)."""
+    return format_datetime(utc_now() + timedelta(**ahead), usegmt=True)
 
 
 async def one_batch(links: Sequence[Link]) -> AsyncIterator[Sequence[Link]]:

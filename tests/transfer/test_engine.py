@@ -22,7 +22,7 @@ from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.putting import Putter
 from tests.servers.proxy import Fault, FaultProxy
-from tests.transfer.running import files, leases_of, run
+from tests.transfer.running import files, leases_of, run, set_clock
 
 
 def links_to(url: str, count: int, method: str = "GET") -> list[Link]:
@@ -80,7 +80,7 @@ def test_no_more_in_flight_than_asked_and_input_read_as_it_is_used() -> None:
 def test_a_link_that_lapsed_is_expired_without_a_request() -> None:
     link = Link("GET", "http://127.0.0.1:1/a", {}, utc_now() + timedelta(seconds=10), ObjectRef("b", "a"))
     events: list[Event] = []
-    asyncio.run(run(batches([link], 1), done, 1, events.append))
+    asyncio.run(run(batches([link], 1), done, 1, events.append, clock=set_clock()))
     (event,) = events
     assert isinstance(event, ObjectFinished)
     assert (event.outcome.status, event.outcome.attempts) == ("expired", 0)
