@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -145,3 +145,14 @@ def _objects(rows: Rows, urls: Sequence[str]) -> Iterable[ObjectRef]:
     buckets, keys, paths = (text_column(rows, name) or blank for name in ("bucket", "key", "path"))
     places = [path or key or path_of(url) for path, key, url in zip(paths, keys, urls, strict=True)]
     return refs_of(rows, buckets, keys, places)
+
+
+def methods_of(rows: Rows) -> Sequence[str]:
+    """The method of each row: GET where there is no column of methods."""
+    return list(islice(_methods(rows), len(rows.cells)))
+
+
+def old_links(rows: Rows, objects: Sequence[ObjectRef]) -> list[Link]:
+    """The links of some rows to be signed again, each for its object of `objects`; their urls may be of no use."""
+    urls = text_column(rows, "url") or [""] * len(objects)
+    return list(map(Link, _methods(rows), urls, _headers(rows), repeat(None), objects))

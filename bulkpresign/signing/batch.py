@@ -16,6 +16,7 @@ from bulkpresign.aws import Credentials
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.signing.endpoint import Endpoint
+from bulkpresign.signing.kept import Kept, replaced_by, without_replaced
 from bulkpresign.signing.options import (
     CREATING,
     OPTION_COLUMNS,
@@ -83,16 +84,26 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         carried = set().union(*filter(None, map(_EXTRA, refs)))
         return carried.isdisjoint((REGION, *OPTION_COLUMNS[self.method]))
 
+    def links_again(self, refs: Sequence[ObjectRef], kept: Sequence[Kept]) -> list[Link]:
+        """The same, with what old links had, each for its object. What a row or an option says goes before that."""
+        if not any(one.query or one.headers for one in kept):
+            return self.links(refs)
+        return by_kind([self._row(*pair) for pair in zip(refs, kept, strict=True)], _KIND, self._own_links)
+
     @property
     def _filename_of_each(self) -> str | None:
         filename = self.options.filename
         return filename if filename and "{name}" in filename else None
 
-    def _row(self, ref: ObjectRef) -> _Row:
+    def _row(self, ref: ObjectRef, kept: Kept | None = None) -> _Row:
         if ref.version_id and self.method in CREATING:
             raise ParameterError(f"{ref.uri}: a {self.method} can't name a version")
         settings = row_settings(ref, self.method, self._filename_of_each)
         query, headers = query_of(settings, self.method), headers_of(settings, self.method)
+        if kept is not None:
+            beginnings = replaced_by((*settings, *(name for name, _ in self.options.given)))
+            query |= without_replaced(kept.query, beginnings, map(str.lower, self.query))
+            headers |= without_replaced(kept.headers, beginnings, map(str.lower, self.headers))
         return _Row(ref.bucket, region_of(ref), tuple(settings), tuple(query), tuple(headers), query, headers, ref)
 
     def _plain_links(self, refs: list[ObjectRef]) -> Iterable[Link]:
@@ -103,13 +114,16 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     def _own_links(self, rows: list[_Row]) -> Iterable[Link]:
         first = rows[0]
         headers, query = self._shared(first.names, first.query, first.headers)
+        are_alike = all(row.headers == first.headers for row in rows)
+        if are_alike:
+            headers = first.headers | headers
         signer = self._signer(first.bucket, first.region, headers, query)
         urls = signer.urls(
             [row.ref.key for row in rows],
             {name: [row.query[name] for row in rows] for name in first.query},
-            {name: [row.headers[name] for row in rows] for name in first.headers},
+            {} if are_alike else {name: [row.headers[name] for row in rows] for name in first.headers},
         )
-        sent = [row.headers | headers for row in rows] if first.headers else repeat(headers)
+        sent = repeat(headers) if are_alike else [row.headers | headers for row in rows]
         return map(Link, repeat(self.method), urls, sent, repeat(self.end), [row.ref for row in rows])
 
     def _shared(
