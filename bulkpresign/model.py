@@ -214,6 +214,14 @@ def without_query(url: str) -> str:
     return url.partition("?")[0]
 
 
+_SIGNED_QUERY = re.compile(r"\?[^\s'\"]*(?:X-Amz-|Signature=)[^\s'\"]*", re.IGNORECASE)
+
+
+def redacted(text: str) -> str:
+    """A message without the queries of signed urls, wherever these were given and whatever they were taken for."""
+    return _SIGNED_QUERY.sub("?...", text) if "?" in text else text
+
+
 def utc_now() -> datetime:
     """The present, aware and in UTC."""
     return datetime.now(UTC)

@@ -19,7 +19,7 @@ from bulkpresign.events import Event, Listener, ObjectFinished, ObjectRetried, U
 from bulkpresign.ledger.progress import progress as progress_display
 from bulkpresign.ledger.progress import write_line
 from bulkpresign.ledger.tally import Tally
-from bulkpresign.model import Outcome, Report
+from bulkpresign.model import Outcome, Report, redacted
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_EXPIRED = 0, 1, 2, 3
 _NAMED_FAILURES = 10
@@ -31,8 +31,9 @@ R = TypeVar("R")
 def say(message: str) -> None:
     """One line on standard error, where everything but data goes; above the bar where there is one.
 
-    Names of objects can hold line ends and what steers a terminal; here they are escaped.
+    Names of objects can hold line ends and what steers a terminal; here they are escaped. No signature is shown.
     """
+    message = redacted(message)
     text = message if message.isprintable() else "".join(map(_printable, message))
     write_line(text)
 

@@ -1,5 +1,6 @@
 """`bulkpresign sign`."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import click
 from bulkpresign.cli import carrying, options
 from bulkpresign.cli.help import Verb
 from bulkpresign.cli.units import size
+from bulkpresign.errors import BreakerError
 
 _NAMED_FAILURES = 10
 
@@ -76,7 +78,8 @@ def sign(output: str, headers: Sequence[str], quiet: bool, **settings: Any) -> N
     try:
         report = run_verb(run, [say_left_open, unsigned], output=output, **settings)
     finally:
-        unsigned.say_all()
+        ended = sys.exc_info()[1]
+        unsigned.say_all(1 if ended is not None and isinstance(ended.__cause__, BreakerError) else _NAMED_FAILURES)
     if not (report.done or report.failed):
         say("warning: there were no rows: nothing to sign")
     elif not quiet:
@@ -110,10 +113,12 @@ class _Unsigned:
             if len(self._lines) < _NAMED_FAILURES:
                 self._lines.append(f"failed: {event.outcome.object.uri}: {event.outcome.message}")
 
-    def say_all(self) -> None:
+    def say_all(self, most: int) -> None:
+        """Names them; a run that ended because all failed alike has one to name."""
         from bulkpresign.cli.running import say
 
-        for line in self._lines:
+        named = self._lines[:most]
+        for line in named:
             say(line)
-        if rest := self._count - len(self._lines):
+        if rest := self._count - len(named):
             say(f"... and {rest:,} more: --failures FILE keeps them all")

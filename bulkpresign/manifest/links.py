@@ -94,6 +94,10 @@ def _headers(rows: Rows) -> Iterable[Mapping[str, str]]:
     cells = rows.column("headers")
     if cells is None or cells.count("{}") == len(cells):
         return repeat(_NO_HEADERS)
+    if (
+        len(cells) > 1 and isinstance(cells[0], str) and cells.count(cells[0]) == len(cells)
+    ):  # as of links signed together
+        return repeat(_header_map(rows, 0, cells[0]))
     return [_header_map(rows, row, cell) for row, cell in enumerate(cells)]
 
 

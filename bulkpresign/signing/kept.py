@@ -5,9 +5,9 @@ takes of them what fits it: GET and HEAD share theirs, a PUT has none of the res
 """
 
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 from bulkpresign.model import Link
 from bulkpresign.signing.options import CREATING, HEADERS, PAYER
@@ -26,6 +26,7 @@ _OF_OBJECTS = frozenset(
         *("tagging", "torrent", "uploadId", "uploads", "versionId"),
     }
 )
+_HOST = frozenset({"Host", "host", "HOST"})
 _READING = frozenset({"GET", "HEAD"})
 _OVERRIDE = "response-"
 _ENCRYPTION = "x-amz-server-side-encryption"
@@ -50,7 +51,9 @@ def kept_of(link: Link, method: str) -> Kept:
     query = kept_query(link.url)
     if not (query or link.headers):
         return _NOTHING
-    headers = {name: value for name, value in link.headers.items() if name.lower() != "host"}
+    headers = link.headers
+    if not headers.keys().isdisjoint(_HOST):
+        headers = {name: value for name, value in headers.items() if name not in _HOST}
     if method == link.method and method != "POST":  # a POST completed an upload, another one opens the next
         return Kept(query, headers)
     return _fitting(query, headers, link.method, method)
@@ -59,9 +62,7 @@ def kept_of(link: Link, method: str) -> Kept:
 def kept_query(url: str) -> dict[str, str]:
     """The parameters of a link's query that are the operation's own."""
     own = [text for text in url.partition("#")[0].partition("?")[2].split("&") if not text.startswith(_OF_SIGNATURE)]
-    if not own or own == [""]:
-        return {}
-    return {name: value for name, value in parse_qsl("&".join(own), keep_blank_values=True) if _is_of_objects(name)}
+    return dict(pair for text in own if (pair := _parameter(text))) if own else {}
 
 
 def without_overrides(link: Link) -> Link:
@@ -89,14 +90,18 @@ def without_replaced(kept: Mapping[str, str], beginnings: tuple[str, ...], names
     }
 
 
-def _is_of_objects(name: str) -> bool:
+@lru_cache(maxsize=1024)  # most links of a manifest have the same
+def _parameter(text: str) -> tuple[str, str] | None:
+    """The name and value of a parameter that is the operation's own."""
+    name, _, value = text.partition("=")
+    name = unquote_plus(name)
     lowered = name.lower()
-    if lowered.startswith(("x-amz-", _OVERRIDE)):
-        return lowered not in _SIGNATURE_NAMES
-    return name in _OF_OBJECTS
+    is_named = name in _OF_OBJECTS or lowered.startswith(("x-amz-", _OVERRIDE))
+    return (name, unquote_plus(value)) if is_named and lowered not in _SIGNATURE_NAMES else None
 
 
-def _fitting(query: dict[str, str], headers: dict[str, str], old: str, new: str) -> Kept:
+def _fitting(query: dict[str, str], given: Mapping[str, str], old: str, new: str) -> Kept:
+    headers = dict(given)
     payer = query.pop(PAYER, None) or next((headers.pop(name) for name in list(headers) if name.lower() == PAYER), None)
     kept_headers = {name: value for name, value in headers.items() if _header_fits(name.lower(), old, new)}
     kept = {name: value for name, value in query.items() if _parameter_fits(name, old, new)}
