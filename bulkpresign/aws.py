@@ -5,6 +5,7 @@ Nothing of botocore leaves this room: its exceptions become ours, its credential
 
 import os
 import re
+import ssl
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from contextvars import ContextVar
@@ -107,6 +108,7 @@ class Aws:
     async def __aenter__(self) -> Self:
         import aioboto3
 
+        _check_ca_bundle(self._ca_bundle)
         with _own_errors():
             if self._session is None:
                 self._session = aioboto3.Session(profile_name=self._profile_name)
@@ -343,9 +345,8 @@ class Aws:
         with _listing_errors(f"s3://{bucket}/{key}"):
             try:
                 page = await client.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
-                for item in page.get("Contents", ()):
-                    if item["Key"] == key:
-                        return _listed(bucket, item, None), False
+                if (found := page.get("Contents")) and found[0]["Key"] == key:
+                    return _listed(bucket, found[0], None), False
                 below = await client.list_objects_v2(Bucket=bucket, Prefix=f"{key}/", MaxKeys=1)
             except client.exceptions.ClientError as error:
                 if error.response["Error"]["Code"] in _NOT_ALLOWED:
@@ -355,9 +356,8 @@ class Aws:
 
 
 def _listed(bucket: str, item: Mapping[str, Any], path: str | None) -> ObjectRef:
-    modified = f"{item['LastModified'].astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    etag = item["ETag"].strip('"')
-    return ObjectRef(bucket, item["Key"], size=item["Size"], etag=etag, path=path, extra={"last_modified": modified})
+    extra = {"last_modified": f"{item['LastModified'].astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    return ObjectRef(bucket, item["Key"], size=item["Size"], etag=item["ETag"].strip('"'), path=path, extra=extra)
 
 
 def _check_endpoint_url(endpoint_url: str) -> None:
@@ -368,6 +368,16 @@ def _check_endpoint_url(endpoint_url: str) -> None:
         usable = False
     if not usable:
         raise ParameterError(f"endpoint_url {endpoint_url!r} is not http:// or https:// with a host")
+
+
+def _check_ca_bundle(file: str | None) -> None:
+    """Raises ParameterError for a bundle that is none; botocore would tell with its first request."""
+    if file is None:
+        return
+    try:
+        ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError) as error:
+        raise ParameterError(f"{file} is no file of certificates: {error}") from error
 
 
 def _check_signable(bucket: object) -> None:
