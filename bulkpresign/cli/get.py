@@ -10,10 +10,11 @@ from bulkpresign.cli.units import size
 
 
 @click.command(cls=Verb)
-@options.sources
+@options.linked_sources
 @click.option("--to", required=True, metavar="DIR", help="The folder; made with its parents.")
 @options.bucket
 @options.from_format
+@options.literal
 @options.bounds
 @click.option(
     "--if-exists", default="replace", metavar="replace|keep|fail", help="What to do with an existing file that differs."
@@ -34,7 +35,9 @@ def get(**settings: Any) -> None:
 
     \b
     bulkpresign get links.csv --to data/
+    bulkpresign get 'https://bucket.s3.amazonaws.com/key?X-Amz-...' --to data/
     bulkpresign get s3://bucket/prefix/ --to data/ --concurrency 128 --failures failed.csv
+    bulkpresign get 's3://bucket/2026/*.parquet' --to data/
 
     Exit codes: 0 all done; 1 some failed; 2 nothing was sent; 3 links had expired; 130 interrupted.
     """

@@ -41,14 +41,22 @@ def _renew_url(context: click.Context, _: click.Parameter, given: str | None) ->
     return lines[0]
 
 
+_SOURCES = (
+    "s3://bucket/prefix/ (everything under it), s3://bucket/key, 's3://bucket/a/*.csv' (a pattern over a listing: "
+    "* and ? match no /, ** does; a path is the key after the last / before the pattern), "
+    "a table (.csv .jsonl .json .txt, each also .gz), "
+)
 sources = click.argument(
+    "source", cls=Argument, nargs=-1, metavar="SOURCE...", help=f"{_SOURCES}or - for standard input."
+)
+linked_sources = click.argument(
     "source",
     cls=Argument,
     nargs=-1,
     metavar="SOURCE...",
-    help="s3://bucket/prefix/ (everything under it), s3://bucket/key, "
-    "a table (.csv .jsonl .json .txt, each also .gz), or - for standard input.",
+    help=f"{_SOURCES}a link (https://...), or - for standard input.",
 )
+literal = click.option("--literal", is_flag=True, help="Keys of s3:// sources hold * ? or [ themselves: no pattern.")
 bucket = click.option("--bucket", metavar="B", help="The bucket of rows that name none.")
 from_format = click.option(
     "--from-format",

@@ -18,7 +18,9 @@ from bulkpresign.cli.units import size
 @options.bucket
 @options.output_format
 @options.from_format
+@options.literal
 @options.server
+@options.ca_bundle
 @options.quiet
 def post(output: str, quiet: bool, **settings: Any) -> None:
     """Turn a list of keys into a manifest of upload forms, for browsers and curl.

@@ -1,5 +1,6 @@
 """`bulkpresign sign`."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,16 +9,39 @@ import click
 from bulkpresign.cli import carrying, options
 from bulkpresign.cli.help import Verb
 from bulkpresign.cli.units import size
+from bulkpresign.errors import BreakerError
+
+_NAMED_FAILURES = 10
 
 
 @click.command(cls=Verb)
 @options.sources
 @options.output
-@click.option("--method", type=str.upper, default="GET", metavar="GET|PUT|HEAD|DELETE", help="What the links allow.")
+@click.option(
+    "--method",
+    type=str.upper,
+    metavar="GET|PUT|HEAD|DELETE",
+    help="What the links allow: GET, or each row's own where LINKS are signed again.",
+)
 @options.expires_in
 @options.bucket
 @options.output_format
 @options.from_format
+@options.literal
+@click.option(
+    "--head",
+    is_flag=True,
+    help="Ask for every object once: its row tells size, etag, checksum, content type, last_modified and part_size. "
+    "What is not there has no link, and the exit code is 1.",
+)
+@click.option(
+    "--concurrency", type=click.IntRange(min=1), metavar="N", help="With --head: objects asked for at a time; else 64."
+)
+@click.option(
+    "--failures",
+    metavar="FILE",
+    help="With --head: a manifest of what has no link, each row with its reason. It is valid input again.",
+)
 @click.option(
     "--part-size",
     type=size,
@@ -26,29 +50,75 @@ from bulkpresign.cli.units import size
     "which are opened here. Their sizes have to be known. Without it, rows of uploads are signed again.",
 )
 @options.server
+@options.ca_bundle
 @options.quiet
 @carrying.carried
 def sign(output: str, headers: Sequence[str], quiet: bool, **settings: Any) -> None:
     """Turn a list of keys into a manifest of links.
 
+    LINKS are signed again: each row keeps its method, headers and response overrides unless an option says otherwise.
+
     \b
     bulkpresign sign keys.csv -o links.csv --expires-in 12h
     bulkpresign sign s3://bucket/prefix/ -o links.jsonl.gz
+    bulkpresign sign 's3://bucket/2026/*.parquet' -o links.csv --head --failures missing.csv
+    bulkpresign sign links.csv -o fresh.csv
     bulkpresign sign keys.txt --bucket B --method PUT --content-type image/png -o uploads.csv
     bulkpresign sign keys.txt --bucket B --method PUT --checksum crc64nvme --from data/ -o uploads.csv
     bulkpresign sign sizes.csv --bucket B --method PUT --part-size 64MiB -o uploads.csv
     cut -f1 keys.tsv | bulkpresign sign - --from-format txt --bucket B
     """
-    from bulkpresign.cli.running import reporting_errors, run_verb, say, say_left_open
+    from bulkpresign.cli.running import exit_code, reporting_errors, run_verb, say, say_left_open
     from bulkpresign.pipeline.sign import sign as run
 
     with reporting_errors():
         settings["options"] = carrying.take_link_options(settings)
         settings["headers"] = options.header_map(headers)
-    report = run_verb(run, [say_left_open], output=output, **settings)
-    if not report.done:
+    unsigned = _Unsigned()
+    try:
+        report = run_verb(run, [say_left_open, unsigned], output=output, **settings)
+    finally:
+        ended = sys.exc_info()[1]
+        unsigned.say_all(1 if ended is not None and isinstance(ended.__cause__, BreakerError) else _NAMED_FAILURES)
+    if not (report.done or report.failed):
         say("warning: there were no rows: nothing to sign")
     elif not quiet:
-        count = report.uploads_opened
-        opened = f", {count:,} upload{'s' if count > 1 else ''} opened" if count else ""
-        say(f"sign: {report.done:,} links" + (f" in {output}" if output != "-" else "") + opened)
+        say(_summary(report, output))
+    click.get_current_context().exit(exit_code(report))
+
+
+def _summary(report: Any, output: str) -> str:
+    counts = [f"{report.done:,} links" + (f" in {output}" if output != "-" else "")]
+    if count := report.uploads_opened:
+        counts.append(f"{count:,} upload{'s' if count > 1 else ''} opened")
+    if report.missing:
+        counts.append(f"{report.missing:,} missing")
+    if others := report.failed - report.missing:
+        counts.append(f"{others:,} failed")
+    return f"sign: {', '.join(counts)}"
+
+
+class _Unsigned:
+    """A listener that names what has no link: the first few, when the run is over."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._count = 0
+
+    def __call__(self, event: Any) -> None:
+        from bulkpresign.events import ObjectFinished
+
+        if isinstance(event, ObjectFinished):
+            self._count += 1
+            if len(self._lines) < _NAMED_FAILURES:
+                self._lines.append(f"failed: {event.outcome.object.uri}: {event.outcome.message}")
+
+    def say_all(self, most: int) -> None:
+        """Names them; a run that ended because all failed alike has one to name."""
+        from bulkpresign.cli.running import say
+
+        named = self._lines[:most]
+        for line in named:
+            say(line)
+        if rest := self._count - len(named):
+            say(f"... and {rest:,} more: --failures FILE keeps them all")

@@ -52,6 +52,7 @@ async def get(
     ca_bundle: str | None = None,
     expires_in: int = 3600,
     from_format: str | None = None,
+    literal: bool = False,
     region_name: str | None = None,
     endpoint_url: str | None = None,
     profile_name: str | None = None,
@@ -61,7 +62,8 @@ async def get(
 ) -> Report:
     """Downloads everything that `source` names below the folder `to`, which is made.
 
-    A table of links needs no credentials. Tables of objects and `s3://` sources are signed just in time. At most
+    A table of links, and a link by itself (`https://...`), needs no credentials. Tables of objects and `s3://` sources,
+    whose keys may be patterns unless `literal` (see `sign`), are signed just in time. At most
     `concurrency` objects are in flight. Those over `part_size` bytes (64 KiB at least) move in parts, one at a time and
     up to `part_concurrency` where it is measured that more bring more. Memory is at most `concurrency x
     part_concurrency x 512 KiB`, for the buffers of each request in flight. A request is tried `attempts` times where
@@ -89,7 +91,7 @@ async def get(
     )
     open_files = open_files_limit()
     lanes = part_concurrency if open_files is None else lanes_within(part_concurrency, concurrency, open_files)
-    sources = Sources(source, bucket=bucket, from_format=from_format)
+    sources = Sources(source, bucket=bucket, from_format=from_format, literal=literal, no_links=None)
     check_named_files(sources.tables, failures, journal)
     await sources.begin()
     folder = Folder(to)

@@ -8,7 +8,6 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from urllib.parse import parse_qsl, urlsplit
 
 import anyio
 import msgspec
@@ -28,6 +27,7 @@ from bulkpresign.manifest.rows import jsonl_rows, link_columns
 from bulkpresign.manifest.uploads import UPLOAD_COLUMNS, upload_id_of
 from bulkpresign.model import Link, ObjectRef, utc_now
 from bulkpresign.redact import redacted
+from bulkpresign.signing.kept import kept_query
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.values import REGION
 from bulkpresign.tables.rows import rows_of_mappings
@@ -44,9 +44,6 @@ RENEW_TIMEOUT = 60.0
 _OF_UPLOADS = frozenset({"uploadId", "partNumber"})
 #: Bytes of an answer; a batch of links needs about one MiB.
 MOST_OUTPUT = 64 << 20
-
-#: What a link's query holds beside its signature and version, and a fresh one needs as well.
-_KEPT_PARAMETERS = ("response-", "x-amz-request-payer", "uploadId", "partNumber")
 
 
 def renewal(
@@ -99,8 +96,7 @@ async def signed_again(presigner: Presigner, link: Link) -> Link | None:
     """The same permission for a new time, None where it can't be signed. Raises CredentialsError."""
     if not (link.object.bucket and link.object.key):
         return None
-    parameters = parse_qsl(urlsplit(link.url).query, keep_blank_values=True)
-    query = {name: value for name, value in parameters if name.startswith(_KEPT_PARAMETERS)}
+    query = kept_query(link.url)
     headers = {name: value for name, value in link.headers.items() if name.lower() != "host"}
     try:
         await presigner.prepare([ref := _bare(link.object)])

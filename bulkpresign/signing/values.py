@@ -96,6 +96,7 @@ _PROBLEMS: dict[str, Callable[[Any], str | None]] = {
     "metadata": _metadata_problem,
     "tagging": _tags_problem,
     "request_payer": _only("requester"),
+    "checksum_mode": _only("ENABLED"),
     "if_none_match": _only("*"),
     "sse_customer_key": _customer_key_problem,
 }

@@ -259,6 +259,9 @@ class Connection(asyncio.BufferedProtocol):
         except HttpParserUpgrade:
             self.fail(ConnectionFailedError("the answer switches to another protocol", code="NotHTTP"))
             return
+        if self._has_head and not self._expects_body:  # the parser waits for the body that a HEAD's length tells of
+            self._parser = HttpResponseParser(self)
+            return
         if self._is_complete or not self._has_head:
             return
         if self.length is not None:
@@ -370,11 +373,11 @@ class Connection(asyncio.BufferedProtocol):
         self._has_head = self._has_advanced = True
         if not self._expects_body:
             self._is_complete = True
-            self._keeps_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Bytes of the body."""
         if self._is_complete:
+            self._keeps_alive = self._keeps_alive and self._expects_body  # a body behind a HEAD's head
             return
         self._has_advanced = True
         if self._take is None:

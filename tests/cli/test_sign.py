@@ -169,4 +169,4 @@ def test_an_empty_listing_is_no_error(tmp_path: Path, seaweedfs: S3Server, make_
     source = f"s3://{make_bucket(seaweedfs)}/"
     done = run("sign", source, "-o", "links.csv", folder=tmp_path, env=seaweedfs.environment)
     assert (done.returncode, done.stderr) == (0, "warning: there were no rows: nothing to sign\n")
-    assert (tmp_path / "links.csv").read_text() == f"{HEADER}\n"
+    assert (tmp_path / "links.csv").read_text() == f"{HEADER},last_modified\n"

@@ -316,7 +316,7 @@ async def _send_slowly(writer: asyncio.StreamWriter, head: bytes, body: bytes, r
 def _message(status: int, headers: Mapping[str, str], body: bytes) -> tuple[bytes, bytes]:
     lines = [f"HTTP/1.1 {status} {'OK' if status == 200 else 'Fault'}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    if status not in {204, 304}:
+    if status not in {204, 304} and "Content-Length" not in headers:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode(), body
 

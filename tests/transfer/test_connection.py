@@ -99,7 +99,18 @@ def test_an_answer_comes_whole_in_whatever_pieces(
 def test_answers_without_a_body() -> None:
     assert asked(saying(b"HTTP/1.1 204 No Content\r\n\r\n")) == ([(204, b"", None)] * 2, 1)
     assert asked(saying(b'HTTP/1.1 304 Not Modified\r\nETag: "e"\r\n\r\n')) == ([(304, b"", None)] * 2, 1)
-    assert asked(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"), method="HEAD") == ([(200, b"", 7)] * 2, 2)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"
+    assert asked(saying(head), method="HEAD") == ([(200, b"", 7)] * 2, 1)
+    missing = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+    assert asked(saying(missing), method="HEAD") == ([(404, b"", 0)] * 2, 1)
+
+
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 0\r\n", b"Content-Length: 4\r\n", b"Content-Length: 9\r\n"])
+def test_a_body_behind_the_head_that_was_asked_for_serves_no_second_request(length: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\n" + length + b"\r\n"
+    told = int(length.split()[1]) if length else None
+    for more in (b"evil", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"):
+        assert asked(saying(head + more), method="HEAD") == ([(200, b"", told)] * 2, 2)
 
 
 @pytest.mark.parametrize(
