@@ -5,12 +5,12 @@ from typing import Any
 import click
 
 from bulkpresign.cli import options
-from bulkpresign.cli.help import Verb
+from bulkpresign.cli.help import FileName, Verb
 
 
 @click.command(cls=Verb)
 @options.sources
-@click.option("--to", required=True, metavar="DIR", help="The folder; made with its parents.")
+@click.option("--to", required=True, type=FileName(), metavar="DIR", help="The folder; made with its parents.")
 @options.bucket
 @options.from_format
 @options.bounds
@@ -24,15 +24,17 @@ from bulkpresign.cli.help import Verb
 @options.ca_bundle
 @options.listeners
 def get(**settings: Any) -> None:
-    """Download through links, which needs no credentials, or from a source that is signed just in time.
+    """Download through links, or from a bucket with own credentials.
 
-    What is there already and matches is skipped. A file appears under its name when it is whole and verified.
+    LINKS need no credentials; any other source is signed just in time. What is there already and matches is skipped.
+    A file appears under its name when it is whole and verified.
 
     \b
     bulkpresign get links.csv --to data/
     bulkpresign get s3://bucket/prefix/ --to data/ --concurrency 128 --failures failed.csv
 
-    Exit codes: 0 all done; 1 some failed; 2 nothing was sent; 3 links had expired; 130 interrupted.
+    Exit codes: 0 all done; 1 some failed; 2 nothing was sent; 3 links had expired;
+    130 interrupted; 143 terminated; 129 hung up.
     """
     from bulkpresign.cli.running import run_transfer
     from bulkpresign.pipeline.get import get as run

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bulkpresign.cli.help import Argument, Verb
-from bulkpresign.cli.units import show_bytes
+from bulkpresign.text import show_bytes
 
 if TYPE_CHECKING:
     from bulkpresign.ledger.report import Interval, JournalReport
@@ -19,7 +19,9 @@ _BAR_WIDTH = 40
 @click.argument("run", cls=Argument, metavar="JOURNAL", help="The journal of a run, such as data.journal.")
 @click.option("--json", is_flag=True, help="All figures, as one JSON object.")
 def report(run: str, json: bool) -> None:
-    """Say what a run did: counts, bytes, rates over time, the slowest, errors by cause, what was verified how.
+    """Say what a run did, from its journal.
+
+    Counts, bytes, rates over time, the slowest objects, errors by cause, and by what the objects were verified.
 
     \b
     bulkpresign report data.journal

@@ -26,9 +26,10 @@ from bulkpresign.cli.units import size
     "which are opened here. Their sizes have to be known. Without it, rows of uploads are signed again.",
 )
 @options.server
+@options.progress
 @options.quiet
 @carrying.carried
-def sign(output: str, headers: Sequence[str], quiet: bool, **settings: Any) -> None:
+def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, **settings: Any) -> None:
     """Turn a list of keys into a manifest of links.
 
     \b
@@ -39,16 +40,20 @@ def sign(output: str, headers: Sequence[str], quiet: bool, **settings: Any) -> N
     bulkpresign sign sizes.csv --bucket B --method PUT --part-size 64MiB -o uploads.csv
     cut -f1 keys.tsv | bulkpresign sign - --from-format txt --bucket B
     """
-    from bulkpresign.cli.running import reporting_errors, run_verb, say, say_left_open
+    from bulkpresign.cli.running import display, reporting_errors, run_verb, say_last
+    from bulkpresign.cli.saying import say_left_open
+    from bulkpresign.ledger.counts import Counts
     from bulkpresign.pipeline.sign import sign as run
+    from bulkpresign.text import counted
 
     with reporting_errors():
         settings["options"] = carrying.take_link_options(settings)
         settings["headers"] = options.header_map(headers)
-    report = run_verb(run, [say_left_open], output=output, **settings)
-    if not report.done:
-        say("warning: there were no rows: nothing to sign")
-    elif not quiet:
-        count = report.uploads_opened
-        opened = f", {count:,} upload{'s' if count > 1 else ''} opened" if count else ""
-        say(f"sign: {report.done:,} links" + (f" in {output}" if output != "-" else "") + opened)
+    counts = Counts("sign")
+    shown = display(progress, counts, quiet=quiet)
+    report = run_verb(run, [counts, say_left_open], shown=shown, output=output, **settings)
+    opened = f", {counted(report.uploads_opened, 'upload')} opened" if report.uploads_opened else ""
+    text = f"sign: {counted(report.done, 'link')}" + (f" in {output}" if output != "-" else "") + opened
+    notes = [] if report.done else [("there were no rows: nothing to sign", "warning")]
+    found = {"links": report.done, "uploads_opened": report.uploads_opened}
+    say_last(text, notes, counts, quiet=quiet or not report.done, exit_code=0, **found)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.events import Listener, RunFinished, RunStarted, telling
+from bulkpresign.events import Listener, ObjectsSigned, RunFinished, RunStarted, telling
 from bulkpresign.manifest.uploads import UPLOAD_COLUMNS
 from bulkpresign.manifest.writing import link_writer
 from bulkpresign.model import Link, Report
@@ -98,6 +98,7 @@ async def sign(
             async for links in rows:
                 writer.write(links)
                 report.done += len(links)
+                tell(ObjectsSigned(len(links)))
             writer.finish()
         report.uploads_opened = uploads.opened if uploads else 0
     tell(RunFinished(report))

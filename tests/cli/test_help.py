@@ -84,7 +84,9 @@ def test_settings_are_what_the_pipeline_takes(
     words, given, left_out = arguments
     called: list[tuple[Callable[..., Any], dict[str, Any]]] = []
 
-    def run_verb(verb: Callable[..., Any], _listeners: object = (), **settings: Any) -> NoReturn:
+    def run_verb(
+        verb: Callable[..., Any], _listeners: object, *, shown: object, on_stop: object = None, **settings: Any
+    ) -> NoReturn:
         called.append((verb, settings))
         raise Exit(0)
 
