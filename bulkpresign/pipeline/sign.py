@@ -97,6 +97,8 @@ async def sign(
                 rows = _rows(sources, presigner, method, single, summing=summing, uploads=uploads)
             async for links in rows:
                 writer.write(links)
+                if uploads is not None and not appears_whole(file):
+                    stream.flush()  # an upload stays open only where its rows are out
                 report.done += len(links)
                 tell(ObjectsSigned(len(links)))
             writer.finish()

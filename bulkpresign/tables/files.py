@@ -26,6 +26,10 @@ class Output(Protocol):
         """Takes all of `data`."""
         ...
 
+    def flush(self) -> None:
+        """Passes on what it holds. What was written before is out then, or this raises OutputError."""
+        ...
+
 
 def is_packed(file: str) -> bool:
     """True for a name that stands for a gzip file."""
@@ -185,6 +189,10 @@ class _Guarded:
     def write(self, data: bytes, /) -> int:
         with _output_errors(self._name):
             return self._stream.write(data)
+
+    def flush(self) -> None:
+        with _output_errors(self._name):
+            self._stream.flush()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import subprocess
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.command import run
+from tests.cli.command import BULKPRESIGN, run
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.pipeline.test_uploads import PART, open_uploads, rows_of, table_of
 from tests.servers.proxy import Fault, FaultProxy
@@ -192,3 +193,20 @@ def test_help_has_examples(scene: Scene) -> None:
     assert "bulkpresign abort s3://bucket/prefix/ --older-than 7d --dry-run" in scene.run("abort", "--help")[0]
     assert "--part-size 64MiB" in scene.run("sign", "--help")[0]
     assert "--part-concurrency 16" in scene.run("put", "--help")[0]
+
+
+@pytest.mark.parametrize("where", ["-o /dev/full", "| true"])
+def test_an_upload_whose_rows_nobody_has_is_ended(where: str, scene: Scene) -> None:
+    command = f"{' '.join(BULKPRESIGN)} sign keys.csv --method PUT --part-size 5MiB {where}; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=scene.folder, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "2\n", done.stderr
+    assert done.stderr.startswith("error: ")
+    assert any("uploads=" in seen.target for seen in scene.proxy.seen)
+    assert scene.open == []
+
+
+def test_an_upload_whose_rows_nobody_has_and_that_cannot_be_ended_is_named(scene: Scene) -> None:
+    scene.proxy.schedule = lambda seen: DENIED if seen.method == "DELETE" else None
+    _, said = scene.run("sign", "keys.csv", "--method", "PUT", "--part-size", "5MiB", "-o", "/dev/full", code=2)
+    assert f"still open: s3://{scene.bucket}/big: upload " in said
+    assert scene.open == ["big"]

@@ -31,7 +31,7 @@ EVENTS: list[Event] = [
 
 
 class Terminal(io.StringIO):
-    encoding = "utf-8"  # type: ignore[assignment]
+    encoding = "utf-8"
 
     def isatty(self) -> bool:
         return True
@@ -131,14 +131,18 @@ def test_a_run_that_was_refused_shows_nothing() -> None:
 
 def test_rows_are_shown_before_a_run_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BAR_INTERVAL", 0.01)
-    stream, counts = Terminal(), Counts("get")
-    drawn = threading.Event()
-    monkeypatch.setattr(Console, "draw", lambda _, text: (stream.write(text), drawn.set()))
-    with progress("on", counts, Console(stream)):
+    counts, drawn, lines = Counts("get"), threading.Event(), list[str]()
+
+    def draw(_: Console, text: str) -> None:
+        lines.append(text)
+        drawn.set()
+
+    monkeypatch.setattr(Console, "draw", draw)
+    with progress("on", counts, Console(Terminal())):
         counts(RowsRead(1200))
         drawn.clear()
         assert drawn.wait(20)
-    assert "get: 1,200 rows read, 0:00" in stream.getvalue()
+    assert "get: 1,200 rows read, 0:00" in lines
 
 
 @pytest.mark.parametrize("mode", ["on", "json"])
