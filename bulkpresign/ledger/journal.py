@@ -42,6 +42,9 @@ _SCHEMA = (
         id TEXT, part_number INTEGER, proof TEXT, PRIMARY KEY (id, part_number)
     ) WITHOUT ROWID""",
 )
+#: Bytes by the second (Unix time) in which they were moved. Journals of earlier versions get it when they are opened.
+_MOVED = "CREATE TABLE IF NOT EXISTS moved (second INTEGER PRIMARY KEY, bytes INTEGER)"
+_ADD_MOVED = "INSERT INTO moved VALUES (?, ?) ON CONFLICT (second) DO UPDATE SET bytes = bytes + excluded.bytes"
 _RECORD = "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -99,16 +102,24 @@ class Journal:
                     found[name] = Finished(status, size, finished_at)
         return found
 
-    def record(self, outcomes: Sequence[Outcome], finished_at: Sequence[float] | None = None) -> None:
+    def record(
+        self,
+        outcomes: Sequence[Outcome],
+        finished_at: Sequence[float] | None = None,
+        moved: Mapping[int, int] | None = None,
+    ) -> None:
         """Keeps outcomes, in one transaction. What is done needs no part any more.
 
         `finished_at`: when each of them came about, in Unix seconds (None: now). A file that was changed after that is
-        another one, even where the record is written later still.
+        another one, even where the record is written later still. `moved`: bytes by the second in which they were
+        moved, added to those that are there.
         """
         times = [time.time()] * len(outcomes) if finished_at is None else finished_at
         rows = [(_identity_of(outcome), *_cells(outcome, at)) for outcome, at in zip(outcomes, times, strict=True)]
         with self._errors(), self._transaction():
             self._database.executemany(_RECORD, rows)
+            if moved:
+                self._database.executemany(_ADD_MOVED, moved.items())
             if self._parts:
                 whole = [(row[0],) for row in rows if row[1] in _FINISHED and str(row[0]) in self._parts]
                 for (name,) in whole:
@@ -151,6 +162,7 @@ class Journal:
             execute("PRAGMA journal_mode = WAL")
             self._create()
         check_version(self.file, self._database)
+        execute(_MOVED)
         execute("PRAGMA synchronous = NORMAL")
         execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._parts = {name: Part(*cells) for name, *cells in execute("SELECT id, etag, size, part_size FROM parts")}
