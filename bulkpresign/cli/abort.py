@@ -45,9 +45,11 @@ def abort(**settings: Any) -> None:
     Exit codes: 0 all ended; 1 some failed; 2 nothing was sent; 3 links had expired;
     130 interrupted; 143 terminated; 129 hung up.
     """
+    from bulkpresign.cli import unused
     from bulkpresign.cli.running import run_transfer
     from bulkpresign.pipeline.abort import abort as run
 
+    unused.refuse(unused.ABORT_LISTED if settings["what"].startswith("s3://") else unused.ABORT_LINKS)
     run_transfer("abort", run, in_one_line=_summary, **settings)
 
 

@@ -36,7 +36,18 @@ def get(**settings: Any) -> None:
     Exit codes: 0 all done; 1 some failed; 2 nothing was sent; 3 links had expired;
     130 interrupted; 143 terminated; 129 hung up.
     """
+    from bulkpresign.cli import unused
     from bulkpresign.cli.running import run_transfer
     from bulkpresign.pipeline.get import get as run
+    from bulkpresign.pipeline.sources import are_links
 
+    sources = settings["source"]
+    if all(source.startswith("s3://") for source in sources):
+        unused.refuse([unused.NO_TABLE])
+    elif (
+        unused.has_given(unused.NOTHING_IS_SIGNED.names)
+        and not settings["renew_credentials"]
+        and are_links(sources, settings["from_format"])
+    ):
+        unused.refuse([unused.NOTHING_IS_SIGNED])
     run_transfer("get", run, **settings)

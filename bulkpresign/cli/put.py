@@ -9,8 +9,9 @@ import click
 from bulkpresign.cli import options
 from bulkpresign.cli.help import Argument, FileName, Verb
 
-#: Settings of links, which a folder that is signed just in time has no use for.
+#: Settings of one form of this verb, which the function for the other does not have.
 _OF_LINKS = ("from_format", "renew_credentials", "renew_command", "renew_url")
+_OF_A_FOLDER = ("part_size",)
 
 
 @click.command(cls=Verb)
@@ -58,12 +59,17 @@ def put(
     if (source is None) != to_bucket:
         raise click.BadParameter("use: put LINKS --from DIR, or: put DIR s3://bucket/prefix/")
 
+    from bulkpresign.cli import unused
     from bulkpresign.cli.running import reporting_errors, run_transfer
     from bulkpresign.pipeline.put import put as put_links
     from bulkpresign.pipeline.put import put_folder
 
     if source is not None:
+        unused.refuse((*unused.PUT_LINKS, *([] if settings["renew_credentials"] else [unused.NOTHING_IS_SIGNED])))
+        for name in _OF_A_FOLDER:
+            del settings[name]
         run_transfer("put", partial(put_links, what, source), **settings)
+    unused.refuse(unused.PUT_FOLDER)
     with reporting_errors():
         signed = options.header_map(headers, content_type)
     for name in _OF_LINKS:

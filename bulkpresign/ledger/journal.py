@@ -178,7 +178,7 @@ class Journal:
     def _create(self) -> None:
         """Makes the tables, all at once: a journal that a killed process made is whole or empty."""
         with self._transaction():
-            for statement in _SCHEMA:
+            for statement in (*_SCHEMA, _MOVED):
                 self._database.execute(statement)
             self._database.executemany("INSERT INTO about VALUES (?, ?)", self._about.items())
 

@@ -34,7 +34,6 @@ async def put(
     source: str | os.PathLike[str],
     *,
     concurrency: int = 64,
-    part_size: int = PART_SIZE,
     part_concurrency: int = PART_CONCURRENCY,
     attempts: int = 5,
     limit_rate: int | None = None,
@@ -64,7 +63,6 @@ async def put(
     """
     bounds = Bounds(
         concurrency=concurrency,
-        part_size=part_size,
         part_concurrency=part_concurrency,
         attempts=attempts,
         limit_rate=limit_rate,
