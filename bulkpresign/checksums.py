@@ -19,6 +19,7 @@ import msgspec
 
 from bulkpresign.errors import MismatchError, ParameterError
 from bulkpresign.model import ObjectRef
+from bulkpresign.text import counted
 
 #: Algorithms and their lengths in bytes; where an answer has several, the first one here is taken.
 ALGORITHMS = {"crc64nvme": 8, "crc32c": 4, "crc32": 4, "sha256": 32, "sha1": 20, "md5": 16}
@@ -105,7 +106,10 @@ class Expectation(msgspec.Struct, frozen=True, gc=False):
     def check_size(self, size: int) -> None:
         """Raises MismatchError where the object has another size."""
         if self.size is not None and size != self.size:
-            raise MismatchError(f"there are {size:,} bytes where {self.size:,} are expected", code="SizeMismatch")
+            raise MismatchError(
+                f"there {'is' if size == 1 else 'are'} {counted(size, 'byte')} where {self.size:,} are expected",
+                code="SizeMismatch",
+            )
 
     def check(self, digest: bytes) -> None:
         """Raises MismatchError where the bytes have another value."""
