@@ -45,8 +45,9 @@ class _Verbs(click.Group):
 
 
 def _unknown(verb: str) -> str:
-    meant = [_MEANT[verb]] if verb in _MEANT else [name for name in VERBS if sorted(name) == sorted(verb)]
-    meant = meant or get_close_matches(verb, [*VERBS, "help"], n=2) or [name for name in VERBS if name[:2] == verb[:2]]
+    typed = verb.lower()
+    meant = [name for name in VERBS if sorted(name) == sorted(typed) or (len(typed) > 1 and name.startswith(typed))]
+    meant = meant or [_MEANT.get(name, name) for name in get_close_matches(typed, [*VERBS, "help", *_MEANT], n=1)]
     then = f"did you mean {' or '.join(meant)}?" if meant else f"use one of {', '.join(VERBS)}."
     return f"There is no verb {verb!r}: {then}"
 
