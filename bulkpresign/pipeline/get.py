@@ -90,7 +90,7 @@ async def get(
             Run("get", folder.root, bounds=bounds, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
         )
         run.use_journal(journal, os.path.abspath(folder.root))  # noqa: PTH100 - links stay as they are
-        totals = await check(sources, folder.check_all, index, "GET", run.known)
+        totals = await check(sources, folder.check_all, index, "GET", run.known, listeners=listeners)
         presigner = None
         if sources.need_credentials or renew_credentials:
             presigner = await stack.enter_async_context(

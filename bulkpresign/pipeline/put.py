@@ -84,7 +84,7 @@ async def put(
             Run("put", folder.root, bounds=bounds, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
         )
         run.use_journal(journal, "its links")
-        totals = await check(sources, folder.check_sources, index, "PUT", run.known)
+        totals = await check(sources, folder.check_sources, index, "PUT", run.known, listeners=listeners)
         presigner = None
         if renew_credentials:
             presigner = await stack.enter_async_context(

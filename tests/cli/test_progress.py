@@ -245,3 +245,11 @@ def test_what_was_skipped_is_said_apart(origin: FaultProxy, folder: Path) -> Non
     done = run("get", "l.csv", "--to", "to", "--progress", "json", folder=folder, env=env)
     last = rows(done.stderr)[-1]
     assert (last["done"], last["skipped"], last["objects"], last["bytes"]) == (40, 20, 60, 40_000)
+    assert last["rows"] == 60
+    for n in range(30):
+        (folder / f"to/d/{n}").unlink()
+    done = run("get", "l.csv", "--to", "to", "--progress", "on", folder=folder, env={**env, "COLUMNS": "120"})
+    bar = done.stderr.split("\n")[0].split("\r")[-1]
+    assert bar.startswith("get: 100%|")
+    for words in ("29.3 KiB/29.3 KiB", "30/30 objects", "30 skipped"):
+        assert words in bar
