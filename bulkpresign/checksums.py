@@ -19,6 +19,7 @@ import msgspec
 
 from bulkpresign.errors import MismatchError, ParameterError
 from bulkpresign.model import ObjectRef
+from bulkpresign.text import counted
 
 #: Algorithms and their lengths in bytes; where an answer has several, the first one here is taken.
 ALGORITHMS = {"crc64nvme": 8, "crc32c": 4, "crc32": 4, "sha256": 32, "sha1": 20, "md5": 16}
@@ -115,9 +116,12 @@ class Expectation(msgspec.Struct, frozen=True, gc=False):
     def check_size(self, size: int) -> None:
         """Raises MismatchError where the object has another size, or fewer bytes than its value has parts."""
         if self.size is not None and size != self.size:
-            raise MismatchError(f"there are {size:,} bytes where {self.size:,} are expected", code="SizeMismatch")
+            raise MismatchError(
+                f"there {'is' if size == 1 else 'are'} {counted(size, 'byte')} where {self.size:,} are expected",
+                code="SizeMismatch",
+            )
         if self.parts > max(size, 1):
-            parts = f"the {self.source} is of {self.parts:,} parts, the object has {size:,} bytes"
+            parts = f"the {self.source} is of {self.parts:,} parts, the object has {counted(size, 'byte')}"
             raise MismatchError(f"{parts}, so it is not this object's", code=self._mismatch)
 
     def check(self, digest: bytes) -> None:

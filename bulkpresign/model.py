@@ -248,7 +248,6 @@ def endpoint_of(url: str) -> str:
     return without_query(url if end < 0 else url[:end])
 
 
-
 def utc_now() -> datetime:
     """The present, aware and in UTC."""
     return datetime.now(UTC)

@@ -32,6 +32,8 @@ _LINE = rf"(?<![A-Za-z])((?:proxy-)?authorization|(?:set-)?cookie)({_IS})[^\r\n\
 _NAMED = re.compile(f"{_VALUE}|{_LINE}", re.IGNORECASE)
 #: The access key's id stays: it tells whose link it is. The rest is the scope.
 _CREDENTIAL = re.compile(rf"(x-amz-credential{_IS}[A-Za-z0-9]{{1,128}})[^\s&\"'<>,;]*", re.IGNORECASE)
+#: The query of a signed url, wherever it was given and whatever it was taken for.
+_SIGNED_QUERY = re.compile(r"\?[^\s'\"]*(?:X-Amz-|Signature=)[^\s'\"]*", re.IGNORECASE)
 _URL = re.compile(r"://[^\s\"'<>]+")
 _QUERY = re.compile(r"(\?|%3[fF])([^\s\"'<>]+)")
 #: A message without any of these has nothing to hide; most have none.
@@ -56,6 +58,8 @@ def without_secrets(text: str) -> str:
     lowered = text.lower()
     if not any(word in lowered for word in _SUSPECT):
         return text
+    if "?" in text:
+        text = _SIGNED_QUERY.sub(f"?{HIDDEN}", text)
     text = _NAMED.sub(_hidden, _CREDENTIAL.sub(r"\1", text))
     return _URL.sub(_without_user, text) if "@" in text else text
 

@@ -14,7 +14,6 @@ from bulkpresign.model import (
     bucket_problem,
     key_problem,
     keys_are_plain,
-    redacted,
     utc_now,
     without_query,
 )
@@ -120,17 +119,3 @@ def test_a_report_counts_outcomes() -> None:
 
 def test_the_present_is_in_utc() -> None:
     assert utc_now().tzinfo is UTC
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("http:/h/k?a=b&X-Amz-Signature=s is missing", "http:/h/k?... is missing"),
-        ("'https://h/k?AWSAccessKeyId=a&Signature=s&Expires=1': no", "'https://h/k?...': no"),
-        ("https://h/k?x-amz-credential=c", "https://h/k?..."),
-        ("s3://b/what? is it", "s3://b/what? is it"),
-        ("s3://b/k?versionId=v: a", "s3://b/k?versionId=v: a"),
-    ],
-)
-def test_a_message_shows_no_signed_query(text: str, shown: str) -> None:
-    assert redacted(text) == shown

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from click.exceptions import Exit
 
 from bulkpresign.cli import carrying, options
 from bulkpresign.cli.help import Verb
 from bulkpresign.cli.units import size
 from bulkpresign.errors import BreakerError
-
-_NAMED_FAILURES = 10
 
 
 @click.command(cls=Verb)
@@ -51,9 +50,10 @@ _NAMED_FAILURES = 10
 )
 @options.server
 @options.ca_bundle
+@options.progress
 @options.quiet
 @carrying.carried
-def sign(output: str, headers: Sequence[str], quiet: bool, **settings: Any) -> None:
+def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, **settings: Any) -> None:
     """Turn a list of keys into a manifest of links.
 
     LINKS are signed again: each row keeps its method, headers and response overrides unless an option says otherwise.
@@ -68,57 +68,38 @@ def sign(output: str, headers: Sequence[str], quiet: bool, **settings: Any) -> N
     bulkpresign sign sizes.csv --bucket B --method PUT --part-size 64MiB -o uploads.csv
     cut -f1 keys.tsv | bulkpresign sign - --from-format txt --bucket B
     """
-    from bulkpresign.cli.running import exit_code, reporting_errors, run_verb, say, say_left_open
+    from bulkpresign.cli.closing import NAMED_FAILURES, Failures
+    from bulkpresign.cli.running import display, exit_code, reporting_errors, run_verb, say_last
+    from bulkpresign.cli.saying import say_left_open
+    from bulkpresign.ledger.counts import Counts
     from bulkpresign.pipeline.sign import sign as run
 
     with reporting_errors():
         settings["options"] = carrying.take_link_options(settings)
         settings["headers"] = options.header_map(headers)
-    unsigned = _Unsigned()
+    counts, unsigned = Counts("sign"), Failures(at_once=False)
+    shown = display(progress, counts, quiet=quiet)
     try:
-        report = run_verb(run, [say_left_open, unsigned], output=output, **settings)
+        report = run_verb(run, [counts, unsigned, say_left_open], shown=shown, output=output, **settings)
     finally:
         ended = sys.exc_info()[1]
-        unsigned.say_all(1 if ended is not None and isinstance(ended.__cause__, BreakerError) else _NAMED_FAILURES)
-    if not (report.done or report.failed):
-        say("warning: there were no rows: nothing to sign")
-    elif not quiet:
-        say(_summary(report, output))
-    click.get_current_context().exit(exit_code(report))
+        unsigned.say_rest(1 if ended is not None and isinstance(ended.__cause__, BreakerError) else NAMED_FAILURES)
+    is_empty = not (report.done or report.failed)
+    notes = [("there were no rows: nothing to sign", "warning")] if is_empty else []
+    found = {"links": report.done, "uploads_opened": report.uploads_opened, "missing": report.missing}
+    code = exit_code(report)
+    say_last(_summary(report, output), notes, counts, quiet=quiet or is_empty, exit_code=code, **found)
+    raise Exit(code)
 
 
 def _summary(report: Any, output: str) -> str:
-    counts = [f"{report.done:,} links" + (f" in {output}" if output != "-" else "")]
-    if count := report.uploads_opened:
-        counts.append(f"{count:,} upload{'s' if count > 1 else ''} opened")
+    from bulkpresign.text import counted
+
+    counts = [counted(report.done, "link") + (f" in {output}" if output != "-" else "")]
+    if report.uploads_opened:
+        counts.append(f"{counted(report.uploads_opened, 'upload')} opened")
     if report.missing:
         counts.append(f"{report.missing:,} missing")
     if others := report.failed - report.missing:
         counts.append(f"{others:,} failed")
     return f"sign: {', '.join(counts)}"
-
-
-class _Unsigned:
-    """A listener that names what has no link: the first few, when the run is over."""
-
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-        self._count = 0
-
-    def __call__(self, event: Any) -> None:
-        from bulkpresign.events import ObjectFinished
-
-        if isinstance(event, ObjectFinished):
-            self._count += 1
-            if len(self._lines) < _NAMED_FAILURES:
-                self._lines.append(f"failed: {event.outcome.object.uri}: {event.outcome.message}")
-
-    def say_all(self, most: int) -> None:
-        """Names them; a run that ended because all failed alike has one to name."""
-        from bulkpresign.cli.running import say
-
-        named = self._lines[:most]
-        for line in named:
-            say(line)
-        if rest := self._count - len(named):
-            say(f"... and {rest:,} more: --failures FILE keeps them all")

@@ -48,6 +48,9 @@ _SCHEMA = (
         id TEXT, part_number INTEGER, proof TEXT, PRIMARY KEY (id, part_number)
     ) WITHOUT ROWID""",
 )
+#: Bytes by the second (Unix time) in which they were moved. Journals of earlier versions get it when they are opened.
+_MOVED = "CREATE TABLE IF NOT EXISTS moved (second INTEGER PRIMARY KEY, bytes INTEGER)"
+_ADD_MOVED = "INSERT INTO moved VALUES (?, ?) ON CONFLICT (second) DO UPDATE SET bytes = bytes + excluded.bytes"
 _RECORD = "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _NO_EVIDENCE = (None,) * 7
 
@@ -138,15 +141,23 @@ class Journal:
         with self._errors():
             return _finished(self._database, names)
 
-    def record(self, outcomes: Sequence[Outcome], finished_at: Sequence[float] | None = None) -> None:
+    def record(
+        self,
+        outcomes: Sequence[Outcome],
+        finished_at: Sequence[float] | None = None,
+        moved: Mapping[int, int] | None = None,
+    ) -> None:
         """Keeps outcomes, in one transaction. An object that is done needs none of its parts any more.
 
-        `finished_at`: when each of them ended, in Unix seconds (None: now).
+        `finished_at`: when each of them ended, in Unix seconds (None: now). `moved`: bytes by the second in which they
+        were moved, added to those that are there.
         """
         times = [time.time()] * len(outcomes) if finished_at is None else finished_at
         rows = [(_identity_of(outcome), *_cells(outcome, at)) for outcome, at in zip(outcomes, times, strict=True)]
         with self._errors(), self._transaction():
             self._database.executemany(_RECORD, rows)
+            if moved:
+                self._database.executemany(_ADD_MOVED, moved.items())
             if self._parts:
                 whole = [(row[0],) for row in rows if row[1] in _FINISHED and str(row[0]) in self._parts]
                 for (name,) in whole:
@@ -189,6 +200,7 @@ class Journal:
             execute("PRAGMA journal_mode = WAL")
             self._create()
         check_version(self.file, self._database)
+        execute(_MOVED)
         execute("PRAGMA synchronous = NORMAL")
         execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         found = dict(execute("SELECT name, value FROM about"))
@@ -201,7 +213,7 @@ class Journal:
     def _create(self) -> None:
         """Makes the tables, all at once: a journal that a killed process made is whole or empty."""
         with self._transaction():
-            for statement in _SCHEMA:
+            for statement in (*_SCHEMA, _MOVED):
                 self._database.execute(statement)
             self._database.executemany("INSERT INTO about VALUES (?, ?)", self._about.items())
 

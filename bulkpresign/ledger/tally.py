@@ -2,7 +2,15 @@
 
 import time
 
-from bulkpresign.events import BytesMoved, Event, ObjectFinished, ObjectRetried, ObjectsSkipped, RunFinished
+from bulkpresign.events import (
+    BytesMoved,
+    Event,
+    ObjectFinished,
+    ObjectRetried,
+    ObjectsSigned,
+    ObjectsSkipped,
+    RunFinished,
+)
 from bulkpresign.model import Report
 
 #: The fields of a report that its run alone knows.
@@ -48,6 +56,8 @@ class Tally:
                 report.failed += 1
         elif isinstance(event, ObjectsSkipped):
             self._report.skipped += event.count
+        elif isinstance(event, ObjectsSigned):
+            self._report.done += event.count
         elif isinstance(event, ObjectRetried):
             self._report.retries += 1
         elif isinstance(event, RunFinished):

@@ -6,6 +6,7 @@ import anyio.lowlevel
 import msgspec
 
 from bulkpresign.errors import ManifestError, NameRefusedError
+from bulkpresign.events import Listener, RowsRead, telling
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.manifest.uploads import upload_id_of
 from bulkpresign.model import ObjectRef
@@ -35,13 +36,17 @@ async def check(
     index: PathIndex,
     method: str,
     completed: CompletedFilter | None = None,
+    *,
+    listeners: Sequence[Listener] = (),
 ) -> Totals:
     """Reads every table that is a file, whole, before anything is sent, and counts what was `completed` before.
+
+    `listeners` are told how many rows were read.
 
     Raises ManifestError for the first row that can't be used, is a link of another method, has a path that `allow`
     refuses among a batch's with NameRefusedError, or a path that another row has.
     """
-    totals, sized = Totals(0, 0), True
+    totals, sized, tell = Totals(0, 0), True, telling(listeners)
     for table in sources.tables:
         if table.is_stream:
             continue
@@ -54,6 +59,7 @@ async def check(
                 (totals.bytes or 0) + sum(ref.size or 0 for ref in refs),
                 totals.known + (sum(completed.are_done([(ref, link) for ref, link, _ in batch])) if completed else 0),
             )
+            tell(RowsRead(len(batch)))
             await anyio.lowlevel.checkpoint()
     if not sources.are_files:
         return Totals()

@@ -110,7 +110,7 @@ async def get(
             journal_of(journal, "get", folder.root, os.path.realpath(folder.root)),
             none_is_current if recheck else files_are_current(folder.root),
         )
-        totals = await check(sources, folder.check_all, index, "GET", run.completed)
+        totals = await check(sources, folder.check_all, index, "GET", run.completed, listeners=listeners)
         presigner = None
         if sources.need_credentials or renew_credentials:
             presigner = await stack.enter_async_context(

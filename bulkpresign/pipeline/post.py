@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.events import Listener, RunFinished, RunStarted, telling
+from bulkpresign.events import Listener, ObjectsSigned, RunFinished, RunStarted, telling
 from bulkpresign.manifest.writing import post_writer
 from bulkpresign.model import Report
 from bulkpresign.pipeline.sources import Source, Sources, check_used
@@ -65,6 +65,7 @@ async def post(
                 await presigner.prepare(objects)
                 writer.write(presigner.post_batch(objects, fields, conditions))
                 report.done += len(objects)
+                tell(ObjectsSigned(len(objects)))
             writer.finish()
     tell(RunFinished(report))
     return report

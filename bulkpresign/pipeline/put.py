@@ -38,7 +38,6 @@ async def put(
     source: str | os.PathLike[str],
     *,
     concurrency: int = 64,
-    part_size: int = PART_SIZE,
     part_concurrency: int = PART_CONCURRENCY,
     attempts: int = 5,
     limit_rate: int | None = None,
@@ -68,7 +67,6 @@ async def put(
     """
     bounds = Bounds(
         concurrency=concurrency,
-        part_size=part_size,
         part_concurrency=part_concurrency,
         attempts=attempts,
         limit_rate=limit_rate,
@@ -92,7 +90,7 @@ async def put(
         )
         opened = run.use_journal(journal_of(journal, "put", folder.root, "its links"), files_are_current(folder.root))
         run.skipped_by = None if opened is None else opened.file.name  # links can't be asked what is there
-        totals = await check(sources, folder.check_sources, index, "PUT", run.completed)
+        totals = await check(sources, folder.check_sources, index, "PUT", run.completed, listeners=listeners)
         presigner = None
         if renew_credentials:
             presigner = await stack.enter_async_context(

@@ -168,7 +168,7 @@ class Run:
         affordable = affordable_objects() or self.bounds.requests
         pace = Pace(min(self.bounds.requests, affordable), self.bounds.limit_rate)
         if totals.is_nothing_left:
-            tell(ObjectsSkipped(totals.known))
+            tell(ObjectsSkipped(totals.known, totals.bytes or 0))
             batches = _nothing()
         feed = Feed(_limited(_undone(batches, self.completed, record), self.bounds.limit))
         machine = Machine(self._http, record, pace, self._opened)
@@ -207,7 +207,8 @@ async def _undone(
     async for batch in batches:
         done = completed.are_done([(lease.link.object, lease.link) for lease in batch])
         if count := sum(done):
-            emit(ObjectsSkipped(count))
+            refs = [lease.link.object for lease, is_done in zip(batch, done, strict=True) if is_done]
+            emit(ObjectsSkipped(count, sum(ref.size or 0 for ref in refs)))
             yield [lease for lease, is_done in zip(batch, done, strict=True) if not is_done]
             await anyio.lowlevel.checkpoint()
         else:

@@ -8,7 +8,16 @@ from typing import Any
 import msgspec
 
 from bulkpresign.errors import ManifestError, ParameterError
-from bulkpresign.events import Event, Listener, ObjectFinished, ObjectRetried, RunFinished, RunStarted, telling
+from bulkpresign.events import (
+    Event,
+    Listener,
+    ObjectFinished,
+    ObjectRetried,
+    ObjectsSigned,
+    RunFinished,
+    RunStarted,
+    telling,
+)
 from bulkpresign.manifest.links import old_links
 from bulkpresign.manifest.uploads import UPLOAD_COLUMNS
 from bulkpresign.manifest.writing import ManifestWriter, link_writer
@@ -21,7 +30,7 @@ from bulkpresign.pipeline.uploads import Item, SigningUploads, rows_again, signi
 from bulkpresign.signing.options import METHODS, LinkOptions
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.location import Location
-from bulkpresign.tables import Rows, Table, open_output
+from bulkpresign.tables import Output, Rows, Table, open_output
 from bulkpresign.tables.files import appears_whole
 from bulkpresign.tables.reading import table_format
 
@@ -131,7 +140,9 @@ async def sign(
                 listeners=listeners,
             )
             uploads = await stack.enter_async_context(opening)
-        run = _Run(sources, presigner, rules, report, summing=summing, uploads=uploads, keeps_uploads=keeps_uploads)
+        run = _Run(
+            sources, presigner, rules, report, summing=summing, uploads=uploads, keeps_uploads=keeps_uploads, tell=tell
+        )
         heads = None
         if head:
             log = await stack.enter_async_context(failure_log(failures, sources))
@@ -141,7 +152,7 @@ async def sign(
             )
         with open_output(file) as stream:
             writer = link_writer(stream, file, written_format, columns)
-            await run.write(writer, heads)
+            await run.write(writer, heads, stream if uploads is not None and not appears_whole(file) else None)
             writer.finish()
         report.uploads_opened = uploads.opened if uploads else 0
     tell(RunFinished(report))
@@ -238,7 +249,9 @@ class _Run:
         summing: Summing | None,
         uploads: SigningUploads | None,
         keeps_uploads: bool,
+        tell: Listener,
     ) -> None:
+        self._tell = tell
         self._sources, self._presigner, self._rules, self._report = sources, presigner, rules, report
         self._summing, self._uploads, self._keeps_uploads = summing, uploads, keeps_uploads
 
@@ -250,8 +263,11 @@ class _Run:
         elif isinstance(event, ObjectRetried):
             self._report.retries += 1
 
-    async def write(self, writer: ManifestWriter[Link], heads: Heads | None) -> None:
-        """Writes the rows of all objects; with `heads` of those that are there."""
+    async def write(self, writer: ManifestWriter[Link], heads: Heads | None, flushed: Output | None) -> None:
+        """Writes the rows of all objects; with `heads` of those that are there.
+
+        `flushed` is the output where rows have to be out at once: an upload stays open only where they are.
+        """
 
         async def take(items: Sequence[Item]) -> None:
             await self._presigner.refresh()
@@ -259,7 +275,10 @@ class _Run:
 
         def keep(links: Sequence[Link]) -> None:
             writer.write(links)
+            if flushed is not None:
+                flushed.flush()
             self._report.done += len(links)
+            self._tell(ObjectsSigned(len(links)))
 
         if heads is not None:
             await heads.run(self._all_items(), take)

@@ -230,6 +230,18 @@ class Sources:
                 yield [(ref, None, place) for ref, place in zip(refs, places, strict=True)]
 
 
+def are_links(sources: Sequence[str], from_format: str | None) -> bool:
+    """True where all sources are files with links, so that nothing needs to be signed.
+
+    False where that can't be told: a stream can't be read twice, and what is no table at all is refused later.
+    """
+    try:
+        found = Sources(sources, from_format=from_format)
+        return found.are_files and not found.need_credentials
+    except InputError:
+        return False
+
+
 async def _put_leases(table: Table, renew: Renew | None) -> AsyncIterator[list[Lease]]:
     gathering = Gathering(table.file)
     async for rows in rows_of(table):

@@ -96,7 +96,7 @@ async def verify(
     root.require()
     async with AsyncExitStack() as stack:
         index = stack.enter_context(_NamedPaths())
-        totals = await check(sources, _check_form, index, "")
+        totals = await check(sources, _check_form, index, "", listeners=listeners)
         known = stack.enter_context(JournalEvidence(journal, root.root))
         log = await stack.enter_async_context(failure_log(failures, sources))
         counts = _Counts([log, *listeners] if log else listeners)

@@ -9,6 +9,7 @@ import msgspec
 from bulkpresign.checksums import base64_of, descriptor_blocks, hasher
 from bulkpresign.errors import NameRefusedError
 from bulkpresign.model import ObjectRef
+from bulkpresign.text import counted
 
 
 class Unfit(msgspec.Struct, frozen=True):
@@ -49,7 +50,7 @@ class Summer:
         if size is None:
             return Unfit(f"{file} is not a file")
         if ref.size is not None and ref.size != size:
-            return Unfit(f"{file} has {size:,} bytes, the row says {ref.size:,}", "size")
+            return Unfit(f"{file} has {counted(size, 'byte')}, the row says {ref.size:,}", "size")
         if ref.checksum and ref.checksum != checksum and ref.checksum.startswith(f"{self._algorithm}:"):
             return Unfit(f"{file} has {checksum}, the row says {ref.checksum}", "checksum")
         return msgspec.structs.replace(ref, size=size, checksum=checksum)

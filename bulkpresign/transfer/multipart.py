@@ -17,6 +17,7 @@ from bulkpresign.checksums import hasher
 from bulkpresign.errors import RefusedError, StorageError, TransferError
 from bulkpresign.events import Listener
 from bulkpresign.model import Link, Outcome, Part, Parts, Upload, UploadPart
+from bulkpresign.text import counted
 from bulkpresign.transfer.bodies import FileBody, OpenFile, opened, store
 from bulkpresign.transfer.engine import first_error
 from bulkpresign.transfer.folder import Folder
@@ -296,7 +297,7 @@ def _kept(upload: Upload, parts: Parts | None, file: OpenFile) -> dict[int, str]
 def _check_size(upload: Upload, file: OpenFile) -> None:
     """Raises StorageError where the upload is for a file of another size."""
     if upload.object.size != file.size:
-        message = f"{file.name} has {file.size:,} bytes, its upload is for {upload.object.size or 0:,}"
+        message = f"{file.name} has {counted(file.size, 'byte')}, its upload is for {upload.object.size or 0:,}"
         raise StorageError(message, code="FileChanged")
 
 

@@ -180,7 +180,7 @@ def test_a_bad_stream_ends_with_2(rows: list[dict[str, object]], tmp_path: Path)
 def test_progress_as_json(rows: list[dict[str, object]], tmp_path: Path) -> None:
     table(tmp_path / "m.csv", rows)
     said = verify(tmp_path, "m.csv", "--in", "in", "--progress", "json", code=0)
-    shown = [json.loads(line) for line in said[:-1]]
+    shown = [json.loads(line) for line in said]
     size = sum(int(str(row["size"])) for row in rows)
     assert shown[-1]["event"] == "finished"
     assert (shown[-1]["verb"], shown[-1]["objects"], shown[-1]["bytes"], shown[-1]["total_bytes"]) == (
@@ -205,5 +205,9 @@ def test_a_run_that_is_stopped(number: int, code: int, tmp_path: Path) -> None:
         process.send_signal(number)
         _, said = process.communicate(timeout=30)
     assert process.returncode == code
-    assert said.splitlines()[-1] == ("interrupted" if number == signal.SIGINT else "terminated")
+    last = json.loads(said.splitlines()[-1])
+    word = "interrupted" if number == signal.SIGINT else "terminated"
+    assert last["message"].startswith(f"{word}: ")
+    assert last["message"].endswith("; run the same command to verify from the start")
+    assert (last["event"], last["exit_code"]) == ("finished", code)
     assert "Traceback" not in said

@@ -62,7 +62,7 @@ def test_what_can_not_have_one(tmp_path: Path) -> None:
         (ObjectRef("b", "gone"), Unfit(f"{tmp_path}/gone can't be read: No such file or directory")),
         (ObjectRef("b", "folder"), Unfit(f"{tmp_path}/folder is not a file")),
         (ObjectRef("b", "pipe"), Unfit(f"{tmp_path}/pipe is not a file")),
-        (ObjectRef("b", "a", size=2), Unfit(f"{tmp_path}/a has 1 bytes, the row says 2", "size")),
+        (ObjectRef("b", "a", size=2), Unfit(f"{tmp_path}/a has 1 byte, the row says 2", "size")),
     ]:
         assert summed(tmp_path, ref) == unfit
     assert Summer(refuse, str, "crc32", lambda: None)([ObjectRef("b", "x")]) == [Unfit("path 'x' is refused: no")]
