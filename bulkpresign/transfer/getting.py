@@ -19,7 +19,7 @@ from bulkpresign.errors import (
     StorageError,
     TransferError,
 )
-from bulkpresign.events import BytesMoved, Listener
+from bulkpresign.events import BytesMoved, BytesResumed, Listener
 from bulkpresign.model import Evidence, Link, Outcome, Part, Parts
 from bulkpresign.transfer.connection import Chunk
 from bulkpresign.transfer.dates import unix_time
@@ -168,6 +168,20 @@ class _Download:
         self.evidence: Evidence | None = None
         #: The most that one request for a part took.
         self.attempts = 1
+        self._resumed: int | None = None  # bytes of an earlier run; None until the first byte is stored
+
+    def begin(self, resumed: int) -> None:
+        """Tells once how many bytes an earlier run left; bytes of an earlier attempt were told as they were moved."""
+        if self._resumed is None:
+            self._resumed = resumed
+            if resumed:
+                self._getter.emit(BytesResumed(resumed))
+
+    def begin_anew(self) -> None:
+        """Takes back what an earlier run left: it is discarded."""
+        if self._resumed:
+            self._getter.emit(BytesResumed(-self._resumed))
+        self._resumed = 0
 
     @property
     def is_in_parts(self) -> bool:
@@ -326,6 +340,7 @@ class _Download:
             resume.check(answer.headers)
         except MismatchError:
             remove_temporary(self.target)
+            self.begin_anew()
             raise
         return await self.store(answer, resume)
 
@@ -334,6 +349,7 @@ class _Download:
         self.may_replace()
         verifier = Verifier(self.expectation(answer, resume.part if resume else None))
         begun = resume.at if resume else 0
+        self.begin(begun)
         with TemporaryFile(self.target, begun) as file:
             is_kept = resume is not None or self._begin_part(answer)
             try:
@@ -344,6 +360,7 @@ class _Download:
             except BaseException as error:
                 if isinstance(error, MismatchError) or (isinstance(error, RefusedError) and error.code == TOO_LARGE):
                     file.discard()
+                    self.begin_anew()
                 if not (is_kept and file.size):
                     self._getter.emit(BytesMoved(begun - verifier.bytes))
                 raise

@@ -76,6 +76,14 @@ class Download(Protocol):
         """Raises RefusedError for an object over the bound."""
         ...
 
+    def begin(self, resumed: int) -> None:
+        """Tells once how many bytes an earlier run left."""
+        ...
+
+    def begin_anew(self) -> None:
+        """Takes back what an earlier run left: it is discarded."""
+        ...
+
 
 class Parallel:
     """One object in parts, from the first answer on until its file has its name."""
@@ -131,6 +139,7 @@ class Parallel:
         self._file.__exit__()
         if is_wrong:
             remove_temporary(self._download.target)
+            self._download.begin_anew()
 
     def _widen(self) -> None:
         """Opens as many lanes as should be."""
@@ -191,6 +200,7 @@ class Parallel:
         self._is_kept = parts is not None and plan.etag is not None
         download.check_length(plan.size)
         self._file.__enter__()
+        download.begin(plan.finished_bytes)
         if plan.has_finished:
             return
         if parts is not None:

@@ -150,9 +150,9 @@ class Plan:
         return bool(self._proofs)
 
     @property
-    def value_part_size(self) -> int:
-        """The size of the parts that the object's value is of, 0 where it is of the whole or there is none."""
-        return (self._expected.likeliest_part_size or 0) if self._expected.parts else 0
+    def finished_bytes(self) -> int:
+        """The bytes of the parts that are there."""
+        return sum(self._length(number) for number in self._proofs)
 
     @property
     def is_finished(self) -> bool:
@@ -238,8 +238,10 @@ class Plan:
         return Verifier.of_parts(self._expected, self.size, digest)
 
     def _digest(self, number: int) -> tuple[bytes, int]:
-        length = min(self.part_size, self.size - (number - 1) * self.part_size)
-        return a2b_base64(self._proofs[number].partition(" ")[0].partition(":")[2]), length
+        return a2b_base64(self._proofs[number].partition(" ")[0].partition(":")[2]), self._length(number)
+
+    def _length(self, number: int) -> int:
+        return min(self.part_size, self.size - (number - 1) * self.part_size)
 
     def _hasher(self) -> Hasher | None:
         return stretch_hasher(self._expected, self.part_size)

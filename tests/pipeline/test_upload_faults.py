@@ -419,6 +419,25 @@ def test_a_found_part_with_other_bytes_is_sent_again(scene: Scene) -> None:
     assert scene.parts_sent == [2, 3]
 
 
+def test_a_listed_part_of_another_size_does_not_count(scene: Scene) -> None:
+    """Whatever its etag says: it can't be the one that is in the journal."""
+    scene.proxy.schedule = lambda seen: Fault(500, body=b"<Error/>") if part_of(seen) == 3 else None
+    scene.put_folder(part_concurrency=1, attempts=1)
+    (upload,) = scene.client.list_multipart_uploads(Bucket=scene.bucket)["Uploads"]
+    listed = scene.client.list_parts(Bucket=scene.bucket, Key="big", UploadId=upload["UploadId"])["Parts"]
+    sizes = {1: PART, 2: PART - 1}
+    parts = "".join(
+        f"<Part><PartNumber>{part['PartNumber']}</PartNumber><ETag>{part['ETag']}</ETag>"
+        f"<Size>{sizes[part['PartNumber']]}</Size></Part>"
+        for part in listed
+    )
+    answer = Fault(200, body=f"<ListPartsResult>{parts}</ListPartsResult>".encode())
+    scene.proxy.schedule = lambda seen: answer if seen.method == "GET" and "uploadId=" in seen.target else None
+    scene.put_folder()
+    scene.check_whole()
+    assert scene.parts_sent == [2, 3]
+
+
 def test_an_upload_for_a_file_of_another_size_is_ended(scene: Scene) -> None:
     scene.proxy.schedule = lambda seen: Fault(500, body=b"<Error/>") if part_of(seen) == 3 else None
     scene.put_folder(attempts=1)
