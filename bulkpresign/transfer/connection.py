@@ -78,7 +78,8 @@ class Connection(asyncio.BufferedProtocol):
         self._expects_body = True
         self._is_sent = self._has_head = self._is_complete = True  # between exchanges
         self._left = -1  # of a body whose rest passes the parser by; -1: everything goes through it
-        self._framing = self._header_count = self._interim_count = 0
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._framing = self._trailer_count = self._interim_count = 0
         self._framing_since: float | None = None  # when bytes began to come that are no body
         self._has_advanced = False  # the last read ended a head, or brought some of a body
         self.status = 0
@@ -159,7 +160,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_sent = self._has_head = self._is_complete = False
         self._expects_body = expects_body
         self._left = -1
-        self._framing = self._header_count = self._interim_count = 0
+        self._framing = self._trailer_count = self._interim_count = 0
         self._framing_since = None
         self._give_back()
         self._resume()
@@ -343,15 +344,16 @@ class Connection(asyncio.BufferedProtocol):
         if self._has_head:
             self._keeps_alive = False
         else:
-            self.headers = {}
+            self._fields = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header, of which the first of its name counts; one behind a chunked body is passed over."""
-        self._header_count = count = self._header_count + 1
-        if count > MAX_HEADERS:
-            raise HttpParserError(f"it has over {MAX_HEADERS} headers")
+        """One header; one behind a chunked body is passed over."""
         if not self._has_head:
-            self.headers.setdefault(name.lower().decode("latin-1"), value.decode("latin-1"))
+            self._fields.append((name, value))
+            return
+        self._trailer_count += 1
+        if self._trailer_count > MAX_HEADERS:
+            raise HttpParserError(f"it has over {MAX_HEADERS} trailers")
 
     def on_headers_complete(self) -> None:
         """The head is whole; one of an interim answer (1xx) is passed over."""
@@ -364,7 +366,12 @@ class Connection(asyncio.BufferedProtocol):
                 raise HttpParserError(f"over {MAX_INTERIM} interim answers came before it")
             self._has_advanced = True
             return
+        if len(self._fields) > MAX_HEADERS:
+            raise HttpParserError(f"it has over {MAX_HEADERS} headers")
         self.status = status
+        self.headers = {  # the first of a name counts
+            name.lower().decode("latin-1"): value.decode("latin-1") for name, value in reversed(self._fields)
+        }
         length = self.headers.get("content-length")
         self.length = int(length) if length is not None else None
         if self.length is not None and self.length > _MAX_LENGTH:

@@ -1,11 +1,10 @@
 """A request and its answer, whoever carries them."""
 
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
-
-import anyio
 
 from bulkpresign import __version__
 from bulkpresign.errors import TransferError
@@ -18,7 +17,7 @@ from bulkpresign.transfer.connection import Chunk, Take
 #: What every request says of us.
 OWN_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": f"bulkpresign/{__version__}"}
 _ERROR_BODY = 64 * 1024
-#: Seconds for the body of an error, of which what came counts.
+#: Seconds after which no more of an error's body is waited for than the next bytes, whose silence has its own bound.
 ERROR_TIMEOUT = 10.0
 #: Seconds for a message of success: S3 sends white space for minutes while it completes an upload.
 MESSAGE_TIMEOUT = 900.0
@@ -72,13 +71,13 @@ class Answer:
     async def beginning(self) -> bytes:
         """The body's first 64 KiB: all of it where it is a message. Of one that breaks off or has no end, what came."""
         body = bytearray()
+        until = time.monotonic() + (ERROR_TIMEOUT if self.status >= 300 else MESSAGE_TIMEOUT)
 
         def take(chunk: Chunk) -> bool:
             body.extend(chunk)
-            return len(body) >= _ERROR_BODY
+            return len(body) >= _ERROR_BODY or time.monotonic() >= until
 
-        seconds = ERROR_TIMEOUT if self.status >= 300 else MESSAGE_TIMEOUT
-        with suppress(TransferError), anyio.move_on_after(seconds):  # the status says more than a broken connection
+        with suppress(TransferError):  # the status is known, and says more than a broken connection
             await self.pour(take)
         return bytes(body[:_ERROR_BODY])
 
