@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import run
+from tests.cli.command import CREDENTIALS, run
 from tests.conftest import Boto, MakeBucket
+from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.server import S3Server
 from tests.tables.test_files import names_in
 
@@ -211,3 +212,23 @@ def test_no_message_shows_what_a_link_is_signed_with(scene: Scene, seaweedfs: S3
         said = scene.run(*arguments, code=code)
         assert words in said, said
         assert "X-Amz-" not in said and secret not in said, said
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        (Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>"), 0, "sign: 1 links in l.csv\n"),
+        (Fault(501, body=b"<Error><Code>NotImplemented</Code></Error>"), 0, "sign: 1 links in l.csv\n"),
+        (
+            Fault(403, body=b"<Error><Code>InvalidAccessKeyId</Code></Error>"),
+            2,
+            "error: s3://b-1/none can't be listed: ",
+        ),
+    ],
+)
+def test_a_key_is_signed_where_nobody_may_list(tmp_path: Path, fault: Fault, code: int, words: str) -> None:
+    with FaultProxy() as proxy:
+        proxy.always = fault
+        env = {**CREDENTIALS, "AWS_ENDPOINT_URL": proxy.url, "AWS_MAX_ATTEMPTS": "1"}
+        done = run("sign", "s3://b-1/none", "-o", "l.csv", folder=tmp_path, env=env)
+    assert (done.returncode, done.stderr[: len(words)]) == (code, words)
