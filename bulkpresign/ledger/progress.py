@@ -3,6 +3,7 @@
 A thread shows it, so that the time goes on where nothing happens, and no run waits for whoever reads.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from bulkpresign.ledger.console import Console
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.ledger.lines import DrawBar, log_line, status_line
 from bulkpresign.ledger.meter import Meter, Reading
+
+_log = logging.getLogger(__name__)
 
 MODES = ("auto", "on", "off", "json")
 _BAR_INTERVAL = 0.1
@@ -51,12 +54,22 @@ def progress(mode: str, counts: Counts, console: Console) -> Iterator[None]:
 
 @contextmanager
 def ticking(meter: Meter, show: Show, interval: float) -> Iterator[None]:
-    """Reads the meter every `interval` seconds and shows the reading, and once more at the end."""
+    """Reads the meter every `interval` seconds and shows the reading, and once more at the end.
+
+    What `show` raises ends the display, and nothing else.
+    """
     ended = threading.Event()
+
+    def look(is_last: bool) -> None:
+        try:
+            show(meter.read(), is_last)
+        except Exception:  # noqa: BLE001 - the display is not the run
+            _log.debug("progress can't be shown", exc_info=True)
+            ended.set()
 
     def tick() -> None:
         while not ended.wait(interval):
-            show(meter.read(), False)
+            look(False)
 
     thread = threading.Thread(target=tick, name="progress", daemon=True)
     thread.start()
@@ -66,7 +79,7 @@ def ticking(meter: Meter, show: Show, interval: float) -> Iterator[None]:
         ended.set()
         thread.join(_JOIN_TIMEOUT)
         if not thread.is_alive():
-            show(meter.read(), True)
+            look(True)
 
 
 def log_lines(counts: Counts, console: Console, every: float) -> Show:

@@ -59,7 +59,8 @@ async def check(
                 (totals.bytes or 0) + sum(ref.size or 0 for ref in refs),
                 totals.known + (sum(completed.are_done([(ref, link) for ref, link, _ in batch])) if completed else 0),
             )
-            tell(RowsRead(len(batch)))
+            if batch:
+                tell(RowsRead(len(batch)))
             await anyio.lowlevel.checkpoint()
     if not sources.are_files:
         return Totals()

@@ -188,3 +188,14 @@ def test_bytes_that_were_there_are_no_speed() -> None:
     assert (reading.bytes_per_second, reading.fraction, reading.seconds_left) == (100, 0.6, 4)
     counts(BytesResumed(-500))
     assert meter.read().fraction == 0.1
+
+
+def test_a_display_that_fails_fails_alone() -> None:
+    shown = threading.Event()
+
+    def show(_reading: object, _is_last: bool) -> None:
+        shown.set()
+        raise RuntimeError("a fault of the display")
+
+    with ticking(Meter(Counts("get")), show, 0.01):
+        assert shown.wait(20)

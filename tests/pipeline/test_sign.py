@@ -13,7 +13,7 @@ import pytest
 import requests
 
 import bulkpresign as bp
-from bulkpresign.events import Event, RunFinished, RunStarted
+from bulkpresign.events import Event, ObjectsSigned, RunFinished, RunStarted
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.server import S3Server
 
@@ -204,7 +204,7 @@ def test_listeners_hear_of_the_run(tmp_path: Path) -> None:
     heard: list[Event] = []
     (tmp_path / "keys.txt").write_text("a\nb\n")
     report = sign(tmp_path / "keys.txt", tmp_path / "links.csv", bucket="b-1", listeners=[heard.append])
-    assert heard == [RunStarted("sign"), RunFinished(report)]
+    assert heard == [RunStarted("sign"), ObjectsSigned(2), RunFinished(report)]
     assert report.done == 2
 
 

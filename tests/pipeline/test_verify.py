@@ -16,7 +16,7 @@ import pytest
 import bulkpresign as bp
 from bulkpresign.checksums import base64_of, hasher
 from bulkpresign.errors import ManifestError, ParameterError
-from bulkpresign.events import BytesMoved, Event, ObjectFinished, RunFinished, RunStarted
+from bulkpresign.events import BytesMoved, Event, ObjectFinished, RowsRead, RunFinished, RunStarted
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.server import S3Server
 from tests.test_checksums import checksum
@@ -121,7 +121,9 @@ async def test_listeners_hear_of_everything_on_one_thread(tmp_path: Path) -> Non
 
     report = await bp.verify(table(tmp_path / "m.csv", rows), tmp_path / "in", listeners=[listen], concurrency=4)
     size = sum(int(str(row["size"])) for row in rows)
-    assert events[0] == RunStarted("verify", 600, size)
+    begun = events.index(RunStarted("verify", 600, size))
+    assert sum(event.count for event in events[:begun] if isinstance(event, RowsRead)) == 600
+    assert {type(event) for event in events[:begun]} == {RowsRead}
     assert events[-1] == RunFinished(report)
     assert sum(event.count for event in events if isinstance(event, BytesMoved)) == size
     finished = [event.outcome.object.key for event in events if isinstance(event, ObjectFinished)]
