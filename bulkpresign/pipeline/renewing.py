@@ -40,8 +40,6 @@ from bulkpresign.transfer.leases import Renew
 
 #: Seconds for one batch of a renewal command, or one answer of a renewal url.
 RENEW_TIMEOUT = 60.0
-#: What makes a link one of a multipart upload's.
-_OF_UPLOADS = frozenset({"uploadId", "partNumber"})
 #: Bytes of an answer; a batch of links needs about one MiB.
 MOST_OUTPUT = 64 << 20
 

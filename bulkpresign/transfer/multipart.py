@@ -15,7 +15,7 @@ import anyio.lowlevel
 
 from bulkpresign.checksums import hasher
 from bulkpresign.errors import RefusedError, StorageError, TransferError
-from bulkpresign.events import Listener
+from bulkpresign.events import BytesResumed, Listener
 from bulkpresign.model import Link, Outcome, Part, Parts, Upload, UploadPart
 from bulkpresign.text import counted
 from bulkpresign.transfer.bodies import FileBody, OpenFile, opened, store
@@ -187,6 +187,8 @@ class _Sending:
         _remember(upload, parts)
         kept = _kept(upload, parts, self._file)
         self._etags = kept if upload.found is None else await self._still_there(kept, upload.found)
+        if resumed := sum(part.size for part in upload.parts if part.number in self._etags):
+            self._uploader.emit(BytesResumed(resumed))
 
     async def _still_there(self, kept: Mapping[int, str], found: Mapping[int, str]) -> dict[int, str]:
         """Of the parts that the server has, those whose bytes are the file's; what we know of needs no look."""
