@@ -2,9 +2,16 @@
 
 import argparse
 
-from benchmarks import get, large, manifest, resume, sign
+from benchmarks import get, head, large, manifest, resume, sign
 
-BENCHMARKS = {"sign": sign.main, "manifest": manifest.main, "get": get.main, "large": large.main, "resume": resume.main}
+BENCHMARKS = {
+    "sign": sign.main,
+    "manifest": manifest.main,
+    "head": head.main,
+    "get": get.main,
+    "large": large.main,
+    "resume": resume.main,
+}
 
 
 def main() -> None:

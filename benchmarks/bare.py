@@ -18,8 +18,10 @@ import uvloop
 from yarl import URL
 
 from bulkpresign.events import Event
+from bulkpresign.ledger.counts import Counts
 from bulkpresign.ledger.journal import Journal
-from bulkpresign.ledger.progress import Progress
+from bulkpresign.ledger.meter import Meter
+from bulkpresign.ledger.progress import ticking
 from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.manifest.links import links_of
@@ -28,11 +30,12 @@ from bulkpresign.tables import Table
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.dates import unix_time
 from bulkpresign.transfer.engine import Engine, Feed
+from bulkpresign.transfer.folder import Folder
 from bulkpresign.transfer.getting import Getter
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.leases import Lease
 from bulkpresign.transfer.pace import Pace
-from bulkpresign.transfer.storage import Folder, PartFile
+from bulkpresign.transfer.temporary import TemporaryFile
 
 CONCURRENCY = 32
 
@@ -66,7 +69,7 @@ async def engine(links: str, folder: Path) -> None:
         path = link.object.place
         place.check(path)
         async with http.request(link) as answer:
-            with PartFile(place, path) as part:
+            with TemporaryFile(place.target(path)) as part:
                 await answer.pour(part.write)
                 part.commit(unix_time(answer.headers.get("last-modified")))
         return Outcome(link.object, "done", part.size, link=link)
@@ -78,14 +81,15 @@ async def engine(links: str, folder: Path) -> None:
 
 
 async def everything(links: str, folder: Path) -> None:
-    tally, progress = Tally("get"), Progress(0.1, lambda _counts, _finished: None)
+    tally, counts = Tally("get"), Counts("get")
 
     def tell(event: Event) -> None:
         tally(event)
-        progress(event)
+        counts(event)
 
     clock, place = Clock(), Folder(folder)
-    with Journal(f"{folder}.journal", "get", str(folder)) as journal, place.made():
+    shown = ticking(Meter(counts), lambda _reading, _is_last: None, 0.1)
+    with Journal(f"{folder}.journal", "get", str(folder)) as journal, place.made(), shown:
         record = Recorder(journal, tell)
         async with Http(CONCURRENCY, clock) as http:
             work = Getter(http, place, 5, record, pace=Pace(CONCURRENCY), parts=journal)

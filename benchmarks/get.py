@@ -85,7 +85,7 @@ def _fill(folder: Path, server: EmbeddedServer, count: int) -> None:
     run([*ours, "sign", f"s3://{BUCKET}/", "-o", "links.csv"], environment, folder)
     shutil.rmtree(source)
     rows = [line.split(",") for line in (folder / "links.csv").read_text().splitlines()[1:]]
-    pairs = [(row[4], row[-1]) for row in rows]
+    pairs = [(row[4], row[11]) for row in rows]
     (folder / "curl.txt").write_text("".join(f'url = "{url}"\noutput = "to/{path}"\n' for url, path in pairs))
     (folder / "aria2.txt").write_text("".join(f"{url}\n  out={path}\n" for url, path in pairs))
 

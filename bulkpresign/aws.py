@@ -5,6 +5,7 @@ Nothing of botocore leaves this room: its exceptions become ours, its credential
 
 import os
 import re
+import ssl
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from contextvars import ContextVar
@@ -25,6 +26,7 @@ from bulkpresign.errors import (
     SigningError,
 )
 from bulkpresign.model import ObjectRef
+from bulkpresign.redact import redacted
 
 T = TypeVar("T")
 
@@ -55,6 +57,9 @@ _REGIONS_AT_A_TIME = 16
 _DIRECTORY_SUFFIXES = ("--x-s3", "--xa-s3")
 _MULTI_REGION_ARN = re.compile(r"arn:[^:]*:s3::")
 _ARN_REGION = re.compile(r"arn:[^:]*:[^:]*:([^:]+):")
+
+#: How servers say that a user may not list a bucket, or that they have no listings.
+_NOT_ALLOWED = frozenset({"AccessDenied", "Forbidden", "403", "MethodNotAllowed", "NotImplemented"})
 
 _SAMPLE_KEYS = {
     "aws_access_key_id": SAMPLE_CREDENTIALS.access_key,
@@ -104,6 +109,7 @@ class Aws:
     async def __aenter__(self) -> Self:
         import aioboto3
 
+        _check_ca_bundle(self._ca_bundle)
         with _own_errors():
             if self._session is None:
                 self._session = aioboto3.Session(profile_name=self._profile_name)
@@ -318,24 +324,41 @@ class Aws:
                 raise
         return found
 
-    async def list_objects(self, bucket: str, prefix: str) -> AsyncIterator[list[ObjectRef]]:
-        """The objects under a prefix, a page (up to 1,000) at a time, with size and etag.
+    async def list_objects(
+        self, bucket: str, prefix: str, *, base: str | None = None
+    ) -> AsyncIterator[list[ObjectRef]]:
+        """The objects under a prefix, a page (up to 1,000) at a time, with size, etag and `last_modified`.
 
-        Their path is the key after the prefix. Raises ListingError.
+        Their path is the key after `base`, by default after the prefix. Raises ListingError.
         """
         client = await self._client_for(bucket)
+        begin = len(prefix if base is None else base)
         with _listing_errors(f"s3://{bucket}/{prefix}"):
             async for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-                yield [
-                    ObjectRef(
-                        bucket,
-                        item["Key"],
-                        size=item["Size"],
-                        etag=item["ETag"].strip('"'),
-                        path=item["Key"][len(prefix) :],
-                    )
-                    for item in page.get("Contents", ())
-                ]
+                yield [_listed(bucket, item, item["Key"][begin:]) for item in page.get("Contents", ())]
+
+    async def find_object(self, bucket: str, key: str) -> tuple[ObjectRef | None, bool]:
+        """The object of a key, None where there is none; then, whether there are objects under `key/`.
+
+        Where listings are not allowed it is the object by its name alone. Raises ListingError.
+        """
+        client = await self._client_for(bucket)
+        with _listing_errors(f"s3://{bucket}/{key}"):
+            try:
+                page = await client.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
+                if (found := page.get("Contents")) and found[0]["Key"] == key:
+                    return _listed(bucket, found[0], None), False
+                below = await client.list_objects_v2(Bucket=bucket, Prefix=f"{key}/", MaxKeys=1)
+            except client.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] in _NOT_ALLOWED:
+                    return ObjectRef(bucket, key), False
+                raise
+        return None, bool(below.get("Contents"))
+
+
+def _listed(bucket: str, item: Mapping[str, Any], path: str | None) -> ObjectRef:
+    extra = {"last_modified": f"{item['LastModified'].astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    return ObjectRef(bucket, item["Key"], size=item["Size"], etag=item["ETag"].strip('"'), path=path, extra=extra)
 
 
 def _check_endpoint_url(endpoint_url: str) -> None:
@@ -346,6 +369,16 @@ def _check_endpoint_url(endpoint_url: str) -> None:
         usable = False
     if not usable:
         raise ParameterError(f"endpoint_url {endpoint_url!r} is not http:// or https:// with a host")
+
+
+def _check_ca_bundle(file: str | None) -> None:
+    """Raises ParameterError for a bundle that is none; botocore would tell with its first request."""
+    if file is None:
+        return
+    try:
+        ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError) as error:
+        raise ParameterError(f"{file} is no file of certificates: {error}") from error
 
 
 def _check_signable(bucket: object) -> None:
@@ -427,11 +460,11 @@ def _own_errors(hidden: Sequence[str] = ()) -> Iterator[None]:
         boto.MetadataRetrievalError,
         boto.InfiniteLoopConfigError,
     ) as error:
-        raise CredentialsError(str(error)) from error
+        raise CredentialsError(redacted(str(error))) from error
     except boto.ClientError as error:  # only fetching credentials sends requests here
-        raise CredentialsError(f"credentials were refused: {error}") from error
+        raise CredentialsError(f"credentials were refused: {redacted(str(error))}") from error
     except (boto.BotoCoreError, ValueError, TypeError) as error:
-        message = str(error)
+        message = redacted(str(error))
         for secret in hidden:
             message = message.replace(secret, "***")
         raise SigningError(message) from (None if hidden else error)
@@ -448,7 +481,7 @@ def _credentials_errors() -> Iterator[None]:
     except SigningError as error:
         raise CredentialsError(str(error)) from error
     except (BotoCoreError, RuntimeError, OSError, LookupError, AttributeError) as error:
-        raise CredentialsError(f"credentials can't be fetched: {error}") from error
+        raise CredentialsError(f"credentials can't be fetched: {redacted(str(error))}") from error
 
 
 def _listing_errors(place: str) -> AbstractContextManager[None]:
@@ -465,6 +498,6 @@ def _asking_errors(raised: type[InputError], problem: str) -> Iterator[None]:
             try:
                 yield
             except (boto.ClientError, boto.HTTPClientError, boto.ConnectionError, SyntaxError) as error:  # of the XML
-                raise raised(f"{problem}: {error}") from error
+                raise raised(f"{problem}: {redacted(str(error))}") from error
     except SigningError as error:
         raise raised(f"{problem}: {error}") from error

@@ -19,6 +19,7 @@ import msgspec
 
 from bulkpresign.errors import MismatchError, ParameterError
 from bulkpresign.model import ObjectRef
+from bulkpresign.text import counted
 
 #: Algorithms and their lengths in bytes; where an answer has several, the first one here is taken.
 ALGORITHMS = {"crc64nvme": 8, "crc32c": 4, "crc32": 4, "sha256": 32, "sha1": 20, "md5": 16}
@@ -30,7 +31,12 @@ _MIB = 1 << 20
 _USUAL = tuple(mib * _MIB for mib in (8, 5, 16, 64, 10, 32, 50, 128, 100, 15, 256, 512, 20, 25, 1024, 5120))
 _STEPS = tuple(mib * _MIB for mib in (1024, 512, 100, 64, 50, 32, 25, 16, 10, 8, 5, 1))
 _MAX_CANDIDATES = 24
+#: Bytes that are hashed at most, for one object, to find the part size that nothing tells: about 2 s of CPU by md5.
+PROOF_BUDGET = 2 << 30
 _BLOCK_BYTES = 1 << 20
+#: The column of a manifest that tells the size, in bytes, of the parts that an etag or checksum is of.
+PART_SIZE_COLUMN = "part_size"
+_SIZE_DIGITS = 19
 
 _ETAG = re.compile(r"([0-9a-fA-F]{32})(?:-([1-9]\d{0,4}))?\Z", re.ASCII)
 _PARTS = re.compile(r"-([1-9]\d{0,4})\Z", re.ASCII)
@@ -93,6 +99,11 @@ class Expectation(msgspec.Struct, frozen=True, gc=False):
         return self.part_size
 
     @property
+    def checksum(self) -> str | None:
+        """The value as a manifest's column `checksum` has it, None where it is no checksum."""
+        return f"{self.algorithm}:{self.shown(self.digest)}" if self.algorithm and self.source == "checksum" else None
+
+    @property
     def size_name(self) -> str | None:
         """`size`, or None where that is unknown as well."""
         return None if self.size is None else "size"
@@ -105,9 +116,12 @@ class Expectation(msgspec.Struct, frozen=True, gc=False):
     def check_size(self, size: int) -> None:
         """Raises MismatchError where the object has another size, or fewer bytes than its value has parts."""
         if self.size is not None and size != self.size:
-            raise MismatchError(f"there are {size:,} bytes where {self.size:,} are expected", code="SizeMismatch")
+            raise MismatchError(
+                f"there {'is' if size == 1 else 'are'} {counted(size, 'byte')} where {self.size:,} are expected",
+                code="SizeMismatch",
+            )
         if self.parts > max(size, 1):
-            parts = f"the {self.source} is of {self.parts:,} parts, the object has {size:,} bytes"
+            parts = f"the {self.source} is of {self.parts:,} parts, the object has {counted(size, 'byte')}"
             raise MismatchError(f"{parts}, so it is not this object's", code=self._mismatch)
 
     def check(self, digest: bytes) -> None:
@@ -137,6 +151,7 @@ def expectation_of(
     checksum in `ref` that is none, see `checksum_problem`.
     """
     size = size if ref.size is None else ref.size
+    part_size = part_size or _told_part_size(ref)
     if ref.checksum is not None:
         return _sized(_parsed(ref.checksum), size, part_size)
     if headers and (found := _of_headers(headers)):
@@ -150,17 +165,26 @@ def expectation_of(
     return _sized(Expectation(None, "md5", digest, int(parts), source="etag"), size, part_size)
 
 
+def _told_part_size(ref: ObjectRef) -> int | None:
+    """The part size that a row tells in a column of its own, as `sign --head` writes it."""
+    cell = ref.extra.get(PART_SIZE_COLUMN) if ref.extra else None
+    if isinstance(cell, str) and cell.isascii() and cell.isdecimal() and len(cell) < _SIZE_DIGITS:
+        return int(cell) or None
+    return cell or None if isinstance(cell, int) and not isinstance(cell, bool) and cell > 0 else None
+
+
 class Verifier:
     """Takes an object's bytes in their order, and tells at the end whether they are the object's.
 
-    `bytes` counts them. A value of parts is reckoned with the likeliest part size on the way.
+    `bytes` counts them. A value of parts is computed with the likeliest part size on the way; `part_size` is the one
+    that fitted in the end, 0 where there are no parts.
     """
 
-    __slots__ = ("_hasher", "_known", "_update", "bytes", "expectation")
+    __slots__ = ("_hasher", "_known", "_update", "bytes", "expectation", "part_size")
 
     def __init__(self, expectation: Expectation) -> None:
         self.expectation = expectation
-        self.bytes = 0
+        self.bytes = self.part_size = 0
         self._known: bytes | None = None
         self._hasher = _hasher_of(expectation)
         self._update = None if self._hasher is None else self._hasher.update
@@ -179,47 +203,46 @@ class Verifier:
         if self._update is not None:
             self._update(chunk)
 
-    @property
-    def found(self) -> str | None:
-        """The value of the bytes so far, None where only their size is looked at.
-
-        The same for the same bytes even where no part size fits: two transfers that agree in it brought the same.
-        """
-        digest = self._digest()
-        return None if digest is None else self.expectation.shown(digest)
-
     def verify(self, reread: Callable[[], Iterable[bytes]] | None = None) -> str | None:
         """The name of what verified the bytes, None where nothing is known to verify them by.
 
-        `reread` gives the same bytes once more for every other part size that is tried. Where none fits, as with parts
-        of unlike sizes, that proves nothing, and the size is what verified: `size` though `expectation.name` is not.
-        Raises MismatchError with the code SizeMismatch, ChecksumMismatch or EtagMismatch.
+        For a value of parts of unknown size, `reread` gives the same bytes once more: the other likely sizes are tried
+        in that one pass, as many as `PROOF_BUDGET` allows. Where none fits, as with parts of different sizes, the bytes
+        stay unproven: the result is `size` though `expectation.name` is not. Raises MismatchError with the code
+        SizeMismatch, ChecksumMismatch or EtagMismatch.
         """
         expected = self.expectation
         expected.check_size(self.bytes)
         digest = self._digest()
-        if (digest or b"") != expected.digest:
-            if expected.is_split_known and digest is not None:
-                expected.check(digest)
-            if not self._fits_otherwise(reread, 0 if digest is None else 1):
-                return expected.size_name
-        return expected.name
+        if (digest or b"") == expected.digest:
+            self.part_size = (expected.likeliest_part_size or 0) if expected.parts else 0
+            return expected.name
+        if expected.is_split_known and digest is not None:
+            expected.check(digest)
+        self.part_size = self._other_part_size(reread, 0 if digest is None else 1)
+        return expected.name if self.part_size else expected.size_name
+
+    def verified(self, blocks: Callable[[], Iterable[bytes]]) -> str | None:
+        """Takes all that `blocks` gives, which is called once or twice, and verifies it."""
+        for block in blocks():
+            self.update(block)
+        return self.verify(blocks)
 
     def _digest(self) -> bytes | None:
         return self._known if self._hasher is None else self._hasher.digest()
 
-    def _fits_otherwise(self, reread: Callable[[], Iterable[bytes]] | None, tried: int) -> bool:
-        """Whether the value is that of parts of another size than the one reckoned with."""
+    def _other_part_size(self, reread: Callable[[], Iterable[bytes]] | None, tried: int) -> int:
+        """The part size of which the value is, other than those tried; 0: none that the budget allows."""
         expected = self.expectation
         if reread is None or expected.algorithm is None:
-            return False
-        for part_size in part_sizes(self.bytes, expected.parts)[tried:]:
-            parts = PartsHasher(expected.algorithm, part_size)
-            for block in reread():
-                parts.update(block)
-            if parts.digest() == expected.digest:
-                return True
-        return False
+            return 0
+        affordable = PROOF_BUDGET // max(self.bytes, 1)
+        sizes = part_sizes(self.bytes, expected.parts)[tried : tried + affordable]
+        hashers = [PartsHasher(expected.algorithm, part_size) for part_size in sizes]
+        for block in reread() if hashers else ():
+            for each in hashers:
+                each.update(block)
+        return next((size for size, made in zip(sizes, hashers, strict=True) if made.digest() == expected.digest), 0)
 
 
 class PartsHasher:
@@ -358,15 +381,6 @@ def part_sizes(size: int, parts: int) -> list[int]:
     return list(found)
 
 
-def file_blocks(file: str) -> Iterator[bytes]:
-    """A file's bytes in blocks of 1 MiB. Raises OSError."""
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield from descriptor_blocks(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def descriptor_blocks(descriptor: int) -> Iterator[bytes]:
     """The bytes of an open file from its start, in blocks of 1 MiB; its position stays. Raises OSError."""
     asked = min(_BLOCK_BYTES, os.fstat(descriptor).st_size + 1)
@@ -375,14 +389,6 @@ def descriptor_blocks(descriptor: int) -> Iterator[bytes]:
         yield block
         offset += len(block)
         asked = _BLOCK_BYTES
-
-
-def verify_blocks(expectation: Expectation, blocks: Callable[[], Iterable[bytes]]) -> str | None:
-    """Verifies what `blocks` gives, as often as it is called: see `Verifier.verify`."""
-    verifier = Verifier(expectation)
-    for block in blocks():
-        verifier.update(block)
-    return verifier.verify(blocks)
 
 
 def _hasher_of(expected: Expectation) -> Hasher | None:
@@ -460,9 +466,12 @@ def _etag_is_md5(headers: Mapping[str, str]) -> bool:
 
 
 def _sized(found: Expectation, size: int | None, part_size: int | None) -> Expectation:
-    """The same for an object of that size; one part is as large as the object."""
-    if not found.parts:
+    """The same for an object of that size; one part is as large as the object.
+
+    A part size by which that size does not make so many parts is none.
+    """
+    if not found.parts or (part_size and size is not None and -(-size // part_size) != found.parts):
         part_size = None
-    elif found.parts == 1 and size is not None:
+    if found.parts == 1 and size is not None:
         part_size = max(size, 1)
     return msgspec.structs.replace(found, size=size, part_size=part_size)

@@ -30,6 +30,8 @@ Messages name the operation and the object. They never hold a signature, a token
 
 from typing import ClassVar, Literal
 
+from bulkpresign.redact import without_secrets
+
 Retry = Literal["never", "same_link", "fresh_link"]
 
 
@@ -105,7 +107,8 @@ class TransferError(BulkpresignError):
     """Why one request failed.
 
     `code` is S3's own word where the answer had one (`NoSuchKey`), else ours (`Truncated`). `retry` tells what helps;
-    `retry_after` is the pause in seconds that the server asked for; `attempt` is the one that failed, from 1.
+    `retry_after` is the pause in seconds that the server asked for; `attempt` is the one that failed, from 1. The
+    message is shown and stored, so that values which it names as secrets are hidden.
     """
 
     retry: ClassVar[Retry] = "never"
@@ -113,7 +116,7 @@ class TransferError(BulkpresignError):
     def __init__(self, message: str, *, code: str, status: int | None = None, retry_after: float | None = None) -> None:
         self.code, self.status, self.retry_after = code, status, retry_after
         self.attempt = 1
-        super().__init__(message)
+        super().__init__(without_secrets(message))
 
 
 class LinkExpiredError(TransferError):

@@ -25,6 +25,21 @@ class BytesMoved(msgspec.Struct, frozen=True, gc=False):
     count: int
 
 
+class BytesResumed(msgspec.Struct, frozen=True, gc=False):
+    """`count` bytes of an object were there already, from an earlier run. They are not moved and have no speed.
+
+    Emitted once for an object. Negative: these bytes are discarded, and the object is moved from its start.
+    """
+
+    count: int
+
+
+class RowsRead(msgspec.Struct, frozen=True, gc=False):
+    """`count` rows of the input were read and checked; nothing is sent yet."""
+
+    count: int
+
+
 class ObjectRetried(msgspec.Struct, frozen=True, gc=False):
     """An attempt failed and another follows after `delay` seconds."""
 
@@ -42,7 +57,14 @@ class ObjectFinished(msgspec.Struct, frozen=True, gc=False):
 
 
 class ObjectsSkipped(msgspec.Struct, frozen=True, gc=False):
-    """`count` objects need nothing: the journal knows them to be done."""
+    """`count` objects need nothing: the journal has them as done. `bytes` is the sum of their known sizes."""
+
+    count: int
+    bytes: int = 0
+
+
+class ObjectsSigned(msgspec.Struct, frozen=True, gc=False):
+    """`count` links or upload forms were signed and written."""
 
     count: int
 
@@ -60,7 +82,18 @@ class RunFinished(msgspec.Struct, frozen=True, gc=False):
     report: Report
 
 
-Event = RunStarted | BytesMoved | ObjectRetried | ObjectFinished | ObjectsSkipped | UploadLeftOpen | RunFinished
+Event = (
+    RunStarted
+    | RowsRead
+    | BytesMoved
+    | BytesResumed
+    | ObjectRetried
+    | ObjectFinished
+    | ObjectsSkipped
+    | ObjectsSigned
+    | UploadLeftOpen
+    | RunFinished
+)
 Listener = Callable[[Event], None]
 
 

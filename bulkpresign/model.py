@@ -17,6 +17,7 @@ Status = Literal["done", "skipped", "failed", "expired"]
 #: The lease of a link ends early by this margin, or by a tenth of its lifetime where that is less.
 LEASE_MARGIN = timedelta(seconds=30)
 
+_USER = re.compile(r"(?<=://)[^/#]*@")
 _LIFETIME = re.compile(r"[?&]X-Amz-Expires=(\d{1,9})(?:&|$)")
 
 #: The longest key that S3 takes, in bytes of UTF-8.
@@ -74,11 +75,11 @@ class Link(msgspec.Struct, frozen=True, gc=False):
 
         The margin is `LEASE_MARGIN`, or a tenth of the lifetime that the url tells where that is less.
         """
-        if self.expires_at is None or now < self.expires_at - LEASE_MARGIN:
+        if self.expires_at is None or now + LEASE_MARGIN < self.expires_at:  # `expires_at` may be of the year 1
             return False
         lifetime = _LIFETIME.search(self.url)
         margin = min(LEASE_MARGIN, timedelta(seconds=int(lifetime[1])) / 10) if lifetime else LEASE_MARGIN
-        return now >= self.expires_at - margin
+        return now + margin >= self.expires_at
 
 
 class Post(msgspec.Struct, frozen=True, gc=False):
@@ -128,11 +129,27 @@ class Upload(msgspec.Struct, frozen=True, gc=False):
         return [*(part.link for part in self.parts), self.complete, *([self.abort] if self.abort else [])]
 
 
+class Evidence(msgspec.Struct, frozen=True, gc=False):
+    """What is recorded of an object that is done: how the object was, and how its local file was.
+
+    `etag` (without quotes) and `checksum` (`algorithm:base64`) are the object's, as the server, the row or the bytes
+    tell; `part_size` is that of the parts of which one of them is a value (0: unknown). `size` (bytes), `mtime_ns` and
+    `ctime_ns` are those of the file: a later run compares them for equality, so no clock plays a part.
+    """
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    etag: str | None = None
+    checksum: str | None = None
+    part_size: int = 0
+
+
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What became of one object.
 
     `bytes` counts what was moved; `verified_by` names a checksum's algorithm, `md5-parts` or the like, `size`,
-    or is None; `seconds` is how long it took in all.
+    or is None; `seconds` is how long it took in all. `evidence` is what a later run compares with rows and files.
     `code` and `message` tell why an object failed: S3's own error code where there was one. `link` is what was used,
     with which an object that failed can be written to a manifest again; `upload` are all of its links, where it was to
     go up in parts.
@@ -148,11 +165,19 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     link: Link | None = None
     seconds: float = 0.0
     upload: Upload | None = None
+    evidence: Evidence | None = None
+
+    @property
+    def is_unproven(self) -> bool:
+        """True for an object that is done though nothing but its size, or nothing at all, speaks for its bytes."""
+        return self.status == "done" and self.verified_by in {None, "size"} and self.bytes > 0
 
 
 class Report(msgspec.Struct, kw_only=True):
     """The counts of one run. `bytes` are those of the objects done; `seconds` is wall time.
 
+    `unproven` counts those of the objects done for whose bytes nothing but their size speaks. `skipped_by` names the
+    journal on whose word alone objects were skipped (None: files or listings were compared as well).
     `planned` counts what a dry run found to do (None: it was none). `slowed` counts how often a server asked for a
     slower pace, and `lowest_concurrency` is the least that was in flight then. `uploads_opened` counts the multipart
     uploads that were opened, `uploads_left_open` those of this run that are still open at its end.
@@ -166,6 +191,8 @@ class Report(msgspec.Struct, kw_only=True):
     bytes: int = 0
     retries: int = 0
     seconds: float = 0.0
+    unproven: int = 0
+    skipped_by: str | None = None
     planned: int | None = None
     slowed: int = 0
     lowest_concurrency: int | None = None
@@ -210,8 +237,15 @@ class Parts(Protocol):
 
 
 def without_query(url: str) -> str:
-    """The url without its query, where the signature is: the only form in which a url is printed."""
-    return url.partition("?")[0]
+    """The url without its query, where the signature is, and without a user's name: how a url is printed."""
+    address = url.partition("?")[0]
+    return _USER.sub("", address) if "@" in address else address
+
+
+def endpoint_of(url: str) -> str:
+    """Scheme and host of a url, as they stand in it."""
+    end = url.find("/", 8)
+    return without_query(url if end < 0 else url[:end])
 
 
 def utc_now() -> datetime:

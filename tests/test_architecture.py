@@ -18,7 +18,7 @@ ROOT = Path(bulkpresign.__file__).parent
 STAGES = {"source", "signing", "manifest", "transfer", "ledger", "proof"}
 #: From the ground up: a room imports its own floor's rooms where they are its own, and every floor below.
 FLOORS = [
-    {"model", "errors", "events"},
+    {"model", "errors", "events", "redact", "text"},
     {"tables", "aws", "checksums"},
     STAGES,
     {"pipeline", "guide"},
@@ -30,6 +30,7 @@ NEIGHBOURS = {
     ("events", "model"),
     ("model", "errors"),
     ("model", "events"),
+    ("errors", "redact"),
     ("tables", "checksums"),
     ("cli", "demo"),
 }

@@ -25,11 +25,10 @@ from bulkpresign.checksums import (
     base64_of,
     checksum_problem,
     combine,
+    descriptor_blocks,
     expectation_of,
-    file_blocks,
     hasher,
     part_sizes,
-    verify_blocks,
 )
 from bulkpresign.errors import MismatchError, ParameterError
 from bulkpresign.model import ObjectRef
@@ -87,7 +86,7 @@ def checksum(algorithm: str, data: bytes) -> str:
 
 
 def verified(expected: Expectation, data: bytes, blocks: int = 65_521) -> str | None:
-    return verify_blocks(expected, lambda: cut(data, blocks))
+    return Verifier(expected).verified(lambda: cut(data, blocks))
 
 
 def flipped(data: bytes) -> bytes:
@@ -257,24 +256,40 @@ def test_other_part_sizes_are_tried_on_the_bytes_read_again(tmp_path: Path) -> N
     def reread() -> Iterator[bytes]:
         nonlocal reads
         reads += 1
-        return file_blocks(str(tmp_path / "file"))
+        return iter([(tmp_path / "file").read_bytes()])
 
     assert verifier.verify(reread) == "md5-parts"
-    assert reads == part_sizes(len(data), 3).index(3 * MIB) > 0
+    assert reads == 1
+    assert verifier.part_size == 3 * MIB
 
 
-def test_what_was_found_is_the_same_for_the_same_bytes() -> None:
-    """So that two transfers can be compared where no part size fits."""
-    expected = expectation_of(REF, "0" * 32 + "-3", size=300_000)
-    found = []
-    for data in (bytes(300_000), bytes(300_000), flipped(bytes(300_000))):
-        verifier = Verifier(expected)
-        verifier.update(data)
-        assert verifier.verify(lambda data=data: [data]) == "size"  # type: ignore[misc]
-        found.append(verifier.found)
-    assert found[0] == found[1] != found[2]
-    assert found[0] == composite_etag(bytes(300_000), part_sizes(300_000, 3)[0])
-    assert Verifier(Expectation(3)).found is None
+def test_the_search_for_a_part_size_has_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All sizes that it allows are tried in one pass; a large object is not hashed for every guess."""
+    data = os.urandom(8 * MIB)
+    expected = expectation_of(REF, composite_etag(data, 3 * MIB), size=len(data))
+    rank = part_sizes(len(data), 3).index(3 * MIB)
+    for affordable, name in ((rank, "md5-parts"), (rank - 1, "size"), (0, "size")):
+        monkeypatch.setattr("bulkpresign.checksums.PROOF_BUDGET", affordable * len(data) + 1)
+        verifier, reads = Verifier(expected), list[int]()
+        assert verifier.verified(lambda reads=reads: reads.append(1) or [data]) == name  # type: ignore[misc]
+        assert verifier.part_size == (3 * MIB if name == "md5-parts" else 0)
+        assert len(reads) == (2 if affordable else 1)
+
+
+def test_a_part_size_that_a_row_tells_is_taken_where_it_fits() -> None:
+    data = os.urandom(3 * MIB)
+    etag = composite_etag(data, MIB | 3)
+    for told, name in (
+        ((MIB | 3), "md5-parts"),
+        (str(MIB | 3), "md5-parts"),
+        (5 * MIB, "size"),
+        ("", "size"),
+        (-1, "size"),
+    ):
+        expected = expectation_of(ObjectRef("b", "k", etag=etag, size=len(data), extra={"part_size": told}))
+        assert verified(expected, data) == name
+    with pytest.raises(MismatchError):
+        verified(expectation_of(ObjectRef("b", "k", etag=etag, size=len(data)), part_size=MIB | 3), flipped(data))
 
 
 def test_parts_of_an_object_of_unknown_size() -> None:
@@ -446,7 +461,8 @@ def test_speed_is_printed(tmp_path: Path) -> None:
     for algorithm in ALGORITHMS:
         expected = expectation_of(ObjectRef("b", "k", checksum=checksum(algorithm, data)), size=len(data))
         began = time.perf_counter()
-        assert verify_blocks(expected, lambda: file_blocks(str(tmp_path / "file"))) == algorithm
+        with (tmp_path / "file").open("rb") as file:
+            assert Verifier(expected).verified(lambda file=file: descriptor_blocks(file.fileno())) == algorithm  # type: ignore[misc]
         print(f"{algorithm}: {len(data) / (time.perf_counter() - began) / 1e9:.2f} GB/s")
     small = data[:4096]
     etag, count = hashlib.md5(small).hexdigest(), 10_000

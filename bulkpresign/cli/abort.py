@@ -33,19 +33,23 @@ if TYPE_CHECKING:
 @options.ca_bundle
 @options.listeners
 def abort(**settings: Any) -> None:
-    """End multipart uploads that were opened and not finished; S3 keeps, and bills, what was sent of them until then.
+    """End multipart uploads that were opened and not finished.
 
-    LINKS need no credentials. Objects that were completed stay as they are.
+    Until then S3 keeps, and bills, the parts that were sent. LINKS need no credentials. Objects that were completed
+    stay as they are.
 
     \b
     bulkpresign abort uploads.csv
     bulkpresign abort s3://bucket/prefix/ --older-than 7d --dry-run
 
-    Exit codes: 0 all ended; 1 some failed; 2 nothing was sent; 3 links had expired; 130 interrupted.
+    Exit codes: 0 all ended; 1 some failed; 2 nothing was sent; 3 links had expired;
+    130 interrupted; 143 terminated; 129 hung up.
     """
+    from bulkpresign.cli import unused
     from bulkpresign.cli.running import run_transfer
     from bulkpresign.pipeline.abort import abort as run
 
+    unused.refuse(unused.ABORT_LISTED if settings["what"].startswith("s3://") else unused.ABORT_LINKS)
     run_transfer("abort", run, in_one_line=_summary, **settings)
 
 

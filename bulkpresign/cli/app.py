@@ -1,5 +1,6 @@
 """All verbs under one name. A verb's module is imported when it is called, or listed in `--help`."""
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -9,6 +10,8 @@ from click.exceptions import Exit
 from bulkpresign import __version__
 
 VERBS = ("sign", "post", "get", "put", "abort", "verify", "report", "demo")
+#: Verbs of other tools, and ours for the same.
+_MEANT = {"download": "get", "upload": "put", "presign": "sign", "check": "verify", "cp": "get", "sync": "get"}
 
 
 class _Verbs(click.Group):
@@ -18,10 +21,20 @@ class _Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
         """The command that the module of this name has under its own name."""
+        if cmd_name == "help":
+            return _help
         if cmd_name not in VERBS:
             return None
         verb: click.Command = getattr(import_module(f"bulkpresign.cli.{cmd_name}"), cmd_name)
         return verb
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb that is called. Raises UsageError for an unknown one, with those that may be meant."""
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise click.UsageError(_unknown(args[0]), ctx)
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a verb. Ctrl-C before a verb has its own handler is 130 as after; click would make it 1."""
@@ -31,11 +44,34 @@ class _Verbs(click.Group):
             raise Exit(130) from None
 
 
+def _unknown(verb: str) -> str:
+    typed = verb.lower()
+    meant = [name for name in VERBS if sorted(name) == sorted(typed) or (len(typed) > 1 and name.startswith(typed))]
+    meant = meant or [_MEANT.get(name, name) for name in get_close_matches(typed, [*VERBS, "help", *_MEANT], n=1)]
+    then = f"did you mean {' or '.join(meant)}?" if meant else f"use one of {', '.join(VERBS)}."
+    return f"There is no verb {verb!r}: {then}"
+
+
 @click.group(
     cls=_Verbs,
-    epilog="Try it without an account: bulkpresign demo",
+    epilog="A verb's options: bulkpresign help get. Without an account: bulkpresign demo",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True},
 )
 @click.version_option(__version__, message="bulkpresign %(version)s", help="Print the version and exit.")
 def app() -> None:
     """Bulk work with presigned S3 URLs: lists of keys become links, links move the bytes."""
+
+
+@click.command("help", add_help_option=False)
+@click.argument("verb", required=False)
+@click.pass_context
+def _help(ctx: click.Context, verb: str | None) -> None:
+    """Show the help of a verb, or of all."""
+    group = ctx.find_root()
+    if verb is None or verb == "help":
+        click.echo(group.get_help())
+        return
+    command = app.get_command(group, verb)
+    if command is None:
+        raise click.UsageError(_unknown(verb), group)
+    click.echo(command.get_help(click.Context(command, parent=group, info_name=verb)))

@@ -46,6 +46,12 @@ carried = together(
         flag_value="requester",
         help="Whoever signs pays for requests and traffic. For links of any method.",
     ),
+    _of_get(
+        "--checksum-mode",
+        flag_value="ENABLED",
+        help="Sign the header x-amz-checksum-mode, with which S3 sends the object's checksum: get then verifies by it. "
+        "Such links open in no browser, only with tools that send the headers of their rows. For HEAD links as well.",
+    ),
     _of_put("--content-type", metavar="TYPE", help="Of rows that have no content_type."),
     _header("--cache-control"),
     _header("--content-disposition"),

@@ -9,7 +9,10 @@ from bulkpresign.cli.help import Verb
 @click.command(cls=Verb)
 @click.option("--keep", is_flag=True, help="Leave the server running, and print its endpoint and variables.")
 def demo(keep: bool) -> None:
-    """Show all of it on an embedded S3 server; needs no account and sends nothing elsewhere."""
+    """Show all of it on an embedded S3 server.
+
+    It needs no account and sends nothing elsewhere.
+    """
     from bulkpresign.demo.tour import tour
 
     raise Exit(tour(keep=keep))

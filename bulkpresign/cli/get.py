@@ -5,18 +5,23 @@ from typing import Any
 import click
 
 from bulkpresign.cli import options
-from bulkpresign.cli.help import Verb
+from bulkpresign.cli.help import FileName, Verb
+from bulkpresign.cli.units import size
 
 
 @click.command(cls=Verb)
-@options.sources
-@click.option("--to", required=True, metavar="DIR", help="The folder; made with its parents.")
+@options.linked_sources
+@click.option("--to", required=True, type=FileName(), metavar="DIR", help="The folder; made with its parents.")
 @options.bucket
 @options.from_format
+@options.literal
 @options.bounds
 @click.option(
-    "--if-exists", default="replace", metavar="replace|keep|fail", help="What becomes of a file that differs."
+    "--if-exists", default="replace", metavar="replace|keep|fail", help="What to do with an existing file that differs."
 )
+@click.option("--max-object-size", type=size, metavar="SIZE", help="Refuse objects over this size.")
+@click.option("--recheck", is_flag=True, help="Ask the server about each object that was done before.")
+@click.option("--fsync", is_flag=True, help="Wait for the disk before an object counts as done.")
 @options.records
 @options.renewal
 @options.expires_in
@@ -24,17 +29,32 @@ from bulkpresign.cli.help import Verb
 @options.ca_bundle
 @options.listeners
 def get(**settings: Any) -> None:
-    """Download through links, which needs no credentials, or from a source that is signed just in time.
+    """Download through links, or from a bucket with own credentials.
 
-    What is there already and matches is skipped. A file appears under its name when it is whole and verified.
+    LINKS need no credentials; any other source is signed just in time. What is there already and matches is skipped.
+    A file appears under its name when it is whole and verified.
 
     \b
     bulkpresign get links.csv --to data/
+    bulkpresign get 'https://bucket.s3.amazonaws.com/key?X-Amz-...' --to data/
     bulkpresign get s3://bucket/prefix/ --to data/ --concurrency 128 --failures failed.csv
+    bulkpresign get 's3://bucket/2026/*.parquet' --to data/
 
-    Exit codes: 0 all done; 1 some failed; 2 nothing was sent; 3 links had expired; 130 interrupted.
+    Exit codes: 0 all done; 1 some failed; 2 nothing was sent; 3 links had expired;
+    130 interrupted; 143 terminated; 129 hung up.
     """
+    from bulkpresign.cli import unused
     from bulkpresign.cli.running import run_transfer
     from bulkpresign.pipeline.get import get as run
+    from bulkpresign.pipeline.sources import are_links
 
+    sources = settings["source"]
+    if all(source.startswith("s3://") for source in sources):
+        unused.refuse([unused.NO_TABLE])
+    elif (
+        unused.has_given(unused.NOTHING_IS_SIGNED.names)
+        and not settings["renew_credentials"]
+        and are_links(sources, settings["from_format"])
+    ):
+        unused.refuse([unused.NOTHING_IS_SIGNED])
     run_transfer("get", run, **settings)

@@ -4,13 +4,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
+
+
+class FileName(click.types.StringParamType):
+    """A text that the shell completes as the name of a file or folder."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+        """Leaves it to the shell."""
+        return [CompletionItem(incomplete, type="file")]
 
 
 class Argument(click.Argument):
-    """An argument with a help text; click's own take one from 8.5 on."""
+    """An argument with a help text, which the shell completes as a file; click's own take a text from 8.5 on."""
 
     def __init__(self, names: Sequence[str], *, help: str, **settings: Any) -> None:  # noqa: A002 - as in click.Option
-        super().__init__(names, required=True, **settings)
+        super().__init__(names, required=True, type=FileName(), **settings)
         self.help = help
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:  # noqa: ARG002 - click's signature

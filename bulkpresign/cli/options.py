@@ -1,10 +1,13 @@
 """The options that several verbs share, each said once, by the name that the functions of the pipeline have for it."""
 
+import os
 from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
 
 import click
 
-from bulkpresign.cli.help import Argument
+from bulkpresign.cli.help import Argument, FileName, SectionedOption
 from bulkpresign.cli.units import duration, size
 from bulkpresign.errors import ParameterError
 
@@ -23,21 +26,58 @@ def together(*options: Decorator) -> Decorator:
     return decorate
 
 
+def _renew_url(context: click.Context, _: click.Parameter, given: str | None) -> str | None:
+    """The url as it was given, in a file, or in the environment: a command line is seen by every user of a machine."""
+    if given is None and not (context.params.get("renew_command") or context.params.get("renew_credentials")):
+        given = os.environ.get("BULKPRESIGN_RENEW_URL") or None
+    if given is None or not given.startswith("@"):
+        return given
+    try:
+        lines = Path(given[1:]).read_text("utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise click.BadParameter(f"{given[1:]} can't be read: {reason}") from error
+    if len(lines) != 1:
+        raise click.BadParameter(f"{given[1:]} does not hold one line with a url")
+    return lines[0]
+
+
+def _in(section: str) -> Callable[..., Decorator]:
+    """Makes options that stand in one section of the help."""
+    return partial(click.option, cls=SectionedOption, section=section)
+
+
+_of_transfer = _in("Transfer")
+_of_records = _in("Records")
+_of_renewal = _in("Renewal")
+_of_server = _in("Server")
+_of_messages = _in("Messages")
+
+_SOURCES = (
+    "s3://bucket/prefix/ (everything under it), s3://bucket/key, 's3://bucket/a/*.csv' (a pattern over a listing: "
+    "* and ? match no /, ** does; a path is the key after the last / before the pattern), "
+    "a table (.csv .jsonl .json .txt, each also .gz), "
+)
 sources = click.argument(
+    "source", cls=Argument, nargs=-1, metavar="SOURCE...", help=f"{_SOURCES}or - for standard input."
+)
+linked_sources = click.argument(
     "source",
     cls=Argument,
     nargs=-1,
     metavar="SOURCE...",
-    help="s3://bucket/prefix/ (everything under it), s3://bucket/key, "
-    "a table (.csv .jsonl .json .txt, each also .gz), or - for standard input.",
+    help=f"{_SOURCES}a link (https://...), or - for standard input.",
 )
+literal = click.option("--literal", is_flag=True, help="Keys of s3:// sources hold * ? or [ themselves: no pattern.")
 bucket = click.option("--bucket", metavar="B", help="The bucket of rows that name none.")
 from_format = click.option(
     "--from-format",
     metavar="csv|jsonl|json|txt",
     help="The format of a source whose name does not tell, such as -.",
 )
-output = click.option("-o", "--output", default="-", metavar="FILE", help="Where rows go; - is standard output.")
+output = click.option(
+    "-o", "--output", default="-", type=FileName(), metavar="FILE", help="Where rows go; - is standard output."
+)
 output_format = click.option(
     "--format",
     metavar="csv|jsonl|json",
@@ -50,38 +90,41 @@ expires_in = click.option(
     metavar="DURATION",
     help="How long links live: 30s, 15m, 12h, at most 7d; never longer than the credentials.",
 )
-attempts = click.option(
+attempts = _of_transfer(
     "--attempts",
     type=click.IntRange(min=1),
     default=5,
     metavar="N",
     help="How often a request is tried, where trying again can help.",
 )
-ca_bundle = click.option(
-    "--ca-bundle", metavar="FILE", help="Certificates to trust; else AWS_CA_BUNDLE or the system's."
+ca_bundle = _of_server(
+    "--ca-bundle", type=FileName(), metavar="FILE", help="Certificates to trust; else AWS_CA_BUNDLE or the system's."
 )
-progress = click.option(
-    "--progress", default="auto", metavar="auto|on|off|json", help="On standard error. auto: a bar on a terminal."
+progress = _of_messages(
+    "--progress",
+    default="auto",
+    metavar="auto|on|off|json",
+    help="On standard error. auto: a bar on a terminal, else a line a minute. json: every line is a JSON object.",
 )
-quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+quiet = _of_messages("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 
 #: How much of a run is in flight, and where it ends.
 bounds = together(
-    click.option(
+    _of_transfer(
         "--concurrency",
         type=click.IntRange(min=1),
         default=64,
         metavar="N",
         help="Objects in flight. Memory is at most concurrency x part-concurrency x 512 KiB.",
     ),
-    click.option(
+    _of_transfer(
         "--part-size",
         type=size,
         default="64MiB",
         metavar="SIZE",
         help="Larger objects move in parts of this size.",
     ),
-    click.option(
+    _of_transfer(
         "--part-concurrency",
         type=click.IntRange(min=1),
         default=8,
@@ -89,44 +132,51 @@ bounds = together(
         help="Parts in flight of each large object, at most: as many as are measured to pay.",
     ),
     attempts,
-    click.option("--limit-rate", type=size, metavar="SIZE", help="Bytes a second, over the whole run."),
-    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after so many objects: for a trial."),
+    _of_transfer("--limit-rate", type=size, metavar="SIZE", help="Bytes a second, over the whole run."),
+    _of_transfer("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after so many objects: for a trial."),
 )
 #: What a run leaves behind, for people and for the next run.
 records = together(
-    click.option(
+    _of_records(
         "--failures",
+        type=FileName(),
         metavar="FILE",
         help="A manifest of what is not done, each row with its reason. It is valid input again.",
     ),
-    click.option(
+    _of_records(
         "--journal",
+        type=FileName(),
         metavar="FILE",
         help="What was done, over runs: the next one goes on from there. Else it stands beside the folder.",
     ),
-    click.option("--dry-run", is_flag=True, help="Check everything and say what is left to do; send nothing."),
+    _of_records("--dry-run", is_flag=True, help="Check everything and say what is left to do; send nothing."),
 )
 #: Where fresh links come from.
 renewal = together(
-    click.option("--renew-credentials", is_flag=True, help="Sign links again that run out, with own credentials."),
-    click.option(
+    _of_renewal("--renew-credentials", is_flag=True, help="Sign links again that run out, with own credentials."),
+    _of_renewal(
         "--renew-command",
         metavar="CMD",
         help="Gives fresh links for those that run out: rows as JSONL on its standard input and output.",
     ),
-    click.option("--renew-url", metavar="URL", help="The same from a url, by POST of rows as JSONL."),
+    _of_renewal(
+        "--renew-url",
+        metavar="URL|@FILE",
+        callback=_renew_url,
+        help="The same from a url, by POST of rows as JSONL. A url with a token: in FILE, or in BULKPRESIGN_RENEW_URL.",
+    ),
 )
 #: Which server, and who asks it.
 server = together(
-    click.option(
+    _of_server(
         "--region",
         "region_name",
         metavar="R",
         help="Else from the environment or the profile. auto: each bucket is asked for its own.",
     ),
-    click.option("--endpoint-url", metavar="URL", help="Another S3 server than AWS."),
-    click.option("--profile", "profile_name", metavar="P", help="A profile of ~/.aws/config."),
-    click.option(
+    _of_server("--endpoint-url", metavar="URL", help="Another S3 server than AWS."),
+    _of_server("--profile", "profile_name", metavar="P", help="A profile of ~/.aws/config."),
+    _of_server(
         "--addressing-style",
         default="auto",
         metavar="auto|path|virtual",
@@ -135,7 +185,7 @@ server = together(
 )
 #: What a run says of itself.
 listeners = together(
-    progress, quiet, click.option("-v", "--verbose", is_flag=True, help="Name every failure and every retry.")
+    progress, quiet, _of_messages("-v", "--verbose", is_flag=True, help="Name every failure and every retry.")
 )
 
 

@@ -18,19 +18,24 @@ from bulkpresign.cli.units import size
 @options.bucket
 @options.output_format
 @options.from_format
+@options.literal
 @options.server
+@options.ca_bundle
+@options.progress
 @options.quiet
-def post(output: str, quiet: bool, **settings: Any) -> None:
-    """Turn a list of keys into a manifest of upload forms, for browsers and curl.
+def post(output: str, progress: str, quiet: bool, **settings: Any) -> None:
+    """Turn a list of keys into upload forms for browsers and curl.
 
     \b
     bulkpresign post keys.csv -o forms.json --max-size 100MiB --content-type 'image/*'
     """
-    from bulkpresign.cli.running import run_verb, say
+    from bulkpresign.cli.running import display, run_verb, say_last
+    from bulkpresign.ledger.counts import Counts
     from bulkpresign.pipeline.post import post as run
+    from bulkpresign.text import counted
 
-    report = run_verb(run, output=output, **settings)
-    if not report.done:
-        say("warning: there were no rows: nothing to sign")
-    elif not quiet:
-        say(f"post: {report.done:,} forms" + (f" in {output}" if output != "-" else ""))
+    counts = Counts("post")
+    report = run_verb(run, [counts], shown=display(progress, counts, quiet=quiet), output=output, **settings)
+    text = f"post: {counted(report.done, 'form')}" + (f" in {output}" if output != "-" else "")
+    notes = [] if report.done else [("there were no rows: nothing to sign", "warning")]
+    say_last(text, notes, counts, quiet=quiet or not report.done, exit_code=0, forms=report.done)

@@ -7,10 +7,11 @@ from typing import Any
 import click
 
 from bulkpresign.cli import options
-from bulkpresign.cli.help import Argument, Verb
+from bulkpresign.cli.help import Argument, FileName, Verb
 
-#: Settings of links, which a folder that is signed just in time has no use for.
+#: Settings of one form of this verb, which the function for the other does not have.
 _OF_LINKS = ("from_format", "renew_credentials", "renew_command", "renew_url")
+_OF_A_FOLDER = ("part_size",)
 
 
 @click.command(cls=Verb)
@@ -21,7 +22,7 @@ _OF_LINKS = ("from_format", "renew_credentials", "renew_command", "renew_url")
     metavar="LINKS... | DIR s3://bucket/prefix/",
     help="Tables of PUT links, or a folder and where it goes.",
 )
-@click.option("--from", "source", metavar="DIR", help="The folder with the files that LINKS name.")
+@click.option("--from", "source", type=FileName(), metavar="DIR", help="The folder with the files that LINKS name.")
 @options.from_format
 @options.bounds
 @options.records
@@ -41,28 +42,34 @@ _OF_LINKS = ("from_format", "renew_credentials", "renew_command", "renew_url")
 def put(
     what: Sequence[str], source: str | None, headers: Sequence[str], content_type: str | None, **settings: Any
 ) -> None:
-    """Upload through PUT links, which needs no credentials, or a folder with own ones.
+    """Upload through PUT links, or a folder with own credentials.
 
-    Large files of a folder go up in parts; LINKS have their parts from sign --part-size. Parts that are up already are
-    kept over runs.
+    LINKS need no credentials. Large files of a folder go up in parts; LINKS have their parts from sign --part-size.
+    Parts that are up already are kept over runs.
 
     \b
     bulkpresign put uploads.csv --from data/
     bulkpresign put uploads.csv --from data/ --part-concurrency 16 --failures failed.csv
     bulkpresign put data/ s3://bucket/prefix/ --part-size 256MiB
 
-    Exit codes: 0 all done; 1 some failed; 2 nothing was sent; 3 links had expired; 130 interrupted.
+    Exit codes: 0 all done; 1 some failed; 2 nothing was sent; 3 links had expired;
+    130 interrupted; 143 terminated; 129 hung up.
     """
     to_bucket = len(what) == 2 and what[1].startswith("s3://")
     if (source is None) != to_bucket:
         raise click.BadParameter("use: put LINKS --from DIR, or: put DIR s3://bucket/prefix/")
 
+    from bulkpresign.cli import unused
     from bulkpresign.cli.running import reporting_errors, run_transfer
     from bulkpresign.pipeline.put import put as put_links
     from bulkpresign.pipeline.put import put_folder
 
     if source is not None:
+        unused.refuse((*unused.PUT_LINKS, *([] if settings["renew_credentials"] else [unused.NOTHING_IS_SIGNED])))
+        for name in _OF_A_FOLDER:
+            del settings[name]
         run_transfer("put", partial(put_links, what, source), **settings)
+    unused.refuse(unused.PUT_FOLDER)
     with reporting_errors():
         signed = options.header_map(headers, content_type)
     for name in _OF_LINKS:

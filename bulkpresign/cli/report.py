@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bulkpresign.cli.help import Argument, Verb
-from bulkpresign.cli.units import show_bytes
+from bulkpresign.text import show_bytes
 
 if TYPE_CHECKING:
     from bulkpresign.ledger.report import Interval, JournalReport
@@ -16,26 +16,33 @@ _BAR_WIDTH = 40
 
 
 @click.command(cls=Verb)
-@click.argument("run", cls=Argument, metavar="JOURNAL", help="The journal of a run, such as data.journal.")
-@click.option("--json", is_flag=True, help="All figures, as one JSON object.")
+@click.argument("run", cls=Argument, metavar="RUN", help="The folder of a run, or its journal: data/ or data.journal.")
+@click.option("--json", is_flag=True, help="All figures, as one JSON object for each journal.")
 def report(run: str, json: bool) -> None:
-    """Say what a run did: counts, bytes, rates over time, the slowest, errors by cause, what was verified how.
+    """Say what a run did, from its journal.
+
+    Counts, bytes, rates over time, the slowest objects, errors by cause, and by what the objects were verified. A
+    folder may have several journals, one for each verb and destination; all of them are shown.
 
     \b
-    bulkpresign report data.journal
+    bulkpresign report data/
     bulkpresign report data.journal --json
     """
     import msgspec
 
     from bulkpresign.cli.running import reporting_errors
-    from bulkpresign.ledger.report import read_report
+    from bulkpresign.ledger.report import journals_of, read_report
 
     with reporting_errors():
-        found = read_report(run)
-    if json:
-        click.echo(msgspec.json.encode(found).decode())
-    else:
-        for line in _lines(found):
+        files = journals_of(run)
+        found = [read_report(file) for file in files]
+    for number, one in enumerate(found):
+        if json:
+            click.echo(msgspec.json.encode(one).decode())
+            continue
+        if len(found) > 1:
+            click.echo(f"{chr(10) if number else ''}{files[number]}")
+        for line in _lines(one):
             click.echo(line)
 
 
@@ -64,9 +71,14 @@ def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
 
 
 def _rates(rates: list["Interval"]) -> Iterator[str]:
-    most = max((interval.objects for interval in rates), default=1)
+    most = max((interval.bytes / interval.seconds for interval in rates), default=0)
     for interval in rates:
         at = datetime.fromtimestamp(interval.at)  # noqa: DTZ006 - people read their own time
         speed = f"{interval.objects / interval.seconds:>8,.0f} objects/s"
         moved = f"{show_bytes(int(interval.bytes / interval.seconds))}/s"
-        yield f"{at:%H:%M:%S}  {speed}  {moved:>12}  {'#' * round(_BAR_WIDTH * interval.objects / most)}"
+        yield f"{at:%H:%M:%S}  {speed}  {moved:>12}  {_bar(interval, most)}".rstrip()
+
+
+def _bar(interval: "Interval", most: float) -> str:
+    """Its bytes a second, beside the most."""
+    return "#" * round(_BAR_WIDTH * interval.bytes / interval.seconds / most) if most else ""

@@ -1,23 +1,46 @@
 """`bulkpresign sign`."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
+from click.exceptions import Exit
 
 from bulkpresign.cli import carrying, options
 from bulkpresign.cli.help import Verb
 from bulkpresign.cli.units import size
+from bulkpresign.errors import BreakerError
 
 
 @click.command(cls=Verb)
 @options.sources
 @options.output
-@click.option("--method", type=str.upper, default="GET", metavar="GET|PUT|HEAD|DELETE", help="What the links allow.")
+@click.option(
+    "--method",
+    type=str.upper,
+    metavar="GET|PUT|HEAD|DELETE",
+    help="What the links allow: GET, or each row's own where LINKS are signed again.",
+)
 @options.expires_in
 @options.bucket
 @options.output_format
 @options.from_format
+@options.literal
+@click.option(
+    "--head",
+    is_flag=True,
+    help="Ask for every object once: its row tells size, etag, checksum, content type, last_modified and part_size. "
+    "What is not there has no link, and the exit code is 1.",
+)
+@click.option(
+    "--concurrency", type=click.IntRange(min=1), metavar="N", help="With --head: objects asked for at a time; else 64."
+)
+@click.option(
+    "--failures",
+    metavar="FILE",
+    help="With --head: a manifest of what has no link, each row with its reason. It is valid input again.",
+)
 @click.option(
     "--part-size",
     type=size,
@@ -26,29 +49,57 @@ from bulkpresign.cli.units import size
     "which are opened here. Their sizes have to be known. Without it, rows of uploads are signed again.",
 )
 @options.server
+@options.ca_bundle
+@options.progress
 @options.quiet
 @carrying.carried
-def sign(output: str, headers: Sequence[str], quiet: bool, **settings: Any) -> None:
+def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, **settings: Any) -> None:
     """Turn a list of keys into a manifest of links.
+
+    LINKS are signed again: each row keeps its method, headers and response overrides unless an option says otherwise.
 
     \b
     bulkpresign sign keys.csv -o links.csv --expires-in 12h
     bulkpresign sign s3://bucket/prefix/ -o links.jsonl.gz
+    bulkpresign sign 's3://bucket/2026/*.parquet' -o links.csv --head --failures missing.csv
+    bulkpresign sign links.csv -o fresh.csv
     bulkpresign sign keys.txt --bucket B --method PUT --content-type image/png -o uploads.csv
     bulkpresign sign keys.txt --bucket B --method PUT --checksum crc64nvme --from data/ -o uploads.csv
     bulkpresign sign sizes.csv --bucket B --method PUT --part-size 64MiB -o uploads.csv
     cut -f1 keys.tsv | bulkpresign sign - --from-format txt --bucket B
     """
-    from bulkpresign.cli.running import reporting_errors, run_verb, say, say_left_open
+    from bulkpresign.cli.closing import NAMED_FAILURES, Failures
+    from bulkpresign.cli.running import display, exit_code, reporting_errors, run_verb, say_last
+    from bulkpresign.cli.saying import say_left_open
+    from bulkpresign.ledger.counts import Counts
     from bulkpresign.pipeline.sign import sign as run
 
     with reporting_errors():
         settings["options"] = carrying.take_link_options(settings)
         settings["headers"] = options.header_map(headers)
-    report = run_verb(run, [say_left_open], output=output, **settings)
-    if not report.done:
-        say("warning: there were no rows: nothing to sign")
-    elif not quiet:
-        count = report.uploads_opened
-        opened = f", {count:,} upload{'s' if count > 1 else ''} opened" if count else ""
-        say(f"sign: {report.done:,} links" + (f" in {output}" if output != "-" else "") + opened)
+    counts, unsigned = Counts("sign"), Failures(at_once=False)
+    shown = display(progress, counts, quiet=quiet)
+    try:
+        report = run_verb(run, [counts, unsigned, say_left_open], shown=shown, output=output, **settings)
+    finally:
+        ended = sys.exc_info()[1]
+        unsigned.say_rest(1 if ended is not None and isinstance(ended.__cause__, BreakerError) else NAMED_FAILURES)
+    is_empty = not (report.done or report.failed)
+    notes = [("there were no rows: nothing to sign", "warning")] if is_empty else []
+    found = {"links": report.done, "uploads_opened": report.uploads_opened, "missing": report.missing}
+    code = exit_code(report)
+    say_last(_summary(report, output), notes, counts, quiet=quiet or is_empty, exit_code=code, **found)
+    raise Exit(code)
+
+
+def _summary(report: Any, output: str) -> str:
+    from bulkpresign.text import counted
+
+    counts = [counted(report.done, "link") + (f" in {output}" if output != "-" else "")]
+    if report.uploads_opened:
+        counts.append(f"{counted(report.uploads_opened, 'upload')} opened")
+    if report.missing:
+        counts.append(f"{report.missing:,} missing")
+    if others := report.failed - report.missing:
+        counts.append(f"{others:,} failed")
+    return f"sign: {', '.join(counts)}"

@@ -24,13 +24,3 @@ def duration(text: str) -> int:
     if not found or found[2] not in _DURATIONS:
         raise click.BadParameter(f"{text!r} is no duration such as 30s, 15m, 12h, 7d or 3600")
     return int(float(found[1]) * _DURATIONS[found[2]])
-
-
-def show_bytes(count: int) -> str:
-    """A count of bytes for people."""
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.2f} TiB"

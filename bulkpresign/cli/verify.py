@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from bulkpresign.cli import options
-from bulkpresign.cli.help import Argument, Verb
+from bulkpresign.cli.help import Argument, FileName, Verb
 
 
 @click.command(cls=Verb)
@@ -16,7 +16,7 @@ from bulkpresign.cli.help import Argument, Verb
     metavar="MANIFEST...",
     help="Tables of objects or of links, which may be over; - for standard input.",
 )
-@click.option("--in", "folder", required=True, metavar="DIR", help="The folder with the files.")
+@click.option("--in", "folder", required=True, type=FileName(), metavar="DIR", help="The folder with the files.")
 @options.bucket
 @options.from_format
 @click.option(
@@ -28,22 +28,27 @@ from bulkpresign.cli.help import Argument, Verb
 )
 @click.option(
     "--failures",
+    type=FileName(),
     metavar="FILE",
-    help="A manifest of what differs or is missing, each row with its reason. It is valid input of get.",
+    help="A manifest of files that differ, are missing or unproven, each with its reason. It is valid input of get.",
 )
+@click.option("--journal", metavar="FILE", help="The journal of the download. Default: DIR.journal, if there is one.")
+@click.option("--accept-size", is_flag=True, help="Accept files for which nothing but their size speaks.")
 @options.progress
 @options.quiet
 @click.option("-v", "--verbose", is_flag=True, help="Name everything that differs, is missing or is extra.")
 def verify(**settings: Any) -> None:
-    """Hold files against a manifest, offline: by checksum, else by etag, else by size.
+    """Check the files of a folder against a manifest.
 
-    Names what differs, what is missing, and what is in the folder though no row names it.
+    Sends nothing. A file is checked by its checksum, else by its etag; one for which nothing but its size speaks is
+    unproven. Names files that differ, are missing, or are in the folder though no row names them.
 
     \b
     bulkpresign verify links.csv --in data/
     bulkpresign verify keys.csv --in data/ --failures again.csv && bulkpresign get again.csv --to data/
 
-    Exit codes: 0 all is good; 1 something differs, is missing or is extra; 2 bad manifest, no folder; 130 interrupted.
+    Exit codes: 0 all is proven; 1 some files differ, are missing, unproven or extra; 2 bad manifest, no folder;
+    130 interrupted; 143 terminated; 129 hung up.
     """
     from bulkpresign.cli.verifying import run_verification
 

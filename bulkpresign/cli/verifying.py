@@ -5,37 +5,53 @@ from typing import Any, NoReturn
 
 from click.exceptions import Exit
 
-from bulkpresign.cli.running import EXIT_DONE, EXIT_FAILED, display, run_verb, say
-from bulkpresign.cli.units import show_bytes
+from bulkpresign.cli.closing import interruption
+from bulkpresign.cli.running import EXIT_DONE, EXIT_FAILED, display, run_verb, say_last
+from bulkpresign.cli.saying import say, say_problem
 from bulkpresign.events import Event, ObjectFinished
+from bulkpresign.ledger.counts import Counts
 from bulkpresign.model import Outcome
 from bulkpresign.pipeline.verify import VerifyReport, verify
+from bulkpresign.proof.files import MISSING, UNPROVEN
+from bulkpresign.text import show_bytes
 
 _NAMED = 10
+_VERDICTS = {MISSING: "missing", UNPROVEN: "unproven"}
 
 
 def run_verification(*, progress: str, quiet: bool, verbose: bool, **settings: Any) -> NoReturn:
     """Verifies, and exits with 1 where something is not as the manifest says."""
-    names = _Names(at_once=verbose)
+    names, counts, stopped = _Names(at_once=verbose), Counts("verify"), list[str]()
+    shown = display(progress, counts, quiet=quiet)
     try:
-        report = run_verb(partial(verify, extras=names.extra), [names, *display(progress, quiet=quiet)], **settings)
-    finally:
+        report = run_verb(
+            partial(verify, extras=names.extra), [counts, names], shown=shown, on_stop=stopped.append, **settings
+        )
+    except Exit as ended:
         names.say_rest()
-    if not quiet:
-        say(summary(report))
-    if not report.objects:
-        say("warning: there were no rows")
-    raise Exit(EXIT_DONE if report.is_good else EXIT_FAILED)
+        if stopped:
+            text = interruption(stopped[0], counts, "run the same command to verify from the start")
+            say_last(text, [], counts, quiet=False, exit_code=ended.exit_code)
+        raise
+    names.say_rest()
+    code = EXIT_DONE if report.is_good else EXIT_FAILED
+    notes = [] if report.objects else [("there were no rows", "warning")]
+    say_last(summary(report), notes, counts, quiet=quiet, exit_code=code, **_found(report))
+    raise Exit(code)
+
+
+def _found(report: VerifyReport) -> dict[str, object]:
+    """What a verification found, for its JSON object."""
+    names = ("verified", "different", "missing", "extra", "unproven", "by")
+    return {name: getattr(report, name) for name in names}
 
 
 def summary(report: VerifyReport) -> str:
     """A verification in one line."""
     by = ", ".join(f"{count:,} by {name}" for name, count in sorted(report.by.items()))
     counts = [f"{report.verified:,} verified" + (f" ({by})" if by else "")]
-    names = ("different", "missing", "extra", "skipped")
+    names = ("different", "missing", "unproven", "extra", "skipped")
     counts += [f"{count:,} {name}" for name in names if (count := getattr(report, name))]
-    if report.unproven:
-        counts.append(f"{report.unproven:,} by size only, as no part size fits")
     rate = show_bytes(int(report.bytes / max(report.seconds, 0.001)))
     return f"verify: {', '.join(counts)}; {show_bytes(report.bytes)} in {report.seconds:.1f} s ({rate}/s)"
 
@@ -45,7 +61,7 @@ class _Names:
 
     def __init__(self, *, at_once: bool) -> None:
         self._at_once = at_once
-        self._lines: list[str] = []
+        self._first: list[tuple[str, str, str]] = []
         self._more = 0
 
     def __call__(self, event: Event) -> None:
@@ -55,25 +71,23 @@ class _Names:
     def _outcome(self, outcome: Outcome) -> None:
         path = outcome.object.place
         if outcome.status == "failed":
-            self._add(f"{'missing' if outcome.code == 'FileMissing' else 'different'}: {path}: {outcome.message}")
-        elif self._at_once and outcome.status == "done" and outcome.message is not None:
-            say(f"by size only: {path}: {outcome.message}")
+            self._add(_VERDICTS.get(str(outcome.code), "different"), path, outcome.message or "")
 
     def extra(self, path: str, problem: str) -> None:
         """Names a file that no row names."""
-        self._add(f"extra: {path}: {problem}")
+        self._add("extra", path, problem)
 
-    def _add(self, line: str) -> None:
+    def _add(self, kind: str, path: str, problem: str) -> None:
         if self._at_once:
-            say(line)
-        elif len(self._lines) < _NAMED:
-            self._lines.append(line)
+            say_problem(kind, path, problem)
+        elif len(self._first) < _NAMED:
+            self._first.append((kind, path, problem))
         else:
             self._more += 1
 
     def say_rest(self) -> None:
         """Says what was kept."""
-        for line in self._lines:
-            say(line)
+        for kind, path, problem in self._first:
+            say_problem(kind, path, problem)
         if self._more:
             say(f"... and {self._more:,} more: -v names them all")

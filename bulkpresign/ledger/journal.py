@@ -1,8 +1,11 @@
-"""The journal: what became of every object, kept over runs, in one SQLite file beside the destination.
+"""The journal: the outcome of every object, kept over runs, in one SQLite file beside the destination.
 
 An outcome is in it before it is counted, so the next run for the same verb and destination goes on where this one
-ended, however it ended. It holds no signature: rows are known by bucket, key, version and path, and links without a key
-by their url without its query.
+ended, however it ended. It holds no signature: rows are known by endpoint, bucket, key, version and path, and links
+without a key by their url without its query.
+
+The journal is memory, not evidence: it records how each object and its file were, so that a row, a file or a listing
+that says otherwise is believed instead (`contradicts`).
 """
 
 import fcntl
@@ -10,7 +13,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -18,11 +21,12 @@ import msgspec
 from msgspec.structs import astuple
 
 from bulkpresign.errors import JournalError, OutputError
-from bulkpresign.model import Link, ObjectRef, Outcome, Part, without_query
+from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, Part, endpoint_of, without_query
+from bulkpresign.redact import without_secrets
 
 #: Marks the file as ours ("bprs"), and tells how its tables look.
 APPLICATION_ID = 0x62707273
-VERSION = 1
+VERSION = 2
 
 _FINISHED = frozenset({"done", "skipped"})
 _IS_FINISHED = "AND status IN ('done', 'skipped') AND message IS NULL"
@@ -33,31 +37,76 @@ _SCHEMA = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {VERSION}",
     "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID",
+    # `size`, `mtime` and `ctime` (ns) are the file's; `said` is what the row claimed, where that is not what was found.
     """CREATE TABLE outcomes (
         id TEXT PRIMARY KEY, status TEXT, bytes INTEGER, attempts INTEGER, verified_by TEXT, code TEXT, message TEXT,
-        finished_at REAL, seconds REAL
+        finished_at REAL, seconds REAL,
+        size INTEGER, mtime INTEGER, ctime INTEGER, etag TEXT, checksum TEXT, part_size INTEGER, said TEXT
     ) WITHOUT ROWID""",
     "CREATE TABLE parts (id TEXT PRIMARY KEY, etag TEXT, size INTEGER, part_size INTEGER) WITHOUT ROWID",
     """CREATE TABLE finished_parts (
         id TEXT, part_number INTEGER, proof TEXT, PRIMARY KEY (id, part_number)
     ) WITHOUT ROWID""",
 )
-_RECORD = "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+#: Bytes by the second (Unix time) in which they were moved. Journals of earlier versions get it when they are opened.
+_MOVED = "CREATE TABLE IF NOT EXISTS moved (second INTEGER PRIMARY KEY, bytes INTEGER)"
+_ADD_MOVED = "INSERT INTO moved VALUES (?, ?) ON CONFLICT (second) DO UPDATE SET bytes = bytes + excluded.bytes"
+_RECORD = "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_NO_EVIDENCE = (None,) * 7
 
 
-class Finished(msgspec.Struct, frozen=True, gc=False):
-    """That an object was done: its bytes where they were moved, and when, in Unix seconds."""
+class Recorded(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What the journal has of an object that is done.
+
+    `size`, `mtime_ns` and `ctime_ns` are those of its file (None: there is none); `said` is what its row claimed, where
+    that differs from what was found.
+    """
 
     status: str
-    bytes: int
-    finished_at: float
+    verified_by: str | None
+    size: int | None
+    mtime_ns: int | None
+    ctime_ns: int | None
+    etag: str | None
+    checksum: str | None
+    part_size: int | None
+    said: str | None
+
+
+_RECORDED = "id, status, verified_by, size, mtime, ctime, etag, checksum, part_size, said"
+
+
+def contradicts(ref: ObjectRef, recorded: Recorded) -> bool:
+    """True where a row says something else of its object than what was recorded.
+
+    A row that knows nothing contradicts nothing, and neither does one that says what it said when the object was done.
+    """
+    if (
+        (ref.etag is None or ref.etag == recorded.etag or recorded.etag is None)
+        and (ref.size is None or ref.size == recorded.size or recorded.size is None)
+        and not _checksums_differ(ref.checksum, recorded.checksum)
+    ):
+        return False
+    return recorded.said != _claims(ref)
+
+
+def _checksums_differ(said: str | None, recorded: str | None) -> bool:
+    """True for two values of one algorithm and one kind, of the whole or of parts, that are not the same."""
+    if said is None or recorded is None or said == recorded:
+        return False
+    return said.partition(":")[0] == recorded.partition(":")[0] and ("-" in said) == ("-" in recorded)
+
+
+def _claims(ref: ObjectRef) -> str:
+    return f"{'' if ref.size is None else ref.size} {ref.etag or ''} {ref.checksum or ''}"
 
 
 class Journal:
     """One run's journal, open for writing. Use as a context manager.
 
-    Raises JournalError where the file is another verb's or destination's, is no journal, is damaged, was written by a
-    newer version, or is in use by another process.
+    A journal of another verb or destination in which nothing was done is begun anew. Raises JournalError where one has
+    something done, or the file is no journal, is damaged, was written by a newer version, or is in use by another
+    process.
     """
 
     def __init__(self, file: str | os.PathLike[str], verb: str, destination: str) -> None:
@@ -84,31 +133,31 @@ class Journal:
     def __exit__(self, *exc_info: object) -> None:
         self._release()
 
-    def finished(self, names: Sequence[str]) -> dict[str, Finished]:
-        """Of some objects, by their names (`name_of`), those that are done.
+    def finished(self, names: Sequence[str]) -> dict[str, Recorded]:
+        """The records of those objects that are done, by their names (`name_of`).
 
         What was passed over for a reason, as under `--if-exists keep`, is not: another run may be told otherwise.
         """
-        found: dict[str, Finished] = {}
         with self._errors():
-            for at in range(0, len(names), _LOOK_UP):
-                ids = names[at : at + _LOOK_UP]
-                marks = ",".join("?" * len(ids))
-                query = f"SELECT id, status, bytes, finished_at FROM outcomes WHERE id IN ({marks}) {_IS_FINISHED}"  # noqa: S608
-                for name, status, size, finished_at in self._database.execute(query, ids):
-                    found[name] = Finished(status, size, finished_at)
-        return found
+            return _finished(self._database, names)
 
-    def record(self, outcomes: Sequence[Outcome], finished_at: Sequence[float] | None = None) -> None:
-        """Keeps outcomes, in one transaction. What is done needs no part any more.
+    def record(
+        self,
+        outcomes: Sequence[Outcome],
+        finished_at: Sequence[float] | None = None,
+        moved: Mapping[int, int] | None = None,
+    ) -> None:
+        """Keeps outcomes, in one transaction. An object that is done needs none of its parts any more.
 
-        `finished_at`: when each of them came about, in Unix seconds (None: now). A file that was changed after that is
-        another one, even where the record is written later still.
+        `finished_at`: when each of them ended, in Unix seconds (None: now). `moved`: bytes by the second in which they
+        were moved, added to those that are there.
         """
         times = [time.time()] * len(outcomes) if finished_at is None else finished_at
         rows = [(_identity_of(outcome), *_cells(outcome, at)) for outcome, at in zip(outcomes, times, strict=True)]
         with self._errors(), self._transaction():
             self._database.executemany(_RECORD, rows)
+            if moved:
+                self._database.executemany(_ADD_MOVED, moved.items())
             if self._parts:
                 whole = [(row[0],) for row in rows if row[1] in _FINISHED and str(row[0]) in self._parts]
                 for (name,) in whole:
@@ -151,23 +200,36 @@ class Journal:
             execute("PRAGMA journal_mode = WAL")
             self._create()
         check_version(self.file, self._database)
+        execute(_MOVED)
         execute("PRAGMA synchronous = NORMAL")
         execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        found = dict(execute("SELECT name, value FROM about"))
+        if found != self._about:
+            self._begin_anew(found)
         self._parts = {name: Part(*cells) for name, *cells in execute("SELECT id, etag, size, part_size FROM parts")}
         for name, part_number, proof in execute("SELECT id, part_number, proof FROM finished_parts"):
             self._finished_parts.setdefault(name, {})[part_number] = proof
-        found = dict(execute("SELECT name, value FROM about"))
-        if found != self._about:
-            raise JournalError(
-                f"{self.file} is the journal of {found.get('verb')} to {found.get('destination')}, "
-                f"not of {self._about['verb']} to {self._about['destination']}: name another one with --journal"
-            )
 
     def _create(self) -> None:
         """Makes the tables, all at once: a journal that a killed process made is whole or empty."""
         with self._transaction():
-            for statement in _SCHEMA:
+            for statement in (*_SCHEMA, _MOVED):
                 self._database.execute(statement)
+            self._database.executemany("INSERT INTO about VALUES (?, ?)", self._about.items())
+
+    def _begin_anew(self, found: Mapping[str, str]) -> None:
+        """Takes over the journal of another verb or destination. Raises JournalError where something was done there.
+
+        Uploads and parts that are open count as well: that journal alone knows of them.
+        """
+        if holds_work(self._database):
+            raise JournalError(
+                f"{self.file} is the journal of {found.get('verb')} to {found.get('destination')}, "
+                f"not of {self._about['verb']} to {self._about['destination']}: name another one with --journal"
+            )
+        with self._transaction():
+            for table in _tables(self._database):
+                self._database.execute(f"DELETE FROM {table}")  # noqa: S608 - the names are the schema's
             self._database.executemany("INSERT INTO about VALUES (?, ?)", self._about.items())
 
     def _take_lock(self) -> None:
@@ -203,16 +265,71 @@ class Journal:
         return database_errors(self.file)
 
 
+def _finished(database: sqlite3.Connection, names: Sequence[str]) -> dict[str, Recorded]:
+    found: dict[str, Recorded] = {}
+    for at in range(0, len(names), _LOOK_UP):
+        ids = names[at : at + _LOOK_UP]
+        query = f"SELECT {_RECORDED} FROM outcomes WHERE id IN ({','.join('?' * len(ids))}) {_IS_FINISHED}"  # noqa: S608
+        for name, *cells in database.execute(query, ids):
+            found[name] = Recorded(*cells)
+    return found
+
+
+def open_to_read(file: Path) -> sqlite3.Connection:
+    """A journal for reading, which may be in use. Raises JournalError where it is none, or damaged."""
+    if not file.is_file():
+        raise JournalError(f"{file}: no such journal")
+    with database_errors(file):
+        database = _read_only(file)
+        try:
+            check_version(file, database)
+        except BaseException:
+            database.close()
+            raise
+    return database
+
+
+def recorded_of(database: sqlite3.Connection, endpoint: str, refs: Sequence[ObjectRef]) -> dict[int, Recorded]:
+    """The records of those objects that are done, of an endpoint, by their place among `refs`."""
+    found = _finished(database, [name_of(ref, endpoint) for ref in refs])
+    return {index: found[name] for index, ref in enumerate(refs) if (name := name_of(ref, endpoint)) in found}
+
+
+def is_of_another(file: Path, verb: str, destination: str) -> bool:
+    """True for a journal in which something was done for another verb or destination.
+
+    False for what is no journal, or can't be read: opening it says so.
+    """
+    with suppress(sqlite3.Error), closing(_read_only(file)) as database:
+        found = dict(database.execute("SELECT name, value FROM about"))
+        return found != {"verb": verb, "destination": destination} and holds_work(database)
+    return False
+
+
+def _read_only(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
+
+
+def holds_work(database: sqlite3.Connection) -> bool:
+    """True where a journal has an object that is done, or parts of one that is not whole."""
+    query = "SELECT 1 FROM outcomes WHERE status IN ('done', 'skipped') UNION ALL SELECT 1 FROM parts LIMIT 1"
+    return database.execute(query).fetchone() is not None
+
+
+def _tables(database: sqlite3.Connection) -> list[str]:
+    return [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+
+
 def identity(link: Link) -> str:
-    """What a link's object is known by over runs."""
+    """The name by which a link's object is known over runs."""
     return name_of(link.object, link.url)
 
 
-def name_of(ref: ObjectRef, url: str = "") -> str:
-    """What an object is known by over runs; `url` is its link's, for one without a key."""
+def name_of(ref: ObjectRef, url: str) -> str:
+    """The name by which an object is known over runs; `url` is its link's: the same key elsewhere is another object."""
     if ref.key:
-        return f"{ref.bucket}\0{ref.key}\0{ref.version_id or ''}\0{ref.place}"
-    return f"\0{without_query(url)}\0{ref.version_id or ''}\0{ref.place}"
+        return f"{endpoint_of(url)}\0{ref.bucket}\0{ref.key}\0{ref.version_id or ''}\0{ref.place}"
+    return f"{without_query(url)}\0\0\0{ref.version_id or ''}\0{ref.place}"
 
 
 def check_version(file: Path, database: sqlite3.Connection) -> None:
@@ -223,6 +340,11 @@ def check_version(file: Path, database: sqlite3.Connection) -> None:
         raise JournalError(f"{file} is no journal of bulkpresign")
     if version > VERSION:
         raise JournalError(f"{file} was written by a newer version (its format is {version}, this one reads {VERSION})")
+    if version < VERSION:
+        raise JournalError(
+            f"{file} was written by an older version (its format is {version}, this one reads {VERSION}): move it "
+            "away; files that are whole are found without it, bulkpresign abort ends open uploads"
+        )
 
 
 @contextmanager
@@ -241,13 +363,22 @@ def _identity_of(outcome: Outcome) -> str:
 
 
 def _cells(outcome: Outcome, finished_at: float) -> tuple[object, ...]:
+    evidence = outcome.evidence
     return (
         outcome.status,
         outcome.bytes,
         outcome.attempts,
         outcome.verified_by,
         outcome.code,
-        outcome.message,
+        outcome.message and without_secrets(outcome.message),
         finished_at,
         outcome.seconds,
+        *(_NO_EVIDENCE if evidence is None else _evidence_cells(outcome.object, evidence)),
     )
+
+
+def _evidence_cells(ref: ObjectRef, found: Evidence) -> tuple[object, ...]:
+    """How object and file were; what the row claimed is kept only where it differs, for one row in many."""
+    is_as_said = ref.etag in {None, found.etag} and ref.size in {None, found.size} and ref.checksum == found.checksum
+    said = None if is_as_said else _claims(ref)
+    return found.size, found.mtime_ns, found.ctime_ns, found.etag, found.checksum, found.part_size, said

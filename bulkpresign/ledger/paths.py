@@ -10,16 +10,19 @@ from bulkpresign.errors import OutputError
 _CACHE_KIB = 32 * 1024
 
 
-class PathIndex:
-    """Finds two rows that would land on one path.
+def temporary_database() -> sqlite3.Connection:
+    """A database that spills to a file without a name, so nothing is left behind however the run ends."""
+    database = sqlite3.connect("", isolation_level=None)
+    for pragma in ("journal_mode=MEMORY", "synchronous=OFF", f"cache_size=-{_CACHE_KIB}"):
+        database.execute(f"PRAGMA {pragma}")
+    return database
 
-    SQLite's temporary database spills to a file that has no name, so nothing is left behind however the run ends.
-    """
+
+class PathIndex:
+    """Finds two rows that would land on one path."""
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("", isolation_level=None)
-        for pragma in ("journal_mode=MEMORY", "synchronous=OFF", f"cache_size=-{_CACHE_KIB}"):
-            self._database.execute(f"PRAGMA {pragma}")
+        self._database = temporary_database()
         self._database.execute("CREATE TABLE taken (path TEXT PRIMARY KEY, place TEXT) WITHOUT ROWID")
 
     def __enter__(self) -> Self:

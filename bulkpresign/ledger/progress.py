@@ -1,135 +1,139 @@
-"""Progress for people (a tqdm bar) and for programs (JSON lines). Both only listen to events."""
+"""Progress for people (a bar, or a line a minute) and for programs (JSON lines).
 
-import sys
-import time
-from collections.abc import Callable
-from typing import Any, TextIO
+A thread shows it, so that the time goes on where nothing happens, and no run waits for whoever reads.
+"""
 
-import msgspec
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.events import (
-    BytesMoved,
-    Event,
-    Listener,
-    ObjectFinished,
-    ObjectRetried,
-    ObjectsSkipped,
-    RunFinished,
-    RunStarted,
-)
+from bulkpresign.ledger.console import Console
+from bulkpresign.ledger.counts import Counts
+from bulkpresign.ledger.lines import DrawBar, log_line, status_line
+from bulkpresign.ledger.meter import Meter, Reading
 
 MODES = ("auto", "on", "off", "json")
 _BAR_INTERVAL = 0.1
-_JSON_INTERVAL = 1.0
+_INTERVAL = 1.0
+_LOG_INTERVAL = 60.0
+#: Seconds that the end of a run waits for the thread, which may hang in a terminal that was stopped.
+_JOIN_TIMEOUT = 1.0
+
+#: Shows a reading. `is_last` is True for the one at the end.
+Show = Callable[[Reading, bool], None]
 
 
-class _Counts(msgspec.Struct):
-    verb: str = ""
-    total_objects: int | None = None
-    total_bytes: int | None = None
-    objects: int = 0
-    bytes: int = 0
-    failed: int = 0
-    expired: int = 0
-    retries: int = 0
-    seconds: float = 0.0
+@contextmanager
+def progress(mode: str, counts: Counts, console: Console) -> Iterator[None]:
+    """Shows the counts of a run while the block runs. `auto` is a bar on a terminal, and a line a minute elsewhere.
 
-
-class Progress:
-    """A listener that keeps counts and shows them now and then."""
-
-    def __init__(self, interval: float, show: Callable[[_Counts, bool], None]) -> None:
-        self._interval, self._show = interval, show
-        self._counts = _Counts()
-        self._began = time.monotonic()
-        self._shown = 0.0
-
-    def __call__(self, event: Event) -> None:
-        """Counts one event."""
-        counts = self._counts
-        if isinstance(event, BytesMoved):
-            counts.bytes += event.count
-        elif isinstance(event, ObjectFinished):
-            counts.objects += 1
-            status = event.outcome.status
-            counts.failed += status == "failed"
-            counts.expired += status == "expired"
-        elif isinstance(event, ObjectsSkipped):
-            counts.objects += event.count
-        elif isinstance(event, ObjectRetried):
-            counts.retries += 1
-        elif isinstance(event, RunStarted):
-            counts.verb, counts.total_objects, counts.total_bytes = event.verb, event.objects, event.bytes
-        now = time.monotonic()
-        finished = type(event) is RunFinished
-        if finished or now - self._shown >= self._interval:
-            self._shown = now
-            counts.seconds = round(now - self._began, 3)
-            self._show(counts, finished)
-
-
-def progress(mode: str, stream: TextIO | None = None) -> Listener | None:
-    """The progress display for a mode of `--progress`, on standard error. `auto` shows a bar on a terminal only."""
-    stream = stream or sys.stderr
+    Raises ParameterError for a mode that is none of `MODES`.
+    """
     if mode not in MODES:
         raise ParameterError(f"progress {mode!r} is none of {', '.join(MODES)}")
-    if mode == "json":
-        return Progress(_JSON_INTERVAL, _json_lines(stream))
-    if mode == "on" or (mode == "auto" and stream.isatty()):
-        return Progress(_BAR_INTERVAL, _Bar(stream))
-    return None
-
-
-def write_line(text: str) -> None:
-    """One line on standard error, above the bar where there is one."""
-    if bar := sys.modules.get("tqdm"):
-        bar.tqdm.write(text, file=sys.stderr)
+    meter = Meter(counts)
+    if mode == "off":
+        yield
+    elif mode == "json":
+        with ticking(meter, _json_rows(counts, console), _INTERVAL):
+            yield
+    elif mode == "on" or console.is_terminal:
+        try:
+            with ticking(meter, _bar(counts, console), _BAR_INTERVAL):
+                yield
+        finally:
+            console.leave()
     else:
-        sys.stderr.write(f"{text}\n")
+        with ticking(meter, log_lines(counts, console, _LOG_INTERVAL), _INTERVAL):
+            yield
 
 
-def _json_lines(stream: TextIO) -> Callable[[_Counts, bool], None]:
-    def show(counts: _Counts, finished: bool) -> None:
-        row = {"event": "finished" if finished else "progress", **msgspec.structs.asdict(counts)}
-        stream.write(msgspec.json.encode(row).decode() + "\n")
-        stream.flush()
+@contextmanager
+def ticking(meter: Meter, show: Show, interval: float) -> Iterator[None]:
+    """Reads the meter every `interval` seconds and shows the reading, and once more at the end."""
+    ended = threading.Event()
+
+    def tick() -> None:
+        while not ended.wait(interval):
+            show(meter.read(), False)
+
+    thread = threading.Thread(target=tick, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(_JOIN_TIMEOUT)
+        if not thread.is_alive():
+            show(meter.read(), True)
+
+
+def log_lines(counts: Counts, console: Console, every: float) -> Show:
+    """A plain line every so many seconds; a run that is shorter has none."""
+    shown_at = 0.0
+
+    def show(reading: Reading, is_last: bool) -> None:
+        nonlocal shown_at
+        if not is_last and reading.seconds - shown_at >= every:
+            shown_at = reading.seconds
+            console.line(log_line(counts, reading))
 
     return show
 
 
-class _Bar:
-    """One bar over the whole run: objects, bytes, rates, time left, failures."""
+def _bar(counts: Counts, console: Console) -> Show:
+    draw_bar = _draw_bar(console)
 
-    def __init__(self, stream: TextIO) -> None:
-        from tqdm import tqdm  # 30 ms, for those who see a bar
+    def show(reading: Reading, is_last: bool) -> None:
+        if is_last and not counts.is_started:  # it was refused
+            console.draw("")
+            return
+        console.draw(status_line(counts, reading, console.width, draw_bar))
 
-        self._tqdm = tqdm
-        self._stream = stream
-        self._bar: Any = None
-
-    def __call__(self, counts: _Counts, finished: bool) -> None:
-        if self._bar is None:
-            self._bar = self._tqdm(
-                desc=counts.verb,
-                total=counts.total_objects,
-                unit=" objects",
-                file=self._stream,
-                mininterval=0,
-                dynamic_ncols=True,
-            )
-        self._bar.n = counts.objects
-        self._bar.set_postfix_str(_postfix(counts, self._tqdm.format_sizeof), refresh=False)
-        self._bar.refresh()
-        if finished:
-            self._bar.close()
+    return show
 
 
-def _postfix(counts: _Counts, sizeof: Callable[..., str]) -> str:
-    moved = sizeof(counts.bytes, "B", 1024)
-    if counts.total_bytes:
-        moved += "/" + sizeof(counts.total_bytes, "B", 1024)
-    rate = sizeof(counts.bytes / max(counts.seconds, 0.001), "B/s", 1024)
-    parts = [moved, rate]
-    parts += [f"{number} {name}" for name in ("failed", "expired", "retries") if (number := getattr(counts, name))]
-    return ", ".join(parts)
+def _draw_bar(console: Console) -> DrawBar:
+    from tqdm import tqdm  # 30 ms, for those who see a bar
+
+    def draw(fraction: float, columns: int) -> str:
+        return tqdm.format_meter(fraction, 1, 0, ncols=columns, ascii=not console.can_draw, bar_format="{bar}")
+
+    return draw
+
+
+def _json_rows(counts: Counts, console: Console) -> Show:
+    def show(reading: Reading, _is_last: bool) -> None:
+        if counts.is_started or counts.rows:
+            console.row({"event": "progress", **progress_fields(counts), **_speed_fields(reading)})
+
+    return show
+
+
+def progress_fields(counts: Counts) -> dict[str, object]:
+    """The counts as fields of a JSON object. `bytes` are those that this run moved."""
+    report = counts.report
+    return {
+        "verb": counts.verb,
+        "total_objects": counts.total_objects,
+        "total_bytes": counts.total_bytes,
+        "objects": counts.attempted + report.skipped,
+        "done": report.done,
+        "skipped": report.skipped,
+        "failed": report.failed - counts.interrupted,
+        "expired": report.expired,
+        "bytes": counts.moved,
+        "retries": report.retries,
+        "rows": counts.rows,
+        "seconds": round(report.seconds, 3),
+    }
+
+
+def _speed_fields(reading: Reading) -> dict[str, object]:
+    return {
+        "bytes_per_second": round(reading.bytes_per_second),
+        "objects_per_second": round(reading.objects_per_second, 1),
+        "seconds_left": None if reading.seconds_left is None else round(reading.seconds_left),
+        "stalled": int(reading.stalled),
+    }

@@ -1,5 +1,6 @@
 """What a run did, read from its journal: counts, bytes, rates over time, the slowest, errors by cause, verification."""
 
+import glob
 import os
 import sqlite3
 from contextlib import closing
@@ -14,8 +15,18 @@ _SLOWEST = 10
 _INTERVALS = 20
 
 
+#: How a file of SQLite's begins.
+_MAGIC = b"SQLite format 3\0"
+_TABLES = (".csv", ".jsonl", ".json", ".txt", ".parquet")
+_WHERE = "the folder of the run, or the journal beside it: DIR.journal of get, DIR.put.journal of put"
+
+
 class Interval(msgspec.Struct, frozen=True):
-    """What was finished in one stretch of a run; `at` in Unix seconds, `seconds` its length."""
+    """A part of a run's time: the objects that were done and the bytes that were moved in it.
+
+    `at` is its start in Unix seconds, `seconds` its length. Journals of earlier versions do not tell when bytes were
+    moved; there they count when their object was done.
+    """
 
     at: float
     seconds: float
@@ -57,9 +68,40 @@ def read_report(file: str | os.PathLike[str]) -> JournalReport:
     path = Path(file)
     if not path.is_file():
         raise JournalError(f"{path}: no such journal")
+    if _is_table(path):
+        raise JournalError(f"{path} is a manifest, not a journal: give {_WHERE}")
     with database_errors(path), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
         check_version(path, database)
         return _report(database)
+
+
+def journals_of(run: str | os.PathLike[str]) -> list[Path]:
+    """The journals that `run` names: the file itself, or those that stand beside the folder of this name.
+
+    Raises JournalError for a folder that has none.
+    """
+    given = Path(run)
+    if not given.is_dir():
+        return [given]
+    found: list[Path] = []
+    for folder in dict.fromkeys([Path(os.path.abspath(given)), given.resolve()]):  # noqa: PTH100 - links stay as they are
+        name = glob.escape(folder.name)
+        found += [*folder.parent.glob(f"{name}.journal"), *folder.parent.glob(f"{name}.put*.journal")]
+    if not found:
+        raise JournalError(f"{given} has no journal beside it: looked for {given}.journal and {given}.put.journal")
+    return sorted(set(found))
+
+
+def _is_table(path: Path) -> bool:
+    """True for a file that is no database and has the name of a table."""
+    suffixes = path.suffixes[-2:]
+    if not any(suffix.lower() in _TABLES for suffix in suffixes):
+        return False
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(_MAGIC)) != _MAGIC
+    except OSError:
+        return False
 
 
 def _report(database: sqlite3.Connection) -> JournalReport:
@@ -94,15 +136,49 @@ def _counts(database: sqlite3.Connection, what: str, where: str) -> dict[str, in
 
 
 def _rates(database: sqlite3.Connection, first: float | None, last: float | None) -> list[Interval]:
-    if first is None or last is None:
+    """Objects by when they were done, bytes by when they were moved."""
+    moved = _moved(database)
+    starts = [at for at in (first, moved[0][0] if moved else None) if at is not None]
+    ends = [at for at in (last, moved[-1][0] if moved else None) if at is not None]
+    if not starts:
         return []
-    seconds = max(1.0, (last - first) / _INTERVALS)
+    begin = min(starts)
+    seconds = max(1.0, (max(ends) - begin) / _INTERVALS)
+    objects, sizes = _done_in(database, begin, seconds, before=moved[0][0] if moved else None)
+    for second, count in moved:
+        number = max(0, int((second - begin) / seconds))
+        sizes[number] = sizes.get(number, 0) + count
+    _settle(sizes)
+    numbers = sorted(number for number in objects.keys() | sizes.keys() if objects.get(number) or sizes.get(number))
+    return [Interval(begin + n * seconds, seconds, objects.get(n, 0), sizes.get(n, 0)) for n in numbers]
+
+
+def _moved(database: sqlite3.Connection) -> list[tuple[int, int]]:
+    """Seconds and the bytes that were moved in them; none in the journal of an earlier version."""
+    if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'moved'").fetchone():
+        return []
+    return database.execute("SELECT second, bytes FROM moved ORDER BY second").fetchall()
+
+
+def _done_in(
+    database: sqlite3.Connection, begin: float, seconds: float, before: float | None
+) -> tuple[dict[int, int], dict[int, int]]:
+    """By interval, the objects that were done, and the bytes of those that were done `before` any second was kept."""
     rows = database.execute(
-        "SELECT CAST((finished_at - ?1) / ?2 AS INTEGER), count(*), sum(bytes) FROM outcomes "
-        "WHERE status = 'done' GROUP BY 1 ORDER BY 1",
-        (first, seconds),
-    )
-    return [Interval(first + number * seconds, seconds, objects, size) for number, objects, size in rows]
+        "SELECT CAST((finished_at - ?1) / ?2 AS INTEGER), count(*), "
+        "sum(CASE WHEN ?3 IS NULL OR finished_at < ?3 THEN bytes ELSE 0 END) "
+        "FROM outcomes WHERE status = 'done' GROUP BY 1",
+        (begin, seconds, before),
+    ).fetchall()
+    return {number: count for number, count, _ in rows}, {number: size for number, _, size in rows}
+
+
+def _settle(sizes: dict[int, int]) -> None:
+    """Takes what a failed attempt took back from the time before, so that no interval moves less than nothing."""
+    owed = 0
+    for number in sorted(sizes, reverse=True):
+        left = sizes[number] + owed
+        sizes[number], owed = max(0, left), min(0, left)
 
 
 def _slowest(database: sqlite3.Connection) -> list[Slow]:
@@ -113,5 +189,5 @@ def _slowest(database: sqlite3.Connection) -> list[Slow]:
 
 
 def _name(identity: str) -> str:
-    bucket, key, *_ = identity.split("\0")
-    return f"s3://{bucket}/{key}" if bucket else key
+    place, bucket, key, *_ = identity.split("\0")
+    return f"s3://{bucket}/{key}" if bucket else place

@@ -2,8 +2,27 @@
 
 import time
 
-from bulkpresign.events import BytesMoved, Event, ObjectFinished, ObjectRetried, ObjectsSkipped, RunFinished
+from bulkpresign.events import (
+    BytesMoved,
+    Event,
+    ObjectFinished,
+    ObjectRetried,
+    ObjectsSigned,
+    ObjectsSkipped,
+    RunFinished,
+)
 from bulkpresign.model import Report
+
+#: The fields of a report that its run alone knows.
+_AT_THE_END = (
+    "bytes",
+    "planned",
+    "skipped_by",
+    "slowed",
+    "lowest_concurrency",
+    "uploads_opened",
+    "uploads_left_open",
+)
 
 
 class Tally:
@@ -28,6 +47,7 @@ class Tally:
             if outcome.status == "done":
                 report.done += 1
                 report.bytes += outcome.bytes
+                report.unproven += outcome.is_unproven
             elif outcome.status == "skipped":
                 report.skipped += 1
             elif outcome.status == "expired":
@@ -36,9 +56,10 @@ class Tally:
                 report.failed += 1
         elif isinstance(event, ObjectsSkipped):
             self._report.skipped += event.count
+        elif isinstance(event, ObjectsSigned):
+            self._report.done += event.count
         elif isinstance(event, ObjectRetried):
             self._report.retries += 1
         elif isinstance(event, RunFinished):
-            for name in ("planned", "slowed", "lowest_concurrency", "uploads_opened", "uploads_left_open"):
+            for name in _AT_THE_END:
                 setattr(self._report, name, getattr(event.report, name))
-            self._report.bytes = event.report.bytes

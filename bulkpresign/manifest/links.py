@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from ipaddress import IPv6Address
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -127,6 +127,10 @@ def _headers(rows: Rows) -> Iterable[Mapping[str, str]]:
     cells = rows.column("headers")
     if cells is None or cells.count("{}") == len(cells):
         return repeat(_NO_HEADERS)
+    if (
+        len(cells) > 1 and isinstance(cells[0], str) and cells.count(cells[0]) == len(cells)
+    ):  # as of links signed together
+        return repeat(_header_map(rows, 0, cells[0]))
     return [_header_map(rows, row, cell) for row, cell in enumerate(cells)]
 
 
@@ -182,3 +186,14 @@ def _objects(rows: Rows, urls: Sequence[str]) -> Iterable[ObjectRef]:
     buckets, keys, paths = (text_column(rows, name) or blank for name in ("bucket", "key", "path"))
     places = [path or key or path_of(url) for path, key, url in zip(paths, keys, urls, strict=True)]
     return refs_of(rows, buckets, keys, places)
+
+
+def methods_of(rows: Rows) -> Sequence[str]:
+    """The method of each row: GET where there is no column of methods."""
+    return list(islice(_methods(rows), len(rows.cells)))
+
+
+def old_links(rows: Rows, objects: Sequence[ObjectRef]) -> list[Link]:
+    """The links of some rows to be signed again, each for its object of `objects`; their urls may be of no use."""
+    urls = text_column(rows, "url") or [""] * len(objects)
+    return list(map(Link, _methods(rows), urls, _headers(rows), repeat(None), objects))

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from bulkpresign.errors import ManifestError
 from bulkpresign.model import Link, ObjectRef, Upload, UploadPart
 from bulkpresign.tables.rows import Rows
+from bulkpresign.text import counted
 
 UPLOAD_COLUMNS = ("upload_id", "part_number", "offset")
 _COMPLETES = "POST"
@@ -167,7 +168,7 @@ class _Group:
                 raise self._error(f"part {number} begins at byte {part.offset}, not at {end}", at, "offset")
             end += part.size
         if end != size:
-            raise self._error(f"the parts have {end:,} bytes, the object {size:,}", line, "size")
+            raise self._error(f"the parts have {counted(end, 'byte')}, the object {size:,}", line, "size")
         return [self._parts[number][0] for number in sorted(self._parts)]
 
     def _number(self, ref: ObjectRef, column: str, line: int) -> int:

@@ -74,7 +74,7 @@ async def abort(
         uploads = _old_enough(found, older_than)
         if dry_run:
             return await _listing(uploads, os.fspath(output), listeners)
-        run = await stack.enter_async_context(Run("abort", "", bounds=bounds, ca_bundle=ca_bundle, listeners=listeners))
+        run = await stack.enter_async_context(Run("abort", bounds=bounds, ca_bundle=ca_bundle, listeners=listeners))
         return await run.transfer(
             _leases(uploads), lambda machine: Ender(machine.http, attempts, machine.emit, pace=machine.pace)
         )

@@ -6,10 +6,11 @@ import anyio.lowlevel
 import msgspec
 
 from bulkpresign.errors import ManifestError, NameRefusedError
+from bulkpresign.events import Listener, RowsRead, telling
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.manifest.uploads import upload_id_of
 from bulkpresign.model import ObjectRef
-from bulkpresign.pipeline.known import Known
+from bulkpresign.pipeline.completed import CompletedFilter
 from bulkpresign.pipeline.sources import Sources
 
 
@@ -34,14 +35,18 @@ async def check(
     allow: Callable[[Sequence[str]], object],
     index: PathIndex,
     method: str,
-    known: Known | None = None,
+    completed: CompletedFilter | None = None,
+    *,
+    listeners: Sequence[Listener] = (),
 ) -> Totals:
-    """Reads every table that is a file, whole, before anything is sent, and counts what is `known` to be done.
+    """Reads every table that is a file, whole, before anything is sent, and counts what was `completed` before.
+
+    `listeners` are told how many rows were read.
 
     Raises ManifestError for the first row that can't be used, is a link of another method, has a path that `allow`
     refuses among a batch's with NameRefusedError, or a path that another row has.
     """
-    totals, sized = Totals(0, 0), True
+    totals, sized, tell = Totals(0, 0), True, telling(listeners)
     for table in sources.tables:
         if table.is_stream:
             continue
@@ -52,8 +57,9 @@ async def check(
             totals = Totals(
                 (totals.objects or 0) + len(refs),
                 (totals.bytes or 0) + sum(ref.size or 0 for ref in refs),
-                totals.known + (sum(known.are_done([(ref, link) for ref, link, _ in batch])) if known else 0),
+                totals.known + (sum(completed.are_done([(ref, link) for ref, link, _ in batch])) if completed else 0),
             )
+            tell(RowsRead(len(batch)))
             await anyio.lowlevel.checkpoint()
     if not sources.are_files:
         return Totals()

@@ -1,9 +1,9 @@
 """get: links, or objects signed just in time, become files in a folder."""
 
 import os
-import resource
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from bulkpresign.errors import ParameterError
@@ -11,13 +11,18 @@ from bulkpresign.events import Listener
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import ObjectRef, Report
 from bulkpresign.pipeline.checking import check, claim_paths
+from bulkpresign.pipeline.completed import etags_of, files_are_current
+from bulkpresign.pipeline.descriptors import open_files_limit
+from bulkpresign.pipeline.journals import journal_of
 from bulkpresign.pipeline.named_files import check_named_files
-from bulkpresign.pipeline.running import PART_CONCURRENCY, Bounds, Run
+from bulkpresign.pipeline.part_sizes import ask_part_size
+from bulkpresign.pipeline.renewing import ChecksumMode
+from bulkpresign.pipeline.running import PART_CONCURRENCY, Bounds, Run, none_is_current
 from bulkpresign.pipeline.sources import Source, Sources
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.transfer.folder import Folder
 from bulkpresign.transfer.getting import IF_EXISTS, PART_SIZE, Getter, IfExists
 from bulkpresign.transfer.lanes import lanes_within
-from bulkpresign.transfer.storage import Folder
 
 #: A request costs more than fewer bytes do.
 LEAST_PART_SIZE = 64 << 10
@@ -35,6 +40,9 @@ async def get(
     limit_rate: int | None = None,
     limit: int | None = None,
     if_exists: IfExists = "replace",
+    max_object_size: int | None = None,
+    recheck: bool = False,
+    fsync: bool = False,
     failures: str | os.PathLike[str] | None = None,
     journal: str | os.PathLike[str] | None = None,
     dry_run: bool = False,
@@ -44,6 +52,7 @@ async def get(
     ca_bundle: str | None = None,
     expires_in: int = 3600,
     from_format: str | None = None,
+    literal: bool = False,
     region_name: str | None = None,
     endpoint_url: str | None = None,
     profile_name: str | None = None,
@@ -53,13 +62,16 @@ async def get(
 ) -> Report:
     """Downloads everything that `source` names below the folder `to`, which is made.
 
-    A table of links needs no credentials. Tables of objects and `s3://` sources are signed just in time. At most
+    A table of links, and a link by itself (`https://...`), needs no credentials. Tables of objects and `s3://` sources,
+    whose keys may be patterns unless `literal` (see `sign`), are signed just in time. At most
     `concurrency` objects are in flight. Those over `part_size` bytes (64 KiB at least) move in parts, one at a time and
     up to `part_concurrency` where it is measured that more bring more. Memory is at most `concurrency x
     part_concurrency x 512 KiB`, for the buffers of each request in flight. A request is tried `attempts` times where
     that can help, and `limit_rate` bounds bytes a second. Links of others that run out are renewed by signing again, by
-    a command or by a url, where one of them is given. What the journal (`TO.journal` unless given) knows to be done is
-    not asked for again, and large objects go on where they were. `failures` names a manifest for what is not done.
+    a command or by a url, where one of them is given. An object that the journal (`TO.journal` unless given) has as
+    done is not asked for again, unless its row or its file says otherwise; `recheck` asks the server for each of them,
+    by one conditional request. Large objects go on where they were. `max_object_size` (bytes) bounds objects whose size
+    no row tells; `fsync` waits for the disk before an object counts. `failures` names a manifest for what is not done.
 
     An object that fails is counted in the report. Raises InputError for what can't be used, before anything is sent,
     BreakerError where everything fails the same way or the journal can't be written any more, and OutputError where
@@ -77,11 +89,14 @@ async def get(
         limit_rate=limit_rate,
         limit=limit,
     )
-    lanes = lanes_within(part_concurrency, concurrency, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-    sources = Sources(source, bucket=bucket, from_format=from_format)
+    open_files = open_files_limit()
+    lanes = part_concurrency if open_files is None else lanes_within(part_concurrency, concurrency, open_files)
+    sources = Sources(source, bucket=bucket, from_format=from_format, literal=literal, no_links=None)
     check_named_files(sources.tables, failures, journal)
     await sources.begin()
     folder = Folder(to)
+    if open_files is not None:
+        folder.limit_open(open_files)
 
     def claim(refs: Sequence[ObjectRef]) -> None:
         claim_paths(index, [(ref, ref.uri) for ref in refs])
@@ -89,10 +104,13 @@ async def get(
     async with AsyncExitStack() as stack:
         index = stack.enter_context(PathIndex())
         run = await stack.enter_async_context(
-            Run("get", folder.root, bounds=bounds, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
+            Run("get", bounds=bounds, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
         )
-        run.use_journal(journal, os.path.abspath(folder.root))  # noqa: PTH100 - links stay as they are
-        totals = await check(sources, folder.check_all, index, "GET", run.known)
+        run.use_journal(
+            journal_of(journal, "get", folder.root, os.path.realpath(folder.root)),
+            none_is_current if recheck else files_are_current(folder.root),
+        )
+        totals = await check(sources, folder.check_all, index, "GET", run.completed, listeners=listeners)
         presigner = None
         if sources.need_credentials or renew_credentials:
             presigner = await stack.enter_async_context(
@@ -101,7 +119,8 @@ async def get(
                 )
             )
         renew = await run.renewal(presigner if renew_credentials else None, renew_command, renew_url)
-        leases = sources.leases(presigner, "GET", renew=renew, streamed=claim)
+        mode = ChecksumMode()
+        leases = sources.leases(presigner, "GET", renew=renew, streamed=claim, checksum_mode=mode)
         if dry_run:
             return await run.plan(leases)
         return await run.transfer(
@@ -116,6 +135,11 @@ async def get(
                 part_size=part_size,
                 part_concurrency=lanes,
                 if_exists=if_exists,
+                max_object_size=max_object_size,
+                etag_before=etags_of(machine.journal) if recheck else None,
+                ask_part_size=None if presigner is None else partial(ask_part_size, presigner, machine.http),
+                refuse_checksum_mode=mode.refuse,
+                fsync=fsync,
             ),
             totals=totals,
             sources=sources,

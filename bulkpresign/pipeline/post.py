@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.events import Listener, RunFinished, RunStarted, telling
+from bulkpresign.events import Listener, ObjectsSigned, RunFinished, RunStarted, telling
 from bulkpresign.manifest.writing import post_writer
 from bulkpresign.model import Report
-from bulkpresign.pipeline.sources import Source, Sources
+from bulkpresign.pipeline.sources import Source, Sources, check_used
 from bulkpresign.signing.post import Condition
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables import open_output
 from bulkpresign.tables.reading import table_format
 
+NO_LINKS = "a form can't be signed for it; give a key, s3://bucket/key, or a table"
 #: The largest object that one request may bring (docs: "Uploading objects").
 MAX_POST_BYTES = 5 << 30
 
@@ -28,6 +29,8 @@ async def post(
     content_type: str | None = None,
     format: str | None = None,  # noqa: A002 - the option's name
     from_format: str | None = None,
+    literal: bool = False,
+    ca_bundle: str | None = None,
     region_name: str | None = None,
     endpoint_url: str | None = None,
     profile_name: str | None = None,
@@ -38,26 +41,31 @@ async def post(
     """Signs an upload form for every object of `source`, and writes url and fields to `output`, whole or not at all.
 
     The server refuses bodies over `max_size` bytes, and other types than `content_type`; `image/*` allows all of a
-    kind. A key that ends in `${filename}` takes the name of the file that is uploaded.
+    kind. A key that ends in `${filename}` takes the name of the file that is uploaded. A key of `s3://` may be a
+    pattern over the objects that are there, unless `literal`; see `sign`.
     """
     if max_size < 1:
         raise ParameterError(f"max_size of {max_size} bytes is not at least 1")
     file = os.fspath(output)
     written_format = table_format(file, format)
-    sources = Sources(source, bucket=bucket, from_format=from_format)
+    sources = Sources(source, bucket=bucket, from_format=from_format, literal=literal, no_links=NO_LINKS)
     await sources.begin()
+    check_used(sources, bucket, from_format)
     fields, conditions = _content_type_rule(content_type)
     conditions.append(["content-length-range", 0, max_size])
     columns = sources.columns  # what can't be read is told before credentials are looked for
     report, tell = Report(verb="post"), telling(listeners)
     tell(RunStarted("post"))
-    async with Presigner(region_name, endpoint_url, profile_name, addressing_style, expires_in, session) as presigner:
+    async with Presigner(
+        region_name, endpoint_url, profile_name, addressing_style, expires_in, session, ca_bundle=ca_bundle
+    ) as presigner:
         with open_output(file) as stream:
             writer = post_writer(stream, file, written_format, columns)
             async for objects in sources.objects(presigner, "POST"):
                 await presigner.prepare(objects)
                 writer.write(presigner.post_batch(objects, fields, conditions))
                 report.done += len(objects)
+                tell(ObjectsSigned(len(objects)))
             writer.finish()
     tell(RunFinished(report))
     return report

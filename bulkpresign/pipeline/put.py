@@ -12,9 +12,12 @@ import anyio.lowlevel
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener
 from bulkpresign.ledger.paths import PathIndex
-from bulkpresign.model import Link, ObjectRef, Report, Upload
+from bulkpresign.model import Link, ObjectRef, Report, Upload, without_query
 from bulkpresign.pipeline.checking import check, claim_paths
+from bulkpresign.pipeline.completed import files_are_current
+from bulkpresign.pipeline.journals import journal_of
 from bulkpresign.pipeline.named_files import check_named_files
+from bulkpresign.pipeline.present import PresentObjects
 from bulkpresign.pipeline.renewing import by_signing
 from bulkpresign.pipeline.running import PART_CONCURRENCY, Bounds, Machine, Run
 from bulkpresign.pipeline.sources import Source, Sources
@@ -23,11 +26,11 @@ from bulkpresign.signing.parts import check_part_size
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.folder import folder_objects
 from bulkpresign.source.location import Location
+from bulkpresign.transfer.folder import Folder
 from bulkpresign.transfer.getting import PART_SIZE
 from bulkpresign.transfer.leases import Lease, Renew
 from bulkpresign.transfer.multipart import Uploader
 from bulkpresign.transfer.putting import Putter
-from bulkpresign.transfer.storage import Folder
 
 
 async def put(
@@ -35,7 +38,6 @@ async def put(
     source: str | os.PathLike[str],
     *,
     concurrency: int = 64,
-    part_size: int = PART_SIZE,
     part_concurrency: int = PART_CONCURRENCY,
     attempts: int = 5,
     limit_rate: int | None = None,
@@ -65,7 +67,6 @@ async def put(
     """
     bounds = Bounds(
         concurrency=concurrency,
-        part_size=part_size,
         part_concurrency=part_concurrency,
         attempts=attempts,
         limit_rate=limit_rate,
@@ -85,10 +86,11 @@ async def put(
     async with AsyncExitStack() as stack:
         index = stack.enter_context(PathIndex())
         run = await stack.enter_async_context(
-            Run("put", folder.root, bounds=bounds, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
+            Run("put", bounds=bounds, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
         )
-        run.use_journal(journal, "its links")
-        totals = await check(sources, folder.check_sources, index, "PUT", run.known)
+        opened = run.use_journal(journal_of(journal, "put", folder.root, "its links"), files_are_current(folder.root))
+        run.skipped_by = None if opened is None else opened.file.name  # links can't be asked what is there
+        totals = await check(sources, folder.check_sources, index, "PUT", run.completed, listeners=listeners)
         presigner = None
         if renew_credentials:
             presigner = await stack.enter_async_context(
@@ -161,9 +163,14 @@ async def put_folder(
             )
         )
         run = await stack.enter_async_context(
-            Run("put", folder.root, bounds=bounds, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
+            Run("put", bounds=bounds, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
         )
-        run.use_journal(journal, await _named(location, presigner))
+        present = stack.enter_context(PresentObjects(folder, part_size))
+        opened = run.use_journal(
+            journal_of(journal, "put", folder.root, await _named(location, presigner)), present.are_current
+        )
+        if opened is not None and not await present.list_destination(presigner, location):
+            run.skipped_by = opened.file.name
         leases = _signed_files(folder.root, location, presigner, headers, part_size)
         if dry_run:
             return await run.plan(leases)
@@ -176,8 +183,10 @@ async def put_folder(
 
         return await run.transfer(
             leases,
-            lambda machine: reopener(machine).ending_old(_putter(machine, folder, bounds), machine.journal),
-            uploads_with=lambda machine: _uploader(machine, folder, bounds, reopener(machine)),
+            lambda machine: present.unless_there(
+                reopener(machine).ending_old(_putter(machine, folder, bounds), machine.journal)
+            ),
+            uploads_with=lambda machine: _uploader(machine, folder, bounds, reopener(machine), present),
         )
 
 
@@ -193,7 +202,13 @@ def _putter(machine: Machine, folder: Folder, bounds: Bounds) -> Putter:
     return Putter(machine.http, folder, bounds.attempts, machine.emit, pace=machine.pace)
 
 
-def _uploader(machine: Machine, folder: Folder, bounds: Bounds, opener: Reopener | None = None) -> Uploader:
+def _uploader(
+    machine: Machine,
+    folder: Folder,
+    bounds: Bounds,
+    opener: Reopener | None = None,
+    present: PresentObjects | None = None,
+) -> Uploader:
     return Uploader(
         machine.http,
         folder,
@@ -203,6 +218,7 @@ def _uploader(machine: Machine, folder: Folder, bounds: Bounds, opener: Reopener
         part_concurrency=bounds.part_concurrency,
         parts=machine.journal,
         opener=opener,
+        is_there=None if present is None else present.is_there,
     )
 
 
@@ -214,12 +230,13 @@ async def _signed_files(
         small = [ref for ref in objects if (ref.size or 0) <= part_size]
         async for links in presigner.sign(small, "PUT", headers=headers):
             yield [Lease(link, renew) for link in links]
-        if large := [ref for ref in objects if (ref.size or 0) > part_size]:
-            yield [_to_be_opened(ref, renew) for ref in large]
+        large = [ref for ref in objects if (ref.size or 0) > part_size]
+        async for links in presigner.sign(large, "PUT"):
+            yield [_to_be_opened(link, renew) for link in links]
         await anyio.lowlevel.checkpoint()
 
 
-def _to_be_opened(ref: ObjectRef, renew: Renew) -> Lease:
-    """An upload that is opened when its turn comes: before that it has neither id nor links."""
-    link = Link("POST", "", {}, None, ref)
-    return Lease(link, renew, Upload(ref, "", (), link))
+def _to_be_opened(put: Link, renew: Renew) -> Lease:
+    """An upload that is opened when its turn comes. Until then it has neither id nor links, and a url without query."""
+    link = Link("POST", without_query(put.url), {}, None, put.object)
+    return Lease(link, renew, Upload(put.object, "", (), link))

@@ -6,9 +6,8 @@ What comes from outside is checked like a manifest: it must be for the same obje
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from urllib.parse import parse_qsl, urlsplit
 
 import anyio
 import msgspec
@@ -27,11 +26,15 @@ from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.rows import jsonl_rows, link_columns
 from bulkpresign.manifest.uploads import UPLOAD_COLUMNS, upload_id_of
 from bulkpresign.model import Link, ObjectRef, utc_now
+from bulkpresign.redact import redacted
+from bulkpresign.signing.kept import kept_query
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.values import REGION
 from bulkpresign.tables.rows import rows_of_mappings
+from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.connection import Chunk
 from bulkpresign.transfer.exchange import Answer
+from bulkpresign.transfer.getting import CHECKSUM_MODE
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.leases import Renew
 
@@ -42,16 +45,18 @@ _OF_UPLOADS = frozenset({"uploadId", "partNumber"})
 #: Bytes of an answer; a batch of links needs about one MiB.
 MOST_OUTPUT = 64 << 20
 
-#: What a link's query holds beside its signature and version, and a fresh one needs as well.
-_KEPT_PARAMETERS = ("response-", "x-amz-request-payer", "uploadId", "partNumber")
 
+def renewal(
+    presigner: Presigner | None, command: str | None, url: str | None, http: Http, clock: Clock | None = None
+) -> Renew | None:
+    """The one source of fresh links that was given, None for none. Raises ParameterError for two.
 
-def renewal(presigner: Presigner | None, command: str | None, url: str | None, http: Http) -> Renew | None:
-    """The one source of fresh links that was given, None for none. Raises ParameterError for two."""
+    `clock` tells the time of the server that the links are for.
+    """
     given = [
         by_signing(presigner) if presigner is not None else None,
-        by_command(command) if command is not None else None,
-        by_url(url, http) if url is not None else None,
+        by_command(command, clock) if command is not None else None,
+        by_url(url, http, clock) if url is not None else None,
     ]
     found = [renew for renew in given if renew is not None]
     if len(found) > 1:
@@ -59,10 +64,26 @@ def renewal(presigner: Presigner | None, command: str | None, url: str | None, h
     return found[0] if found else None
 
 
-def by_signing(presigner: Presigner) -> Renew:
-    """Signs anew, with the headers and response overrides that the old links have."""
+class ChecksumMode:
+    """Whether links that we sign ask S3 for the object's checksum, which it sends only if asked (docs: "GetObject").
+
+    A server that does not know the header may refuse it; after that it is left out.
+    """
+
+    def __init__(self) -> None:
+        self.headers: Mapping[str, str] = {CHECKSUM_MODE: "ENABLED"}
+
+    def refuse(self) -> None:
+        """Leaves it out of all links from now on."""
+        self.headers = {}
+
+
+def by_signing(presigner: Presigner, checksum_mode: ChecksumMode | None = None) -> Renew:
+    """Signs anew, with the headers and response overrides that the old links have; see `ChecksumMode`."""
 
     async def renew(links: Sequence[Link]) -> list[Link | None]:
+        if checksum_mode is not None and not checksum_mode.headers:
+            links = [msgspec.structs.replace(link, headers={}) for link in links]
         try:
             return [await signed_again(presigner, link) for link in links]
         except CredentialsError as error:
@@ -75,8 +96,7 @@ async def signed_again(presigner: Presigner, link: Link) -> Link | None:
     """The same permission for a new time, None where it can't be signed. Raises CredentialsError."""
     if not (link.object.bucket and link.object.key):
         return None
-    parameters = parse_qsl(urlsplit(link.url).query, keep_blank_values=True)
-    query = {name: value for name, value in parameters if name.startswith(_KEPT_PARAMETERS)}
+    query = kept_query(link.url)
     headers = {name: value for name, value in link.headers.items() if name.lower() != "host"}
     try:
         await presigner.prepare([ref := _bare(link.object)])
@@ -92,7 +112,7 @@ def _bare(ref: ObjectRef) -> ObjectRef:
     return msgspec.structs.replace(ref, content_type=None, checksum=None, extra=region and {REGION: region})
 
 
-def by_command(command: str) -> Renew:
+def by_command(command: str, clock: Clock | None = None) -> Renew:
     """Runs a command once a batch: link rows as JSONL on its standard input, fresh rows on its standard output.
 
     Raises LinkExpiredError where it fails, hangs, or answers with what is no manifest of links.
@@ -100,12 +120,12 @@ def by_command(command: str) -> Renew:
 
     async def renew(links: Sequence[Link]) -> list[Link | None]:
         answer = await _run(command, _rows(links))
-        return _matched(links, answer, "the renewal command")
+        return _matched(links, answer, "the renewal command", clock)
 
     return renew
 
 
-def by_url(url: str, http: Http) -> Renew:
+def by_url(url: str, http: Http, clock: Clock | None = None) -> Renew:
     """POSTs link rows as JSONL to a url, which answers with fresh rows. Raises LinkExpiredError where it does not."""
     target = Link("POST", url, {"Content-Type": "application/jsonl"})
 
@@ -120,7 +140,7 @@ def by_url(url: str, http: Http) -> Renew:
             raise
         except TransferError as error:
             raise _failed(f"the renewal url can't be asked: {error}") from error
-        return _matched(links, body, "the renewal url")
+        return _matched(links, body, "the renewal url", clock)
 
     return renew
 
@@ -206,15 +226,19 @@ def _name(link: Link) -> tuple[str, ...]:
     return (identity(link), link.method, *(str(extra.get(name) or "") for name in ("upload_id", "part_number")))
 
 
-def _matched(links: Sequence[Link], answer: bytes, who: str) -> list[Link | None]:
-    """The fresh link of each link, by bucket, key, version, path, upload and part; one for another is nobody's."""
+def _matched(links: Sequence[Link], answer: bytes, who: str, clock: Clock | None) -> list[Link | None]:
+    """The fresh link of each link, by bucket, key, version, path, upload and part; one for another is nobody's.
+
+    One that is over is as good as none, unless the clock by which it is over may be wrong.
+    """
     try:
         mappings = [msgspec.json.decode(line, type=dict) for line in answer.splitlines() if line.strip()]
         fresh = links_of(rows_of_mappings(who, mappings, range(1, len(mappings) + 1)))
     except (msgspec.MsgspecError, UnicodeDecodeError, ManifestError) as error:
-        raise _failed(f"{who} answered with what is no list of links: {error}") from error
-    now = utc_now()
-    alive = {_name(link): link for link in fresh if not link.lapsed(now)}
+        raise _failed(f"{who} answered with what is no list of links: {redacted(str(error))}") from error
+    now = utc_now() if clock is None else clock.now()
+    trusts_clock = clock is None or clock.is_set
+    alive = {_name(link): link for link in fresh if not (trusts_clock and link.lapsed(now))}
     found = [alive.get(_name(link)) for link in links]
     return [
         msgspec.structs.replace(new, object=old.object) if new else None for old, new in zip(links, found, strict=True)

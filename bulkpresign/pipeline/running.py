@@ -3,7 +3,6 @@
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -13,13 +12,14 @@ import msgspec
 
 from bulkpresign.errors import BreakerError, OutputError, ParameterError
 from bulkpresign.events import Listener, ObjectsSkipped, RunFinished, RunStarted, telling
-from bulkpresign.ledger.journal import Journal
+from bulkpresign.ledger.journal import Journal, Recorded
 from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.ledger.tally import Tally
-from bulkpresign.model import Report
+from bulkpresign.model import ObjectRef, Report
 from bulkpresign.pipeline.checking import Totals
+from bulkpresign.pipeline.completed import AreCurrent, CompletedFilter
+from bulkpresign.pipeline.descriptors import affordable_objects
 from bulkpresign.pipeline.failures import FailureLog, failure_log
-from bulkpresign.pipeline.known import Known
 from bulkpresign.pipeline.renewing import renewal
 from bulkpresign.pipeline.sources import Sources
 from bulkpresign.signing.presigner import Presigner
@@ -71,7 +71,7 @@ class Machine(msgspec.Struct):
 
 
 class Run:
-    """One run of a verb on the files below the folder `root`. Use as an async context manager.
+    """One run of a verb. Use as an async context manager.
 
     Nothing is made before `transfer`: a run that is refused, or dry, leaves no journal and no failures file.
     """
@@ -79,7 +79,6 @@ class Run:
     def __init__(
         self,
         verb: str,
-        root: str | os.PathLike[str],
         *,
         bounds: Bounds,
         ca_bundle: str | None = None,
@@ -87,7 +86,7 @@ class Run:
         listeners: Sequence[Listener] = (),
     ) -> None:
         self.bounds = bounds
-        self._verb, self._root = verb, root
+        self._verb = verb
         self._ca_bundle, self._failures = ca_bundle, failures
         self._tally = Tally(verb)
         self._listeners: list[Listener] = [self._tally, *listeners]
@@ -95,6 +94,9 @@ class Run:
         self._http = Http(bounds.requests, self._clock, ca_bundle)
         self._journal: Journal | None = None
         self._opened: Journal | None = None
+        self._are_current: AreCurrent = none_is_current
+        #: The journal, where its word alone tells what was done before.
+        self.skipped_by: str | None = None
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -107,29 +109,33 @@ class Run:
     ) -> None:
         await self._stack.__aexit__(kind, error, trace)
 
-    def use_journal(self, file: str | os.PathLike[str] | None, destination: str) -> None:
-        """Takes a journal, by default the one beside the folder. It is opened where an earlier run left it."""
-        self._journal = _journal_of(file, self._verb, self._root, destination)
-        if self._journal.file.exists():
-            self._opened = self._stack.enter_context(self._journal)
+    def use_journal(self, journal: Journal, are_current: AreCurrent) -> Journal | None:
+        """Takes a journal, and opens it where an earlier run left it; gives it then, else None.
+
+        `are_current` tells whether what it has recorded still holds.
+        """
+        self._journal, self._are_current = journal, are_current
+        if os.path.exists(journal.file):  # noqa: PTH110 - Path raises for a name that is too long
+            self._opened = self._stack.enter_context(journal)
+        return self._opened
 
     @property
-    def known(self) -> Known:
-        """What earlier runs did."""
-        return Known(self._opened, self._root)
+    def completed(self) -> CompletedFilter:
+        """The objects that earlier runs completed."""
+        return CompletedFilter(self._opened, self._are_current)
 
     async def renewal(self, presigner: Presigner | None, command: str | None, url: str | None) -> Renew | None:
         """Where fresh links for those of others come from, None for nowhere. Raises ParameterError for two places."""
         asking = self._http
         if url is not None:  # another server has another clock
             asking = await self._stack.enter_async_context(Http(1, Clock(), self._ca_bundle))
-        return renewal(presigner, command, url, asking)
+        return renewal(presigner, command, url, asking, self._clock)
 
     async def plan(self, batches: AsyncIterator[Sequence[Lease]]) -> Report:
         """What the run would do: counts what is left (`planned`, and its bytes where they are known), sends nothing."""
         tell, report = telling(self._listeners), self._tally.report
-        report.planned = 0
-        async for batch in _limited(_undone(batches, self.known, tell), self.bounds.limit):
+        report.planned, report.skipped_by = 0, self.skipped_by
+        async for batch in _limited(_undone(batches, self.completed, tell), self.bounds.limit):
             report.planned += len(batch)
             report.bytes += sum(lease.link.object.size or 0 for lease in batch)
         tell(RunFinished(report))
@@ -159,16 +165,17 @@ class Run:
         tell = telling([*self._listeners, *([log] if log else [])])
         tell(RunStarted(self._verb, totals.objects, totals.bytes))
         record = Recorder(self._opened, tell)
-        pace = Pace(self.bounds.requests, self.bounds.limit_rate)
+        affordable = affordable_objects() or self.bounds.requests
+        pace = Pace(min(self.bounds.requests, affordable), self.bounds.limit_rate)
         if totals.is_nothing_left:
-            tell(ObjectsSkipped(totals.known))
+            tell(ObjectsSkipped(totals.known, totals.bytes or 0))
             batches = _nothing()
-        feed = Feed(_limited(_undone(batches, self.known, record), self.bounds.limit))
+        feed = Feed(_limited(_undone(batches, self.completed, record), self.bounds.limit))
         machine = Machine(self._http, record, pace, self._opened)
         uploader = uploads_with(machine) if uploads_with is not None else None
         try:
             engine = Engine(feed, work_with(machine), record, self._clock, uploader)
-            await engine.run(self.bounds.concurrency)
+            await engine.run(min(self.bounds.concurrency, affordable))
             record.flush()
         except BaseException as error:
             with suppress(OutputError):  # what ended the run is on its way already
@@ -181,20 +188,27 @@ class Run:
             raise
         finally:
             report = self._tally.report
+            report.skipped_by = self.skipped_by if report.skipped else None
             report.slowed, report.lowest_concurrency = pace.slowed, pace.lowest
             report.uploads_left_open = uploader.left_open if uploader is not None else 0
             tell(RunFinished(report))
         return report
 
 
+def none_is_current(found: Sequence[tuple[ObjectRef, Recorded]]) -> Sequence[bool]:
+    """Believes no record: of every object there is something to do."""
+    return [False] * len(found)
+
+
 async def _undone(
-    batches: AsyncIterator[Sequence[Lease]], known: Known, emit: Listener
+    batches: AsyncIterator[Sequence[Lease]], completed: CompletedFilter, emit: Listener
 ) -> AsyncIterator[Sequence[Lease]]:
     """What is left to do; what is done is told as skipped."""
     async for batch in batches:
-        done = known.are_done([(lease.link.object, lease.link) for lease in batch])
+        done = completed.are_done([(lease.link.object, lease.link) for lease in batch])
         if count := sum(done):
-            emit(ObjectsSkipped(count))
+            refs = [lease.link.object for lease, is_done in zip(batch, done, strict=True) if is_done]
+            emit(ObjectsSkipped(count, sum(ref.size or 0 for ref in refs)))
             yield [lease for lease, is_done in zip(batch, done, strict=True) if not is_done]
             await anyio.lowlevel.checkpoint()
         else:
@@ -231,19 +245,3 @@ async def _log_rest(feed: Feed, log: FailureLog) -> None:
         async for leases in feed.rest():
             for lease in leases:
                 log.add(lease.link, lease.link.object, "Interrupted: the run ended before its turn", lease.upload)
-
-
-def _journal_of(
-    given: str | os.PathLike[str] | None, verb: str, folder: str | os.PathLike[str], destination: str
-) -> Journal:
-    """The journal of a verb and a destination: beside the folder, never inside, unless another file is given.
-
-    A folder that is downloaded into has `DIR.journal`, one that is uploaded from `DIR.put.journal`.
-    """
-    if given is not None:
-        return Journal(given, verb, destination)
-    root = Path(os.path.abspath(folder))  # noqa: PTH100 - `DIR/.` and `DIR` are one, links stay as they are
-    if not root.name:
-        raise ParameterError(f"nothing is beside {root}: name a journal with --journal")
-    suffix = ".journal" if verb == "get" else f".{verb}.journal"
-    return Journal(root.with_name(f"{root.name}{suffix}"), verb, destination)

@@ -3,24 +3,45 @@
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from functools import partial
 from typing import Any
 
 import msgspec
 
-from bulkpresign.errors import ParameterError
-from bulkpresign.events import Listener, RunFinished, RunStarted, telling
+from bulkpresign.errors import ManifestError, ParameterError
+from bulkpresign.events import (
+    Event,
+    Listener,
+    ObjectFinished,
+    ObjectRetried,
+    ObjectsSigned,
+    RunFinished,
+    RunStarted,
+    telling,
+)
+from bulkpresign.manifest.links import old_links
 from bulkpresign.manifest.uploads import UPLOAD_COLUMNS
-from bulkpresign.manifest.writing import link_writer
-from bulkpresign.model import Link, Report
-from bulkpresign.pipeline.sources import SizeProblem, Source, Sources
+from bulkpresign.manifest.writing import ManifestWriter, link_writer
+from bulkpresign.model import Link, ObjectRef, Report
+from bulkpresign.pipeline.failures import failure_log
+from bulkpresign.pipeline.head import CONCURRENCY, HEAD_COLUMNS, MISSING, Heads, asking_heads
+from bulkpresign.pipeline.rules import Rules
+from bulkpresign.pipeline.sources import Found, SizeProblem, Source, Sources, check_used
 from bulkpresign.pipeline.summing import Summing
-from bulkpresign.pipeline.uploads import SigningUploads, SignSingle, rows_again, signing_uploads, size_problem_of
-from bulkpresign.signing.options import METHODS, LinkOptions
+from bulkpresign.pipeline.uploads import Item, SigningUploads, rows_again, signing_uploads, size_problem_of
+from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.tables import open_output
+from bulkpresign.source.location import Location
+from bulkpresign.tables import Output, Table, open_output
 from bulkpresign.tables.files import appears_whole
 from bulkpresign.tables.reading import table_format
+
+NO_LINKS = "it can't be signed again without its bucket and key; give s3://bucket/key, or a table with bucket, key, url"
+
+
+class SignReport(Report, kw_only=True):
+    """The counts of one run. `missing` of the `failed` objects are not there; they have no link."""
+
+    missing: int = 0
 
 
 async def sign(
@@ -28,10 +49,11 @@ async def sign(
     output: str | os.PathLike[str] = "-",
     *,
     bucket: str | None = None,
-    method: str = "GET",
+    method: str | None = None,
     expires_in: int = 3600,
     format: str | None = None,  # noqa: A002 - the option's name
     from_format: str | None = None,
+    literal: bool = False,
     headers: Mapping[str, str] | None = None,
     query: Mapping[str, str] | None = None,
     filename: str | None = None,
@@ -39,13 +61,17 @@ async def sign(
     part_size: int | None = None,
     checksum: str | None = None,
     folder: str | os.PathLike[str] | None = None,
+    head: bool = False,
+    concurrency: int | None = None,
+    failures: str | os.PathLike[str] | None = None,
+    ca_bundle: str | None = None,
     region_name: str | None = None,
     endpoint_url: str | None = None,
     profile_name: str | None = None,
     addressing_style: str = "auto",
     session: Any = None,
     listeners: Sequence[Listener] = (),
-) -> Report:
+) -> SignReport:
     """Signs every object of `source` and writes the links to `output` (`-`: standard output), whole or not at all.
 
     `headers` are signed into PUT links and stand in their rows. `query` holds response overrides of GET links, such as
@@ -54,54 +80,185 @@ async def sign(
     `checksum` is an algorithm: PUT links are signed for the bytes of the files below `folder` alone. With the region
     `auto`, buckets are asked for theirs; a row's column `region` goes first.
 
+    `method` None is GET. A table of links is signed again: each row keeps its method, headers and response overrides
+    unless `method`, an option or a column says otherwise; what does not fit another method is dropped.
+
+    A key of `s3://` may be a pattern (`*`, `?`, `[...]`, `**`) unless `literal`. It is matched against a listing; the
+    path of an object is its key after the last `/` before the pattern's first special character. A pattern that matches
+    nothing, and a key without an object, are errors, except that PUT links need no object.
+
+    With `head` each object is asked for once, `concurrency` (64) at a time, and its row tells size, etag, checksum,
+    content type, `last_modified` and `part_size` as the server does. An object that is not there, or can't be had, is
+    counted as failed, has no link, and is named in the manifest `failures`.
+
     With a `part_size` (bytes) the PUT of a larger object becomes a multipart upload, which is opened here: a row a
     part, one to complete it and one to end it. Without one, rows of uploads are signed again for the same uploads, so
     that what is up of them stays of use. Memory is flat whatever the length.
 
-    Raises InputError for what can't be signed and OutputError for what can't be written; then no file is left behind,
-    and no upload open.
+    Raises InputError for what can't be signed, OutputError for what can't be written, and BreakerError where all
+    objects fail the same way; then no file is left behind, and no upload open.
     """
     options = _with_filename(options or LinkOptions(), filename)
-    _check(method, headers, query, options)
+    rules = Rules(method, headers, query, options, head=head)
+    rules.check_given(concurrency, failures)
     summing = _summing(method, checksum, folder)
     size_problem = _size_problem(method, part_size, summing)
     file = os.fspath(output)
     written_format = table_format(file, format)
-    sources = Sources(source, bucket=bucket, from_format=from_format)
+    sources = Sources(source, bucket=bucket, from_format=from_format, literal=literal, no_links=NO_LINKS)
     await sources.begin()
+    check_used(sources, bucket, from_format)
     columns = sources.columns  # what can't be read is told before credentials are looked for
-    again = method == "PUT" and part_size is None and "upload_id" in columns and not sources.need_credentials
-    if not again:  # objects that were in parts are whole
+    if method is None and sources.need_credentials:
+        rules.check("GET")
+    keeps_uploads = method in {None, "PUT"} and part_size is None
+    if not keeps_uploads or not any(
+        _has_uploads(table) for table in sources.tables
+    ):  # objects that were in parts are whole
         columns = [name for name in columns if name not in UPLOAD_COLUMNS]
-    report, tell = Report(verb="sign"), telling(listeners)
+    report, tell = SignReport(verb="sign"), telling(listeners)
     tell(RunStarted("sign"))
     if size_problem is not None:
         columns += UPLOAD_COLUMNS
         await sources.check_sizes(size_problem)
+    if head:
+        columns = list(dict.fromkeys([*columns, *HEAD_COLUMNS]))
     async with AsyncExitStack() as stack:
         presigner = await stack.enter_async_context(
-            Presigner(region_name, endpoint_url, profile_name, addressing_style, expires_in, session)
+            Presigner(
+                region_name, endpoint_url, profile_name, addressing_style, expires_in, session, ca_bundle=ca_bundle
+            )
         )
-        single = partial(presigner.sign_batch, method=method, headers=headers, query=query, options=options)
         uploads = None
         if part_size is not None:
             opening = signing_uploads(
-                presigner, part_size, headers, options, as_they_come=not appears_whole(file), listeners=listeners
+                presigner,
+                part_size,
+                headers,
+                options,
+                as_they_come=not appears_whole(file),
+                ca_bundle=ca_bundle,
+                listeners=listeners,
             )
             uploads = await stack.enter_async_context(opening)
+        run = _Run(
+            sources, presigner, rules, report, summing=summing, uploads=uploads, keeps_uploads=keeps_uploads, tell=tell
+        )
+        heads = None
+        if head:
+            log = await stack.enter_async_context(failure_log(failures, sources))
+            emit = telling([run.count, *listeners, *([log] if log else [])])
+            heads = await stack.enter_async_context(
+                asking_heads(presigner, concurrency or CONCURRENCY, options, ca_bundle, emit)
+            )
         with open_output(file) as stream:
             writer = link_writer(stream, file, written_format, columns)
-            if again:
-                rows = rows_again(sources, presigner, single)
-            else:
-                rows = _rows(sources, presigner, method, single, summing=summing, uploads=uploads)
-            async for links in rows:
-                writer.write(links)
-                report.done += len(links)
+            await run.write(writer, heads, stream if uploads is not None and not appears_whole(file) else None)
             writer.finish()
         report.uploads_opened = uploads.opened if uploads else 0
     tell(RunFinished(report))
     return report
+
+
+class _Run:
+    """Reads, signs and writes, a batch at a time."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        presigner: Presigner,
+        rules: Rules,
+        report: SignReport,
+        *,
+        summing: Summing | None,
+        uploads: SigningUploads | None,
+        keeps_uploads: bool,
+        tell: Listener,
+    ) -> None:
+        self._tell = tell
+        self._sources, self._presigner, self._rules, self._report = sources, presigner, rules, report
+        self._summing, self._uploads, self._keeps_uploads = summing, uploads, keeps_uploads
+
+    def count(self, event: Event) -> None:
+        """Counts what was asked for in vain."""
+        if isinstance(event, ObjectFinished):
+            self._report.failed += 1
+            self._report.missing += event.outcome.code in MISSING
+        elif isinstance(event, ObjectRetried):
+            self._report.retries += 1
+
+    async def write(self, writer: ManifestWriter[Link], heads: Heads | None, flushed: Output | None) -> None:
+        """Writes the rows of all objects; with `heads` of those that are there.
+
+        `flushed` is the output where rows have to be out at once: an upload stays open only where they are.
+        """
+
+        async def take(items: Sequence[Item]) -> None:
+            await self._presigner.refresh()
+            keep(self._signed(items))
+
+        def keep(links: Sequence[Link]) -> None:
+            writer.write(links)
+            if flushed is not None:
+                flushed.flush()
+            self._report.done += len(links)
+            self._tell(ObjectsSigned(len(links)))
+
+        if heads is not None:
+            await heads.run(self._all_items(), take)
+            return
+        for part in self._sources.parts:
+            async for links in self._links(part):
+                keep(links)
+
+    async def _all_items(self) -> AsyncIterator[Sequence[Item]]:
+        for part in self._sources.parts:
+            async for items in self._items(part):
+                yield items
+
+    async def _links(self, part: Table | Location) -> AsyncIterator[list[Link]]:
+        """The rows of all objects of a source: a row each, but for those that are uploads, or become some."""
+        if self._keeps_uploads and isinstance(part, Table) and _has_uploads(part):
+            async for links in rows_again(part, self._presigner, lambda some: self._signed_alone(part, some)):
+                yield links
+            return
+        async for items in self._items(part):
+            if self._uploads is None:
+                yield self._signed(items)
+                continue
+            async for links in self._uploads.rows(items, self._signed):
+                yield links
+
+    async def _items(self, part: Table | Location) -> AsyncIterator[Sequence[Item]]:
+        """What is signed, with all at hand that signing needs."""
+        method = self._rules.method
+        problem = self._uploads.size_problem if self._uploads else None
+        must_exist = not self._rules.head
+        async for found in self._sources.found_in(part, self._presigner, method, problem, must_exist=must_exist):
+            refs = await self._summing(found) if self._summing else found.refs
+            await self._presigner.prepare(refs)
+            yield self._again(found, refs) if isinstance(part, Table) and part.is_links else refs
+
+    def _again(self, found: Found, refs: Sequence[ObjectRef]) -> list[Link]:
+        assert found.rows is not None  # noqa: S101 - it is a table
+        links = old_links(found.rows, refs)
+        self._rules.check_rows(found.rows, links)
+        return links
+
+    def _signed(self, items: Sequence[Item]) -> list[Link]:
+        return self._rules.signed(self._presigner, items)
+
+    def _signed_alone(self, table: Table, links: Sequence[tuple[Link, int]]) -> list[Link]:
+        """Rows among those of uploads that are of none."""
+        for link, line in links:
+            if self._rules.method is None and (problem := self._rules.problem(link.method)):
+                raise ManifestError(problem, file=table.file, line=line, column="method")
+            for column in ("bucket", "key"):
+                if not getattr(link.object, column):
+                    raise ManifestError(
+                        "the row has none: it can't be signed again", file=table.file, line=line, column=column
+                    )
+        return self._signed([link for link, _ in links])
 
 
 def _with_filename(options: LinkOptions, filename: str | None) -> LinkOptions:
@@ -112,39 +269,11 @@ def _with_filename(options: LinkOptions, filename: str | None) -> LinkOptions:
     return msgspec.structs.replace(options, filename=filename)
 
 
-def _check(
-    method: str, headers: Mapping[str, str] | None, query: Mapping[str, str] | None, options: LinkOptions
-) -> None:
-    if method not in METHODS:
-        raise ParameterError(f"method {method!r} is none of {', '.join(METHODS)}")
-    options.check(method)
-    if query and method not in {"GET", "HEAD"}:
-        raise ParameterError(f"{next(iter(query))} is for GET links")
-    if headers and method == "GET":
-        raise ParameterError("headers are signed into PUT links; a GET link that signs them opens in no browser")
+def _has_uploads(table: Table) -> bool:
+    return table.is_links and "upload_id" in table.columns
 
 
-async def _rows(
-    sources: Sources,
-    presigner: Presigner,
-    method: str,
-    single: SignSingle,
-    *,
-    summing: Summing | None,
-    uploads: SigningUploads | None,
-) -> AsyncIterator[list[Link]]:
-    """The rows of all objects: a row each, but for those that become uploads."""
-    async for found in sources.found(presigner, method, uploads.size_problem if uploads else None):
-        objects = await summing(found) if summing else found.refs
-        await presigner.prepare(objects)
-        if uploads is None:
-            yield single(objects)
-            continue
-        async for links in uploads.rows(objects, single):
-            yield links
-
-
-def _size_problem(method: str, part_size: int | None, summing: Summing | None) -> SizeProblem | None:
+def _size_problem(method: str | None, part_size: int | None, summing: Summing | None) -> SizeProblem | None:
     if part_size is None:
         return None
     if method != "PUT":
@@ -154,7 +283,7 @@ def _size_problem(method: str, part_size: int | None, summing: Summing | None) -
     return size_problem_of(part_size)
 
 
-def _summing(method: str, checksum: str | None, folder: str | os.PathLike[str] | None) -> Summing | None:
+def _summing(method: str | None, checksum: str | None, folder: str | os.PathLike[str] | None) -> Summing | None:
     if (checksum is None) != (folder is None):
         raise ParameterError(
             "a checksum is taken from files: it needs an algorithm and a folder, --checksum and --from"

@@ -1,7 +1,8 @@
-"""What SOURCE stands for: tables, listings, single keys; and objects or links out of it, a batch at a time."""
+"""What SOURCE stands for: tables, listings, single keys, links; and objects or links out of it, a batch at a time."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from itertools import groupby, repeat
 from typing import Any, TypeVar
 
 import anyio.lowlevel
@@ -9,15 +10,18 @@ import anyio.to_thread
 import msgspec
 
 from bulkpresign.errors import InputError, ManifestError, ParameterError
-from bulkpresign.manifest.links import links_of
+from bulkpresign.manifest.links import links_of, methods_of
 from bulkpresign.manifest.uploads import Gathering, upload_id_of, whole_rows
 from bulkpresign.model import Link, ObjectRef, Upload
-from bulkpresign.pipeline.renewing import by_signing
+from bulkpresign.pipeline.given import GivenLinks, is_link, no_link
+from bulkpresign.pipeline.located import located
+from bulkpresign.pipeline.renewing import ChecksumMode, by_signing
 from bulkpresign.signing.options import OPTION_COLUMNS
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.values import REGION, option_problem
 from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Rows, Table, objects_of
+from bulkpresign.tables.columns import LAST_MODIFIED
 from bulkpresign.tables.files import STDIN
 from bulkpresign.transfer.leases import Lease, Renew
 
@@ -25,6 +29,9 @@ T = TypeVar("T")
 Source = str | os.PathLike[str]
 #: Why an object of so many bytes (None: unknown) can't be signed for, or None.
 SizeProblem = Callable[[int | None], str | None]
+
+#: The columns that set what one link carries, whatever its method.
+_ANY_OPTION = tuple(dict.fromkeys(name for names in OPTION_COLUMNS.values() for name in names))
 
 #: Objects signed at a time where they are used at once: few, so that a link is young when its turn comes.
 _JUST_IN_TIME = 64
@@ -47,15 +54,27 @@ class Sources:
     """The sources of one run, in their order. Opening them reads no more than each table's first rows."""
 
     def __init__(
-        self, sources: Source | Sequence[Source], *, bucket: str | None = None, from_format: str | None = None
+        self,
+        sources: Source | Sequence[Source],
+        *,
+        bucket: str | None = None,
+        from_format: str | None = None,
+        literal: bool = False,
+        no_links: str | None = "only get takes a link by itself; give a table with a column url",
     ) -> None:
+        """With `literal` a key of `s3://` is no pattern.
+
+        `no_links` tells what to do instead of giving a link as it is; None: links are taken.
+        """
         given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
         if not given:
             raise ParameterError("no source is given")
         if given.count(STDIN) > 1:
             raise ParameterError("standard input is given twice as a source")
         self._bucket = bucket
-        self._parts = [_part(os.fspath(source), from_format) for source in given]
+        self._parts = list(_parts([os.fspath(source) for source in given], from_format, no_links, literal=literal))
+        if literal and not self.has_locations:
+            raise ParameterError("literal is for keys of s3:// sources, and there is none")
 
     async def begin(self) -> None:
         """Waits for the first rows of standard input, where it is a source; they tell whether it has links."""
@@ -70,8 +89,14 @@ class Sources:
 
     @property
     def columns(self) -> list[str]:
-        """The columns of all tables, as far as their first rows tell; reads those."""
-        return list(dict.fromkeys(name for table in self.tables for name in table.columns))
+        """The columns of all tables, as far as their first rows tell, and of listings; reads those rows."""
+        listed = [LAST_MODIFIED] if self.has_locations else []
+        return list(dict.fromkeys([*(name for table in self.tables for name in table.columns), *listed]))
+
+    @property
+    def has_locations(self) -> bool:
+        """True where one of them is a listing or a key of a bucket."""
+        return any(isinstance(part, Location) for part in self._parts)
 
     @property
     def has_links(self) -> bool:
@@ -94,15 +119,20 @@ class Sources:
             yield found.refs
 
     async def found(
-        self, presigner: Presigner, method: str, size_problem: SizeProblem | None = None
+        self, presigner: Presigner, method: str | None, size_problem: SizeProblem | None = None
     ) -> AsyncIterator[Found]:
-        """The same with their rows, for those who find something wrong with one.
+        """The same with their rows, for those who find something wrong with one. `method` None: each row's own.
 
         Raises ManifestError where `size_problem` tells why one's size will not do.
         """
         for part in self._parts:
-            async for batch in self._found(part, presigner, method, size_problem):
+            async for batch in self.found_in(part, presigner, method, size_problem):
                 yield batch
+
+    @property
+    def parts(self) -> "list[Table | Location]":
+        """The sources one by one, for `found_in`."""
+        return list(self._parts)
 
     async def check_sizes(self, size_problem: SizeProblem) -> None:
         """Reads every table that can be read twice, and raises ManifestError for the first size that will not do."""
@@ -112,20 +142,26 @@ class Sources:
                     self._refs(whole_rows(rows), "PUT", size_problem)
                     await anyio.lowlevel.checkpoint()
 
-    async def _found(
-        self, part: Table | Location, presigner: Presigner, method: str, size_problem: SizeProblem | None = None
+    async def found_in(
+        self,
+        part: Table | Location,
+        presigner: Presigner,
+        method: str | None,
+        size_problem: SizeProblem | None = None,
+        *,
+        must_exist: bool = False,
     ) -> AsyncIterator[Found]:
+        """What `found` gives, of one source. Raises ListingError for a key that is not there and `must_exist`."""
         if isinstance(part, Table):
+            own = method or (None if part.is_links else "GET")
             async for rows in rows_of(part):
                 whole = whole_rows(rows)
-                yield Found(self._refs(whole, method, size_problem), whole)
-        elif part.is_prefix:
-            async for page in presigner.aws.list_objects(part.bucket, part.key):
-                yield Found(page)
-        else:
-            yield Found([ObjectRef(part.bucket, part.key)])
+                yield Found(self._refs(whole, own, size_problem), whole)
+            return
+        async for page in located(part, presigner, method, must_exist=must_exist):
+            yield Found(page)
 
-    def _refs(self, rows: Rows, method: str, size_problem: SizeProblem | None = None) -> list[ObjectRef]:
+    def _refs(self, rows: Rows, method: str | None, size_problem: SizeProblem | None = None) -> list[ObjectRef]:
         refs = objects_of(rows, self._bucket)
         check_options(rows, method)
         if size_problem is not None:
@@ -141,13 +177,15 @@ class Sources:
         *,
         renew: Renew | None,
         streamed: Callable[[Sequence[ObjectRef]], None],
+        checksum_mode: ChecksumMode | None = None,
     ) -> AsyncIterator[list[Lease]]:
         """All links; objects are signed as they are asked for, and again when their time is over.
 
-        `renew` gives fresh links for those that others signed. What can't be read twice was not checked as a whole, so
-        `streamed` is shown every batch of it as it comes.
+        `renew` gives fresh links for those that others signed. A source that can't be read twice was not checked as a
+        whole, so `streamed` is shown every batch of it as it comes. `checksum_mode` tells whether links that are signed
+        here ask for checksums.
         """
-        signing = None if presigner is None else by_signing(presigner)
+        signing = None if presigner is None else by_signing(presigner, checksum_mode)
         for part in self._parts:
             source = renew if isinstance(part, Table) and part.is_links else signing
             if method == "PUT" and isinstance(part, Table) and part.is_links:
@@ -156,21 +194,23 @@ class Sources:
                         streamed([lease.link.object for lease in leases])
                     yield leases
                 continue
-            async for batch in self._links(part, presigner, method):
+            async for batch in self._links(part, presigner, method, checksum_mode):
                 if not isinstance(part, Table) or part.is_stream:
                     streamed([link.object for link in batch])
                 yield [Lease(link, source) for link in batch]
 
     async def _links(
-        self, part: Table | Location, presigner: Presigner | None, method: str
+        self, part: Table | Location, presigner: Presigner | None, method: str, checksum_mode: ChecksumMode | None
     ) -> AsyncIterator[list[Link]]:
         if isinstance(part, Table) and part.is_links:
             async for rows in rows_of(part):
                 yield checked_links(part, links_of(rows), rows.lines, method)
         elif presigner is not None:
-            async for found in self._found(part, presigner, method):
-                async for batch in presigner.sign(found.refs, method, batch_size=_JUST_IN_TIME):
-                    yield batch
+            async for found in self.found_in(part, presigner, method):
+                for refs in _by(_JUST_IN_TIME, found.refs):
+                    await presigner.prepare(refs)
+                    yield presigner.sign_batch(refs, method, headers=checksum_mode.headers if checksum_mode else None)
+                    await anyio.lowlevel.checkpoint()
 
     def placed(self, table: Table, method: str) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:
         """Every row of a table, read and checked: the object, its link where it has one, and its place.
@@ -190,12 +230,28 @@ class Sources:
                 yield [(ref, None, place) for ref, place in zip(refs, places, strict=True)]
 
 
+def are_links(sources: Sequence[str], from_format: str | None) -> bool:
+    """True where all sources are files with links, so that nothing needs to be signed.
+
+    False where that can't be told: a stream can't be read twice, and what is no table at all is refused later.
+    """
+    try:
+        found = Sources(sources, from_format=from_format)
+        return found.are_files and not found.need_credentials
+    except InputError:
+        return False
+
+
 async def _put_leases(table: Table, renew: Renew | None) -> AsyncIterator[list[Lease]]:
     gathering = Gathering(table.file)
     async for rows in rows_of(table):
         yield [_put_lease(found, renew) for found, _ in _gathered(gathering, table, rows)]
     if rest := [_put_lease(found, renew) for found, _ in gathering.end()]:
         yield rest
+
+
+def _by(count: int, refs: Sequence[ObjectRef]) -> Iterator[Sequence[ObjectRef]]:
+    return (refs[at : at + count] for at in range(0, len(refs), count))
 
 
 def _put_lease(found: Link | Upload, renew: Renew | None) -> Lease:
@@ -250,13 +306,37 @@ def checked_links(table: Table, links: list[Link], lines: Sequence[int], method:
     return links
 
 
-def check_options(rows: Rows, method: str) -> None:
-    """Raises ManifestError for a cell of a column that sets what one link carries, where it can't be."""
-    for name in (REGION, *OPTION_COLUMNS.get(method, ())):
-        for row, cell in enumerate(rows.column(name) or ()):
-            if cell != "" and (problem := option_problem(name, cell)):
+def check_used(sources: Sources, bucket: str | None, from_format: str | None) -> None:
+    """Raises ParameterError for a setting of tables where no source is one."""
+    for name, value in (("bucket", bucket), ("from_format", from_format)):
+        if value is not None and not sources.tables:
+            raise ParameterError(f"{name.replace('_', '-')} is for the rows of tables, and no source is a table")
+
+
+def check_options(rows: Rows, method: str | None) -> None:
+    """Raises ManifestError for a cell of a column that sets what one link carries, where it can't be.
+
+    `method` is that of all links; None: each row's own.
+    """
+    methods = repeat(method) if method is not None else methods_of(rows)
+    for name in (REGION, *_ANY_OPTION):
+        for row, (cell, its) in enumerate(zip(rows.column(name) or (), methods, strict=False)):
+            if cell == "" or (name != REGION and name not in OPTION_COLUMNS.get(its, ())):
+                continue
+            if problem := option_problem(name, cell):
                 raise rows.error(row, problem, name)
 
 
-def _part(source: str, from_format: str | None) -> Table | Location:
-    return Location.parse(source) if source.startswith(SCHEME) else Table(source, from_format)
+def _parts(
+    given: Iterable[str], from_format: str | None, no_links: str | None, *, literal: bool
+) -> Iterator[Table | Location]:
+    """The sources; links that follow each other are one."""
+    for are_links, some in groupby(given, is_link):
+        if not are_links:
+            for source in some:
+                is_place = source.startswith(SCHEME)
+                yield Location.parse(source, literal=literal) if is_place else Table(source, from_format)
+        elif no_links is not None:
+            raise no_link(next(some), no_links)
+        else:
+            yield GivenLinks(list(some))

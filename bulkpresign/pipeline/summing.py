@@ -11,7 +11,7 @@ from bulkpresign.errors import ParameterError
 from bulkpresign.model import ObjectRef
 from bulkpresign.pipeline.sources import Found
 from bulkpresign.proof.sums import Summer, Unfit
-from bulkpresign.transfer.storage import Folder
+from bulkpresign.transfer.folder import Folder
 
 #: Those that S3 takes in a header of an upload (docs: "Checking object integrity").
 ALGORITHMS = ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")
@@ -32,7 +32,7 @@ class Summing:
         root.require()
         self._threads = os.cpu_count() or 1
         self._limiter: anyio.CapacityLimiter | None = None
-        self._summer = Summer(root.source_file, algorithm, from_thread.check_cancelled)
+        self._summer = Summer(root.open_source, root.file, algorithm, from_thread.check_cancelled)
 
     async def __call__(self, found: Found) -> list[ObjectRef]:
         """The objects with size and checksum. Raises ManifestError for the first whose file is not as its row says."""

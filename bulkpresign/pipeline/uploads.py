@@ -1,6 +1,6 @@
 """Multipart uploads with own credentials: opened, found again by a later run, and ended where nobody holds them."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import groupby
@@ -10,12 +10,15 @@ import msgspec
 
 from bulkpresign.errors import CredentialsError, LinkExpiredError, ListingError, SigningError, TransferError
 from bulkpresign.events import Listener, UploadLeftOpen, telling
+from bulkpresign.manifest.links import links_of
+from bulkpresign.manifest.uploads import Gathering
 from bulkpresign.model import Link, ObjectRef, Outcome, Part, Parts, Upload
 from bulkpresign.pipeline.renewing import signed_again
-from bulkpresign.pipeline.sources import Sources
+from bulkpresign.pipeline.sources import rows_of
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.parts import check_part_size, least_part_size, part_size_problem
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.tables import Table
 from bulkpresign.transfer.engine import Work, first_error
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.pace import Pace
@@ -29,8 +32,12 @@ _ATTEMPTS = 5
 _CLEAN_UP_TIMEOUT = 30.0
 
 
-#: Signs objects that go up in one request.
-SignSingle = Callable[[Sequence[ObjectRef]], list[Link]]
+#: What a row is signed for: an object, or the old link of one, which is signed again.
+Item = ObjectRef | Link
+#: Signs what takes one request: objects, or links again.
+SignSingle = Callable[[Sequence[Item]], list[Link]]
+#: Signs links again, each given with its line in a table.
+SignAgain = Callable[[Sequence[tuple[Link, int]]], list[Link]]
 
 
 class Opener:
@@ -58,24 +65,26 @@ class Opener:
         self._pace = pace
         self._attempts = attempts
 
-    async def open(self, ref: ObjectRef) -> str:
-        """The id of a new upload. Raises TransferError where the server does not open one."""
+    async def open(self, item: Item) -> str:
+        """The id of a new upload, with the headers of an old link. Raises TransferError where it can't be opened."""
+        ref = object_of(item)
 
         async def create() -> str:
-            query = {"uploads": ""}
-            (link,) = self._presigner.sign_batch(
-                [ref], "POST", headers=self._headers, query=query, options=self._options
-            )
-            return await create_upload(self._http, link)
+            return await create_upload(self._http, self._signed(item, "POST", {"uploads": ""}))
 
         await self._presigner.prepare([ref])
         upload_id, _ = await with_retries(create, ref, self._attempts, self._emit, self._pace)
         return upload_id
 
-    def signed(self, ref: ObjectRef, upload_id: str, part_size: int) -> Upload:
+    def signed(self, item: Item, upload_id: str, part_size: int) -> Upload:
         """The links of an upload that is open."""
-        (put,) = self._presigner.sign_batch([ref], "PUT", headers=self._headers, options=self._options)
-        return self._presigner.sign_upload(ref, upload_id, part_size, headers=put.headers)
+        headers = self._signed(item, "PUT").headers
+        return self._presigner.sign_upload(object_of(item), upload_id, part_size, headers=headers)
+
+    def _signed(self, item: Item, method: str, query: Mapping[str, str] | None = None) -> Link:
+        sign = self._presigner.sign_again if isinstance(item, Link) else self._presigner.sign_batch
+        (link,) = sign([item], method, headers=self._headers, query=query, options=self._options)  # type: ignore[list-item]
+        return link
 
     async def etag(self, look: Link) -> str | None:
         """The etag of the object that a GET link leads to, None where there is none. Raises TransferError."""
@@ -176,50 +185,51 @@ class SigningUploads:
         self.size_problem = size_problem_of(part_size)
         self._untaken: dict[str, ObjectRef] = {}
 
-    async def rows(self, objects: Sequence[ObjectRef], single: SignSingle) -> AsyncIterator[list[Link]]:
+    async def rows(self, items: Sequence[Item], single: SignSingle) -> AsyncIterator[list[Link]]:
         """The rows of some objects, in their order, an upload at a time; those of small ones are made by `single`.
 
         Raises SigningError where the server opens no upload, and for a size that will not do.
         """
-        for ref in objects:
+        for ref in map(object_of, items):
             if problem := self.size_problem(ref.size):
                 raise SigningError(f"{ref.uri}: {problem}")
-        upload_ids = iter(await self._open_all([ref for ref in objects if self._is_large(ref)]))
-        for is_large, some in groupby(objects, self._is_large):
+        upload_ids = iter(await self._open_all([item for item in items if self._is_large(item)]))
+        for is_large, some in groupby(items, self._is_large):
             if not is_large:
                 yield single(list(some))
                 continue
-            for ref in some:
+            for item in some:
                 upload_id = next(upload_ids)
-                yield self._opener.signed(ref, upload_id, self._part_size).links
+                yield self._opener.signed(item, upload_id, self._part_size).links
                 if self._as_they_come:
                     del self._untaken[upload_id]
 
-    def _is_large(self, ref: ObjectRef) -> bool:
-        return (ref.size or 0) > self._part_size
+    def _is_large(self, item: Item) -> bool:
+        return (object_of(item).size or 0) > self._part_size
 
-    async def _open_all(self, refs: Sequence[ObjectRef]) -> list[str]:
+    async def _open_all(self, items: Sequence[Item]) -> list[str]:
         found: dict[int, str] = {}
-        waiting = iter(enumerate(refs))
+        waiting = iter(enumerate(items))
 
-        async def open_one(index: int, ref: ObjectRef) -> None:
-            found[index] = await self._open(ref)
+        async def open_one(index: int, item: Item) -> None:
+            found[index] = await self._open(item)
 
         async def worker() -> None:
-            for index, ref in waiting:
-                await finish_soon(partial(open_one, index, ref))
+            for index, item in waiting:
+                await finish_soon(partial(open_one, index, item))
 
         try:
             async with anyio.create_task_group() as group:
-                for _ in range(min(OPENED_AT_ONCE, len(refs))):
+                for _ in range(min(OPENED_AT_ONCE, len(items))):
                     group.start_soon(worker)
         except BaseExceptionGroup as failed:
             raise first_error(failed) from None
-        return [found[index] for index in range(len(refs))]
+        return [found[index] for index in range(len(items))]
 
-    async def _open(self, ref: ObjectRef) -> str:
+    async def _open(self, item: Item) -> str:
+        ref = object_of(item)
         try:
-            upload_id = await self._opener.open(ref)
+            upload_id = await self._opener.open(item)
         except TransferError as error:
             raise SigningError(f"{ref.uri}: no upload can be opened: {error}") from error
         self._untaken[upload_id] = ref
@@ -253,11 +263,12 @@ async def signing_uploads(
     options: LinkOptions,
     *,
     as_they_come: bool,
+    ca_bundle: str | None = None,
     listeners: Sequence[Listener],
 ) -> AsyncIterator[SigningUploads]:
     """Uploads for `sign`: where the block fails, those that were opened in vain are ended."""
     emit = telling(listeners)
-    async with Http(OPENED_AT_ONCE) as http:
+    async with Http(OPENED_AT_ONCE, ca_bundle=ca_bundle) as http:
         opener = Opener(presigner, http, headers=headers, options=options, emit=emit, pace=Pace(OPENED_AT_ONCE))
         uploads = SigningUploads(presigner, opener, part_size, as_they_come=as_they_come)
         try:
@@ -267,19 +278,37 @@ async def signing_uploads(
             raise
 
 
-async def rows_again(sources: Sources, presigner: Presigner, single: SignSingle) -> AsyncIterator[list[Link]]:
-    """The rows of PUT links for a new time, those of uploads for the same uploads: what is up of them stays of use.
+async def rows_again(table: Table, presigner: Presigner, singles: SignAgain) -> AsyncIterator[list[Link]]:
+    """The rows of a table of links that has uploads, for a new time: an upload's for the same upload.
 
-    Raises SigningError for a row of an upload that can't be signed.
+    What is up of it stays of use. Other rows are signed by `singles`. Raises ManifestError for rows that are no upload,
+    SigningError for one that can't be signed.
     """
-    async for leases in sources.leases(None, "PUT", renew=None, streamed=lambda _: None):
-        await presigner.refresh()
-        for is_upload, some in groupby(leases, lambda lease: lease.upload is not None):
-            if not is_upload:
-                yield single([lease.link.object for lease in some])
-                continue
-            for lease in some:
-                yield [await _again(presigner, link) for link in (lease.upload.links if lease.upload else ())]
+    gathering = Gathering(table.file)
+    async for rows in rows_of(table):
+        async for links in _rows_again(gathering.add(links_of(rows), rows.lines), presigner, singles):
+            yield links
+    async for links in _rows_again(gathering.end(), presigner, singles):
+        yield links
+
+
+async def _rows_again(
+    gathered: Iterable[tuple[Link | Upload, int]], presigner: Presigner, singles: SignAgain
+) -> AsyncIterator[list[Link]]:
+    await presigner.refresh()
+    for is_single, some in groupby(gathered, lambda found: isinstance(found[0], Link)):
+        if not is_single:
+            for upload, _ in some:
+                yield [await _again(presigner, link) for link in (upload.links if isinstance(upload, Upload) else ())]
+            continue
+        alone = [(link, line) for link, line in some if isinstance(link, Link)]
+        await presigner.prepare([link.object for link, _ in alone])
+        yield singles(alone)
+
+
+def object_of(item: Item) -> ObjectRef:
+    """The object that is signed for."""
+    return item.object if isinstance(item, Link) else item
 
 
 async def _again(presigner: Presigner, link: Link) -> Link:

@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing
+from functools import partial
 from itertools import islice
 
 import anyio
@@ -20,14 +21,15 @@ from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import whole_rows
 from bulkpresign.model import Link, ObjectRef, Outcome, Report
 from bulkpresign.pipeline.checking import check, claim_paths
+from bulkpresign.pipeline.evidence import JournalEvidence
 from bulkpresign.pipeline.failures import failure_log
 from bulkpresign.pipeline.named_files import check_named_files
 from bulkpresign.pipeline.sources import Source, Sources, rows_of
-from bulkpresign.proof.files import MISSING, Prover, Row, batches_of
+from bulkpresign.proof.files import MISSING, UNPROVEN, Prover, Row, batches_of
 from bulkpresign.proof.walking import walk
 from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Rows, Table, objects_of
-from bulkpresign.transfer.storage import Folder, path_problem
+from bulkpresign.transfer.folder import Folder, path_problem
 
 #: Hears the path of what no row names, and what is wrong with it.
 Extras = Callable[[str, str], object]
@@ -38,13 +40,13 @@ _LOOK_UP = 512
 class VerifyReport(Report, kw_only=True):
     """The counts of one verification. `bytes` are those of the files that are as they should be.
 
-    `by` counts what they were verified by: `crc64nvme`, `md5`, `md5-parts`, `size`... and `presence`, where a row tells
-    nothing. `unproven` of those by size have a value of parts that no part size fits.
+    `by` counts what they were verified by: `crc64nvme`, `md5`, `md5-parts`, and where that is accepted `size`, or
+    `presence` for rows that tell nothing. `unproven` counts files that are there and may hold anything of their size;
+    they are among the `failed`.
     """
 
     missing: int = 0
     extra: int = 0
-    unproven: int = 0
     by: dict[str, int] = msgspec.field(default_factory=dict)
 
     @property
@@ -55,11 +57,11 @@ class VerifyReport(Report, kw_only=True):
     @property
     def different(self) -> int:
         """How many files are there and are not as their rows say, or can't be read."""
-        return self.failed - self.missing
+        return self.failed - self.missing - self.unproven
 
     @property
     def is_good(self) -> bool:
-        """True where nothing differs, is missing or is extra."""
+        """True where nothing differs, is missing, unproven or extra."""
         return not (self.failed or self.extra)
 
 
@@ -70,15 +72,19 @@ async def verify(
     bucket: str | None = None,
     concurrency: int | None = None,
     failures: str | os.PathLike[str] | None = None,
+    journal: str | os.PathLike[str] | None = None,
+    accept_size: bool = False,
     from_format: str | None = None,
     listeners: Sequence[Listener] = (),
     extras: Extras | None = None,
 ) -> VerifyReport:
-    """Holds the files below `folder` against tables of objects or links; links may be over, nothing is sent.
+    """Checks the files below `folder` against tables of objects or links; links may be over, nothing is sent.
 
     `concurrency` files are read at a time, in threads, a block of 1 MiB of each in memory; None is one for each CPU.
-    `failures` names a manifest for what differs or is missing; `extras` hears of every file that no row names. Raises
-    InputError for a manifest or folder that can't be used; what is wrong with files is counted, and no exception.
+    Where a row tells no checksum, or not how large the parts of its etag are, the `journal` of the download is asked
+    (`FOLDER.journal` unless given). A file for which its size alone speaks is unproven, unless `accept_size` is given.
+    `failures` names a manifest for files that differ, are missing or unproven; `extras` hears of every file that no row
+    names. Raises InputError for a manifest or folder that can't be used; what is wrong with files is counted.
     """
     threads = (os.cpu_count() or 1) if concurrency is None else concurrency
     if threads < 1:
@@ -90,13 +96,15 @@ async def verify(
     root.require()
     async with AsyncExitStack() as stack:
         index = stack.enter_context(_NamedPaths())
-        totals = await check(sources, _check_form, index, "")
+        totals = await check(sources, _check_form, index, "", listeners=listeners)
+        known = stack.enter_context(JournalEvidence(journal, root.root))
         log = await stack.enter_async_context(failure_log(failures, sources))
         counts = _Counts([log, *listeners] if log else listeners)
         counts.emit(RunStarted("verify", totals.objects, totals.bytes))
         try:
+            prover = partial(Prover, root.open_source, accept_size=accept_size)
             async with aclosing(sources.batches(index)) as batches:
-                await _prove(batches, root, threads, counts.emit)
+                await _prove(batches, known, prover, threads, counts.emit)
             await _find_extras(root, index, counts, extras)
         finally:
             counts.emit(RunFinished(counts.report))
@@ -130,7 +138,7 @@ class _Manifests(Sources):
                 placed = self._placed(table, whole_rows(rows))
                 if table.is_stream:
                     claim_paths(index, [(ref, place) for ref, _, place in placed])
-                for batch in batches_of((ref, link) for ref, link, _ in placed):
+                for batch in batches_of(Row(ref, link) for ref, link, _ in placed):
                     yield batch
 
 
@@ -173,12 +181,12 @@ class _Counts:
             report.by[name] = report.by.get(name, 0) + 1
             report.done += 1
             report.bytes += outcome.bytes
-            report.unproven += outcome.message is not None
         elif outcome.status == "skipped":
             report.skipped += 1
         else:
             report.failed += 1
             report.missing += outcome.code == MISSING
+            report.unproven += outcome.code == UNPROVEN
 
 
 def _check_form(paths: Sequence[str]) -> None:
@@ -188,7 +196,13 @@ def _check_form(paths: Sequence[str]) -> None:
             raise NameRefusedError(path, problem)
 
 
-async def _prove(batches: AsyncIterator[list[Row]], folder: Folder, threads: int, emit: Listener) -> None:
+async def _prove(
+    batches: AsyncIterator[list[Row]],
+    known: JournalEvidence,
+    prover_for: Callable[[Callable[[int], None]], Prover],
+    threads: int,
+    emit: Listener,
+) -> None:
     """Proves all rows, a batch a thread at a time, and emits their outcomes."""
 
     def moved(count: int) -> None:
@@ -201,10 +215,10 @@ async def _prove(batches: AsyncIterator[list[Row]], folder: Folder, threads: int
 
     async def worker() -> None:
         while (batch := await next_batch()) is not None:
-            for outcome in await anyio.to_thread.run_sync(prover, batch, limiter=limiter):
+            for outcome in await anyio.to_thread.run_sync(prover, known.added_to(batch), limiter=limiter):
                 emit(ObjectFinished(outcome))
 
-    prover, reading = Prover(folder.source_file, moved), anyio.Lock()
+    prover, reading = prover_for(moved), anyio.Lock()
     limiter = anyio.CapacityLimiter(threads)
     try:
         async with anyio.create_task_group() as group:

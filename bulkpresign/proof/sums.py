@@ -9,8 +9,7 @@ import msgspec
 from bulkpresign.checksums import base64_of, descriptor_blocks, hasher
 from bulkpresign.errors import NameRefusedError
 from bulkpresign.model import ObjectRef
-
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+from bulkpresign.text import counted
 
 
 class Unfit(msgspec.Struct, frozen=True):
@@ -23,36 +22,43 @@ class Unfit(msgspec.Struct, frozen=True):
 class Summer:
     """Takes size and checksum of objects from their files; several threads may use it.
 
-    `file_of` gives the file of a path and may raise NameRefusedError; `read` is called after each block of 1 MiB.
+    `open_file` gives a descriptor of the file at a path, and raises NameRefusedError or OSError; `file_name` gives its
+    full name; `read` is called after each block of 1 MiB.
     """
 
-    def __init__(self, file_of: Callable[[str], str], algorithm: str, read: Callable[[], object]) -> None:
-        self._file_of, self._algorithm, self._read = file_of, algorithm, read
+    def __init__(
+        self,
+        open_file: Callable[[str], int],
+        file_name: Callable[[str], str],
+        algorithm: str,
+        read: Callable[[], object],
+    ) -> None:
+        self._open_file, self._file_name, self._algorithm, self._read = open_file, file_name, algorithm, read
 
     def __call__(self, refs: list[ObjectRef]) -> list[ObjectRef | Unfit]:
         """For each object itself with its file's size and checksum, or why it can't have them."""
         return [self._one(ref) for ref in refs]
 
     def _one(self, ref: ObjectRef) -> ObjectRef | Unfit:
+        file = self._file_name(ref.place)
         try:
-            file = self._file_of(ref.place)
-            size, checksum = self._summed(file)
+            size, checksum = self._summed(ref.place)
         except NameRefusedError as error:
             return Unfit(str(error))
         except OSError as error:
-            return Unfit(f"{self._file_of(ref.place)} can't be read: {error.strerror}")
+            return Unfit(f"{file} can't be read: {error.strerror}")
         if size is None:
             return Unfit(f"{file} is not a file")
         if ref.size is not None and ref.size != size:
-            return Unfit(f"{file} has {size:,} bytes, the row says {ref.size:,}", "size")
+            return Unfit(f"{file} has {counted(size, 'byte')}, the row says {ref.size:,}", "size")
         if ref.checksum and ref.checksum != checksum and ref.checksum.startswith(f"{self._algorithm}:"):
             return Unfit(f"{file} has {checksum}, the row says {ref.checksum}", "checksum")
         return msgspec.structs.replace(ref, size=size, checksum=checksum)
 
-    def _summed(self, file: str) -> tuple[int | None, str]:
+    def _summed(self, path: str) -> tuple[int | None, str]:
         """The size of a file (None: it is none) and its checksum. Nothing but a file is waited for."""
         digest, size = hasher(self._algorithm), 0
-        descriptor = os.open(file, _FLAGS)
+        descriptor = self._open_file(path)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return None, ""

@@ -6,6 +6,7 @@ Signer, however the values differ. Most batches carry nothing of their own, and 
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import repeat
 from operator import attrgetter, itemgetter
 from typing import NamedTuple, TypeVar
@@ -16,6 +17,7 @@ from bulkpresign.aws import Credentials
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.signing.endpoint import Endpoint
+from bulkpresign.signing.kept import Kept, replaced_by, without_replaced
 from bulkpresign.signing.options import (
     CREATING,
     OPTION_COLUMNS,
@@ -44,12 +46,18 @@ class _Row(NamedTuple):
     names: tuple[str, ...]
     query_names: tuple[str, ...]
     header_names: tuple[str, ...]
-    query: dict[str, str]
-    headers: dict[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
     ref: ObjectRef
 
 
 _KIND = itemgetter(slice(5))
+
+
+def _kept_row(ref: ObjectRef, kept: Kept) -> _Row:
+    """The row of an object that has nothing of its own, where nothing takes the place of what its old link had."""
+    query, headers = kept
+    return _Row(ref.bucket, None, (), tuple(query), tuple(headers), query, headers, ref)
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +91,22 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         carried = set().union(*filter(None, map(_EXTRA, refs)))
         return carried.isdisjoint((REGION, *OPTION_COLUMNS[self.method]))
 
+    def links_again(self, refs: Sequence[ObjectRef], kept: Sequence[Kept]) -> list[Link]:
+        """The same, with what old links had, each for its object. What a row or an option says goes before that."""
+        if not any(one.query or one.headers for one in kept):
+            return self.links(refs)
+        options = tuple(name for name, _ in self.options.given)
+        is_free = not (options or self.query or self.headers) and self._are_plain(refs)
+        row_of = _kept_row if is_free else partial(self._row_again, options)
+        return by_kind(list(map(row_of, refs, kept)), _KIND, self._own_links)
+
+    def _row_again(self, options: tuple[str, ...], ref: ObjectRef, kept: Kept) -> _Row:
+        own = self._row(ref)
+        beginnings = replaced_by((*own.names, *options))
+        query = {**own.query, **without_replaced(kept.query, beginnings, map(str.lower, self.query))}
+        headers = {**own.headers, **without_replaced(kept.headers, beginnings, map(str.lower, self.headers))}
+        return own._replace(query_names=tuple(query), header_names=tuple(headers), query=query, headers=headers)
+
     @property
     def _filename_of_each(self) -> str | None:
         filename = self.options.filename
@@ -103,13 +127,16 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     def _own_links(self, rows: list[_Row]) -> Iterable[Link]:
         first = rows[0]
         headers, query = self._shared(first.names, first.query, first.headers)
+        are_alike = all(row.headers == first.headers for row in rows)
+        if are_alike:
+            headers = {**first.headers, **headers}
         signer = self._signer(first.bucket, first.region, headers, query)
         urls = signer.urls(
             [row.ref.key for row in rows],
             {name: [row.query[name] for row in rows] for name in first.query},
-            {name: [row.headers[name] for row in rows] for name in first.headers},
+            {} if are_alike else {name: [row.headers[name] for row in rows] for name in first.headers},
         )
-        sent = [row.headers | headers for row in rows] if first.headers else repeat(headers)
+        sent = repeat(headers) if are_alike else [{**row.headers, **headers} for row in rows]
         return map(Link, repeat(self.method), urls, sent, repeat(self.end), [row.ref for row in rows])
 
     def _shared(

@@ -41,6 +41,9 @@ class LinkOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     Both: `sse_customer_key` is 32 bytes in base64, whose headers GET links need as well; `request_payer` is
     `requester`. Values that S3 may know tomorrow (storage classes, canned ACLs) are passed on as they are.
+
+    GET and HEAD links: `checksum_mode` is `ENABLED`. It is a signed header, with which S3 sends the object's checksum;
+    such a link opens in no browser, only with tools that send its headers.
     """
 
     filename: str | None = None
@@ -51,6 +54,7 @@ class LinkOptions(msgspec.Struct, frozen=True, kw_only=True):
     response_cache_control: str | None = None
     response_expires: str | None = None
     request_payer: str | None = None
+    checksum_mode: str | None = None
     content_type: str | None = None
     cache_control: str | None = None
     content_disposition: str | None = None
@@ -83,8 +87,10 @@ class LinkOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _CUSTOMER_KEY = "sse_customer_key"
-_OVERRIDES = tuple(name for name in LinkOptions.__struct_fields__ if name.startswith("response_"))
-_HEADERS = {
+OVERRIDES = tuple(name for name in LinkOptions.__struct_fields__ if name.startswith("response_"))
+#: The header that an option becomes as it is.
+HEADERS = {
+    "checksum_mode": "x-amz-checksum-mode",
     "content_type": "Content-Type",
     "cache_control": "Cache-Control",
     "content_disposition": "Content-Disposition",
@@ -96,7 +102,7 @@ _HEADERS = {
     "sse_kms_key_id": "x-amz-server-side-encryption-aws-kms-key-id",
     "if_none_match": "If-None-Match",
 }
-_PAYER = "x-amz-request-payer"
+PAYER = "x-amz-request-payer"
 _DISPOSITION = "response_content_disposition"
 #: Each of the two takes the other's place.
 _STAND_IN = {"filename": _DISPOSITION, _DISPOSITION: "filename"}
@@ -105,8 +111,9 @@ _STAND_IN = {"filename": _DISPOSITION, _DISPOSITION: "filename"}
 #: if nothing is there is minded when it is completed.
 _METHODS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(LinkOptions.__struct_fields__, ("PUT", "POST")),
-    **dict.fromkeys(_OVERRIDES, ("GET", "HEAD")),
+    **dict.fromkeys(OVERRIDES, ("GET", "HEAD")),
     "filename": ("GET",),
+    "checksum_mode": ("GET", "HEAD"),
     "request_payer": ("GET", "HEAD", "PUT", "DELETE", "POST"),
     _CUSTOMER_KEY: ("GET", "HEAD", "PUT", "POST"),
 }
@@ -158,15 +165,15 @@ def query_of(settings: Settings, method: str) -> dict[str, str]:
     query = {"versionId": settings["version_id"]} if "version_id" in settings else {}
     if "filename" in settings:
         query["response-content-disposition"] = saved_as(settings["filename"])
-    query |= {name.replace("_", "-"): settings[name] for name in _OVERRIDES if name in settings}
+    query |= {name.replace("_", "-"): settings[name] for name in OVERRIDES if name in settings}
     if "request_payer" in settings and method not in CREATING:
-        query[_PAYER] = settings["request_payer"]
+        query[PAYER] = settings["request_payer"]
     return query
 
 
 def headers_of(settings: Settings, method: str) -> dict[str, str]:
     """The headers that some settings become."""
-    headers = {header: settings[name] for name, header in _HEADERS.items() if name in settings}
+    headers = {header: settings[name] for name, header in HEADERS.items() if name in settings}
     if "checksum" in settings:
         algorithm, _, value = settings["checksum"].partition(":")
         headers["Content-MD5" if algorithm == "md5" else f"x-amz-checksum-{algorithm}"] = value
@@ -175,7 +182,7 @@ def headers_of(settings: Settings, method: str) -> dict[str, str]:
     if _CUSTOMER_KEY in settings:
         headers |= _customer_headers(settings[_CUSTOMER_KEY])
     if "request_payer" in settings and method in CREATING:
-        headers[_PAYER] = settings["request_payer"]
+        headers[PAYER] = settings["request_payer"]
     if method == "POST":
         headers.pop("If-None-Match", None)
     return headers

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Self
 
 import anyio.lowlevel
@@ -14,7 +15,6 @@ from bulkpresign.model import (
     ObjectRef,
     Post,
     Upload,
-    UploadPart,
     bucket_problem,
     key_problem,
     keys_are_plain,
@@ -23,18 +23,12 @@ from bulkpresign.model import (
 from bulkpresign.signing.batch import Batch, by_kind, region_of
 from bulkpresign.signing.endpoint import Endpoint
 from bulkpresign.signing.expiry import check_expires_in, expires_at
+from bulkpresign.signing.kept import kept_of
 from bulkpresign.signing.options import METHODS, LinkOptions
-from bulkpresign.signing.parts import (
-    headers_of_parts,
-    headers_to_abort,
-    headers_to_complete,
-    part_ref,
-    parts_of,
-    with_columns,
-)
 from bulkpresign.signing.post import Condition, PostSigner
 from bulkpresign.signing.sample import endpoint_of_sample
 from bulkpresign.signing.sigv4 import Signer
+from bulkpresign.signing.uploads import upload_of
 
 BATCH_SIZE = 1024
 
@@ -189,6 +183,48 @@ class Presigner:
         `content_type` or the `checksum` of a whole object signs that as well; a PUT can't name a version. A POST with
         `uploads` in its query opens a multipart upload, and carries what a PUT would.
         """
+        batch = self._batch(method, expires_in, headers, query, options)
+        refs = list(objects)
+        _check_keys([ref.key for ref in refs])
+        return batch.links(refs)
+
+    def sign_again(
+        self,
+        links: Iterable[Link],
+        method: str | None = None,
+        *,
+        expires_in: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        options: LinkOptions | None = None,
+    ) -> list[Link]:
+        """A fresh link for each of `links`, in order; arithmetic only.
+
+        A link keeps its method, its headers and, in its query, its response overrides and the like. An object's own
+        `extra`, `options`, `headers` and `query` go before that, as in `sign_batch`. `method` is for all of them: what
+        does not fit it is dropped, such as response overrides for a PUT. Raises ParameterError for a link whose object
+        has no bucket or key.
+        """
+
+        def signed(some: list[Link]) -> list[Link]:
+            new = method or some[0].method
+            batch = self._batch(new, expires_in, headers, query, options)
+            refs = [link.object for link in some]
+            _check_keys([ref.key for ref in refs])
+            return batch.links_again(refs, [kept_of(link, new) for link in some])
+
+        given = list(links)
+        return by_kind(given, attrgetter("method"), signed) if given else []
+
+    def _batch(
+        self,
+        method: str,
+        expires_in: int | None,
+        headers: Mapping[str, str] | None,
+        query: Mapping[str, str] | None,
+        options: LinkOptions | None,
+    ) -> Batch:
+        """How links are signed now. A POST opens an upload: it has `uploads` in its query."""
         credentials, seconds, now = self._valid_credentials(), self._seconds(expires_in), utc_now()
         batch = Batch(
             method=method if method == "POST" and query else _check_method(method),
@@ -202,9 +238,7 @@ class Presigner:
             options=options or LinkOptions(),
         )
         batch.options.check(method)
-        refs = list(objects)
-        _check_keys([ref.key for ref in refs])
-        return batch.links(refs)
+        return batch
 
     def sign_upload(
         self,
@@ -222,7 +256,6 @@ class Presigner:
         """
         credentials, seconds, now = self._valid_credentials(), self._seconds(expires_in), utc_now()
         end = expires_at(now, seconds, credentials.expires_at)
-        whole = with_columns(ref, upload_id=upload_id)
 
         def signer(method: str, signed: Mapping[str, str]) -> Signer:
             return Signer(
@@ -235,21 +268,7 @@ class Presigner:
                 query={"uploadId": upload_id},
             )
 
-        def link(method: str, signed: dict[str, str]) -> Link:
-            (url,) = signer(method, signed).urls([ref.key])
-            return Link(method, url, signed, end, whole)
-
-        given = headers or {}
-        sent = headers_of_parts(given)
-        cut = parts_of(ref.size or 0, part_size)
-        numbers = [str(number) for number, _, _ in cut]
-        urls = signer("PUT", sent).urls([ref.key] * len(cut), {"partNumber": numbers})
-        parts = [
-            UploadPart(number, offset, size, Link("PUT", url, sent, end, part_ref(whole, number, offset, size)))
-            for (number, offset, size), url in zip(cut, urls, strict=True)
-        ]
-        complete, abort = link("POST", headers_to_complete(given)), link("DELETE", headers_to_abort(given))
-        return Upload(whole, upload_id, parts, complete, abort)
+        return upload_of(signer, ref, upload_id, part_size, headers=headers or {}, end=end)
 
     async def sign(
         self,

@@ -10,6 +10,7 @@ import msgspec
 
 from bulkpresign.aws import AUTO
 from bulkpresign.errors import ParameterError
+from bulkpresign.text import counted
 
 #: The column that names the region of one object's bucket, for links of any method.
 REGION = "region"
@@ -80,7 +81,7 @@ def _customer_key_problem(value: str) -> str | None:
         key = a2b_base64(value.encode("ascii"), strict_mode=True)
     except (Error, ValueError):
         return f"it is neither {CUSTOMER_KEY_BYTES} bytes nor their base64"
-    return None if len(key) == CUSTOMER_KEY_BYTES else f"it has {len(key)} bytes, not {CUSTOMER_KEY_BYTES}"
+    return None if len(key) == CUSTOMER_KEY_BYTES else f"it has {counted(len(key), 'byte')}, not {CUSTOMER_KEY_BYTES}"
 
 
 def _only(word: str) -> Callable[[str], str | None]:
@@ -96,6 +97,7 @@ _PROBLEMS: dict[str, Callable[[Any], str | None]] = {
     "metadata": _metadata_problem,
     "tagging": _tags_problem,
     "request_payer": _only("requester"),
+    "checksum_mode": _only("ENABLED"),
     "if_none_match": _only("*"),
     "sse_customer_key": _customer_key_problem,
 }

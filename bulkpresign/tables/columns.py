@@ -17,6 +17,11 @@ LINK_COLUMNS = (
     "path",
 )
 
+#: A carried column that listings and `sign --head` fill: RFC 3339 in UTC, such as 2026-01-31T12:00:00Z.
+LAST_MODIFIED = "last_modified"
+#: A carried column that `sign --head` fills: the bytes of each part but the last of an object that came in parts.
+PART_SIZE = "part_size"
+
 POST_COLUMNS = ("bucket", "key", "url", "fields", "expires_at", "path")
 
 KNOWN = frozenset(OBJECT_COLUMNS) | frozenset(LINK_COLUMNS)

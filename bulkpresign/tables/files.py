@@ -29,6 +29,10 @@ class Output(Protocol):
         """Takes all of `data`."""
         ...
 
+    def flush(self) -> None:
+        """Passes on what it holds. What was written before is out then, or this raises OutputError."""
+        ...
+
 
 def is_stream(file: str) -> bool:
     """True for what can be read only once: standard input, a pipe, a device."""
@@ -213,6 +217,10 @@ class _Guarded:
     def write(self, data: bytes, /) -> int:
         with _output_errors(self._name):
             return self._stream.write(data)
+
+    def flush(self) -> None:
+        with _output_errors(self._name):
+            self._stream.flush()
 
 
 @contextmanager

@@ -15,11 +15,13 @@ from bulkpresign.errors import (
     TransferError,
 )
 from bulkpresign.model import Link
+from bulkpresign.redact import redacted, secrets_of
 from bulkpresign.transfer.dates import unix_time
 
-_CODE = re.compile(rb"<Code>([^<]{1,100})</Code>")
+_CODE = re.compile(rb"<Code>\s*([A-Za-z0-9._-]{1,100})\s*</Code>")
 _MESSAGE = re.compile(rb"<Message>([^<]{1,500})</Message>")
 _REGION = re.compile(rb"<Region>([^<]{1,50})</Region>")
+_REGION_NAME = re.compile(r"[a-z0-9-]{1,50}\Z")
 _EXPIRED_CODES = frozenset({"ExpiredToken", "TokenRefreshRequired", "InvalidToken"})
 _THROTTLED: frozenset[int | str] = frozenset({429, 503, 509, "SlowDown", "ServiceUnavailable"})
 _PASSING: frozenset[int | str] = frozenset({408, 500, 502, 504, "InternalError", "RequestTimeout", "BadDigest"})
@@ -33,23 +35,50 @@ _HINTS = {
 }
 
 
-def error_of(status: int, headers: Mapping[str, str], body: bytes, link: Link, now: datetime) -> TransferError:
-    """The error that an answer is. `body` may be cut off; `headers` have names in lower case."""
-    code = _text(_CODE, body) or f"HTTP{status}"
+def error_of(
+    status: int, headers: Mapping[str, str], body: bytes, link: Link, now: datetime, *, difference: str = ""
+) -> TransferError:
+    """The error that an answer is. `body` may be cut off; `headers` have names in lower case.
+
+    `now` is the server's present, and `difference` says how far this machine's is from it. The message holds no secret
+    of the request, though the answer may repeat it.
+    """
+    secrets = secrets_of(link.url, link.headers)
+    code = _text(_CODE, body)
+    if code is None or redacted(code, secrets) != code:
+        code = f"HTTP{status}"
     message = f"{status} {code}"
     if said := _text(_MESSAGE, body):
-        message += f": {said}"
-    if hint := _HINTS.get(code):
-        region = headers.get("x-amz-bucket-region") or _text(_REGION, body)
-        message += f" ({hint}{f', which is in {region}' if region else ''})"
+        message += f": {redacted(said, secrets)}"
+    if hint := _hint(code, headers, body, difference):
+        message += f" ({hint})"
     if _is_expired(status, code, body, link, now):
-        return LinkExpiredError(message, code=code, status=status)
+        return LinkExpiredError(_expired(message, link, now, difference), code=code, status=status)
     kind: type[TransferError] = RefusedError
     if not _THROTTLED.isdisjoint((status, code)):
         kind = ThrottledError
     elif not _PASSING.isdisjoint((status, code)):
         kind = ServerError
     return kind(message, code=code, status=status, retry_after=retry_after(headers, now))
+
+
+def ended(link: Link) -> str:
+    """When a link ended, as the beginning of a message."""
+    return f"the link ended at {link.expires_at:%Y-%m-%d %H:%M:%SZ}"
+
+
+def _expired(message: str, link: Link, now: datetime, difference: str) -> str:
+    if link.expires_at is not None and now >= link.expires_at:
+        message = f"{ended(link)}: {message}"
+    return "; ".join(filter(None, [message, difference]))
+
+
+def _hint(code: str, headers: Mapping[str, str], body: bytes, difference: str) -> str | None:
+    if code == "RequestTimeTooSkewed" and difference:
+        return difference
+    hint = _HINTS.get(code)
+    region = headers.get("x-amz-bucket-region") or _text(_REGION, body) or ""
+    return f"{hint}, which is in {region}" if hint and _REGION_NAME.match(region) else hint
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

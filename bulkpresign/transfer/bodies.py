@@ -9,22 +9,28 @@ import anyio.to_thread
 import msgspec
 
 from bulkpresign.checksums import Expectation, expectation_of, hasher
-from bulkpresign.errors import RefusedError, StorageError, TransferError
+from bulkpresign.errors import NameRefusedError, RefusedError, StorageError, TransferError
 from bulkpresign.events import BytesMoved, Listener
-from bulkpresign.model import Link, ObjectRef
+from bulkpresign.model import Evidence, Link, ObjectRef
 from bulkpresign.transfer.exchange import Answer
+from bulkpresign.transfer.folder import Folder
 from bulkpresign.transfer.http import CHUNK_SIZE, Http
 from bulkpresign.transfer.pace import Pace
+from bulkpresign.transfer.retrying import numbered
 
 _ANY_OBJECT = ObjectRef("", "")
 _STORED = frozenset({200, 201, 204})
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
-    """What a server said of bytes that it stored: their etag without quotes, and what verified them."""
+    """What a server said of bytes that it stored: their etag without quotes, and what verified them.
+
+    `checksum` is the one that the link signs, as `algorithm:base64`.
+    """
 
     etag: str | None
     verified_by: str | None
+    checksum: str | None = None
 
 
 class OpenFile(msgspec.Struct, frozen=True):
@@ -41,21 +47,32 @@ class OpenFile(msgspec.Struct, frozen=True):
 
     @property
     def state(self) -> str:
-        """What differs once the file was changed; a rename and a copied mtime show in ctime alone."""
+        """Differs once the file was changed; a rename and a copied mtime show in ctime alone."""
         return f"{self.begun.st_mtime_ns} {self.begun.st_ctime_ns}"
 
+    def evidence(self, etag: str | None, checksum: str | None = None, part_size: int = 0) -> Evidence:
+        """What is recorded once these bytes are stored."""
+        begun = self.begun
+        return Evidence(begun.st_size, begun.st_mtime_ns, begun.st_ctime_ns, etag, checksum, part_size)
+
     def check_unchanged(self) -> None:
-        """Raises StorageError where the file changed under us."""
-        now = os.fstat(self.descriptor)
-        if (now.st_size, now.st_mtime_ns) != (self.begun.st_size, self.begun.st_mtime_ns):
+        """Raises StorageError where the file changed since it was opened."""
+        if _state(os.fstat(self.descriptor)) != _state(self.begun):
             raise StorageError(f"{self.name} changed while it was sent", code="FileChanged")
 
 
+def _state(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 @contextmanager
-def opened(file: str) -> Iterator[OpenFile]:
-    """A regular file; anything else could keep us waiting for ever. Raises StorageError."""
+def opened(folder: Folder, path: str) -> Iterator[OpenFile]:
+    """A regular file below a folder; anything else could keep us waiting for ever. Raises StorageError."""
+    file = folder.file(path)
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = folder.open_source(path)
+    except NameRefusedError as error:
+        raise numbered(StorageError(str(error), code="NameRefused"), 0) from error
     except OSError as error:
         raise StorageError(f"{file} can't be read: {error.strerror}", code=type(error).__name__) from error
     try:
@@ -172,7 +189,7 @@ async def _exchange(http: Http, link: Link, body: FileBody) -> Stored:
         if answer.length != 0 and b"<Error>" in (said := await answer.beginning()):
             raise await answer.error(link, said)
     body.check_unchanged()
-    return Stored(answer.etag, await _verified(signed, answer, body))
+    return Stored(answer.etag, await _verified(signed, answer, body), signed.checksum)
 
 
 async def _verified(signed: Expectation, answer: Answer, body: FileBody) -> str | None:

@@ -13,13 +13,23 @@ from collections import deque
 from collections.abc import AsyncIterable, Callable
 from typing import cast
 
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from bulkpresign.errors import ConnectionFailedError, TruncatedError
 
 #: Bytes of one read.
 _BUFFER_SIZE = 256 * 1024
 _PIECES_A_TURN = 16  # where nothing else would make us wait
+
+#: Bytes of a head, of the framing between two pieces of a body, and of its trailers.
+MAX_HEAD = 64 * 1024
+#: Headers and trailers of one answer.
+MAX_HEADERS = 100
+#: Interim answers (1xx) before the answer itself.
+MAX_INTERIM = 32
+#: Seconds from the first byte of a head to its last one.
+HEAD_TIMEOUT = 60.0
+_MAX_LENGTH = (1 << 63) - 1
 
 Body = bytes | AsyncIterable[bytes]
 Chunk = bytes | memoryview
@@ -68,6 +78,10 @@ class Connection(asyncio.BufferedProtocol):
         self._expects_body = True
         self._is_sent = self._has_head = self._is_complete = True  # between exchanges
         self._left = -1  # of a body whose rest passes the parser by; -1: everything goes through it
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._framing = self._trailer_count = self._interim_count = 0
+        self._framing_since: float | None = None  # when bytes began to come that are no body
+        self._has_advanced = False  # the last read ended a head, or brought some of a body
         self.status = 0
         self.headers: dict[str, str] = {}
         self.length: int | None = None
@@ -122,6 +136,14 @@ class Connection(asyncio.BufferedProtocol):
             raise self._error
         return has_enough
 
+    def end_late_head(self, now: float) -> None:
+        """Ends the connection where a head, or trailers, take too long; `now` is on the loop's clock."""
+        if self._is_complete or self._framing_since is None:
+            return
+        if now - self._framing_since > HEAD_TIMEOUT:
+            message = f"the headers of the answer did not end in {HEAD_TIMEOUT:g} s"
+            self.fail(ConnectionFailedError(message, code="Timeout"))
+
     def fail(self, error: BaseException) -> None:
         """Ends the connection, and the exchange with an error."""
         if self._error is None and not self._is_complete:
@@ -138,6 +160,8 @@ class Connection(asyncio.BufferedProtocol):
         self._is_sent = self._has_head = self._is_complete = False
         self._expects_body = expects_body
         self._left = -1
+        self._framing = self._trailer_count = self._interim_count = 0
+        self._framing_since = None
         self._give_back()
         self._resume()
         self.touched_at = self._loop.time()
@@ -219,10 +243,25 @@ class Connection(asyncio.BufferedProtocol):
         self._wake()
 
     def _parse(self, data: memoryview) -> None:
+        self._has_advanced = False
         try:
-            self._parser.feed_data(data)
+            if self._has_head or self._framing + len(data) <= MAX_HEAD:
+                self._parser.feed_data(data)
+            else:
+                self._feed_head(data)
+            if not self._has_advanced:
+                self._add_framing(len(data))
+            elif self._framing:
+                self._framing, self._framing_since = 0, None
         except HttpParserError as error:
-            self.fail(ConnectionFailedError(f"the answer is no HTTP: {error}", code="NotHTTP"))
+            reason = error.__context__ or error  # what a callback raised, else the parser's own
+            self.fail(ConnectionFailedError(f"the answer is no HTTP: {reason}", code="NotHTTP"))
+            return
+        except HttpParserUpgrade:
+            self.fail(ConnectionFailedError("the answer switches to another protocol", code="NotHTTP"))
+            return
+        if self._has_head and not self._expects_body:  # the parser waits for the body that a HEAD's length tells of
+            self._parser = HttpResponseParser(self)
             return
         if self._is_complete or not self._has_head:
             return
@@ -231,6 +270,21 @@ class Connection(asyncio.BufferedProtocol):
             self._parser = HttpResponseParser(self)
         elif self._early:
             self._pause()
+
+    def _feed_head(self, data: memoryview) -> None:
+        """Parses more bytes than a head may have: it has to end within its bound, the body after it has none."""
+        end = MAX_HEAD - self._framing
+        self._parser.feed_data(data[:end])
+        if self._has_advanced:
+            self._parser.feed_data(data[end:])
+
+    def _add_framing(self, count: int) -> None:
+        """Counts bytes of a read that ended no head and brought no body. Raises HttpParserError where they are many."""
+        self._framing += count
+        if self._framing_since is None:
+            self._framing_since = self.touched_at
+        if self._framing > MAX_HEAD:
+            raise HttpParserError(f"its headers are over {MAX_HEAD >> 10} KiB")
 
     def _receive_rest(self, data: memoryview) -> None:
         """Takes body bytes whose number is known: they need no parser, which would copy them."""
@@ -290,31 +344,49 @@ class Connection(asyncio.BufferedProtocol):
         if self._has_head:
             self._keeps_alive = False
         else:
-            self.headers = {}
+            self._fields = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header, of which the first of its name counts; one behind a chunked body is passed over."""
+        """One header; one behind a chunked body is passed over."""
         if not self._has_head:
-            self.headers.setdefault(name.lower().decode("latin-1"), value.decode("utf-8", "surrogateescape"))
+            self._fields.append((name, value))
+            return
+        self._trailer_count += 1
+        if self._trailer_count > MAX_HEADERS:
+            raise HttpParserError(f"it has over {MAX_HEADERS} trailers")
 
     def on_headers_complete(self) -> None:
         """The head is whole; one of an interim answer (1xx) is passed over."""
         status = self._parser.get_status_code()
-        if status < 200 or self._has_head:
+        if self._has_head:
             return
+        if status < 200:
+            self._interim_count += 1
+            if self._interim_count > MAX_INTERIM:
+                raise HttpParserError(f"over {MAX_INTERIM} interim answers came before it")
+            self._has_advanced = True
+            return
+        if len(self._fields) > MAX_HEADERS:
+            raise HttpParserError(f"it has over {MAX_HEADERS} headers")
         self.status = status
+        self.headers = {  # the first of a name counts
+            name.lower().decode("latin-1"): value.decode("latin-1") for name, value in reversed(self._fields)
+        }
         length = self.headers.get("content-length")
         self.length = int(length) if length is not None else None
+        if self.length is not None and self.length > _MAX_LENGTH:
+            raise HttpParserError("its Content-Length is over 2^63")
         self._keeps_alive = self._parser.should_keep_alive()
-        self._has_head = True
+        self._has_head = self._has_advanced = True
         if not self._expects_body:
             self._is_complete = True
-            self._keeps_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Bytes of the body."""
         if self._is_complete:
+            self._keeps_alive = self._keeps_alive and self._expects_body  # a body behind a HEAD's head
             return
+        self._has_advanced = True
         if self._take is None:
             self._early.append(body)
         else:

@@ -1,6 +1,8 @@
 """Workers over an iterator: any length of input, a bounded number of objects in flight."""
 
+import logging
 import time
+import traceback
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -8,13 +10,15 @@ from datetime import UTC, datetime
 import anyio
 import msgspec
 
-from bulkpresign.errors import TransferError
+from bulkpresign.errors import BulkpresignError, TransferError
 from bulkpresign.events import Listener, ObjectFinished
 from bulkpresign.model import Link, Outcome
+from bulkpresign.redact import redacted, secrets_of
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.leases import Lease, Renewals
 from bulkpresign.transfer.pace import Breaker
 
+_logger = logging.getLogger(__name__)
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 #: What one link's object becomes.
@@ -112,6 +116,18 @@ class Engine:
             return await self._renewals.through(lease, work)
         except TransferError as error:
             return _failed(lease, used, error)
+        except BulkpresignError:  # the run itself can't go on
+            raise
+        except Exception as error:  # noqa: BLE001 - one object's trouble is that object's outcome
+            trace = redacted("".join(traceback.format_exception(error)), secrets_of(used.url, used.headers))
+            _logger.debug("%s: unexpected error\n%s", used.object.uri, trace)
+            return _failed(lease, used, _internal(error))
+
+
+def _internal(error: Exception) -> TransferError:
+    """An error that nobody foresaw. Its text can hold anything, so the type alone is told."""
+    message = f"unexpected {type(error).__name__}: please report it, with what -vv prints"
+    return TransferError(message, code="Internal")
 
 
 def _failed(lease: Lease, link: Link, error: TransferError) -> Outcome:

@@ -1,5 +1,7 @@
 """A request and its answer, whoever carries them."""
 
+import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
@@ -7,6 +9,7 @@ from typing import Protocol
 from bulkpresign import __version__
 from bulkpresign.errors import TransferError
 from bulkpresign.model import Link
+from bulkpresign.redact import redacted, secrets_of
 from bulkpresign.transfer.answers import error_of
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.connection import Chunk, Take
@@ -14,6 +17,12 @@ from bulkpresign.transfer.connection import Chunk, Take
 #: What every request says of us.
 OWN_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": f"bulkpresign/{__version__}"}
 _ERROR_BODY = 64 * 1024
+#: Seconds after which no more of an error's body is waited for than the next bytes, whose silence has its own bound.
+ERROR_TIMEOUT = 10.0
+#: Seconds for a message of success: S3 sends white space for minutes while it completes an upload.
+MESSAGE_TIMEOUT = 900.0
+#: Nearly all etags are hex, and shorter than a signature.
+_USUAL_ETAG = re.compile(r"[0-9A-Fa-f-]{1,40}\Z")
 _ENCRYPTION = ("x-amz-server-side-encryption", "x-amz-server-side-encryption-customer-algorithm")
 
 
@@ -24,7 +33,7 @@ class Answer:
     (True) or the body ends (False); `length` is its bytes as announced, None where it was not.
     """
 
-    __slots__ = ("_clock", "headers", "length", "pour", "status")
+    __slots__ = ("_clock", "_link", "headers", "length", "pour", "status")
 
     def __init__(
         self,
@@ -32,17 +41,27 @@ class Answer:
         headers: Mapping[str, str],
         length: int | None,
         pour: Callable[[Take], Awaitable[bool]],
+        *,
         clock: Clock,
+        link: Link,
     ) -> None:
-        self.status, self.headers, self.length, self.pour, self._clock = status, headers, length, pour, clock
+        self.status, self.headers, self.length, self.pour = status, headers, length, pour
+        self._clock, self._link = clock, link
         if not clock.is_set:
             clock.learn(headers.get("date"))
 
     @property
     def etag(self) -> str | None:
-        """The entity tag without quotes."""
-        etag = self.headers.get("etag")
-        return etag.strip('"') if etag else None
+        """The entity tag without quotes.
+
+        None where there is none, where it could not be sent back (not ASCII), and where it repeats a secret of the
+        request: etags are stored and shown.
+        """
+        etag = self.headers.get("etag", "").strip('"')
+        if not etag or _USUAL_ETAG.match(etag):
+            return etag or None
+        is_plain = etag.isascii() and redacted(etag, secrets_of(self._link.url, self._link.headers)) == etag
+        return etag if is_plain else None
 
     @property
     def encryption(self) -> dict[str, str]:
@@ -50,12 +69,13 @@ class Answer:
         return {name: self.headers[name] for name in _ENCRYPTION if name in self.headers}
 
     async def beginning(self) -> bytes:
-        """The body's first 64 KiB: all of it where it is a message. Of one that breaks off, what came."""
+        """The body's first 64 KiB: all of it where it is a message. Of one that breaks off or has no end, what came."""
         body = bytearray()
+        until = time.monotonic() + (ERROR_TIMEOUT if self.status >= 300 else MESSAGE_TIMEOUT)
 
         def take(chunk: Chunk) -> bool:
             body.extend(chunk)
-            return len(body) >= _ERROR_BODY
+            return len(body) >= _ERROR_BODY or time.monotonic() >= until
 
         with suppress(TransferError):  # the status is known, and says more than a broken connection
             await self.pour(take)
@@ -65,7 +85,8 @@ class Answer:
         """What this answer means as an error; `body` is its beginning where that was read before."""
         said = await self.beginning() if body is None else body
         self._clock.learn(self.headers.get("date"))
-        return error_of(self.status, self.headers, said, link, self._clock.now())
+        now = self._clock.now()
+        return error_of(self.status, self.headers, said, link, now, difference=self._clock.difference)
 
 
 class Exchange(Protocol):

@@ -1,25 +1,38 @@
 """GET through a link into a file that appears when it is whole and verified."""
 
-from collections.abc import Callable, Mapping
+import os
+import stat
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any, Literal, TypeVar, get_args
 
 import anyio.to_thread
+import msgspec
 
-from bulkpresign.checksums import Expectation, Verifier, expectation_of, file_blocks, hasher, verify_blocks
-from bulkpresign.errors import MismatchError, NameRefusedError, StorageError
-from bulkpresign.events import BytesMoved, Listener
-from bulkpresign.model import Link, Outcome, Part, Parts
+from bulkpresign.checksums import Expectation, Verifier, descriptor_blocks, expectation_of, hasher
+from bulkpresign.errors import (
+    LinkExpiredError,
+    MismatchError,
+    NameRefusedError,
+    RefusedError,
+    StorageError,
+    TransferError,
+)
+from bulkpresign.events import BytesMoved, BytesResumed, Listener
+from bulkpresign.model import Evidence, Link, Outcome, Part, Parts
 from bulkpresign.transfer.connection import Chunk
 from bulkpresign.transfer.dates import unix_time
 from bulkpresign.transfer.exchange import Answer
+from bulkpresign.transfer.folder import Folder, Target
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.lanes import Lanes
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.parallel import Moved, Parallel, is_mismatch, is_of_a_part
-from bulkpresign.transfer.ranges import Plan, kept_plan, likely_plan, told_plan
+from bulkpresign.transfer.ranges import Plan, is_intact, kept_plan, likely_plan, told_plan
 from bulkpresign.transfer.resuming import NO_PART, RANGE_MISMATCH, RESUMABLE_BYTES, Resume, resume_of
 from bulkpresign.transfer.retrying import numbered, with_retries
-from bulkpresign.transfer.storage import Folder, PartFile, regular_file_size
+from bulkpresign.transfer.temporary import TemporaryFile, remove_temporary
 
 #: Objects over this size move in parts of it, unless another size is given.
 PART_SIZE = 64 << 20
@@ -27,20 +40,34 @@ _INLINE_BYTES = 256 * 1024
 #: From here on an object's md5 goes on in a thread: the loop then moves twice as many bytes a second, for a sixth more
 #: time in all. For a small object the hops would cost more than they save.
 _SLOW_BYTES = 1 << 20
+#: The header by which S3 is asked for an object's checksum.
+CHECKSUM_MODE = "x-amz-checksum-mode"
+#: With these a server refuses a header that it does not know.
+_UNKNOWN_HEADER = frozenset({400, 501})
+#: The code of an object over the bound.
+TOO_LARGE = "TooLarge"
+#: More than any object has.
+_NO_BOUND = 1 << 63
 
 T = TypeVar("T")
 
 IfExists = Literal["replace", "keep", "fail"]
 IF_EXISTS = get_args(IfExists)
+#: Tells the size of the parts that an object was uploaded in, None where the server does not tell.
+AskPartSize = Callable[[Link], Awaitable[int | None]]
+#: Tells the etag of an object whose file is as an earlier run left it, None where nothing is known of it.
+EtagBefore = Callable[[Link, os.stat_result], str | None]
 
 
 class Getter:
     """Downloads objects below a folder.
 
-    A file that is there already is skipped where it matches; else `if_exists` tells what becomes of it. Objects over
-    `part_size` bytes move in parts where their value can be had of these, up to `part_concurrency` at a time. `parts`
-    knows of which objects the bytes on disk are, so that large ones go on where they were; without it all start from
-    zero.
+    A file that is there already is skipped where it matches; `if_exists` tells what to do with one that differs. An
+    object over `part_size` bytes moves in parts where its value can be computed from parts, up to `part_concurrency` at
+    a time. `parts` knows of which objects the bytes on disk are, so that large ones go on where they were; without it
+    all start from zero. `max_object_size` (bytes) bounds objects whose rows tell no size. With `etag_before` every file
+    is compared with the server; `ask_part_size` finds part sizes that nothing else tells; `refuse_checksum_mode` is
+    called where a server does not take links that ask for a checksum; `fsync` waits for the disk.
     """
 
     def __init__(
@@ -55,6 +82,11 @@ class Getter:
         part_size: int = PART_SIZE,
         part_concurrency: int = 1,
         if_exists: IfExists = "replace",
+        max_object_size: int | None = None,
+        etag_before: EtagBefore | None = None,
+        ask_part_size: AskPartSize | None = None,
+        refuse_checksum_mode: Callable[[], None] | None = None,
+        fsync: bool = False,
     ) -> None:
         self.http = http
         self.folder = folder
@@ -63,6 +95,11 @@ class Getter:
         self.parts = parts
         self.part_size = part_size
         self.if_exists = if_exists
+        self.max_object_size = _NO_BOUND if max_object_size is None else max_object_size
+        self.etag_before = etag_before
+        self.ask_part_size = ask_part_size
+        self.refuse_checksum_mode = refuse_checksum_mode
+        self.fsync = fsync
         self.lanes = Lanes(part_concurrency)
         self.attempts = attempts
 
@@ -72,15 +109,20 @@ class Getter:
         if ref.size == 0 and ref.key.endswith("/"):
             return _skipped(link, "a folder marker has no file")
         try:
-            self.folder.check(ref.place)
+            target = self.folder.target(ref.place)
         except NameRefusedError as error:
             raise numbered(StorageError(str(error), code="NameRefused"), 0) from error
-        download = _Download(self, link)
-        size = None if self.folder.is_new else regular_file_size(self.folder.file(ref.place))
-        if size is not None and (skipped := await self._existing(link, size, download)):
-            self.folder.remove_part(ref.place)
+        with target:
+            return await self._download(link, target)
+
+    async def _download(self, link: Link, target: Target) -> Outcome:
+        ref = link.object
+        download = _Download(self, link, target)
+        found = None if self.folder.is_new else target.found()
+        if found is not None and (skipped := await self._existing(link, found, download)):
+            remove_temporary(target)
             return skipped
-        if not download.plan():
+        if not await download.plan():
             (moved, verified_by), attempts = await with_retries(
                 download.attempt, ref, self.attempts, self.emit, self.pace
             )
@@ -90,23 +132,19 @@ class Getter:
             )
             attempts = max(attempts, download.attempts)
         if moved is None:
-            self.folder.remove_part(ref.place)
-        return Outcome(ref, "skipped" if moved is None else "done", moved or 0, attempts, verified_by, link=link)
+            remove_temporary(target)
+        status: Literal["skipped", "done"] = "skipped" if moved is None else "done"
+        return Outcome(ref, status, moved or 0, attempts, verified_by, link=link, evidence=download.evidence)
 
-    async def _existing(self, link: Link, size: int, download: "_Download") -> Outcome | None:
-        """The outcome where the file that is there settles it; else `download` knows of it."""
+    async def _existing(self, link: Link, found: os.stat_result, download: "_Download") -> Outcome | None:
+        """The outcome where what is there settles it; else `download` knows of it."""
+        is_file = stat.S_ISREG(found.st_mode)
         if self.if_exists == "keep":
-            return _skipped(link, "there is a file of that name")
-        file = self.folder.file(link.object.place)
-        expected = expectation_of(link.object)
+            return _skipped(link, f"there is a {'file' if is_file else 'link or device'} of that name")
         try:
-            if expected.size not in {None, size}:
-                download.replaces = True
-            elif expected.algorithm is None:
-                download.existing = await _in_thread(size, _file_md5, file)
-            elif verified_by := await _in_thread(size, _matches, expected, file):
-                return _skipped(link, None, verified_by)
-        except OSError:  # what can't be read is replaced, or whoever replaces it says why it can't be
+            if is_file and await download.compare(found):
+                return _skipped(link, None, download.verified_by, download.evidence)
+        except OSError:  # a file that can't be read is replaced, or replacing it fails with the reason
             pass
         download.replaces = True
         return None
@@ -115,25 +153,64 @@ class Getter:
 class _Download:
     """One object on its way to its file, over its attempts."""
 
-    def __init__(self, getter: Getter, link: Link) -> None:
+    def __init__(self, getter: Getter, link: Link, target: Target) -> None:
         self._getter = getter
         self.link = link
-        self._found: str | None = None
+        self.target = target
         self._parallel: Parallel | None = None
         self._has_ranges = True
-        #: True where another file stands under the name.
+        #: True where something else stands under the name.
         self.replaces = False
-        #: The md5 of that file, where it can be the object.
+        #: The etag of the file that stands there, where it can be the object.
         self.existing: str | None = None
+        #: By what that file was verified, and how it is.
+        self.verified_by: str | None = None
+        self.evidence: Evidence | None = None
         #: The most that one request for a part took.
         self.attempts = 1
+        self._resumed: int | None = None  # bytes of an earlier run; None until the first byte is stored
+
+    def begin(self, resumed: int) -> None:
+        """Tells once how many bytes an earlier run left; bytes of an earlier attempt were told as they were moved."""
+        if self._resumed is None:
+            self._resumed = resumed
+            if resumed:
+                self._getter.emit(BytesResumed(resumed))
+
+    def begin_anew(self) -> None:
+        """Takes back what an earlier run left: it is discarded."""
+        if self._resumed:
+            self._getter.emit(BytesResumed(-self._resumed))
+        self._resumed = 0
 
     @property
     def is_in_parts(self) -> bool:
         """True where there is a plan by which the object moves in parts."""
         return self._parallel is not None
 
-    def plan(self) -> bool:
+    async def compare(self, found: os.stat_result) -> bool:
+        """True where the file that stands there is the object, by what its row tells and without a request.
+
+        Raises OSError.
+        """
+        expected = expectation_of(self.link.object)
+        if expected.size not in {None, found.st_size}:
+            return False
+        before = self._getter.etag_before
+        if before is not None and (etag := before(self.link, found)) is not None:
+            self.existing, self.verified_by = etag, "etag"
+            self.evidence = _evidence(found, expected, etag)
+        elif expected.algorithm is None or before is not None:
+            self.existing, self.verified_by = await _in_thread(found.st_size, _with_file, self.target, _md5), "md5"
+            self.evidence = _evidence(found, expected, self.existing)
+        else:
+            compare = partial(_compared, expected)
+            self.verified_by, part_size = await _in_thread(found.st_size, _with_file, self.target, compare)
+            self.evidence = _evidence(found, expected, self.link.object.etag, part_size)
+            return self.verified_by is not None
+        return False
+
+    async def plan(self) -> bool:
         """Whether the object moves in parts, as far as that can be known before it is asked for.
 
         What an earlier run began in one stream goes on so.
@@ -142,7 +219,7 @@ class _Download:
         if self._has_ranges:
             kept = self._kept()
             if kept is None or self._resume_of(kept) is None:
-                plan = self._kept_plan(kept) or likely_plan(self.link.object, self._getter.part_size)
+                plan = await self._kept_plan(kept) or self._likely_plan()
         self._parallel = None if plan is None else Parallel(self._getter, self, plan)
         return self._parallel is not None
 
@@ -156,24 +233,34 @@ class _Download:
         headers = resume.headers if resume else self._condition()
         async with self._getter.http.request(self.link, headers) as answer:
             if answer.status == 200:
+                self.check_length(answer.length)
                 plan = self._told_plan(answer)
                 return await (self.store(answer) if plan is None else self._begin(plan, answer))
             if resume is not None and answer.status in {206, 412, 416}:
                 return await self._continue(answer, resume)
             if answer.status == 304 and self.existing:
-                return None, "md5"
-            raise await answer.error(self.link)
+                return None, self.verified_by
+            raise await self._refusal(answer)
+
+    async def _refusal(self, answer: Answer) -> TransferError:
+        """What an answer without the object means. A server that refuses the checksum mode is asked without it."""
+        refuse = self._getter.refuse_checksum_mode
+        error = await answer.error(self.link)
+        if refuse is None or answer.status not in _UNKNOWN_HEADER or CHECKSUM_MODE not in self.link.headers:
+            return error
+        refuse()
+        return LinkExpiredError(f"{error} (the server may not know {CHECKSUM_MODE})", code=error.code)
 
     async def in_parts(self) -> Moved:
         """What is left of an object in parts; once something did not fit, all of it."""
-        if self._parallel is None and not self.plan():
+        if self._parallel is None and not await self.plan():
             return await self._anew()
         parallel, self._parallel = self._parallel, None
         assert parallel is not None  # noqa: S101 - it is in parts
         try:
             return await parallel.run()
         except BaseException as error:
-            parallel.give_up(error)
+            await parallel.give_up(error)
             if not isinstance(error, MismatchError) or error.code != RANGE_MISMATCH:
                 raise
         finally:
@@ -190,23 +277,36 @@ class _Download:
         self.attempts = max(self.attempts, attempts)
         return await self.in_parts() if self.is_in_parts else moved
 
+    def check_length(self, length: int | None) -> None:
+        """Raises RefusedError for an object over the bound."""
+        if length is not None and length > self._getter.max_object_size:
+            bound = self._getter.max_object_size
+            raise RefusedError(f"the object has {length:,} bytes; {bound:,} are allowed", code=TOO_LARGE)
+
     def _kept(self) -> Part | None:
         """What an earlier run, or attempt, began."""
         parts = self._getter.parts
         return None if parts is None else parts.part(self.link)
 
-    def _on_disk(self) -> int | None:
-        return regular_file_size(self._getter.folder.part(self.link.object.place))
-
     def _resume_of(self, kept: Part) -> Resume | None:
-        return resume_of(kept, self._on_disk())
+        return resume_of(kept, self.target.temporary_size())
 
-    def _kept_plan(self, kept: Part | None) -> Plan | None:
+    async def _kept_plan(self, kept: Part | None) -> Plan | None:
+        """The plan that an earlier run left, with those of its parts whose bytes are still what they were."""
         parts = self._getter.parts
-        if parts is None or kept is None:
+        if parts is None or kept is None or not kept.part_size:
             return None
         finished = parts.finished_parts(self.link)
-        return kept_plan(self.link.object, kept, self._on_disk(), finished, self._getter.part_size)
+        if finished and self.target.temporary_size() == kept.size:
+            finished = await _in_thread(kept.size, _intact_parts, self.target, kept, finished)
+        return kept_plan(self.link.object, kept, self.target.temporary_size(), finished, self._getter.part_size)
+
+    def _likely_plan(self) -> Plan | None:
+        """The plan by what the row tells. A link that asks for a checksum is sent first: the answer tells more."""
+        ref = self.link.object
+        if ref.checksum is None and CHECKSUM_MODE in self.link.headers:
+            return None
+        return likely_plan(ref, self._getter.part_size)
 
     def _told_plan(self, answer: Answer) -> Plan | None:
         size, part_size = answer.length or 0, self._getter.part_size
@@ -219,7 +319,7 @@ class _Download:
         try:
             await self._parallel.begin(answer)
         except BaseException as error:
-            self._parallel.give_up(error)
+            await self._parallel.give_up(error)
             self._parallel = None
             raise
         return None, None
@@ -228,7 +328,7 @@ class _Download:
         return {"If-None-Match": f'"{self.existing}"'} if self.existing else None
 
     def may_replace(self) -> None:
-        """Raises StorageError where another file stands under the name and has to stay."""
+        """Raises StorageError where something else stands under the name and has to stay."""
         if self.replaces and self._getter.if_exists == "fail":
             raise StorageError("another file of that name is there", code="FileExists")
 
@@ -239,8 +339,8 @@ class _Download:
                 raise MismatchError("the object changed since its part was fetched", code="ObjectChanged")
             resume.check(answer.headers)
         except MismatchError:
-            with PartFile(self._getter.folder, self.link.object.place):
-                pass
+            remove_temporary(self.target)
+            self.begin_anew()
             raise
         return await self.store(answer, resume)
 
@@ -249,21 +349,33 @@ class _Download:
         self.may_replace()
         verifier = Verifier(self.expectation(answer, resume.part if resume else None))
         begun = resume.at if resume else 0
-        with PartFile(self._getter.folder, self.link.object.place, begun) as part:
+        self.begin(begun)
+        with TemporaryFile(self.target, begun) as file:
             is_kept = resume is not None or self._begin_part(answer)
             try:
                 if begun:
-                    await _in_thread(begun, _feed, verifier, part.name, begun)
-                await self._receive(answer, part, verifier)
-                verified_by = await self.verified(verifier, part)
+                    await _in_thread(begun, _feed, verifier, file, begun)
+                await self._receive(answer, file, verifier)
+                verified_by = await self.verified(verifier, file)
             except BaseException as error:
-                if isinstance(error, MismatchError):
-                    part.discard()
-                if not (is_kept and part.size):
+                if isinstance(error, MismatchError) or (isinstance(error, RefusedError) and error.code == TOO_LARGE):
+                    file.discard()
+                    self.begin_anew()
+                if not (is_kept and file.size):
                     self._getter.emit(BytesMoved(begun - verifier.bytes))
                 raise
-            part.commit(unix_time(answer.headers.get("last-modified")))
-        return part.size, verified_by
+            await self.commit(file, answer.headers.get("last-modified"), verifier, answer.etag)
+        return file.size, verified_by
+
+    async def commit(self, file: TemporaryFile, modified: str | None, verifier: Verifier, etag: str | None) -> None:
+        """Gives a file its name, and keeps how it and its object are."""
+        modified_at = unix_time(modified)
+        if self._getter.fsync:
+            found = await anyio.to_thread.run_sync(lambda: file.commit(modified_at, sync=True))
+        else:
+            found = file.commit(modified_at)
+        etag = etag or self.link.object.etag
+        self.evidence = _evidence(found, verifier.expectation, etag, verifier.part_size)
 
     def expectation(self, answer: Answer, part: Part | None = None) -> Expectation:
         """What the object's bytes must be, by an answer with all of them, or with some of a `part`'s.
@@ -293,15 +405,21 @@ class _Download:
             parts.begin_part(self.link, part or NO_PART)
         return part is not None
 
-    async def _receive(self, answer: Answer, part: PartFile, verifier: Verifier) -> None:
+    async def _receive(self, answer: Answer, file: TemporaryFile, verifier: Verifier) -> None:
         emit, pace, lanes = self._getter.emit, self._getter.pace, self._getter.lanes
-        is_slow = verifier.expectation.is_slow
+        expected = verifier.expectation
+        is_slow, is_announced = expected.is_slow, answer.length is not None
+        bound = self._getter.max_object_size if expected.size is None else expected.size
         taken: Chunk = b""
 
         def take(chunk: Chunk) -> bool:
             nonlocal taken
             taken = chunk
-            part.write(chunk)
+            if file.size + len(chunk) > bound:
+                raise _over(bound, expected)
+            file.write(chunk)
+            if not is_announced:
+                file.check_free_space()
             emit(BytesMoved(len(chunk)))
             lanes.bytes += len(chunk)
             if is_slow and verifier.bytes >= _SLOW_BYTES:
@@ -310,47 +428,104 @@ class _Download:
             return pace.limits_rate
 
         while await answer.pour(take):
-            if verifier.bytes < part.size:  # not hashed yet
+            if verifier.bytes < file.size:  # not hashed yet
                 await anyio.to_thread.run_sync(verifier.update, taken)
             await pace.spend(len(taken))
 
-    async def verified(self, verifier: Verifier, part: PartFile) -> str | None:
-        """What verified the bytes of a part that is whole.
+    async def verified(self, verifier: Verifier, file: TemporaryFile) -> str | None:
+        """What verified the bytes of a file that is whole; raises MismatchError.
 
-        Where no part size fits a value of parts, the bytes prove themselves by coming twice alike.
+        A value of parts whose size nothing tells is compared for the likely sizes. Where none fits the server is asked,
+        if we may; else the bytes stay unproven, and `size` is what verified them.
         """
-        if not verifier.expectation.parts:
+        expected = verifier.expectation
+        if not expected.parts:
             return verifier.verify()
-        verified_by = await _in_thread(verifier.bytes, verifier.verify, lambda: file_blocks(part.name))
-        if verified_by != verifier.expectation.name and verifier.found != self._found:
-            self._found = verifier.found
-            raise MismatchError("the etag is of parts of unknown sizes: fetched again to compare", code="EtagMismatch")
+        verified_by = await _in_thread(verifier.bytes, verifier.verify, file.blocks)
+        ask = self._getter.ask_part_size
+        if verified_by == expected.name or ask is None:
+            return verified_by
+        told = await ask(self.link)
+        if told is None or -(-verifier.bytes // told) != expected.parts:
+            return verified_by
+        if await _in_thread(verifier.bytes, _fits, msgspec.structs.replace(expected, part_size=told), file):
+            verifier.part_size, verified_by = told, expected.name
         return verified_by
 
 
-def _skipped(link: Link, message: str | None, verified_by: str | None = None) -> Outcome:
-    return Outcome(link.object, "skipped", attempts=0, verified_by=verified_by, message=message, link=link)
+def _over(bound: int, expected: Expectation) -> MismatchError | RefusedError:
+    """The error of a body that goes on past the object's size, or past what is allowed."""
+    if expected.size is None:
+        return RefusedError(f"the object goes on after {bound:,} bytes; no more are allowed", code=TOO_LARGE)
+    return MismatchError(f"there are more than the {bound:,} bytes that are expected", code="SizeMismatch")
 
 
-def _file_md5(file: str) -> str:
+def _evidence(found: os.stat_result, expected: Expectation, etag: str | None, part_size: int = 0) -> Evidence:
+    return Evidence(found.st_size, found.st_mtime_ns, found.st_ctime_ns, etag, expected.checksum, part_size)
+
+
+def _skipped(
+    link: Link, message: str | None, verified_by: str | None = None, evidence: Evidence | None = None
+) -> Outcome:
+    return Outcome(
+        link.object, "skipped", attempts=0, verified_by=verified_by, message=message, link=link, evidence=evidence
+    )
+
+
+def _with_file(target: Target, work: Callable[[int], T]) -> T:
+    """The result of work on the open file that stands under a name. Raises OSError."""
+    descriptor = target.open()
+    try:
+        return work(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _md5(descriptor: int) -> str:
     digest = hasher("md5")
-    for block in file_blocks(file):
+    for block in descriptor_blocks(descriptor):
         digest.update(block)
     return digest.digest().hex()
 
 
-def _matches(expected: Expectation, file: str) -> str | None:
-    """What proves that a file is the object, None where it is another or nothing proves it."""
+def _compared(expected: Expectation, descriptor: int) -> tuple[str | None, int]:
+    """What proves that an open file is the object (None: nothing does), and the size of the parts by which."""
+    verifier = Verifier(expected)
+    with suppress(MismatchError):
+        if verifier.verified(lambda: descriptor_blocks(descriptor)) == expected.name:
+            return expected.name, verifier.part_size
+    return None, 0
+
+
+def _fits(expected: Expectation, file: TemporaryFile) -> bool:
+    """True where the bytes of a file have the expected value."""
+    with suppress(MismatchError):
+        return Verifier(expected).verified(file.blocks) == expected.name
+    return False
+
+
+def _intact_parts(target: Target, kept: Part, finished: Mapping[int, str]) -> dict[int, str]:
+    """Those of the finished parts whose bytes in the temporary file are what they were."""
     try:
-        verified_by = verify_blocks(expected, lambda: file_blocks(file))
-    except MismatchError:
-        return None
-    return verified_by if verified_by == expected.name else None
+        with TemporaryFile(target, is_kept=True) as file:
+            return {
+                number: proof
+                for number, proof in finished.items()
+                if is_intact(file.read_at, *_part_of(kept, number), proof)
+            }
+    except (OSError, StorageError):
+        return {}
 
 
-def _feed(verifier: Verifier, file: str, count: int) -> None:
-    """Gives a verifier the bytes that a part has already."""
-    for block in file_blocks(file):
+def _part_of(kept: Part, number: int) -> tuple[int, int]:
+    """Offset and size of a part."""
+    offset = (number - 1) * kept.part_size
+    return offset, min(kept.part_size, kept.size - offset)
+
+
+def _feed(verifier: Verifier, file: TemporaryFile, count: int) -> None:
+    """Gives a verifier the bytes that are there already."""
+    for block in file.blocks():
         verifier.update(block[: count - verifier.bytes])
 
 

@@ -75,7 +75,7 @@ class Http:
         if self._proxies and (proxy := self._proxy(origin)):
             return self._session.request(link, _merged(link.headers, headers or {}), body, proxy)
         head = _head(link, origin, target, headers, body)
-        return _Direct(self._pool, origin, self._clock, head, body, expects_body=link.method != "HEAD")
+        return _Direct(self._pool, origin, self._clock, link, head=head, body=body)
 
     def _place(self, url: str) -> tuple[Origin, str]:
         """Where a url leads, and what it asks for there, byte for byte. Raises RefusedError where it is none."""
@@ -111,23 +111,22 @@ class Http:
 class _Direct:
     """An exchange on a connection of our own."""
 
-    __slots__ = ("_body", "_clock", "_connection", "_expects_body", "_head", "_origin", "_pool")
+    __slots__ = ("_body", "_clock", "_connection", "_head", "_link", "_origin", "_pool")
 
-    def __init__(
-        self, pool: Pool, origin: Origin, clock: Clock, head: bytes, body: Body | None, *, expects_body: bool
-    ) -> None:
+    def __init__(self, pool: Pool, origin: Origin, clock: Clock, link: Link, *, head: bytes, body: Body | None) -> None:
         self._pool, self._origin, self._clock = pool, origin, clock
-        self._head, self._body, self._expects_body = head, body, expects_body
+        self._link, self._head, self._body = link, head, body
         self._connection: Connection
 
     async def __aenter__(self) -> Answer:
         connection = self._connection = self._pool.free(self._origin) or await self._pool.connect(self._origin)
         try:
-            await connection.send(self._head, self._body, expects_body=self._expects_body)
+            await connection.send(self._head, self._body, expects_body=self._link.method != "HEAD")
         except BaseException:
             self._pool.give_back(self._origin, connection)
             raise
-        return Answer(connection.status, connection.headers, connection.length, connection.pour, self._clock)
+        status, headers, length = connection.status, connection.headers, connection.length
+        return Answer(status, headers, length, connection.pour, clock=self._clock, link=self._link)
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._pool.give_back(self._origin, self._connection)

@@ -8,8 +8,9 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
-from bulkpresign.errors import LinkExpiredError, TransferError
+from bulkpresign.errors import LinkExpiredError
 from bulkpresign.model import Link, Upload, UploadPart
+from bulkpresign.transfer.answers import ended
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.retrying import numbered
 
@@ -54,26 +55,37 @@ class Renewals:
         self._lock = anyio.Lock()
 
     async def through(self, lease: Lease, work: Callable[[Link], Awaitable[T]], line: deque[Lease] | None = None) -> T:
-        """What `work` makes of a link; where its lease is over, or the server says so, of a fresh one."""
+        """What `work` makes of a link; where its lease is over, or the server says so, of a fresh one.
+
+        Until a server told its time, a link that is over by this machine's clock is renewed where it can be; where it
+        can't, or the fresh one is over as well, it is sent: the clock may be wrong.
+        """
         link = lease.link
         renewals_left = MAX_RENEWALS if lease.renew is not None else 0
+        trusts_clock = lease.renew is not None
+        not_renewed: LinkExpiredError | None = None
         while True:
             try:
-                if link.lapsed(self._clock.now()):
+                if link.lapsed(self._clock.now()) and (self._clock.is_set or trusts_clock):
                     await anyio.lowlevel.checkpoint()
-                    raise _lapsed(link)
+                    raise _lapsed(link, self._clock)
                 return await work(link)
             except LinkExpiredError as error:
+                if not_renewed is not None:
+                    raise numbered(not_renewed, error.attempt) from None
                 if error.has_served and lease.renew is not None:
                     renewals_left = MAX_RENEWALS
                 if not renewals_left:
                     raise
                 renewals_left -= 1
                 sent = error.attempt
+            trusts_clock = False
             try:
                 link = await self.fresh(Lease(link, lease.renew), line)
             except LinkExpiredError as error:
-                raise numbered(error, sent) from None
+                not_renewed = numbered(error, sent)
+                if sent or self._clock.is_set:
+                    raise not_renewed from None
 
     async def fresh(self, lease: Lease, line: deque[Lease] | None = None) -> Link:
         """A fresh link. Raises LinkExpiredError where there is none."""
@@ -140,6 +152,6 @@ class _Asked:
         self.link, self.error, self.is_answered = link, error, True
 
 
-def _lapsed(link: Link) -> TransferError:
-    message = f"the link ended at {link.expires_at:%Y-%m-%d %H:%M:%SZ}"
+def _lapsed(link: Link, clock: Clock) -> LinkExpiredError:
+    message = "; ".join(filter(None, [ended(link), clock.difference]))
     return numbered(LinkExpiredError(message, code="LinkExpired"), 0)

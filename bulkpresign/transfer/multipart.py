@@ -17,15 +17,15 @@ from bulkpresign.checksums import hasher
 from bulkpresign.errors import RefusedError, StorageError, TransferError
 from bulkpresign.events import Listener
 from bulkpresign.model import Link, Outcome, Part, Parts, Upload, UploadPart
+from bulkpresign.text import counted
 from bulkpresign.transfer.bodies import FileBody, OpenFile, opened, store
 from bulkpresign.transfer.engine import first_error
+from bulkpresign.transfer.folder import Folder
 from bulkpresign.transfer.http import CHUNK_SIZE, Http
 from bulkpresign.transfer.leases import Lease, Renewals
 from bulkpresign.transfer.pace import Pace
-from bulkpresign.transfer.putting import source_file
 from bulkpresign.transfer.resuming import NO_PART
 from bulkpresign.transfer.retrying import numbered, with_retries
-from bulkpresign.transfer.storage import Folder
 from bulkpresign.transfer.uploads import (
     GONE,
     Completed,
@@ -50,12 +50,16 @@ _OF_THE_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 Open = Callable[[Upload, Part | None, Mapping[int, str]], Awaitable[Upload]]
 
 
+#: The outcome of a file whose bytes stand at its destination already, None where they don't, or nothing tells.
+IsThere = Callable[[Link, OpenFile], Awaitable[Outcome | None]]
+
+
 class Uploader:
     """Uploads files that lie below a folder, in parts of which `part_concurrency` are in flight for each.
 
-    `parts` keeps over runs what is there. `opener` opens uploads that have no id yet. What went wrong with one part has
-    that part sent again; where the object fails, the upload stays open for another run, unless it is ours and no other
-    run could do better.
+    `parts` keeps over runs what is there. `opener` opens uploads that have no id yet. `is_there` finds files that need
+    not be sent. A part that goes wrong is sent again; where the object fails, the upload stays open for another run,
+    unless it is ours and no other run could do better.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Uploader:
         part_concurrency: int,
         parts: Parts | None = None,
         opener: Open | None = None,
+        is_there: IsThere | None = None,
     ) -> None:
         self.http = http
         self.emit = emit
@@ -80,13 +85,16 @@ class Uploader:
         self.left_open = 0
         self._folder = folder
         self._opener = opener
+        self._is_there = is_there
 
     async def __call__(self, lease: Lease, renewals: Renewals) -> Outcome:
         """The outcome of one object; raises TransferError where it failed."""
         assert lease.upload is not None  # noqa: S101 - others are put in one request
         upload = lease.upload
-        with opened(source_file(self._folder, upload.object)) as file:
+        with opened(self._folder, upload.object.place) as file:
             _check_size(upload, file)
+            if there := await self._found_there(upload, file):
+                return there
             if not upload.upload_id:
                 upload = await self._opened(upload, file)
             sending = _Sending(self, upload, lease, renewals, file)
@@ -97,7 +105,16 @@ class Uploader:
                 raise
             finally:
                 self.left_open += sending.is_open
-        return Outcome(upload.object, "done", file.size, sending.attempts, verified_by, link=upload.complete)
+            evidence = file.evidence(sending.etag, part_size=upload.parts[0].size)
+        ref, attempts = upload.object, sending.attempts
+        return Outcome(ref, "done", file.size, attempts, verified_by, link=upload.complete, evidence=evidence)
+
+    async def _found_there(self, upload: Upload, file: OpenFile) -> Outcome | None:
+        """The outcome where the object is there already, and no upload of it is open: that has to be completed."""
+        known = self.parts.part(upload.complete) if self.parts is not None else None
+        if self._is_there is None or (known is not None and known.part_size):
+            return None
+        return await self._is_there(upload.complete, file)
 
     async def _opened(self, upload: Upload, file: OpenFile) -> Upload:
         opener, parts = self._opener, self.parts
@@ -132,6 +149,8 @@ class _Sending:
         #: The most that one of its requests took.
         self.attempts = 1
         self.is_open = True
+        #: The object's, once it is complete; None where nothing tells.
+        self.etag: str | None = None
 
     async def run(self) -> str | None:
         """Sends what is not there yet, and completes it; gives what verified the object."""
@@ -205,6 +224,7 @@ class _Sending:
 
     async def _complete(self) -> str | None:
         """Makes the object, and gives what verified it."""
+        self.etag = composite_etag(self._etags)
         if self._upload.is_complete:
             self.is_open = False
             return "md5-parts"
@@ -220,6 +240,7 @@ class _Sending:
                 self._forget()
             raise
         self.is_open = False
+        self.etag = completed.etag or self.etag
         return check_completed(completed, self._etags)
 
     async def _request_completion(self, link: Link) -> Completed:
@@ -276,7 +297,7 @@ def _kept(upload: Upload, parts: Parts | None, file: OpenFile) -> dict[int, str]
 def _check_size(upload: Upload, file: OpenFile) -> None:
     """Raises StorageError where the upload is for a file of another size."""
     if upload.object.size != file.size:
-        message = f"{file.name} has {file.size:,} bytes, its upload is for {upload.object.size or 0:,}"
+        message = f"{file.name} has {counted(file.size, 'byte')}, its upload is for {upload.object.size or 0:,}"
         raise StorageError(message, code="FileChanged")
 
 

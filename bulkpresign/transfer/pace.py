@@ -20,6 +20,7 @@ COMMON_CAUSES = frozenset(
         "Certificate",
         "DiskFull",
         "ExpiredToken",
+        "Internal",
         "InvalidAccessKeyId",
         "InvalidToken",
         "NoConnection",
@@ -32,6 +33,9 @@ COMMON_CAUSES = frozenset(
         "SignatureDoesNotMatch",
     }
 )
+
+#: Causes that no other object can escape: the first failure ends the run.
+FATAL_CAUSES = frozenset({"Proxy"})
 
 
 class Pace:
@@ -125,6 +129,8 @@ class Breaker:
     def note(self, outcome: Outcome) -> None:
         """Counts an outcome. Raises BreakerError when the last failures were all alike and nothing went well."""
         cause = outcome.code if outcome.status in {"failed", "expired"} else None
+        if cause in FATAL_CAUSES:
+            raise BreakerError(f"{outcome.message}, so the run ends")
         if cause not in COMMON_CAUSES:
             self._cause, self._count = None, 0
             return

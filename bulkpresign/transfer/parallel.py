@@ -5,25 +5,30 @@ the run's `Lanes` how many lanes there should be; each chunk that comes is the m
 """
 
 import time
+from contextlib import suppress
 from functools import partial
+from math import inf
 from typing import Protocol
 
 import anyio
 
 from bulkpresign.checksums import Expectation, Verifier
-from bulkpresign.errors import LinkExpiredError, MismatchError, TransferError, TruncatedError
+from bulkpresign.errors import LinkExpiredError, MismatchError, StorageError, TransferError, TruncatedError
 from bulkpresign.events import BytesMoved, Listener
 from bulkpresign.model import Link, Part, Parts
 from bulkpresign.transfer.connection import Chunk
-from bulkpresign.transfer.dates import unix_time
 from bulkpresign.transfer.exchange import Answer
+from bulkpresign.transfer.folder import Folder, Target
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.lanes import Lanes
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.ranges import Piece, Plan
 from bulkpresign.transfer.resuming import NO_PART
 from bulkpresign.transfer.retrying import with_retries
-from bulkpresign.transfer.storage import Folder, PartFile, Stretch, allocate
+from bulkpresign.transfer.temporary import TemporaryFile, remove_temporary
+
+#: The pause after a wait for the disk, as a multiple of what it took.
+_SYNC_PAUSE = 20
 
 #: An object's bytes, None where the file that is there is the object; and what verified them.
 Moved = tuple[int | None, str | None]
@@ -45,6 +50,7 @@ class Download(Protocol):
     """What the parts of an object share with one that comes in one stream."""
 
     link: Link
+    target: Target
 
     def may_replace(self) -> None:
         """Raises StorageError where another file stands under the name and has to stay."""
@@ -58,8 +64,24 @@ class Download(Protocol):
         """Stores an answer that has the whole object."""
         ...
 
-    async def verified(self, verifier: Verifier, part: PartFile) -> str | None:
-        """What verified the bytes of a part that is whole. Raises MismatchError."""
+    async def verified(self, verifier: Verifier, file: TemporaryFile) -> str | None:
+        """What verified the bytes of a file that is whole. Raises MismatchError."""
+        ...
+
+    async def commit(self, file: TemporaryFile, modified: str | None, verifier: Verifier, etag: str | None) -> None:
+        """Gives a file its name, and keeps how it and its object are."""
+        ...
+
+    def check_length(self, length: int | None) -> None:
+        """Raises RefusedError for an object over the bound."""
+        ...
+
+    def begin(self, resumed: int) -> None:
+        """Tells once how many bytes an earlier run left."""
+        ...
+
+    def begin_anew(self) -> None:
+        """Takes back what an earlier run left: it is discarded."""
         ...
 
 
@@ -68,12 +90,14 @@ class Parallel:
 
     def __init__(self, means: Means, download: Download, plan: Plan) -> None:
         self._means, self._download, self._plan = means, download, plan
-        self._place = download.link.object.place
+        self._file = TemporaryFile(download.target, is_kept=plan.has_finished)
         self._group: anyio.abc.TaskGroup | None = None
         self._moved: Moved | None = None
         self._error: TransferError | None = None
-        self._modified_at: float | None = None
+        self._modified: str | None = None
         self._is_kept = False
+        self._unsynced: list[tuple[int, str]] = []
+        self._sync_at = 0.0
         self._bytes = self._finished_bytes = 0
         #: The most that one request took.
         self.attempts = 1
@@ -101,14 +125,21 @@ class Parallel:
             raise self._error
         return self._moved or await self._commit()
 
-    def give_up(self, error: BaseException) -> None:
+    async def give_up(self, error: BaseException) -> None:
         """Takes back what nobody goes on with; after a mismatch that is all of it."""
         is_wrong = isinstance(error, MismatchError)
         is_kept = self._is_kept and self._plan.has_finished and not is_wrong
         self._means.lanes.objects.discard(self._plan)
         self._means.emit(BytesMoved((self._finished_bytes if is_kept else 0) - self._bytes))
-        if is_wrong or (self._plan.is_open and not is_kept):
-            self._means.folder.remove_part(self._place)
+        if not is_kept:
+            self._file.discard()
+        elif self._unsynced:
+            with anyio.CancelScope(shield=True), suppress(StorageError):  # then the next run fetches these again
+                await self._sync()
+        self._file.__exit__()
+        if is_wrong:
+            remove_temporary(self._download.target)
+            self._download.begin_anew()
 
     def _widen(self) -> None:
         """Opens as many lanes as should be."""
@@ -146,6 +177,7 @@ class Parallel:
         plan = self._plan
         async with self._means.http.request(self._download.link, plan.headers(piece)) as answer:
             if answer.status == 200 and not plan.is_open:  # a server that knows no ranges
+                self._download.check_length(answer.length)
                 self._moved = await self._download.store(answer)
                 plan.close()
                 return
@@ -164,25 +196,30 @@ class Parallel:
         etag = answer.etag or plan.etag
         is_whole = answer.status == 200
         plan.open(download.expectation(answer, None if is_whole else Part(etag or "", plan.size)), etag)
-        self._modified_at = unix_time(answer.headers.get("last-modified"))
+        self._modified = answer.headers.get("last-modified")
         self._is_kept = parts is not None and plan.etag is not None
+        download.check_length(plan.size)
+        self._file.__enter__()
+        download.begin(plan.finished_bytes)
         if plan.has_finished:
             return
         if parts is not None:
             kept = NO_PART if plan.etag is None else Part(plan.etag, plan.size, plan.part_size)
             parts.begin_part(download.link, kept)
-        await anyio.to_thread.run_sync(allocate, self._means.folder, self._place, plan.size)
+        await anyio.to_thread.run_sync(self._file.allocate, plan.size)
 
     async def _receive(self, answer: Answer, piece: Piece) -> None:
         """Stores what is left of a part, or less where a lane is to be closed."""
         emit, pace, lanes, plan = self._means.emit, self._means.pace, self._means.lanes, self._plan
         is_slow, waits, has_more = plan.is_slow, plan.is_slow or pace.limits_rate, answer.status == 200
+        file, at = self._file, piece.at
         taken: Chunk = b""
 
         def take(chunk: Chunk) -> bool:
-            nonlocal taken
+            nonlocal taken, at
             taken = chunk = chunk[: piece.left]
-            part.write(chunk)
+            file.write_at(at, chunk)
+            at += len(chunk)
             emit(BytesMoved(len(chunk)))
             self._bytes += len(chunk)
             lanes.bytes += len(chunk)
@@ -191,32 +228,51 @@ class Parallel:
             lanes.look(time.monotonic())
             return waits or plan.in_flight != lanes.allowed or (has_more and not piece.left)
 
-        with Stretch(self._means.folder, self._place, piece.at) as part:
-            while await answer.pour(take):
-                if is_slow:
-                    await anyio.to_thread.run_sync(piece.update, taken)
-                await pace.spend(len(taken))
-                if has_more and not piece.left:
-                    break
-                if plan.in_flight < lanes.allowed:
-                    self._widen()
-                elif piece.left and plan.in_flight > lanes.allowed:
-                    plan.put_back(piece)
-                    return
+        while await answer.pour(take):
+            if is_slow:
+                await anyio.to_thread.run_sync(piece.update, taken)
+            await pace.spend(len(taken))
+            if has_more and not piece.left:
+                break
+            if plan.in_flight < lanes.allowed:
+                self._widen()
+            elif piece.left and plan.in_flight > lanes.allowed:
+                plan.put_back(piece)
+                return
         if piece.left:
             raise TruncatedError("the body ended early", code="Truncated")
-        self._finish(piece)
+        await self._finish(piece)
 
-    def _finish(self, piece: Piece) -> None:
-        proof = self._plan.finish(piece)
+    async def _finish(self, piece: Piece) -> None:
+        """A part is there. The journal hears of it once it is on the disk: a power cut leaves zeros in its place."""
+        self._unsynced.append((piece.number, self._plan.finish(piece)))
         self._finished_bytes += piece.stop - piece.start
-        if self._is_kept and self._means.parts is not None and not self._plan.is_finished:
-            self._means.parts.finish_part(self._download.link, piece.number, proof)
+        if self._is_kept and not self._plan.is_finished and time.monotonic() >= self._sync_at:
+            await self._sync()
+
+    async def _sync(self) -> None:
+        """Waits for the disk, and tells the journal. It may take a small share of the time; parts share one wait."""
+        began, self._sync_at = time.monotonic(), inf
+        finished, self._unsynced = self._unsynced, []
+        try:
+            await anyio.to_thread.run_sync(self._file.sync)
+        except BaseException:
+            self._unsynced = finished + self._unsynced
+            raise
+        finally:
+            ended = time.monotonic()
+            self._sync_at = ended + (ended - began) * _SYNC_PAUSE
+        self._record(finished)
+
+    def _record(self, finished: list[tuple[int, str]]) -> None:
+        if (parts := self._means.parts) is not None:
+            for number, proof in finished:
+                parts.finish_part(self._download.link, number, proof)
 
     async def _commit(self) -> Moved:
-        with Stretch(self._means.folder, self._place, 0) as part:
-            verified_by = await self._download.verified(self._plan.verifier(), part)
-            part.commit(self._modified_at)
+        verifier = self._plan.verifier()
+        verified_by = await self._download.verified(verifier, self._file)
+        await self._download.commit(self._file, self._modified, verifier, self._plan.etag)
         return self._plan.size, verified_by
 
 

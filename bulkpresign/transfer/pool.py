@@ -44,7 +44,13 @@ class Origin:
         self.is_tls = parsed.scheme == "https"
         standard = 443 if self.is_tls else 80
         self.host = parsed.hostname
-        self.port = parsed.port or standard
+        self.port = standard if parsed.port is None else parsed.port
+        if not self.port:
+            raise ValueError("nothing listens on port 0")
+        try:
+            self.host.encode("idna")  # as the resolver does
+        except UnicodeError as error:
+            raise ValueError("its host has an empty label, or one of over 63 characters") from error
         #: As it stands in the header Host.
         self.name = parsed.netloc.rpartition("@")[2].removesuffix(f":{standard}").removesuffix(":")
         #: The lines that every request to it has.
@@ -156,6 +162,7 @@ class Pool:
         """Gives up connections that have fallen silent, a few times in the time that they have."""
         now = self._loop.time()
         for connection in list(self._open):
+            connection.end_late_head(now)
             silent = now - connection.touched_at
             if connection.is_waiting and silent > IDLE_TIMEOUT:
                 connection.fail(ConnectionFailedError("no answer in time", code="Timeout"))

@@ -1,13 +1,12 @@
 """PUT of a file through a link, in one request."""
 
-from bulkpresign.errors import NameRefusedError, StorageError
 from bulkpresign.events import Listener
-from bulkpresign.model import Link, ObjectRef, Outcome
-from bulkpresign.transfer.bodies import FileBody, opened, store
+from bulkpresign.model import Evidence, Link, Outcome
+from bulkpresign.transfer.bodies import FileBody, Stored, opened, store
+from bulkpresign.transfer.folder import Folder
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.pace import Pace
-from bulkpresign.transfer.retrying import numbered, with_retries
-from bulkpresign.transfer.storage import Folder
+from bulkpresign.transfer.retrying import with_retries
 
 
 class Putter:
@@ -22,22 +21,14 @@ class Putter:
 
     async def __call__(self, link: Link) -> Outcome:
         """The outcome of one object; raises TransferError where it failed."""
-        file = source_file(self._folder, link.object)
-        (size, verified_by), attempts = await with_retries(
-            lambda: self._send(link, file), link.object, self._attempts, self._emit, self._pace
+        (stored, evidence), attempts = await with_retries(
+            lambda: self._send(link), link.object, self._attempts, self._emit, self._pace
         )
-        return Outcome(link.object, "done", size, attempts, verified_by, link=link)
+        verified_by = stored.verified_by
+        return Outcome(link.object, "done", evidence.size, attempts, verified_by, link=link, evidence=evidence)
 
-    async def _send(self, link: Link, name: str) -> tuple[int, str | None]:
-        """One attempt: the bytes that went out and what verified them."""
-        with opened(name) as file:
+    async def _send(self, link: Link) -> tuple[Stored, Evidence]:
+        """One attempt: what the server said of the bytes that went out, and how their file was."""
+        with opened(self._folder, link.object.place) as file:
             stored = await store(self._http, link, FileBody(file, self._emit, self._pace))
-            return file.size, stored.verified_by
-
-
-def source_file(folder: Folder, ref: ObjectRef) -> str:
-    """The file that is to become an object. Raises StorageError for one outside of the folder."""
-    try:
-        return folder.source_file(ref.place)
-    except NameRefusedError as error:
-        raise numbered(StorageError(str(error), code="NameRefused"), 0) from error
+            return stored, file.evidence(stored.etag, stored.checksum)

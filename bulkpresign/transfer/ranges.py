@@ -5,14 +5,16 @@ Source: RFC 9110, 13.1.1 (If-Match), 14.2 (Range).
 
 from binascii import a2b_base64
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from bulkpresign.checksums import (
+    COMBINABLE,
     Expectation,
     Hasher,
     Verifier,
     base64_of,
     expectation_of,
+    hasher,
     stretch_hasher,
     value_of_stretches,
 )
@@ -31,7 +33,7 @@ def part_size_of(ref: ObjectRef, etag: str | None, size: int, part_size: int) ->
 
 
 def likely_plan(ref: ObjectRef, part_size: int) -> "Plan | None":
-    """The plan for an object of which it is known that it is large, and that its value can be had of its parts."""
+    """The plan for an object that is known to be large, and whose value can be computed from its parts."""
     if ref.size is None or ref.size <= part_size:
         return None
     expected = expectation_of(ref)
@@ -63,15 +65,40 @@ def is_strong(etag: str | None) -> bool:
     return etag is not None and not etag.startswith("W/")
 
 
+#: By this a part that an earlier run left is checked before it counts: 0.06 s of CPU for each GB.
+_CHECK = "crc64nvme"
+_BLOCK_BYTES = 1 << 20
+
+
+def is_intact(read_at: Callable[[int, int], bytes], offset: int, size: int, proof: str) -> bool:
+    """True where the bytes of a part on disk have the checksum that its proof tells. Belongs in a thread.
+
+    `read_at` gives bytes from an offset on, at most so many. Raises OSError.
+    """
+    own, _, check = proof.partition(" ")
+    algorithm, _, value = (check or own).partition(":")
+    if not algorithm:
+        return False
+    digest, at, end = hasher(algorithm), offset, offset + size
+    while at < end and (block := read_at(at, min(_BLOCK_BYTES, end - at))):
+        digest.update(block)
+        at += len(block)
+    return at == end and base64_of(digest.digest()) == value
+
+
 class Piece:
-    """One part on its way: `number` from 1, bytes from `start` to before `stop`, of which `at` is the next to come."""
+    """One part on its way: `number` from 1, bytes from `start` to before `stop`, of which `at` is the next to come.
 
-    __slots__ = ("at", "hasher", "number", "start", "stop")
+    `hasher` makes its share of the object's value, `check` the checksum by which a later run knows it again (None: the
+    share is one).
+    """
 
-    def __init__(self, number: int, start: int, stop: int, hasher: Hasher | None) -> None:
+    __slots__ = ("at", "check", "hasher", "number", "start", "stop")
+
+    def __init__(self, number: int, start: int, stop: int, hasher: Hasher | None, check: Hasher | None) -> None:
         self.number, self.start, self.stop = number, start, stop
         self.at = start
-        self.hasher = hasher
+        self.hasher, self.check = hasher, check
 
     @property
     def left(self) -> int:
@@ -83,6 +110,8 @@ class Piece:
         self.at += len(chunk)
         if self.hasher is not None:
             self.hasher.update(chunk)
+        if self.check is not None:
+            self.check.update(chunk)
 
 
 class Plan:
@@ -121,6 +150,11 @@ class Plan:
         return bool(self._proofs)
 
     @property
+    def finished_bytes(self) -> int:
+        """The bytes of the parts that are there."""
+        return sum(self._length(number) for number in self._proofs)
+
+    @property
     def is_finished(self) -> bool:
         """True where all parts are there."""
         return len(self._proofs) == self._count
@@ -136,7 +170,7 @@ class Plan:
             del self._proofs[number]
         self._left.extendleft(reversed(void))
         for piece in self._flying:
-            piece.hasher = self._hasher()
+            piece.hasher, piece.check = self._hasher(), self._check()
 
     def take(self) -> Piece | None:
         """The next part to fetch; None: none is left, or more are not to be in flight yet."""
@@ -147,7 +181,7 @@ class Plan:
         elif self._left:
             number = self._left.popleft()
             start = (number - 1) * self.part_size
-            piece = Piece(number, start, min(start + self.part_size, self.size), self._hasher())
+            piece = Piece(number, start, min(start + self.part_size, self.size), self._hasher(), self._check())
         else:
             return None
         self._flying.add(piece)
@@ -159,9 +193,15 @@ class Plan:
         self._put_back.append(piece)
 
     def finish(self, piece: Piece) -> str:
-        """A part is there. Gives its proof: `algorithm:base64`, empty where nothing is hashed."""
+        """A part is there. Gives its proof: its share of the object's value, and after a space its own checksum.
+
+        Both are `algorithm:base64`; the one is empty where nothing is known of the object's bytes, the other is left
+        out where the share is such a checksum.
+        """
         self._flying.remove(piece)
         proof = "" if piece.hasher is None else f"{self._expected.algorithm}:{base64_of(piece.hasher.digest())}"
+        if piece.check is not None:
+            proof += f" {_CHECK}:{base64_of(piece.check.digest())}"
         self._proofs[piece.number] = proof
         return proof
 
@@ -198,8 +238,15 @@ class Plan:
         return Verifier.of_parts(self._expected, self.size, digest)
 
     def _digest(self, number: int) -> tuple[bytes, int]:
-        length = min(self.part_size, self.size - (number - 1) * self.part_size)
-        return a2b_base64(self._proofs[number].partition(":")[2]), length
+        return a2b_base64(self._proofs[number].partition(" ")[0].partition(":")[2]), self._length(number)
+
+    def _length(self, number: int) -> int:
+        return min(self.part_size, self.size - (number - 1) * self.part_size)
 
     def _hasher(self) -> Hasher | None:
         return stretch_hasher(self._expected, self.part_size)
+
+    def _check(self) -> Hasher | None:
+        expected = self._expected
+        is_own = expected.algorithm in COMBINABLE and not expected.parts
+        return None if is_own else hasher(_CHECK)

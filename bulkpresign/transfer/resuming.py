@@ -17,7 +17,7 @@ RESUMABLE_BYTES = 1 << 20
 NO_PART = Part("", 0)
 #: The code of an answer with other bytes than those that were asked for.
 RANGE_MISMATCH = "RangeMismatch"
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\Z")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)\Z")
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -40,7 +40,7 @@ def check_range(headers: Mapping[str, str], start: int, stop: int, size: int) ->
     """Raises MismatchError where a 206 brings other bytes of an object than those from `start` to before `stop`."""
     found = _CONTENT_RANGE.match(headers.get("content-range", ""))
     if not found or found.group(1, 2) != (str(start), str(stop - 1)) or found[3] not in {"*", str(size)}:
-        said = headers.get("content-range", "nothing")
+        said = found[0] if found else "no range that is valid"  # which may repeat the request
         raise MismatchError(f"bytes {start}-{stop - 1} were asked for, the answer has {said}", code=RANGE_MISMATCH)
 
 

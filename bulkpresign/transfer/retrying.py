@@ -10,6 +10,7 @@ from bulkpresign.model import ObjectRef
 from bulkpresign.transfer.pace import Pace
 
 T = TypeVar("T")
+Failure = TypeVar("Failure", bound=TransferError)
 
 BASE_DELAY = 0.2
 MAX_DELAY = 20.0
@@ -91,7 +92,7 @@ async def _paced(once: Callable[[], Awaitable[T]], pace: Pace | None) -> T:
         pace.release(error)
 
 
-def numbered(error: TransferError, attempt: int) -> TransferError:
+def numbered(error: Failure, attempt: int) -> Failure:
     """The same error as that of an attempt; 0: no request was sent."""
     error.attempt = attempt
     return error

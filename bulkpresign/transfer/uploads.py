@@ -16,6 +16,7 @@ from bulkpresign.checksums import expectation_of, hasher
 from bulkpresign.errors import MismatchError, RefusedError, ServerError, TruncatedError
 from bulkpresign.events import Listener
 from bulkpresign.model import Link, ObjectRef, Outcome
+from bulkpresign.redact import redacted, secrets_of
 from bulkpresign.transfer.engine import first_error
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.pace import Pace
@@ -66,8 +67,11 @@ async def create_upload(http: Http, link: Link) -> str:
         said = await answer.beginning()
         found = _UPLOAD_ID.search(said)
         if answer.status != 200 or found is None:
-            raise await answer.error(link, said) if answer.status != 200 else _no_id(said)
-    return unescape(found[1].decode("utf-8", "replace"))
+            raise await answer.error(link, said) if answer.status != 200 else _no_id()
+    upload_id = unescape(found[1].decode("utf-8", "replace"))
+    if redacted(upload_id, secrets_of(link.url, link.headers)) != upload_id:  # it would be stored and shown
+        raise ServerError("the upload's id repeats a secret of the request", code="NoUploadId")
+    return upload_id
 
 
 async def finish_soon(work: Callable[[], Awaitable[None]]) -> None:
@@ -167,5 +171,5 @@ def check_completed(completed: Completed, etags: Mapping[int, str]) -> str | Non
     return expected.name
 
 
-def _no_id(said: bytes) -> ServerError:
-    return ServerError(f"the answer names no upload: {said[:80]!r}", code="NoUploadId")
+def _no_id() -> ServerError:
+    return ServerError("the answer names no upload", code="NoUploadId")

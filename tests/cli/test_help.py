@@ -1,6 +1,7 @@
 """What `--help` says, what it loads, and that each option has a parameter of the pipeline to go to."""
 
 import inspect
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -84,7 +85,9 @@ def test_settings_are_what_the_pipeline_takes(
     words, given, left_out = arguments
     called: list[tuple[Callable[..., Any], dict[str, Any]]] = []
 
-    def run_verb(verb: Callable[..., Any], _listeners: object = (), **settings: Any) -> NoReturn:
+    def run_verb(
+        verb: Callable[..., Any], _listeners: object, *, shown: object, on_stop: object = None, **settings: Any
+    ) -> NoReturn:
         called.append((verb, settings))
         raise Exit(0)
 
@@ -107,7 +110,7 @@ def test_a_verb_loads_no_other() -> None:
     code += "; print(*(name for name in sys.modules if name.startswith('bulkpresign.')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     own = {name.removeprefix("bulkpresign.") for name in done.stdout.splitlines()[-1].split()}
-    assert own == {"cli", "cli.app", "cli.get", "cli.help", "cli.options", "cli.units", "errors"}
+    assert own == {"cli", "cli.app", "cli.get", "cli.help", "cli.options", "cli.units", "errors", "redact"}
 
 
 @pytest.mark.parametrize(
@@ -127,3 +130,72 @@ def test_interrupted_before_a_run_begins(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(bulkpresign.ledger.report, "read_report", interrupted)
     done = CliRunner().invoke(app, ["report", "x"])
     assert (done.exit_code, done.output) == (130, "")
+
+
+def test_the_first_lines_of_verbs_are_shown_whole() -> None:
+    done = CliRunner().invoke(app, ["--help"], prog_name="bulkpresign", terminal_width=80)
+    assert "..." not in done.output.partition("Commands:")[2]
+    assert all(len(line) <= 80 for line in done.output.splitlines())
+
+
+@pytest.mark.parametrize("words", [["help"], ["help", "help"]])
+def test_help_as_a_verb(words: list[str]) -> None:
+    assert said(*words) == said("--help")
+    for verb in VERBS:
+        assert said("help", verb) == said(verb, "--help")
+
+
+@pytest.mark.parametrize(
+    ("verb", "meant"),
+    [
+        ("gte", "get"),
+        ("verfiy", "verify"),
+        ("dwonload", "get"),
+        ("download", "get"),
+        ("upload", "put"),
+        ("sing", "sign"),
+        ("rep", "report"),
+        ("Get", "get"),
+    ],
+)
+@pytest.mark.parametrize("before", [[], ["help"]])
+def test_a_mistyped_verb(verb: str, meant: str, before: list[str]) -> None:
+    done = CliRunner().invoke(app, [*before, verb, "links.csv"][: 2 if before else None], prog_name="bulkpresign")
+    assert done.exit_code == 2
+    assert f"Error: There is no verb {verb!r}: did you mean {meant}?\n" in done.stderr
+
+
+def test_a_verb_like_none() -> None:
+    done = CliRunner().invoke(app, ["xyzzy"], prog_name="bulkpresign")
+    assert f"Error: There is no verb 'xyzzy': use one of {', '.join(VERBS)}.\n" in done.stderr
+
+
+def test_a_mistyped_option() -> None:
+    done = CliRunner().invoke(app, ["get", "x", "--concurency", "2"], prog_name="bulkpresign")
+    assert done.exit_code == 2
+    assert "--concurrency" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["get", "put"])
+def test_help_is_in_sections(verb: str) -> None:
+    text = said(verb, "--help")
+    titles = ["Arguments:", "Options:", "Transfer:", "Records:", "Renewal:", "Server:", "Messages:"]
+    places = [text.index(f"\n{title}\n") for title in titles]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("words", "answers"),
+    [
+        ("bulkpresign ver", ["plain,verify"]),
+        ("bulkpresign get --renew-c", ["plain,--renew-credentials", "plain,--renew-command"]),
+        ("bulkpresign get li", ["file,li"]),
+        ("bulkpresign get l.csv --to d", ["file,d"]),
+    ],
+)
+def test_the_shell_completes(words: str, answers: list[str]) -> None:
+    env = {"_BULKPRESIGN_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": f"{len(words.split()) - 1}"}
+    code = "from bulkpresign.cli import main; main()"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **env}, check=False)
+    assert done.stdout.splitlines() == answers, done.stderr

@@ -270,3 +270,40 @@ def test_more_files_are_open_than_a_shell_allows(origin: FaultProxy, tmp_path: P
     done = subprocess.run([*command, "--concurrency", "150"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert len(files(tmp_path / "to")) == 200
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    ("proxy", "shown"),
+    [("127.0.0.1:1", "127.0.0.1:1"), ("me:hidden@127.0.0.1:1", "127.0.0.1:1"), ("no.such.invalid:3128", None)],
+)
+def test_a_proxy_that_is_not_there_ends_the_run_at_once(
+    scheme: str, proxy: str, shown: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(f"{scheme}_proxy", raising=False)
+    rows = [{"url": f"{scheme}://s3.example.com/{n}?X-Amz-Signature=secret", "path": f"{n}"} for n in range(100)]
+    links(tmp_path / "l.csv", rows)
+    name = f"{scheme.upper()}_PROXY"
+    words = ("get", "l.csv", "--to", "to", "--failures", "f.csv")
+    done = run(*words, folder=tmp_path, env={name: f"http://{proxy}", "no_proxy": ""})
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert errors[0].startswith(f"error: the proxy http://{shown or proxy} that {name} names can't be reached: ")
+    assert errors[0].endswith(", so the run ends")
+    assert "retries" not in done.stderr
+    assert not re.search("secret|hidden", done.stderr)
+    assert "hidden" not in (tmp_path / "f.csv").read_text()
+    assert len(failures(tmp_path)) == 100
+
+
+def test_a_proxy_that_wants_a_password_ends_the_run(
+    origin: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("http_proxy", raising=False)
+    links(tmp_path / "l.csv", [{"url": f"http://s3.example.com/{n}", "path": f"{n}"} for n in range(100)])
+    origin.always = Fault(407)
+    done = run("get", "l.csv", "--to", "to", folder=tmp_path, env={"HTTP_PROXY": origin.url, "no_proxy": ""})
+    assert done.returncode == 1
+    words = f"error: the proxy {origin.url} that HTTP_PROXY names asks for a name and a password (407), so the run ends"
+    assert words in done.stderr.splitlines()

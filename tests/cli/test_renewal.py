@@ -18,11 +18,14 @@ from bulkpresign.transfer.leases import MAX_RENEWALS
 from tests.cli.command import run
 from tests.cli.test_get import OVER, get, links, many, refused
 from tests.conftest import Boto, MakeBucket
-from tests.servers.proxy import Fault, FaultProxy
+from tests.servers.proxy import Fault, FaultProxy, Seen, expired
 from tests.servers.server import S3Server
-from tests.transfer.running import files
+from tests.transfer.running import date_in, files
 
-EXPIRED = Fault(403, body=b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>")
+EXPIRED = expired()
+
+#: Why one without a fresh link is expired: by its time, or by the server's word where that was first.
+NOT_RENEWED = ("LinkExpired: ", "AccessDenied: the link ended at")
 
 #: Gives each row a url that tells that it is fresh; writes down how many it was asked for at once.
 RENEW = """
@@ -51,6 +54,20 @@ def renew(tmp_path: Path) -> Callable[[str], str]:
         return f"{shlex.quote(sys.executable)} renew.py"
 
     return command
+
+
+def unless_fresh(*numbers: int) -> Callable[[Seen], Fault | None]:
+    """Refuses links that are over, of all objects or of some, as every server does.
+
+    The first of them are sent, where no answer was before them to tell the time.
+    """
+
+    def schedule(seen: Seen) -> Fault | None:
+        path, _, query = seen.target.partition("?")
+        is_over = "fresh" not in query and (not numbers or int(path[1:]) in numbers)
+        return EXPIRED if is_over else None
+
+    return schedule
 
 
 def asked(folder: Path) -> list[int]:
@@ -144,17 +161,27 @@ def test_links_that_live_are_not_renewed(origin: FaultProxy, renew: Callable[[st
     [
         ("sys.exit(5)", "RenewalFailed: the renewal command failed with exit code 5", 0),
         ("print('garbage')", "RenewalFailed: the renewal command answered with what is no list of links", 0),
-        ("rows = [row for row in rows if int(row['path'][2:]) % 2]", "LinkExpired: ", 5),
-        ("for row in rows: row['path'] += 'x'", "LinkExpired: ", 0),
+        (
+            "rows = [row for row in rows if int(row['path'][2:]) % 2]",
+            NOT_RENEWED,
+            5,
+        ),
+        ("for row in rows: row['path'] += 'x'", NOT_RENEWED, 0),
     ],
     ids=["fails", "garbage", "some", "another object"],
 )
 def test_what_is_not_renewed_is_expired_and_the_run_goes_on(
-    more: str, reason: str, arrived: int, origin: FaultProxy, renew: Callable[[str], str], tmp_path: Path
+    more: str,
+    reason: str | tuple[str, ...],
+    arrived: int,
+    origin: FaultProxy,
+    renew: Callable[[str], str],
+    tmp_path: Path,
 ) -> None:
     rows = many(origin, 20)
     for row in rows[:10]:
         row["expires_at"] = OVER
+    origin.schedule = unless_fresh(*range(10))
     links(tmp_path / "l.csv", rows)
     arguments = ("get", "l.csv", "--to", "to", "--failures", "f.csv")
     done = run(*arguments, "--renew-command", renew(more), folder=tmp_path, env={})
@@ -195,13 +222,14 @@ def test_a_url_renews(origin: FaultProxy, tmp_path: Path) -> None:
     links(tmp_path / "l.csv", many(origin, 5, expires_at=OVER))
     fresh = "X-Amz-Signature=fresh-secret&X-Amz-Date=20990101T000000Z&X-Amz-Expires=600"
     answer = "".join(json.dumps({"url": f"{origin.url}/{n}?{fresh}", "path": f"d/{n}"}) + "\n" for n in range(4))
+    origin.schedule = unless_fresh()
     with FaultProxy() as renewer:
         renewer.always = Fault(200, body=answer.encode())
         said = get(tmp_path, "l.csv", "--to", "to", "--renew-url", f"{renewer.url}/fresh?token=t", code=3)
         assert {seen.target for seen in renewer.seen} == {"/fresh?token=t"}
         assert sum(len(seen.body.splitlines()) for seen in renewer.seen) == 5
     assert "get: 4 done, 1 expired;" in said
-    assert sorted(targets(origin)) == [f"/{n}?{fresh}" for n in range(4)]
+    assert sorted(targets(origin)) == [*(f"/{n}?{fresh}" for n in range(4)), "/4?X-Amz-Signature=secret"]
 
 
 def test_the_clock_of_who_gives_fresh_links_is_not_that_of_the_objects(origin: FaultProxy, tmp_path: Path) -> None:
@@ -229,15 +257,19 @@ def test_fresh_links_that_are_refused_too_come_to_an_end(
 
 
 def test_what_was_never_sent_was_no_attempt(origin: FaultProxy, tmp_path: Path) -> None:
-    links(tmp_path / "l.csv", many(origin, 1, expires_at=OVER))
-    get(tmp_path, "l.csv", "--to", "to", "--renew-command", "false", code=3)
+    """The first is sent, for the server's time is not known."""
+    origin.schedule = unless_fresh()
+    links(tmp_path / "l.csv", many(origin, 2, expires_at=OVER))
+    get(tmp_path, "l.csv", "--to", "to", "--renew-command", "false", "--concurrency", "1", code=3)
     with closing(sqlite3.connect(tmp_path / "to.journal")) as journal:
-        assert journal.execute("SELECT status, code, attempts FROM outcomes").fetchall() == [
-            ("expired", "RenewalFailed", 0)
+        assert journal.execute("SELECT status, code, attempts FROM outcomes ORDER BY attempts").fetchall() == [
+            ("expired", "RenewalFailed", 0),
+            ("expired", "RenewalFailed", 1),
         ]
 
 
 def test_a_url_that_is_not_there(origin: FaultProxy, tmp_path: Path) -> None:
+    origin.schedule = unless_fresh()
     links(tmp_path / "l.csv", many(origin, 2, expires_at=OVER))
     said = get(tmp_path, "l.csv", "--to", "to", "--renew-url", "http://127.0.0.1:1/secret", code=3)
     assert "the renewal url can't be asked: no connection to 127.0.0.1:1" in said
@@ -256,6 +288,32 @@ def test_a_server_whose_clock_is_ahead_makes_links_end_early(renew: Callable[[st
         ends = [target.partition("=")[2] for target in targets(origin)]
     assert ends == ["secret", "fresh-secret", "fresh-secret", "fresh-secret"]
     assert asked(tmp_path) == [3]
+
+
+@pytest.mark.parametrize("renews", [False, True])
+def test_a_clock_that_is_ahead_gives_no_link_up(renews: bool, renew: Callable[[str], str], tmp_path: Path) -> None:
+    """They seem over, and live by the server's time, which the first request tells. Fresh ones seem over as well."""
+    with FaultProxy(answer_headers={"Date": date_in(hours=-2)}) as origin:
+        origin.objects = {f"/{n}": b"x" for n in range(4)}
+        links(tmp_path / "l.csv", many(origin, 4, expires_at=in_minutes(-60)))
+        command = ("--renew-command", renew("")) if renews else ()
+        (tmp_path / "renew.py").write_text(RENEW.replace("2099-01-01T00:00:00Z", in_minutes(-30)))
+        said = get(tmp_path, "l.csv", "--to", "to", "--concurrency", "1", *command, code=0)
+        assert "get: 4 done;" in said
+        assert origin.count == 4
+    assert asked(tmp_path) == ([4] if renews else [])
+
+
+@pytest.mark.parametrize(("hours", "side"), [(-2, "2 h ahead of"), (2, "2 h behind")])
+def test_a_clock_that_is_off_is_told_where_links_expired(
+    hours: int, side: str, origin: FaultProxy, tmp_path: Path
+) -> None:
+    origin.always = Fault(403, {"Date": date_in(hours=hours)}, EXPIRED.body)
+    links(tmp_path / "l.csv", many(origin, 2, expires_at=in_minutes(60 * hours - 60)))
+    said = get(tmp_path, "l.csv", "--to", "to", "--concurrency", "1", code=3)
+    clause = f"; this machine's clock is {side} the server's\n"
+    assert [line.endswith(clause.rstrip()) for line in said.splitlines()] == [True, True, False]
+    assert origin.count == 1
 
 
 def test_links_closest_to_their_end_go_first(origin: FaultProxy, tmp_path: Path) -> None:

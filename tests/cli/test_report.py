@@ -6,6 +6,8 @@ from pathlib import Path
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.model import ObjectRef, Outcome
 from tests.cli.command import run
+from tests.cli.test_get import links
+from tests.servers.proxy import Fault, FaultProxy
 
 
 def journal(folder: Path) -> str:
@@ -40,3 +42,39 @@ def test_no_journal(tmp_path: Path) -> None:
     done = run("report", str(tmp_path / "none.journal"), folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: {tmp_path / 'none.journal'}: no such journal\n"
+
+
+def test_by_the_folder(tmp_path: Path) -> None:
+    journal(tmp_path)
+    (tmp_path / "data").mkdir()
+    assert run("report", "data/", folder=tmp_path).stdout == run("report", "data.journal", folder=tmp_path).stdout
+    with Journal(tmp_path / "data.put.journal", "put", "its links"):
+        pass
+    said = run("report", "data", folder=tmp_path).stdout.splitlines()
+    assert [line for line in said if "journal" in line or " to " in line][:4] == [
+        f"{tmp_path / 'data.journal'}",
+        "get to /data",
+        *[line for line in said if line.startswith("time ")],
+        f"{tmp_path / 'data.put.journal'}",
+    ]
+    both = [json.loads(line) for line in run("report", "data", "--json", folder=tmp_path).stdout.splitlines()]
+    assert [one["verb"] for one in both] == ["get", "put"]
+
+
+def test_a_manifest(tmp_path: Path) -> None:
+    (tmp_path / "links.csv").write_text("url\n")
+    done = run("report", "links.csv", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: links.csv is a manifest, not a journal: give the folder of the run, ")
+
+
+def test_a_run_of_one_large_object_shows_all_the_time_in_which_it_moved(tmp_path: Path) -> None:
+    with FaultProxy() as origin:
+        origin.objects = {"/big": bytes(400_000)}
+        origin.always = Fault(rate=100_000)
+        links(tmp_path / "l.csv", [{"url": f"{origin.url}/big", "path": "big"}])
+        assert run("get", "l.csv", "--to", "to", folder=tmp_path).returncode == 0
+    found = json.loads(run("report", "to", "--json", folder=tmp_path).stdout)
+    assert len([rate for rate in found["rates"] if rate["bytes"]]) >= 3
+    assert sum(rate["bytes"] for rate in found["rates"]) == 400_000
+    assert sum(rate["objects"] for rate in found["rates"]) == 1

@@ -31,7 +31,7 @@ def rows_of(text: str) -> list[dict[str, str]]:
 def test_the_manifest_has_the_columns_of_the_contract(tmp_path: Path) -> None:
     (tmp_path / "keys.csv").write_text('Note,key,bucket,size,etag,content_type,path\n"a,b",k,b-1,3,e,t/x,p/q\n')
     done = run("sign", "keys.csv", "-o", "links.csv", "--expires-in", "15m", folder=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "sign: 1 links in links.csv\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "sign: 1 link in links.csv\n")
     text = (tmp_path / "links.csv").read_text()
     assert text.splitlines()[0] == f"{HEADER},Note"
     (row,) = rows_of(text)
@@ -169,4 +169,4 @@ def test_an_empty_listing_is_no_error(tmp_path: Path, seaweedfs: S3Server, make_
     source = f"s3://{make_bucket(seaweedfs)}/"
     done = run("sign", source, "-o", "links.csv", folder=tmp_path, env=seaweedfs.environment)
     assert (done.returncode, done.stderr) == (0, "warning: there were no rows: nothing to sign\n")
-    assert (tmp_path / "links.csv").read_text() == f"{HEADER}\n"
+    assert (tmp_path / "links.csv").read_text() == f"{HEADER},last_modified\n"

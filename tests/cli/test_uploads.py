@@ -2,6 +2,9 @@
 
 import csv
 import os
+import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -9,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.cli.command import run
+from tests.cli.command import BULKPRESIGN, run
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.pipeline.test_uploads import PART, open_uploads, rows_of, table_of
-from tests.servers.proxy import Fault, FaultProxy
+from tests.servers.proxy import Fault, FaultProxy, expired
 from tests.servers.server import S3Server
 
 BODY = os.urandom(2 * PART + 1)
@@ -121,6 +124,7 @@ def test_abort_of_what_is_gone_expired_or_none(scene: Scene) -> None:
     text = (scene.folder / "links.csv").read_text()
     year = rows_of(scene.folder / "links.csv")[0]["expires_at"][:4]
     (scene.folder / "over.csv").write_text(text.replace(f",{year}-", ",2020-"))
+    scene.proxy.schedule = lambda seen: expired() if seen.method == "DELETE" else None
     assert "abort: 0 ended, 1 expired\n" in scene.run("abort", "over.csv", code=3)[1]
     (scene.folder / "objects.csv").write_text("bucket,key\nb,k\n")
     assert "objects.csv: this is no table of links" in scene.run("abort", "objects.csv", code=2)[1]
@@ -215,3 +219,39 @@ def test_help_has_examples(scene: Scene) -> None:
     assert "bulkpresign abort s3://bucket/prefix/ --older-than 7d --dry-run" in scene.run("abort", "--help")[0]
     assert "--part-size 64MiB" in scene.run("sign", "--help")[0]
     assert "--part-concurrency 16" in scene.run("put", "--help")[0]
+
+
+@pytest.mark.parametrize("where", ["-o /dev/full", "| true"])
+def test_an_upload_whose_rows_nobody_has_is_ended(where: str, scene: Scene) -> None:
+    command = f"{' '.join(BULKPRESIGN)} sign keys.csv --method PUT --part-size 5MiB {where}; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=scene.folder, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "2\n", done.stderr
+    assert done.stderr.startswith("error: ")
+    assert any("uploads=" in seen.target for seen in scene.proxy.seen)
+    assert scene.open == []
+
+
+def test_an_upload_whose_rows_nobody_has_and_that_cannot_be_ended_is_named(scene: Scene) -> None:
+    scene.proxy.schedule = lambda seen: DENIED if seen.method == "DELETE" else None
+    _, said = scene.run("sign", "keys.csv", "--method", "PUT", "--part-size", "5MiB", "-o", "/dev/full", code=2)
+    assert f"still open: s3://{scene.bucket}/big: upload " in said
+    assert scene.open == ["big"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGTERM, 143)])
+def test_signing_that_is_stopped_leaves_nothing(number: signal.Signals, code: int, scene: Scene) -> None:
+    """A closed terminal ends a run in order, as a request to terminate does."""
+    rows = "".join(f"{scene.bucket},{n},{6 << 20}\n" for n in range(200))
+    (scene.folder / "many.csv").write_text(f"bucket,key,size\n{rows}")
+    scene.proxy.schedule = lambda seen: Fault(delay=0.5) if seen.method == "POST" else None
+    command = [*BULKPRESIGN, "sign", "many.csv", "--method", "PUT", "--part-size", "5MiB", "-o", "links.csv"]
+    with subprocess.Popen(command, cwd=scene.folder, stderr=subprocess.PIPE, text=True) as process:
+        while scene.proxy.count < 40:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    assert said == ("hung up\n" if number == signal.SIGHUP else "terminated\n")
+    assert scene.open == []
+    assert {path.name for path in scene.folder.iterdir()} == {"keys.csv", "many.csv", "in"}

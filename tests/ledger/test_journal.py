@@ -7,13 +7,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from bulkpresign.errors import JournalError, OutputError
-from bulkpresign.ledger.journal import VERSION, Finished, Journal, identity
-from bulkpresign.model import Link, ObjectRef, Outcome, Part
+from bulkpresign.ledger.journal import VERSION, Journal, Recorded, contradicts, identity, is_of_another
+from bulkpresign.ledger.report import read_report
+from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, Part
 
 
 def link(
@@ -28,7 +32,7 @@ def outcome(of: Link, status: str = "done", **more: object) -> Outcome:
     return Outcome(of.object, status, 10, link=of, **more)  # type: ignore[arg-type]
 
 
-def finished(journal: Journal, links: Sequence[Link]) -> dict[str, Finished]:
+def finished(journal: Journal, links: Sequence[Link]) -> dict[str, Recorded]:
     return journal.finished([identity(link) for link in links])
 
 
@@ -53,10 +57,12 @@ def test_outcomes_stay_over_runs(file: Path) -> None:
         assert len(finished(journal, links)) == 3
 
 
-def test_rows_match_by_bucket_key_version_and_path_and_never_by_signature(journal: Journal) -> None:
+def test_rows_match_by_endpoint_bucket_key_version_and_path_and_never_by_signature(journal: Journal) -> None:
     journal.record([outcome(link("a", url="https://h/a?X-Amz-Signature=1"))])
-    assert finished(journal, [link("a", url="https://other/a?X-Amz-Signature=2")])
-    for other in (link("b"), link("a", version="2"), link("a", path="elsewhere")):
+    assert finished(journal, [link("a", url="https://h/b/a?X-Amz-Signature=2")])
+    others = [link("b"), link("a", version="2"), link("a", path="elsewhere")]
+    others += [link("a", url=f"{endpoint}/a") for endpoint in ("https://other", "http://h", "https://h:1")]
+    for other in others:
         assert not finished(journal, [other])
 
 
@@ -104,12 +110,73 @@ def test_finished_parts_are_kept_over_runs_until_their_object_is_done_or_another
         assert not journal.finished_parts(other)
 
 
-@pytest.mark.parametrize(("verb", "destination"), [("put", "/data"), ("get", "/elsewhere")])
-def test_another_verb_or_destination_is_refused(file: Path, verb: str, destination: str) -> None:
-    with Journal(file, "get", "/data"):
-        pass
+ANOTHER = pytest.mark.parametrize(("verb", "destination"), [("put", "/data"), ("get", "/elsewhere")])
+
+
+@ANOTHER
+@pytest.mark.parametrize("what", ["done", "skipped", "begun"])
+def test_another_verb_or_destination_is_refused(file: Path, verb: str, destination: str, what: str) -> None:
+    with Journal(file, "get", "/data") as journal:
+        if what == "begun":
+            journal.begin_part(link("a"), Part("upload", 10, 5))
+        else:
+            journal.record([outcome(link("a"), what)])
+    assert is_of_another(file, verb, destination)
     with pytest.raises(JournalError, match=f"is the journal of get to /data, not of {verb} to {destination}"):
         Journal(file, verb, destination).__enter__()
+    assert not is_of_another(file, "get", "/data")
+
+
+@ANOTHER
+def test_a_journal_in_which_nothing_was_done_is_begun_anew(file: Path, verb: str, destination: str) -> None:
+    with Journal(file, "get", "/data") as journal:
+        journal.record([outcome(link("a"), "failed", code="NoSuchBucket"), outcome(link("b"), "expired")])
+    assert not is_of_another(file, verb, destination)
+    with Journal(file, verb, destination) as journal:
+        journal.record([outcome(link("c"))])
+    report = read_report(file)
+    assert (report.verb, report.destination, report.objects, report.done) == (verb, destination, 1, 1)
+    with pytest.raises(JournalError):
+        Journal(file, "get", "/data").__enter__()
+
+
+RECORDED = Evidence(10, 1, 2, "e1", "crc32:AAAAAA==")
+ROWS: list[tuple[dict[str, object], bool]] = [
+    ({}, False),
+    ({"size": 10, "etag": "e1", "checksum": "crc32:AAAAAA=="}, False),
+    ({"size": 11}, True),
+    ({"etag": "e2"}, True),
+    ({"checksum": "crc32:BBBBBB=="}, True),
+    ({"checksum": "sha1:AAAA"}, False),
+    ({"checksum": "crc32:BBBBBB==-2"}, False),
+]
+
+
+@pytest.mark.parametrize(("row", "differs"), ROWS)
+def test_a_row_that_says_otherwise_contradicts_the_record(journal: Journal, row: dict[str, Any], differs: bool) -> None:
+    one = link("a")
+    journal.record([msgspec.structs.replace(outcome(one), evidence=RECORDED)])
+    (recorded,) = finished(journal, [one]).values()
+    assert contradicts(msgspec.structs.replace(one.object, **row), recorded) is differs
+
+
+@pytest.mark.parametrize(("row", "differs"), ROWS)
+def test_a_row_that_says_what_it_said_contradicts_nothing(journal: Journal, row: dict[str, Any], differs: bool) -> None:
+    """As with uploads: their rows can tell of the object that was there before."""
+    before = msgspec.structs.replace(link("a"), object=ObjectRef("bucket", "a", size=3, etag="before"))
+    journal.record([msgspec.structs.replace(outcome(before), evidence=RECORDED)])
+    (recorded,) = finished(journal, [before]).values()
+    assert not contradicts(before.object, recorded)
+    assert contradicts(msgspec.structs.replace(link("a").object, **row), recorded) is differs
+
+
+def test_an_older_version_is_not_guessed_at(file: Path) -> None:
+    with Journal(file, "get", "/data"):
+        pass
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA user_version = 1")
+    with pytest.raises(JournalError, match=r"was written by an older version .*: move it away"):
+        Journal(file, "get", "/data").__enter__()
 
 
 def test_a_second_process_is_refused_and_a_later_one_is_not(file: Path) -> None:
@@ -132,9 +199,10 @@ def test_a_second_process_is_refused_and_a_later_one_is_not(file: Path) -> None:
 def test_a_killed_process_leaves_what_it_recorded(file: Path) -> None:
     code = (
         "import os, sys; from bulkpresign.ledger.journal import Journal\n"
-        "from bulkpresign.model import ObjectRef, Outcome\n"
+        "from bulkpresign.model import Link, ObjectRef, Outcome\n"
         "journal = Journal(sys.argv[1], 'get', '/data').__enter__()\n"
-        "journal.record([Outcome(ObjectRef('bucket', str(n)), 'done') for n in range(500)])\n"
+        "links = [Link('GET', 'https://h/k', {}, None, ObjectRef('bucket', str(n))) for n in range(500)]\n"
+        "journal.record([Outcome(link.object, 'done', link=link) for link in links])\n"
         "os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(file)], check=False)

@@ -1,19 +1,24 @@
-"""Bars and lines from the same events; neither knows what made them."""
+"""What is shown of a run, by its events alone; nothing here knows what made them."""
 
 import io
 import json
+import threading
+from pathlib import Path
 
 import pytest
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.events import BytesMoved, Event, ObjectFinished, ObjectRetried, RunFinished, RunStarted
-from bulkpresign.ledger.progress import progress, write_line
-from bulkpresign.ledger.tally import Tally
-from bulkpresign.model import ObjectRef, Outcome, Report
+from bulkpresign.events import BytesMoved, BytesResumed, Event, ObjectFinished, ObjectRetried, RowsRead, RunStarted
+from bulkpresign.ledger import progress as module
+from bulkpresign.ledger.console import Console
+from bulkpresign.ledger.counts import Counts
+from bulkpresign.ledger.meter import Meter
+from bulkpresign.ledger.progress import log_lines, progress, ticking
+from bulkpresign.model import ObjectRef, Outcome
 
-A = ObjectRef("b", "a")
+A = ObjectRef("b", "a", size=10)
 EVENTS: list[Event] = [
-    RunStarted("get", 4, 30),
+    RunStarted("get", 4, 40),
     BytesMoved(10),
     BytesMoved(20),
     ObjectRetried(A, 1, 0.1, "SlowDown", "503 SlowDown"),
@@ -26,63 +31,160 @@ EVENTS: list[Event] = [
 
 
 class Terminal(io.StringIO):
+    encoding = "utf-8"
+
     def isatty(self) -> bool:
         return True
 
 
-def shown(mode: str, stream: io.StringIO) -> str:
-    listener = progress(mode, stream)
-    assert listener is not None
-    for event in [*EVENTS, RunFinished(Report(verb="get"))]:
-        listener(event)
+class Lost(io.StringIO):
+    """A stream whose reader has left."""
+
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+
+def shown(mode: str, stream: io.StringIO, events: list[Event] = EVENTS) -> str:
+    counts = Counts("get")
+    with progress(mode, counts, Console(stream)):
+        for event in events:
+            counts(event)
     return stream.getvalue()
 
 
 def test_json_lines_end_with_the_counts() -> None:
     rows = [json.loads(line) for line in shown("json", io.StringIO()).splitlines()]
-    assert rows[0]["event"] == "progress"
-    seconds = rows[-1].pop("seconds")
-    assert 0 <= seconds < 10
-    assert rows[-1] == {
-        "event": "finished",
+    assert {
+        "event": "progress",
         "verb": "get",
         "total_objects": 4,
-        "total_bytes": 30,
+        "total_bytes": 40,
         "objects": 4,
-        "bytes": 10,
+        "done": 1,
+        "skipped": 1,
         "failed": 1,
         "expired": 1,
+        "bytes": 10,
         "retries": 1,
-    }
+        "stalled": 0,
+    }.items() <= rows[-1].items()
 
 
-def test_the_bar_says_objects_bytes_and_failures() -> None:
-    last = shown("on", io.StringIO()).split("\r")[-1]
-    assert last.startswith("get: 100%")
-    for words in ("4/4", "10.0B/30.0B", "1 failed", "1 expired", "1 retries", "objects/s"):
+def test_the_bar_says_objects_bytes_and_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    last = shown("on", io.StringIO()).rstrip("\n").split("\r")[-1]
+    assert last.startswith("get: 100%|####")
+    for words in ("30 B/30 B", "3/3 objects", "1 failed", "1 expired", "1 skipped", "1 retry", "objects/s"):
         assert words in last
+    assert shown("auto", Terminal()).rstrip("\n").split("\r")[-1].startswith("get: 100%|████")
+
+
+@pytest.mark.parametrize("columns", [*range(1, 60), 80, 120, 200])
+def test_the_bar_fits_whatever_the_width(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", f"{columns}")
+    said = shown("on", Terminal())
+    assert all(len(line) < max(columns, 2) for line in said.rstrip("\n").split("\r"))
+    if columns >= 30:
+        assert "get: 100%" in said
+        assert "1 failed" in said
+
+
+def test_a_terminal_that_shrinks_is_not_written_beyond_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    console = Console(stream)
+    for columns in (100, 40, 70):
+        monkeypatch.setenv("COLUMNS", f"{columns}")
+        stream.seek(stream.truncate(0))
+        console.draw("x" * (columns - 1))
+        console.draw("y")
+        assert max(len(part) for part in stream.getvalue().split("\r")) == columns - 1
+    console.line("a line")
+    assert stream.getvalue().endswith("\r \ra line\ny")
 
 
 def test_auto_is_for_terminals() -> None:
-    assert progress("auto", io.StringIO()) is None
-    assert progress("off", Terminal()) is None
-    assert "4/4" in shown("auto", Terminal())
+    assert shown("auto", io.StringIO()) == ""
+    assert shown("off", Terminal()) == ""
+
+
+def test_elsewhere_there_is_a_plain_line_now_and_then() -> None:
+    stream, counts, ended = io.StringIO(), Counts("get"), threading.Event()
+    show = log_lines(counts, Console(stream), 0.01)
+    for event in EVENTS[:2]:
+        counts(event)
+
+    def notice(reading: object, is_last: bool) -> None:
+        show(reading, is_last)  # type: ignore[arg-type]
+        ended.set()
+
+    with ticking(Meter(counts), notice, 0.02):
+        assert ended.wait(20)
+    first = stream.getvalue().splitlines()[0]
+    assert first.startswith("get:  25% 10 B/40 B, 0/4 objects, ")
+    assert first.endswith(", 0:00")
+
+
+def test_a_run_that_was_refused_shows_nothing() -> None:
+    assert shown("json", io.StringIO(), []) == ""
+    assert shown("on", io.StringIO(), []).strip() == ""
+
+
+def test_rows_are_shown_before_a_run_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BAR_INTERVAL", 0.01)
+    counts, drawn, lines = Counts("get"), threading.Event(), list[str]()
+
+    def draw(_: Console, text: str) -> None:
+        lines.append(text)
+        drawn.set()
+
+    monkeypatch.setattr(Console, "draw", draw)
+    with progress("on", counts, Console(Terminal())):
+        counts(RowsRead(1200))
+        drawn.clear()
+        assert drawn.wait(20)
+    assert "get: 1,200 rows read, 0:00" in lines
+
+
+@pytest.mark.parametrize("mode", ["on", "json"])
+def test_nobody_has_to_look(mode: str) -> None:
+    before = threading.active_count()
+    assert shown(mode, Lost()) == ""
+    console = Console(Lost())
+    console.line("a message")
+    console.row({"a": 1})
+    assert threading.active_count() == before
 
 
 def test_an_unknown_mode() -> None:
-    with pytest.raises(ParameterError, match="progress 'maybe' is none of auto, on, off, json"):
-        progress("maybe")
+    with (
+        pytest.raises(ParameterError, match="progress 'maybe' is none of auto, on, off, json"),
+        progress("maybe", Counts("get"), Console(io.StringIO())),
+    ):
+        pass
 
 
-def test_a_line_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    write_line("a line")
+def test_rows_hold_any_name() -> None:
+    stream = io.StringIO()
+    Console(stream).row({"name": "a\x1b[31m\n\udcff"})
+    assert stream.getvalue().count("\n") == 1
+    assert stream.getvalue().isascii()
+    assert json.loads(stream.getvalue()) == {"name": "a\x1b[31m\n\udcff"}
+
+
+def test_a_line_is_a_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    Console().line("a line")
     assert capsys.readouterr().err == "a line\n"
 
 
-def test_the_tally() -> None:
-    tally = Tally("get")
-    for event in EVENTS:
-        tally(event)
-    report = tally.report
-    assert (report.done, report.skipped, report.failed, report.expired) == (1, 1, 1, 1)
-    assert (report.bytes, report.retries, report.objects) == (10, 1, 4)
+def test_bytes_that_were_there_are_no_speed() -> None:
+    now = 0.0
+    counts = Counts("get")
+    meter = Meter(counts, lambda: now)
+    counts(RunStarted("get", 2, 1000))
+    counts(BytesResumed(500))
+    now = 1.0
+    counts(BytesMoved(100))
+    reading = meter.read()
+    assert (reading.bytes_per_second, reading.fraction, reading.seconds_left) == (100, 0.6, 4)
+    counts(BytesResumed(-500))
+    assert meter.read().fraction == 0.1

@@ -1,7 +1,7 @@
 """No outcome is counted before the journal has it, and none twice."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,21 @@ class Kept(Journal):
         super().__init__(file, "get", "/data")
         self.kept: list[str] = []
         self.times: list[float] = []
+        self.moved: dict[int, int] = {}
         self.fails = False
 
-    def record(self, outcomes: Sequence[Outcome], finished_at: Sequence[float] | None = None) -> None:
+    def record(
+        self,
+        outcomes: Sequence[Outcome],
+        finished_at: Sequence[float] | None = None,
+        moved: Mapping[int, int] | None = None,
+    ) -> None:
         if self.fails:
             raise OutputError("disk full")
         self.kept += [outcome.object.key for outcome in outcomes]
         self.times += finished_at or []
+        for second, count in (moved or {}).items():
+            self.moved[second] = self.moved.get(second, 0) + count
 
 
 @pytest.fixture
@@ -118,3 +126,23 @@ def test_what_cannot_be_kept_is_not_told_and_not_lost(journal: Kept, told: list[
     record.flush()
     assert len(told) == 1
     assert journal.kept == ["a"]
+
+
+def test_moved_bytes_are_kept_by_the_second(journal: Kept, told: list[Event], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    record = Recorder(journal, told.append)
+    for count in (5, 7):
+        record(BytesMoved(count))
+    now = 1001.5
+    record(BytesMoved(-2))
+    assert journal.moved == {}
+    record.flush()
+    assert journal.moved == {1000: 12, 1001: -2}
+    record.flush()
+    assert journal.moved == {1000: 12, 1001: -2}
+    for _ in range(20):
+        now += 1
+        record(BytesMoved(1))
+    assert len(journal.moved) > 10  # without an outcome, and without the end of the run
+    assert len(told) == 23

@@ -1,12 +1,15 @@
 """What a journal tells of its runs."""
 
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from bulkpresign.errors import JournalError
 from bulkpresign.ledger.journal import Journal
-from bulkpresign.ledger.report import read_report
+from bulkpresign.ledger.report import journals_of, read_report
 from bulkpresign.model import ObjectRef, Outcome
 
 
@@ -70,6 +73,48 @@ def test_an_empty_journal(tmp_path: Path) -> None:
         pass
     report = read_report(tmp_path / "x.journal")
     assert (report.objects, report.rates, report.slowest, report.began_at) == (0, [], [], None)
+
+
+def test_bytes_count_when_they_were_moved(tmp_path: Path) -> None:
+    """One object of 100 bytes, done after 100 seconds; a failed attempt took 30 bytes back."""
+    with Journal(tmp_path / "x.journal", "get", "/data") as journal:
+        journal.record([], [], {1000: 30, 1050: -30, 1055: 60})
+        journal.record([outcome("a", "done", bytes=100, seconds=100)], [1100.0], {1055: 10, 1099: 30})
+    report = read_report(tmp_path / "x.journal")
+    assert [(rate.at, rate.seconds, rate.objects, rate.bytes) for rate in report.rates] == [
+        (1055.0, 5.0, 0, 70),
+        (1095.0, 5.0, 0, 30),
+        (1100.0, 5.0, 1, 0),
+    ]
+
+
+def test_a_journal_of_an_earlier_version_tells_by_its_objects(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("DROP TABLE moved")
+    assert sum(rate.bytes for rate in read_report(file).rates) == 150
+    with Journal(file, "get", "/data") as journal:
+        journal.record([outcome("z", "done", bytes=5)], [time.time() + 100], {int(time.time()) + 99: 5})
+    assert sum(rate.bytes for rate in read_report(file).rates) == 155
+
+
+def test_journals_are_found_beside_their_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "da[t]a"
+    folder.mkdir()
+    with pytest.raises(JournalError, match=r"has no journal beside it: looked for .*journal and .*put.journal"):
+        journals_of(folder)
+    for name in ("da[t]a.journal", "da[t]a.put.journal", "da[t]a.old.journal", "data.journal"):
+        (tmp_path / name).touch()
+    (tmp_path / "alias").symlink_to(folder)
+    for given in (folder, f"{folder}/", tmp_path / "alias"):
+        assert [path.name for path in journals_of(given)] == ["da[t]a.journal", "da[t]a.put.journal"]
+    assert journals_of(tmp_path / "data.journal") == [tmp_path / "data.journal"]
+
+
+@pytest.mark.parametrize("name", ["links.csv", "links.JSONL.gz", "keys.txt"])
+def test_a_manifest_is_no_journal(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("bucket,key\n")
+    with pytest.raises(JournalError, match="is a manifest, not a journal: give the folder of the run, or the journal"):
+        read_report(tmp_path / name)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"something else that is no database at all, and long enough" * 9])

@@ -89,7 +89,7 @@ FILES = [
     ("gone,,", "files/gone can't be read: No such file"),
     ("folder,,", "files/folder is not a file"),
     ("pipe,,", "files/pipe is not a file"),
-    ("a,5,", "column size: files/a has 1 bytes, the row says 5"),
+    ("a,5,", "column size: files/a has 1 byte, the row says 5"),
     ("a,,crc32c:AAAAAA==", "column checksum: files/a has crc32c:wdBDMA==, the row says crc32c:AAAAAA=="),
     ("../a,,", "path '../a' is refused: it has a segment '..'"),
     ("out,,", "path 'out' is refused: it leaves the folder through a symbolic link"),

@@ -70,10 +70,13 @@ async def test_all_is_counted(tmp_path: Path) -> None:
     report = await bp.verify(
         table(tmp_path / "m.csv", rows), tmp_path / "in", extras=lambda *found: extras.append(found)
     )
-    assert (report.verified, report.different, report.missing, report.extra, report.skipped) == (998, 2, 1, 3, 1)
-    assert report.by == {"crc64nvme": 1, "size": 2, "presence": 1, "md5": 994}
-    assert report.unproven == 1
+    assert (report.verified, report.different, report.missing, report.extra, report.skipped) == (995, 2, 1, 3, 1)
+    assert report.by == {"crc64nvme": 1, "md5": 994}
+    assert (report.unproven, report.failed) == (3, 6)
     assert not report.is_good
+    report = await bp.verify(tmp_path / "m.csv", tmp_path / "in", accept_size=True)
+    assert report.by == {"crc64nvme": 1, "size": 2, "presence": 1, "md5": 994}
+    assert (report.verified, report.unproven, report.failed) == (998, 0, 3)
     assert sorted(extras) == [(name, "no row names it") for name in ("not-utf8-\udcff", "x.part", "y/z")]
     whole = sum(path.stat().st_size for path in (tmp_path / "in").rglob("*") if path.is_file())
     assert report.bytes == whole - 200
@@ -97,7 +100,9 @@ async def test_links_of_any_method_and_age(tmp_path: Path) -> None:
         {"url": "http://127.0.0.1:1/other", "path": "d1/1", "method": "PUT", "size": 100},
         {"url": "http://127.0.0.1:1/other", "path": "d2/2", "method": "HEAD", "size": 99},
     ]
-    report = await bp.verify(table(tmp_path / "l.csv", rows), tmp_path / "in", failures=tmp_path / "f.csv")
+    report = await bp.verify(
+        table(tmp_path / "l.csv", rows), tmp_path / "in", failures=tmp_path / "f.csv", accept_size=True
+    )
     assert (report.verified, report.different, report.by) == (2, 1, {"presence": 1, "size": 1})
     with (tmp_path / "f.csv").open() as stream:
         (row,) = csv.DictReader(stream)

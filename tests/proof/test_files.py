@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bulkpresign.model import Link, ObjectRef, Outcome
-from bulkpresign.proof.files import MISSING, Prover, Row, batches_of
-from bulkpresign.transfer.storage import Folder
+from bulkpresign.proof.files import MISSING, UNPROVEN, Prover, Row, batches_of
+from bulkpresign.transfer.folder import Folder
 from tests.test_checksums import checksum, composite_etag
 
 MIB = 1 << 20
@@ -27,9 +27,9 @@ def open_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def prove(folder: Path, *refs: ObjectRef, moved: list[int] | None = None) -> list[Outcome]:
+def prove(folder: Path, *refs: ObjectRef, moved: list[int] | None = None, accept_size: bool = False) -> list[Outcome]:
     heard: list[int] = [] if moved is None else moved
-    return Prover(Folder(folder).source_file, heard.append)([(ref, None) for ref in refs])
+    return Prover(Folder(folder).open_source, heard.append, accept_size=accept_size)([Row(ref) for ref in refs])
 
 
 def test_what_verifies(folder: Path) -> None:
@@ -44,7 +44,7 @@ def test_what_verifies(folder: Path) -> None:
         (None, {}),
     ]
     for name, row in known:
-        (outcome,) = prove(folder, ObjectRef("b", "key", path="a", **row))  # type: ignore[arg-type]
+        (outcome,) = prove(folder, ObjectRef("b", "key", path="a", **row), accept_size=True)  # type: ignore[arg-type]
         assert (outcome.status, outcome.verified_by, outcome.bytes, outcome.message) == ("done", name, 10, None)
 
 
@@ -74,8 +74,20 @@ def test_a_size_that_differs_is_told_without_reading(folder: Path) -> None:
 def test_parts_of_no_part_size(folder: Path) -> None:
     (folder / "a").write_bytes(bytes(1000))
     (outcome,) = prove(folder, ObjectRef("b", "a", size=1000, etag="0" * 32 + "-3"))
+    assert (outcome.status, outcome.code, outcome.bytes) == ("failed", UNPROVEN, 0)
+    assert "the parts of its etag have no likely size" in str(outcome.message)
+    (outcome,) = prove(folder, outcome.object, accept_size=True)
     assert (outcome.status, outcome.verified_by) == ("done", "size")
-    assert outcome.message == "no part size fits its etag of parts"
+
+
+def test_what_nothing_proves(folder: Path) -> None:
+    (folder / "a").write_bytes(b"abc")
+    (folder / "empty").write_bytes(b"")
+    outcomes = prove(folder, ObjectRef("b", "a", size=3), ObjectRef("b", "a"), ObjectRef("b", "empty", size=0))
+    assert [outcome.code for outcome in outcomes] == [UNPROVEN, UNPROVEN, None]
+    assert "its row tells a size, but" in str(outcomes[0].message)
+    assert "neither a size nor a checksum" in str(outcomes[1].message)
+    assert outcomes[2].verified_by == "size"  # no other file has no bytes
 
 
 def test_parts_that_are_found_on_the_file_read_again(folder: Path) -> None:
@@ -97,7 +109,7 @@ def test_a_folder_marker_has_no_file(folder: Path) -> None:
 def test_what_a_link_signs_tells_as_well(folder: Path) -> None:
     """A PUT link's checksum; that an etag is under a customer's key."""
     (folder / "a").write_bytes(b"abc")
-    prover = Prover(Folder(folder).source_file, lambda count: None)
+    prover = Prover(Folder(folder).open_source, lambda count: None, accept_size=True)
     crc = base64.b64encode(bytes(4)).decode()
     signed = [
         ({"X-Amz-Checksum-CRC32": crc}, "ChecksumMismatch", None),
@@ -107,7 +119,7 @@ def test_what_a_link_signs_tells_as_well(folder: Path) -> None:
     for headers, code, name in signed:
         ref = ObjectRef("b", "a", size=3, etag="0" * 32)
         link = Link("GET", "http://h/a", headers, None, ref)
-        (outcome,) = prover([(ref, link)])
+        (outcome,) = prover([Row(ref, link)])
         assert (outcome.code, outcome.verified_by) == (code, name)
         assert outcome.link is link
 
@@ -141,7 +153,7 @@ def test_what_is_no_file(folder: Path, tmp_path: Path) -> None:
 def test_an_error_of_the_file_system(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a root may read anything, the system's answer is made up."""
 
-    def refuse(file: str, flags: int) -> int:
+    def refuse(file: str, flags: int, **_: object) -> int:
         raise PermissionError(13, "Permission denied", file)
 
     (folder / "a").write_bytes(b"")
@@ -169,12 +181,12 @@ def test_bytes_are_told_as_they_are_read_and_can_end_the_work(folder: Path) -> N
         raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        Prover(Folder(folder).source_file, stop)([(row, None)])
+        Prover(Folder(folder).open_source, stop)([Row(row)])
 
 
 def test_batches_are_bounded_by_rows_and_by_bytes() -> None:
     def batches(*sizes: int | None) -> list[int]:
-        rows: list[Row] = [(ObjectRef("b", str(n), size=size), None) for n, size in enumerate(sizes)]
+        rows: list[Row] = [Row(ObjectRef("b", str(n), size=size)) for n, size in enumerate(sizes)]
         made = list(batches_of(rows))
         assert [row for batch in made for row in batch] == rows
         return [len(batch) for batch in made]
@@ -193,8 +205,8 @@ def test_threads_share_a_prover(folder: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(str(number).encode())
         etag = hashlib.md5(str(number).encode()).hexdigest()
-        rows.append((ObjectRef("b", f"{number % 20}/{number}", etag=etag), None))
-    prover, done = Prover(Folder(folder).source_file, lambda count: None), []
+        rows.append(Row(ObjectRef("b", f"{number % 20}/{number}", etag=etag)))
+    prover, done = Prover(Folder(folder).open_source, lambda count: None), []
     threads = [threading.Thread(target=lambda part=rows[n::4]: done.extend(prover(part))) for n in range(4)]
     for thread in threads:
         thread.start()

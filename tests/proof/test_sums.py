@@ -12,12 +12,13 @@ from bulkpresign.checksums import checksum_problem
 from bulkpresign.errors import NameRefusedError
 from bulkpresign.model import ObjectRef
 from bulkpresign.proof.sums import Summer, Unfit
+from bulkpresign.transfer.folder import Folder
 
 BODIES = [b"", b"a", os.urandom(1 << 20), os.urandom((2 << 20) + 3)]
 
 
 def summed(folder: Path, ref: ObjectRef, algorithm: str = "crc32") -> ObjectRef | Unfit:
-    (result,) = Summer(lambda path: str(folder / path), algorithm, lambda: None)([ref])
+    (result,) = Summer(Folder(folder).open_source, Folder(folder).file, algorithm, lambda: None)([ref])
     return result
 
 
@@ -44,12 +45,14 @@ def test_published_values(tmp_path: Path, algorithm: str, value: str) -> None:
 def test_a_block_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(BODIES[-1])
     blocks: list[None] = []
-    Summer(lambda path: str(tmp_path / path), "crc32", lambda: blocks.append(None))([ObjectRef("b", "a")])
+    Summer(Folder(tmp_path).open_source, Folder(tmp_path).file, "crc32", lambda: blocks.append(None))(
+        [ObjectRef("b", "a")]
+    )
     assert len(blocks) == 3
 
 
 def test_what_can_not_have_one(tmp_path: Path) -> None:
-    def refuse(path: str) -> str:
+    def refuse(path: str) -> int:
         raise NameRefusedError(path, "no")
 
     (tmp_path / "folder").mkdir()
@@ -59,7 +62,7 @@ def test_what_can_not_have_one(tmp_path: Path) -> None:
         (ObjectRef("b", "gone"), Unfit(f"{tmp_path}/gone can't be read: No such file or directory")),
         (ObjectRef("b", "folder"), Unfit(f"{tmp_path}/folder is not a file")),
         (ObjectRef("b", "pipe"), Unfit(f"{tmp_path}/pipe is not a file")),
-        (ObjectRef("b", "a", size=2), Unfit(f"{tmp_path}/a has 1 bytes, the row says 2", "size")),
+        (ObjectRef("b", "a", size=2), Unfit(f"{tmp_path}/a has 1 byte, the row says 2", "size")),
     ]:
         assert summed(tmp_path, ref) == unfit
-    assert Summer(refuse, "crc32", lambda: None)([ObjectRef("b", "x")]) == [Unfit("path 'x' is refused: no")]
+    assert Summer(refuse, str, "crc32", lambda: None)([ObjectRef("b", "x")]) == [Unfit("path 'x' is refused: no")]

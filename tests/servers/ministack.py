@@ -4,6 +4,7 @@ It pins botocore to one version, so it can't live beside us. `BULKPRESIGN_MINIST
 it is `ministack` on the PATH; else it is installed once into a virtual environment below `~/.cache`.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -56,8 +57,17 @@ def _program() -> str:
 
 
 def _installed() -> Path:
-    program = CACHE / "bin" / "ministack"
-    if not program.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", CACHE], check=True)
-        subprocess.run([CACHE / "bin" / "python", "-m", "pip", "install", "--quiet", REQUIREMENT], check=True)
-    return program
+    """The command in the cache. One process installs it, others of this run and of other runs wait.
+
+    A virtual environment can't be renamed, for its scripts name their folder. So there is a lock instead, and a mark
+    that the installation came to its end.
+    """
+    mark = CACHE / "installed"
+    CACHE.parent.mkdir(parents=True, exist_ok=True)
+    with CACHE.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not mark.exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", CACHE], check=True)
+            subprocess.run([CACHE / "bin" / "python", "-m", "pip", "install", "--quiet", REQUIREMENT], check=True)
+            mark.touch()
+    return CACHE / "bin" / "ministack"

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from functools import lru_cache
 from typing import Self
 from urllib.parse import urlsplit
@@ -53,6 +54,12 @@ class Fault:
     shift_range: bool = False
     #: Sends so many bytes of the answer's body a second.
     rate: int | None = None
+
+
+def expired() -> Fault:
+    """What S3 answers to a link that is over, with its time, as every server tells it."""
+    message = b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
+    return Fault(403, {"Date": formatdate(usegmt=True)}, message)
 
 
 @dataclass(frozen=True)
@@ -309,7 +316,7 @@ async def _send_slowly(writer: asyncio.StreamWriter, head: bytes, body: bytes, r
 def _message(status: int, headers: Mapping[str, str], body: bytes) -> tuple[bytes, bytes]:
     lines = [f"HTTP/1.1 {status} {'OK' if status == 200 else 'Fault'}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    if status not in {204, 304}:
+    if status not in {204, 304} and "Content-Length" not in headers:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode(), body
 

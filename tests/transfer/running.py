@@ -3,19 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from datetime import timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, ObjectRetried
-from bulkpresign.model import Link, ObjectRef, Outcome, Parts
+from bulkpresign.model import Link, ObjectRef, Outcome, Parts, utc_now
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.engine import Engine, Feed, Work
+from bulkpresign.transfer.folder import Folder
 from bulkpresign.transfer.getting import Getter, IfExists
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.leases import Lease, Renew
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.putting import Putter
-from bulkpresign.transfer.storage import Folder
 
 #: Runs a coroutine on one of the loops.
 Runner = Callable[..., Any]
@@ -73,6 +75,7 @@ class Run:
             )
             work.lanes.allowed = lanes
             await run(one_batch(links), work, concurrency, self.events.append, renew)
+        work.folder.close()
         return work
 
 
@@ -107,10 +110,27 @@ async def leases_of(
 
 
 async def run(
-    batches: AsyncIterable[Sequence[Link]], work: Work, concurrency: int, emit: Listener, renew: Renew | None = None
+    batches: AsyncIterable[Sequence[Link]],
+    work: Work,
+    concurrency: int,
+    emit: Listener,
+    renew: Renew | None = None,
+    clock: Clock | None = None,
 ) -> None:
     """Links through an engine, each of which `renew` renews."""
-    await Engine(Feed(leases_of(batches, renew)), work, emit, Clock()).run(concurrency)
+    await Engine(Feed(leases_of(batches, renew)), work, emit, clock or Clock()).run(concurrency)
+
+
+def set_clock() -> Clock:
+    """A clock that a server has told its time, which is ours."""
+    clock = Clock()
+    clock.learn(date_in())
+    return clock
+
+
+def date_in(**ahead: float) -> str:
+    """A Date header of a server whose clock is so far ahead of ours (the keywords of timedelta)."""
+    return format_datetime(utc_now() + timedelta(**ahead), usegmt=True)
 
 
 async def one_batch(links: Sequence[Link]) -> AsyncIterator[Sequence[Link]]:

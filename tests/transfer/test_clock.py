@@ -10,10 +10,7 @@ from hypothesis import strategies as st
 from bulkpresign.model import utc_now
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.dates import unix_time
-
-
-def date_in(**ahead: float) -> str:
-    return format_datetime(utc_now() + timedelta(**ahead), usegmt=True)
+from tests.transfer.running import date_in
 
 
 @given(st.integers(0, 7_258_118_400).map(lambda seconds: datetime.fromtimestamp(seconds, UTC)))
@@ -40,6 +37,61 @@ def test_what_is_no_date_is_none_and_teaches_nothing(date: str | None) -> None:
 @given(st.text(max_size=60))
 def test_any_text_is_a_date_or_none(text: str) -> None:
     Clock().learn(text)
+
+
+HUGE = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        f"Sun, {HUGE} Nov 1994 08:49:37 GMT",
+        f"Sun, 06 Nov {HUGE} 08:49:37 GMT",
+        f"Sun, 06 Nov 1994 {HUGE}:49:37 GMT",
+        "Sun, 99999999999999999999999999 Nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov 0001 08:49:37 GMT",
+        "Sun, 06 Nov 1969 08:49:37 GMT",
+        "Sun, 06 Nov 10000 08:49:37 GMT",
+        "Sun, 32 Nov 1994 08:49:37 GMT",
+        "Sun, -6 Nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov 19_4 08:49:37 GMT",
+        "Sun, \u0660\u0666 Nov 1994 08:49:37 GMT",
+    ],
+)
+def test_a_date_that_no_calendar_has_is_none(date: str) -> None:
+    assert unix_time(date) is None
+
+
+@pytest.mark.parametrize(
+    ("off", "told"),
+    [
+        (timedelta(hours=-2), "2 h ahead of"),
+        (timedelta(hours=2), "2 h behind"),
+        (timedelta(minutes=-90), "1 h 30 min ahead of"),
+        (timedelta(seconds=45), "45 s behind"),
+        (timedelta(days=-366), "366 d ahead of"),
+        (timedelta(days=-2, hours=-3, minutes=-4), "2 d 3 h ahead of"),
+    ],
+)
+def test_the_difference_is_told(off: timedelta, told: str) -> None:
+    clock = Clock()
+    clock.skew = off
+    assert clock.difference == f"this machine's clock is {told} the server's"
+
+
+@pytest.mark.parametrize("seconds", [-20, 0, 20])
+def test_a_difference_that_ends_no_link_is_not_told(seconds: int) -> None:
+    clock = Clock()
+    clock.learn(date_in(seconds=seconds))
+    assert clock.difference == ""
+
+
+@pytest.mark.parametrize(("days", "counts"), [(6, True), (8, False), (-8, True), (-3000, True)])
+def test_a_server_far_behind_is_believed_and_one_far_ahead_is_not(days: int, counts: bool) -> None:
+    """By the first a link is sent at worst, by the second a good one would not be."""
+    clock = Clock()
+    clock.learn(date_in(days=days))
+    assert (clock.skew != timedelta(), clock.is_set) == (counts, True)
 
 
 @pytest.mark.parametrize("hours", [-1, 1, 24])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bulkpresign.errors import RefusedError, TransferError
 from bulkpresign.model import Link
 from bulkpresign.transfer import pool
+from bulkpresign.transfer.connection import Chunk
 from bulkpresign.transfer.exchange import Answer
 from bulkpresign.transfer.http import Http
 
@@ -98,7 +99,18 @@ def test_an_answer_comes_whole_in_whatever_pieces(
 def test_answers_without_a_body() -> None:
     assert asked(saying(b"HTTP/1.1 204 No Content\r\n\r\n")) == ([(204, b"", None)] * 2, 1)
     assert asked(saying(b'HTTP/1.1 304 Not Modified\r\nETag: "e"\r\n\r\n')) == ([(304, b"", None)] * 2, 1)
-    assert asked(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"), method="HEAD") == ([(200, b"", 7)] * 2, 2)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"
+    assert asked(saying(head), method="HEAD") == ([(200, b"", 7)] * 2, 1)
+    missing = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+    assert asked(saying(missing), method="HEAD") == ([(404, b"", 0)] * 2, 1)
+
+
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 0\r\n", b"Content-Length: 4\r\n", b"Content-Length: 9\r\n"])
+def test_a_body_behind_the_head_that_was_asked_for_serves_no_second_request(length: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\n" + length + b"\r\n"
+    told = int(length.split()[1]) if length else None
+    for more in (b"evil", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"):
+        assert asked(saying(head + more), method="HEAD") == ([(200, b"", told)] * 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +239,19 @@ def test_a_header_that_would_end_its_line_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://h/a b", "http://h/a\r\nInjected: 1", "ftp://h/a", "/a", "http:///a", "http://h:x/"]
+    "url",
+    [
+        "http://h/a b",
+        "http://h/a\r\nInjected: 1",
+        "ftp://h/a",
+        "/a",
+        "http:///a",
+        "http://h:x/",
+        "http://h:0/",
+        "http://a..b/",
+        "http://.example/",
+        f"http://{'a' * 64}.example/",
+    ],
 )
 def test_a_url_that_would_end_its_line_or_is_none_is_refused(url: str) -> None:
     with pytest.raises(RefusedError) as caught:
@@ -251,3 +275,79 @@ def test_a_connection_that_was_kept_too_long_is_not_used(monkeypatch: pytest.Mon
             await asyncio.sleep(0.2)
 
     assert asyncio.run(talk(saying(PLAIN), use)) == 2
+
+
+def test_a_connection_whose_body_was_refused_early_is_not_used_again() -> None:
+    """The server would take the next request for what is left of the body."""
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            yield bytes(100)
+            await asyncio.sleep(0.01)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+        await reader.readuntil(b"GET ")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(PLAIN)
+
+    async def refused_then_asked(http: Http, url: str) -> None:
+        async with http.request(Link("PUT", url, {"Content-Length": "1000"}), body=body()) as answer:
+            assert (answer.status, await body_of(answer)) == (403, b"no")
+        async with http.request(Link("GET", url, {})) as answer:
+            assert answer.status == 403  # of a new connection, by this server
+
+    assert asyncio.run(talk(serve, refused_then_asked)) == 2
+
+
+def test_more_than_was_announced_in_a_later_read_serves_no_second_request() -> None:
+    heard = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            heard.clear()
+            writer.write(PLAIN[:-4])
+            await heard.wait()
+            writer.write(b"orld and more")
+
+    async def use(http: Http, url: str) -> None:
+        for _ in range(2):
+            body = bytearray()
+
+            def take(chunk: Chunk, body: bytearray = body) -> None:
+                body.extend(chunk)
+                heard.set()
+
+            async with http.request(Link("GET", url, {})) as answer:
+                await answer.pour(take)
+            assert body == b"hello world"
+
+    assert asyncio.run(talk(serve, use)) == 2
+
+
+def test_a_request_that_is_cut_off_before_its_answer_closes_its_connection() -> None:
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        heard.release()
+        try:
+            await reader.read(-1)
+        finally:
+            ended.set()
+
+    async def use(http: Http, url: str) -> None:
+        async def ask() -> None:
+            async with http.request(Link("GET", url, {})):
+                raise AssertionError("no answer was sent")
+
+        task = asyncio.ensure_future(ask())
+        await heard.acquire()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(ended.wait(), 10)  # while the client still lives
+
+    heard = asyncio.Semaphore(0)
+    assert asyncio.run(talk(serve, use)) == 1

@@ -11,17 +11,18 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from bulkpresign.errors import OutputError
 from bulkpresign.events import Event, ObjectFinished
 from bulkpresign.model import Link, ObjectRef, Outcome, utc_now
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.engine import Engine, Feed
+from bulkpresign.transfer.folder import Folder
 from bulkpresign.transfer.getting import Getter
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.putting import Putter
-from bulkpresign.transfer.storage import Folder
 from tests.servers.proxy import Fault, FaultProxy
-from tests.transfer.running import files, leases_of, run
+from tests.transfer.running import files, leases_of, run, set_clock
 
 
 def links_to(url: str, count: int, method: str = "GET") -> list[Link]:
@@ -79,7 +80,7 @@ def test_no_more_in_flight_than_asked_and_input_read_as_it_is_used() -> None:
 def test_a_link_that_lapsed_is_expired_without_a_request() -> None:
     link = Link("GET", "http://127.0.0.1:1/a", {}, utc_now() + timedelta(seconds=10), ObjectRef("b", "a"))
     events: list[Event] = []
-    asyncio.run(run(batches([link], 1), done, 1, events.append))
+    asyncio.run(run(batches([link], 1), done, 1, events.append, clock=set_clock()))
     (event,) = events
     assert isinstance(event, ObjectFinished)
     assert (event.outcome.status, event.outcome.attempts) == ("expired", 0)
@@ -101,11 +102,32 @@ def test_a_link_that_lapsed_is_renewed_where_that_can_be() -> None:
     assert [link.url for link in used] == ["fresh"]
 
 
-def test_an_error_that_is_no_transfers_ends_the_run() -> None:
-    async def work(link: Link) -> Outcome:
-        raise ZeroDivisionError
+def test_an_error_that_nobody_foresaw_is_its_objects_outcome(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "bulkpresign")
+    links, events, secret = links_to("http://h", 5), list[Event](), "5ec4e7"
 
-    with pytest.raises(ZeroDivisionError):
+    async def work(link: Link) -> Outcome:
+        if link is links[2]:
+            raise ZeroDivisionError(f"{link.url}?X-Amz-Signature={secret}")
+        return Outcome(link.object, "done", link=link)
+
+    asyncio.run(run(batches(links, 2), work, 3, events.append))
+    outcomes = [event.outcome for event in events if isinstance(event, ObjectFinished)]
+    assert sorted(outcome.status for outcome in outcomes) == ["done"] * 4 + ["failed"]
+    (failed,) = [outcome for outcome in outcomes if outcome.status == "failed"]
+    assert (failed.code, failed.message) == (
+        "Internal",
+        "unexpected ZeroDivisionError: please report it, with what -vv prints",
+    )
+    assert "Traceback" in caplog.text
+    assert secret not in caplog.text
+
+
+def test_an_error_of_the_run_ends_it() -> None:
+    async def work(link: Link) -> Outcome:
+        raise OutputError("the journal can't be written")
+
+    with pytest.raises(OutputError):
         asyncio.run(run(batches(links_to("http://h", 5), 2), work, 3, lambda _: None))
 
 

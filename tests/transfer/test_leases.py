@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import anyio
@@ -12,10 +13,12 @@ from bulkpresign.model import Link, ObjectRef, Upload, UploadPart
 from bulkpresign.transfer import leases
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.leases import MAX_RENEWALS, Lease, Renew, Renewals
+from tests.transfer.running import set_clock
 
 pytestmark = pytest.mark.anyio
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
+SOON = datetime(2020, 1, 2, tzinfo=UTC)
 LATER = datetime(2099, 1, 1, tzinfo=UTC)
 
 
@@ -199,3 +202,52 @@ async def test_as_many_links_as_it_takes_where_each_brings_something(has_served:
         with pytest.raises(LinkExpiredError):
             await renewals.through(Lease(link("a", LATER), source.renew), work)
     assert len(source.asked) == asked
+
+
+async def sent(link: Link, renew: Renew | None, clock: Clock, *refused: datetime | None) -> list[datetime | None]:
+    """The ends of the links that went out; those of `refused` ends are expired, by the server's word."""
+    ends: list[datetime | None] = []
+
+    async def work(link: Link) -> None:
+        ends.append(link.expires_at)
+        if link.expires_at in refused:
+            raise LinkExpiredError("403", code="AccessDenied")
+
+    with suppress(LinkExpiredError):
+        await Renewals(deque(), clock).through(Lease(link, renew), work)
+    return ends
+
+
+async def test_no_link_is_given_up_unsent_before_the_time_is_known() -> None:
+    assert await sent(link("a"), None, Clock()) == [PAST]
+    assert await sent(link("a"), None, set_clock()) == []
+
+
+async def test_a_link_that_seems_over_is_renewed_and_its_fresh_one_is_sent_though_it_seems_so_too() -> None:
+    source = Source()
+
+    async def renew(links: Sequence[Link]) -> list[Link | None]:
+        await source.renew(links)
+        return [link("fresh", SOON)]
+
+    assert await sent(link("a"), renew, Clock()) == [SOON]
+    assert source.asked == [["a"]]
+
+
+@pytest.mark.parametrize("error", [None, LinkExpiredError("it is broken", code="RenewalFailed")])
+async def test_one_that_cannot_be_renewed_is_sent_once(error: LinkExpiredError | None) -> None:
+    assert await sent(link("a"), Source("a", error=error).renew, Clock()) == [PAST]
+    assert await sent(link("a"), Source("a", error=error).renew, Clock(), PAST) == [PAST]
+    assert await sent(link("a"), Source("a", error=error).renew, set_clock()) == []
+
+
+async def test_why_it_could_not_be_renewed_is_told_once_the_server_calls_it_expired() -> None:
+    async def work(_: Link) -> None:
+        error = LinkExpiredError("403", code="AccessDenied")
+        error.attempt = 2
+        raise error
+
+    source = Source(error=LinkExpiredError("it is broken", code="RenewalFailed"))
+    with pytest.raises(LinkExpiredError, match="it is broken") as caught:
+        await Renewals(deque(), Clock()).through(Lease(link("a"), source.renew), work)
+    assert (caught.value.attempt, source.asked) == (2, [["a"]])

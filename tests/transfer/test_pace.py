@@ -1,5 +1,6 @@
 """The pace without a socket: what is allowed in flight, bytes a second, and the breaker."""
 
+import asyncio
 import time
 
 import anyio
@@ -120,6 +121,20 @@ async def test_a_cancelled_waiter_passes_its_turn_on() -> None:
             scope.cancel()
             await anyio.wait_all_tasks_blocked()
             pace.release()
+
+
+@pytest.mark.anyio
+async def test_a_turn_that_comes_to_a_waiter_as_it_is_cancelled_goes_to_the_next() -> None:
+    """By asyncio's own cancellation, in the very tick in which the turn came."""
+    pace = Pace(1)
+    await pace.acquire()
+    first, second = (asyncio.ensure_future(pace.acquire()) for _ in range(2))
+    await anyio.wait_all_tasks_blocked()
+    pace.release()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await asyncio.wait_for(second, 10)
 
 
 @pytest.mark.anyio

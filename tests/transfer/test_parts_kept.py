@@ -12,7 +12,7 @@ import pytest
 from bulkpresign.checksums import base64_of
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.model import Link, ObjectRef, Part
-from bulkpresign.transfer.storage import Folder
+from bulkpresign.transfer.folder import Folder
 from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.transfer.parts import (
     BODY,
@@ -32,12 +32,13 @@ from tests.transfer.running import Run, files, reference
 __all__ = ["origin"]
 
 
-def finished(journal: Path, link: Link) -> dict[int, str]:
+def finished(journal: Path, origin: FaultProxy) -> dict[int, str]:
     with Journal(journal, "get", "x") as opened:
-        return dict(opened.finished_parts(link))
+        return dict(opened.finished_parts(link_to(origin)))
 
 
-LINK = Link("GET", "http://h/a", {}, object=ObjectRef("bucket", "a", path="a"))
+def link_to(origin: FaultProxy) -> Link:
+    return Link("GET", f"{origin.url}/a", {}, object=ObjectRef("bucket", "a", path="a"))
 
 
 @knowledge
@@ -46,7 +47,7 @@ def test_finished_parts_are_kept_for_the_next_run(ref: dict[str, object], origin
     origin.schedule = lambda seen: Fault(500) if (range_of(seen) or (0, 0))[0] == 6 * PART else None
     first = Got(origin, folder, ref, attempts=1, lanes=1, journal=journal)
     assert (first.outcome.status, first.outcome.code) == ("failed", "HTTP500")
-    assert set(finished(journal, LINK)) == {1, 2, 3, 4, 5, 6}
+    assert set(finished(journal, origin)) == {1, 2, 3, 4, 5, 6}
     ((name, content),) = files(folder).items()
     assert name.endswith(".part")
     assert content[: 6 * PART] == BODY[: 6 * PART]
@@ -67,7 +68,7 @@ def begun(origin: FaultProxy, tmp_path: Path, ref: dict[str, object] | None = No
     origin.schedule = lambda seen: Fault(500) if (range_of(seen) or (0, 0))[0] == 6 * PART else None
     Got(origin, folder, ref or KNOWN, attempts=1, lanes=1, journal=journal)
     origin.schedule = lambda _: None
-    return folder, journal, Path(Folder(folder).part("a"))
+    return folder, journal, Path(Folder(folder).target("a").temporary_full_name)
 
 
 @pytest.mark.parametrize("change", ["larger", "smaller", "gone", "of parts of another size", "of another size"])
@@ -82,8 +83,8 @@ def test_what_does_not_fit_the_journal_starts_again(change: str, origin: FaultPr
         part.unlink()
     elif change == "of another size":
         with Journal(journal, "get", "x") as opened:
-            opened.begin_part(LINK, Part("opaque", len(BODY) - 1, PART))
-            opened.finish_part(LINK, 1, "crc64nvme:AAAAAAAAAAA=")
+            opened.begin_part(link_to(origin), Part("opaque", len(BODY) - 1, PART))
+            opened.finish_part(link_to(origin), 1, "crc64nvme:AAAAAAAAAAA=")
     part_size = 2 * PART if "parts" in change else PART
     got = Got(origin, folder, KNOWN, part_size=part_size, journal=journal)
     got.check(verified_by="crc64nvme")
@@ -148,7 +149,7 @@ def test_what_was_begun_in_one_stream_goes_on_so(origin: FaultProxy, tmp_path: P
     folder, journal = tmp_path / "to", tmp_path / "journal"
     origin.faults.append(Fault(reset_after=5 * PART))
     Got(origin, folder, ref, part_size=len(body), attempts=1, journal=journal)
-    at = Path(Folder(folder).part("a")).stat().st_size
+    at = Path(Folder(folder).target("a").temporary_full_name).stat().st_size
     assert at > PART
     got = Got(origin, folder, ref, journal=journal)
     got.check(body, "crc64nvme")
@@ -198,7 +199,7 @@ def test_cancelled_at_any_moment(lanes: int, origin: FaultProxy, tmp_path: Path)
     for n in range(12):
         folder, journal = tmp_path / f"{n}", tmp_path / f"{n}.journal"
         asyncio.run(cut(n * 0.02, journal, folder))
-        kept = finished(journal, LINK)
+        kept = finished(journal, origin)
         left = files(folder)
         whole = left.pop("a", BODY)
         assert whole == BODY
@@ -209,5 +210,5 @@ def test_cancelled_at_any_moment(lanes: int, origin: FaultProxy, tmp_path: Path)
             origin.always = None
             got = Got(origin, folder, KNOWN, journal=journal)
             got.check(verified_by="crc64nvme")
-            assert len(got.seen) == 11 - len(kept)
+            assert len(got.seen) == max(11 - len(kept), 1)  # one answer has to confirm the object
             origin.always = Fault(split=True)

@@ -2,13 +2,16 @@
 
 import asyncio
 import gc
+import socket
 import time
 from itertools import count
 
 import anyio
 import pytest
 
+from bulkpresign.errors import ConnectionFailedError
 from bulkpresign.model import Link
+from bulkpresign.transfer import pool
 from bulkpresign.transfer.connection import Connection
 from bulkpresign.transfer.http import Http
 from tests.servers.proxy import FaultProxy
@@ -76,3 +79,41 @@ def test_cut_off_at_each_step(run: Runner, origin: FaultProxy) -> None:
         run(main(steps))
         if ended:
             break
+
+
+def test_a_host_that_was_not_found_is_looked_for_again_soon(
+    monkeypatch: pytest.MonkeyPatch, plain_or_tls: FaultProxy
+) -> None:
+    """Names come and go while a run lasts."""
+    looked = 0
+    resolve = socket.getaddrinfo
+
+    def find(host: str, *arguments: object, **options: object) -> object:
+        nonlocal looked
+        if host != "late.example":
+            return resolve(host, *arguments, **options)  # type: ignore[arg-type]
+        looked += 1
+        if looked == 1:
+            raise socket.gaierror(socket.EAI_NONAME, "not found")
+        return resolve("127.0.0.1", *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", find)
+    monkeypatch.setattr(pool, "DNS_RETRY", 0.05)
+    link = Link("GET", f"{plain_or_tls.url.replace('127.0.0.1', 'late.example')}/a", {})
+
+    async def code(http: Http) -> str:
+        try:
+            async with http.request(link):
+                return "found"
+        except ConnectionFailedError as error:
+            return error.code
+
+    async def main() -> None:
+        async with Http(1) as http:
+            assert await code(http) == "NoSuchHost"
+            with anyio.fail_after(30):
+                while await code(http) == "NoSuchHost":
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    assert looked == 2

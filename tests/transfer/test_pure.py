@@ -28,8 +28,9 @@ from bulkpresign.errors import (
 from bulkpresign.model import Link
 from bulkpresign.transfer import retrying
 from bulkpresign.transfer.answers import error_of, retry_after
+from bulkpresign.transfer.folder import Folder, Target, path_problem
 from bulkpresign.transfer.retrying import delay_before
-from bulkpresign.transfer.storage import Folder, PartFile, path_problem, regular_file_size
+from bulkpresign.transfer.temporary import TemporaryFile
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LINK = Link("GET", "http://h/a?X-Amz-Signature=secret", {}, NOW + timedelta(hours=1))
@@ -190,7 +191,7 @@ def test_a_part_lies_beside_its_file_and_fits(segments: list[str]) -> None:
     path = "/".join(segments)
     if path_problem(path):
         return
-    part = Folder("/to").part(path)
+    part = Target(Folder("/to"), path).temporary_full_name
     folder, _, name = os.fsencode(part).rpartition(b"/")
     assert folder == os.fsencode(f"/to/{path}").rpartition(b"/")[0]
     assert len(name) <= 255
@@ -202,7 +203,7 @@ def test_a_part_lies_beside_its_file_and_fits(segments: list[str]) -> None:
 )
 def test_a_name_is_stored_under_its_own_bytes(name: str, tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    with PartFile(folder, f"d/{name}") as part:
+    with TemporaryFile(folder.target(f"d/{name}")) as part:
         part.write(b"x")
         part.commit()
     assert [found.name for found in (tmp_path / "d").iterdir()] == [name]
@@ -245,7 +246,9 @@ def test_a_way_out_through_a_link_is_refused(tmp_path: Path) -> None:
         with pytest.raises(NameRefusedError, match="symbolic link"):
             folder.check(path)
     with pytest.raises(NameRefusedError, match="symbolic link"):
-        folder.source_file("file")
+        folder.check_sources(["file"])
+    with pytest.raises(NameRefusedError, match="symbolic link"):
+        folder.open_source("file")
     folder.check("file")  # a download replaces the link itself
     folder.check("inner/f")
 
@@ -274,10 +277,11 @@ def test_what_was_made_goes_again_where_input_is_bad(tmp_path: Path) -> None:
 
 
 def test_a_folder_under_a_name_is_no_file(tmp_path: Path) -> None:
+    folder = Folder(tmp_path.parent)
     with pytest.raises(StorageError, match="is a folder"):
-        regular_file_size(str(tmp_path))
-    assert regular_file_size(str(tmp_path / "none")) is None
-    with PartFile(Folder(tmp_path.parent), tmp_path.name) as part:
+        folder.target(tmp_path.name).found()
+    assert folder.target("none").found() is None
+    with TemporaryFile(folder.target(tmp_path.name)) as part:
         part.write(b"x")
         with pytest.raises(StorageError):
             part.commit()

@@ -116,3 +116,13 @@ def test_bytes_that_were_altered_on_their_way_are_sent_again(origin: FaultProxy,
     origin.faults.append(Fault(status=400, body=b"<Error><Code>BadDigest</Code></Error>"))
     outcome, run = put(f"{origin.url}/a", tmp_path, headers={"x-amz-checksum-crc32": crc32_of(b"right")})
     assert (outcome.status, [retry.code for retry in run.retries]) == ("done", ["BadDigest"])
+
+
+def test_an_early_yes_to_some_of_a_file_is_none(origin: FaultProxy, tmp_path: Path) -> None:
+    """Though the server repeats the checksum that the link signs."""
+    body = bytes(32 << 20)
+    (tmp_path / "a").write_bytes(body)
+    signed = {"x-amz-checksum-crc32": crc32_of(body)}
+    origin.always = Fault(status=200, headers=signed, early=True)
+    outcome, run = put(f"{origin.url}/a", tmp_path, headers=signed, attempts=2)
+    assert (outcome.status, outcome.verified_by, run.bytes_moved) == ("failed", None, 0)

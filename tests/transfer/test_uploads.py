@@ -1,5 +1,6 @@
 """What is sent to complete an upload, and what is made of the answer: pure functions, with boto's etag as oracle."""
 
+import asyncio
 import hashlib
 import re
 from xml.etree import ElementTree
@@ -8,8 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkpresign.errors import MismatchError, TruncatedError
-from bulkpresign.transfer.uploads import Completed, check_completed, completion, composite_etag, etag_of
+from bulkpresign.errors import MismatchError, ServerError, TruncatedError
+from bulkpresign.model import Link
+from bulkpresign.transfer.http import Http
+from bulkpresign.transfer.uploads import (
+    Completed,
+    check_completed,
+    complete_upload,
+    completion,
+    composite_etag,
+    create_upload,
+    etag_of,
+)
+from tests.servers.proxy import Fault, FaultProxy
 
 BODIES = [b"one", b"two", b""]
 ETAGS = {number: hashlib.md5(body).hexdigest() for number, body in enumerate(BODIES, 1)}
@@ -71,3 +83,32 @@ def test_what_verifies_the_object(etag: str, encryption: dict[str, str], verifie
 def test_another_object_than_its_parts_make(etag: str) -> None:
     with pytest.raises(MismatchError, match=re.escape(f"the object's etag is {etag}, its parts make {WHOLE}")):
         check_completed(Completed(etag, {}), ETAGS)
+
+
+async def completed(body: bytes) -> Completed:
+    with FaultProxy() as origin:
+        origin.always = Fault(200, body=body)
+        async with Http(1) as http:
+            return await complete_upload(http, Link("POST", f"{origin.url}/a", {}), ETAGS)
+
+
+def test_an_error_in_an_answer_of_200_completes_nothing() -> None:
+    """S3 says 200 before it is done; what it says after that may hold an etag as well."""
+    said = b"  <Error><Code>InternalError</Code><ETag>&quot;abc-3&quot;</ETag></Error>"
+    with pytest.raises(ServerError) as caught:
+        asyncio.run(completed(said))
+    assert (caught.value.code, caught.value.status) == ("InternalError", 200)
+    assert asyncio.run(completed(b"  <R><ETag>&quot;abc-3&quot;</ETag></R>")).etag == "abc-3"
+
+
+def test_an_id_that_repeats_a_secret_is_no_id() -> None:
+    async def create(upload_id: str) -> str:
+        with FaultProxy() as origin:
+            origin.always = Fault(200, body=f"<R><UploadId>{upload_id}</UploadId></R>".encode())
+            async with Http(1) as http:
+                return await create_upload(http, Link("POST", f"{origin.url}/a?X-Amz-Signature=secret", {}))
+
+    assert asyncio.run(create("abc.-_")) == "abc.-_"
+    for upload_id in ("secret", "X-Amz-Signature=other"):
+        with pytest.raises(ServerError, match="repeats a secret"):
+            asyncio.run(create(upload_id))

@@ -1,0 +1,96 @@
+"""How a transfer ends, in words: what failed, the summary, what to do next."""
+
+from bulkpresign.cli.saying import say, say_failure
+from bulkpresign.events import Event, ObjectFinished
+from bulkpresign.ledger.counts import Counts
+from bulkpresign.model import Outcome, Report
+from bulkpresign.text import counted, show_bytes
+
+NAMED_FAILURES = 10
+#: The code of an outcome that the end of the run cut off.
+_INTERRUPTED = "Interrupted"
+
+
+class Failures:
+    """Names what failed: at once, or the first few at the end of the run. What was cut off did not fail."""
+
+    def __init__(self, *, at_once: bool) -> None:
+        self._at_once = at_once
+        self._first: list[Outcome] = []
+        self._count = 0
+        #: The codes of the objects whose links had expired.
+        self.expired_codes: set[str | None] = set()
+
+    def __call__(self, event: Event) -> None:
+        """Keeps an outcome that is not done, or names it."""
+        if isinstance(event, ObjectFinished) and event.outcome.status in {"failed", "expired"}:
+            self._add(event.outcome)
+
+    def _add(self, outcome: Outcome) -> None:
+        if outcome.code == _INTERRUPTED:
+            return
+        self._count += 1
+        if outcome.status == "expired":
+            self.expired_codes.add(outcome.code)
+        if self._at_once:
+            say_failure(outcome)
+        elif len(self._first) < NAMED_FAILURES:
+            self._first.append(outcome)
+
+    def say_rest(self, most: int = NAMED_FAILURES) -> None:
+        """Names the first `most` of those that are not named yet, and counts the others."""
+        named = self._first[:most]
+        for outcome in named:
+            say_failure(outcome)
+        rest = 0 if self._at_once else self._count - len(named)
+        if rest:
+            say(f"... and {rest:,} more: --failures FILE keeps them all")
+
+
+def summary(report: Report, moved: int | None = None) -> str:
+    """A run in one line. The rate is that of the bytes that were `moved` (None: all); what was there has none."""
+    if report.planned is not None:
+        return f"{report.verb}: {report.planned:,} to do, {report.skipped:,} done before; {show_bytes(report.bytes)}"
+    names = ("skipped", "failed", "expired")
+    counts = [f"{report.done:,} done", *(f"{n:,} {name}" for name in names if (n := getattr(report, name)))]
+    if report.skipped_by:
+        counts[1] += f" (done before, by {report.skipped_by})"
+    if report.retries:
+        counts.append(counted(report.retries, "retry", "retries"))
+    seconds = max(report.seconds, 0.001)
+    speed = report.bytes if moved is None else min(report.bytes, max(0, moved))
+    rates = f"{report.done / seconds:,.0f} objects/s, {show_bytes(int(speed / seconds))}/s"
+    done = f"{show_bytes(report.bytes)} in {report.seconds:.1f} s"
+    slowed = f"; slowed to {report.lowest_concurrency} at a time" if report.slowed else ""
+    their = "its" if report.unproven == 1 else "their"
+    unproven = f"; {report.unproven:,} not proven by {their} bytes" if report.unproven else ""
+    return f"{report.verb}: {', '.join(counts)}; {done} ({rates}){slowed}{unproven}"
+
+
+def interruption(word: str, counts: Counts, then: str | None = "run the same command to go on") -> str:
+    """How far a run came that was `interrupted` or `terminated`, and what to do."""
+    if not counts.is_started:
+        return word
+    report = counts.report
+    failed = report.failed - counts.interrupted
+    numbers = [f"{report.done:,} done", f"{report.skipped:,} skipped", f"{failed:,} failed"]
+    numbers = [numbers[0], *(text for text in (*numbers[1:], f"{report.expired:,} expired") if text[:2] != "0 ")]
+    if counts.objects_left is not None:
+        numbers.append(f"{counts.objects_left:,} left")
+    return f"{word}: {', '.join(numbers)}" + (f"; {then}" if then else "")
+
+
+def expired_advice(codes: set[str | None]) -> str:
+    """What to do about links that had expired."""
+    if codes == {"RenewalFailed"}:
+        return "the links could not be renewed, see above: once they can be, run this again"
+    return (
+        "the links had expired: ask the sender for fresh links, then run this again "
+        "(--renew-credentials signs links to your own buckets again)"
+    )
+
+
+def left_open(count: int) -> str:
+    """What to do about uploads of this run that are still open."""
+    stays = "stays" if count == 1 else "stay"
+    return f"{counted(count, 'upload')} {stays} open: run this again to go on, or end them with bulkpresign abort"

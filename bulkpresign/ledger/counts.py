@@ -1,0 +1,86 @@
+"""The counts of a run while it goes on: what is done, what was moved, what is left."""
+
+from bulkpresign.events import (
+    BytesMoved,
+    BytesResumed,
+    Event,
+    ObjectFinished,
+    ObjectsSkipped,
+    RowsRead,
+    RunStarted,
+)
+from bulkpresign.ledger.tally import Tally
+from bulkpresign.model import Outcome
+
+
+class Counts(Tally):
+    """A listener that counts what progress needs besides the report. Its attributes may be read by another thread.
+
+    `moved` are the bytes that this run moved, `resumed` those that were there before it. Totals are those of the
+    manifest, None where they are not known.
+    """
+
+    def __init__(self, verb: str) -> None:
+        super().__init__(verb)
+        self.verb = verb
+        self.is_started = False
+        self.total_objects: int | None = None
+        self.total_bytes: int | None = None
+        self.rows = 0
+        self.moved = 0
+        self.resumed = 0
+        self.interrupted = 0
+        self.skipped_bytes = 0
+        self._ended_bytes = 0  # the sizes of all objects that have an outcome, without the skipped ones
+        self._done_bytes = 0
+
+    @property
+    def attempted(self) -> int:
+        """How many objects have an outcome and were not skipped."""
+        report = self._report
+        return report.done + report.failed + report.expired
+
+    @property
+    def bytes_there(self) -> int:
+        """The bytes that are settled or in flight, without those of skipped objects. At the end it is their total.
+
+        An object that has its outcome counts with its size, whatever was moved of it.
+        """
+        in_flight = self.moved + self.resumed - self._done_bytes
+        return self._ended_bytes + max(0, in_flight)
+
+    @property
+    def objects_left(self) -> int | None:
+        """How many objects have no outcome of their own yet; None where the total is not known."""
+        if self.total_objects is None:
+            return None
+        return max(0, self.total_objects - self._report.skipped - self.attempted + self.interrupted)
+
+    def __call__(self, event: Event) -> None:
+        """Counts one event."""
+        kind = type(event)
+        if kind is BytesMoved:  # most events
+            self.moved += event.count  # type: ignore[union-attr]
+            return
+        super().__call__(event)
+        if isinstance(event, ObjectFinished):
+            self._end(event.outcome)
+        elif isinstance(event, ObjectsSkipped):
+            self.skipped_bytes += event.bytes
+        elif isinstance(event, BytesResumed):
+            self.resumed += event.count
+        elif isinstance(event, RowsRead):
+            self.rows += event.count
+        elif isinstance(event, RunStarted):
+            self.is_started = True
+            self.total_objects, self.total_bytes = event.objects, event.bytes
+
+    def _end(self, outcome: Outcome) -> None:
+        size = outcome.object.size or 0
+        if outcome.status == "skipped":
+            self.skipped_bytes += size
+            return
+        self._ended_bytes += size
+        if outcome.status == "done":
+            self._done_bytes += outcome.bytes
+        self.interrupted += outcome.code == "Interrupted"

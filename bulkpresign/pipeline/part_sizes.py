@@ -1,0 +1,24 @@
+"""The size of the parts that an object was uploaded in, asked of the server where credentials allow it."""
+
+from bulkpresign.errors import InputError, TransferError
+from bulkpresign.model import Link
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.transfer.getting import CHECKSUM_MODE
+from bulkpresign.transfer.http import Http
+
+
+async def ask_part_size(presigner: Presigner, http: Http, link: Link) -> int | None:
+    """The bytes of an object's first part, by a HEAD of `partNumber=1`; None where the server does not tell.
+
+    Source: docs "HeadObject". Servers that do not know parts answer with the size of the whole object.
+    """
+    if not (link.object.bucket and link.object.key):
+        return None
+    headers = {name: value for name, value in link.headers.items() if name.lower() != CHECKSUM_MODE}
+    try:
+        await presigner.prepare([link.object])
+        (head,) = presigner.sign_batch([link.object], "HEAD", headers=headers, query={"partNumber": "1"})
+        async with http.request(head) as answer:
+            return answer.length if answer.status in {200, 206} else None
+    except (InputError, TransferError):
+        return None

@@ -1,0 +1,27 @@
+"""Counts, sizes and times as people read them. Everything that is shown uses these."""
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def show_bytes(count: int) -> str:
+    """A count of bytes: `512 B`, `1.5 KiB`, `2.00 TiB`."""
+    value, unit = float(count), 0
+    while abs(value) >= 1024 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    digits = (0, 1, 1, 1, 2)[unit]
+    return f"{value:.{digits}f} {_UNITS[unit]}"
+
+
+def show_seconds(seconds: float) -> str:
+    """A length of time as a clock shows it: `0:07`, `12:30`, `3:05:00`, `2d 04:00:00`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d {hours:02}:{minutes:02}:{rest:02}"
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """A count and its noun: `1 link`, `2,000 links`."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"

@@ -1,0 +1,93 @@
+"""How a run ends, in words."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bulkpresign.cli.closing import expired_advice, interruption, left_open, summary
+from bulkpresign.events import ObjectFinished, ObjectsSkipped, RunStarted
+from bulkpresign.ledger.counts import Counts
+from bulkpresign.model import ObjectRef, Outcome, Report
+from tests.cli.command import BULKPRESIGN, run
+from tests.cli.test_get import OVER, links, many
+from tests.servers.proxy import Fault, FaultProxy
+
+
+@pytest.fixture
+def origin() -> Iterator[FaultProxy]:
+    with FaultProxy() as proxy:
+        proxy.objects = {"/0": b"x"}
+        yield proxy
+
+
+def counts(total: int | None, *outcomes: Outcome) -> Counts:
+    made = Counts("get")
+    made(RunStarted("get", total))
+    for outcome in outcomes:
+        made(ObjectFinished(outcome))
+    return made
+
+
+def ended(status: str, code: str | None = None) -> Outcome:
+    return Outcome(ObjectRef("b", "k"), status, code=code)  # type: ignore[arg-type]
+
+
+def test_how_far_an_interrupted_run_came() -> None:
+    go_on = "; run the same command to go on"
+    assert interruption("interrupted", Counts("get")) == "interrupted"
+    cut_off = ended("failed", "Interrupted")
+    assert (
+        interruption("interrupted", counts(5003, ended("done"), cut_off)) == f"interrupted: 1 done, 5,002 left{go_on}"
+    )
+    assert interruption("terminated", counts(None, ended("done"))) == f"terminated: 1 done{go_on}"
+    made = counts(10, ended("done"), ended("failed", "NoSuchKey"), ended("expired"), cut_off)
+    made(ObjectsSkipped(2))
+    assert interruption("hung up", made) == f"hung up: 1 done, 2 skipped, 1 failed, 1 expired, 5 left{go_on}"
+    assert interruption("interrupted", counts(1), None) == "interrupted: 0 done, 1 left"
+
+
+def test_one_is_one() -> None:
+    assert "1 retry;" in summary(Report(verb="get", done=1, retries=1))
+    assert "2 retries;" in summary(Report(verb="get", done=1, retries=2))
+    assert left_open(1).startswith("1 upload stays open: ")
+    assert left_open(2).startswith("2 uploads stay open: ")
+
+
+def test_the_rate_is_that_of_what_was_moved() -> None:
+    report = Report(verb="get", done=1, bytes=4 << 20, seconds=2.0)
+    assert "4.0 MiB in 2.0 s (0 objects/s, 512.0 KiB/s)" in summary(report, 1 << 20)
+    assert "(0 objects/s, 2.0 MiB/s)" in summary(report)
+
+
+def test_what_to_do_about_links_that_had_expired(origin: FaultProxy, tmp_path: Path) -> None:
+    links(tmp_path / "l.csv", many(origin, 1, expires_at=OVER))
+    done = run("get", "l.csv", "--to", "to", folder=tmp_path)
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1] == expired_advice({"LinkExpired"})
+    assert "ask the sender for fresh links, then run this again" in done.stderr
+    done = run("get", "l.csv", "--to", "to", "--renew-command", "false", folder=tmp_path)
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1] == expired_advice({"RenewalFailed"})
+    assert "sender" not in done.stderr
+
+
+def test_what_failed_before_a_stop_is_named_and_what_was_cut_off_is_not(origin: FaultProxy, tmp_path: Path) -> None:
+    """The server answers 404 to the first and holds the second back."""
+    links(tmp_path / "l.csv", many(origin, 4))
+    origin.faults.extend([Fault(404, body=b"<Error><Code>NoSuchKey</Code></Error>"), Fault(delay=60)])
+    command = [*BULKPRESIGN, "get", "l.csv", "--to", "to", "--concurrency", "1"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        while origin.count < 2:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said.splitlines() == [
+        "failed: d/0: 404 NoSuchKey",
+        "interrupted: 0 done, 1 failed, 3 left; run the same command to go on",
+    ]
