@@ -21,7 +21,7 @@ from bulkpresign.tables import Rows, Table, objects_of, open_output
 from tests.fuzz.settings import FUZZ
 
 FORMATS = ("csv", "jsonl", "json", "txt")
-SIGNED = "https://b.s3.amazonaws.com/a%20b?X-Amz-Date=20260131T120000Z&X-Amz-Expires=3600&X-Amz-Signature=5e"
+SIGNED = "https://b.s3.amazonaws.com/a%20b?X-Amz-Date=20260131T120000Z&X-Amz-Expires=3600&X-Amz-Signature=5ec2e75ec2e7"
 ROW = {
     "bucket": "bucket", "key": "k", "method": "GET", "url": SIGNED, "headers": '{"x-a":"b"}', "size": "12",
     "expires_at": "2026-01-31T13:00:00Z", "etag": "0" * 32 + "-2", "checksum": "crc32c:AAAAAA==", "note": "x",
@@ -139,7 +139,7 @@ def refused_or_used(file: Path) -> None:
     try:
         use(Table(str(file)), str(file))
     except InputError as error:
-        assert "X-Amz-Signature" not in str(error)
+        assert "5ec2e75ec2e7" not in str(error)
 
 
 @pytest.mark.parametrize("format_", [*FORMATS, *(f"{name}.gz" for name in FORMATS)])
@@ -160,6 +160,7 @@ def test_any_bytes(folder: Path, format_: str, data: bytes) -> None:
 @pytest.mark.parametrize("format_", FORMATS)
 @FUZZ
 @given(data=damaged(), cut=st.integers(0, 40))
+@example(data=as_csv([ROW]).partition(b"\n")[2] * 2, cut=0)  # a row is no header whose names may be told
 def test_damaged_manifests(folder: Path, format_: str, data: bytes, cut: int) -> None:
     file = folder / f"damaged.{format_}"
     file.write_bytes(data)
