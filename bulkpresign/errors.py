@@ -30,7 +30,7 @@ Messages name the operation and the object. They never hold a signature, a token
 
 from typing import ClassVar, Literal
 
-from bulkpresign.redact import without_secrets
+from bulkpresign.redact import redacted, without_secrets
 
 Retry = Literal["never", "same_link", "fresh_link"]
 
@@ -51,9 +51,11 @@ class ManifestError(InputError):
     """A table, or a row of it, that can't be used.
 
     `file` as it was given, `line` from 1 (None: the file as a whole), `column` by name (None: the row as a whole).
+    Queries are hidden in the problem and the column: a cell that is quoted may be a link in the wrong column.
     """
 
     def __init__(self, problem: str, *, file: str, line: int | None = None, column: str | None = None) -> None:
+        problem, column = redacted(problem), None if column is None else redacted(column)
         self.problem, self.file, self.line, self.column = problem, file, line, column
         place = file if line is None else f"{file}:{line}"
         super().__init__(f"{place}: {problem}" if column is None else f"{place}: column {column}: {problem}")

@@ -224,7 +224,7 @@ def test_failures_are_named_and_can_be_done_again(origin: FaultProxy, tmp_path: 
     assert signed.returncode == 0
     assert signed.stdout.count("\n") == 21
     origin.objects = objects
-    get(tmp_path, "f.csv", "--to", "to", "--failures", "f.csv", "-q", code=0)
+    get(tmp_path, "f.csv", "--to", "to", "--failures", "f2.csv", "-q", code=0)
     assert set(files(tmp_path / "to")) == {f"d/{n}" for n in range(40)}
 
 

@@ -1,5 +1,6 @@
 """Waiting for standard input, and for pipes that have a name."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -85,15 +86,15 @@ def test_a_signal_is_heard_while_a_named_pipe_waits(
 
 def test_rows_come_through_a_named_pipe(folder: Path) -> None:
     body = b"one object"
-    row = f"http://127.0.0.1:1/k,k,{len(body)}\n"
+    row = f"http://127.0.0.1:1/k,k,{len(body)},{hashlib.md5(body).hexdigest()}\n"
     (folder / "here" / "k").write_bytes(body)
     for verb, said in (
-        (["verify", "/dev/fd/9", "--in", "here"], "verify: 1 verified (1 by size)"),
+        (["verify", "/dev/fd/9", "--in", "here"], "verify: 1 verified (1 by md5)"),
         (["get", "/dev/fd/9", "--to", "here", "--dry-run"], "get: 1 to do"),
         (["abort", "/dev/fd/9", "--dry-run"], "abort: 0 to be ended"),
     ):
         done = subprocess.run(
-            ["bash", "-c", f'printf "url,key,size\\n{row}" | "$@" 9<&0 0</dev/null', "bash", *BULKPRESIGN, *verb],
+            ["bash", "-c", f'printf "url,key,size,etag\\n{row}" | "$@" 9<&0 0</dev/null', "bash", *BULKPRESIGN, *verb],
             cwd=folder,
             env=os.environ,
             capture_output=True,

@@ -112,9 +112,9 @@ def test_the_failures_file_is_valid_input(rows: list[dict[str, object]], tmp_pat
     (tmp_path / "empty").mkdir()
     verify(tmp_path, "l.csv", "--in", "empty", "--failures", "f.csv", code=1)
     assert set(reasons(tmp_path / "f.csv")) == {str(link["path"]) for link in links}
-    said = verify(tmp_path, "f.csv", "--in", "empty", "--failures", "f.csv", code=1)
+    said = verify(tmp_path, "f.csv", "--in", "empty", "--failures", "f2.csv", code=1)
     assert said[-1].startswith("verify: 0 verified, 30 missing; ")
-    assert set(reasons(tmp_path / "f.csv").values()) == {"FileMissing: there is no such file"}
+    assert set(reasons(tmp_path / "f2.csv").values()) == {"FileMissing: there is no such file"}
 
 
 def test_the_first_few_are_named_and_v_names_all(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 _HERE = Path(__file__).parent
-_DEFAULT_EXAMPLES = 200
+_DEFAULT_EXAMPLES = 100
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -6,7 +6,7 @@ import pytest
 from bulkpresign.errors import ManifestError
 from bulkpresign.manifest.links import expiry_of, links_of
 from bulkpresign.model import Link, ObjectRef
-from bulkpresign.tables import Table
+from bulkpresign.tables import Table, objects_of
 
 SIGNED = "https://h/a%20b/c?X-Amz-Date=20260131T120000Z&X-Amz-Expires=3600&X-Amz-Signature=5ec2e7"
 
@@ -94,6 +94,31 @@ def test_a_signature_is_not_told(tmp_path: Path) -> None:
     with pytest.raises(ManifestError) as caught:
         read(tmp_path / "a.csv", f"url\n{SIGNED.replace('https', 'ftp')}\n")
     assert "5ec2e7" not in str(caught.value)
+
+
+@pytest.mark.parametrize("separator", [",", "&", ";"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{},k\n",
+        "bucket,{}\nb,k\n",
+        "bucket,key,{}\nb\n",
+        "bucket,key,{},{}\nb,k\n",
+        "bucket,key\n{},k\n",
+        "url,method\nhttps://h/k,{}\n",
+        "url,expires_at\nhttps://h/k,{}\n",
+        "url,headers\nhttps://h/k,{}\n",
+        "key,size\nk,{}\n",
+        "key,checksum\nk,{}\n",
+    ],
+)
+def test_a_signature_in_another_column_is_not_told(tmp_path: Path, text: str, separator: str) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text(text.replace("{}", SIGNED.replace("&", separator)))
+    with pytest.raises(ManifestError) as caught:
+        for rows in Table(str(file)):
+            _ = links_of(rows) if "url" in rows.columns else objects_of(rows, "b")
+    assert "5ec2e7" not in f"{caught.value} {caught.value.problem} {caught.value.column}"
 
 
 @pytest.mark.parametrize(
