@@ -47,9 +47,9 @@ _SCHEMA = (
     """CREATE TABLE finished_parts (
         id TEXT, part_number INTEGER, proof TEXT, PRIMARY KEY (id, part_number)
     ) WITHOUT ROWID""",
+    # Bytes by the second (Unix time) in which they were moved.
+    "CREATE TABLE moved (second INTEGER PRIMARY KEY, bytes INTEGER)",
 )
-#: Bytes by the second (Unix time) in which they were moved. Journals of earlier versions get it when they are opened.
-_MOVED = "CREATE TABLE IF NOT EXISTS moved (second INTEGER PRIMARY KEY, bytes INTEGER)"
 _ADD_MOVED = "INSERT INTO moved VALUES (?, ?) ON CONFLICT (second) DO UPDATE SET bytes = bytes + excluded.bytes"
 _RECORD = "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _NO_EVIDENCE = (None,) * 7
@@ -200,7 +200,6 @@ class Journal:
             execute("PRAGMA journal_mode = WAL")
             self._create()
         check_version(self.file, self._database)
-        execute(_MOVED)
         execute("PRAGMA synchronous = NORMAL")
         execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         found = dict(execute("SELECT name, value FROM about"))
@@ -213,7 +212,7 @@ class Journal:
     def _create(self) -> None:
         """Makes the tables, all at once: a journal that a killed process made is whole or empty."""
         with self._transaction():
-            for statement in (*_SCHEMA, _MOVED):
+            for statement in _SCHEMA:
                 self._database.execute(statement)
             self._database.executemany("INSERT INTO about VALUES (?, ?)", self._about.items())
 

@@ -241,18 +241,28 @@ class Parallel:
                 return
         if piece.left:
             raise TruncatedError("the body ended early", code="Truncated")
-        await self._finish(piece)
+        self._finish(piece)
 
-    async def _finish(self, piece: Piece) -> None:
+    def _finish(self, piece: Piece) -> None:
         """A part is there. The journal hears of it once it is on the disk: a power cut leaves zeros in its place."""
         self._unsynced.append((piece.number, self._plan.finish(piece)))
         self._finished_bytes += piece.stop - piece.start
-        if self._is_kept and not self._plan.is_finished and time.monotonic() >= self._sync_at:
+        if self._group is None or not self._is_kept or self._plan.is_finished:
+            return
+        if time.monotonic() >= self._sync_at:
+            self._sync_at = inf
+            self._group.start_soon(self._sync_beside)
+
+    async def _sync_beside(self) -> None:
+        """Syncs while parts go on."""
+        try:
             await self._sync()
+        except TransferError as error:
+            self._fail(error)
 
     async def _sync(self) -> None:
         """Waits for the disk, and tells the journal. It may take a small share of the time; parts share one wait."""
-        began, self._sync_at = time.monotonic(), inf
+        began = time.monotonic()
         finished, self._unsynced = self._unsynced, []
         try:
             await anyio.to_thread.run_sync(self._file.sync)

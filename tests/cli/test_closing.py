@@ -14,7 +14,7 @@ from bulkpresign.ledger.counts import Counts
 from bulkpresign.model import ObjectRef, Outcome, Report
 from tests.cli.command import BULKPRESIGN, run
 from tests.cli.test_get import OVER, links, many
-from tests.servers.proxy import Fault, FaultProxy
+from tests.servers.proxy import Fault, FaultProxy, expired
 
 
 @pytest.fixture
@@ -65,6 +65,7 @@ def test_the_rate_is_that_of_what_was_moved() -> None:
 
 def test_what_to_do_about_links_that_had_expired(origin: FaultProxy, tmp_path: Path) -> None:
     links(tmp_path / "l.csv", many(origin, 1, expires_at=OVER))
+    origin.always = expired()
     done = run("get", "l.csv", "--to", "to", folder=tmp_path)
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1] == expired_advice({"LinkExpired"})

@@ -104,7 +104,7 @@ def test_what_is_not_there_has_no_link(scene: Scene) -> None:
     scene.put("k020", b"x")
     rows, said = scene.sign("f.csv", "--head", code=1)
     assert [row["key"] for row in rows] == ["k020"]
-    assert said.endswith("sign: 1 links in l.csv, 1 missing\n")
+    assert said.endswith("sign: 1 link in l.csv, 1 missing\n")
 
 
 def test_ten_are_named_and_the_rest_counted(scene: Scene) -> None:
@@ -178,7 +178,7 @@ def test_what_passes_is_asked_for_again(scene: Scene) -> None:
     scene.put("k", b"body")
     scene.proxy.faults.extend([Fault(503), Fault(500), Fault(reset_after=0)])
     (row,), said = scene.sign("-", "--head", given=f"{scene.bucket},k\n")
-    assert (row["size"], said) == ("4", "sign: 1 links in l.csv\n")
+    assert (row["size"], said) == ("4", "sign: 1 link in l.csv\n")
 
 
 def test_a_refusal_is_told_with_its_reason(scene: Scene) -> None:
@@ -188,7 +188,7 @@ def test_a_refusal_is_told_with_its_reason(scene: Scene) -> None:
     given = f"{scene.bucket},denied\n{scene.bucket},k\n"
     (row,), said = scene.sign("-", "--head", "--failures", "f.jsonl", code=1, given=given)
     assert row["key"] == "k"
-    assert said == (f"failed: s3://{scene.bucket}/denied: 403 AccessDenied: No\nsign: 1 links in l.csv, 1 failed\n")
+    assert said == (f"failed: s3://{scene.bucket}/denied: 403 AccessDenied: No\nsign: 1 link in l.csv, 1 failed\n")
     assert json.loads((scene.folder / "f.jsonl").read_text())["reason"] == "AccessDenied: 403 AccessDenied: No"
 
 

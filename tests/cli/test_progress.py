@@ -18,7 +18,7 @@ import pytest
 
 from tests.cli.command import BULKPRESIGN, CREDENTIALS, run
 from tests.cli.test_get import links, many
-from tests.servers.proxy import Fault, FaultProxy
+from tests.servers.proxy import Fault, FaultProxy, expired
 from tests.transfer.running import files
 
 COUNT = 60
@@ -169,7 +169,9 @@ def test_each_line_is_json_however_it_ends(origin: FaultProxy, folder: Path) -> 
     again = said("get", "l.csv", "--to", "to", code=0)[-1]
     assert (again["done"], again["skipped"], again["bytes"], again["total_bytes"]) == (0, 60, 0, 60_000)
     links(folder / "over.csv", many(origin, 1, expires_at="2020-01-01T00:00:00Z"))
+    origin.always = expired()
     over = said("get", "over.csv", "--to", "over", code=3)
+    origin.always = None
     assert [row["event"] for row in over] == ["progress", "expired", "message", "finished"]
     (folder / "keys.csv").write_text("bucket,key\nbkt,a\n")
     assert said("sign", "keys.csv", "-o", "s.csv", code=0)[-1]["links"] == 1
@@ -181,7 +183,7 @@ def test_each_line_is_json_however_it_ends(origin: FaultProxy, folder: Path) -> 
     }
     links(folder / "m.csv", [{"path": "d/0", "size": "1000", "key": "k", "bucket": "bkt"}])
     found = said("verify", "m.csv", "--in", "to", code=1)
-    assert {row["event"] for row in found} == {"progress", "extra", "message", "finished"}
+    assert {row["event"] for row in found} == {"progress", "extra", "unproven", "finished"}
     assert (found[-1]["verified"], found[-1]["extra"], found[-1]["exit_code"]) == (1, 59, 1)
     found = said("get", "l.csv", "--to", "dry", "--dry-run", code=0)
     assert str(found[-1]["message"]).startswith("get: 60 to do")

@@ -312,7 +312,7 @@ def test_a_clock_that_is_off_is_told_where_links_expired(
     links(tmp_path / "l.csv", many(origin, 2, expires_at=in_minutes(60 * hours - 60)))
     said = get(tmp_path, "l.csv", "--to", "to", "--concurrency", "1", code=3)
     clause = f"; this machine's clock is {side} the server's\n"
-    assert [line.endswith(clause.rstrip()) for line in said.splitlines()] == [True, True, False]
+    assert [line.endswith(clause.rstrip()) for line in said.splitlines()[:2]] == [True, True]
     assert origin.count == 1
 
 

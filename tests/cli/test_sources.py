@@ -217,8 +217,8 @@ def test_no_message_shows_what_a_link_is_signed_with(scene: Scene, seaweedfs: S3
 @pytest.mark.parametrize(
     ("fault", "code", "words"),
     [
-        (Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>"), 0, "sign: 1 links in l.csv\n"),
-        (Fault(501, body=b"<Error><Code>NotImplemented</Code></Error>"), 0, "sign: 1 links in l.csv\n"),
+        (Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>"), 0, "sign: 1 link in l.csv\n"),
+        (Fault(501, body=b"<Error><Code>NotImplemented</Code></Error>"), 0, "sign: 1 link in l.csv\n"),
         (
             Fault(403, body=b"<Error><Code>InvalidAccessKeyId</Code></Error>"),
             2,
