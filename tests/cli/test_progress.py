@@ -183,8 +183,8 @@ def test_each_line_is_json_however_it_ends(origin: FaultProxy, folder: Path) -> 
     }
     links(folder / "m.csv", [{"path": "d/0", "size": "1000", "key": "k", "bucket": "bkt"}])
     found = said("verify", "m.csv", "--in", "to", code=1)
-    assert {row["event"] for row in found} == {"progress", "extra", "unproven", "finished"}
-    assert (found[-1]["verified"], found[-1]["extra"], found[-1]["exit_code"]) == (1, 59, 1)
+    assert {row["event"] for row in found} == {"progress", "extra", "unproven", "message", "finished"}
+    assert (found[-1]["verified"], found[-1]["extra"], found[-1]["exit_code"]) == (0, 59, 1)
     found = said("get", "l.csv", "--to", "dry", "--dry-run", code=0)
     assert str(found[-1]["message"]).startswith("get: 60 to do")
 
