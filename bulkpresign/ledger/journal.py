@@ -51,18 +51,19 @@ _SCHEMA = (
     "CREATE TABLE moved (second INTEGER PRIMARY KEY, bytes INTEGER)",
 )
 _ADD_MOVED = "INSERT INTO moved VALUES (?, ?) ON CONFLICT (second) DO UPDATE SET bytes = bytes + excluded.bytes"
-_COLUMNS = (
-    *("status", "bytes", "attempts", "verified_by", "code", "message", "finished_at", "seconds"),
-    *("size", "mtime", "ctime", "etag", "checksum", "part_size", "said"),
-)
 #: An object that was done and is found as it was, keeps its record: that tells when it came, and what proved it.
-_RECORD = (
-    "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)
-    + " WHERE NOT (outcomes.status = 'done' AND excluded.status = 'skipped' AND excluded.message IS NULL"
-    " AND outcomes.size IS excluded.size AND outcomes.mtime IS excluded.mtime AND outcomes.ctime IS excluded.ctime"
-    " AND outcomes.etag IS excluded.etag)"
-)
+_RECORD = """INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET
+        status = excluded.status, bytes = excluded.bytes, attempts = excluded.attempts,
+        verified_by = excluded.verified_by, code = excluded.code, message = excluded.message,
+        finished_at = excluded.finished_at, seconds = excluded.seconds,
+        size = excluded.size, mtime = excluded.mtime, ctime = excluded.ctime, etag = excluded.etag,
+        checksum = excluded.checksum, part_size = excluded.part_size, said = excluded.said
+    WHERE NOT (
+        outcomes.status = 'done' AND excluded.status = 'skipped' AND excluded.message IS NULL
+        AND outcomes.size IS excluded.size AND outcomes.mtime IS excluded.mtime
+        AND outcomes.ctime IS excluded.ctime AND outcomes.etag IS excluded.etag
+    )"""
 _NO_EVIDENCE = (None,) * 7
 
 
