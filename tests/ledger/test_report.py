@@ -1,5 +1,6 @@
 """What a journal tells of its runs."""
 
+import time
 from pathlib import Path
 
 import pytest
