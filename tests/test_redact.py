@@ -29,6 +29,7 @@ def test_a_message_shows_no_signed_query(text: str, shown: str) -> None:
         ("x-amz-credential=AKIA/20260101/us-east-1/s3", "x-amz-credential=AKIA"),
         ("no way to http://user:secret@host/a@b/c", "no way to http://host/a@b/c"),
         ("http://user:secret@host is not there", "http://host is not there"),
+        ("http://host/a is a@b's", "http://host/a is a@b's"),
     ],
 )
 def test_a_message_shows_no_named_secret(text: str, shown: str) -> None:

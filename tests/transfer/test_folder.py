@@ -202,3 +202,15 @@ def test_what_is_synced_is_renamed_after_it(tmp_path: Path, monkeypatch: pytest.
         file.write(b"x")
         file.commit(sync=True)
     assert calls == [f"{tmp_path}/d/{target.temporary_name}", "rename", f"{tmp_path}/d"]
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_a_file_with_its_name_leaves_no_descriptor_open(sync: bool, tmp_path: Path) -> None:
+    """The folder keeps its own open, so these are not counted."""
+    folder, counts = Folder(tmp_path), []
+    for name in ("a", "b", "c"):
+        with folder.target(name) as target, TemporaryFile(target) as file:
+            file.write(b"x")
+            file.commit(sync=sync)
+        counts.append(open_descriptors())
+    assert len(set(counts)) == 1
