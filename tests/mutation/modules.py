@@ -10,7 +10,7 @@ _QUICK = {
     "transfer/ranges": "transfer/test_ranges transfer/test_parallel transfer/test_parts_kept",
     "transfer/getting": "transfer/test_engine transfer/test_retries transfer/test_parts_kept transfer/test_parallel",
     "transfer/parallel": "transfer/test_parallel transfer/test_parts_kept transfer/test_lanes",
-    "transfer/temporary": "transfer/test_folder transfer/test_pure transfer/test_parallel transfer/test_retries",
+    "transfer/temporary": "transfer/test_temporary transfer/test_folder transfer/test_pure transfer/test_parallel transfer/test_retries",
     "transfer/folder": "transfer/test_folder transfer/test_pure transfer/test_engine",
     "transfer/beneath": "transfer/test_folder",
     "transfer/bodies": "transfer/test_putting transfer/test_uploads transfer/test_retries",
