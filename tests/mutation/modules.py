@@ -10,7 +10,7 @@ _QUICK = {
     "transfer/ranges": "transfer/test_ranges transfer/test_parallel transfer/test_parts_kept",
     "transfer/getting": "transfer/test_engine transfer/test_retries transfer/test_parts_kept transfer/test_parallel",
     "transfer/parallel": "transfer/test_parallel transfer/test_parts_kept transfer/test_lanes",
-    "transfer/temporary": "transfer/test_temporary transfer/test_folder transfer/test_pure transfer/test_parallel transfer/test_retries",
+    "transfer/temporary": "transfer/test_temporary transfer/test_folder transfer/test_pure transfer/test_parallel",
     "transfer/folder": "transfer/test_folder transfer/test_pure transfer/test_engine",
     "transfer/beneath": "transfer/test_folder",
     "transfer/bodies": "transfer/test_putting transfer/test_uploads transfer/test_retries",
@@ -28,8 +28,8 @@ _QUICK = {
     "pipeline/present": "cli/test_journal cli/test_evidence",
     "pipeline/evidence": "cli/test_evidence cli/test_journal",
     "pipeline/renewing": "pipeline/test_renewing cli/test_renewal",
-    "cli/closing": "cli/test_closing cli/test_get",
-    "cli/running": "cli/test_closing cli/test_get",
+    "cli/closing": "cli/test_closing",
+    "cli/running": "cli/test_closing",
 }
 _GET = (
     "pipeline/test_get pipeline/test_get_in_parts cli/test_get cli/test_hostile_get cli/test_evidence cli/test_journal"
@@ -45,8 +45,8 @@ _WIDE = {
     "checksums": f"pipeline/test_verify {_GET}",
     "redact": "fuzz/test_answers transfer/test_pure cli/test_secrets",
     "pipeline/renewing": "cli/test_get pipeline/test_get cli/test_secrets",
-    "cli/closing": "cli/test_put cli/test_renewal cli/test_journal",
-    "cli/running": "cli/test_put cli/test_renewal cli/test_options",
+    "cli/closing": "cli/test_get cli/test_put cli/test_renewal cli/test_journal",
+    "cli/running": "cli/test_get cli/test_put cli/test_renewal cli/test_options",
 }
 
 #: For each module, groups of test files, the quick group first.
