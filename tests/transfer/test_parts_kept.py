@@ -62,6 +62,24 @@ def test_finished_parts_are_kept_for_the_next_run(ref: dict[str, object], origin
     assert files(folder) == {"a": BODY}
 
 
+def test_parts_are_kept_while_others_are_on_their_way(
+    origin: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a run that is killed would leave none."""
+    kept: list[tuple[int, int]] = []
+    real = Journal.finish_part
+
+    def finish_part(self: Journal, link: Link, number: int, proof: str) -> None:
+        kept.append((number, origin.count))
+        real(self, link, number, proof)
+
+    monkeypatch.setattr(Journal, "finish_part", finish_part)
+    Got(origin, tmp_path / "to", KNOWN, lanes=1, journal=tmp_path / "journal").check()
+    assert kept[0] == (1, 1)
+    assert [number for number, _ in kept] == list(range(1, len(kept) + 1))
+    assert len(kept) < 11  # the last one is kept by its file
+
+
 def begun(origin: FaultProxy, tmp_path: Path, ref: dict[str, object] | None = None) -> tuple[Path, Path, Path]:
     """A run that ended after six parts. Gives its folder, its journal and its file."""
     folder, journal = tmp_path / "to", tmp_path / "journal"
