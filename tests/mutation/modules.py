@@ -17,7 +17,7 @@ _QUICK = {
     "transfer/multipart": "transfer/test_uploads",
     "transfer/uploads": "transfer/test_uploads",
     "transfer/leases": "transfer/test_leases transfer/test_engine",
-    "transfer/retrying": "transfer/test_pure transfer/test_retries",
+    "transfer/retrying": "transfer/test_pure transfer/test_retries transfer/test_pace transfer/test_parallel",
     "transfer/pace": "transfer/test_pace transfer/test_engine",
     "transfer/engine": "transfer/test_engine transfer/test_leases transfer/test_retries",
     "checksums": "test_checksums transfer/test_ranges proof/test_sums",

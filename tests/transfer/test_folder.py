@@ -111,6 +111,13 @@ def test_a_folder_that_is_removed_meanwhile_is_made_again(root: Path) -> None:
         (root / "new").rmdir()
 
 
+def test_the_folder_itself_is_made_with_its_parents(tmp_path: Path) -> None:
+    with Folder(tmp_path / "not/there").target("a") as target, TemporaryFile(target) as file:
+        file.write(b"x")
+        file.commit()
+    assert (tmp_path / "not/there/a").read_bytes() == b"x"
+
+
 def test_few_folders_are_open_at_a_time(root: Path) -> None:
     folder = Folder(root)
     before = open_descriptors()

@@ -98,6 +98,7 @@ def test_it_is_given_up_after_its_attempts(name: str, origin: FaultProxy, tmp_pa
     origin.always = fault
     outcome, run = get(f"{origin.url}/a", tmp_path, attempts=2)
     assert (outcome.status, outcome.attempts, outcome.code) == ("failed", 2, code)
+    assert [(retry.attempt, retry.code) for retry in run.retries] == [(1, code)]
     assert origin.count == 2
     assert "a" not in files(tmp_path)
     assert run.bytes_moved == 0
