@@ -28,8 +28,8 @@ _QUICK = {
     "pipeline/present": "cli/test_journal cli/test_evidence",
     "pipeline/evidence": "cli/test_evidence cli/test_journal",
     "pipeline/renewing": "pipeline/test_renewing cli/test_renewal",
-    "cli/closing": "cli/test_closing",
-    "cli/running": "cli/test_closing",
+    "cli/closing": "cli/test_running cli/test_closing",
+    "cli/running": "cli/test_running cli/test_closing",
 }
 _GET = (
     "pipeline/test_get pipeline/test_get_in_parts cli/test_get cli/test_hostile_get cli/test_evidence cli/test_journal"
