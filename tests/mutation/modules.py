@@ -24,9 +24,9 @@ _QUICK = {
     "redact": "test_redact",
     "ledger/journal": "ledger/test_journal ledger/test_recorder transfer/test_parts_kept",
     "ledger/recorder": "ledger/test_recorder ledger/test_journal",
-    "pipeline/completed": "cli/test_journal",
-    "pipeline/present": "cli/test_journal cli/test_evidence",
-    "pipeline/evidence": "cli/test_evidence cli/test_journal",
+    "pipeline/completed": "pipeline/test_recorded",
+    "pipeline/present": "pipeline/test_recorded",
+    "pipeline/evidence": "pipeline/test_recorded",
     "pipeline/renewing": "pipeline/test_renewing cli/test_renewal",
     "cli/closing": "cli/test_running cli/test_closing",
     "cli/running": "cli/test_running cli/test_closing",
@@ -44,6 +44,9 @@ _WIDE = {
     "transfer/folder": f"proof/test_files proof/test_sums {_GET}",
     "checksums": f"pipeline/test_verify {_GET}",
     "redact": "fuzz/test_answers transfer/test_pure cli/test_secrets",
+    **dict.fromkeys(
+        ("pipeline/completed", "pipeline/present", "pipeline/evidence"), "cli/test_journal cli/test_evidence"
+    ),
     "pipeline/renewing": "cli/test_get pipeline/test_get cli/test_secrets",
     "cli/closing": "cli/test_get cli/test_put cli/test_renewal cli/test_journal",
     "cli/running": "cli/test_get cli/test_put cli/test_renewal cli/test_options",
