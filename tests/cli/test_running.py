@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -12,6 +12,7 @@ from click.exceptions import Exit
 
 from bulkpresign.cli.closing import Failures, expired_advice, left_open
 from bulkpresign.cli.running import exit_code, reporting_errors, run_transfer, run_verb
+from bulkpresign.cli.stopping import WORDS
 from bulkpresign.errors import BreakerError, BulkpresignError, JournalError
 from bulkpresign.events import Event, Listener, ObjectFinished, ObjectRetried, RunFinished, RunStarted
 from bulkpresign.model import ObjectRef, Outcome, Report
@@ -45,7 +46,7 @@ class Verb:
             raise self.error
         if self.stops is not None:
             os.kill(os.getpid(), self.stops)
-            await anyio.sleep(60)
+            await anyio.sleep(20)
         return Report(verb="get", done=value)
 
 
@@ -137,6 +138,16 @@ def test_a_run_that_broke_counts_what_came_before(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err.count("failed: s3://b/k") == 10
 
 
+@pytest.fixture
+def _signals_end_a_process() -> Iterator[None]:
+    """As in a shell; nohup and background jobs begin with some of them ignored."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in WORDS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_signals_end_a_process")
 @pytest.mark.parametrize(
     ("number", "word", "code"),
     [
@@ -168,6 +179,7 @@ def test_a_verb_returns_its_report() -> None:
     assert entered == [True]
 
 
+@pytest.mark.usefixtures("_signals_end_a_process")
 def test_a_verb_that_is_stopped_says_the_word(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(Exit) as caught:
         run_verb(Verb(stops=signal.SIGTERM))

@@ -14,7 +14,7 @@ _QUICK = {
     "transfer/folder": "transfer/test_folder transfer/test_temporary transfer/test_pure transfer/test_engine",
     "transfer/beneath": "transfer/test_folder",
     "transfer/bodies": "transfer/test_putting transfer/test_uploads transfer/test_retries",
-    "transfer/multipart": "transfer/test_uploads",
+    "transfer/multipart": "transfer/test_uploads pipeline/test_uploads",
     "transfer/uploads": "transfer/test_uploads",
     "transfer/leases": "transfer/test_leases transfer/test_engine",
     "transfer/retrying": "transfer/test_pure transfer/test_retries transfer/test_pace transfer/test_parallel",
