@@ -198,6 +198,7 @@ def test_what_was_cut_off_did_not_fail(capsys: pytest.CaptureFixture[str]) -> No
     failures = Failures(at_once=True)
     for event in (INTERRUPTED, DONE, FAILED, EXPIRED):
         failures(event)
-    failures.say_rest()
     assert capsys.readouterr().err.count("\n") == 2
+    failures.say_rest()
+    assert capsys.readouterr().err == ""
     assert failures.expired_codes == {"LinkExpired"}
