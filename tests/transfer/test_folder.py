@@ -133,6 +133,12 @@ def test_few_folders_are_open_at_a_time(root: Path) -> None:
     assert open_descriptors() - before < 15
 
 
+def test_finding_out_how_paths_are_opened_leaves_no_descriptor_open() -> None:
+    before = open_descriptors()
+    beneath._strict_open.__wrapped__()
+    assert open_descriptors() == before
+
+
 HOLD = """
 import sys
 from bulkpresign.transfer.folder import Folder
