@@ -50,6 +50,18 @@ def test_the_url_goes_out_byte_for_byte(verb: str, target: str, origin: FaultPro
     assert origin.seen[0].line == f"{verb.upper()} {target} HTTP/1.1".encode()
 
 
+@pytest.mark.parametrize("char", [" ", "\t", "\n", "\r\nX-Other: y", "\0", "\x1f", "\x7f"])
+@pytest.mark.parametrize("verb", ["get", "put"])
+def test_a_url_that_would_break_the_request_line_is_not_sent(
+    verb: str, char: str, origin: FaultProxy, tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_bytes(b"body")
+    outcome, _ = (get if verb == "get" else put)(f"{origin.url}/b{char}c?X-Amz-Signature=secret", tmp_path)
+    assert (outcome.status, outcome.code, outcome.attempts) == ("failed", "InvalidUrl", 1)
+    assert outcome.message == "the url has white space or control characters"
+    assert origin.count == 0
+
+
 def test_a_get_sends_four_headers(origin: FaultProxy, tmp_path: Path) -> None:
     origin.objects["/a"] = b"x"
     get(f"{origin.url}/a", tmp_path)
