@@ -5,12 +5,12 @@ import gzip
 import hashlib
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from bulkpresign.errors import ParameterError
+from bulkpresign.errors import ParameterError, TransferError
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.transfer import pool
 from bulkpresign.transfer.http import Http
@@ -213,6 +213,30 @@ def test_a_server_that_takes_no_byte_is_given_up(
     assert outcome.status == "failed"
     assert outcome.code in {"Timeout", "Disconnected"}  # who looks first: we, or the kernel
     assert run.bytes_moved == 0
+
+
+def test_a_body_waits_for_a_server_that_takes_none_of_it(origin: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else all of it would be held in memory."""
+    piece, count = bytes(1 << 20), 256
+    taken = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal taken
+        for _ in range(count):
+            taken += 1
+            yield piece
+
+    async def send() -> None:
+        async with Http(1) as http:
+            link = Link("PUT", f"{origin.url}/a", {"Content-Length": str(count << 20)})
+            with pytest.raises(TransferError):
+                async with http.request(link, body=body()):
+                    pytest.fail("the server says nothing")
+
+    monkeypatch.setattr(pool, "IDLE_TIMEOUT", 1.0)
+    origin.always = Fault(stall=True)
+    asyncio.run(send())
+    assert 0 < taken < count // 2  # the sockets' buffers take some
 
 
 def test_a_server_that_says_nothing_is_given_up(

@@ -152,3 +152,14 @@ def test_a_name_comes_with_its_time(target: Target, tmp_path: Path) -> None:
         found = file.commit(1_000_000_000.5)
     assert (found.st_mtime, found.st_size) == (1_000_000_000.5, 256)
     assert (tmp_path / "a").stat().st_mtime_ns == found.st_mtime_ns
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_pipe_under_the_temporary_name_is_told_and_stays(is_kept: bool, target: Target, tmp_path: Path) -> None:
+    pipe = tmp_path / target.temporary_name
+    os.mkfifo(pipe)
+    refused = pytest.raises(StorageError, match="is not a regular file: remove it")
+    with refused as caught, TemporaryFile(target, is_kept=is_kept):
+        pytest.fail("it is refused first")
+    assert caught.value.code == "NotAFile"
+    assert pipe.is_fifo()
