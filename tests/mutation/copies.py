@@ -14,7 +14,7 @@ from tests.mutation.changes import Change
 ROOT = Path(__file__).parents[2]
 COPIED = ("bulkpresign", "tests", "examples", "README.md", "pyproject.toml")
 #: Seconds that the tests of one change may take, all of them together.
-LONGEST = 400
+LONGEST = 900
 
 
 class Copies:

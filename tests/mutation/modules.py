@@ -13,7 +13,7 @@ _QUICK = {
     "transfer/temporary": "transfer/test_temporary transfer/test_folder transfer/test_pure transfer/test_parallel",
     "transfer/folder": "transfer/test_folder transfer/test_temporary transfer/test_pure transfer/test_engine",
     "transfer/beneath": "transfer/test_folder",
-    "transfer/bodies": "transfer/test_putting transfer/test_uploads transfer/test_retries",
+    "transfer/bodies": "transfer/test_putting transfer/test_uploads transfer/test_retries transfer/test_http",
     "transfer/multipart": "transfer/test_uploads pipeline/test_uploads",
     "transfer/uploads": "transfer/test_uploads",
     "transfer/leases": "transfer/test_leases transfer/test_engine",
@@ -31,9 +31,7 @@ _QUICK = {
     "cli/closing": "cli/test_running cli/test_closing",
     "cli/running": "cli/test_running cli/test_closing",
 }
-_GET = (
-    "pipeline/test_get pipeline/test_get_in_parts cli/test_get cli/test_hostile_get cli/test_evidence cli/test_journal"
-)
+_GET = "pipeline/test_get_in_parts cli/test_get cli/test_hostile_get cli/test_journal"
 _PUT = "pipeline/test_put pipeline/test_uploads pipeline/test_upload_faults cli/test_put cli/test_uploads"
 _HTTP = "transfer/test_retries fuzz/test_runs pipeline/test_get pipeline/test_put"
 _WIDE = {
