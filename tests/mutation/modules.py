@@ -1,5 +1,6 @@
 """The tests of each module: the quick ones, and the wider ones for a change that those pass."""
 
+_PARTS = "transfer/test_parallel transfer/test_parts_kept"
 _QUICK = {
     "transfer/connection": "transfer/test_connection transfer/test_pouring transfer/test_bounds transfer/test_http",
     "transfer/http": "transfer/test_http transfer/test_pool",
@@ -7,9 +8,9 @@ _QUICK = {
     "transfer/exchange": "transfer/test_bounds transfer/test_pouring transfer/test_connection",
     "transfer/answers": "transfer/test_pure fuzz/test_answers",
     "transfer/resuming": "transfer/test_resuming transfer/test_ranges transfer/test_parts_kept",
-    "transfer/ranges": "transfer/test_ranges transfer/test_parallel transfer/test_parts_kept",
-    "transfer/getting": "transfer/test_engine transfer/test_retries transfer/test_parts_kept transfer/test_parallel",
-    "transfer/parallel": "transfer/test_parallel transfer/test_parts_kept transfer/test_lanes",
+    "transfer/ranges": f"transfer/test_ranges {_PARTS}",
+    "transfer/getting": f"transfer/test_getting transfer/test_engine transfer/test_retries {_PARTS}",
+    "transfer/parallel": f"{_PARTS} transfer/test_lanes",
     "transfer/temporary": "transfer/test_temporary transfer/test_folder transfer/test_pure transfer/test_parallel",
     "transfer/folder": "transfer/test_folder transfer/test_temporary transfer/test_pure transfer/test_engine",
     "transfer/beneath": "transfer/test_folder",
