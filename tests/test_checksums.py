@@ -404,6 +404,8 @@ def test_a_checksum_is_read_as_it_is_written(algorithm: str, data: bytes, parts:
     found = expectation_of(ObjectRef("b", "k", checksum=f"{algorithm}:{value}"))
     assert (found.algorithm, found.digest, found.parts) == (algorithm, digest, parts)
     assert found.shown(digest) == value
+    assert found.checksum == f"{algorithm}:{value}"
+    assert expectation_of(REF, "0" * 32).checksum is None
 
 
 def checksum_argument(algorithm: str, data: bytes) -> dict[str, str]:

@@ -177,10 +177,12 @@ class _Download:
             if resumed:
                 self._getter.emit(BytesResumed(resumed))
 
-    def begin_anew(self) -> None:
-        """Takes back what an earlier run left: it is discarded."""
+    def begin_anew(self, left: int = 0) -> None:
+        """Takes back what an earlier run left, and what earlier attempts added up to `left` bytes: it is discarded."""
         if self._resumed:
             self._getter.emit(BytesResumed(-self._resumed))
+        if self._resumed is not None and left > self._resumed:
+            self._getter.emit(BytesMoved(self._resumed - left))
         self._resumed = 0
 
     @property
@@ -340,7 +342,7 @@ class _Download:
             resume.check(answer.headers)
         except MismatchError:
             remove_temporary(self.target)
-            self.begin_anew()
+            self.begin_anew(resume.at)
             raise
         return await self.store(answer, resume)
 
@@ -360,7 +362,7 @@ class _Download:
             except BaseException as error:
                 if isinstance(error, MismatchError) or (isinstance(error, RefusedError) and error.code == TOO_LARGE):
                     file.discard()
-                    self.begin_anew()
+                    self.begin_anew(begun)
                 if not (is_kept and file.size):
                     self._getter.emit(BytesMoved(begun - verifier.bytes))
                 raise

@@ -53,6 +53,8 @@ def test_how_far_an_interrupted_run_came() -> None:
 def test_one_is_one() -> None:
     assert "1 retry;" in summary(Report(verb="get", done=1, retries=1))
     assert "2 retries;" in summary(Report(verb="get", done=1, retries=2))
+    assert "; 1 not proven by its bytes" in summary(Report(verb="get", done=2, unproven=1))
+    assert "; 2 not proven by their bytes" in summary(Report(verb="get", done=2, unproven=2))
     assert left_open(1).startswith("1 upload stays open: ")
     assert left_open(2).startswith("2 uploads stay open: ")
 

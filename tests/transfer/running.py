@@ -8,7 +8,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
-from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, ObjectRetried
+from bulkpresign.events import BytesMoved, BytesResumed, Event, Listener, ObjectFinished, ObjectRetried
 from bulkpresign.model import Link, ObjectRef, Outcome, Parts, utc_now
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.engine import Engine, Feed, Work
@@ -40,6 +40,10 @@ class Run:
     @property
     def bytes_moved(self) -> int:
         return sum(event.count for event in self.events if isinstance(event, BytesMoved))
+
+    @property
+    def bytes_resumed(self) -> int:
+        return sum(event.count for event in self.events if isinstance(event, BytesResumed))
 
     async def links(self, verb: str, links: Sequence[Link], folder: Path, attempts: int, concurrency: int = 4) -> None:
         async with Http(concurrency) as http:

@@ -15,7 +15,7 @@ from bulkpresign.errors import OutputError
 from bulkpresign.events import Event, ObjectFinished
 from bulkpresign.model import Link, ObjectRef, Outcome, utc_now
 from bulkpresign.transfer.clock import Clock
-from bulkpresign.transfer.engine import Engine, Feed
+from bulkpresign.transfer.engine import Engine, Feed, first_error
 from bulkpresign.transfer.folder import Folder
 from bulkpresign.transfer.getting import Getter
 from bulkpresign.transfer.http import Http
@@ -246,3 +246,10 @@ def test_a_feed_that_waits_when_it_is_cut_off_can_still_tell_the_rest() -> None:
         return [1] + [len(batch) async for batch in feed.rest()]
 
     assert sum(asyncio.run(cut())) == 5
+
+
+def test_the_first_error_of_nested_groups_is_told() -> None:
+    first = OutputError("first")
+    inner = ExceptionGroup("", [first, OutputError("second")])
+    assert first_error(ExceptionGroup("", [inner, OutputError("third")])) is first
+    assert first_error(inner) is first

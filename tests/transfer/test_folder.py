@@ -111,6 +111,13 @@ def test_a_folder_that_is_removed_meanwhile_is_made_again(root: Path) -> None:
         (root / "new").rmdir()
 
 
+def test_the_folder_itself_is_made_with_its_parents(tmp_path: Path) -> None:
+    with Folder(tmp_path / "not/there").target("a") as target, TemporaryFile(target) as file:
+        file.write(b"x")
+        file.commit()
+    assert (tmp_path / "not/there/a").read_bytes() == b"x"
+
+
 def test_few_folders_are_open_at_a_time(root: Path) -> None:
     folder = Folder(root)
     before = open_descriptors()
@@ -124,6 +131,12 @@ def test_few_folders_are_open_at_a_time(root: Path) -> None:
     for number in range(100):
         folder.directory(f"d{number}")
     assert open_descriptors() - before < 15
+
+
+def test_finding_out_how_paths_are_opened_leaves_no_descriptor_open() -> None:
+    before = open_descriptors()
+    beneath._strict_open.__wrapped__()
+    assert open_descriptors() == before
 
 
 HOLD = """
@@ -202,3 +215,15 @@ def test_what_is_synced_is_renamed_after_it(tmp_path: Path, monkeypatch: pytest.
         file.write(b"x")
         file.commit(sync=True)
     assert calls == [f"{tmp_path}/d/{target.temporary_name}", "rename", f"{tmp_path}/d"]
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_a_file_with_its_name_leaves_no_descriptor_open(sync: bool, tmp_path: Path) -> None:
+    """The folder keeps its own open, so these are not counted."""
+    folder, counts = Folder(tmp_path), []
+    for name in ("a", "b", "c"):
+        with folder.target(name) as target, TemporaryFile(target) as file:
+            file.write(b"x")
+            file.commit(sync=sync)
+        counts.append(open_descriptors())
+    assert len(set(counts)) == 1

@@ -5,12 +5,12 @@ import gzip
 import hashlib
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from bulkpresign.errors import ParameterError
+from bulkpresign.errors import ParameterError, TransferError
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.transfer import pool
 from bulkpresign.transfer.http import Http
@@ -48,6 +48,18 @@ def test_the_url_goes_out_byte_for_byte(verb: str, target: str, origin: FaultPro
     origin.always = Fault(status=200)
     (get if verb == "get" else put)(origin.url + target, tmp_path)
     assert origin.seen[0].line == f"{verb.upper()} {target} HTTP/1.1".encode()
+
+
+@pytest.mark.parametrize("char", [" ", "\t", "\n", "\r\nX-Other: y", "\0", "\x1f", "\x7f"])
+@pytest.mark.parametrize("verb", ["get", "put"])
+def test_a_url_that_would_break_the_request_line_is_not_sent(
+    verb: str, char: str, origin: FaultProxy, tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_bytes(b"body")
+    outcome, _ = (get if verb == "get" else put)(f"{origin.url}/b{char}c?X-Amz-Signature=secret", tmp_path)
+    assert (outcome.status, outcome.code, outcome.attempts) == ("failed", "InvalidUrl", 1)
+    assert outcome.message == "the url has white space or control characters"
+    assert origin.count == 0
 
 
 def test_a_get_sends_four_headers(origin: FaultProxy, tmp_path: Path) -> None:
@@ -201,6 +213,30 @@ def test_a_server_that_takes_no_byte_is_given_up(
     assert outcome.status == "failed"
     assert outcome.code in {"Timeout", "Disconnected"}  # who looks first: we, or the kernel
     assert run.bytes_moved == 0
+
+
+def test_a_body_waits_for_a_server_that_takes_none_of_it(origin: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else all of it would be held in memory."""
+    piece, count = bytes(1 << 20), 256
+    taken = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal taken
+        for _ in range(count):
+            taken += 1
+            yield piece
+
+    async def send() -> None:
+        async with Http(1) as http:
+            link = Link("PUT", f"{origin.url}/a", {"Content-Length": str(count << 20)})
+            with pytest.raises(TransferError):
+                async with http.request(link, body=body()):
+                    pytest.fail("the server says nothing")
+
+    monkeypatch.setattr(pool, "IDLE_TIMEOUT", 1.0)
+    origin.always = Fault(stall=True)
+    asyncio.run(send())
+    assert 0 < taken < count // 2  # the sockets' buffers take some
 
 
 def test_a_server_that_says_nothing_is_given_up(

@@ -274,3 +274,36 @@ def test_a_file_system_that_takes_no_room_ahead(
     monkeypatch.setattr(temporary, "_LIBC_FALLOCATE", None)
     Got(origin, tmp_path, KNOWN).check(verified_by="crc64nvme")
     assert files(tmp_path) == {"a": BODY}
+
+
+def test_a_checksum_in_the_first_answer_proves_the_parts(tmp_path: Path) -> None:
+    said = {"x-amz-checksum-crc64nvme": crc64().partition(":")[2]}
+    with FaultProxy(answer_headers=said) as origin:
+        origin.objects["/a"], origin.etags["/a"], origin.gives_ranges = BODY, ETAG, True
+        got = Got(origin, tmp_path)
+    got.check(verified_by="crc64nvme")
+    assert len(got.asked) == 11
+
+
+def test_only_the_first_part_is_read_of_an_answer_with_the_whole_object(origin: FaultProxy, tmp_path: Path) -> None:
+    """The server sends no more of it than half of the second part."""
+    origin.faults.append(Fault(hold_after=PART * 3 // 2))
+    got = Got(origin, tmp_path, lanes=2)
+    got.check(verified_by="size")
+    assert got.run.retries == []
+    assert Counter(got.asked) == Counter([None, *parts_of(len(BODY))[1:]])
+
+
+def test_parts_on_their_way_are_given_up_where_one_cannot_be_had(origin: FaultProxy, tmp_path: Path) -> None:
+    """One is refused while another waits for its bytes."""
+    held, gone = parts_of(len(BODY))[4:6]
+
+    def schedule(seen: Seen) -> Fault | None:
+        faults = {held: Fault(hold_after=KIB), gone: Fault(404, body=b"<Error><Code>NoSuchKey</Code></Error>")}
+        return faults.get(range_of(seen) or (0, 0))
+
+    origin.schedule = schedule
+    got = Got(origin, tmp_path, KNOWN, lanes=3)
+    assert (got.outcome.status, got.outcome.code, got.run.retries) == ("failed", "NoSuchKey", [])
+    assert files(tmp_path) == {}
+    assert got.run.bytes_moved == 0

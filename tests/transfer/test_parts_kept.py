@@ -62,6 +62,24 @@ def test_finished_parts_are_kept_for_the_next_run(ref: dict[str, object], origin
     assert files(folder) == {"a": BODY}
 
 
+def test_parts_are_kept_while_others_are_on_their_way(
+    origin: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a run that is killed would leave none."""
+    kept: list[tuple[int, int]] = []
+    real = Journal.finish_part
+
+    def finish_part(self: Journal, link: Link, number: int, proof: str) -> None:
+        kept.append((number, origin.count))
+        real(self, link, number, proof)
+
+    monkeypatch.setattr(Journal, "finish_part", finish_part)
+    Got(origin, tmp_path / "to", KNOWN, lanes=1, journal=tmp_path / "journal").check()
+    assert kept[0] == (1, 1)
+    assert [number for number, _ in kept] == list(range(1, len(kept) + 1))
+    assert len(kept) < 11  # the last one is kept by its file
+
+
 def begun(origin: FaultProxy, tmp_path: Path, ref: dict[str, object] | None = None) -> tuple[Path, Path, Path]:
     """A run that ended after six parts. Gives its folder, its journal and its file."""
     folder, journal = tmp_path / "to", tmp_path / "journal"
@@ -155,6 +173,47 @@ def test_what_was_begun_in_one_stream_goes_on_so(origin: FaultProxy, tmp_path: P
     got.check(body, "crc64nvme")
     assert [seen.header("range") for seen in got.seen] == [f"bytes={at}-"]
     assert files(folder) == {"a": body}
+    assert (got.run.bytes_resumed, got.run.bytes_moved) == (at, len(body) - at)
+
+
+@pytest.mark.parametrize("is_intact", [True, False])
+def test_what_an_earlier_run_left_is_told_once_and_taken_back_where_it_is_wrong(
+    is_intact: bool, origin: FaultProxy, tmp_path: Path
+) -> None:
+    """The second run goes on in two requests; a wrong byte of the first run makes it start again."""
+    body = origin.objects["/a"] = os.urandom(20 * PART)
+    ref = {"size": len(body), "checksum": crc64(body)}
+    folder, journal = tmp_path / "to", tmp_path / "journal"
+    origin.faults.append(Fault(reset_after=5 * PART))
+    Got(origin, folder, ref, part_size=len(body), attempts=1, journal=journal)
+    left = Path(Folder(folder).target("a").temporary_full_name)
+    at = left.stat().st_size
+    if not is_intact:
+        content = left.read_bytes()
+        left.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    origin.faults.append(Fault(cut_after=2 * PART))
+    got = Got(origin, folder, ref, journal=journal)
+    got.check(body, "crc64nvme")
+    assert files(folder) == {"a": body}
+    assert got.run.bytes_resumed == (at if is_intact else 0)
+    assert got.run.bytes_resumed + got.run.bytes_moved == len(body)
+
+
+@pytest.mark.parametrize("has_earlier_run", [True, False])
+def test_bytes_of_an_attempt_are_taken_back_where_the_object_changes_after_it(
+    has_earlier_run: bool, origin: FaultProxy, tmp_path: Path
+) -> None:
+    body = origin.objects["/a"] = os.urandom(20 * PART)
+    ref: dict[str, object] = {"size": len(body), "checksum": crc64(body)}
+    folder, journal = tmp_path / "to", tmp_path / "journal"
+    if has_earlier_run:
+        origin.faults.append(Fault(reset_after=5 * PART))
+        Got(origin, folder, ref, part_size=len(body), attempts=1, journal=journal)
+    origin.faults.extend([Fault(cut_after=2 * PART), Fault(412)])
+    got = Got(origin, folder, ref, part_size=len(body), journal=journal)
+    got.check(body, "crc64nvme")
+    assert [retry.code for retry in got.run.retries] == ["Truncated", "ObjectChanged"]
+    assert (got.run.bytes_resumed, got.run.bytes_moved) == (0, len(body))
 
 
 @pytest.mark.parametrize("lanes", [1, 4])

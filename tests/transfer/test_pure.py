@@ -96,6 +96,18 @@ def test_a_link_that_is_over_may_be_wrong_as_well() -> None:
     assert isinstance(answer(404, "NoSuchKey", OVER), RefusedError)
 
 
+def test_the_difference_of_clocks_is_told_where_it_is_known() -> None:
+    def said(code: str, difference: str) -> str:
+        body = f"<Error><Code>{code}</Code></Error>".encode()
+        return str(error_of(403, {}, body, LINK, NOW, difference=difference))
+
+    known = "the server is 20 min ahead"
+    assert said("RequestTimeTooSkewed", known) == f"403 RequestTimeTooSkewed ({known})"
+    assert "this machine's clock, or the signer's, is wrong" in said("RequestTimeTooSkewed", "")
+    assert "is not what was signed" in said("SignatureDoesNotMatch", known)
+    assert said("NoSuchKey", known) == "403 NoSuchKey"
+
+
 def test_the_region_is_told() -> None:
     assert "which is in eu-west-3" in str(answer(301, "PermanentRedirect", x_amz_bucket_region="eu-west-3"))
     body = b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>us-west-2</Region></Error>"

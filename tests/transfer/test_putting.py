@@ -126,3 +126,14 @@ def test_an_early_yes_to_some_of_a_file_is_none(origin: FaultProxy, tmp_path: Pa
     origin.always = Fault(status=200, headers=signed, early=True)
     outcome, run = put(f"{origin.url}/a", tmp_path, headers=signed, attempts=2)
     assert (outcome.status, outcome.verified_by, run.bytes_moved) == ("failed", None, 0)
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "content-length"])
+def test_a_length_that_the_link_signs_is_compared_first(name: str, origin: FaultProxy, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"right")
+    outcome, _ = put(f"{origin.url}/a", tmp_path, headers={name: "6"})
+    assert (outcome.status, outcome.code, outcome.attempts, origin.count) == ("failed", "LengthSigned", 1, 0)
+    assert outcome.message == "the link is signed for 6 bytes, the file has 5"
+    outcome, _ = put(f"{origin.url}/a", tmp_path, headers={name: "5"})
+    assert (outcome.status, origin.objects["/a"]) == ("done", b"right")
+    assert origin.seen[0].header("content-length") == "5"

@@ -98,6 +98,7 @@ def test_it_is_given_up_after_its_attempts(name: str, origin: FaultProxy, tmp_pa
     origin.always = fault
     outcome, run = get(f"{origin.url}/a", tmp_path, attempts=2)
     assert (outcome.status, outcome.attempts, outcome.code) == ("failed", 2, code)
+    assert [(retry.attempt, retry.code) for retry in run.retries] == [(1, code)]
     assert origin.count == 2
     assert "a" not in files(tmp_path)
     assert run.bytes_moved == 0
@@ -170,8 +171,12 @@ def test_a_size_is_checked_where_no_length_is_announced(origin: FaultProxy, tmp_
     outcome, _ = get(f"{origin.url}/a", tmp_path, attempts=1, size=299_999)
     assert outcome.code == "SizeMismatch"
     assert files(tmp_path) == {}
-    outcome, _ = get(f"{origin.url}/a", tmp_path, attempts=1, size=300_000)
-    assert (outcome.status, outcome.verified_by) == ("done", "md5")
+    outcome, _ = get(f"{origin.url}/a", tmp_path, attempts=1, size=1000)
+    assert outcome.message == "there are more than the 1,000 bytes that are expected"
+    for ref in ({"size": 300_000}, {}):
+        outcome, run = get(f"{origin.url}/a", tmp_path / f"{len(ref)}", attempts=1, **ref)
+        assert (outcome.status, outcome.verified_by, outcome.bytes) == ("done", "md5", 300_000)
+        assert run.bytes_moved == 300_000
 
 
 def test_an_etag_that_is_not_the_manifests_is_a_mismatch(origin: FaultProxy, tmp_path: Path) -> None:

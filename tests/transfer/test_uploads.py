@@ -5,21 +5,27 @@ import hashlib
 import re
 from xml.etree import ElementTree
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkpresign.errors import MismatchError, ServerError, TruncatedError
-from bulkpresign.model import Link
+from bulkpresign.errors import MismatchError, RefusedError, ServerError, TruncatedError
+from bulkpresign.model import Link, ObjectRef, Outcome
+from bulkpresign.transfer import uploads
 from bulkpresign.transfer.http import Http
+from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.uploads import (
     Completed,
+    Ender,
     check_completed,
     complete_upload,
     completion,
     composite_etag,
     create_upload,
     etag_of,
+    etag_under,
+    finish_soon,
 )
 from tests.servers.proxy import Fault, FaultProxy
 
@@ -112,3 +118,97 @@ def test_an_id_that_repeats_a_secret_is_no_id() -> None:
     for upload_id in ("secret", "X-Amz-Signature=other"):
         with pytest.raises(ServerError, match="repeats a secret"):
             asyncio.run(create(upload_id))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "code"),
+    [
+        (200, b"<R></R>", ServerError, "NoUploadId"),
+        (403, b"<Error><Code>AccessDenied</Code></Error>", RefusedError, "AccessDenied"),
+        (500, b"<UploadId>id</UploadId>", ServerError, "HTTP500"),
+    ],
+)
+def test_an_answer_that_opens_no_upload(status: int, body: bytes, kind: type[Exception], code: str) -> None:
+    async def create(origin: FaultProxy) -> str:
+        async with Http(1) as http:
+            return await create_upload(http, Link("POST", f"{origin.url}/a", {}))
+
+    with FaultProxy() as origin:
+        origin.always = Fault(status, body=body)
+        with pytest.raises(kind) as caught:
+            asyncio.run(create(origin))
+    assert getattr(caught.value, "code", None) == code
+
+
+def ended(*faults: Fault, attempts: int = 2) -> tuple[Outcome, int]:
+    """The outcome of ending one upload, and how many requests there were."""
+
+    async def end(origin: FaultProxy) -> Outcome:
+        link = Link("DELETE", f"{origin.url}/a?uploadId=id", {}, object=ObjectRef("b", "a"))
+        async with Http(1) as http:
+            return await Ender(http, attempts, lambda _: None, pace=Pace(1))(link)
+
+    with FaultProxy() as origin:
+        origin.faults.extend(faults)
+        outcome = asyncio.run(end(origin))
+        assert [seen.method for seen in origin.seen] == ["DELETE"] * len(faults)
+        return outcome, origin.count
+
+
+@pytest.mark.parametrize("status", [200, 204])
+def test_an_upload_is_ended(status: int) -> None:
+    assert ended(Fault(status))[0].status == "done"
+    outcome, count = ended(Fault(503), Fault(status))
+    assert (outcome.status, outcome.attempts, count) == ("done", 2, 2)
+
+
+def test_an_upload_that_is_gone_is_skipped_and_other_refusals_are_errors() -> None:
+    outcome, _ = ended(Fault(404, body=b"<Error><Code>NoSuchUpload</Code></Error>"))
+    assert (outcome.status, outcome.message) == ("skipped", "it was ended, or completed before")
+    for status, code in ((404, "NoSuchBucket"), (403, "AccessDenied")):
+        with pytest.raises(RefusedError) as caught:
+            ended(Fault(status, body=f"<Error><Code>{code}</Code></Error>".encode()))
+        assert caught.value.code == code
+
+
+def test_the_etag_that_is_under_a_key() -> None:
+    async def look(origin: FaultProxy, name: str) -> str | None:
+        async with Http(1) as http:
+            return await etag_under(http, Link("GET", f"{origin.url}/{name}", {}))
+
+    with FaultProxy() as origin:
+        origin.objects["/a"] = b"xyz"
+        for gives_ranges in (True, False):
+            origin.gives_ranges = gives_ranges
+            assert asyncio.run(look(origin, "a")) == hashlib.md5(b"xyz").hexdigest()
+        assert origin.seen[0].header("range") == "bytes=0-0"
+        assert asyncio.run(look(origin, "none")) is None
+        origin.always = Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>")
+        with pytest.raises(RefusedError):
+            asyncio.run(look(origin, "a"))
+
+
+@pytest.mark.parametrize(
+    ("grace", "is_cancelled", "finishes"), [(0.05, False, True), (30, True, True), (0, True, False)]
+)
+def test_work_that_must_not_be_cut_off_has_some_time_more(
+    grace: float, is_cancelled: bool, finishes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "_GRACE", grace)
+    steps: list[str] = []
+
+    async def work() -> None:
+        steps.append("begun")
+        await anyio.sleep(0.3)
+        steps.append("finished")
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(finish_soon, work)
+            while not steps:
+                await anyio.sleep(0)
+            if is_cancelled:
+                group.cancel_scope.cancel()
+
+    asyncio.run(main())
+    assert steps == ["begun", "finished"][: 2 if finishes else 1]

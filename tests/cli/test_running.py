@@ -1,0 +1,204 @@
+"""Exit codes, and what is said at the end of a run: a verb that tells events, run as the command line runs it."""
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import anyio
+import pytest
+from click.exceptions import Exit
+
+from bulkpresign.cli.closing import Failures, expired_advice, left_open
+from bulkpresign.cli.running import exit_code, reporting_errors, run_transfer, run_verb
+from bulkpresign.cli.stopping import WORDS
+from bulkpresign.errors import BreakerError, BulkpresignError, JournalError
+from bulkpresign.events import Event, Listener, ObjectFinished, ObjectRetried, RunFinished, RunStarted
+from bulkpresign.model import ObjectRef, Outcome, Report
+
+REF = ObjectRef("b", "k")
+
+
+def ended(status: str, code: str | None = None, message: str | None = None) -> ObjectFinished:
+    return ObjectFinished(Outcome(REF, status, code=code, message=message))  # type: ignore[arg-type]
+
+
+DONE = ended("done")
+FAILED = ended("failed", "NoSuchKey", "404 NoSuchKey")
+EXPIRED = ended("expired", "LinkExpired", "the link ended")
+INTERRUPTED = ended("failed", "Interrupted", "the run was interrupted")
+
+
+class Verb:
+    """Tells events, then does what it is asked to."""
+
+    def __init__(
+        self, events: Sequence[Event] = (), error: BaseException | None = None, stops: signal.Signals | None = None
+    ) -> None:
+        self.events, self.error, self.stops = events, error, stops
+
+    async def __call__(self, *, listeners: Sequence[Listener], value: int = 0) -> Report:
+        for event in self.events:
+            for listener in listeners:
+                listener(event)
+        if self.error is not None:
+            raise self.error
+        if self.stops is not None:
+            os.kill(os.getpid(), self.stops)
+            await anyio.sleep(20)
+        return Report(verb="get", done=value)
+
+
+def code_of(verb: Verb, *, quiet: bool = False, verbose: bool = False, **settings: Any) -> int:
+    with pytest.raises(Exit) as caught:
+        run_transfer("get", verb, progress="off", quiet=quiet, verbose=verbose, **settings)
+    return caught.value.exit_code
+
+
+@pytest.mark.parametrize(
+    ("counts", "code"),
+    [
+        ({}, 0),
+        ({"done": 3, "skipped": 1, "unproven": 1}, 0),
+        ({"done": 3, "failed": 1}, 1),
+        ({"done": 3, "expired": 1}, 3),
+        ({"failed": 2, "expired": 1}, 3),
+    ],
+)
+def test_an_exit_code_is_that_of_the_counts(counts: dict[str, int], code: int) -> None:
+    assert exit_code(Report(verb="get", **counts)) == code  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("events", "code", "said"),
+    [
+        ([DONE], 0, ["get: 1 done;"]),
+        ([DONE, FAILED], 1, ["failed: s3://b/k: 404 NoSuchKey", "get: 1 done, 1 failed;"]),
+        (
+            [EXPIRED],
+            3,
+            ["expired: s3://b/k: the link ended", "get: 0 done, 1 expired;", expired_advice({"LinkExpired"})],
+        ),
+        (
+            [FAILED, EXPIRED],
+            3,
+            ["failed: ", "expired: ", "get: 0 done, 1 failed, 1 expired;", "the links had expired: "],
+        ),
+        ([], 0, ["get: 0 done;", "warning: there were no rows: nothing to do"]),
+        ([DONE, RunFinished(Report(verb="get", done=1, uploads_left_open=1))], 0, ["get: 1 done;", left_open(1)]),
+    ],
+)
+def test_a_run_that_came_to_its_end(
+    events: list[Event], code: int, said: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(Verb(events)) == code
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(said)
+    assert all(line.startswith(start) for line, start in zip(lines, said, strict=True))
+
+
+def test_a_quiet_run_names_what_failed_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of(Verb([DONE, EXPIRED]), quiet=True) == 3
+    assert capsys.readouterr().err == "expired: s3://b/k: the link ended\n"
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_a_verbose_run_tells_retries_as_they_come(verbose: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of(Verb([ObjectRetried(REF, 1, 0.5, "SlowDown", "503 SlowDown"), DONE]), verbose=verbose) == 0
+    said = capsys.readouterr().err
+    assert ("retry in 0.5 s: s3://b/k: 503 SlowDown (attempt 1)\n" in said) is verbose
+    assert "get: 1 done, 1 retry;" in said
+
+
+def test_a_verb_may_have_a_summary_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of(Verb([DONE]), in_one_line=lambda report: f"{report.done} so far") == 0
+    assert capsys.readouterr().err == "1 so far\n"
+
+
+@pytest.mark.parametrize(("error", "code"), [(JournalError("no journal"), 2), (BreakerError("all fail alike"), 1)])
+@pytest.mark.parametrize("is_nested", [True, False])
+def test_an_error_of_the_run_has_its_own_code(
+    error: BulkpresignError, code: int, is_nested: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raised = BaseExceptionGroup("", [BaseExceptionGroup("", [error])]) if is_nested else error
+    assert code_of(Verb(error=raised)) == code
+    assert capsys.readouterr().err == f"error: {error}\n"
+
+
+def test_a_run_that_broke_counts_what_came_before(capsys: pytest.CaptureFixture[str]) -> None:
+    """A breaker that opened names one of the failures, which are all alike; another error names the first ten."""
+    failed = [DONE, *[FAILED] * 12]
+    assert code_of(Verb(failed, BreakerError("all fail alike"))) == 1
+    said = capsys.readouterr().err
+    assert said.count("failed: s3://b/k") == 1
+    assert "... and 11 more: --failures FILE keeps them all\n" in said
+    assert "get: 1 done, 12 failed;" in said
+    assert code_of(Verb(failed, JournalError("the disk is full"))) == 2
+    assert capsys.readouterr().err.count("failed: s3://b/k") == 10
+
+
+@pytest.fixture
+def _signals_end_a_process() -> Iterator[None]:
+    """As in a shell; nohup and background jobs begin with some of them ignored."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in WORDS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_signals_end_a_process")
+@pytest.mark.parametrize(
+    ("number", "word", "code"),
+    [
+        (signal.SIGINT, "interrupted", 130),
+        (signal.SIGTERM, "terminated", 143),
+        (signal.SIGHUP, "hung up", 129),
+    ],
+)
+def test_a_run_that_is_stopped_says_how_far_it_came(
+    number: signal.Signals, word: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events: list[Event] = [RunStarted("get", 9), DONE, FAILED, INTERRUPTED]
+    assert code_of(Verb(events, stops=number), quiet=True) == code
+    go_on = "run the same command to go on"
+    assert capsys.readouterr().err.splitlines() == [
+        "failed: s3://b/k: 404 NoSuchKey",
+        f"{word}: 1 done, 1 failed, 7 left; {go_on}",
+    ]
+
+
+def test_a_verb_returns_its_report() -> None:
+    entered = []
+
+    class Shown(nullcontext[None]):
+        def __enter__(self) -> None:
+            entered.append(True)
+
+    assert run_verb(Verb(), shown=Shown(), value=5).done == 5
+    assert entered == [True]
+
+
+@pytest.mark.usefixtures("_signals_end_a_process")
+def test_a_verb_that_is_stopped_says_the_word(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Exit) as caught:
+        run_verb(Verb(stops=signal.SIGTERM))
+    assert caught.value.exit_code == 143
+    assert capsys.readouterr().err == "terminated\n"
+
+
+def test_errors_before_a_run_are_told_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Exit) as caught, reporting_errors():
+        raise JournalError("no journal")
+    assert caught.value.exit_code == 2
+    assert capsys.readouterr().err == "error: no journal\n"
+
+
+def test_what_was_cut_off_did_not_fail(capsys: pytest.CaptureFixture[str]) -> None:
+    failures = Failures(at_once=True)
+    for event in (INTERRUPTED, DONE, FAILED, EXPIRED):
+        failures(event)
+    assert capsys.readouterr().err.count("\n") == 2
+    failures.say_rest()
+    assert capsys.readouterr().err == ""
+    assert failures.expired_codes == {"LinkExpired"}
