@@ -51,7 +51,19 @@ _SCHEMA = (
     "CREATE TABLE moved (second INTEGER PRIMARY KEY, bytes INTEGER)",
 )
 _ADD_MOVED = "INSERT INTO moved VALUES (?, ?) ON CONFLICT (second) DO UPDATE SET bytes = bytes + excluded.bytes"
-_RECORD = "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+#: An object that was done and is found as it was, keeps its record: that tells when it came, and what proved it.
+_RECORD = """INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET
+        status = excluded.status, bytes = excluded.bytes, attempts = excluded.attempts,
+        verified_by = excluded.verified_by, code = excluded.code, message = excluded.message,
+        finished_at = excluded.finished_at, seconds = excluded.seconds,
+        size = excluded.size, mtime = excluded.mtime, ctime = excluded.ctime, etag = excluded.etag,
+        checksum = excluded.checksum, part_size = excluded.part_size, said = excluded.said
+    WHERE NOT (
+        outcomes.status = 'done' AND excluded.status = 'skipped' AND excluded.message IS NULL
+        AND outcomes.size IS excluded.size AND outcomes.mtime IS excluded.mtime
+        AND outcomes.ctime IS excluded.ctime AND outcomes.etag IS excluded.etag
+    )"""
 _NO_EVIDENCE = (None,) * 7
 
 
@@ -113,6 +125,7 @@ class Journal:
         self.file = Path(file)
         self._about = {"verb": verb, "destination": destination}
         self._lock = -1
+        self._is_new = self._is_unwanted = False
         self._parts: dict[str, Part] = {}  # as many as objects were in flight, and large, when a run ended
         self._finished_parts: dict[str, dict[int, str]] = {}
         self._database: sqlite3.Connection
@@ -132,6 +145,12 @@ class Journal:
 
     def __exit__(self, *exc_info: object) -> None:
         self._release()
+        if self._is_unwanted:
+            self.file.unlink(missing_ok=True)
+
+    def discard_if_new(self) -> None:
+        """Leaves no journal behind where this run made it: its input was bad, so there was no run."""
+        self._is_unwanted = self._is_new and not holds_work(self._database)
 
     def finished(self, names: Sequence[str]) -> dict[str, Recorded]:
         """The records of those objects that are done, by their names (`name_of`).
@@ -195,8 +214,8 @@ class Journal:
 
     def _open(self) -> None:
         execute = self._database.execute
-        is_new = not execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-        if is_new:
+        self._is_new = not execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        if self._is_new:
             execute("PRAGMA journal_mode = WAL")
             self._create()
         check_version(self.file, self._database)

@@ -24,8 +24,7 @@ _WHERE = "the folder of the run, or the journal beside it: DIR.journal of get, D
 class Interval(msgspec.Struct, frozen=True):
     """A part of a run's time: the objects that were done and the bytes that were moved in it.
 
-    `at` is its start in Unix seconds, `seconds` its length. Journals of earlier versions do not tell when bytes were
-    moved; there they count when their object was done.
+    `at` is its start in Unix seconds, `seconds` its length.
     """
 
     at: float
@@ -137,14 +136,14 @@ def _counts(database: sqlite3.Connection, what: str, where: str) -> dict[str, in
 
 def _rates(database: sqlite3.Connection, first: float | None, last: float | None) -> list[Interval]:
     """Objects by when they were done, bytes by when they were moved."""
-    moved = _moved(database)
+    moved = database.execute("SELECT second, bytes FROM moved ORDER BY second").fetchall()
     starts = [at for at in (first, moved[0][0] if moved else None) if at is not None]
     ends = [at for at in (last, moved[-1][0] if moved else None) if at is not None]
     if not starts:
         return []
     begin = min(starts)
     seconds = max(1.0, (max(ends) - begin) / _INTERVALS)
-    objects, sizes = _done_in(database, begin, seconds, before=moved[0][0] if moved else None)
+    objects, sizes = _done_in(database, begin, seconds), dict[int, int]()
     for second, count in moved:
         number = max(0, int((second - begin) / seconds))
         sizes[number] = sizes.get(number, 0) + count
@@ -153,24 +152,10 @@ def _rates(database: sqlite3.Connection, first: float | None, last: float | None
     return [Interval(begin + n * seconds, seconds, objects.get(n, 0), sizes.get(n, 0)) for n in numbers]
 
 
-def _moved(database: sqlite3.Connection) -> list[tuple[int, int]]:
-    """Seconds and the bytes that were moved in them; none in the journal of an earlier version."""
-    if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'moved'").fetchone():
-        return []
-    return database.execute("SELECT second, bytes FROM moved ORDER BY second").fetchall()
-
-
-def _done_in(
-    database: sqlite3.Connection, begin: float, seconds: float, before: float | None
-) -> tuple[dict[int, int], dict[int, int]]:
-    """By interval, the objects that were done, and the bytes of those that were done `before` any second was kept."""
-    rows = database.execute(
-        "SELECT CAST((finished_at - ?1) / ?2 AS INTEGER), count(*), "
-        "sum(CASE WHEN ?3 IS NULL OR finished_at < ?3 THEN bytes ELSE 0 END) "
-        "FROM outcomes WHERE status = 'done' GROUP BY 1",
-        (begin, seconds, before),
-    ).fetchall()
-    return {number: count for number, count, _ in rows}, {number: size for number, _, size in rows}
+def _done_in(database: sqlite3.Connection, begin: float, seconds: float) -> dict[int, int]:
+    """The objects that were done, by interval."""
+    query = "SELECT CAST((finished_at - ?) / ? AS INTEGER), count(*) FROM outcomes WHERE status = 'done' GROUP BY 1"
+    return dict(database.execute(query, (begin, seconds)).fetchall())
 
 
 def _settle(sizes: dict[int, int]) -> None:

@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
-from bulkpresign.errors import BreakerError, OutputError, ParameterError
+from bulkpresign.errors import BreakerError, InputError, OutputError, ParameterError
 from bulkpresign.events import Listener, ObjectsSkipped, RunFinished, RunStarted, telling
 from bulkpresign.ledger.journal import Journal, Recorded
 from bulkpresign.ledger.recorder import Recorder
@@ -183,6 +183,8 @@ class Run:
             if log is not None:
                 _log_unrecorded(record, log)
                 await _log_rest(feed, log)
+            if isinstance(error, InputError) and self._opened is not None:
+                self._opened.discard_if_new()
             if isinstance(error, OutputError):
                 raise BreakerError(f"{error}, so the run ends") from error
             raise

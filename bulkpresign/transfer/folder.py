@@ -26,6 +26,7 @@ _PLAIN = r"[^/.\0][^/\0]{0,62}(?:/[^/.\0][^/\0]{0,62})*"
 _PLAIN_PATH = re.compile(rf"{_PLAIN}\Z")
 _PLAIN_PATHS = re.compile(rf"{_PLAIN}(?:\0{_PLAIN})*\Z")  # a NUL between them
 TEMPORARY_SUFFIX = ".part"
+_SHORT_NAME = 48  # characters: room for a suffix is certain
 #: Opening neither waits for the other end of a pipe, nor follows a symbolic link.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -239,8 +240,8 @@ class Target:
     @property
     def temporary_name(self) -> str:
         """The name until the file is whole: beside it, and such as no other object has by chance."""
-        suffix = f".{zlib.crc32(os.fsencode(self.path)):08x}{TEMPORARY_SUFFIX}"
-        if len(raw := os.fsencode(self.name)) + len(suffix) > MAX_NAME_BYTES:
+        suffix = f".{zlib.crc32(self.path.encode('utf-8', 'surrogateescape')):08x}{TEMPORARY_SUFFIX}"
+        if len(self.name) > _SHORT_NAME and len(raw := os.fsencode(self.name)) + len(suffix) > MAX_NAME_BYTES:
             return os.fsdecode(raw[: MAX_NAME_BYTES - len(suffix)]) + suffix
         return self.name + suffix
 

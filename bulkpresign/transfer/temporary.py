@@ -14,6 +14,7 @@ from bulkpresign.errors import StorageError
 from bulkpresign.transfer.folder import Directory, Target, storage_error
 
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_NEW = _FLAGS | os.O_CREAT | os.O_EXCL
 _MODE = 0o666
 #: A file without an announced length may take all of a disk but this share, or this many bytes where that is less.
 _RESERVED_SHARE, _RESERVED_BYTES = 20, 256 << 20
@@ -61,8 +62,11 @@ class TemporaryFile:
         name, directory = self._name, self._directory_fd
         for _ in range(_TRIES):
             if not self.size and not self._is_kept:
-                with suppress(FileExistsError):
-                    self._descriptor = os.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE, dir_fd=directory)
+                try:
+                    self._descriptor = os.open(name, _NEW, _MODE, dir_fd=directory)
+                except FileExistsError:
+                    pass
+                else:
                     self._lock()
                     return
             with suppress(FileNotFoundError):

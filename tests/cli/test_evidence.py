@@ -402,3 +402,9 @@ def test_a_part_that_is_a_pipe_blocks_nothing(scene: Scene) -> None:
 
     os.mkfifo(scene.folder / f"t/v/a.{crc32(b'v/a'):08x}.part")
     assert "is not a regular file: remove it" in scene.run("get", "l.csv", "--to", "t", code=1, env={})
+
+
+def test_input_that_turns_out_bad_leaves_nothing_behind(scene: Scene) -> None:
+    """The listing comes first once a run has begun."""
+    assert "is no object; objects lie under" in scene.run("get", f"s3://{scene.bucket}/v", "--to", "t", code=2)
+    assert list(scene.folder.iterdir()) == []

@@ -280,3 +280,20 @@ def test_a_hundred_thousand_outcomes_in_flat_memory(journal: Journal) -> None:
         journal.record([outcome(link(f"data/{n:09d}")) for n in range(start, start + 250)])
     print(f"{100_000 / (time.perf_counter() - began):,.0f} outcomes/s")
     assert len(finished(journal, [link(f"data/{n:09d}") for n in range(99_000, 101_000)])) == 1000
+
+
+def test_an_object_that_is_found_as_it_was_keeps_its_record(file: Path) -> None:
+    one = link("a")
+    done = msgspec.structs.replace(outcome(one, verified_by="md5"), evidence=RECORDED)
+    found = Outcome(one.object, "skipped", verified_by="etag", link=one, evidence=Evidence(10, 1, 2, "e1"))
+    with Journal(file, "get", "/data") as journal:
+        journal.record([done])
+        journal.record([found])
+        (recorded,) = finished(journal, [one]).values()
+        assert (recorded.status, recorded.verified_by, recorded.checksum) == ("done", "md5", "crc32:AAAAAA==")
+        for change in ({"etag": "e2"}, {"mtime_ns": 5}, {"size": 11}):
+            evidence = msgspec.structs.replace(RECORDED, **change)
+            journal.record([done, msgspec.structs.replace(found, evidence=evidence)])
+            (recorded,) = finished(journal, [one]).values()
+            assert (recorded.status, recorded.verified_by) == ("skipped", "etag")
+    assert read_report(file).objects == 1

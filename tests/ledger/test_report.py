@@ -1,8 +1,6 @@
 """What a journal tells of its runs."""
 
-import sqlite3
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -29,7 +27,8 @@ def file(tmp_path: Path) -> Path:
                 outcome("d", "failed", code="NoSuchKey", message="404"),
                 outcome("e", "failed", code="NoSuchKey", message="404"),
                 outcome("f", "expired", code="LinkExpired", attempts=0),
-            ]
+            ],
+            moved={int(time.time()): 150},
         )
     return path
 
@@ -86,15 +85,6 @@ def test_bytes_count_when_they_were_moved(tmp_path: Path) -> None:
         (1095.0, 5.0, 0, 30),
         (1100.0, 5.0, 1, 0),
     ]
-
-
-def test_a_journal_of_an_earlier_version_tells_by_its_objects(file: Path) -> None:
-    with closing(sqlite3.connect(file)) as database:
-        database.execute("DROP TABLE moved")
-    assert sum(rate.bytes for rate in read_report(file).rates) == 150
-    with Journal(file, "get", "/data") as journal:
-        journal.record([outcome("z", "done", bytes=5)], [time.time() + 100], {int(time.time()) + 99: 5})
-    assert sum(rate.bytes for rate in read_report(file).rates) == 155
 
 
 def test_journals_are_found_beside_their_folder(tmp_path: Path) -> None:

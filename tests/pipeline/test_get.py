@@ -263,9 +263,11 @@ def test_a_long_manifest_takes_no_more_memory(tmp_path: Path) -> None:
     with FaultProxy() as origin:
         origin.always = expired()
         for name, count in (("short", 2_000), ("long", 200_000)):
-            table = [f"{origin.url}/{n},folder/object-{n:09},{over}" for n in range(count)]
-            (tmp_path / name).write_text("\n".join(["url,path,expires_at", *table]))
+            with (tmp_path / name).open("w") as table:  # not held here: a child counts its parent's memory as its peak
+                table.write("url,path,expires_at\n")
+                table.writelines(f"{origin.url}/{n},folder/object-{n:09},{over}\n" for n in range(count))
+        for name in ("short", "long"):
             command = [sys.executable, "-c", code, str(tmp_path / name), str(tmp_path / "to"), "64"]
             done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=100)
             peaks.append(int(done.stdout))
-    assert peaks[1] - peaks[0] < 80 * 1024  # SQLite's caches of the journal and of the index of paths are 32 MiB each
+    assert peaks[1] - peaks[0] < 70 * 1024  # SQLite's caches of the journal and of the index of paths are 32 MiB each
