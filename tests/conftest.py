@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.faults.closing import pytest_terminal_summary
@@ -18,6 +19,7 @@ from tests.servers import ministack as ministack_servers
 from tests.servers import rclone as rclone_servers
 from tests.servers import seaweedfs as seaweedfs_servers
 from tests.servers.server import MissingServerError, S3Server, new_client
+from tests.units import mark_units
 
 __all__ = ["pytest_terminal_summary"]  # the fault suite's closing line, which the process that reports has to know
 
@@ -30,6 +32,15 @@ SAFE = {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
 }
+
+hypothesis.settings.register_profile("suite", deadline=None)  # a loaded machine is no failure
+hypothesis.settings.load_profile("suite")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the unit tests before `-m` selects."""
+    mark_units(items)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -254,19 +254,24 @@ def test_a_folder_that_is_missing(tmp_path: Path) -> None:
         Journal(tmp_path / "missing" / "x.journal", "get", "/data").__enter__()
 
 
-def test_a_full_disk_ends_the_run_with_a_clear_error(tmp_path: Path) -> None:
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
     small = tmp_path / "small"
     small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(small)], check=True)
-    try:
-        with (
-            pytest.raises(OutputError, match=r"journal .* can't be written: .*full"),
-            Journal(small / "x.journal", "get", "/data") as journal,
-        ):
-            for start in range(0, 100_000, 1000):
-                journal.record([outcome(link(f"key-{n}")) for n in range(start, start + 1000)])
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(small)]
+    if subprocess.run(mounted, capture_output=True, check=False).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    yield small
+    subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_full_disk_ends_the_run_with_a_clear_error(small_disk: Path) -> None:
+    with (
+        pytest.raises(OutputError, match=r"journal .* can't be written: .*full"),
+        Journal(small_disk / "x.journal", "get", "/data") as journal,
+    ):
+        for start in range(0, 100_000, 1000):
+            journal.record([outcome(link(f"key-{n}")) for n in range(start, start + 1000)])
 
 
 def test_a_hundred_thousand_outcomes_in_flat_memory(journal: Journal) -> None:

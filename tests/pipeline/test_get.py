@@ -240,6 +240,7 @@ def peak_kib(table: Path, to: Path, concurrency: int = 64) -> int:
     return int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=100).stdout)
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_by_what_is_in_flight(tmp_path: Path) -> None:
     """256 objects of 8 MiB at once: about 512 KiB for each, and what Python itself takes."""
     with FaultProxy() as origin:
@@ -253,6 +254,7 @@ def test_memory_is_bounded_by_what_is_in_flight(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in (tmp_path / "to-all").rglob("*") if path.is_file()) == 256 << 23
 
 
+@pytest.mark.slow
 def test_a_long_manifest_takes_no_more_memory(tmp_path: Path) -> None:
     """All links are over, so that rows go through at full speed once the server has told its time."""
     over = "2020-01-01T00:00:00Z"

@@ -175,6 +175,7 @@ def peak_kib(table: Path, to: Path) -> int:
     return int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=100).stdout)
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_by_what_is_in_flight(tmp_path: Path) -> None:
     """128 objects at once, each in 16 parts at once, all of which come in the same moment: 2,048 requests."""
     with FaultProxy() as origin:

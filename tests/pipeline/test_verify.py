@@ -222,6 +222,7 @@ print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1
 """
 
 
+@pytest.mark.slow
 def test_memory_is_flat_in_rows_and_files(tmp_path: Path) -> None:
     """The index of paths has a cache of 32 MiB. Speed is printed."""
     (tmp_path / "in").mkdir()

@@ -1,0 +1,37 @@
+"""Which tests are unit tests: those that need no server, no root and no program but Python.
+
+`pytest -m unit` runs them. The mark is given by what a test asks for, so no test has to carry it.
+"""
+
+from pathlib import Path
+
+import pytest
+
+_HERE = Path(__file__).parent
+#: The fixtures that start a server. Some tests ask for one by the name that a parameter holds.
+SERVERS = frozenset({"seaweedfs", "ceph", "rclone", "ministack", "server", "any_server"})
+#: Fixtures that mount a file system, which needs root, or that call openssl.
+MACHINE = frozenset({"disk", "small_disk", "tiny_disk", "certificate", "tls_files"})
+#: Suites that start processes, take long, or need programs of the machine.
+WHOLE = ("cli", "examples", "faults", "fuzz", "readme", "servers")
+
+
+def mark_units(items: list[pytest.Item]) -> None:
+    """Marks the unit tests among `items`."""
+    for item in items:
+        if is_unit(item):
+            item.add_marker(pytest.mark.unit)
+
+
+def is_unit(item: pytest.Item) -> bool:
+    """Whether a test needs nothing but Python and its packages, and is quick."""
+    if item.get_closest_marker("slow") or any(_HERE / name in item.path.parents for name in WHOLE):
+        return False
+    return not wanted(item) & (SERVERS | MACHINE)
+
+
+def wanted(item: pytest.Item) -> set[str]:
+    """The names of all fixtures that a test asks for, by itself, through others or by a parameter."""
+    names = set(getattr(item, "fixturenames", ()))
+    callspec = getattr(item, "callspec", None)
+    return names | {value for value in callspec.params.values() if isinstance(value, str)} if callspec else names
