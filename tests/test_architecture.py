@@ -45,7 +45,6 @@ DOORS = {
     "awscrt": {"checksums"},
     "click": {"cli"},
     "tqdm": {"ledger"},
-    "stamina": {"transfer"},
 }
 
 

@@ -1,7 +1,6 @@
 """Runs a verb's coroutine: signals, progress, messages, the summary, exit codes."""
 
 import importlib.util
-import logging
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -85,7 +84,6 @@ def run_verb(
     `verb` is a function of the pipeline, `settings` are its parameters by their names. `shown` is entered for the run;
     `on_stop` is told the word for a run that was stopped.
     """
-    logging.getLogger("stamina").setLevel(logging.ERROR)  # retries are ours to tell
     _allow_open_files()
     stopped: list[int] = []
 

@@ -4,6 +4,8 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import anyio
+
 from bulkpresign.errors import TransferError
 from bulkpresign.events import Listener, ObjectRetried
 from bulkpresign.model import ObjectRef
@@ -39,43 +41,24 @@ async def with_retries(
     *,
     is_ours: Callable[[TransferError], bool] = lambda _: True,
 ) -> tuple[T, int]:
-    """What `once` gives, and the number of the attempt that gave it. Raises the last attempt's TransferError.
+    """The result of `once`, and the number of the attempt that gave it. Raises the last attempt's TransferError.
 
-    Each attempt takes its turn in the `pace` (None: what it does takes turns of its own); while it waits to try again
-    an object is not in flight. What is not `is_ours` to try again is raised at once. The machinery of retries costs a
-    third of a small object's whole transfer, so it starts with a failure in hand.
+    Each attempt takes its turn in the `pace` (None: `once` takes turns of its own); while it waits to try again, an
+    object is not in flight. An error that is not `is_ours` to try again is raised at once.
     """
-    try:
-        return await _paced(once, pace), 1
-    except TransferError as error:
-        if attempts == 1 or not is_ours(error) or delay_before(2, error) is None:
-            raise
-        first: TransferError | None = error
-
-    import stamina  # only runs in which something fails spend the time
-
     number = 1
-
-    def backoff(error: Exception) -> float | bool:
-        if not isinstance(error, TransferError) or number >= attempts or not is_ours(error):
-            return False
-        delay = delay_before(number + 1, error)
-        if delay is None:
-            return False
-        emit(ObjectRetried(ref, number, delay, error.code, str(error)))
-        return delay
-
-    async for attempt in stamina.retry_context(on=backoff, attempts=attempts, timeout=None):
-        number = attempt.num
-        with attempt:
-            if first is not None:
-                failed, first = first, None
-                raise failed
-            try:
-                return await _paced(once, pace), number
-            except TransferError as error:
-                raise numbered(error, max(number, error.attempt)) from None
-    raise AssertionError("stamina gives up by raising")  # pragma: no cover
+    while True:
+        try:
+            return await _paced(once, pace), number
+        except TransferError as error:
+            delay = delay_before(number + 1, error) if number < attempts and is_ours(error) else None
+            if number > 1:
+                numbered(error, max(number, error.attempt))
+            if delay is None:
+                raise
+            emit(ObjectRetried(ref, number, delay, error.code, str(error)))
+        await anyio.sleep(delay)
+        number += 1
 
 
 async def _paced(once: Callable[[], Awaitable[T]], pace: Pace | None) -> T:
