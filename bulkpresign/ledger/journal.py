@@ -17,10 +17,10 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-import msgspec
 from msgspec.structs import astuple
 
 from bulkpresign.errors import JournalError, OutputError
+from bulkpresign.ledger.recorded import RECORDED_COLUMNS, Recorded, claims_of
 from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, Part, endpoint_of, without_query
 from bulkpresign.redact import without_secrets
 
@@ -65,52 +65,6 @@ _RECORD = """INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
         AND outcomes.ctime IS excluded.ctime AND outcomes.etag IS excluded.etag
     )"""
 _NO_EVIDENCE = (None,) * 7
-
-
-class Recorded(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """What the journal has of an object that is done.
-
-    `size`, `mtime_ns` and `ctime_ns` are those of its file (None: there is none); `said` is what its row claimed, where
-    that differs from what was found.
-    """
-
-    status: str
-    verified_by: str | None
-    size: int | None
-    mtime_ns: int | None
-    ctime_ns: int | None
-    etag: str | None
-    checksum: str | None
-    part_size: int | None
-    said: str | None
-
-
-_RECORDED = "id, status, verified_by, size, mtime, ctime, etag, checksum, part_size, said"
-
-
-def contradicts(ref: ObjectRef, recorded: Recorded) -> bool:
-    """True where a row says something else of its object than what was recorded.
-
-    A row that knows nothing contradicts nothing, and neither does one that says what it said when the object was done.
-    """
-    if (
-        (ref.etag is None or ref.etag == recorded.etag or recorded.etag is None)
-        and (ref.size is None or ref.size == recorded.size or recorded.size is None)
-        and not _checksums_differ(ref.checksum, recorded.checksum)
-    ):
-        return False
-    return recorded.said != _claims(ref)
-
-
-def _checksums_differ(said: str | None, recorded: str | None) -> bool:
-    """True for two values of one algorithm and one kind, of the whole or of parts, that are not the same."""
-    if said is None or recorded is None or said == recorded:
-        return False
-    return said.partition(":")[0] == recorded.partition(":")[0] and ("-" in said) == ("-" in recorded)
-
-
-def _claims(ref: ObjectRef) -> str:
-    return f"{'' if ref.size is None else ref.size} {ref.etag or ''} {ref.checksum or ''}"
 
 
 class Journal:
@@ -287,7 +241,7 @@ def _finished(database: sqlite3.Connection, names: Sequence[str]) -> dict[str, R
     found: dict[str, Recorded] = {}
     for at in range(0, len(names), _LOOK_UP):
         ids = names[at : at + _LOOK_UP]
-        query = f"SELECT {_RECORDED} FROM outcomes WHERE id IN ({','.join('?' * len(ids))}) {_IS_FINISHED}"  # noqa: S608
+        query = f"SELECT {RECORDED_COLUMNS} FROM outcomes WHERE id IN ({','.join('?' * len(ids))}) {_IS_FINISHED}"  # noqa: S608
         for name, *cells in database.execute(query, ids):
             found[name] = Recorded(*cells)
     return found
@@ -398,5 +352,5 @@ def _cells(outcome: Outcome, finished_at: float) -> tuple[object, ...]:
 def _evidence_cells(ref: ObjectRef, found: Evidence) -> tuple[object, ...]:
     """How object and file were; what the row claimed is kept only where it differs, for one row in many."""
     is_as_said = ref.etag in {None, found.etag} and ref.size in {None, found.size} and ref.checksum == found.checksum
-    said = None if is_as_said else _claims(ref)
+    said = None if is_as_said else claims_of(ref)
     return found.size, found.mtime_ns, found.ctime_ns, found.etag, found.checksum, found.part_size, said

@@ -3,7 +3,8 @@
 import os
 from collections.abc import Callable, Sequence
 
-from bulkpresign.ledger.journal import Journal, Recorded, contradicts, name_of
+from bulkpresign.ledger.journal import Journal, name_of
+from bulkpresign.ledger.recorded import Recorded, contradicts
 from bulkpresign.model import Link, ObjectRef
 
 #: An object, and its link where it has one already.

@@ -9,7 +9,8 @@ from typing import Self
 import msgspec
 
 from bulkpresign.errors import JournalError
-from bulkpresign.ledger.journal import Recorded, contradicts, open_to_read, recorded_of
+from bulkpresign.ledger.journal import open_to_read, recorded_of
+from bulkpresign.ledger.recorded import Recorded, contradicts
 from bulkpresign.pipeline.journals import journal_of
 from bulkpresign.proof.files import Row
 

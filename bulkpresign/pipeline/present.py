@@ -7,8 +7,8 @@ import anyio.to_thread
 
 from bulkpresign.checksums import Verifier, descriptor_blocks, expectation_of
 from bulkpresign.errors import ListingError, MismatchError
-from bulkpresign.ledger.journal import Recorded
 from bulkpresign.ledger.listed import Listed, ListedObjects
+from bulkpresign.ledger.recorded import Recorded
 from bulkpresign.model import Link, ObjectRef, Outcome
 from bulkpresign.pipeline.completed import files_are_current
 from bulkpresign.signing.presigner import Presigner

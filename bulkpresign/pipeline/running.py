@@ -12,7 +12,8 @@ import msgspec
 
 from bulkpresign.errors import BreakerError, InputError, OutputError, ParameterError
 from bulkpresign.events import Listener, ObjectsSkipped, RunFinished, RunStarted, telling
-from bulkpresign.ledger.journal import Journal, Recorded
+from bulkpresign.ledger.journal import Journal
+from bulkpresign.ledger.recorded import Recorded
 from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.model import ObjectRef, Report

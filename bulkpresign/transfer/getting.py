@@ -3,14 +3,13 @@
 import os
 import stat
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from functools import partial
-from typing import Any, Literal, TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
 import anyio.to_thread
 import msgspec
 
-from bulkpresign.checksums import Expectation, Verifier, descriptor_blocks, expectation_of, hasher
+from bulkpresign.checksums import Expectation, Verifier, expectation_of
 from bulkpresign.errors import (
     LinkExpiredError,
     MismatchError,
@@ -27,16 +26,16 @@ from bulkpresign.transfer.exchange import Answer
 from bulkpresign.transfer.folder import Folder, Target
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.lanes import Lanes
+from bulkpresign.transfer.on_disk import compared, feed, fits, in_thread, intact_parts, md5_of, with_file
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.parallel import Moved, Parallel, is_mismatch, is_of_a_part
-from bulkpresign.transfer.ranges import Plan, is_intact, kept_plan, likely_plan, told_plan
+from bulkpresign.transfer.ranges import Plan, kept_plan, likely_plan, told_plan
 from bulkpresign.transfer.resuming import NO_PART, RANGE_MISMATCH, RESUMABLE_BYTES, Resume, resume_of
 from bulkpresign.transfer.retrying import numbered, with_retries
 from bulkpresign.transfer.temporary import TemporaryFile, remove_temporary
 
 #: Objects over this size move in parts of it, unless another size is given.
 PART_SIZE = 64 << 20
-_INLINE_BYTES = 256 * 1024
 #: From here on an object's md5 goes on in a thread: the loop then moves twice as many bytes a second, for a sixth more
 #: time in all. For a small object the hops would cost more than they save.
 _SLOW_BYTES = 1 << 20
@@ -203,11 +202,11 @@ class _Download:
             self.existing, self.verified_by = etag, "etag"
             self.evidence = _evidence(found, expected, etag)
         elif expected.algorithm is None or before is not None:
-            self.existing, self.verified_by = await _in_thread(found.st_size, _with_file, self.target, _md5), "md5"
+            self.existing, self.verified_by = await in_thread(found.st_size, with_file, self.target, md5_of), "md5"
             self.evidence = _evidence(found, expected, self.existing)
         else:
-            compare = partial(_compared, expected)
-            self.verified_by, part_size = await _in_thread(found.st_size, _with_file, self.target, compare)
+            compare = partial(compared, expected)
+            self.verified_by, part_size = await in_thread(found.st_size, with_file, self.target, compare)
             self.evidence = _evidence(found, expected, self.link.object.etag, part_size)
             return self.verified_by is not None
         return False
@@ -300,7 +299,7 @@ class _Download:
             return None
         finished = parts.finished_parts(self.link)
         if finished and self.target.temporary_size() == kept.size:
-            finished = await _in_thread(kept.size, _intact_parts, self.target, kept, finished)
+            finished = await in_thread(kept.size, intact_parts, self.target, kept, finished)
         return kept_plan(self.link.object, kept, self.target.temporary_size(), finished, self._getter.part_size)
 
     def _likely_plan(self) -> Plan | None:
@@ -356,7 +355,7 @@ class _Download:
             is_kept = resume is not None or self._begin_part(answer)
             try:
                 if begun:
-                    await _in_thread(begun, _feed, verifier, file, begun)
+                    await in_thread(begun, feed, verifier, file, begun)
                 await self._receive(answer, file, verifier)
                 verified_by = await self.verified(verifier, file)
             except BaseException as error:
@@ -443,14 +442,14 @@ class _Download:
         expected = verifier.expectation
         if not expected.parts:
             return verifier.verify()
-        verified_by = await _in_thread(verifier.bytes, verifier.verify, file.blocks)
+        verified_by = await in_thread(verifier.bytes, verifier.verify, file.blocks)
         ask = self._getter.ask_part_size
         if verified_by == expected.name or ask is None:
             return verified_by
         told = await ask(self.link)
         if told is None or -(-verifier.bytes // told) != expected.parts:
             return verified_by
-        if await _in_thread(verifier.bytes, _fits, msgspec.structs.replace(expected, part_size=told), file):
+        if await in_thread(verifier.bytes, fits, msgspec.structs.replace(expected, part_size=told), file):
             verifier.part_size, verified_by = told, expected.name
         return verified_by
 
@@ -472,67 +471,3 @@ def _skipped(
     return Outcome(
         link.object, "skipped", attempts=0, verified_by=verified_by, message=message, link=link, evidence=evidence
     )
-
-
-def _with_file(target: Target, work: Callable[[int], T]) -> T:
-    """The result of work on the open file that stands under a name. Raises OSError."""
-    descriptor = target.open()
-    try:
-        return work(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _md5(descriptor: int) -> str:
-    digest = hasher("md5")
-    for block in descriptor_blocks(descriptor):
-        digest.update(block)
-    return digest.digest().hex()
-
-
-def _compared(expected: Expectation, descriptor: int) -> tuple[str | None, int]:
-    """What proves that an open file is the object (None: nothing does), and the size of the parts by which."""
-    verifier = Verifier(expected)
-    with suppress(MismatchError):
-        if verifier.verified(lambda: descriptor_blocks(descriptor)) == expected.name:
-            return expected.name, verifier.part_size
-    return None, 0
-
-
-def _fits(expected: Expectation, file: TemporaryFile) -> bool:
-    """True where the bytes of a file have the expected value."""
-    with suppress(MismatchError):
-        return Verifier(expected).verified(file.blocks) == expected.name
-    return False
-
-
-def _intact_parts(target: Target, kept: Part, finished: Mapping[int, str]) -> dict[int, str]:
-    """Those of the finished parts whose bytes in the temporary file are what they were."""
-    try:
-        with TemporaryFile(target, is_kept=True) as file:
-            return {
-                number: proof
-                for number, proof in finished.items()
-                if is_intact(file.read_at, *_part_of(kept, number), proof)
-            }
-    except (OSError, StorageError):
-        return {}
-
-
-def _part_of(kept: Part, number: int) -> tuple[int, int]:
-    """Offset and size of a part."""
-    offset = (number - 1) * kept.part_size
-    return offset, min(kept.part_size, kept.size - offset)
-
-
-def _feed(verifier: Verifier, file: TemporaryFile, count: int) -> None:
-    """Gives a verifier the bytes that are there already."""
-    for block in file.blocks():
-        verifier.update(block[: count - verifier.bytes])
-
-
-async def _in_thread(size: int, work: Callable[..., T], *arguments: Any) -> T:
-    """Work on `size` bytes of a file: right here where they are few, for the hop to a thread costs more than that."""
-    if size <= _INLINE_BYTES:
-        return work(*arguments)
-    return await anyio.to_thread.run_sync(work, *arguments, abandon_on_cancel=True)

@@ -15,7 +15,8 @@ import msgspec
 import pytest
 
 from bulkpresign.errors import JournalError, OutputError
-from bulkpresign.ledger.journal import VERSION, Journal, Recorded, contradicts, identity, is_of_another
+from bulkpresign.ledger.journal import VERSION, Journal, identity, is_of_another
+from bulkpresign.ledger.recorded import Recorded, contradicts
 from bulkpresign.ledger.report import read_report
 from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, Part
 
