@@ -74,6 +74,7 @@ def test_parts_are_kept_while_others_are_on_their_way(
         real(self, link, number, proof)
 
     monkeypatch.setattr(Journal, "finish_part", finish_part)
+    origin.always = Fault(delay=0.1)
     Got(origin, tmp_path / "to", KNOWN, lanes=1, journal=tmp_path / "journal").check()
     assert kept[0][0] == 1
     assert kept[0][1] < 11  # before all parts were asked for
