@@ -62,6 +62,18 @@ def test_finished_parts_are_kept_for_the_next_run(ref: dict[str, object], origin
     assert files(folder) == {"a": BODY}
 
 
+def test_an_etag_that_only_answers_tell_proves_parts_of_two_runs(
+    origin: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bulkpresign.checksums._USUAL", (PART,))
+    digests = [hashlib.md5(BODY[at : at + PART]).digest() for at in range(0, len(BODY), PART)]
+    origin.etags["/a"] = f'"{hashlib.md5(b"".join(digests)).hexdigest()}-{len(digests)}"'
+    folder, journal, _ = begun(origin, tmp_path, {"size": len(BODY)})
+    second = Got(origin, folder, {"size": len(BODY)}, journal=journal)
+    second.check(verified_by="md5-parts")
+    assert Counter(second.asked) == Counter(parts_of(len(BODY))[6:])
+
+
 def test_parts_are_kept_while_others_are_on_their_way(
     origin: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,6 +83,7 @@ def test_the_kind_of_error(status: int, code: str, kind: type[TransferError]) ->
         (400, b"<Error><Code>AccessDenied</Code><Message>difference between</Message></Error>"),  # rclone
         (403, b"<Error><Code>RequestTimeTooSkewed</Code></Error>"),
         (403, b""),
+        (401, b""),
     ],
 )
 def test_a_link_that_is_over_has_expired(status: int, body: bytes) -> None:
