@@ -101,6 +101,7 @@ class Getter:
         self.fsync = fsync
         self.lanes = Lanes(part_concurrency)
         self.attempts = attempts
+        self._renewed: dict[str, int] = {}  # by path, the bytes of an earlier run, where a fresh link may follow
 
     async def __call__(self, link: Link) -> Outcome:
         """The outcome of one object; raises TransferError where it failed."""
@@ -111,12 +112,17 @@ class Getter:
             target = self.folder.target(ref.place)
         except NameRefusedError as error:
             raise numbered(StorageError(str(error), code="NameRefused"), 0) from error
+        download = _Download(self, link, target, self._renewed.pop(target.path, None))
         with target:
-            return await self._download(link, target)
+            try:
+                return await self._run(download)
+            except LinkExpiredError:
+                if download.resumed is not None:
+                    self._renewed[target.path] = download.resumed
+                raise
 
-    async def _download(self, link: Link, target: Target) -> Outcome:
-        ref = link.object
-        download = _Download(self, link, target)
+    async def _run(self, download: "_Download") -> Outcome:
+        link, target, ref = download.link, download.target, download.link.object
         found = None if self.folder.is_new else target.found()
         if found is not None and (skipped := await self._existing(link, found, download)):
             remove_temporary(target)
@@ -152,7 +158,7 @@ class Getter:
 class _Download:
     """One object on its way to its file, over its attempts."""
 
-    def __init__(self, getter: Getter, link: Link, target: Target) -> None:
+    def __init__(self, getter: Getter, link: Link, target: Target, resumed: int | None) -> None:
         self._getter = getter
         self.link = link
         self.target = target
@@ -167,22 +173,23 @@ class _Download:
         self.evidence: Evidence | None = None
         #: The most that one request for a part took.
         self.attempts = 1
-        self._resumed: int | None = None  # bytes of an earlier run; None until the first byte is stored
+        #: The bytes that an earlier run left, None until the first byte is stored.
+        self.resumed = resumed
 
     def begin(self, resumed: int) -> None:
         """Tells once how many bytes an earlier run left; bytes of an earlier attempt were told as they were moved."""
-        if self._resumed is None:
-            self._resumed = resumed
+        if self.resumed is None:
+            self.resumed = resumed
             if resumed:
                 self._getter.emit(BytesResumed(resumed))
 
     def begin_anew(self, left: int = 0) -> None:
         """Takes back what an earlier run left, and what earlier attempts added up to `left` bytes: it is discarded."""
-        if self._resumed:
-            self._getter.emit(BytesResumed(-self._resumed))
-        if self._resumed is not None and left > self._resumed:
-            self._getter.emit(BytesMoved(self._resumed - left))
-        self._resumed = 0
+        if self.resumed:
+            self._getter.emit(BytesResumed(-self.resumed))
+        if self.resumed is not None and left > self.resumed:
+            self._getter.emit(BytesMoved(self.resumed - left))
+        self.resumed = 0
 
     @property
     def is_in_parts(self) -> bool:

@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from bulkpresign.checksums import base64_of
+from bulkpresign.events import BytesResumed
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.model import Link, ObjectRef, Part
 from bulkpresign.transfer.folder import Folder
@@ -243,6 +244,7 @@ def test_a_link_that_is_over_keeps_its_parts(
     assert whole.total() == 13
     assert set(whole) == set(parts_of(len(BODY)))
     assert got.run.bytes_moved == len(BODY)
+    assert not [event for event in got.run.events if isinstance(event, BytesResumed)]
     assert files(tmp_path / "to") == {"a": BODY}
 
 
