@@ -196,7 +196,10 @@ def test_a_symlink_stays_one(tmp_path: Path) -> None:
 
 def test_a_device_stays_one(tmp_path: Path) -> None:
     device = tmp_path / "null"
-    os.mknod(device, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    try:
+        os.mknod(device, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("no device can be made here")
     with open_output(str(device)) as output:
         output.write(b"a")
     assert stat.S_ISCHR(device.stat().st_mode)
