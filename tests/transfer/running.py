@@ -15,12 +15,24 @@ from bulkpresign.transfer.engine import Engine, Feed, Work
 from bulkpresign.transfer.folder import Folder
 from bulkpresign.transfer.getting import Getter, IfExists
 from bulkpresign.transfer.http import Http
+from bulkpresign.transfer.lanes import Lanes
 from bulkpresign.transfer.leases import Lease, Renew
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.putting import Putter
 
 #: Runs a coroutine on one of the loops.
 Runner = Callable[..., Any]
+
+
+class FixedLanes(Lanes):
+    """So many parts of each object from the start. On a loaded machine the tuner would close some on their way."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        self.allowed = most
+
+    def look(self, now: float) -> None:
+        """Leaves the number as it is."""
 
 
 class Run:
@@ -77,7 +89,7 @@ class Run:
                 part_concurrency=lanes,
                 if_exists=if_exists,
             )
-            work.lanes.allowed = lanes
+            work.lanes = FixedLanes(lanes)
             await run(one_batch(links), work, concurrency, self.events.append, renew)
         work.folder.close()
         return work

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from bulkpresign.transfer import temporary
-from bulkpresign.transfer.lanes import Lanes
 from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.tables.test_files import tiny_disk
 from tests.transfer.parts import BODY, ETAG, KIB, KNOWN, PART, Got, crc64, knowledge, origin, parts_of, range_of
-from tests.transfer.running import files
+from tests.transfer.running import FixedLanes, files
 
 __all__ = ["origin", "tiny_disk"]
 
@@ -244,12 +243,12 @@ def test_a_lane_that_is_closed_leaves_the_rest_of_its_part(
     """Four lanes, then one, then four again: as often as anybody looks."""
     looks = 0
 
-    def look(lanes: Lanes, _: float) -> None:
+    def look(lanes: FixedLanes, _: float) -> None:
         nonlocal looks
         looks += 1
         lanes.allowed = 1 if looks % 16 < 8 else 4
 
-    monkeypatch.setattr(Lanes, "look", look)
+    monkeypatch.setattr(FixedLanes, "look", look)
     origin.always = Fault(rate=4 * PART)
     got = Got(origin, tmp_path, KNOWN, lanes=4)
     got.check(verified_by="crc64nvme")
