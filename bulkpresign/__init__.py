@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bulkpresign.model import Outcome as Outcome
     from bulkpresign.model import Post as Post
     from bulkpresign.model import Report as Report
+    from bulkpresign.pipeline.config import TransferConfig as TransferConfig
     from bulkpresign.pipeline.get import get as get
     from bulkpresign.pipeline.post import post as post
     from bulkpresign.pipeline.put import put as put
@@ -52,6 +53,7 @@ _HOMES = {
     "Presigner": "signing.presigner",
     "Report": "model",
     "SigningError": "errors",
+    "TransferConfig": "pipeline.config",
     "TransferError": "errors",
     "create_presigned_post": "guide",
     "create_presigned_url": "guide",

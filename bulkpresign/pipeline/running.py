@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
-from bulkpresign.errors import BreakerError, OutputError, ParameterError
+from bulkpresign.errors import BreakerError, OutputError
 from bulkpresign.events import Listener, ObjectsSkipped, RunFinished, RunStarted, telling
 from bulkpresign.ledger.journal import Journal, Recorded
 from bulkpresign.ledger.recorder import Recorder
@@ -18,6 +18,7 @@ from bulkpresign.ledger.tally import Tally
 from bulkpresign.model import ObjectRef, Report
 from bulkpresign.pipeline.checking import Totals
 from bulkpresign.pipeline.completed import AreCurrent, CompletedFilter
+from bulkpresign.pipeline.config import TransferConfig
 from bulkpresign.pipeline.descriptors import affordable_objects
 from bulkpresign.pipeline.failures import FailureLog, failure_log
 from bulkpresign.pipeline.renewing import renewal
@@ -25,40 +26,10 @@ from bulkpresign.pipeline.sources import Sources
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.engine import Engine, Feed, Work
-from bulkpresign.transfer.getting import PART_SIZE
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.leases import Lease, Renew
 from bulkpresign.transfer.multipart import Uploader
 from bulkpresign.transfer.pace import Pace
-
-PART_CONCURRENCY = 8
-
-
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run may use; None: no bound.
-
-    Objects in flight, bytes of one part of a large object and parts in flight of each, tries of a request, bytes a
-    second, objects in all. Memory is at most `concurrency x part_concurrency x 512 KiB`: what each request in flight
-    holds in its buffers.
-    """
-
-    concurrency: int = 64
-    part_size: int = PART_SIZE
-    part_concurrency: int = PART_CONCURRENCY
-    attempts: int = 5
-    limit_rate: int | None = None
-    limit: int | None = None
-
-    @property
-    def requests(self) -> int:
-        """How many requests may be in flight."""
-        return self.concurrency * self.part_concurrency
-
-    def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ParameterError(f"{name} of {value} is not at least 1")
 
 
 class Machine(msgspec.Struct):
@@ -80,18 +51,18 @@ class Run:
         self,
         verb: str,
         *,
-        bounds: Bounds,
+        config: TransferConfig,
         ca_bundle: str | None = None,
         failures: str | os.PathLike[str] | None = None,
         listeners: Sequence[Listener] = (),
     ) -> None:
-        self.bounds = bounds
+        self.config = config
         self._verb = verb
         self._ca_bundle, self._failures = ca_bundle, failures
         self._tally = Tally(verb)
         self._listeners: list[Listener] = [self._tally, *listeners]
         self._clock = Clock()
-        self._http = Http(bounds.requests, self._clock, ca_bundle)
+        self._http = Http(config.requests, self._clock, ca_bundle)
         self._journal: Journal | None = None
         self._opened: Journal | None = None
         self._are_current: AreCurrent = none_is_current
@@ -135,7 +106,7 @@ class Run:
         """What the run would do: counts what is left (`planned`, and its bytes where they are known), sends nothing."""
         tell, report = telling(self._listeners), self._tally.report
         report.planned, report.skipped_by = 0, self.skipped_by
-        async for batch in _limited(_undone(batches, self.completed, tell), self.bounds.limit):
+        async for batch in _limited(_undone(batches, self.completed, tell), self.config.limit):
             report.planned += len(batch)
             report.bytes += sum(lease.link.object.size or 0 for lease in batch)
         tell(RunFinished(report))
@@ -165,17 +136,20 @@ class Run:
         tell = telling([*self._listeners, *([log] if log else [])])
         tell(RunStarted(self._verb, totals.objects, totals.bytes))
         record = Recorder(self._opened, tell)
-        affordable = affordable_objects() or self.bounds.requests
-        pace = Pace(min(self.bounds.requests, affordable), self.bounds.limit_rate)
+        affordable = affordable_objects() or self.config.requests
+        pace = Pace(min(self.config.requests, affordable), self.config.limit_rate)
         if totals.is_nothing_left:
             tell(ObjectsSkipped(totals.known, totals.bytes or 0))
             batches = _nothing()
-        feed = Feed(_limited(_undone(batches, self.completed, record), self.bounds.limit))
+        feed = Feed(
+            _limited(_undone(batches, self.completed, record), self.config.limit),
+            is_callers=sources is not None and sources.items is not None,
+        )
         machine = Machine(self._http, record, pace, self._opened)
         uploader = uploads_with(machine) if uploads_with is not None else None
         try:
             engine = Engine(feed, work_with(machine), record, self._clock, uploader)
-            await engine.run(min(self.bounds.concurrency, affordable))
+            await engine.run(min(self.config.concurrency, affordable))
             record.flush()
         except BaseException as error:
             with suppress(OutputError):  # what ended the run is on its way already

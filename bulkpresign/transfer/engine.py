@@ -30,10 +30,12 @@ UploadWork = Callable[[Lease, Renewals], Awaitable[Outcome]]
 class Feed:
     """Hands out leases one at a time to any number of workers; reads its input a batch at a time, as it is used.
 
-    Within a batch those closest to their end go first.
+    Within a batch those closest to their end go first. With `is_callers` the input is a program's own iterable: waiting
+    for it can be cancelled, and what was not read of it is left to that program.
     """
 
-    def __init__(self, batches: AsyncIterable[Sequence[Lease]]) -> None:
+    def __init__(self, batches: AsyncIterable[Sequence[Lease]], *, is_callers: bool = False) -> None:
+        self._is_callers = is_callers
         self._batches: AsyncIterator[Sequence[Lease]] = aiter(batches)
         self._lock = anyio.Lock()
         self._ended = False
@@ -50,7 +52,9 @@ class Feed:
     async def _refill(self) -> bool:
         if self._ended:
             return False
-        with anyio.CancelScope(shield=True):  # cut off while it waits, the input could not tell the rest
+        with anyio.CancelScope(
+            shield=not self._is_callers
+        ):  # cut off while it waits, the input could not tell the rest
             batch = await anext(self._batches, None)
         self._ended = batch is None
         self.ready.extend(_by_end(batch or ()))
@@ -60,7 +64,7 @@ class Feed:
         """What was not handed out, for a run that ends early."""
         yield list(self.ready)
         self.ready.clear()
-        while await self._refill():
+        while not self._is_callers and await self._refill():
             yield list(self.ready)
             self.ready.clear()
 
