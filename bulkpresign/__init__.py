@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from bulkpresign.pipeline.outcomes import put_outcomes as put_outcomes
     from bulkpresign.pipeline.post import post as post
     from bulkpresign.pipeline.put import put as put
+    from bulkpresign.pipeline.read import Reading as Reading
+    from bulkpresign.pipeline.read import read as read
     from bulkpresign.pipeline.sign import SignReport as SignReport
     from bulkpresign.pipeline.sign import sign as sign
     from bulkpresign.pipeline.verify import VerifyReport as VerifyReport
@@ -100,6 +102,7 @@ _HOMES = {
     "ParameterError": "errors",
     "Post": "model",
     "Presigner": "signing.presigner",
+    "Reading": "pipeline.read",
     "RefusedError": "errors",
     "RegionError": "errors",
     "Report": "model",
@@ -125,6 +128,7 @@ _HOMES = {
     "post": "pipeline.post",
     "put": "pipeline.put",
     "put_outcomes": "pipeline.outcomes",
+    "read": "pipeline.read",
     "sign": "pipeline.sign",
     "verify": "pipeline.verify",
 }

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
 import anyio.lowlevel
@@ -45,8 +45,13 @@ class OutcomeListener:
     That is also the outcome of objects that an earlier run completed, which others hear of as a number.
     """
 
-    def __init__(self, queue: ResultQueue[Outcome]) -> None:
+    def __init__(self, queue: ResultQueue[Any]) -> None:
         self.queue = queue
+
+    @property
+    def waiting(self) -> int:
+        """How many outcomes may wait, besides one for each object in flight."""
+        return _WAITING
 
     def __call__(self, event: Event) -> None:
         """Hears an event."""
@@ -168,7 +173,7 @@ class Run:
         pace = Pace(min(self.config.requests, affordable), self.config.limit_rate)
         workers = min(self.config.concurrency, affordable)
         if self._taker is not None:
-            self._taker.queue.open(workers + _WAITING)
+            self._taker.queue.open(workers + self._taker.waiting)
         elif totals.is_nothing_left:
             tell(ObjectsSkipped(totals.known, totals.bytes or 0))
             batches = _nothing()

@@ -82,7 +82,8 @@ class ResultQueue(Generic[T]):
 class _Work(Generic[T, R]):
     """The task of a run. It knows nothing of who consumes, so that a consumer who is gone can end it."""
 
-    def __init__(self, start: Callable[[ResultQueue[T]], Awaitable[R]]) -> None:
+    def __init__(self, start: Callable[[ResultQueue[T]], Awaitable[R]], check: Callable[[T], T] | None) -> None:
+        self._check = check
         self.queue = ResultQueue[T]()
         self.result: R | None = None
         self.error: BaseException | None = None
@@ -130,7 +131,8 @@ class _Work(Generic[T, R]):
     async def next(self) -> T:
         self.begin()
         try:
-            return await self.queue.take()
+            result = await self.queue.take()
+            return result if self._check is None else self._check(result)
         except anyio.EndOfStream:
             await self.join()
         error, self.error = self.error, None
@@ -147,8 +149,11 @@ class ResultStream(Generic[T, R]):
     loop, after the results that came before.
     """
 
-    def __init__(self, start: Callable[[ResultQueue[T]], Awaitable[R]]) -> None:
-        self._work = _Work[T, R](start)
+    def __init__(
+        self, start: Callable[[ResultQueue[T]], Awaitable[R]], *, check: Callable[[T], T] | None = None
+    ) -> None:
+        """`check` is given each result as it is taken, and may raise instead of giving it back."""
+        self._work = _Work[T, R](start, check)
 
     def __aiter__(self) -> "_Loop[T, R]":
         return _Loop(self._work)
