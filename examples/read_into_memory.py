@@ -13,8 +13,7 @@ import bulkpresign as bp
 async def main(source: str) -> None:
     async with bp.Presigner() as presigner, bp.read(source, presigner=presigner, concurrency=32) as reading:
         async for link, data in reading:
-            digest = hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else data.code
-            print(f"{link.object.key}: {digest[:12]}")
+            print(f"{link.object.key}: {hashlib.sha256(data).hexdigest()[:12]}")
     print(f"{reading.report.done} objects, {reading.report.bytes:,} bytes")
 
 

@@ -32,7 +32,7 @@ LEAST_PART_SIZE = 64 << 10
 
 
 async def get(
-    source: Source | Sequence[Source] | Items,
+    source: Source | Items,
     to: str | os.PathLike[str],
     *,
     bucket: str | None = None,

@@ -19,8 +19,10 @@ from bulkpresign.tables import Rows
 
 #: One object: a link to it, the object itself, or the url of a link.
 Item = Link | ObjectRef | str
+#: A list may name files and places instead.
+_Name = str | os.PathLike[str]
 #: Objects, one at a time or in batches, in any iterable; an async one may wait between them.
-Items = Iterable[Item | Sequence[Item]] | AsyncIterable[Item | Sequence[Item]]
+Items = Link | ObjectRef | Iterable[_Name | Item | Sequence[Item]] | AsyncIterable[Item | Sequence[Item]]
 Row = Link | ObjectRef
 
 _BATCH = 64
@@ -44,7 +46,7 @@ class GivenItems:
 
     file = "given rows"
 
-    def __init__(self, items: Items | Item) -> None:
+    def __init__(self, items: Items) -> None:
         """Raises TypeError for what is neither iterable nor an item, and for a list that holds anything else."""
         if isinstance(items, Link | ObjectRef):
             items = [items]

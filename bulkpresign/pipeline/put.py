@@ -36,7 +36,7 @@ from bulkpresign.transfer.putting import Putter
 
 
 async def put(
-    links: Source | Sequence[Source] | Items,
+    links: Source | Items,
     source: str | os.PathLike[str],
     *,
     config: TransferConfig | None = None,
@@ -138,7 +138,7 @@ def _check_form(other: str, given: Mapping[str, object]) -> None:
 
 
 async def put_links(
-    links: Source | Sequence[Source] | Items,
+    links: Source | Items,
     source: str | os.PathLike[str],
     *,
     config: TransferConfig | None = None,

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Generic, Literal, TypeVar, get_args, overload
 
 import anyio.to_thread
 
@@ -35,7 +35,11 @@ _UNKNOWN_HEADER = frozenset({400, 501})
 Result = tuple[Link, bytes | TransferError]
 
 
-class Reading(ResultStream[Result, Report]):
+#: `bytes`, or with errors="yield" a TransferError instead.
+Data = TypeVar("Data")
+
+
+class Reading(ResultStream[tuple[Link, Data], Report], Generic[Data]):
     """Links and the bytes of their objects; an async iterator and an async context. See `read`."""
 
     def __init__(self, run: Callable[[OutcomeListener], Awaitable[Report]], *, raises: bool) -> None:
@@ -72,14 +76,54 @@ class _Listener(OutcomeListener):
             self.queue.put((outcome.link, error))
 
 
-def _raised(result: Result) -> Result:
+def _raised(result: tuple[Link, Data]) -> tuple[Link, Data]:
     if isinstance(result[1], TransferError):
         raise result[1]
     return result
 
 
+@overload
 def read(
-    links: Source | Sequence[Source] | Items,
+    links: Source | Items,
+    *,
+    errors: Literal["raise"] = "raise",
+    max_object_size: int = MAX_OBJECT_SIZE,
+    config: TransferConfig | None = None,
+    concurrency: int | None = None,
+    attempts: int | None = None,
+    limit_rate: int | None = None,
+    limit: int | None = None,
+    renew_credentials: bool = False,
+    renew_command: str | None = None,
+    renew_url: str | None = None,
+    ca_bundle: str | None = None,
+    presigner: Presigner | None = None,
+    listeners: Sequence[Listener] = (),
+) -> Reading[bytes]: ...
+
+
+@overload
+def read(
+    links: Source | Items,
+    *,
+    errors: Literal["yield"],
+    max_object_size: int = MAX_OBJECT_SIZE,
+    config: TransferConfig | None = None,
+    concurrency: int | None = None,
+    attempts: int | None = None,
+    limit_rate: int | None = None,
+    limit: int | None = None,
+    renew_credentials: bool = False,
+    renew_command: str | None = None,
+    renew_url: str | None = None,
+    ca_bundle: str | None = None,
+    presigner: Presigner | None = None,
+    listeners: Sequence[Listener] = (),
+) -> Reading[bytes | TransferError]: ...
+
+
+def read(
+    links: Source | Items,
     *,
     errors: Errors = "raise",
     max_object_size: int = MAX_OBJECT_SIZE,
@@ -94,7 +138,7 @@ def read(
     ca_bundle: str | None = None,
     presigner: Presigner | None = None,
     listeners: Sequence[Listener] = (),
-) -> Reading:
+) -> Reading[Any]:
     """The bytes of objects, as pairs of a link and its object's `bytes`, in the order of completion.
 
         async for link, data in bp.read(links, concurrency=64):

@@ -57,7 +57,7 @@ class Sources:
 
     def __init__(
         self,
-        sources: Source | Sequence[Source] | Items,
+        sources: Source | Items,
         *,
         bucket: str | None = None,
         from_format: str | None = None,

@@ -68,7 +68,7 @@ class VerifyReport(Report, kw_only=True):
 
 
 async def verify(
-    manifest: Source | Sequence[Source] | Items,
+    manifest: Source | Items,
     folder: str | os.PathLike[str],
     *,
     bucket: str | None = None,
@@ -121,9 +121,7 @@ async def verify(
 class _Manifests(Sources):
     """Tables whose rows name files; their links may be of any method, for none is used."""
 
-    def __init__(
-        self, manifest: Source | Sequence[Source] | Items, *, bucket: str | None, from_format: str | None
-    ) -> None:
+    def __init__(self, manifest: Source | Items, *, bucket: str | None, from_format: str | None) -> None:
         super().__init__(manifest, bucket=bucket, from_format=from_format, takes_items=True)
         self._default_bucket = bucket
         if self.items is not None:

@@ -94,8 +94,8 @@ def test_get_takes_urls_and_a_link_that_says_nothing_but_its_url(refs: list[bp.O
 def test_one_link_or_object_by_itself(refs: list[bp.ObjectRef], tmp_path: Path) -> None:
     async def run() -> None:
         (link,) = await links_of(refs[:1])
-        assert (await bp.get(link, to=tmp_path)).done == 1  # type: ignore[arg-type]
-        assert (await bp.get(refs[1], to=tmp_path)).done == 1  # type: ignore[arg-type]
+        assert (await bp.get(link, to=tmp_path)).done == 1
+        assert (await bp.get(refs[1], to=tmp_path)).done == 1
 
     asyncio.run(run())
     assert files(tmp_path) == {key: BODIES[key] for key in list(BODIES)[:2]}

@@ -78,7 +78,7 @@ def test_failures(refs: list[bp.ObjectRef]) -> None:
         }
         assert (reading.report.done, reading.report.failed) == (len(BODIES) - 1, 2)
         with pytest.raises(bp.ParameterError, match="errors 'ignore' is not one of raise, yield"):
-            bp.read(refs, errors="ignore")  # type: ignore[arg-type]
+            bp.read(refs, errors="ignore")  # type: ignore[call-overload]
 
     asyncio.run(main())
 
