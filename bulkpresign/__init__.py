@@ -9,56 +9,126 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from bulkpresign.errors import BreakerError as BreakerError
     from bulkpresign.errors import BulkpresignError as BulkpresignError
+    from bulkpresign.errors import ConnectionFailedError as ConnectionFailedError
     from bulkpresign.errors import CredentialsError as CredentialsError
+    from bulkpresign.errors import DaemonEndedError as DaemonEndedError
+    from bulkpresign.errors import DaemonError as DaemonError
     from bulkpresign.errors import InputError as InputError
+    from bulkpresign.errors import JournalError as JournalError
+    from bulkpresign.errors import LinkExpiredError as LinkExpiredError
     from bulkpresign.errors import ListingError as ListingError
     from bulkpresign.errors import ManifestError as ManifestError
+    from bulkpresign.errors import MismatchError as MismatchError
     from bulkpresign.errors import NameRefusedError as NameRefusedError
     from bulkpresign.errors import OutputError as OutputError
     from bulkpresign.errors import ParameterError as ParameterError
+    from bulkpresign.errors import RefusedError as RefusedError
+    from bulkpresign.errors import RegionError as RegionError
+    from bulkpresign.errors import ServerError as ServerError
     from bulkpresign.errors import SigningError as SigningError
+    from bulkpresign.errors import StorageError as StorageError
+    from bulkpresign.errors import ThrottledError as ThrottledError
     from bulkpresign.errors import TransferError as TransferError
+    from bulkpresign.errors import TruncatedError as TruncatedError
+    from bulkpresign.events import BytesMoved as BytesMoved
+    from bulkpresign.events import BytesResumed as BytesResumed
+    from bulkpresign.events import Event as Event
+    from bulkpresign.events import Listener as Listener
+    from bulkpresign.events import ObjectFinished as ObjectFinished
+    from bulkpresign.events import ObjectRetried as ObjectRetried
+    from bulkpresign.events import ObjectsSigned as ObjectsSigned
+    from bulkpresign.events import ObjectsSkipped as ObjectsSkipped
+    from bulkpresign.events import RowsRead as RowsRead
+    from bulkpresign.events import RunFinished as RunFinished
+    from bulkpresign.events import RunStarted as RunStarted
+    from bulkpresign.events import UploadLeftOpen as UploadLeftOpen
     from bulkpresign.guide import create_presigned_post as create_presigned_post
     from bulkpresign.guide import create_presigned_url as create_presigned_url
     from bulkpresign.guide import create_presigned_url_expanded as create_presigned_url_expanded
     from bulkpresign.model import Link as Link
+    from bulkpresign.model import Method as Method
     from bulkpresign.model import ObjectRef as ObjectRef
     from bulkpresign.model import Outcome as Outcome
     from bulkpresign.model import Post as Post
     from bulkpresign.model import Report as Report
+    from bulkpresign.pipeline.abort import abort as abort
+    from bulkpresign.pipeline.config import TransferConfig as TransferConfig
     from bulkpresign.pipeline.get import get as get
+    from bulkpresign.pipeline.outcomes import Outcomes as Outcomes
+    from bulkpresign.pipeline.outcomes import get_outcomes as get_outcomes
+    from bulkpresign.pipeline.outcomes import put_outcomes as put_outcomes
     from bulkpresign.pipeline.post import post as post
     from bulkpresign.pipeline.put import put as put
+    from bulkpresign.pipeline.read import Reading as Reading
+    from bulkpresign.pipeline.read import read as read
+    from bulkpresign.pipeline.sign import SignReport as SignReport
     from bulkpresign.pipeline.sign import sign as sign
+    from bulkpresign.pipeline.verify import VerifyReport as VerifyReport
     from bulkpresign.pipeline.verify import verify as verify
     from bulkpresign.signing.options import LinkOptions as LinkOptions
     from bulkpresign.signing.presigner import Presigner as Presigner
 
 _HOMES = {
+    "BreakerError": "errors",
     "BulkpresignError": "errors",
+    "BytesMoved": "events",
+    "BytesResumed": "events",
+    "ConnectionFailedError": "errors",
     "CredentialsError": "errors",
+    "DaemonEndedError": "errors",
+    "DaemonError": "errors",
+    "Event": "events",
     "InputError": "errors",
+    "JournalError": "errors",
     "Link": "model",
+    "LinkExpiredError": "errors",
     "LinkOptions": "signing.options",
+    "Listener": "events",
     "ListingError": "errors",
     "ManifestError": "errors",
+    "Method": "model",
+    "MismatchError": "errors",
     "NameRefusedError": "errors",
+    "ObjectFinished": "events",
     "ObjectRef": "model",
+    "ObjectRetried": "events",
+    "ObjectsSigned": "events",
+    "ObjectsSkipped": "events",
     "Outcome": "model",
+    "Outcomes": "pipeline.outcomes",
     "OutputError": "errors",
     "ParameterError": "errors",
     "Post": "model",
     "Presigner": "signing.presigner",
+    "Reading": "pipeline.read",
+    "RefusedError": "errors",
+    "RegionError": "errors",
     "Report": "model",
+    "RowsRead": "events",
+    "RunFinished": "events",
+    "RunStarted": "events",
+    "ServerError": "errors",
+    "SignReport": "pipeline.sign",
     "SigningError": "errors",
+    "StorageError": "errors",
+    "ThrottledError": "errors",
+    "TransferConfig": "pipeline.config",
     "TransferError": "errors",
+    "TruncatedError": "errors",
+    "UploadLeftOpen": "events",
+    "VerifyReport": "pipeline.verify",
+    "abort": "pipeline.abort",
     "create_presigned_post": "guide",
     "create_presigned_url": "guide",
     "create_presigned_url_expanded": "guide",
     "get": "pipeline.get",
+    "get_outcomes": "pipeline.outcomes",
     "post": "pipeline.post",
     "put": "pipeline.put",
+    "put_outcomes": "pipeline.outcomes",
+    "read": "pipeline.read",
     "sign": "pipeline.sign",
     "verify": "pipeline.verify",
 }

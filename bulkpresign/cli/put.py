@@ -61,8 +61,7 @@ def put(
 
     from bulkpresign.cli import unused
     from bulkpresign.cli.running import reporting_errors, run_transfer
-    from bulkpresign.pipeline.put import put as put_links
-    from bulkpresign.pipeline.put import put_folder
+    from bulkpresign.pipeline.put import put_folder, put_links
 
     if source is not None:
         unused.refuse((*unused.PUT_LINKS, *([] if settings["renew_credentials"] else [unused.NOTHING_IS_SIGNED])))

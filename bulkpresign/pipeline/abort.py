@@ -12,8 +12,9 @@ from bulkpresign.manifest.links import links_of, signed_at_of
 from bulkpresign.manifest.rows import csv_rows
 from bulkpresign.manifest.uploads import check_upload_url, upload_id_of
 from bulkpresign.model import Link, ObjectRef, Report, utc_now
+from bulkpresign.pipeline.config import TransferConfig
 from bulkpresign.pipeline.renewing import by_signing
-from bulkpresign.pipeline.running import Bounds, Run
+from bulkpresign.pipeline.running import Run
 from bulkpresign.pipeline.sources import Sources, rows_of
 from bulkpresign.signing.parts import with_columns
 from bulkpresign.signing.presigner import Presigner
@@ -54,7 +55,7 @@ async def abort(
 
     Raises InputError for what can't be used, before anything is sent.
     """
-    bounds = Bounds(concurrency=concurrency, part_concurrency=1, attempts=attempts)
+    config = TransferConfig(concurrency=concurrency, part_concurrency=1, attempts=attempts)
     source = os.fspath(what)
     async with AsyncExitStack() as stack:
         if source.startswith(SCHEME):
@@ -74,7 +75,7 @@ async def abort(
         uploads = _old_enough(found, older_than)
         if dry_run:
             return await _listing(uploads, os.fspath(output), listeners)
-        run = await stack.enter_async_context(Run("abort", bounds=bounds, ca_bundle=ca_bundle, listeners=listeners))
+        run = await stack.enter_async_context(Run("abort", config=config, ca_bundle=ca_bundle, listeners=listeners))
         return await run.transfer(
             _leases(uploads), lambda machine: Ender(machine.http, attempts, machine.emit, pace=machine.pace)
         )

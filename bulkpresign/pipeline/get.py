@@ -12,16 +12,19 @@ from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import ObjectRef, Report
 from bulkpresign.pipeline.checking import check, claim_paths
 from bulkpresign.pipeline.completed import etags_of, files_are_current
+from bulkpresign.pipeline.config import TransferConfig, config_of
 from bulkpresign.pipeline.descriptors import open_files_limit
+from bulkpresign.pipeline.items import Items
 from bulkpresign.pipeline.journals import journal_of
 from bulkpresign.pipeline.named_files import check_named_files
+from bulkpresign.pipeline.own import OwnPresigner
 from bulkpresign.pipeline.part_sizes import ask_part_size
 from bulkpresign.pipeline.renewing import ChecksumMode
-from bulkpresign.pipeline.running import PART_CONCURRENCY, Bounds, Run, none_is_current
+from bulkpresign.pipeline.running import Run, none_is_current
 from bulkpresign.pipeline.sources import Source, Sources
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.transfer.folder import Folder
-from bulkpresign.transfer.getting import IF_EXISTS, PART_SIZE, Getter, IfExists
+from bulkpresign.transfer.getting import IF_EXISTS, Getter, IfExists
 from bulkpresign.transfer.lanes import lanes_within
 
 #: A request costs more than fewer bytes do.
@@ -29,14 +32,15 @@ LEAST_PART_SIZE = 64 << 10
 
 
 async def get(
-    source: Source | Sequence[Source],
+    source: Source | Items,
     to: str | os.PathLike[str],
     *,
     bucket: str | None = None,
-    concurrency: int = 64,
-    part_size: int = PART_SIZE,
-    part_concurrency: int = PART_CONCURRENCY,
-    attempts: int = 5,
+    config: TransferConfig | None = None,
+    concurrency: int | None = None,
+    part_size: int | None = None,
+    part_concurrency: int | None = None,
+    attempts: int | None = None,
     limit_rate: int | None = None,
     limit: int | None = None,
     if_exists: IfExists = "replace",
@@ -58,9 +62,20 @@ async def get(
     profile_name: str | None = None,
     addressing_style: str = "auto",
     session: Any = None,
+    presigner: Presigner | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Report:
     """Downloads everything that `source` names below the folder `to`, which is made.
+
+    `source` is a file, `s3://...`, a url, or a sequence of these; or links (`Link`, or urls) and objects (`ObjectRef`)
+    in any iterable or async iterable, one at a time or in lists, such as `presigner.sign(objects)`. Such an iterable is
+    read as it is used, in flat memory, and an async generator is closed at the end. Its links need no credentials; its
+    objects are signed just in time. Raises TypeError for a row of another type.
+
+    `config` has the bounds of the transfer; a keyword that is given beside it (`concurrency`, `part_size`,
+    `part_concurrency`, `attempts`, `limit_rate`, `limit`) goes before it. `presigner` is an open Presigner, which signs
+    instead of one made of `region_name`, `endpoint_url`, `profile_name`, `addressing_style`, `session` and
+    `expires_in`, and stays open.
 
     A table of links, and a link by itself (`https://...`), needs no credentials. Tables of objects and `s3://` sources,
     whose keys may be patterns unless `literal` (see `sign`), are signed just in time. At most
@@ -79,9 +94,8 @@ async def get(
     """
     if if_exists not in IF_EXISTS:
         raise ParameterError(f"if_exists {if_exists!r} is none of {', '.join(IF_EXISTS)}")
-    if part_size < LEAST_PART_SIZE:
-        raise ParameterError(f"part_size of {part_size:,} is less than {LEAST_PART_SIZE >> 10} KiB")
-    bounds = Bounds(
+    config = config_of(
+        config,
         concurrency=concurrency,
         part_size=part_size,
         part_concurrency=part_concurrency,
@@ -89,11 +103,16 @@ async def get(
         limit_rate=limit_rate,
         limit=limit,
     )
+    if config.part_size < LEAST_PART_SIZE:
+        raise ParameterError(f"part_size of {config.part_size:,} is less than {LEAST_PART_SIZE >> 10} KiB")
     open_files = open_files_limit()
-    lanes = part_concurrency if open_files is None else lanes_within(part_concurrency, concurrency, open_files)
-    sources = Sources(source, bucket=bucket, from_format=from_format, literal=literal, no_links=None)
+    lanes = config.part_concurrency
+    if open_files is not None:
+        lanes = lanes_within(lanes, config.concurrency, open_files)
+    sources = Sources(source, bucket=bucket, from_format=from_format, literal=literal, no_links=None, takes_items=True)
     check_named_files(sources.tables, failures, journal)
-    await sources.begin()
+    if sources.items is None:
+        await sources.begin()
     folder = Folder(to)
     if open_files is not None:
         folder.limit_open(open_files)
@@ -102,25 +121,32 @@ async def get(
         claim_paths(index, [(ref, ref.uri) for ref in refs])
 
     async with AsyncExitStack() as stack:
+        own = OwnPresigner(
+            presigner,
+            stack,
+            region_name=region_name,
+            endpoint_url=endpoint_url,
+            profile_name=profile_name,
+            addressing_style=addressing_style,
+            expires_in=expires_in,
+            session=session,
+            ca_bundle=ca_bundle,
+        )
+        if sources.items is not None:
+            await sources.begin(stack)
         index = stack.enter_context(PathIndex())
         run = await stack.enter_async_context(
-            Run("get", bounds=bounds, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
+            Run("get", config=config, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
         )
         run.use_journal(
             journal_of(journal, "get", folder.root, os.path.realpath(folder.root)),
             none_is_current if recheck else files_are_current(folder.root),
         )
         totals = await check(sources, folder.check_all, index, "GET", run.completed, listeners=listeners)
-        presigner = None
-        if sources.need_credentials or renew_credentials:
-            presigner = await stack.enter_async_context(
-                Presigner(
-                    region_name, endpoint_url, profile_name, addressing_style, expires_in, session, ca_bundle=ca_bundle
-                )
-            )
-        renew = await run.renewal(presigner if renew_credentials else None, renew_command, renew_url)
+        signing = await own() if sources.need_credentials or renew_credentials else None
+        renew = await run.renewal(signing if renew_credentials else None, renew_command, renew_url)
         mode = ChecksumMode()
-        leases = sources.leases(presigner, "GET", renew=renew, streamed=claim, checksum_mode=mode)
+        leases = sources.leases(signing, "GET", renew=renew, streamed=claim, checksum_mode=mode, own=own)
         if dry_run:
             return await run.plan(leases)
         return await run.transfer(
@@ -128,16 +154,16 @@ async def get(
             lambda machine: Getter(
                 machine.http,
                 folder,
-                attempts,
+                config.attempts,
                 machine.emit,
                 pace=machine.pace,
                 parts=machine.journal,
-                part_size=part_size,
+                part_size=config.part_size,
                 part_concurrency=lanes,
                 if_exists=if_exists,
                 max_object_size=max_object_size,
                 etag_before=etags_of(machine.journal) if recheck else None,
-                ask_part_size=None if presigner is None else partial(ask_part_size, presigner, machine.http),
+                ask_part_size=None if signing is None else partial(ask_part_size, signing, machine.http),
                 refuse_checksum_mode=mode.refuse,
                 fsync=fsync,
             ),

@@ -15,31 +15,136 @@ from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import Link, ObjectRef, Report, Upload, without_query
 from bulkpresign.pipeline.checking import check, claim_paths
 from bulkpresign.pipeline.completed import files_are_current
+from bulkpresign.pipeline.config import TransferConfig, config_of
+from bulkpresign.pipeline.items import Items
 from bulkpresign.pipeline.journals import journal_of
 from bulkpresign.pipeline.named_files import check_named_files
+from bulkpresign.pipeline.own import OwnPresigner
 from bulkpresign.pipeline.present import PresentObjects
 from bulkpresign.pipeline.renewing import by_signing
-from bulkpresign.pipeline.running import PART_CONCURRENCY, Bounds, Machine, Run
+from bulkpresign.pipeline.running import Machine, Run
 from bulkpresign.pipeline.sources import Source, Sources
 from bulkpresign.pipeline.uploads import Opener, Reopener
 from bulkpresign.signing.parts import check_part_size
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.folder import folder_objects
-from bulkpresign.source.location import Location
+from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.transfer.folder import Folder
-from bulkpresign.transfer.getting import PART_SIZE
 from bulkpresign.transfer.leases import Lease, Renew
 from bulkpresign.transfer.multipart import Uploader
 from bulkpresign.transfer.putting import Putter
 
 
 async def put(
-    links: Source | Sequence[Source],
+    links: Source | Items,
     source: str | os.PathLike[str],
     *,
-    concurrency: int = 64,
-    part_concurrency: int = PART_CONCURRENCY,
-    attempts: int = 5,
+    config: TransferConfig | None = None,
+    concurrency: int | None = None,
+    part_size: int | None = None,
+    part_concurrency: int | None = None,
+    attempts: int | None = None,
+    limit_rate: int | None = None,
+    limit: int | None = None,
+    failures: str | os.PathLike[str] | None = None,
+    journal: str | os.PathLike[str] | None = None,
+    dry_run: bool = False,
+    ca_bundle: str | None = None,
+    renew_credentials: bool = False,
+    renew_command: str | None = None,
+    renew_url: str | None = None,
+    expires_in: int = 3600,
+    headers: Mapping[str, str] | None = None,
+    from_format: str | None = None,
+    region_name: str | None = None,
+    endpoint_url: str | None = None,
+    profile_name: str | None = None,
+    addressing_style: str = "auto",
+    session: Any = None,
+    presigner: Presigner | None = None,
+    listeners: Sequence[Listener] = (),
+) -> Report:
+    """Uploads files, through PUT links (`put(links, source="data/")`) or into a bucket (`put("data/", "s3://b/p/")`).
+
+    With `links`, files below the folder `source` go out with the headers that stand in the links. `links` is a table of
+    links, or `Link`s in any iterable or async iterable, as for `get`. No credentials are needed, except where
+    `renew_credentials` signs links again that run out. Rows of a multipart upload go up in parts.
+
+    With `s3://bucket/prefix/` as the second argument, every file below the folder that the first one names goes up,
+    with own credentials or those of an open `presigner`; the links live `expires_in` seconds. `headers` are signed into
+    them, and the content type is guessed from the name unless `headers` has one. Files over `part_size` (bytes, 5 MiB
+    to 5 GiB, 64 MiB by default) go up in parts.
+
+    `config` and the keywords beside it are those of `get`. A file that is missing, or an upload that fails, is counted
+    in the report. Parts that are up are kept over runs. `journal` is `FOLDER.put.journal` unless given. Raises
+    InputError for what can't be used, before anything is sent; ParameterError also for a keyword of the other form.
+    """
+    bounds = config_of(
+        config,
+        concurrency=concurrency,
+        part_size=part_size,
+        part_concurrency=part_concurrency,
+        attempts=attempts,
+        limit_rate=limit_rate,
+        limit=limit,
+    )
+    to_bucket = isinstance(source, str) and source.startswith(SCHEME)
+    _check_form(
+        "links" if to_bucket else "s3://bucket/prefix/",
+        {
+            "from_format": from_format,
+            "renew_credentials": renew_credentials,
+            "renew_command": renew_command,
+            "renew_url": renew_url,
+        }
+        if to_bucket
+        else {"part_size": part_size, "headers": headers},
+    )
+    common: dict[str, Any] = {
+        "config": bounds,
+        "failures": failures,
+        "journal": journal,
+        "dry_run": dry_run,
+        "ca_bundle": ca_bundle,
+        "expires_in": expires_in,
+        "region_name": region_name,
+        "endpoint_url": endpoint_url,
+        "profile_name": profile_name,
+        "addressing_style": addressing_style,
+        "session": session,
+        "presigner": presigner,
+        "listeners": listeners,
+    }
+    if to_bucket:
+        if not isinstance(links, str | os.PathLike):
+            raise TypeError(f"put to {source} takes the name of a folder, not {type(links).__name__}")
+        return await put_folder(links, str(source), headers=headers, **common)
+    return await put_links(
+        links,
+        source,
+        from_format=from_format,
+        renew_credentials=renew_credentials,
+        renew_command=renew_command,
+        renew_url=renew_url,
+        **common,
+    )
+
+
+def _check_form(other: str, given: Mapping[str, object]) -> None:
+    """Raises ParameterError for a keyword that is of the other form of `put`."""
+    for name, value in given.items():
+        if value:
+            raise ParameterError(f"{name} is for put with {other}")
+
+
+async def put_links(
+    links: Source | Items,
+    source: str | os.PathLike[str],
+    *,
+    config: TransferConfig | None = None,
+    concurrency: int | None = None,
+    part_concurrency: int | None = None,
+    attempts: int | None = None,
     limit_rate: int | None = None,
     limit: int | None = None,
     failures: str | os.PathLike[str] | None = None,
@@ -56,6 +161,7 @@ async def put(
     profile_name: str | None = None,
     addressing_style: str = "auto",
     session: Any = None,
+    presigner: Presigner | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Report:
     """Uploads files below the folder `source` through PUT links, with the headers that stand in their rows.
@@ -65,17 +171,19 @@ async def put(
     `part_concurrency` of each at a time; those parts that are up are kept over runs. Bounds, journal
     (`SOURCE.put.journal` unless given), renewal and errors are those of `get`.
     """
-    bounds = Bounds(
+    config = config_of(
+        config,
         concurrency=concurrency,
         part_concurrency=part_concurrency,
         attempts=attempts,
         limit_rate=limit_rate,
         limit=limit,
     )
-    sources = Sources(links, from_format=from_format)
+    sources = Sources(links, from_format=from_format, takes_items=True)
     check_named_files(sources.tables, failures, journal)
-    await sources.begin()
-    if sources.need_credentials:
+    if sources.items is None:
+        await sources.begin()
+    if sources.items is None and sources.need_credentials:
         raise ParameterError("put needs a table of links, with a column url: make one with sign --method PUT")
     folder = Folder(source)
     folder.require()
@@ -84,28 +192,34 @@ async def put(
         claim_paths(index, [(ref, ref.uri) for ref in refs])
 
     async with AsyncExitStack() as stack:
+        own = OwnPresigner(
+            presigner,
+            stack,
+            region_name=region_name,
+            endpoint_url=endpoint_url,
+            profile_name=profile_name,
+            addressing_style=addressing_style,
+            expires_in=expires_in,
+            session=session,
+            ca_bundle=ca_bundle,
+        )
+        if sources.items is not None:
+            await sources.begin(stack)
         index = stack.enter_context(PathIndex())
         run = await stack.enter_async_context(
-            Run("put", bounds=bounds, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
+            Run("put", config=config, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
         )
         opened = run.use_journal(journal_of(journal, "put", folder.root, "its links"), files_are_current(folder.root))
         run.skipped_by = None if opened is None else opened.file.name  # links can't be asked what is there
         totals = await check(sources, folder.check_sources, index, "PUT", run.completed, listeners=listeners)
-        presigner = None
-        if renew_credentials:
-            presigner = await stack.enter_async_context(
-                Presigner(
-                    region_name, endpoint_url, profile_name, addressing_style, expires_in, session, ca_bundle=ca_bundle
-                )
-            )
-        renew = await run.renewal(presigner, renew_command, renew_url)
+        renew = await run.renewal(await own() if renew_credentials else None, renew_command, renew_url)
         leases = sources.leases(None, "PUT", renew=renew, streamed=claim)
         if dry_run:
             return await run.plan(leases)
         return await run.transfer(
             leases,
-            lambda machine: _putter(machine, folder, bounds),
-            uploads_with=lambda machine: _uploader(machine, folder, bounds),
+            lambda machine: _putter(machine, folder, config),
+            uploads_with=lambda machine: _uploader(machine, folder, config),
             totals=totals,
             sources=sources,
         )
@@ -115,10 +229,11 @@ async def put_folder(
     source: str | os.PathLike[str],
     destination: str,
     *,
-    concurrency: int = 64,
-    part_size: int = PART_SIZE,
-    part_concurrency: int = PART_CONCURRENCY,
-    attempts: int = 5,
+    config: TransferConfig | None = None,
+    concurrency: int | None = None,
+    part_size: int | None = None,
+    part_concurrency: int | None = None,
+    attempts: int | None = None,
     limit_rate: int | None = None,
     limit: int | None = None,
     failures: str | os.PathLike[str] | None = None,
@@ -132,6 +247,7 @@ async def put_folder(
     profile_name: str | None = None,
     addressing_style: str = "auto",
     session: Any = None,
+    presigner: Presigner | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Report:
     """Uploads every file below the folder `source` under `s3://bucket/prefix/`, with own credentials.
@@ -141,7 +257,8 @@ async def put_folder(
     there would be more than S3 takes. What is up of an earlier run's upload is found and kept. An upload whose object
     can't be put is ended; one that was interrupted stays open for the next run, and is counted in the report.
     """
-    bounds = Bounds(
+    config = config_of(
+        config,
         concurrency=concurrency,
         part_size=part_size,
         part_concurrency=part_concurrency,
@@ -149,7 +266,7 @@ async def put_folder(
         limit_rate=limit_rate,
         limit=limit,
     )
-    check_part_size(part_size)
+    check_part_size(config.part_size)
     check_named_files((), failures, journal)
     location = Location.parse(destination)
     if not location.is_prefix:
@@ -157,36 +274,42 @@ async def put_folder(
     folder = Folder(source)
     folder.require()
     async with AsyncExitStack() as stack:
-        presigner = await stack.enter_async_context(
-            Presigner(
-                region_name, endpoint_url, profile_name, addressing_style, expires_in, session, ca_bundle=ca_bundle
-            )
-        )
+        signing = await OwnPresigner(
+            presigner,
+            stack,
+            region_name=region_name,
+            endpoint_url=endpoint_url,
+            profile_name=profile_name,
+            addressing_style=addressing_style,
+            expires_in=expires_in,
+            session=session,
+            ca_bundle=ca_bundle,
+        )()
         run = await stack.enter_async_context(
-            Run("put", bounds=bounds, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
+            Run("put", config=config, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
         )
-        present = stack.enter_context(PresentObjects(folder, part_size))
+        present = stack.enter_context(PresentObjects(folder, config.part_size))
         opened = run.use_journal(
-            journal_of(journal, "put", folder.root, await _named(location, presigner)), present.are_current
+            journal_of(journal, "put", folder.root, await _named(location, signing)), present.are_current
         )
-        if opened is not None and not await present.list_destination(presigner, location):
+        if opened is not None and not await present.list_destination(signing, location):
             run.skipped_by = opened.file.name
-        leases = _signed_files(folder.root, location, presigner, headers, part_size)
+        leases = _signed_files(folder.root, location, signing, headers, config.part_size)
         if dry_run:
             return await run.plan(leases)
 
         def reopener(machine: Machine) -> Reopener:
             opener = Opener(
-                presigner, machine.http, headers=headers, emit=machine.emit, pace=machine.pace, attempts=attempts
+                signing, machine.http, headers=headers, emit=machine.emit, pace=machine.pace, attempts=config.attempts
             )
-            return Reopener(opener, presigner, part_size)
+            return Reopener(opener, signing, config.part_size)
 
         return await run.transfer(
             leases,
             lambda machine: present.unless_there(
-                reopener(machine).ending_old(_putter(machine, folder, bounds), machine.journal)
+                reopener(machine).ending_old(_putter(machine, folder, config), machine.journal)
             ),
-            uploads_with=lambda machine: _uploader(machine, folder, bounds, reopener(machine), present),
+            uploads_with=lambda machine: _uploader(machine, folder, config, reopener(machine), present),
         )
 
 
@@ -198,24 +321,24 @@ async def _named(location: Location, presigner: Presigner) -> str:
     return f"s3://{location.bucket}/{location.key} at {parts.scheme}://{parts.netloc}"
 
 
-def _putter(machine: Machine, folder: Folder, bounds: Bounds) -> Putter:
-    return Putter(machine.http, folder, bounds.attempts, machine.emit, pace=machine.pace)
+def _putter(machine: Machine, folder: Folder, config: TransferConfig) -> Putter:
+    return Putter(machine.http, folder, config.attempts, machine.emit, pace=machine.pace)
 
 
 def _uploader(
     machine: Machine,
     folder: Folder,
-    bounds: Bounds,
+    config: TransferConfig,
     opener: Reopener | None = None,
     present: PresentObjects | None = None,
 ) -> Uploader:
     return Uploader(
         machine.http,
         folder,
-        bounds.attempts,
+        config.attempts,
         machine.emit,
         pace=machine.pace,
-        part_concurrency=bounds.part_concurrency,
+        part_concurrency=config.part_concurrency,
         parts=machine.journal,
         opener=opener,
         is_there=None if present is None else present.is_there,

@@ -1,65 +1,68 @@
 """What every transfer shares: its bounds, connections, journal and failures file, and who listens."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, suppress
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
 import anyio.lowlevel
 import msgspec
 
-from bulkpresign.errors import BreakerError, InputError, OutputError, ParameterError
-from bulkpresign.events import Listener, ObjectsSkipped, RunFinished, RunStarted, telling
+from bulkpresign.errors import BreakerError, InputError, OutputError
+from bulkpresign.events import Event, Listener, ObjectsSkipped, RunFinished, RunStarted, telling
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.recorded import Recorded
 from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.ledger.tally import Tally
-from bulkpresign.model import ObjectRef, Report
+from bulkpresign.model import ObjectRef, Outcome, Report
 from bulkpresign.pipeline.checking import Totals
 from bulkpresign.pipeline.completed import AreCurrent, CompletedFilter
+from bulkpresign.pipeline.config import TransferConfig
 from bulkpresign.pipeline.descriptors import affordable_objects
 from bulkpresign.pipeline.failures import FailureLog, failure_log
 from bulkpresign.pipeline.renewing import renewal
 from bulkpresign.pipeline.sources import Sources
+from bulkpresign.pipeline.streams import ResultQueue
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.transfer.clock import Clock
-from bulkpresign.transfer.engine import Engine, Feed, Work
-from bulkpresign.transfer.getting import PART_SIZE
+from bulkpresign.transfer.engine import Engine, Feed, Work, first_error
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.leases import Lease, Renew
 from bulkpresign.transfer.multipart import Uploader
 from bulkpresign.transfer.pace import Pace
 
-PART_CONCURRENCY = 8
+#: Outcomes that may wait to be consumed, besides one for each object in flight.
+_WAITING = 256
+#: Seconds after which an outcome is passed on at the latest, where someone waits for it.
+_FLUSH_INTERVAL = 0.05
 
 
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run may use; None: no bound.
+class OutcomeListener:
+    """A listener that wants the outcome of every object, and makes the run wait where it is behind.
 
-    Objects in flight, bytes of one part of a large object and parts in flight of each, tries of a request, bytes a
-    second, objects in all. Memory is at most `concurrency x part_concurrency x 512 KiB`: what each request in flight
-    holds in its buffers.
+    That is also the outcome of objects that an earlier run completed, which others hear of as a number.
     """
 
-    concurrency: int = 64
-    part_size: int = PART_SIZE
-    part_concurrency: int = PART_CONCURRENCY
-    attempts: int = 5
-    limit_rate: int | None = None
-    limit: int | None = None
+    def __init__(self, queue: ResultQueue[Any]) -> None:
+        self.queue = queue
 
     @property
-    def requests(self) -> int:
-        """How many requests may be in flight."""
-        return self.concurrency * self.part_concurrency
+    def waiting(self) -> int:
+        """How many outcomes may wait, besides one for each object in flight."""
+        return _WAITING
 
-    def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ParameterError(f"{name} of {value} is not at least 1")
+    def __call__(self, event: Event) -> None:
+        """Hears an event."""
+        raise NotImplementedError
+
+    async def skip(self, leases: Sequence[Lease]) -> None:
+        """Takes objects that need nothing."""
+        for lease in leases:
+            await self.queue.reserve()
+            self.queue.put(Outcome(lease.link.object, "skipped", attempts=0, link=lease.link))
 
 
 class Machine(msgspec.Struct):
@@ -81,18 +84,19 @@ class Run:
         self,
         verb: str,
         *,
-        bounds: Bounds,
+        config: TransferConfig,
         ca_bundle: str | None = None,
         failures: str | os.PathLike[str] | None = None,
         listeners: Sequence[Listener] = (),
     ) -> None:
-        self.bounds = bounds
+        self.config = config
         self._verb = verb
         self._ca_bundle, self._failures = ca_bundle, failures
         self._tally = Tally(verb)
+        self._taker = next((one for one in listeners if isinstance(one, OutcomeListener)), None)
         self._listeners: list[Listener] = [self._tally, *listeners]
         self._clock = Clock()
-        self._http = Http(bounds.requests, self._clock, ca_bundle)
+        self._http = Http(config.requests, self._clock, ca_bundle)
         self._journal: Journal | None = None
         self._opened: Journal | None = None
         self._are_current: AreCurrent = none_is_current
@@ -136,7 +140,7 @@ class Run:
         """What the run would do: counts what is left (`planned`, and its bytes where they are known), sends nothing."""
         tell, report = telling(self._listeners), self._tally.report
         report.planned, report.skipped_by = 0, self.skipped_by
-        async for batch in _limited(_undone(batches, self.completed, tell), self.bounds.limit):
+        async for batch in _limited(_undone(batches, self.completed, tell), self.config.limit):
             report.planned += len(batch)
             report.bytes += sum(lease.link.object.size or 0 for lease in batch)
         tell(RunFinished(report))
@@ -166,17 +170,27 @@ class Run:
         tell = telling([*self._listeners, *([log] if log else [])])
         tell(RunStarted(self._verb, totals.objects, totals.bytes))
         record = Recorder(self._opened, tell)
-        affordable = affordable_objects() or self.bounds.requests
-        pace = Pace(min(self.bounds.requests, affordable), self.bounds.limit_rate)
-        if totals.is_nothing_left:
+        affordable = affordable_objects() or self.config.requests
+        pace = Pace(min(self.config.requests, affordable), self.config.limit_rate)
+        workers = min(self.config.concurrency, affordable)
+        if self._taker is not None:
+            self._taker.queue.open(workers + self._taker.waiting)
+        elif totals.is_nothing_left:
             tell(ObjectsSkipped(totals.known, totals.bytes or 0))
             batches = _nothing()
-        feed = Feed(_limited(_undone(batches, self.completed, record), self.bounds.limit))
+        feed = Feed(
+            _limited(_undone(batches, self.completed, record, self._taker), self.config.limit),
+            is_callers=sources is not None and sources.items is not None,
+            places=None if self._taker is None else self._taker.queue,
+        )
         machine = Machine(self._http, record, pace, self._opened)
         uploader = uploads_with(machine) if uploads_with is not None else None
         try:
             engine = Engine(feed, work_with(machine), record, self._clock, uploader)
-            await engine.run(min(self.bounds.concurrency, affordable))
+            if self._taker is None:
+                await engine.run(workers)
+            else:
+                await _flushing(record, partial(engine.run, workers))
             record.flush()
         except BaseException as error:
             with suppress(OutputError):  # what ended the run is on its way already
@@ -204,7 +218,10 @@ def none_is_current(found: Sequence[tuple[ObjectRef, Recorded]]) -> Sequence[boo
 
 
 async def _undone(
-    batches: AsyncIterator[Sequence[Lease]], completed: CompletedFilter, emit: Listener
+    batches: AsyncIterator[Sequence[Lease]],
+    completed: CompletedFilter,
+    emit: Listener,
+    taker: OutcomeListener | None = None,
 ) -> AsyncIterator[Sequence[Lease]]:
     """What is left to do; what is done is told as skipped."""
     async for batch in batches:
@@ -212,10 +229,29 @@ async def _undone(
         if count := sum(done):
             refs = [lease.link.object for lease, is_done in zip(batch, done, strict=True) if is_done]
             emit(ObjectsSkipped(count, sum(ref.size or 0 for ref in refs)))
+            if taker is not None:
+                await taker.skip([lease for lease, is_done in zip(batch, done, strict=True) if is_done])
             yield [lease for lease, is_done in zip(batch, done, strict=True) if not is_done]
             await anyio.lowlevel.checkpoint()
         else:
             yield batch
+
+
+async def _flushing(record: Recorder, run: Callable[[], Awaitable[None]]) -> None:
+    """Runs, and passes outcomes on soon also where no event follows: someone waits for them."""
+
+    async def flush() -> None:
+        while True:
+            await anyio.sleep(_FLUSH_INTERVAL)
+            record.flush()
+
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(flush)
+            await run()
+            group.cancel_scope.cancel()
+    except BaseExceptionGroup as failed:
+        raise first_error(failed) from None
 
 
 async def _nothing() -> AsyncIterator[Sequence[Lease]]:

@@ -24,6 +24,7 @@ from bulkpresign.manifest.writing import ManifestWriter, link_writer
 from bulkpresign.model import Link, ObjectRef, Report
 from bulkpresign.pipeline.failures import failure_log
 from bulkpresign.pipeline.head import CONCURRENCY, HEAD_COLUMNS, MISSING, Heads, asking_heads
+from bulkpresign.pipeline.own import OwnPresigner
 from bulkpresign.pipeline.rules import Rules
 from bulkpresign.pipeline.sources import Found, SizeProblem, Source, Sources, check_used
 from bulkpresign.pipeline.summing import Summing
@@ -70,6 +71,7 @@ async def sign(
     profile_name: str | None = None,
     addressing_style: str = "auto",
     session: Any = None,
+    presigner: Presigner | None = None,
     listeners: Sequence[Listener] = (),
 ) -> SignReport:
     """Signs every object of `source` and writes the links to `output` (`-`: standard output), whole or not at all.
@@ -94,6 +96,9 @@ async def sign(
     With a `part_size` (bytes) the PUT of a larger object becomes a multipart upload, which is opened here: a row a
     part, one to complete it and one to end it. Without one, rows of uploads are signed again for the same uploads, so
     that what is up of them stays of use. Memory is flat whatever the length.
+
+    `presigner` is an open Presigner, which signs instead of one made of `region_name`, `endpoint_url`, `profile_name`,
+    `addressing_style`, `session` and `expires_in`, and stays open.
 
     Raises InputError for what can't be signed, OutputError for what can't be written, and BreakerError where all
     objects fail the same way; then no file is left behind, and no upload open.
@@ -124,15 +129,21 @@ async def sign(
     if head:
         columns = list(dict.fromkeys([*columns, *HEAD_COLUMNS]))
     async with AsyncExitStack() as stack:
-        presigner = await stack.enter_async_context(
-            Presigner(
-                region_name, endpoint_url, profile_name, addressing_style, expires_in, session, ca_bundle=ca_bundle
-            )
-        )
+        signing = await OwnPresigner(
+            presigner,
+            stack,
+            region_name=region_name,
+            endpoint_url=endpoint_url,
+            profile_name=profile_name,
+            addressing_style=addressing_style,
+            expires_in=expires_in,
+            session=session,
+            ca_bundle=ca_bundle,
+        )()
         uploads = None
         if part_size is not None:
             opening = signing_uploads(
-                presigner,
+                signing,
                 part_size,
                 headers,
                 options,
@@ -142,14 +153,14 @@ async def sign(
             )
             uploads = await stack.enter_async_context(opening)
         run = _Run(
-            sources, presigner, rules, report, summing=summing, uploads=uploads, keeps_uploads=keeps_uploads, tell=tell
+            sources, signing, rules, report, summing=summing, uploads=uploads, keeps_uploads=keeps_uploads, tell=tell
         )
         heads = None
         if head:
             log = await stack.enter_async_context(failure_log(failures, sources))
             emit = telling([run.count, *listeners, *([log] if log else [])])
             heads = await stack.enter_async_context(
-                asking_heads(presigner, concurrency or CONCURRENCY, options, ca_bundle, emit)
+                asking_heads(signing, concurrency or CONCURRENCY, options, ca_bundle, emit)
             )
         with open_output(file) as stream:
             writer = link_writer(stream, file, written_format, columns)

@@ -1,9 +1,10 @@
 """What SOURCE stands for: tables, listings, single keys, links; and objects or links out of it, a batch at a time."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from itertools import groupby, repeat
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import anyio.lowlevel
 import anyio.to_thread
@@ -14,6 +15,7 @@ from bulkpresign.manifest.links import links_of, methods_of
 from bulkpresign.manifest.uploads import Gathering, upload_id_of, whole_rows
 from bulkpresign.model import Link, ObjectRef, Upload
 from bulkpresign.pipeline.given import GivenLinks, is_link, no_link
+from bulkpresign.pipeline.items import GivenItems, Items, are_items, check_methods
 from bulkpresign.pipeline.located import located
 from bulkpresign.pipeline.renewing import ChecksumMode, by_signing
 from bulkpresign.signing.options import OPTION_COLUMNS
@@ -55,18 +57,27 @@ class Sources:
 
     def __init__(
         self,
-        sources: Source | Sequence[Source],
+        sources: Source | Items,
         *,
         bucket: str | None = None,
         from_format: str | None = None,
         literal: bool = False,
         no_links: str | None = "only get takes a link by itself; give a table with a column url",
+        takes_items: bool = False,
     ) -> None:
         """With `literal` a key of `s3://` is no pattern.
 
-        `no_links` tells what to do instead of giving a link as it is; None: links are taken.
+        `no_links` tells what to do instead of giving a link as it is; None: links are taken. With `takes_items` links,
+        objects and urls are taken from any iterable; see `GivenItems`.
         """
-        given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
+        #: The rows that a program gives as they are, None where files and places are named.
+        self.items: GivenItems | None = None
+        if takes_items and are_items(sources):
+            self.items = GivenItems(cast("Items", sources))
+            self._bucket, self._parts = bucket, []
+            return
+        named = cast("Source | Sequence[Source]", sources)
+        given = [named] if isinstance(named, str | os.PathLike) else list(named)
         if not given:
             raise ParameterError("no source is given")
         if given.count(STDIN) > 1:
@@ -76,8 +87,13 @@ class Sources:
         if literal and not self.has_locations:
             raise ParameterError("literal is for keys of s3:// sources, and there is none")
 
-    async def begin(self) -> None:
-        """Waits for the first rows of standard input, where it is a source; they tell whether it has links."""
+    async def begin(self, stack: AsyncExitStack | None = None) -> None:
+        """Waits for the first rows of what can be read only once; they tell whether it has links.
+
+        Rows that a program gives are read until the `stack` ends.
+        """
+        if self.items is not None and stack is not None:
+            await stack.enter_async_context(self.items)
         for table in self.tables:
             if table.is_stream:
                 await _in_thread(lambda table: table.columns, table)
@@ -90,6 +106,8 @@ class Sources:
     @property
     def columns(self) -> list[str]:
         """The columns of all tables, as far as their first rows tell, and of listings; reads those rows."""
+        if self.items is not None:
+            return self.items.carried
         listed = [LAST_MODIFIED] if self.has_locations else []
         return list(dict.fromkeys([*(name for table in self.tables for name in table.columns), *listed]))
 
@@ -101,17 +119,21 @@ class Sources:
     @property
     def has_links(self) -> bool:
         """True where one of them is a table of links."""
+        if self.items is not None:
+            return self.items.has_links
         return any(table.is_links for table in self.tables)
 
     @property
     def need_credentials(self) -> bool:
         """True where one of them is a listing, a key, or a table of objects."""
+        if self.items is not None:
+            return self.items.need_credentials
         return any(not (isinstance(part, Table) and part.is_links) for part in self._parts)
 
     @property
     def are_files(self) -> bool:
         """True where all of them can be read twice: whole before the first request, and again."""
-        return all(isinstance(part, Table) and not part.is_stream for part in self._parts)
+        return self.items is None and all(isinstance(part, Table) and not part.is_stream for part in self._parts)
 
     async def objects(self, presigner: Presigner, method: str = "GET") -> AsyncIterator[list[ObjectRef]]:
         """All objects, to be signed for links of that method."""
@@ -178,13 +200,19 @@ class Sources:
         renew: Renew | None,
         streamed: Callable[[Sequence[ObjectRef]], None],
         checksum_mode: ChecksumMode | None = None,
+        own: Callable[[], Awaitable[Presigner]] | None = None,
     ) -> AsyncIterator[list[Lease]]:
         """All links; objects are signed as they are asked for, and again when their time is over.
 
         `renew` gives fresh links for those that others signed. A source that can't be read twice was not checked as a
         whole, so `streamed` is shown every batch of it as it comes. `checksum_mode` tells whether links that are signed
-        here ask for checksums.
+        here ask for checksums. `own` opens credentials where a program gives objects without links.
         """
+        if self.items is not None:
+            async for leases in _item_leases(self.items, method, renew, own, checksum_mode):
+                streamed([lease.link.object for lease in leases])
+                yield leases
+            return
         signing = None if presigner is None else by_signing(presigner, checksum_mode)
         for part in self._parts:
             source = renew if isinstance(part, Table) and part.is_links else signing
@@ -240,6 +268,43 @@ def are_links(sources: Sequence[str], from_format: str | None) -> bool:
         return found.are_files and not found.need_credentials
     except InputError:
         return False
+
+
+async def _item_leases(
+    items: GivenItems,
+    method: str,
+    renew: Renew | None,
+    own: Callable[[], Awaitable[Presigner]] | None,
+    checksum_mode: ChecksumMode | None,
+) -> AsyncIterator[list[Lease]]:
+    """The links of rows that a program gives, in their order; objects are signed as they are asked for."""
+    gathering = Gathering(items.file)
+    signing: Renew | None = None
+    async for batch in items.batches():
+        for is_ref, some in groupby(enumerate(batch.rows, batch.first), lambda row: isinstance(row[1], ObjectRef)):
+            numbers, rows = zip(*some, strict=True)
+            if not is_ref:
+                links = [row for row in rows if isinstance(row, Link)]
+                if method == "PUT" and (gathering.is_open or any(upload_id_of(link.object) for link in links)):
+                    alone = [link for link in links if not upload_id_of(link.object)]
+                    check_methods(alone, numbers[0], method)
+                    yield [_put_lease(found, renew) for found, _ in gathering.add(links, numbers)]
+                    continue
+                check_methods(links, numbers[0], method)
+                yield [Lease(link, renew) for link in links]
+                continue
+            if own is None:
+                hint = f'sign them: presigner.sign(objects, method="{method}")'
+                raise ParameterError(f"{items.file}:{numbers[0]}: an ObjectRef where links are needed: {hint}")
+            presigner = await own()
+            signing = signing or by_signing(presigner, checksum_mode)
+            for refs in _by(_JUST_IN_TIME, [row for row in rows if isinstance(row, ObjectRef)]):
+                await presigner.prepare(refs)
+                headers = checksum_mode.headers if checksum_mode else None
+                yield [Lease(link, signing) for link in presigner.sign_batch(refs, method, headers=headers)]
+                await anyio.lowlevel.checkpoint()
+    if rest := [_put_lease(found, renew) for found, _ in gathering.end()]:
+        yield rest
 
 
 async def _put_leases(table: Table, renew: Renew | None) -> AsyncIterator[list[Lease]]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from itertools import islice
+from typing import cast
 
 import anyio
 import anyio.lowlevel
@@ -23,6 +24,7 @@ from bulkpresign.model import Link, ObjectRef, Outcome, Report
 from bulkpresign.pipeline.checking import check, claim_paths
 from bulkpresign.pipeline.evidence import JournalEvidence
 from bulkpresign.pipeline.failures import failure_log
+from bulkpresign.pipeline.items import Items, object_of
 from bulkpresign.pipeline.named_files import check_named_files
 from bulkpresign.pipeline.sources import Source, Sources, rows_of
 from bulkpresign.proof.files import MISSING, UNPROVEN, Prover, Row, batches_of
@@ -66,7 +68,7 @@ class VerifyReport(Report, kw_only=True):
 
 
 async def verify(
-    manifest: Source | Sequence[Source],
+    manifest: Source | Items,
     folder: str | os.PathLike[str],
     *,
     bucket: str | None = None,
@@ -80,6 +82,8 @@ async def verify(
 ) -> VerifyReport:
     """Checks the files below `folder` against tables of objects or links; links may be over, nothing is sent.
 
+    Instead of tables, `Link`s, `ObjectRef`s and urls in any iterable or async iterable are taken, as for `get`.
+
     `concurrency` files are read at a time, in threads, a block of 1 MiB of each in memory; None is one for each CPU.
     Where a row tells no checksum, or not how large the parts of its etag are, the `journal` of the download is asked
     (`FOLDER.journal` unless given). A file for which its size alone speaks is unproven, unless `accept_size` is given.
@@ -91,10 +95,13 @@ async def verify(
         raise ParameterError(f"concurrency of {threads} is not at least 1")
     sources = _Manifests(manifest, bucket=bucket, from_format=from_format)
     check_named_files(sources.tables, failures)
-    await sources.begin()
+    if sources.items is None:
+        await sources.begin()
     root = Folder(folder)
     root.require()
     async with AsyncExitStack() as stack:
+        if sources.items is not None:
+            await sources.begin(stack)
         index = stack.enter_context(_NamedPaths())
         totals = await check(sources, _check_form, index, "", listeners=listeners)
         known = stack.enter_context(JournalEvidence(journal, root.root))
@@ -114,12 +121,14 @@ async def verify(
 class _Manifests(Sources):
     """Tables whose rows name files; their links may be of any method, for none is used."""
 
-    def __init__(self, manifest: Source | Sequence[Source], *, bucket: str | None, from_format: str | None) -> None:
-        super().__init__(manifest, bucket=bucket, from_format=from_format)
-        given = [manifest] if isinstance(manifest, str | os.PathLike) else manifest
+    def __init__(self, manifest: Source | Items, *, bucket: str | None, from_format: str | None) -> None:
+        super().__init__(manifest, bucket=bucket, from_format=from_format, takes_items=True)
+        self._default_bucket = bucket
+        if self.items is not None:
+            return
+        given = cast("Sequence[Source]", [manifest] if isinstance(manifest, str | os.PathLike) else manifest)
         if listed := [source for source in given if os.fspath(source).startswith(SCHEME)]:
             raise ParameterError(f"{listed[0]} is no table: verify is offline; make one with sign")
-        self._default_bucket = bucket
 
     def placed(self, table: Table, method: str) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:  # noqa: ARG002
         for rows in table:
@@ -133,9 +142,15 @@ class _Manifests(Sources):
 
     async def batches(self, index: PathIndex) -> AsyncGenerator[list[Row], None]:
         """Every row. What can't be read twice was not checked before, so its paths are taken as it comes."""
+        if self.items is not None:
+            async for given in self.items.batches():
+                claim_paths(index, [(ref, ref.uri) for ref in map(object_of, given.rows)])
+                rows = (Row(object_of(row), row if isinstance(row, Link) else None) for row in given.rows)
+                for batch in batches_of(rows):
+                    yield batch
         for table in self.tables:
-            async for rows in rows_of(table):
-                placed = self._placed(table, whole_rows(rows))
+            async for found in rows_of(table):
+                placed = self._placed(table, whole_rows(found))
                 if table.is_stream:
                     claim_paths(index, [(ref, place) for ref, _, place in placed])
                 for batch in batches_of(Row(ref, link) for ref, link, _ in placed):

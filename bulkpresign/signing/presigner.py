@@ -84,6 +84,11 @@ class Presigner:
         await self._aws.__aexit__(*exc_info)
 
     @property
+    def is_open(self) -> bool:
+        """True inside `async with`."""
+        return self._credentials is not None
+
+    @property
     def aws(self) -> Aws:
         """The door to S3 with the same credentials, for listings."""
         return self._aws
@@ -185,7 +190,7 @@ class Presigner:
         """
         batch = self._batch(method, expires_in, headers, query, options)
         refs = list(objects)
-        _check_keys([ref.key for ref in refs])
+        _check_keys(_keys_of(refs))
         return batch.links(refs)
 
     def sign_again(
@@ -286,6 +291,7 @@ class Presigner:
             raise ParameterError(f"batch_size of {batch_size} is not at least 1")
         async with aclosing(_batches(objects, batch_size)) as batches:
             async for batch in batches:
+                _keys_of(batch)
                 await self.prepare(batch)
                 yield self.sign_batch(
                     batch, method, expires_in=expires_in, headers=headers, query=query, options=options
@@ -366,6 +372,16 @@ def _check_keys(keys: Sequence[str]) -> None:
         for key in keys:
             if problem := key_problem(key):
                 raise ParameterError(f"key {key[:80]!r}: {problem}")
+
+
+def _keys_of(refs: Sequence[ObjectRef]) -> list[str]:
+    """The keys of some objects. Raises TypeError for a row that is none; a whole batch costs no look at each."""
+    try:
+        return [ref.key for ref in refs]
+    except AttributeError:
+        number, row = next((number, row) for number, row in enumerate(refs, 1) if not isinstance(row, ObjectRef))
+        hint = "; url_batch takes keys" if isinstance(row, str) else ""
+        raise TypeError(f"row {number} is of type {type(row).__name__}; an ObjectRef is taken{hint}") from None
 
 
 def _check_target(params: Mapping[str, Any]) -> None:

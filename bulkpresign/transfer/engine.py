@@ -6,6 +6,7 @@ import traceback
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from typing import Protocol
 
 import anyio
 import msgspec
@@ -27,13 +28,31 @@ Work = Callable[[Link], Awaitable[Outcome]]
 UploadWork = Callable[[Lease, Renewals], Awaitable[Outcome]]
 
 
+class Places(Protocol):
+    """A bound for objects whose outcomes someone has to take: one place each."""
+
+    async def reserve(self) -> None:
+        """Waits for a place."""
+        ...
+
+    def release(self) -> None:
+        """Gives a place back that was not needed; one that was is given back where its outcome is taken."""
+        ...
+
+
 class Feed:
     """Hands out leases one at a time to any number of workers; reads its input a batch at a time, as it is used.
 
-    Within a batch those closest to their end go first.
+    Within a batch those closest to their end go first. With `is_callers` the input is a program's own iterable: waiting
+    for it can be cancelled, and what was not read of it is left to that program. `places` bounds what is handed out and
+    not consumed yet.
     """
 
-    def __init__(self, batches: AsyncIterable[Sequence[Lease]]) -> None:
+    def __init__(
+        self, batches: AsyncIterable[Sequence[Lease]], *, is_callers: bool = False, places: "Places | None" = None
+    ) -> None:
+        self._is_callers = is_callers
+        self._places = places
         self._batches: AsyncIterator[Sequence[Lease]] = aiter(batches)
         self._lock = anyio.Lock()
         self._ended = False
@@ -41,6 +60,15 @@ class Feed:
 
     async def take(self) -> Lease | None:
         """The next lease, None at the end."""
+        if self._places is None:
+            return await self._next()
+        await self._places.reserve()
+        lease = await self._next()
+        if lease is None:
+            self._places.release()
+        return lease
+
+    async def _next(self) -> Lease | None:
         while not self.ready:
             async with self._lock:
                 if not self.ready and not await self._refill():
@@ -50,7 +78,9 @@ class Feed:
     async def _refill(self) -> bool:
         if self._ended:
             return False
-        with anyio.CancelScope(shield=True):  # cut off while it waits, the input could not tell the rest
+        with anyio.CancelScope(
+            shield=not self._is_callers
+        ):  # cut off while it waits, the input could not tell the rest
             batch = await anext(self._batches, None)
         self._ended = batch is None
         self.ready.extend(_by_end(batch or ()))
@@ -60,7 +90,7 @@ class Feed:
         """What was not handed out, for a run that ends early."""
         yield list(self.ready)
         self.ready.clear()
-        while await self._refill():
+        while not self._is_callers and await self._refill():
             yield list(self.ready)
             self.ready.clear()
 

@@ -131,3 +131,11 @@ def test_hand_out_a_dataset(run: Run, client: Any, bucket: str, tmp_path: Path) 
     printed = run("hand_out_a_dataset.py", f"s3://{bucket}/set/", str(tmp_path))
     assert printed == "5 links signed; 5 files, 0 failures, 15 bytes\n"
     assert (tmp_path / "data" / "4.txt").read_bytes() == b"xxxxx"
+
+
+def test_read_into_memory(run: Run, client: Any, bucket: str) -> None:
+    for number in range(5):
+        client.put_object(Bucket=bucket, Key=f"set/{number}.txt", Body=b"x" * (number + 1))
+    printed = run("read_into_memory.py", f"s3://{bucket}/set/").splitlines()
+    assert min(printed) == "5 objects, 15 bytes"
+    assert "set/0.txt: 2d711642b726" in printed

@@ -1,0 +1,75 @@
+"""get_outcomes, put_outcomes: the same as get and put, and each object's outcome as it ends."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, ParamSpec
+
+from bulkpresign.events import Event, ObjectFinished
+from bulkpresign.ledger.tally import Tally
+from bulkpresign.model import Outcome, Report
+from bulkpresign.pipeline.get import get
+from bulkpresign.pipeline.put import put
+from bulkpresign.pipeline.running import OutcomeListener
+from bulkpresign.pipeline.streams import ResultQueue, ResultStream
+
+P = ParamSpec("P")
+
+
+class _Listener(OutcomeListener):
+    """Passes outcomes on to a queue, and counts."""
+
+    def __init__(self, queue: ResultQueue[Outcome], tally: Tally) -> None:
+        super().__init__(queue)
+        self._tally = tally
+
+    def __call__(self, event: Event) -> None:
+        self._tally(event)
+        if isinstance(event, ObjectFinished):
+            self.queue.put(event.outcome)
+
+
+class Outcomes(ResultStream[Outcome, Report]):
+    """The outcomes of a run, in the order in which its objects end; an async iterator and an async context.
+
+        async with bp.get_outcomes(links, to="data/") as outcomes:
+            async for outcome in outcomes:
+                print(outcome.object.uri, outcome.status)
+        print(outcomes.report.done)
+
+    Objects that an earlier run completed come as `skipped`. A failed object is an outcome, too. A consumer that is slow
+    slows the run: at most `concurrency + 256` outcomes wait. Leaving the loop ends the run: what is done is in the
+    journal, and no file has its final name before it is whole and verified. `async with`, or `aclose()`, waits until
+    the run has ended; without it the run ends soon after the loop. Raises at the end of the loop what `get` and `put`
+    raise.
+    """
+
+    def __init__(self, verb: str, run: Callable[[OutcomeListener], Awaitable[Report]]) -> None:
+        self._tally = tally = Tally(verb)
+        super().__init__(lambda queue: run(_Listener(queue, tally)))
+
+    @property
+    def report(self) -> Report:
+        """The counts so far; those of the whole run once the loop has ended."""
+        return self._work.result or self._tally.report
+
+
+def _outcomes_of(verb: Callable[P, Awaitable[Report]], name: str) -> Callable[P, Outcomes]:
+    def outcomes(*args: P.args, **kwargs: P.kwargs) -> Outcomes:
+        settings: dict[str, Any] = dict(kwargs)
+        listeners = settings.pop("listeners", ())
+
+        def run(listener: OutcomeListener) -> Awaitable[Report]:
+            return partial(verb, *args)(**settings, listeners=[*listeners, listener])  # type: ignore[call-arg, arg-type]
+
+        return Outcomes(name, run)
+
+    outcomes.__name__ = outcomes.__qualname__ = f"{name}_outcomes"
+    outcomes.__doc__ = (
+        f"The same as `{name}`, and gives each object's Outcome as it ends; see `Outcomes`.\n\n"
+        f"Takes what `{name}` takes, and raises what it raises, at the end of the loop."
+    )
+    return outcomes
+
+
+get_outcomes = _outcomes_of(get, "get")
+put_outcomes = _outcomes_of(put, "put")

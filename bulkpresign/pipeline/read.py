@@ -1,0 +1,253 @@
+"""read: objects as bytes in memory, verified, in the order in which they come; nothing goes to disk."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any, Generic, Literal, TypeVar, get_args, overload
+
+import anyio.to_thread
+
+from bulkpresign.checksums import Verifier, expectation_of
+from bulkpresign.errors import LinkExpiredError, ParameterError, RefusedError, TransferError
+from bulkpresign.events import Event, Listener, ObjectFinished
+from bulkpresign.ledger.tally import Tally
+from bulkpresign.model import Link, Outcome, Report
+from bulkpresign.pipeline.config import TransferConfig, config_of
+from bulkpresign.pipeline.items import Items
+from bulkpresign.pipeline.own import OwnPresigner
+from bulkpresign.pipeline.renewing import ChecksumMode
+from bulkpresign.pipeline.running import Machine, OutcomeListener, Run
+from bulkpresign.pipeline.sources import Source, Sources
+from bulkpresign.pipeline.streams import ResultQueue, ResultStream
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.transfer.connection import Chunk
+from bulkpresign.transfer.exchange import Answer
+from bulkpresign.transfer.getting import CHECKSUM_MODE, TOO_LARGE
+from bulkpresign.transfer.retrying import with_retries
+
+#: Bytes of the largest object that `read` takes, unless told otherwise.
+MAX_OBJECT_SIZE = 64 << 20
+Errors = Literal["raise", "yield"]
+_INLINE_BYTES = 256 << 10
+#: With these a server refuses a header that it does not know.
+_UNKNOWN_HEADER = frozenset({400, 501})
+
+Result = tuple[Link, bytes | TransferError]
+
+
+#: `bytes`, or with errors="yield" a TransferError instead.
+Data = TypeVar("Data")
+
+
+class Reading(ResultStream[tuple[Link, Data], Report], Generic[Data]):
+    """Links and the bytes of their objects; an async iterator and an async context. See `read`."""
+
+    def __init__(self, run: Callable[[OutcomeListener], Awaitable[Report]], *, raises: bool) -> None:
+        self._tally = tally = Tally("read")
+        super().__init__(lambda queue: run(_Listener(queue, tally)), check=_raised if raises else None)
+
+    @property
+    def report(self) -> Report:
+        """The counts so far; those of the whole run once the loop has ended."""
+        return self._work.result or self._tally.report
+
+
+class _Listener(OutcomeListener):
+    """Passes failures on; bodies go to the queue where they are read."""
+
+    def __init__(self, queue: ResultQueue[Any], tally: Tally) -> None:
+        super().__init__(queue)
+        self._tally = tally
+
+    @property
+    def waiting(self) -> int:
+        """No more: a body that waits takes the place of one in flight."""
+        return 0
+
+    def __call__(self, event: Event) -> None:
+        self._tally(event)
+        if isinstance(event, ObjectFinished) and event.outcome.status in {"failed", "expired"}:
+            outcome = event.outcome
+            if outcome.code == "Interrupted":  # what ended the run is raised
+                return
+            kind = LinkExpiredError if outcome.status == "expired" else TransferError
+            error = kind(f"{outcome.object.uri}: {outcome.message}", code=outcome.code or "")
+            error.attempt = outcome.attempts
+            self.queue.put((outcome.link, error))
+
+
+def _raised(result: tuple[Link, Data]) -> tuple[Link, Data]:
+    if isinstance(result[1], TransferError):
+        raise result[1]
+    return result
+
+
+@overload
+def read(
+    links: Source | Items,
+    *,
+    errors: Literal["raise"] = "raise",
+    max_object_size: int = MAX_OBJECT_SIZE,
+    config: TransferConfig | None = None,
+    concurrency: int | None = None,
+    attempts: int | None = None,
+    limit_rate: int | None = None,
+    limit: int | None = None,
+    renew_credentials: bool = False,
+    renew_command: str | None = None,
+    renew_url: str | None = None,
+    ca_bundle: str | None = None,
+    presigner: Presigner | None = None,
+    listeners: Sequence[Listener] = (),
+) -> Reading[bytes]: ...
+
+
+@overload
+def read(
+    links: Source | Items,
+    *,
+    errors: Literal["yield"],
+    max_object_size: int = MAX_OBJECT_SIZE,
+    config: TransferConfig | None = None,
+    concurrency: int | None = None,
+    attempts: int | None = None,
+    limit_rate: int | None = None,
+    limit: int | None = None,
+    renew_credentials: bool = False,
+    renew_command: str | None = None,
+    renew_url: str | None = None,
+    ca_bundle: str | None = None,
+    presigner: Presigner | None = None,
+    listeners: Sequence[Listener] = (),
+) -> Reading[bytes | TransferError]: ...
+
+
+def read(
+    links: Source | Items,
+    *,
+    errors: Errors = "raise",
+    max_object_size: int = MAX_OBJECT_SIZE,
+    config: TransferConfig | None = None,
+    concurrency: int | None = None,
+    attempts: int | None = None,
+    limit_rate: int | None = None,
+    limit: int | None = None,
+    renew_credentials: bool = False,
+    renew_command: str | None = None,
+    renew_url: str | None = None,
+    ca_bundle: str | None = None,
+    presigner: Presigner | None = None,
+    listeners: Sequence[Listener] = (),
+) -> Reading[Any]:
+    """The bytes of objects, as pairs of a link and its object's `bytes`, in the order of completion.
+
+        async for link, data in bp.read(links, concurrency=64):
+            model.feed(link.object.key, data)
+
+    `links` is what `get` takes: links, objects and urls in any iterable, or tables, `s3://...` and urls. Bytes are
+    verified as `get` verifies files: by checksum, else etag, else size. A mismatch is retried within `attempts`.
+
+    At most `concurrency` bodies (64 by default) are in flight or wait; the next request goes out when a pair is taken.
+    Memory is at most `concurrency x max_object_size` (bytes, 64 MiB by default), and one body more while it is
+    verified. A larger object fails with the code `TooLarge`.
+
+    `errors`: with `raise` (the default) the first object that fails raises its TransferError (LinkExpiredError where
+    its link is over), which ends the run: no object is missing unnoticed. With `yield` it comes as a pair of the link
+    and the TransferError, and the run goes on. `code` of the error is S3's own where there was one.
+
+    `presigner` (open, left open) signs objects, and with `renew_credentials` links that run out; without one the AWS
+    chain is used. The other keywords are those of `get`. `report` of the result has the counts. Leaving the loop ends
+    the run; `async with` waits for its end. Raises in the loop what `get` raises.
+    """
+    if errors not in get_args(Errors):
+        raise ParameterError(f"errors {errors!r} is not one of {', '.join(get_args(Errors))}")
+    if max_object_size < 1:
+        raise ParameterError(f"max_object_size of {max_object_size} is not at least 1")
+    bounds = config_of(
+        config,
+        part_concurrency=1,
+        concurrency=concurrency,
+        attempts=attempts,
+        limit_rate=limit_rate,
+        limit=limit,
+    )
+
+    async def run(listener: OutcomeListener) -> Report:
+        sources = Sources(links, no_links=None, takes_items=True)
+        async with AsyncExitStack() as stack:
+            own = OwnPresigner(presigner, stack, ca_bundle=ca_bundle)
+            await sources.begin(stack)
+            transfer = await stack.enter_async_context(
+                Run("read", config=bounds, ca_bundle=ca_bundle, listeners=[*listeners, listener])
+            )
+            signing = await own() if sources.need_credentials or renew_credentials else None
+            renew = await transfer.renewal(signing if renew_credentials else None, renew_command, renew_url)
+            mode = ChecksumMode()
+            leases = sources.leases(signing, "GET", renew=renew, streamed=lambda _: None, checksum_mode=mode, own=own)
+            return await transfer.transfer(
+                leases,
+                lambda machine: _Reader(machine, listener.queue, bounds.attempts, max_object_size, mode),
+                sources=sources,
+            )
+
+    return Reading(run, raises=errors == "raise")
+
+
+class _Reader:
+    """Reads one object into memory, and puts it into the queue."""
+
+    def __init__(
+        self, machine: Machine, queue: ResultQueue[Any], attempts: int, max_object_size: int, mode: ChecksumMode
+    ) -> None:
+        self._machine, self._queue = machine, queue
+        self._attempts, self._bound, self._mode = attempts, max_object_size, mode
+
+    async def __call__(self, link: Link) -> Outcome:
+        """The outcome of one object. Raises TransferError where it failed."""
+        machine = self._machine
+        (data, verified_by), attempts = await with_retries(
+            partial(self._attempt, link), link.object, self._attempts, machine.emit, machine.pace
+        )
+        self._queue.put((link, data))
+        return Outcome(link.object, "done", len(data), attempts, verified_by, link=link)
+
+    async def _attempt(self, link: Link) -> tuple[bytes, str | None]:
+        async with self._machine.http.request(link) as answer:
+            if answer.status != 200:
+                raise await self._refusal(link, answer)
+            expected = expectation_of(link.object, answer.etag, answer.headers, answer.length)
+            if answer.length is not None:
+                expected.check_size(answer.length)
+                self._check_bound(answer.length)
+            data = await self._body(answer)
+        verifier = Verifier(expected)
+        if len(data) <= _INLINE_BYTES:
+            return data, verifier.verified(lambda: (data,))
+        return data, await anyio.to_thread.run_sync(verifier.verified, lambda: (data,), abandon_on_cancel=True)
+
+    async def _body(self, answer: Answer) -> bytes:
+        body, pace = bytearray(), self._machine.pace
+        last = 0
+
+        def take(chunk: Chunk) -> bool:
+            nonlocal last
+            last = len(chunk)
+            self._check_bound(len(body) + last)
+            body.extend(chunk)
+            return pace.limits_rate
+
+        while await answer.pour(take):
+            await pace.spend(last)
+        return bytes(body)
+
+    def _check_bound(self, size: int) -> None:
+        if size > self._bound:
+            raise RefusedError(f"the object has {size:,} bytes or more; {self._bound:,} are allowed", code=TOO_LARGE)
+
+    async def _refusal(self, link: Link, answer: Answer) -> TransferError:
+        """The error of a response without the object. A server that refuses the checksum mode is asked without it."""
+        error = await answer.error(link)
+        if answer.status in _UNKNOWN_HEADER and CHECKSUM_MODE in link.headers:
+            self._mode.refuse()
+            return LinkExpiredError(f"{error} (the server may not know {CHECKSUM_MODE})", code=error.code)
+        return error

@@ -1,0 +1,197 @@
+"""Results of a run as it goes on: one task runs, another takes what comes, and no more waits than a bound allows."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+import anyio
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class ResultQueue(Generic[T]):
+    """Results between a run and its consumer. A place is reserved before the work of one result begins.
+
+    So at most `places` results are in the works or wait. The queue itself never refuses one.
+    """
+
+    def __init__(self) -> None:
+        self._free = 0
+        self._stopped = False
+        self._waiting: deque[anyio.Event] = deque()
+        self._results: deque[T] = deque()
+        self._ended = False
+        self._changed = anyio.Event()
+
+    def open(self, places: int) -> None:
+        """Sets how many results may be in the works or wait."""
+        self._free = places
+
+    async def reserve(self) -> None:
+        """Waits for a place. Once the queue is stopped there is one at any time."""
+        while self._free <= 0 and not self._stopped:
+            event = anyio.Event()
+            self._waiting.append(event)
+            await event.wait()
+        self._free -= 1
+
+    def release(self) -> None:
+        """Gives a place back."""
+        self._free += 1
+        if self._waiting:
+            self._waiting.popleft().set()
+
+    def put(self, result: T) -> None:
+        """Adds a result, whose place is given back when it is taken. After the end it is dropped."""
+        if not self._ended:
+            self._results.append(result)
+            self._wake()
+
+    async def take(self) -> T:
+        """The next result. Raises EndOfStream where there are no more."""
+        while not self._results:
+            if self._ended:
+                raise anyio.EndOfStream
+            await self._changed.wait()
+        result = self._results.popleft()
+        self.release()
+        return result
+
+    def end(self) -> None:
+        """No more results come; those that are here can be taken."""
+        self._ended = True
+        self._wake()
+
+    def stop(self) -> None:
+        """Nobody takes results any more, so nobody waits for a place."""
+        self._stopped = True
+        self._results.clear()
+        self.end()
+        while self._waiting:
+            self._waiting.popleft().set()
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
+
+
+class _Work(Generic[T, R]):
+    """The task of a run. It knows nothing of who consumes, so that a consumer who is gone can end it."""
+
+    def __init__(self, start: Callable[[ResultQueue[T]], Awaitable[R]], check: Callable[[T], T] | None) -> None:
+        self._check = check
+        self.queue = ResultQueue[T]()
+        self.result: R | None = None
+        self.error: BaseException | None = None
+        self._start = start
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        if self._task is None:
+            self._loop = asyncio.get_running_loop()
+            self._task = self._loop.create_task(self._run())
+
+    async def _run(self) -> None:
+        inner = asyncio.ensure_future(self._start(self.queue))
+        try:
+            await asyncio.wait([inner])
+        except asyncio.CancelledError:
+            self.queue.stop()
+            inner.cancel()
+            await asyncio.wait([inner])
+        if not inner.cancelled():
+            self.error = inner.exception()
+            self.result = None if self.error else inner.result()
+        self.queue.end()
+
+    def abandon(self) -> None:
+        """Ends the run soon; may be called from any thread, as the garbage collector does."""
+        if self._task is not None and not self._task.done():
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._task.cancel)
+
+    async def join(self) -> None:
+        """Waits until the run has ended."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def close(self) -> None:
+        """Ends the run, and waits until it has ended."""
+        if self._task is None:
+            self.queue.stop()
+            return
+        self._task.cancel()
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([self._task])
+
+    async def next(self) -> T:
+        self.begin()
+        try:
+            result = await self.queue.take()
+            return result if self._check is None else self._check(result)
+        except anyio.EndOfStream:
+            await self.join()
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+        raise StopAsyncIteration
+
+
+class ResultStream(Generic[T, R]):
+    """An async iterator over the results of a run, which begins with the first step.
+
+    Leaving a loop over it (`break`, `return`, an exception, a cancellation) ends the run. `async with` and `aclose`
+    also wait until it has ended: then there is no task of it left. What ended the run early is raised at the end of the
+    loop, after the results that came before.
+    """
+
+    def __init__(
+        self, start: Callable[[ResultQueue[T]], Awaitable[R]], *, check: Callable[[T], T] | None = None
+    ) -> None:
+        """`check` is given each result as it is taken, and may raise instead of giving it back."""
+        self._work = _Work[T, R](start, check)
+
+    def __aiter__(self) -> "_Loop[T, R]":
+        return _Loop(self._work)
+
+    async def __anext__(self) -> T:
+        return await self._work.next()
+
+    async def aclose(self) -> None:
+        """Ends the run where it goes on, and waits for its end."""
+        await self._work.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        self._work.abandon()
+
+
+class _Loop(Generic[T, R]):
+    """What one `async for` holds. It is dropped where the loop is left, however that is."""
+
+    def __init__(self, work: _Work[T, R]) -> None:
+        self._work = work
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        try:
+            return await self._work.next()
+        except BaseException:  # the loop ends with it, though a traceback may hold this frame for long
+            self._work.abandon()
+            raise
+
+    def __del__(self) -> None:
+        self._work.abandon()

@@ -1,0 +1,198 @@
+"""Outcomes as they come: bounded, ended where the loop is left, with the report at the end."""
+
+import asyncio
+import os
+import sys
+import uuid
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+import bulkpresign as bp
+from tests.conftest import AwsEnv, Boto
+from tests.servers.proxy import Fault, FaultProxy
+from tests.servers.server import S3Server
+from tests.transfer.running import files
+
+BODIES = {f"{number}": os.urandom(100 + number) for number in range(40)}
+Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
+
+
+def on_uvloop(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    return anyio.run(main, backend_options={"use_uvloop": True})
+
+
+def on_asyncio(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    return asyncio.run(main())
+
+
+@pytest.fixture(params=[on_asyncio, on_uvloop], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Runs a coroutine function on each of the loops."""
+    if request.param is on_uvloop and sys.platform == "win32":
+        pytest.skip("there is no uvloop here")
+    found: Run = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def bucket(seaweedfs: S3Server, boto: Boto) -> str:
+    name = f"test-{uuid.uuid4().hex[:16]}"
+    boto(seaweedfs).create_bucket(Bucket=name)
+    for key, body in BODIES.items():
+        boto(seaweedfs).put_object(Bucket=name, Key=key, Body=body)
+    return name
+
+
+@pytest.fixture
+def refs(bucket: str, seaweedfs: S3Server, aws_env: AwsEnv) -> list[bp.ObjectRef]:
+    aws_env(seaweedfs)
+    return [bp.ObjectRef(bucket, key) for key in BODIES]
+
+
+def others() -> set["asyncio.Task[Any]"]:
+    """All tasks but this one."""
+    return asyncio.all_tasks() - {asyncio.current_task()}
+
+
+async def settled() -> None:
+    """Waits until no task but this one is left."""
+    while others():
+        await asyncio.sleep(0.005)
+
+
+def test_every_object_has_its_outcome(run: Run, refs: list[bp.ObjectRef], tmp_path: Path) -> None:
+    async def main() -> None:
+        gone = bp.ObjectRef(refs[0].bucket, "gone")
+        outcomes = bp.get_outcomes([*refs, gone], to=tmp_path / "data")
+        found = [outcome async for outcome in outcomes]
+        assert {outcome.object.key for outcome in found} == {*BODIES, "gone"}
+        assert {outcome.object.key for outcome in found if outcome.status == "failed"} == {"gone"}
+        assert (outcomes.report.done, outcomes.report.failed) == (len(BODIES), 1)
+        async with bp.get_outcomes(refs, to=tmp_path / "data") as outcomes:
+            assert [outcome.status async for outcome in outcomes] == ["skipped"] * len(BODIES)
+        assert (outcomes.report.done, outcomes.report.skipped) == (0, len(BODIES))
+        assert not others()
+
+    run(main)
+    assert files(tmp_path / "data") == BODIES
+
+
+def test_a_table_that_is_done_gives_outcomes_as_well(refs: list[bp.ObjectRef], tmp_path: Path) -> None:
+    async def main() -> None:
+        await bp.sign(f"s3://{refs[0].bucket}/", tmp_path / "links.csv")
+        for status in ("done", "skipped"):
+            outcomes = bp.get_outcomes(tmp_path / "links.csv", to=tmp_path / "data")
+            assert [outcome.status async for outcome in outcomes] == [status] * len(BODIES)
+
+    asyncio.run(main())
+
+
+def test_put_outcomes(refs: list[bp.ObjectRef], tmp_path: Path) -> None:
+    for key, body in BODIES.items():
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / key).write_bytes(body)
+
+    async def main() -> None:
+        async with bp.Presigner() as presigner:
+            links = presigner.sign(refs, method="PUT")
+            outcomes = bp.put_outcomes(links, source=tmp_path / "in")
+            assert {outcome.status async for outcome in outcomes} == {"done"}
+            outcomes = bp.put_outcomes(tmp_path / "in", f"s3://{refs[0].bucket}/up/", presigner=presigner)
+            assert {outcome.status async for outcome in outcomes} == {"done"}
+        assert outcomes.report.done == len(BODIES)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("way", ["break", "error", "cancel"])
+def test_leaving_the_loop_ends_the_run(run: Run, way: str, refs: list[bp.ObjectRef], tmp_path: Path) -> None:
+    """Nothing goes on, though the iterator is still held; what was done is whole and in the journal."""
+
+    async def loop(outcomes: bp.Outcomes) -> None:
+        async for outcome in outcomes:
+            assert outcome.status == "done"
+            if way == "break":
+                break
+            if way == "error":
+                raise LookupError("of the caller's")
+            taken.set()
+
+    taken = asyncio.Event()
+    first = f"/{refs[0].bucket}/{refs[0].key}?"
+
+    async def main() -> None:
+        with FaultProxy(os.environ["AWS_ENDPOINT_URL"]) as proxy:
+            proxy.schedule = lambda seen: None if seen.target.startswith(first) else Fault(hold_after=10)
+            outcomes = bp.get_outcomes(refs, to=tmp_path / "data", endpoint_url=proxy.url, concurrency=4)
+            task = asyncio.create_task(loop(outcomes))
+            if way == "cancel":
+                await taken.wait()
+                await asyncio.sleep(0.01)
+                task.cancel()
+            assert isinstance(
+                (await asyncio.gather(task, return_exceptions=True))[0],
+                {"break": type(None), "error": LookupError, "cancel": asyncio.CancelledError}[way],
+            )
+            await settled()
+            assert outcomes.report.done == 1
+        report = await bp.get(refs, to=tmp_path / "data", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+        assert report.done + report.skipped == len(BODIES)
+
+    run(main)
+    assert files(tmp_path / "data") == BODIES
+
+
+def test_with_waits_until_the_run_has_ended(run: Run, refs: list[bp.ObjectRef], tmp_path: Path) -> None:
+    async def main() -> None:
+        async with bp.get_outcomes(refs, to=tmp_path / "data", concurrency=2) as outcomes:
+            async for _ in outcomes:
+                break
+        assert not others()
+        assert [outcome async for outcome in outcomes] == []
+        never = bp.get_outcomes(refs, to=tmp_path / "none")
+        await never.aclose()
+        assert not (tmp_path / "none").exists()
+
+    run(main)
+
+
+def test_a_consumer_that_is_slow_slows_the_run(
+    refs: list[bp.ObjectRef], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bulkpresign.pipeline.running._WAITING", 3)
+
+    async def main() -> None:
+        with FaultProxy(os.environ["AWS_ENDPOINT_URL"]) as proxy:
+            outcomes = bp.get_outcomes(refs, to=tmp_path / "data", endpoint_url=proxy.url, concurrency=2)
+            taken = 0
+            async for _ in outcomes:
+                taken += 1
+                await asyncio.sleep(0.02)
+                assert proxy.count <= taken + 2 + 3
+            assert taken == len(BODIES)
+            # the same where all of them are done, and nothing is sent
+            async with bp.get_outcomes(refs, to=tmp_path / "data", endpoint_url=proxy.url, concurrency=2) as outcomes:
+                async for outcome in outcomes:
+                    assert outcome.status == "skipped"
+                    break
+
+    asyncio.run(main())
+
+
+def test_what_ends_a_run_is_raised_at_the_end_of_the_loop(refs: list[bp.ObjectRef], tmp_path: Path) -> None:
+    async def main() -> None:
+        outcomes = bp.get_outcomes([*refs[:2], refs[0]], to=tmp_path / "data")
+        with pytest.raises(bp.ManifestError, match="is the path of"):
+            _ = [outcome async for outcome in outcomes]
+        with pytest.raises(TypeError, match="row 1 is an int"):
+            async for _ in bp.get_outcomes(iter([1]), to=tmp_path / "data"):  # type: ignore[arg-type]
+                pass
+        with pytest.raises(bp.ParameterError, match="concurrency of 0 is not at least 1"):
+            await anext(bp.get_outcomes(refs, to=tmp_path, concurrency=0))
+        await settled()
+
+    asyncio.run(main())

@@ -1,0 +1,116 @@
+"""Objects in memory: verified, bounded, with failures raised or yielded; nothing on disk."""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bulkpresign as bp
+from tests.conftest import AwsEnv, Boto
+from tests.servers.proxy import Fault, FaultProxy
+from tests.servers.server import S3Server
+
+BODIES = {f"{number}": os.urandom(size) for number, size in enumerate([0, 1, 300_000, *range(100, 120)])}
+
+
+@pytest.fixture(scope="module")
+def bucket(seaweedfs: S3Server, boto: Boto) -> str:
+    name = f"test-{uuid.uuid4().hex[:16]}"
+    boto(seaweedfs).create_bucket(Bucket=name)
+    for key, body in BODIES.items():
+        boto(seaweedfs).put_object(Bucket=name, Key=key, Body=body)
+    return name
+
+
+@pytest.fixture
+def refs(bucket: str, seaweedfs: S3Server, aws_env: AwsEnv) -> list[bp.ObjectRef]:
+    aws_env(seaweedfs)
+    return [bp.ObjectRef(bucket, key) for key in BODIES]
+
+
+def test_links_and_objects(refs: list[bp.ObjectRef], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def main() -> None:
+        async with bp.Presigner() as presigner:
+            links = presigner.sign_batch(refs)
+            for given in (links, refs, presigner.sign(refs), f"s3://{refs[0].bucket}/"):
+                reading = bp.read(given, presigner=presigner, concurrency=4)
+                assert {link.object.key: data async for link, data in reading} == BODIES
+                assert (reading.report.done, reading.report.bytes) == (len(BODIES), sum(map(len, BODIES.values())))
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bytes_that_differ_are_asked_for_again(refs: list[bp.ObjectRef]) -> None:
+    async def main() -> None:
+        with FaultProxy(os.environ["AWS_ENDPOINT_URL"]) as proxy:
+            proxy.faults.extend([Fault(flip_answer=True), Fault(cut_after=10), Fault(status=503)])
+            async with bp.Presigner(endpoint_url=proxy.url) as presigner:
+                reading = bp.read(presigner.sign_batch(refs[2:]), concurrency=1)
+                found = {link.object.key: data async for link, data in reading}
+        assert found == {key: BODIES[key] for key in list(BODIES)[2:]}
+        assert reading.report.retries == 3
+
+    asyncio.run(main())
+
+
+def test_failures(refs: list[bp.ObjectRef]) -> None:
+    gone = bp.ObjectRef(refs[0].bucket, "gone")
+
+    async def main() -> None:
+        with pytest.raises(bp.TransferError, match="gone: 404 NoSuchKey") as failed:
+            async for _ in bp.read([gone]):
+                pass
+        assert failed.value.code == "NoSuchKey"
+        reading = bp.read([gone, *refs], errors="yield", max_object_size=200_000)
+        found = {link.object.key: data async for link, data in reading}
+        problems = {key: data.code for key, data in found.items() if isinstance(data, bp.TransferError)}
+        assert problems == {"gone": "NoSuchKey", "2": "TooLarge"}
+        assert {key: data for key, data in found.items() if key not in problems} == {
+            key: body for key, body in BODIES.items() if key != "2"
+        }
+        assert (reading.report.done, reading.report.failed) == (len(BODIES) - 1, 2)
+        with pytest.raises(bp.ParameterError, match="errors 'ignore' is not one of raise, yield"):
+            bp.read(refs, errors="ignore")  # type: ignore[call-overload]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("errors", ["raise", "yield"])
+def test_what_ends_a_run_is_raised(errors: Any, refs: list[bp.ObjectRef]) -> None:
+    async def main() -> None:
+        taken = 0
+        with pytest.raises(TypeError, match="row 24 is an int"):
+            async for _ in bp.read(rows(), errors=errors):
+                taken += 1
+        assert taken <= len(BODIES)
+
+    async def rows() -> AsyncIterator[Any]:
+        for ref in refs:
+            yield ref
+        yield 5
+
+    asyncio.run(main())
+
+
+def test_no_more_bodies_than_are_taken(refs: list[bp.ObjectRef]) -> None:
+    async def main() -> None:
+        with FaultProxy(os.environ["AWS_ENDPOINT_URL"]) as proxy:
+            async with bp.Presigner(endpoint_url=proxy.url) as presigner:
+                links = presigner.sign_batch(refs)
+            taken = 0
+            async with bp.read(links, concurrency=3) as reading:
+                async for _ in reading:
+                    taken += 1
+                    await asyncio.sleep(0.02)
+                    assert proxy.count <= taken + 3
+            assert taken == len(BODIES)
+
+    asyncio.run(main())
