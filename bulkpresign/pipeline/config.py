@@ -43,4 +43,4 @@ class TransferConfig(msgspec.Struct, frozen=True, kw_only=True):
 def config_of(config: TransferConfig | None, **given: int | None) -> TransferConfig:
     """The bounds of a call: those of `config`, but for the keywords that are given beside it (not None)."""
     changes = {name: value for name, value in given.items() if value is not None}
-    return msgspec.structs.replace(config or TransferConfig(), **changes)
+    return TransferConfig(**(msgspec.structs.asdict(config or TransferConfig()) | changes))  # made anew, so checked
