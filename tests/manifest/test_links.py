@@ -213,3 +213,10 @@ def test_rows_without_url_are_told(tmp_path: Path) -> None:
     rows = '{"url":"https://h/k"}\n' * 512 + '{"key":"k"}\n'
     with pytest.raises(ManifestError, match=r"a.jsonl:513: column url: there is none"):
         read(tmp_path / "a.jsonl", rows)
+
+
+@pytest.mark.parametrize("url", ["ftp://h/a?t=hidden", "http://a..b/a?t=hidden", "http://h:0/a?t=hidden"])
+def test_an_error_shows_no_query_of_a_url(url: str) -> None:
+    with pytest.raises(ManifestError, match="is no http") as raised:
+        links_of(Rows("l.csv", ("url",), [[url]], [2]))
+    assert "hidden" not in str(raised.value)
