@@ -6,7 +6,7 @@ import pytest
 from bulkpresign.errors import ManifestError
 from bulkpresign.manifest.links import expiry_of, links_of
 from bulkpresign.model import Link, ObjectRef
-from bulkpresign.tables import Table, objects_of
+from bulkpresign.tables import Rows, Table, objects_of
 
 SIGNED = "https://h/a%20b/c?X-Amz-Date=20260131T120000Z&X-Amz-Expires=3600&X-Amz-Signature=5ec2e7"
 
