@@ -4,6 +4,7 @@ A server that isn't installed skips its tests, except where `CI` is set: there i
 """
 
 import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -35,6 +36,10 @@ SAFE = {
 
 hypothesis.settings.register_profile("suite", deadline=None)  # a loaded machine is no failure
 hypothesis.settings.load_profile("suite")
+
+# Under nohup SIGHUP is ignored, also by what the tests start; a handler is not passed on to a new program.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.hookimpl(tryfirst=True)
