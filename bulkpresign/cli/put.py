@@ -9,10 +9,6 @@ import click
 from bulkpresign.cli import options
 from bulkpresign.cli.help import Argument, FileName, Verb
 
-#: Settings of one form of this verb, which the function for the other does not have.
-_OF_LINKS = ("from_format", "renew_credentials", "renew_command", "renew_url")
-_OF_A_FOLDER = ("part_size",)
-
 
 @click.command(cls=Verb)
 @click.argument(
@@ -56,21 +52,18 @@ def put(
     130 interrupted; 143 terminated; 129 hung up.
     """
     to_bucket = len(what) == 2 and what[1].startswith("s3://")
-    if (source is None) != to_bucket:
+    if (source is None) != to_bucket or (source or "").startswith("s3://"):
         raise click.BadParameter("use: put LINKS --from DIR, or: put DIR s3://bucket/prefix/")
 
     from bulkpresign.cli import unused
     from bulkpresign.cli.running import reporting_errors, run_transfer
-    from bulkpresign.pipeline.put import put_folder, put_links
+    from bulkpresign.pipeline import put as pipeline
 
     if source is not None:
         unused.refuse((*unused.PUT_LINKS, *([] if settings["renew_credentials"] else [unused.NOTHING_IS_SIGNED])))
-        for name in _OF_A_FOLDER:
-            del settings[name]
-        run_transfer("put", partial(put_links, what, source), **settings)
+        del settings["part_size"]  # it has a default, which is that of a folder
+        run_transfer("put", partial(pipeline.put, what, source), **settings)
     unused.refuse(unused.PUT_FOLDER)
     with reporting_errors():
         signed = options.header_map(headers, content_type)
-    for name in _OF_LINKS:
-        del settings[name]
-    run_transfer("put", partial(put_folder, *what, headers=signed), **settings)
+    run_transfer("put", partial(pipeline.put, *what, headers=signed), **settings)

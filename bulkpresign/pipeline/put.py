@@ -1,10 +1,11 @@
 """put: files in a folder go out through links, or into a bucket with links signed just in time."""
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import anyio.lowlevel
@@ -100,34 +101,51 @@ async def put(
         if to_bucket
         else {"part_size": part_size, "headers": headers},
     )
-    common: dict[str, Any] = {
-        "config": bounds,
-        "failures": failures,
-        "journal": journal,
-        "dry_run": dry_run,
-        "ca_bundle": ca_bundle,
-        "expires_in": expires_in,
-        "region_name": region_name,
-        "endpoint_url": endpoint_url,
-        "profile_name": profile_name,
-        "addressing_style": addressing_style,
-        "session": session,
-        "presigner": presigner,
-        "listeners": listeners,
-    }
-    if to_bucket:
-        if not isinstance(links, str | os.PathLike):
-            raise TypeError(f"put to {source} takes the name of a folder, not {type(links).__name__}")
-        return await put_folder(links, str(source), headers=headers, **common)
-    return await put_links(
-        links,
-        source,
-        from_format=from_format,
-        renew_credentials=renew_credentials,
-        renew_command=renew_command,
-        renew_url=renew_url,
-        **common,
+    job = _Job(
+        config=bounds,
+        own=partial(
+            OwnPresigner,
+            presigner,
+            region_name=region_name,
+            endpoint_url=endpoint_url,
+            profile_name=profile_name,
+            addressing_style=addressing_style,
+            expires_in=expires_in,
+            session=session,
+            ca_bundle=ca_bundle,
+        ),
+        run=partial(Run, "put", config=bounds, ca_bundle=ca_bundle, failures=failures, listeners=listeners),
+        failures=failures,
+        journal=journal,
+        dry_run=dry_run,
+        listeners=listeners,
     )
+    if not to_bucket:
+        renewal = _Renewal(renew_credentials, renew_command, renew_url)
+        return await _put_links(job, links, Folder(source), from_format, renewal)
+    if not isinstance(links, str | os.PathLike):
+        raise TypeError(f"put to {source} takes the name of a folder, not {type(links).__name__}")
+    return await _put_folder(job, Folder(links), str(source), headers)
+
+
+class _Job(NamedTuple):
+    """What both forms of `put` are given."""
+
+    config: TransferConfig
+    own: Callable[[AsyncExitStack], OwnPresigner]
+    run: Callable[[], Run]
+    failures: str | os.PathLike[str] | None
+    journal: str | os.PathLike[str] | None
+    dry_run: bool
+    listeners: Sequence[Listener]
+
+
+class _Renewal(NamedTuple):
+    """Where fresh links come from for those that run out."""
+
+    by_credentials: bool
+    command: str | None
+    url: str | None
 
 
 def _check_form(other: str, given: Mapping[str, object]) -> None:
@@ -137,165 +155,69 @@ def _check_form(other: str, given: Mapping[str, object]) -> None:
             raise ParameterError(f"{name} is for put with {other}")
 
 
-async def put_links(
-    links: Source | Items,
-    source: str | os.PathLike[str],
-    *,
-    config: TransferConfig | None = None,
-    concurrency: int | None = None,
-    part_concurrency: int | None = None,
-    attempts: int | None = None,
-    limit_rate: int | None = None,
-    limit: int | None = None,
-    failures: str | os.PathLike[str] | None = None,
-    journal: str | os.PathLike[str] | None = None,
-    dry_run: bool = False,
-    ca_bundle: str | None = None,
-    renew_credentials: bool = False,
-    renew_command: str | None = None,
-    renew_url: str | None = None,
-    expires_in: int = 3600,
-    from_format: str | None = None,
-    region_name: str | None = None,
-    endpoint_url: str | None = None,
-    profile_name: str | None = None,
-    addressing_style: str = "auto",
-    session: Any = None,
-    presigner: Presigner | None = None,
-    listeners: Sequence[Listener] = (),
+async def _put_links(
+    job: _Job, links: Source | Items, folder: Folder, from_format: str | None, renewal: _Renewal
 ) -> Report:
-    """Uploads files below the folder `source` through PUT links, with the headers that stand in their rows.
-
-    Needs no credentials, except where `renew_credentials` signs links again that run out. A file that is missing, or an
-    upload that fails, is counted in the report. Objects whose rows are a multipart upload go up in parts,
-    `part_concurrency` of each at a time; those parts that are up are kept over runs. Bounds, journal
-    (`SOURCE.put.journal` unless given), renewal and errors are those of `get`.
-    """
-    config = config_of(
-        config,
-        concurrency=concurrency,
-        part_concurrency=part_concurrency,
-        attempts=attempts,
-        limit_rate=limit_rate,
-        limit=limit,
-    )
+    """Uploads files below `folder` through PUT links. Needs no credentials, except where they sign links again."""
     sources = Sources(links, from_format=from_format, takes_items=True)
-    check_named_files(sources.tables, failures, journal)
+    check_named_files(sources.tables, job.failures, job.journal)
     if sources.items is None:
         await sources.begin()
     if sources.items is None and sources.need_credentials:
         raise ParameterError("put needs a table of links, with a column url: make one with sign --method PUT")
-    folder = Folder(source)
     folder.require()
 
     def claim(refs: Sequence[ObjectRef]) -> None:
         claim_paths(index, [(ref, ref.uri) for ref in refs])
 
     async with AsyncExitStack() as stack:
-        own = OwnPresigner(
-            presigner,
-            stack,
-            region_name=region_name,
-            endpoint_url=endpoint_url,
-            profile_name=profile_name,
-            addressing_style=addressing_style,
-            expires_in=expires_in,
-            session=session,
-            ca_bundle=ca_bundle,
-        )
+        own = job.own(stack)
         if sources.items is not None:
             await sources.begin(stack)
         index = stack.enter_context(PathIndex())
-        run = await stack.enter_async_context(
-            Run("put", config=config, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
+        run = await stack.enter_async_context(job.run())
+        opened = run.use_journal(
+            journal_of(job.journal, "put", folder.root, "its links"), files_are_current(folder.root)
         )
-        opened = run.use_journal(journal_of(journal, "put", folder.root, "its links"), files_are_current(folder.root))
         run.skipped_by = None if opened is None else opened.file.name  # links can't be asked what is there
-        totals = await check(sources, folder.check_sources, index, "PUT", run.completed, listeners=listeners)
-        renew = await run.renewal(await own() if renew_credentials else None, renew_command, renew_url)
+        totals = await check(sources, folder.check_sources, index, "PUT", run.completed, listeners=job.listeners)
+        renew = await run.renewal(await own() if renewal.by_credentials else None, renewal.command, renewal.url)
         leases = sources.leases(None, "PUT", renew=renew, streamed=claim)
-        if dry_run:
+        if job.dry_run:
             return await run.plan(leases)
         return await run.transfer(
             leases,
-            lambda machine: _putter(machine, folder, config),
-            uploads_with=lambda machine: _uploader(machine, folder, config),
+            lambda machine: _putter(machine, folder, job.config),
+            uploads_with=lambda machine: _uploader(machine, folder, job.config),
             totals=totals,
             sources=sources,
         )
 
 
-async def put_folder(
-    source: str | os.PathLike[str],
-    destination: str,
-    *,
-    config: TransferConfig | None = None,
-    concurrency: int | None = None,
-    part_size: int | None = None,
-    part_concurrency: int | None = None,
-    attempts: int | None = None,
-    limit_rate: int | None = None,
-    limit: int | None = None,
-    failures: str | os.PathLike[str] | None = None,
-    journal: str | os.PathLike[str] | None = None,
-    dry_run: bool = False,
-    ca_bundle: str | None = None,
-    expires_in: int = 3600,
-    headers: Mapping[str, str] | None = None,
-    region_name: str | None = None,
-    endpoint_url: str | None = None,
-    profile_name: str | None = None,
-    addressing_style: str = "auto",
-    session: Any = None,
-    presigner: Presigner | None = None,
-    listeners: Sequence[Listener] = (),
-) -> Report:
-    """Uploads every file below the folder `source` under `s3://bucket/prefix/`, with own credentials.
+async def _put_folder(job: _Job, folder: Folder, destination: str, headers: Mapping[str, str] | None) -> Report:
+    """Uploads every file below `folder` under `s3://bucket/prefix/`, through links that are signed just in time.
 
-    Links are signed just in time. The content type is guessed from the name, unless `headers` has one. Files over
-    `part_size` (bytes, 5 MiB to 5 GiB) go up in parts, `part_concurrency` of each at a time; the parts are larger where
-    there would be more than S3 takes. What is up of an earlier run's upload is found and kept. An upload whose object
-    can't be put is ended; one that was interrupted stays open for the next run, and is counted in the report.
+    What is up of an earlier run's upload is found and kept. An upload whose object can't be put is ended; one that was
+    interrupted stays open for the next run, and is counted in the report.
     """
-    config = config_of(
-        config,
-        concurrency=concurrency,
-        part_size=part_size,
-        part_concurrency=part_concurrency,
-        attempts=attempts,
-        limit_rate=limit_rate,
-        limit=limit,
-    )
+    config = job.config
     check_part_size(config.part_size)
-    check_named_files((), failures, journal)
+    check_named_files((), job.failures, job.journal)
     location = Location.parse(destination)
     if not location.is_prefix:
         raise ParameterError(f"{destination} is a key; a folder goes to a prefix, which ends in /")
-    folder = Folder(source)
     folder.require()
     async with AsyncExitStack() as stack:
-        signing = await OwnPresigner(
-            presigner,
-            stack,
-            region_name=region_name,
-            endpoint_url=endpoint_url,
-            profile_name=profile_name,
-            addressing_style=addressing_style,
-            expires_in=expires_in,
-            session=session,
-            ca_bundle=ca_bundle,
-        )()
-        run = await stack.enter_async_context(
-            Run("put", config=config, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
-        )
+        signing = await job.own(stack)()
+        run = await stack.enter_async_context(job.run())
         present = stack.enter_context(PresentObjects(folder, config.part_size))
         opened = run.use_journal(
-            journal_of(journal, "put", folder.root, await _named(location, signing)), present.are_current
+            journal_of(job.journal, "put", folder.root, await _named(location, signing)), present.are_current
         )
         if opened is not None and not await present.list_destination(signing, location):
             run.skipped_by = opened.file.name
         leases = _signed_files(folder.root, location, signing, headers, config.part_size)
-        if dry_run:
+        if job.dry_run:
             return await run.plan(leases)
 
         def reopener(machine: Machine) -> Reopener:

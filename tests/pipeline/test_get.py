@@ -14,7 +14,6 @@ import bulkpresign as bp
 from bulkpresign.errors import ListingError, ManifestError, ParameterError
 from bulkpresign.events import Event, Listener, ObjectFinished
 from bulkpresign.model import Outcome
-from bulkpresign.pipeline.put import put_folder
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.proxy import FaultProxy, expired
 from tests.servers.server import S3Server
@@ -121,7 +120,7 @@ def test_sizes(server: S3Server, bucket: str, aws_env: AwsEnv, tmp_path: Path) -
     came: list[Outcome] = []
 
     async def round_trip() -> None:
-        await put_folder(tmp_path / "in", f"s3://{bucket}/pre/", listeners=[heard(sent)])
+        await bp.put(tmp_path / "in", f"s3://{bucket}/pre/", listeners=[heard(sent)])
         await bp.get(f"s3://{bucket}/pre/", tmp_path / "out", listeners=[heard(came)])
 
     asyncio.run(round_trip())

@@ -8,7 +8,6 @@ import pytest
 import bulkpresign as bp
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import Outcome
-from bulkpresign.pipeline.put import put_folder
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.pipeline.test_get import heard, write_all
 from tests.servers.server import S3Server
@@ -43,7 +42,7 @@ def test_a_folder_goes_up_with_its_types(
     aws_env(server)
     bodies = {"a.html": b"<p>", "d/b.bin": b"\0", "d/e/c.txt.gz": b"zz"}
     write_all(tmp_path / "in", bodies)
-    report = asyncio.run(put_folder(tmp_path / "in", f"s3://{bucket}/pre/"))
+    report = asyncio.run(bp.put(tmp_path / "in", f"s3://{bucket}/pre/"))
     assert (report.done, report.bytes) == (3, sum(map(len, bodies.values())))
     for path, body in bodies.items():
         found = boto(server).get_object(Bucket=bucket, Key=f"pre/{path}")
@@ -62,7 +61,7 @@ def test_a_symlink_that_leaves_the_folder_is_not_sent(
     (tmp_path / "in" / "bad").symlink_to(tmp_path / "secret")
     (tmp_path / "in" / "inner").symlink_to(tmp_path / "in" / "good")
     outcomes: list[Outcome] = []
-    asyncio.run(put_folder(tmp_path / "in", f"s3://{bucket}/", listeners=[heard(outcomes)]))
+    asyncio.run(bp.put(tmp_path / "in", f"s3://{bucket}/", listeners=[heard(outcomes)]))
     assert {outcome.object.key: outcome.code for outcome in outcomes} == {
         "good": None,
         "inner": None,
@@ -73,9 +72,9 @@ def test_a_symlink_that_leaves_the_folder_is_not_sent(
 def test_folders_and_places_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ParameterError, match="is missing"):
-        asyncio.run(put_folder(tmp_path / "none", "s3://bucket/"))
+        asyncio.run(bp.put(tmp_path / "none", "s3://bucket/"))
     with pytest.raises(ParameterError, match="is not a folder"):
-        asyncio.run(put_folder(tmp_path / "file", "s3://bucket/"))
+        asyncio.run(bp.put(tmp_path / "file", "s3://bucket/"))
     with pytest.raises(ParameterError, match="is a key; a folder goes to a prefix"):
-        asyncio.run(put_folder(tmp_path, "s3://bucket/key"))
+        asyncio.run(bp.put(tmp_path, "s3://bucket/key"))
     assert files(tmp_path) == {"file": b""}

@@ -17,7 +17,6 @@ import pytest
 import bulkpresign as bp
 from bulkpresign.events import BytesMoved, Event
 from bulkpresign.model import Outcome, Report
-from bulkpresign.pipeline.put import put_folder
 from tests.cli.command import BULKPRESIGN
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.pipeline.test_get import heard
@@ -69,7 +68,7 @@ class Scene:
 
     def put_folder(self, **more: Any) -> Report:
         options = {"part_size": PART, **self._options(more)}
-        return self._run(lambda: put_folder(self.folder / "in", f"s3://{self.bucket}/", **options))
+        return self._run(lambda: bp.put(self.folder / "in", f"s3://{self.bucket}/", **options))
 
     def _options(self, more: dict[str, Any]) -> dict[str, Any]:
         listeners = [heard(self.outcomes), self._count]
@@ -388,7 +387,7 @@ def test_our_own_upload_that_was_interrupted_is_found_again(scene: Scene, journa
                 if moved > 2 * PART:  # one part after another: two are up
                     scope.cancel()
 
-            await put_folder(
+            await bp.put(
                 scene.folder / "in", f"s3://{scene.bucket}/", part_size=PART, part_concurrency=1, listeners=[stop]
             )
         assert scope.cancelled_caught

@@ -17,7 +17,6 @@ import bulkpresign as bp
 from bulkpresign.errors import ManifestError, ParameterError, SigningError
 from bulkpresign.events import Event, UploadLeftOpen
 from bulkpresign.model import Outcome, Report
-from bulkpresign.pipeline.put import put_folder
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.pipeline.test_get import heard, write_all
 from tests.servers.proxy import Fault, FaultProxy, Seen
@@ -81,7 +80,7 @@ def test_sizes_through_rows(scene: tuple[Any, str, str], tmp_path: Path) -> None
 def test_sizes_with_own_credentials(scene: tuple[Any, str, str], tmp_path: Path) -> None:
     client, bucket, name = scene
     write_all(tmp_path / "in", BODIES)
-    report = asyncio.run(put_folder(tmp_path / "in", f"s3://{bucket}/pre/", part_size=PART))
+    report = asyncio.run(bp.put(tmp_path / "in", f"s3://{bucket}/pre/", part_size=PART))
     assert (report.done, report.failed, report.uploads_left_open) == (len(BODIES), 0, 0)
     check_all(client, bucket, name, tmp_path, "pre/")
 
@@ -102,7 +101,7 @@ def test_a_hundred_mebibytes(
     client, bucket = boto(seaweedfs), make_bucket(seaweedfs)
     block = os.urandom(MIB)
     write_all(tmp_path / "in", {"big": b"".join(block[n:] + block[:n] for n in range(107)) + b"end"})
-    report = asyncio.run(put_folder(tmp_path / "in", f"s3://{bucket}/", part_size=8 * MIB))
+    report = asyncio.run(bp.put(tmp_path / "in", f"s3://{bucket}/", part_size=8 * MIB))
     assert (report.done, report.bytes) == (1, 107 * MIB + 3)
     config = TransferConfig(multipart_threshold=8 * MIB, multipart_chunksize=8 * MIB)
     client.upload_file(str(tmp_path / "in" / "big"), bucket, "of boto", Config=config)
@@ -221,7 +220,7 @@ def test_parameters_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="is not between 5 MiB and 5 GiB"):
         asyncio.run(bp.sign(tmp_path / "keys.csv", links, method="PUT", part_size=PART - 1))
     with pytest.raises(ParameterError, match="is not between 5 MiB and 5 GiB"):
-        asyncio.run(put_folder(tmp_path / "in", "s3://bucket/", part_size=PART - 1))
+        asyncio.run(bp.put(tmp_path / "in", "s3://bucket/", part_size=PART - 1))
     with pytest.raises(ParameterError, match="a part size is for PUT links"):
         asyncio.run(bp.sign(tmp_path / "keys.csv", links, part_size=PART))
     assert not links.exists()
