@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,22 +16,6 @@ from tests.servers.server import S3Server
 from tests.transfer.running import files
 
 BODIES = {f"k/{number}": os.urandom(100 + number) for number in range(70)}
-
-
-@pytest.fixture(scope="module")
-def bucket(seaweedfs: S3Server, boto: Boto) -> str:
-    """A bucket with all of `BODIES`."""
-    name = f"test-{uuid.uuid4().hex[:16]}"
-    boto(seaweedfs).create_bucket(Bucket=name)
-    for key, body in BODIES.items():
-        boto(seaweedfs).put_object(Bucket=name, Key=key, Body=body)
-    return name
-
-
-@pytest.fixture
-def refs(bucket: str, seaweedfs: S3Server, aws_env: AwsEnv) -> list[bp.ObjectRef]:
-    aws_env(seaweedfs)
-    return [bp.ObjectRef(bucket, key) for key in BODIES]
 
 
 async def one_by_one(rows: list[Any]) -> AsyncIterator[Any]:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-import uuid
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,7 @@ import anyio
 import pytest
 
 import bulkpresign as bp
-from tests.conftest import AwsEnv, Boto
 from tests.servers.proxy import Fault, FaultProxy
-from tests.servers.server import S3Server
 from tests.transfer.running import files
 
 BODIES = {f"{number}": os.urandom(100 + number) for number in range(40)}
@@ -36,21 +33,6 @@ def run(request: pytest.FixtureRequest) -> Run:
         pytest.skip("there is no uvloop here")
     found: Run = request.param
     return found
-
-
-@pytest.fixture(scope="module")
-def bucket(seaweedfs: S3Server, boto: Boto) -> str:
-    name = f"test-{uuid.uuid4().hex[:16]}"
-    boto(seaweedfs).create_bucket(Bucket=name)
-    for key, body in BODIES.items():
-        boto(seaweedfs).put_object(Bucket=name, Key=key, Body=body)
-    return name
-
-
-@pytest.fixture
-def refs(bucket: str, seaweedfs: S3Server, aws_env: AwsEnv) -> list[bp.ObjectRef]:
-    aws_env(seaweedfs)
-    return [bp.ObjectRef(bucket, key) for key in BODIES]
 
 
 def others() -> set["asyncio.Task[Any]"]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,26 +9,9 @@ from typing import Any
 import pytest
 
 import bulkpresign as bp
-from tests.conftest import AwsEnv, Boto
 from tests.servers.proxy import Fault, FaultProxy
-from tests.servers.server import S3Server
 
 BODIES = {f"{number}": os.urandom(size) for number, size in enumerate([0, 1, 300_000, *range(100, 120)])}
-
-
-@pytest.fixture(scope="module")
-def bucket(seaweedfs: S3Server, boto: Boto) -> str:
-    name = f"test-{uuid.uuid4().hex[:16]}"
-    boto(seaweedfs).create_bucket(Bucket=name)
-    for key, body in BODIES.items():
-        boto(seaweedfs).put_object(Bucket=name, Key=key, Body=body)
-    return name
-
-
-@pytest.fixture
-def refs(bucket: str, seaweedfs: S3Server, aws_env: AwsEnv) -> list[bp.ObjectRef]:
-    aws_env(seaweedfs)
-    return [bp.ObjectRef(bucket, key) for key in BODIES]
 
 
 def test_links_and_objects(refs: list[bp.ObjectRef], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
