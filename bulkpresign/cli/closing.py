@@ -72,16 +72,19 @@ def interruption(word: str, counts: Counts, then: str | None = "run the same com
     if not counts.is_started:
         return word
     report = counts.report
-    failed = report.failed - counts.interrupted
-    numbers = [f"{report.done:,} done", f"{report.skipped:,} skipped", f"{failed:,} failed"]
-    numbers = [numbers[0], *(text for text in (*numbers[1:], f"{report.expired:,} expired") if text[:2] != "0 ")]
+    others = {
+        "skipped": report.skipped,
+        "failed": report.failed - counts.interrupted,
+        "expired": report.expired,
+    }
+    numbers = [f"{report.done:,} done", *(f"{count:,} {name}" for name, count in others.items() if count)]
     if counts.objects_left is not None:
         numbers.append(f"{counts.objects_left:,} left")
     return f"{word}: {', '.join(numbers)}" + (f"; {then}" if then else "")
 
 
 def expired_advice(codes: set[str | None]) -> str:
-    """What to do about links that had expired."""
+    """Advice for links that had expired, by the codes of their outcomes."""
     if codes == {"RenewalFailed"}:
         return "the links could not be renewed, see above: once they can be, run this again"
     return (
@@ -91,6 +94,6 @@ def expired_advice(codes: set[str | None]) -> str:
 
 
 def left_open(count: int) -> str:
-    """What to do about uploads of this run that are still open."""
+    """Advice for uploads of this run that are still open."""
     stays = "stays" if count == 1 else "stay"
     return f"{counted(count, 'upload')} {stays} open: run this again to go on, or end them with bulkpresign abort"

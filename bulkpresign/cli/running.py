@@ -128,7 +128,7 @@ def _in_one_line(counts: Counts) -> Callable[[Report], str]:
 
 
 def _notes(report: Report, expired_codes: set[str | None], *, is_whole: bool) -> list[tuple[str, str]]:
-    """What to say after the summary, each with its level."""
+    """The messages after the summary, each with its level."""
     notes = []
     if report.uploads_left_open:
         notes.append((left_open(report.uploads_left_open), "info"))

@@ -1,4 +1,4 @@
-"""What a verb says on standard error: lines for people, or JSON objects under `--progress json`."""
+"""Messages of a verb on standard error: lines of text, or JSON objects under `--progress json`."""
 
 from bulkpresign.events import Event, ObjectRetried, UploadLeftOpen
 from bulkpresign.ledger.console import Console

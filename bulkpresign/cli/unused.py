@@ -18,11 +18,11 @@ _OF_THE_SERVER = ("region_name", "endpoint_url", "profile_name", "addressing_sty
 _OF_SIGNING = (*_OF_THE_SERVER, "expires_in")
 _OF_RENEWAL = ("renew_credentials", "renew_command", "renew_url")
 
-#: Where links are used as they are.
+#: For verbs that use links without signing them.
 NOTHING_IS_SIGNED = Unused(
     _OF_SIGNING, "only for links that are signed here, and LINKS are signed already; --renew-credentials signs again"
 )
-#: Of `get`, where there is no table.
+#: For `get` when no source is a table.
 NO_TABLE = Unused(("bucket", "from_format", *_OF_RENEWAL), "only for tables, and no source is one")
 PUT_LINKS = (
     Unused(("content_type", "headers"), "only for links that are signed here: LINKS carry what sign put into them"),

@@ -41,7 +41,7 @@ def run_verification(*, progress: str, quiet: bool, verbose: bool, **settings: A
 
 
 def _found(report: VerifyReport) -> dict[str, object]:
-    """What a verification found, for its JSON object."""
+    """The counts of a verification, as fields of its JSON object."""
     names = ("verified", "different", "missing", "extra", "unproven", "by")
     return {name: getattr(report, name) for name in names}
 

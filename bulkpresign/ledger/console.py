@@ -74,7 +74,7 @@ class Console:
                 self._write("\n")
 
     def _over(self, status: str) -> str:
-        """What puts a status line in the place of the one before. Blanks end within the terminal as it is now."""
+        """The text that replaces the status line. Blanks cover the rest of the old one, as far as the terminal goes."""
         if not self._status and not status:
             return ""
         blanks = min(len(self._status), self.width) - len(status)

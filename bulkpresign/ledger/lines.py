@@ -12,10 +12,10 @@ _LEAST_BAR = 8
 _MOST_BAR = 40
 #: Columns from which there is a bar.
 _WITH_BAR = 60
-#: What a stalled run waits for, by verb.
+#: The cause that a stalled run names, by verb.
 _WAITS_FOR = {"verify": "the disk", "sign": "rows", "post": "rows"}
 
-#: What is counted, by verb.
+#: The word for the counted objects, by verb.
 _NOUNS = {"verify": "files", "sign": "links", "post": "forms", "abort": "uploads"}
 _NOUN = "objects"
 

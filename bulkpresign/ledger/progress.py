@@ -1,6 +1,6 @@
 """Progress for people (a bar, or a line a minute) and for programs (JSON lines).
 
-A thread shows it, so that the time goes on where nothing happens, and no run waits for whoever reads.
+A thread shows it. So the display goes on while no event arrives, and a slow terminal does not delay the run.
 """
 
 import logging

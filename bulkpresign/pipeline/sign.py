@@ -117,9 +117,7 @@ async def sign(
     if method is None and sources.need_credentials:
         rules.check("GET")
     keeps_uploads = method in {None, "PUT"} and part_size is None
-    if not keeps_uploads or not any(
-        _has_uploads(table) for table in sources.tables
-    ):  # objects that were in parts are whole
+    if not (keeps_uploads and any(map(_has_uploads, sources.tables))):  # objects that were in parts are whole
         columns = [name for name in columns if name not in UPLOAD_COLUMNS]
     report, tell = SignReport(verb="sign"), telling(listeners)
     tell(RunStarted("sign"))
