@@ -22,15 +22,13 @@ from bulkpresign.pipeline.streams import ResultQueue, ResultStream
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.transfer.connection import Chunk
 from bulkpresign.transfer.exchange import Answer
-from bulkpresign.transfer.getting import CHECKSUM_MODE, TOO_LARGE
+from bulkpresign.transfer.getting import TOO_LARGE, refusal
 from bulkpresign.transfer.retrying import with_retries
 
 #: Bytes of the largest object that `read` takes, unless told otherwise.
 MAX_OBJECT_SIZE = 64 << 20
 Errors = Literal["raise", "yield"]
 _INLINE_BYTES = 256 << 10
-#: With these a server refuses a header that it does not know.
-_UNKNOWN_HEADER = frozenset({400, 501})
 
 Result = tuple[Link, bytes | TransferError]
 
@@ -214,7 +212,7 @@ class _Reader:
     async def _attempt(self, link: Link) -> tuple[bytes, str | None]:
         async with self._machine.http.request(link) as answer:
             if answer.status != 200:
-                raise await self._refusal(link, answer)
+                raise await refusal(link, answer, self._mode.refuse)
             expected = expectation_of(link.object, answer.etag, answer.headers, answer.length)
             if answer.length is not None:
                 expected.check_size(answer.length)
@@ -243,11 +241,3 @@ class _Reader:
     def _check_bound(self, size: int) -> None:
         if size > self._bound:
             raise RefusedError(f"the object has {size:,} bytes or more; {self._bound:,} are allowed", code=TOO_LARGE)
-
-    async def _refusal(self, link: Link, answer: Answer) -> TransferError:
-        """The error of a response without the object. A server that refuses the checksum mode is asked without it."""
-        error = await answer.error(link)
-        if answer.status in _UNKNOWN_HEADER and CHECKSUM_MODE in link.headers:
-            self._mode.refuse()
-            return LinkExpiredError(f"{error} (the server may not know {CHECKSUM_MODE})", code=error.code)
-        return error

@@ -248,16 +248,7 @@ class _Download:
                 return await self._continue(answer, resume)
             if answer.status == 304 and self.existing:
                 return None, self.verified_by
-            raise await self._refusal(answer)
-
-    async def _refusal(self, answer: Answer) -> TransferError:
-        """What an answer without the object means. A server that refuses the checksum mode is asked without it."""
-        refuse = self._getter.refuse_checksum_mode
-        error = await answer.error(self.link)
-        if refuse is None or answer.status not in _UNKNOWN_HEADER or CHECKSUM_MODE not in self.link.headers:
-            return error
-        refuse()
-        return LinkExpiredError(f"{error} (the server may not know {CHECKSUM_MODE})", code=error.code)
+            raise await refusal(self.link, answer, self._getter.refuse_checksum_mode)
 
     async def in_parts(self) -> Moved:
         """What is left of an object in parts; once something did not fit, all of it."""
@@ -470,6 +461,15 @@ def _over(bound: int, expected: Expectation) -> MismatchError | RefusedError:
 
 def _evidence(found: os.stat_result, expected: Expectation, etag: str | None, part_size: int = 0) -> Evidence:
     return Evidence(found.st_size, found.st_mtime_ns, found.st_ctime_ns, etag, expected.checksum, part_size)
+
+
+async def refusal(link: Link, answer: Answer, refuse_checksum_mode: Callable[[], None] | None) -> TransferError:
+    """The error of a response without the object. A server that refuses the checksum mode is asked without it."""
+    error = await answer.error(link)
+    if refuse_checksum_mode is None or answer.status not in _UNKNOWN_HEADER or CHECKSUM_MODE not in link.headers:
+        return error
+    refuse_checksum_mode()
+    return LinkExpiredError(f"{error} (the server may not know {CHECKSUM_MODE})", code=error.code)
 
 
 def _skipped(
