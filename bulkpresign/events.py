@@ -97,7 +97,7 @@ Event = (
 Listener = Callable[[Event], None]
 
 
-def telling(listeners: Sequence[Listener]) -> Listener:
+def broadcast(listeners: Sequence[Listener]) -> Listener:
     """One listener for several: it tells them all, in their order."""
 
     def tell(event: Event) -> None:

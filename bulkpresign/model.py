@@ -44,7 +44,7 @@ class ObjectRef(msgspec.Struct, frozen=True, gc=False):
     extra: dict[str, Any] | None = None
 
     @property
-    def place(self) -> str:
+    def file_path(self) -> str:
         """Where the object lies below a folder."""
         return self.key if self.path is None else self.path
 
@@ -70,7 +70,7 @@ class Link(msgspec.Struct, frozen=True, gc=False):
     def __repr__(self) -> str:
         return f"Link({self.method} {without_query(self.url)}?..., expires_at={self.expires_at})"
 
-    def lapsed(self, now: datetime) -> bool:
+    def expires_by(self, now: datetime) -> bool:
         """True when the lease is over, which is a margin before the server would say so.
 
         The margin is `LEASE_MARGIN`, or a tenth of the lifetime that the url tells where that is less.
@@ -118,8 +118,8 @@ class Upload(msgspec.Struct, frozen=True, gc=False):
     parts: Sequence[UploadPart]
     complete: Link
     abort: Link | None = None
-    look: Link | None = None
-    is_ours: bool = False
+    get_link: Link | None = None
+    created_by_us: bool = False
     found: Mapping[int, str] | None = None
     is_complete: bool = False
 
@@ -205,7 +205,7 @@ class Report(msgspec.Struct, kw_only=True):
         return self.done + self.skipped + self.failed + self.expired + (self.planned or 0)
 
 
-class Part(msgspec.Struct, frozen=True):
+class ResumePoint(msgspec.Struct, frozen=True):
     """Of what the bytes are that are there already: an object's etag without quotes, or the id of an upload.
 
     `size` is that of the object; `part_size` that of the parts in which it moves, 0 where it is one. Both in bytes.
@@ -216,22 +216,22 @@ class Part(msgspec.Struct, frozen=True):
     part_size: int = 0
 
 
-class Parts(Protocol):
+class CheckpointStore(Protocol):
     """Keeps, over runs, what is there of objects that are not whole; by this the journal reaches the engine."""
 
-    def part(self, link: Link) -> Part | None:
+    def part(self, link: Link) -> ResumePoint | None:
         """What the part of this link's object is part of, None where nothing is known of it."""
         ...
 
-    def begin_part(self, link: Link, part: Part) -> None:
+    def set_resume_point(self, link: Link, part: ResumePoint) -> None:
         """Keeps it, before the first byte is moved. What was kept of the object before is forgotten."""
         ...
 
     def finished_parts(self, link: Link) -> Mapping[int, str]:
-        """By number (from 1), the parts of this link's object that are there, each with what `finish_part` was told."""
+        """The parts of this link's object that are there, by number (from 1), as `add_finished_part` was told."""
         ...
 
-    def finish_part(self, link: Link, part_number: int, proof: str) -> None:
+    def add_finished_part(self, link: Link, part_number: int, proof: str) -> None:
         """Keeps that one part is there, with what proves it later (a checksum, an etag)."""
         ...
 

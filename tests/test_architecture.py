@@ -19,7 +19,7 @@ STAGES = {"source", "signing", "manifest", "transfer", "ledger", "proof"}
 #: From the ground up: a room imports its own floor's rooms where they are its own, and every floor below.
 FLOORS = [
     {"model", "errors", "events", "redact", "text"},
-    {"tables", "aws", "checksums"},
+    {"tables", "aws", "checksums", "http"},
     STAGES,
     {"pipeline", "guide"},
     {"demo", "cli"},
@@ -41,7 +41,7 @@ DOORS = {
     "aiobotocore": {"aws"},
     "boto3": {"aws"},
     "botocore": {"aws"},
-    "aiohttp": {"transfer"},
+    "aiohttp": {"http"},
     "awscrt": {"checksums"},
     "click": {"cli"},
     "tqdm": {"ledger"},

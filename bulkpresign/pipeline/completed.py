@@ -47,7 +47,7 @@ def files_are_current(root: str | os.PathLike[str]) -> AreCurrent:
     folder = os.fspath(root)
 
     def are_current(found: Sequence[tuple[ObjectRef, Recorded]]) -> list[bool]:
-        return [_is_as_recorded(f"{folder}/{ref.place}", known) for ref, known in found]
+        return [_is_as_recorded(f"{folder}/{ref.file_path}", known) for ref, known in found]
 
     return are_current
 

@@ -10,7 +10,6 @@ from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import ObjectRef, Report
-from bulkpresign.pipeline.checking import check, claim_paths
 from bulkpresign.pipeline.completed import etags_of, files_are_current
 from bulkpresign.pipeline.config import TransferConfig, config_of
 from bulkpresign.pipeline.descriptors import open_files_limit
@@ -19,13 +18,14 @@ from bulkpresign.pipeline.journals import journal_of
 from bulkpresign.pipeline.named_files import check_named_files
 from bulkpresign.pipeline.own import OwnPresigner
 from bulkpresign.pipeline.part_sizes import ask_part_size
+from bulkpresign.pipeline.preflight import check, reserve_paths
 from bulkpresign.pipeline.renewing import ChecksumMode
 from bulkpresign.pipeline.running import Run, none_is_current
 from bulkpresign.pipeline.sources import Source, Sources
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.transfer.folder import Folder
-from bulkpresign.transfer.getting import IF_EXISTS, Getter, IfExists
-from bulkpresign.transfer.lanes import lanes_within
+from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.downloads.download import IF_EXISTS, Downloader, IfExists
+from bulkpresign.transfer.downloads.part_concurrency import part_concurrency_within
 
 #: A request costs more than fewer bytes do.
 LEAST_PART_SIZE = 64 << 10
@@ -106,9 +106,9 @@ async def get(
     if config.part_size < LEAST_PART_SIZE:
         raise ParameterError(f"part_size of {config.part_size:,} is less than {LEAST_PART_SIZE >> 10} KiB")
     open_files = open_files_limit()
-    lanes = config.part_concurrency
+    tuner = config.part_concurrency
     if open_files is not None:
-        lanes = lanes_within(lanes, config.concurrency, open_files)
+        tuner = part_concurrency_within(tuner, config.concurrency, open_files)
     sources = Sources(source, bucket=bucket, from_format=from_format, literal=literal, no_links=None, takes_items=True)
     check_named_files(sources.tables, failures, journal)
     if sources.items is None:
@@ -118,7 +118,7 @@ async def get(
         folder.limit_open(open_files)
 
     def claim(refs: Sequence[ObjectRef]) -> None:
-        claim_paths(index, [(ref, ref.uri) for ref in refs])
+        reserve_paths(index, [(ref, ref.uri) for ref in refs])
 
     async with AsyncExitStack() as stack:
         own = OwnPresigner(
@@ -146,24 +146,24 @@ async def get(
         signing = await own() if sources.need_credentials or renew_credentials else None
         renew = await run.renewal(signing if renew_credentials else None, renew_command, renew_url)
         mode = ChecksumMode()
-        leases = sources.leases(signing, "GET", renew=renew, streamed=claim, checksum_mode=mode, own=own)
+        jobs = sources.jobs(signing, "GET", renew=renew, streamed=claim, checksum_mode=mode, own=own)
         if dry_run:
-            return await run.plan(leases)
+            return await run.plan(jobs)
         return await run.transfer(
-            leases,
-            lambda machine: Getter(
-                machine.http,
+            jobs,
+            lambda context: Downloader(
+                context.http,
                 folder,
                 config.attempts,
-                machine.emit,
-                pace=machine.pace,
-                parts=machine.journal,
+                context.emit,
+                limiter=context.limiter,
+                parts=context.journal,
                 part_size=config.part_size,
-                part_concurrency=lanes,
+                part_concurrency=tuner,
                 if_exists=if_exists,
                 max_object_size=max_object_size,
-                etag_before=etags_of(machine.journal) if recheck else None,
-                ask_part_size=None if signing is None else partial(ask_part_size, signing, machine.http),
+                etag_before=etags_of(context.journal) if recheck else None,
+                ask_part_size=None if signing is None else partial(ask_part_size, signing, context.http),
                 refuse_checksum_mode=mode.refuse,
                 fsync=fsync,
             ),

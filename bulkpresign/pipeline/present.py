@@ -5,7 +5,7 @@ from typing import Self
 
 import anyio.to_thread
 
-from bulkpresign.checksums import Verifier, descriptor_blocks, expectation_of
+from bulkpresign.checksums import Verifier, descriptor_blocks, expected_digest
 from bulkpresign.errors import ListingError, MismatchError
 from bulkpresign.ledger.listed import Listed, ListedObjects
 from bulkpresign.ledger.recorded import Recorded
@@ -13,9 +13,9 @@ from bulkpresign.model import Link, ObjectRef, Outcome
 from bulkpresign.pipeline.completed import files_are_current
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.location import Location
-from bulkpresign.transfer.bodies import OpenFile, opened
-from bulkpresign.transfer.engine import Work
-from bulkpresign.transfer.folder import Folder
+from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.engine.workers import Work
+from bulkpresign.transfer.uploads.body import OpenFile, opened
 
 _INLINE_BYTES = 256 * 1024
 
@@ -64,7 +64,7 @@ class PresentObjects:
         async def work(link: Link) -> Outcome:
             if self._listed is None or link.object.key not in self._listed.find([link.object.key]):
                 return await put(link)
-            with opened(self._folder, link.object.place) as file:
+            with opened(self._folder, link.object.file_path) as file:
                 there = await self.is_there(link, file)
             return there or await put(link)
 
@@ -86,7 +86,7 @@ class PresentObjects:
 
     def _compared(self, file: OpenFile, listed: Listed) -> tuple[str | None, int]:
         """By what the bytes of a file are those of a listed object (None: they are not), and its part size."""
-        expected = expectation_of(ObjectRef("", "", size=listed.size, etag=listed.etag), part_size=self._part_size)
+        expected = expected_digest(ObjectRef("", "", size=listed.size, etag=listed.etag), part_size=self._part_size)
         if expected.algorithm is None:
             return None, 0
         verifier = Verifier(expected)

@@ -7,23 +7,23 @@ from typing import Any, Generic, Literal, TypeVar, get_args, overload
 
 import anyio.to_thread
 
-from bulkpresign.checksums import Verifier, expectation_of
+from bulkpresign.checksums import Verifier, expected_digest
 from bulkpresign.errors import LinkExpiredError, ParameterError, RefusedError, TransferError
 from bulkpresign.events import Event, Listener, ObjectFinished
+from bulkpresign.http.connection import Chunk
+from bulkpresign.http.response import Response
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.model import Link, Outcome, Report
 from bulkpresign.pipeline.config import TransferConfig, config_of
 from bulkpresign.pipeline.items import Items
 from bulkpresign.pipeline.own import OwnPresigner
 from bulkpresign.pipeline.renewing import ChecksumMode
-from bulkpresign.pipeline.running import Machine, OutcomeListener, Run
+from bulkpresign.pipeline.running import OutcomeListener, Run, TransferContext
 from bulkpresign.pipeline.sources import Source, Sources
 from bulkpresign.pipeline.streams import ResultQueue, ResultStream
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.transfer.connection import Chunk
-from bulkpresign.transfer.exchange import Answer
-from bulkpresign.transfer.getting import TOO_LARGE, refusal
-from bulkpresign.transfer.retrying import with_retries
+from bulkpresign.transfer.downloads.download import TOO_LARGE, refusal
+from bulkpresign.transfer.engine.retries import with_retries
 
 #: Bytes of the largest object that `read` takes, unless told otherwise.
 MAX_OBJECT_SIZE = 64 << 20
@@ -181,10 +181,10 @@ def read(
             signing = await own() if sources.need_credentials or renew_credentials else None
             renew = await transfer.renewal(signing if renew_credentials else None, renew_command, renew_url)
             mode = ChecksumMode()
-            leases = sources.leases(signing, "GET", renew=renew, streamed=lambda _: None, checksum_mode=mode, own=own)
+            jobs = sources.jobs(signing, "GET", renew=renew, streamed=lambda _: None, checksum_mode=mode, own=own)
             return await transfer.transfer(
-                leases,
-                lambda machine: _Reader(machine, listener.queue, bounds.attempts, max_object_size, mode),
+                jobs,
+                lambda context: _Reader(context, listener.queue, bounds.attempts, max_object_size, mode),
                 sources=sources,
             )
 
@@ -195,36 +195,36 @@ class _Reader:
     """Reads one object into memory, and puts it into the queue."""
 
     def __init__(
-        self, machine: Machine, queue: ResultQueue[Any], attempts: int, max_object_size: int, mode: ChecksumMode
+        self, context: TransferContext, queue: ResultQueue[Any], attempts: int, max_object_size: int, mode: ChecksumMode
     ) -> None:
-        self._machine, self._queue = machine, queue
+        self._machine, self._queue = context, queue
         self._attempts, self._bound, self._mode = attempts, max_object_size, mode
 
     async def __call__(self, link: Link) -> Outcome:
         """The outcome of one object. Raises TransferError where it failed."""
-        machine = self._machine
+        context = self._machine
         (data, verified_by), attempts = await with_retries(
-            partial(self._attempt, link), link.object, self._attempts, machine.emit, machine.pace
+            partial(self._attempt, link), link.object, self._attempts, context.emit, context.limiter
         )
         self._queue.put((link, data))
         return Outcome(link.object, "done", len(data), attempts, verified_by, link=link)
 
     async def _attempt(self, link: Link) -> tuple[bytes, str | None]:
-        async with self._machine.http.request(link) as answer:
-            if answer.status != 200:
-                raise await refusal(link, answer, self._mode.refuse)
-            expected = expectation_of(link.object, answer.etag, answer.headers, answer.length)
-            if answer.length is not None:
-                expected.check_size(answer.length)
-                self._check_bound(answer.length)
-            data = await self._body(answer)
+        async with self._machine.http.request(link) as response:
+            if response.status != 200:
+                raise await refusal(link, response, self._mode.refuse)
+            expected = expected_digest(link.object, response.etag, response.headers, response.length)
+            if response.length is not None:
+                expected.check_size(response.length)
+                self._check_bound(response.length)
+            data = await self._body(response)
         verifier = Verifier(expected)
         if len(data) <= _INLINE_BYTES:
             return data, verifier.verified(lambda: (data,))
         return data, await anyio.to_thread.run_sync(verifier.verified, lambda: (data,), abandon_on_cancel=True)
 
-    async def _body(self, answer: Answer) -> bytes:
-        body, pace = bytearray(), self._machine.pace
+    async def _body(self, response: Response) -> bytes:
+        body, limiter = bytearray(), self._machine.limiter
         last = 0
 
         def take(chunk: Chunk) -> bool:
@@ -232,10 +232,10 @@ class _Reader:
             last = len(chunk)
             self._check_bound(len(body) + last)
             body.extend(chunk)
-            return pace.limits_rate
+            return limiter.limits_rate
 
-        while await answer.pour(take):
-            await pace.spend(last)
+        while await response.stream_to(take):
+            await limiter.throttle(last)
         return bytes(body)
 
     def _check_bound(self, size: int) -> None:

@@ -12,27 +12,28 @@ import anyio.lowlevel
 import msgspec
 
 from bulkpresign.errors import BreakerError, InputError, OutputError
-from bulkpresign.events import Event, Listener, ObjectsSkipped, RunFinished, RunStarted, telling
+from bulkpresign.events import Event, Listener, ObjectsSkipped, RunFinished, RunStarted, broadcast
+from bulkpresign.http.client import HttpClient
+from bulkpresign.http.clock import Clock
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.recorded import Recorded
 from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.model import ObjectRef, Outcome, Report
-from bulkpresign.pipeline.checking import Totals
 from bulkpresign.pipeline.completed import AreCurrent, CompletedFilter
 from bulkpresign.pipeline.config import TransferConfig
 from bulkpresign.pipeline.descriptors import affordable_objects
 from bulkpresign.pipeline.failures import FailureLog, failure_log
+from bulkpresign.pipeline.preflight import Totals
 from bulkpresign.pipeline.renewing import renewal
 from bulkpresign.pipeline.sources import Sources
 from bulkpresign.pipeline.streams import ResultQueue
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.transfer.clock import Clock
-from bulkpresign.transfer.engine import Engine, Feed, Work, first_error
-from bulkpresign.transfer.http import Http
-from bulkpresign.transfer.leases import Lease, Renew
-from bulkpresign.transfer.multipart import Uploader
-from bulkpresign.transfer.pace import Pace
+from bulkpresign.transfer.engine.jobs import Job, Renew
+from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from bulkpresign.transfer.engine.queue import JobQueue
+from bulkpresign.transfer.engine.workers import Engine, Work, first_error
+from bulkpresign.transfer.uploads.multipart import MultipartUploader
 
 #: Outcomes that may wait to be consumed, besides one for each object in flight.
 _WAITING = 256
@@ -58,19 +59,19 @@ class OutcomeListener:
         """Hears an event."""
         raise NotImplementedError
 
-    async def skip(self, leases: Sequence[Lease]) -> None:
+    async def skip(self, jobs: Sequence[Job]) -> None:
         """Takes objects that need nothing."""
-        for lease in leases:
+        for job in jobs:
             await self.queue.reserve()
-            self.queue.put(Outcome(lease.link.object, "skipped", attempts=0, link=lease.link))
+            self.queue.put(Outcome(job.link.object, "skipped", attempts=0, link=job.link))
 
 
-class Machine(msgspec.Struct):
+class TransferContext(msgspec.Struct):
     """What moves bytes, and what it has to tell: given to whoever makes the work of one verb."""
 
-    http: Http
+    http: HttpClient
     emit: Listener
-    pace: Pace
+    limiter: AdaptiveLimiter
     journal: Journal | None
 
 
@@ -96,7 +97,7 @@ class Run:
         self._taker = next((one for one in listeners if isinstance(one, OutcomeListener)), None)
         self._listeners: list[Listener] = [self._tally, *listeners]
         self._clock = Clock()
-        self._http = Http(config.requests, self._clock, ca_bundle)
+        self._http = HttpClient(config.requests, self._clock, ca_bundle)
         self._journal: Journal | None = None
         self._opened: Journal | None = None
         self._are_current: AreCurrent = none_is_current
@@ -133,27 +134,27 @@ class Run:
         """Where fresh links for those of others come from, None for nowhere. Raises ParameterError for two places."""
         asking = self._http
         if url is not None:  # another server has another clock
-            asking = await self._stack.enter_async_context(Http(1, Clock(), self._ca_bundle))
+            asking = await self._stack.enter_async_context(HttpClient(1, Clock(), self._ca_bundle))
         return renewal(presigner, command, url, asking, self._clock)
 
-    async def plan(self, batches: AsyncIterator[Sequence[Lease]]) -> Report:
+    async def plan(self, batches: AsyncIterator[Sequence[Job]]) -> Report:
         """What the run would do: counts what is left (`planned`, and its bytes where they are known), sends nothing."""
-        tell, report = telling(self._listeners), self._tally.report
+        tell, report = broadcast(self._listeners), self._tally.report
         report.planned, report.skipped_by = 0, self.skipped_by
         async for batch in _limited(_undone(batches, self.completed, tell), self.config.limit):
             report.planned += len(batch)
-            report.bytes += sum(lease.link.object.size or 0 for lease in batch)
+            report.bytes += sum(job.link.object.size or 0 for job in batch)
         tell(RunFinished(report))
         return report
 
     async def transfer(
         self,
-        batches: AsyncIterator[Sequence[Lease]],
-        work_with: Callable[[Machine], Work],
+        batches: AsyncIterator[Sequence[Job]],
+        work_with: Callable[[TransferContext], Work],
         *,
         totals: Totals | None = None,
         sources: Sources | None = None,
-        uploads_with: Callable[[Machine], Uploader] | None = None,
+        uploads_with: Callable[[TransferContext], MultipartUploader] | None = None,
         within: AbstractContextManager[None] | None = None,
     ) -> Report:
         """Runs links through the engine and counts what became of them; uploads go through what `uploads_with` makes.
@@ -167,26 +168,26 @@ class Run:
             self._stack.enter_context(within)
         if self._journal is not None and self._opened is None:
             self._opened = self._stack.enter_context(self._journal)
-        tell = telling([*self._listeners, *([log] if log else [])])
+        tell = broadcast([*self._listeners, *([log] if log else [])])
         tell(RunStarted(self._verb, totals.objects, totals.bytes))
         record = Recorder(self._opened, tell)
         affordable = affordable_objects() or self.config.requests
-        pace = Pace(min(self.config.requests, affordable), self.config.limit_rate)
+        limiter = AdaptiveLimiter(min(self.config.requests, affordable), self.config.limit_rate)
         workers = min(self.config.concurrency, affordable)
         if self._taker is not None:
             self._taker.queue.open(workers + self._taker.waiting)
         elif totals.is_nothing_left:
             tell(ObjectsSkipped(totals.known, totals.bytes or 0))
             batches = _nothing()
-        feed = Feed(
+        queue = JobQueue(
             _limited(_undone(batches, self.completed, record, self._taker), self.config.limit),
             is_callers=sources is not None and sources.items is not None,
             places=None if self._taker is None else self._taker.queue,
         )
-        machine = Machine(self._http, record, pace, self._opened)
-        uploader = uploads_with(machine) if uploads_with is not None else None
+        context = TransferContext(self._http, record, limiter, self._opened)
+        uploader = uploads_with(context) if uploads_with is not None else None
         try:
-            engine = Engine(feed, work_with(machine), record, self._clock, uploader)
+            engine = Engine(queue, work_with(context), record, self._clock, uploader)
             if self._taker is None:
                 await engine.run(workers)
             else:
@@ -197,7 +198,7 @@ class Run:
                 record.flush()
             if log is not None:
                 _log_unrecorded(record, log)
-                await _log_rest(feed, log)
+                await _log_rest(queue, log)
             if isinstance(error, InputError) and self._opened is not None:
                 self._opened.discard_if_new()
             if isinstance(error, OutputError):
@@ -206,7 +207,7 @@ class Run:
         finally:
             report = self._tally.report
             report.skipped_by = self.skipped_by if report.skipped else None
-            report.slowed, report.lowest_concurrency = pace.slowed, pace.lowest
+            report.slowed, report.lowest_concurrency = limiter.slowed, limiter.lowest
             report.uploads_left_open = uploader.left_open if uploader is not None else 0
             tell(RunFinished(report))
         return report
@@ -218,20 +219,20 @@ def none_is_current(found: Sequence[tuple[ObjectRef, Recorded]]) -> Sequence[boo
 
 
 async def _undone(
-    batches: AsyncIterator[Sequence[Lease]],
+    batches: AsyncIterator[Sequence[Job]],
     completed: CompletedFilter,
     emit: Listener,
     taker: OutcomeListener | None = None,
-) -> AsyncIterator[Sequence[Lease]]:
+) -> AsyncIterator[Sequence[Job]]:
     """What is left to do; what is done is told as skipped."""
     async for batch in batches:
-        done = completed.are_done([(lease.link.object, lease.link) for lease in batch])
+        done = completed.are_done([(job.link.object, job.link) for job in batch])
         if count := sum(done):
-            refs = [lease.link.object for lease, is_done in zip(batch, done, strict=True) if is_done]
+            refs = [job.link.object for job, is_done in zip(batch, done, strict=True) if is_done]
             emit(ObjectsSkipped(count, sum(ref.size or 0 for ref in refs)))
             if taker is not None:
-                await taker.skip([lease for lease, is_done in zip(batch, done, strict=True) if is_done])
-            yield [lease for lease, is_done in zip(batch, done, strict=True) if not is_done]
+                await taker.skip([job for job, is_done in zip(batch, done, strict=True) if is_done])
+            yield [job for job, is_done in zip(batch, done, strict=True) if not is_done]
             await anyio.lowlevel.checkpoint()
         else:
             yield batch
@@ -254,13 +255,13 @@ async def _flushing(record: Recorder, run: Callable[[], Awaitable[None]]) -> Non
         raise first_error(failed) from None
 
 
-async def _nothing() -> AsyncIterator[Sequence[Lease]]:
-    batches: Sequence[Sequence[Lease]] = ()
+async def _nothing() -> AsyncIterator[Sequence[Job]]:
+    batches: Sequence[Sequence[Job]] = ()
     for batch in batches:
         yield batch
 
 
-async def _limited(batches: AsyncIterator[Sequence[Lease]], limit: int | None) -> AsyncIterator[Sequence[Lease]]:
+async def _limited(batches: AsyncIterator[Sequence[Job]], limit: int | None) -> AsyncIterator[Sequence[Job]]:
     left = limit
     async for batch in batches:
         if left is None:
@@ -278,9 +279,9 @@ def _log_unrecorded(record: Recorder, log: FailureLog) -> None:
         log.add(outcome.link, outcome.object, "Unrecorded: the journal could not be written", outcome.upload)
 
 
-async def _log_rest(feed: Feed, log: FailureLog) -> None:
+async def _log_rest(queue: JobQueue, log: FailureLog) -> None:
     """Names what a run that ended early did not come to."""
     with anyio.CancelScope(shield=True):
-        async for leases in feed.rest():
-            for lease in leases:
-                log.add(lease.link, lease.link.object, "Interrupted: the run ended before its turn", lease.upload)
+        async for jobs in queue.rest():
+            for job in jobs:
+                log.add(job.link, job.link.object, "Interrupted: the run ended before its turn", job.upload)

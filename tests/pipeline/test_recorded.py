@@ -16,8 +16,8 @@ from bulkpresign.pipeline.completed import CompletedFilter, etags_of, files_are_
 from bulkpresign.pipeline.evidence import JournalEvidence
 from bulkpresign.pipeline.present import PresentObjects
 from bulkpresign.proof.files import Row
-from bulkpresign.transfer.bodies import opened
-from bulkpresign.transfer.folder import Folder
+from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.uploads.body import opened
 
 SECOND = 10**9
 

@@ -10,7 +10,7 @@ import pytest
 from bulkpresign.checksums import base64_of, hasher
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.model import Link, Outcome
-from bulkpresign.transfer.getting import IfExists
+from bulkpresign.transfer.downloads.download import IfExists
 from tests.servers.proxy import FaultProxy, Seen
 from tests.transfer.running import Run, reference
 
@@ -52,7 +52,7 @@ class Got:
         folder: Path,
         ref: dict[str, object] | None = None,
         *,
-        lanes: int = 3,
+        tuner: int = 3,
         attempts: int = 3,
         part_size: int = PART,
         journal: Path | None = None,
@@ -64,7 +64,7 @@ class Got:
 
         async def get(parts: Journal | None) -> None:
             await self.run.in_parts(
-                [link], folder, part_size, lanes, attempts=attempts, parts=parts, renew=self.renew, if_exists=if_exists
+                [link], folder, part_size, tuner, attempts=attempts, parts=parts, renew=self.renew, if_exists=if_exists
             )
 
         if journal is None:

@@ -1,4 +1,4 @@
-"""Links through a Getter or Putter, as a run would send them, and what they said."""
+"""Links through a Downloader or Uploader, as a run would send them, and what they said."""
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
@@ -9,29 +9,30 @@ from pathlib import Path
 from typing import Any
 
 from bulkpresign.events import BytesMoved, BytesResumed, Event, Listener, ObjectFinished, ObjectRetried
-from bulkpresign.model import Link, ObjectRef, Outcome, Parts, utc_now
-from bulkpresign.transfer.clock import Clock
-from bulkpresign.transfer.engine import Engine, Feed, Work
-from bulkpresign.transfer.folder import Folder
-from bulkpresign.transfer.getting import Getter, IfExists
-from bulkpresign.transfer.http import Http
-from bulkpresign.transfer.lanes import Lanes
-from bulkpresign.transfer.leases import Lease, Renew
-from bulkpresign.transfer.pace import Pace
-from bulkpresign.transfer.putting import Putter
+from bulkpresign.http.client import HttpClient
+from bulkpresign.http.clock import Clock
+from bulkpresign.model import CheckpointStore, Link, ObjectRef, Outcome, utc_now
+from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.downloads.download import Downloader, IfExists
+from bulkpresign.transfer.downloads.part_concurrency import PartConcurrencyTuner
+from bulkpresign.transfer.engine.jobs import Job, Renew
+from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from bulkpresign.transfer.engine.queue import JobQueue
+from bulkpresign.transfer.engine.workers import Engine, Work
+from bulkpresign.transfer.uploads.single import Uploader
 
 #: Runs a coroutine on one of the loops.
 Runner = Callable[..., Any]
 
 
-class FixedLanes(Lanes):
+class FixedPartConcurrency(PartConcurrencyTuner):
     """So many parts of each object from the start. On a loaded machine the tuner would close some on their way."""
 
     def __init__(self, most: int) -> None:
         super().__init__(most)
         self.allowed = most
 
-    def look(self, now: float) -> None:
+    def update(self, now: float) -> None:
         """Leaves the number as it is."""
 
 
@@ -58,9 +59,9 @@ class Run:
         return sum(event.count for event in self.events if isinstance(event, BytesResumed))
 
     async def links(self, verb: str, links: Sequence[Link], folder: Path, attempts: int, concurrency: int = 4) -> None:
-        async with Http(concurrency) as http:
-            kind = Getter if verb == "get" else Putter
-            work = kind(http, Folder(folder), attempts, self.events.append, pace=Pace(concurrency))
+        async with HttpClient(concurrency) as http:
+            kind = Downloader if verb == "get" else Uploader
+            work = kind(http, Folder(folder), attempts, self.events.append, limiter=AdaptiveLimiter(concurrency))
             await run(one_batch(links), work, concurrency, self.events.append)
 
     async def in_parts(
@@ -68,28 +69,28 @@ class Run:
         links: Sequence[Link],
         folder: Path,
         part_size: int,
-        lanes: int = 1,
+        tuner: int = 1,
         *,
         attempts: int = 3,
-        parts: Parts | None = None,
+        parts: CheckpointStore | None = None,
         renew: Renew | None = None,
         if_exists: IfExists = "replace",
-    ) -> Getter:
+    ) -> Downloader:
         """Downloads, with so many parts of each object in flight from the start."""
         concurrency = 4
-        async with Http(concurrency * lanes) as http:
-            work = Getter(
+        async with HttpClient(concurrency * tuner) as http:
+            work = Downloader(
                 http,
                 Folder(folder),
                 attempts,
                 self.events.append,
-                pace=Pace(concurrency * lanes),
+                limiter=AdaptiveLimiter(concurrency * tuner),
                 parts=parts,
                 part_size=part_size,
-                part_concurrency=lanes,
+                part_concurrency=tuner,
                 if_exists=if_exists,
             )
-            work.lanes = FixedLanes(lanes)
+            work.tuner = FixedPartConcurrency(tuner)
             await run(one_batch(links), work, concurrency, self.events.append, renew)
         work.folder.close()
         return work
@@ -117,12 +118,10 @@ def reference(fields: dict[str, object]) -> ObjectRef:
     return ObjectRef("bucket", "a", **{"path": "a", **fields})  # type: ignore[arg-type]
 
 
-async def leases_of(
-    batches: AsyncIterable[Sequence[Link]], renew: Renew | None = None
-) -> AsyncIterator[Sequence[Lease]]:
+async def jobs_of(batches: AsyncIterable[Sequence[Link]], renew: Renew | None = None) -> AsyncIterator[Sequence[Job]]:
     """The same links, each of which `renew` renews."""
     async for links in batches:
-        yield [Lease(link, renew) for link in links]
+        yield [Job(link, renew) for link in links]
 
 
 async def run(
@@ -134,7 +133,7 @@ async def run(
     clock: Clock | None = None,
 ) -> None:
     """Links through an engine, each of which `renew` renews."""
-    await Engine(Feed(leases_of(batches, renew)), work, emit, clock or Clock()).run(concurrency)
+    await Engine(JobQueue(jobs_of(batches, renew)), work, emit, clock or Clock()).run(concurrency)
 
 
 def set_clock() -> Clock:
