@@ -7,7 +7,7 @@ name the field. `gc=False` keeps millions of them out of the garbage collector's
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 
@@ -206,7 +206,7 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 class ResumePoint(msgspec.Struct, frozen=True):
-    """Of what the bytes are that are there already: an object's etag without quotes, or the id of an upload.
+    """The object, or upload, that unfinished bytes belong to: an etag without quotes, or the id of an upload.
 
     `size` is that of the object; `part_size` that of the parts in which it moves, 0 where it is one. Both in bytes.
     """
@@ -216,24 +216,18 @@ class ResumePoint(msgspec.Struct, frozen=True):
     part_size: int = 0
 
 
-class CheckpointStore(Protocol):
-    """Keeps, over runs, what is there of objects that are not whole; by this the journal reaches the engine."""
+#: No bytes of the object are worth resuming.
+NO_RESUME_POINT = ResumePoint("", 0)
 
-    def part(self, link: Link) -> ResumePoint | None:
-        """What the part of this link's object is part of, None where nothing is known of it."""
-        ...
 
-    def set_resume_point(self, link: Link, part: ResumePoint) -> None:
-        """Keeps it, before the first byte is moved. What was kept of the object before is forgotten."""
-        ...
+class Checkpoint(msgspec.Struct, frozen=True):
+    """The state of an unfinished object, as an earlier run recorded it.
 
-    def finished_parts(self, link: Link) -> Mapping[int, str]:
-        """The parts of this link's object that are there, by number (from 1), as `add_finished_part` was told."""
-        ...
+    `parts` are those that are finished, by number (from 1), each with its proof: a checksum, or an etag.
+    """
 
-    def add_finished_part(self, link: Link, part_number: int, proof: str) -> None:
-        """Keeps that one part is there, with what proves it later (a checksum, an etag)."""
-        ...
+    point: ResumePoint
+    parts: Mapping[int, str] = {}
 
 
 def without_query(url: str) -> str:

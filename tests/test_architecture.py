@@ -18,7 +18,7 @@ ROOT = Path(bulkpresign.__file__).parent
 STAGES = {"source", "signing", "manifest", "transfer", "ledger", "proof"}
 #: From the ground up: a room imports its own floor's rooms where they are its own, and every floor below.
 FLOORS = [
-    {"model", "errors", "events", "redact", "text"},
+    {"model", "errors", "events", "redact", "tasks", "text"},
     {"tables", "aws", "checksums", "http"},
     STAGES,
     {"pipeline", "guide"},

@@ -21,7 +21,7 @@ from msgspec.structs import astuple
 
 from bulkpresign.errors import JournalError, OutputError
 from bulkpresign.ledger.recorded import RECORDED_COLUMNS, Recorded, claims_of
-from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, ResumePoint, endpoint_of, without_query
+from bulkpresign.model import Checkpoint, Evidence, Link, ObjectRef, Outcome, ResumePoint, endpoint_of, without_query
 from bulkpresign.redact import without_secrets
 
 #: Marks the file as ours ("bprs"), and tells how its tables look.
@@ -136,9 +136,16 @@ class Journal:
                 for (name,) in whole:
                     self._forget(str(name))
 
-    def part(self, link: Link) -> ResumePoint | None:
-        """What a part that was left behind is part of."""
-        return self._parts.get(identity(link)) if self._parts else None
+    @property
+    def has_checkpoints(self) -> bool:
+        """True where some object is unfinished."""
+        return bool(self._parts)
+
+    def checkpoint(self, link: Link) -> Checkpoint | None:
+        """The state of an unfinished object, None where nothing is recorded."""
+        name = identity(link)
+        point = self._parts.get(name)
+        return None if point is None else Checkpoint(point, dict(self._finished_parts.get(name, {})))
 
     def set_resume_point(self, link: Link, part: ResumePoint) -> None:
         """Keeps of which object the bytes are that are about to be moved."""
@@ -147,10 +154,6 @@ class Journal:
             self._forget(name)
             self._database.execute("INSERT INTO parts VALUES (?, ?, ?, ?)", (name, *astuple(part)))
         self._parts[name] = part
-
-    def finished_parts(self, link: Link) -> Mapping[int, str]:
-        """The parts of an object that are there, by number, with their proofs."""
-        return self._finished_parts.get(identity(link), {})
 
     def add_finished_part(self, link: Link, part_number: int, proof: str) -> None:
         """Keeps that one part of an object is there."""

@@ -11,6 +11,7 @@ from bulkpresign.errors import ParameterError
 from bulkpresign.model import ObjectRef
 from bulkpresign.pipeline.sources import Found
 from bulkpresign.proof.hashing import FileHasher, FileProblem
+from bulkpresign.tasks import run_workers
 from bulkpresign.transfer.disk.folder import Folder
 
 #: Those that S3 takes in a header of an upload (docs: "Checking object integrity").
@@ -44,9 +45,7 @@ class HashedSource:
             while some := found.refs[(start := next(starts)) : start + _FILES_AT_A_TIME]:
                 results[start] = await anyio.to_thread.run_sync(self._summer, some, limiter=self._limiter)
 
-        async with anyio.create_task_group() as group:
-            for _ in range(self._threads):
-                group.start_soon(worker)
+        await run_workers(self._threads, worker)
         return [
             _fit(found, index, it) for index, it in enumerate(it for start in sorted(results) for it in results[start])
         ]

@@ -21,10 +21,10 @@ from bulkpresign.pipeline.uploads import Item, object_of
 from bulkpresign.signing.kept import without_overrides
 from bulkpresign.signing.options import OVERRIDES, LinkOptions
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.tasks import run_workers
 from bulkpresign.transfer.engine.breaker import CircuitBreaker
 from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
 from bulkpresign.transfer.engine.retries import with_retries
-from bulkpresign.transfer.engine.workers import first_error
 
 __all__ = ["CONCURRENCY", "HEAD_COLUMNS", "MISSING", "Heads", "asking_heads"]
 
@@ -87,12 +87,7 @@ class Heads:
                 batch.found[index] = await self._found(batch.items[index], batch.links[index])
                 await window.finished(batch)
 
-        try:
-            async with anyio.create_task_group() as group:
-                for _ in range(self._concurrency):
-                    group.start_soon(worker)
-        except BaseExceptionGroup as failed:
-            raise first_error(failed) from None
+        await run_workers(self._concurrency, worker)
 
     async def _found(self, item: Item, link: Link) -> Item | None:
         """The same with what its server tells; None where it can't be had, which is told to the listener."""
@@ -105,9 +100,9 @@ class Heads:
             old = item if isinstance(item, Link) else link
             outcome = Outcome(ref, "failed", attempts=error.attempt, code=error.code, message=str(error), link=old)
             self._emit(ObjectFinished(outcome))
-            self._breaker.note(outcome)
+            self._breaker.record(outcome)
             return None
-        self._breaker.note(_WELL)
+        self._breaker.record(_WELL)
         if isinstance(item, Link):
             return Link(
                 item.method, item.url, item.headers, None, with_head_response(item.object, length, headers, part_size)

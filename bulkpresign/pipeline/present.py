@@ -14,7 +14,6 @@ from bulkpresign.pipeline.completed import files_are_current
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.location import Location
 from bulkpresign.transfer.disk.folder import Folder
-from bulkpresign.transfer.engine.workers import Work
 from bulkpresign.transfer.uploads.body import OpenFile, opened
 
 _INLINE_BYTES = 256 * 1024
@@ -58,30 +57,21 @@ class PresentObjects:
             for is_current, (ref, recorded) in zip(current, found, strict=True)
         ]
 
-    def unless_there(self, put: Work) -> Work:
-        """The same work, but for files whose bytes are at their destination already."""
-
-        async def work(link: Link) -> Outcome:
-            if self._listed is None or link.object.key not in self._listed.find([link.object.key]):
-                return await put(link)
-            with opened(self._folder, link.object.file_path) as file:
-                there = await self.is_there(link, file)
-            return there or await put(link)
-
-        return work
-
-    async def is_there(self, link: Link, file: OpenFile) -> Outcome | None:
-        """The outcome of a file whose very bytes stand at its destination, by the etag there; else None."""
+    async def find(self, link: Link, path: str) -> Outcome | None:
+        """The outcome of a file whose very bytes are at its destination, by the etag there; else None."""
         listed = None if self._listed is None else self._listed.find([link.object.key]).get(link.object.key)
-        if listed is None or listed.size != file.size:
+        if listed is None:
             return None
-        if file.size <= _INLINE_BYTES:
-            verified_by, part_size = self._compared(file, listed)
-        else:
-            verified_by, part_size = await anyio.to_thread.run_sync(self._compared, file, listed)
-        if verified_by is None:
-            return None
-        evidence = file.evidence(listed.etag, part_size=part_size)
+        with opened(self._folder, path) as file:
+            if listed.size != file.size:
+                return None
+            if file.size <= _INLINE_BYTES:
+                verified_by, part_size = self._compared(file, listed)
+            else:
+                verified_by, part_size = await anyio.to_thread.run_sync(self._compared, file, listed)
+            if verified_by is None:
+                return None
+            evidence = file.evidence(listed.etag, part_size=part_size)
         return Outcome(link.object, "skipped", attempts=0, verified_by=verified_by, link=link, evidence=evidence)
 
     def _compared(self, file: OpenFile, listed: Listed) -> tuple[str | None, int]:

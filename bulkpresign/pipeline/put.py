@@ -23,17 +23,18 @@ from bulkpresign.pipeline.own import OwnPresigner
 from bulkpresign.pipeline.preflight import check, reserve_paths
 from bulkpresign.pipeline.present import PresentObjects
 from bulkpresign.pipeline.renewing import by_signing
-from bulkpresign.pipeline.running import Run, TransferContext
-from bulkpresign.pipeline.sources import Source, Sources
+from bulkpresign.pipeline.running import Run
+from bulkpresign.pipeline.sources import Remote, Source, Sources
 from bulkpresign.pipeline.uploads import MultipartCreator, MultipartResumer
 from bulkpresign.signing.parts import check_part_size
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.folder import folder_objects
 from bulkpresign.source.location import SCHEME, Location
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
-from bulkpresign.transfer.engine.jobs import Job, Renew
-from bulkpresign.transfer.uploads.multipart import MultipartUploader
-from bulkpresign.transfer.uploads.single import Uploader
+from bulkpresign.transfer.engine.jobs import Job, LocalFile, MultipartUpload, Renew, RenewableLink
+from bulkpresign.transfer.executor import TransferSpec
 
 
 async def put(
@@ -182,16 +183,11 @@ async def _put_links(
         run.skipped_by = None if opened is None else opened.file.name  # links can't be asked what is there
         totals = await check(sources, folder.check_sources, index, "PUT", run.completed, listeners=job.listeners)
         renew = await run.renewal(await own() if renewal.by_credentials else None, renewal.command, renewal.url)
-        jobs = sources.jobs(None, "PUT", renew=renew, streamed=claim)
+        jobs = _uploads(sources.links(None, "PUT", renew=renew, streamed=claim))
         if job.dry_run:
             return await run.plan(jobs)
-        return await run.transfer(
-            jobs,
-            lambda context: _putter(context, folder, job.config),
-            uploads_with=lambda context: _uploader(context, folder, job.config),
-            totals=totals,
-            sources=sources,
-        )
+        spec = TransferSpec(part_concurrency=job.config.part_concurrency)
+        return await run.transfer(jobs, spec, folder=folder, totals=totals, sources=sources)
 
 
 async def _put_folder(job: _Job, folder: Folder, destination: str, headers: Mapping[str, str] | None) -> Report:
@@ -220,24 +216,15 @@ async def _put_folder(job: _Job, folder: Folder, destination: str, headers: Mapp
         if job.dry_run:
             return await run.plan(jobs)
 
-        def reopener(context: TransferContext) -> MultipartResumer:
-            opener = MultipartCreator(
-                signing,
-                context.http,
-                headers=headers,
-                emit=context.emit,
-                limiter=context.limiter,
-                attempts=config.attempts,
+        def coordinator(context: TransferContext) -> Coordinator:
+            creator = MultipartCreator(signing, context, headers=headers)
+            resumer = MultipartResumer(creator, signing, config.part_size)
+            return Coordinator(
+                find_present=present.find, open_upload=resumer.open_upload, end_upload=resumer.end_upload
             )
-            return MultipartResumer(opener, signing, config.part_size)
 
-        return await run.transfer(
-            jobs,
-            lambda context: present.unless_there(
-                reopener(context).ending_old(_putter(context, folder, config), context.journal)
-            ),
-            uploads_with=lambda context: _uploader(context, folder, config, reopener(context), present),
-        )
+        spec = TransferSpec(part_concurrency=config.part_concurrency)
+        return await run.transfer(jobs, spec, coordinator, folder=folder)
 
 
 async def _named(location: Location, presigner: Presigner) -> str:
@@ -248,28 +235,9 @@ async def _named(location: Location, presigner: Presigner) -> str:
     return f"s3://{location.bucket}/{location.key} at {parts.scheme}://{parts.netloc}"
 
 
-def _putter(context: TransferContext, folder: Folder, config: TransferConfig) -> Uploader:
-    return Uploader(context.http, folder, config.attempts, context.emit, limiter=context.limiter)
-
-
-def _uploader(
-    context: TransferContext,
-    folder: Folder,
-    config: TransferConfig,
-    opener: MultipartResumer | None = None,
-    present: PresentObjects | None = None,
-) -> MultipartUploader:
-    return MultipartUploader(
-        context.http,
-        folder,
-        config.attempts,
-        context.emit,
-        limiter=context.limiter,
-        part_concurrency=config.part_concurrency,
-        parts=context.journal,
-        opener=opener,
-        is_there=None if present is None else present.is_there,
-    )
+async def _uploads(links: AsyncIterator[list[Remote]]) -> AsyncIterator[Sequence[Job]]:
+    async for batch in links:
+        yield [Job(LocalFile(link.object.file_path), link) for link in batch]
 
 
 async def _signed_files(
@@ -279,7 +247,7 @@ async def _signed_files(
     for objects in folder_objects(root, location.bucket, location.key):
         small = [ref for ref in objects if (ref.size or 0) <= part_size]
         async for links in presigner.sign(small, "PUT", headers=headers):
-            yield [Job(link, renew) for link in links]
+            yield [Job(LocalFile(link.object.file_path), RenewableLink(link, renew)) for link in links]
         large = [ref for ref in objects if (ref.size or 0) > part_size]
         async for links in presigner.sign(large, "PUT"):
             yield [_to_be_opened(link, renew) for link in links]
@@ -289,4 +257,4 @@ async def _signed_files(
 def _to_be_opened(put: Link, renew: Renew) -> Job:
     """An upload that is opened when its turn comes. Until then it has neither id nor links, and a url without query."""
     link = Link("POST", without_query(put.url), {}, None, put.object)
-    return Job(link, renew, Upload(put.object, "", (), link))
+    return Job(LocalFile(put.object.file_path), MultipartUpload(Upload(put.object, "", (), link), renew))

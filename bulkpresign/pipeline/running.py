@@ -20,7 +20,7 @@ from bulkpresign.ledger.recorded import Recorded
 from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.model import ObjectRef, Outcome, Report
-from bulkpresign.pipeline.completed import AreCurrent, CompletedFilter
+from bulkpresign.pipeline.completed import AreCurrent, CompletedFilter, recorded_evidence
 from bulkpresign.pipeline.config import TransferConfig
 from bulkpresign.pipeline.descriptors import affordable_objects
 from bulkpresign.pipeline.failures import FailureLog, failure_log
@@ -29,11 +29,13 @@ from bulkpresign.pipeline.renewing import renewal
 from bulkpresign.pipeline.sources import Sources
 from bulkpresign.pipeline.streams import ResultQueue
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.tasks import ungrouped
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Job, Renew
-from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
 from bulkpresign.transfer.engine.queue import JobQueue
-from bulkpresign.transfer.engine.workers import Engine, Work, first_error
-from bulkpresign.transfer.uploads.multipart import MultipartUploader
+from bulkpresign.transfer.executor import LocalExecutor, TransferSpec
 
 #: Outcomes that may wait to be consumed, besides one for each object in flight.
 _WAITING = 256
@@ -66,13 +68,8 @@ class OutcomeListener:
             self.queue.put(Outcome(job.link.object, "skipped", attempts=0, link=job.link))
 
 
-class TransferContext(msgspec.Struct):
-    """What moves bytes, and what it has to tell: given to whoever makes the work of one verb."""
-
-    http: HttpClient
-    emit: Listener
-    limiter: AdaptiveLimiter
-    journal: Journal | None
+def _no_coordinator(_: TransferContext) -> Coordinator:
+    return Coordinator()
 
 
 class Run:
@@ -150,17 +147,19 @@ class Run:
     async def transfer(
         self,
         batches: AsyncIterator[Sequence[Job]],
-        work_with: Callable[[TransferContext], Work],
+        spec: TransferSpec,
+        coordinator_for: Callable[[TransferContext], Coordinator] = _no_coordinator,
         *,
+        folder: Folder | None = None,
         totals: Totals | None = None,
         sources: Sources | None = None,
-        uploads_with: Callable[[TransferContext], MultipartUploader] | None = None,
         within: AbstractContextManager[None] | None = None,
     ) -> Report:
-        """Runs links through the engine and counts what became of them; uploads go through what `uploads_with` makes.
+        """Runs jobs through an executor, and counts their outcomes.
 
-        What the journal knows to be done, and the folder still shows, is skipped without a request. `totals` and
-        `sources` are those of the manifest, where there is one. `within` is entered once there is a failures file.
+        Objects that the journal has as done are skipped without a request, where files and rows don't contradict.
+        `coordinator_for` gives what jobs ask of this process. `folder` is where local files are. `totals` and `sources`
+        are those of the manifest, where there is one. `within` is entered once there is a failures file.
         """
         totals = totals or Totals()
         log = await self._stack.enter_async_context(failure_log(self._failures, sources))
@@ -171,30 +170,25 @@ class Run:
         tell = broadcast([*self._listeners, *([log] if log else [])])
         tell(RunStarted(self._verb, totals.objects, totals.bytes))
         record = Recorder(self._opened, tell)
-        affordable = affordable_objects() or self.config.requests
-        limiter = AdaptiveLimiter(min(self.config.requests, affordable), self.config.limit_rate)
-        workers = min(self.config.concurrency, affordable)
+        spec = self._completed_spec(spec, folder)
+        executor = LocalExecutor(spec, record, http=self._http, clock=self._clock, folder=folder)
         if self._taker is not None:
-            self._taker.queue.open(workers + self._taker.waiting)
+            self._taker.queue.open(spec.concurrency + self._taker.waiting)
         elif totals.is_nothing_left:
             tell(ObjectsSkipped(totals.known, totals.bytes or 0))
             batches = _nothing()
+        undone = _undone(batches, self.completed, record, self._taker)
         queue = JobQueue(
-            _limited(_undone(batches, self.completed, record, self._taker), self.config.limit),
+            self._with_records(_limited(undone, self.config.limit), rechecks=spec.rechecks),
             is_callers=sources is not None and sources.items is not None,
-            places=None if self._taker is None else self._taker.queue,
+            slots=None if self._taker is None else self._taker.queue,
         )
-        context = TransferContext(self._http, record, limiter, self._opened)
-        uploader = uploads_with(context) if uploads_with is not None else None
         try:
-            engine = Engine(queue, work_with(context), record, self._clock, uploader)
-            if self._taker is None:
-                await engine.run(workers)
-            else:
-                await _flushing(record, partial(engine.run, workers))
+            run = partial(executor.run, queue, coordinator_for(executor.context))
+            await (run() if self._taker is None else _flushing(record, run))
             record.flush()
         except BaseException as error:
-            with suppress(OutputError):  # what ended the run is on its way already
+            with suppress(OutputError):  # the error that ended the run is raised
                 record.flush()
             if log is not None:
                 _log_unrecorded(record, log)
@@ -205,12 +199,45 @@ class Run:
                 raise BreakerError(f"{error}, so the run ends") from error
             raise
         finally:
-            report = self._tally.report
+            report, statistics = self._tally.report, executor.statistics
             report.skipped_by = self.skipped_by if report.skipped else None
-            report.slowed, report.lowest_concurrency = limiter.slowed, limiter.lowest
-            report.uploads_left_open = uploader.left_open if uploader is not None else 0
+            report.slowed, report.lowest_concurrency = statistics.slowed, statistics.lowest_concurrency
+            report.uploads_left_open = statistics.uploads_left_open
             tell(RunFinished(report))
         return report
+
+    def _completed_spec(self, spec: TransferSpec, folder: Folder | None) -> TransferSpec:
+        """The verb's specification with what is the same for all verbs."""
+        config = self.config
+        affordable = affordable_objects() or config.requests
+        return msgspec.structs.replace(
+            spec,
+            folder="" if folder is None else os.fspath(folder.root),
+            concurrency=min(config.concurrency, affordable),
+            requests=min(config.requests, affordable),
+            part_size=config.part_size,
+            attempts=config.attempts,
+            limit_rate=config.limit_rate,
+            keeps_checkpoints=self._opened is not None,
+            ca_bundle=self._ca_bundle,
+        )
+
+    async def _with_records(
+        self, batches: AsyncIterator[Sequence[Job]], *, rechecks: bool
+    ) -> AsyncIterator[Sequence[Job]]:
+        """The same jobs, each with what the journal has of it: a checkpoint, and evidence where files are rechecked."""
+        async for batch in batches:
+            journal = self._opened
+            if journal is not None and journal.has_checkpoints:
+                batch = [_with(job, checkpoint=journal.checkpoint(job.link)) for job in batch]  # noqa: PLW2901
+            if journal is not None and rechecks:
+                evidence = recorded_evidence(journal, [job.link for job in batch])
+                batch = [_with(job, evidence=one) for job, one in zip(batch, evidence, strict=True)]  # noqa: PLW2901
+            yield batch
+
+
+def _with(job: Job, **known: Any) -> Job:
+    return job if all(value is None for value in known.values()) else msgspec.structs.replace(job, **known)
 
 
 def none_is_current(found: Sequence[tuple[ObjectRef, Recorded]]) -> Sequence[bool]:
@@ -246,13 +273,11 @@ async def _flushing(record: Recorder, run: Callable[[], Awaitable[None]]) -> Non
             await anyio.sleep(_FLUSH_INTERVAL)
             record.flush()
 
-    try:
+    with ungrouped():
         async with anyio.create_task_group() as group:
             group.start_soon(flush)
             await run()
             group.cancel_scope.cancel()
-    except BaseExceptionGroup as failed:
-        raise first_error(failed) from None
 
 
 async def _nothing() -> AsyncIterator[Sequence[Job]]:
@@ -282,6 +307,6 @@ def _log_unrecorded(record: Recorder, log: FailureLog) -> None:
 async def _log_rest(queue: JobQueue, log: FailureLog) -> None:
     """Names what a run that ended early did not come to."""
     with anyio.CancelScope(shield=True):
-        async for jobs in queue.rest():
+        async for jobs in queue.drain():
             for job in jobs:
                 log.add(job.link, job.link.object, "Interrupted: the run ended before its turn", job.upload)

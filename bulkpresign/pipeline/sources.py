@@ -25,7 +25,7 @@ from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Rows, Table, objects_of
 from bulkpresign.tables.columns import LAST_MODIFIED
 from bulkpresign.tables.files import STDIN
-from bulkpresign.transfer.engine.jobs import Job, Renew
+from bulkpresign.transfer.engine.jobs import MultipartUpload, Renew, RenewableLink
 
 T = TypeVar("T")
 Source = str | os.PathLike[str]
@@ -37,6 +37,10 @@ _ANY_OPTION = tuple(dict.fromkeys(name for names in OPTION_COLUMNS.values() for 
 
 #: Objects signed at a time where they are used at once: few, so that a link is young when its turn comes.
 _JUST_IN_TIME = 64
+
+
+#: The remote side of a job.
+Remote = RenewableLink | MultipartUpload
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -192,7 +196,7 @@ class Sources:
                     raise rows.error(row, problem, "size")
         return refs
 
-    async def jobs(
+    async def links(
         self,
         presigner: Presigner | None,
         method: str,
@@ -201,31 +205,31 @@ class Sources:
         streamed: Callable[[Sequence[ObjectRef]], None],
         checksum_mode: ChecksumMode | None = None,
         own: Callable[[], Awaitable[Presigner]] | None = None,
-    ) -> AsyncIterator[list[Job]]:
-        """All links; objects are signed as they are asked for, and again when their time is over.
+    ) -> AsyncIterator[list[Remote]]:
+        """All links; objects are signed as they are asked for, and again when they expire.
 
         `renew` gives fresh links for those that others signed. A source that can't be read twice was not checked as a
         whole, so `streamed` is shown every batch of it as it comes. `checksum_mode` tells whether links that are signed
         here ask for checksums. `own` opens credentials where a program gives objects without links.
         """
         if self.items is not None:
-            async for jobs in _item_jobs(self.items, method, renew, own, checksum_mode):
-                streamed([job.link.object for job in jobs])
-                yield jobs
+            async for batch in _item_links(self.items, method, renew, own, checksum_mode):
+                streamed([remote.object for remote in batch])
+                yield batch
             return
         signing = None if presigner is None else by_signing(presigner, checksum_mode)
         for part in self._parts:
             source = renew if isinstance(part, Table) and part.is_links else signing
             if method == "PUT" and isinstance(part, Table) and part.is_links:
-                async for jobs in _put_jobs(part, source):
+                async for puts in _put_links(part, source):
                     if part.is_stream:
-                        streamed([job.link.object for job in jobs])
-                    yield jobs
+                        streamed([remote.object for remote in puts])
+                    yield puts
                 continue
-            async for batch in self._links(part, presigner, method, checksum_mode):
+            async for links in self._links(part, presigner, method, checksum_mode):
                 if not isinstance(part, Table) or part.is_stream:
-                    streamed([link.object for link in batch])
-                yield [Job(link, source) for link in batch]
+                    streamed([link.object for link in links])
+                yield [RenewableLink(link, source) for link in links]
 
     async def _links(
         self, part: Table | Location, presigner: Presigner | None, method: str, checksum_mode: ChecksumMode | None
@@ -270,13 +274,13 @@ def are_links(sources: Sequence[str], from_format: str | None) -> bool:
         return False
 
 
-async def _item_jobs(
+async def _item_links(
     items: GivenItems,
     method: str,
     renew: Renew | None,
     own: Callable[[], Awaitable[Presigner]] | None,
     checksum_mode: ChecksumMode | None,
-) -> AsyncIterator[list[Job]]:
+) -> AsyncIterator[list[Remote]]:
     """The links of rows that a program gives, in their order; objects are signed as they are asked for."""
     gathering = UploadGrouper(items.file)
     signing: Renew | None = None
@@ -288,10 +292,10 @@ async def _item_jobs(
                 if method == "PUT" and (gathering.is_open or any(upload_id_of(link.object) for link in links)):
                     alone = [link for link in links if not upload_id_of(link.object)]
                     check_methods(alone, numbers[0], method)
-                    yield [_put_job(found, renew) for found, _ in gathering.add(links, numbers)]
+                    yield [_put_link(found, renew) for found, _ in gathering.add(links, numbers)]
                     continue
                 check_methods(links, numbers[0], method)
-                yield [Job(link, renew) for link in links]
+                yield [RenewableLink(link, renew) for link in links]
                 continue
             if own is None:
                 hint = f'sign them: presigner.sign(objects, method="{method}")'
@@ -301,17 +305,18 @@ async def _item_jobs(
             for refs in _by(_JUST_IN_TIME, [row for row in rows if isinstance(row, ObjectRef)]):
                 await presigner.prepare(refs)
                 headers = checksum_mode.headers if checksum_mode else None
-                yield [Job(link, signing) for link in presigner.sign_batch(refs, method, headers=headers)]
+                links = presigner.sign_batch(refs, method, headers=headers)
+                yield [RenewableLink(link, signing) for link in links]
                 await anyio.lowlevel.checkpoint()
-    if rest := [_put_job(found, renew) for found, _ in gathering.end()]:
+    if rest := [_put_link(found, renew) for found, _ in gathering.end()]:
         yield rest
 
 
-async def _put_jobs(table: Table, renew: Renew | None) -> AsyncIterator[list[Job]]:
+async def _put_links(table: Table, renew: Renew | None) -> AsyncIterator[list[Remote]]:
     gathering = UploadGrouper(table.file)
     async for rows in rows_of(table):
-        yield [_put_job(found, renew) for found, _ in _gathered(gathering, table, rows)]
-    if rest := [_put_job(found, renew) for found, _ in gathering.end()]:
+        yield [_put_link(found, renew) for found, _ in _gathered(gathering, table, rows)]
+    if rest := [_put_link(found, renew) for found, _ in gathering.end()]:
         yield rest
 
 
@@ -319,8 +324,8 @@ def _by(count: int, refs: Sequence[ObjectRef]) -> Iterator[Sequence[ObjectRef]]:
     return (refs[at : at + count] for at in range(0, len(refs), count))
 
 
-def _put_job(found: Link | Upload, renew: Renew | None) -> Job:
-    return Job(found, renew) if isinstance(found, Link) else Job(found.complete, renew, found)
+def _put_link(found: Link | Upload, renew: Renew | None) -> Remote:
+    return RenewableLink(found, renew) if isinstance(found, Link) else MultipartUpload(found, renew)
 
 
 def _placed_puts(table: Table) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:

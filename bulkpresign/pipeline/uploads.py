@@ -13,21 +13,20 @@ from bulkpresign.events import Listener, UploadLeftOpen, broadcast
 from bulkpresign.http.client import HttpClient
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import UploadGrouper
-from bulkpresign.model import CheckpointStore, Link, ObjectRef, Outcome, ResumePoint, Upload
+from bulkpresign.model import Link, ObjectRef, ResumePoint, Upload
 from bulkpresign.pipeline.renewing import signed_again
 from bulkpresign.pipeline.sources import rows_of
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.parts import check_part_size, least_part_size, part_size_problem
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables import Table
+from bulkpresign.tasks import run_workers
+from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
-from bulkpresign.transfer.engine.retries import with_retries
-from bulkpresign.transfer.engine.workers import Work, first_error
 from bulkpresign.transfer.uploads.requests import abort_upload, composite_etag, create_upload, etag_under, finish_soon
 
 #: Uploads that are opened, or ended, at a time.
 OPENED_AT_ONCE = 32
-_ATTEMPTS = 5
 #: Seconds for ending what was opened in vain, while the run itself is being ended.
 _CLEAN_UP_TIMEOUT = 30.0
 
@@ -49,31 +48,25 @@ class MultipartCreator:
     def __init__(
         self,
         presigner: Presigner,
-        http: HttpClient,
+        context: TransferContext,
         *,
         headers: Mapping[str, str] | None,
         options: LinkOptions | None = None,
-        emit: Listener,
-        limiter: AdaptiveLimiter,
-        attempts: int = _ATTEMPTS,
     ) -> None:
         self._presigner = presigner
-        self._http = http
+        self._context = context
         self._headers = headers
         self._options = options
-        self._emit = emit
-        self._limiter = limiter
-        self._attempts = attempts
 
     async def open(self, item: Item) -> str:
         """The id of a new upload, with the headers of an old link. Raises TransferError where it can't be opened."""
         ref = object_of(item)
 
         async def create() -> str:
-            return await create_upload(self._http, self._signed(item, "POST", {"uploads": ""}))
+            return await create_upload(self._context.http, self._signed(item, "POST", {"uploads": ""}))
 
         await self._presigner.prepare([ref])
-        upload_id, _ = await with_retries(create, ref, self._attempts, self._emit, self._limiter)
+        upload_id, _ = await self._context.retried(create, ref)
         return upload_id
 
     def signed(self, item: Item, upload_id: str, part_size: int) -> Upload:
@@ -88,26 +81,24 @@ class MultipartCreator:
 
     async def etag(self, get_link: Link) -> str | None:
         """The etag of the object that a GET link leads to, None where there is none. Raises TransferError."""
-        etag, _ = await with_retries(
-            lambda: etag_under(self._http, get_link), get_link.object, self._attempts, self._emit, self._limiter
-        )
+        etag, _ = await self._context.retried(lambda: etag_under(self._context.http, get_link), get_link.object)
         return etag
 
     async def end(self, ref: ObjectRef, upload_id: str) -> None:
         """Ends an upload, through a link that is fresh. Raises TransferError."""
         (link,) = self._presigner.sign_batch([ref], "DELETE", query={"uploadId": upload_id})
-        await with_retries(lambda: abort_upload(self._http, link), ref, self._attempts, self._emit, self._limiter)
+        await self._context.retried(lambda: abort_upload(self._context.http, link), ref)
 
 
 class MultipartResumer:
     """Opens the uploads of a folder's files as their turn comes, or finds those that an earlier run left open."""
 
-    def __init__(self, opener: MultipartCreator, presigner: Presigner, part_size: int) -> None:
-        self._opener = opener
+    def __init__(self, creator: MultipartCreator, presigner: Presigner, part_size: int) -> None:
+        self._creator = creator
         self._presigner = presigner
         self._part_size = part_size
 
-    async def __call__(self, upload: Upload, known: ResumePoint | None, kept: Mapping[int, str]) -> Upload:
+    async def open_upload(self, upload: Upload, known: ResumePoint | None, kept: Mapping[int, str]) -> Upload:
         """The upload, open, with its links. `known` is what the journal has of an earlier one for the same file.
 
         `kept` are the etags of that one's parts, by number.
@@ -119,7 +110,7 @@ class MultipartResumer:
             opened = await self._found(ref, known, kept, get_link) if known is not None and known.part_size else None
             if opened is None:
                 part_size = max(self._part_size, least_part_size(ref.size or 0))
-                opened = self._opener.signed(ref, await self._opener.open(ref), part_size)
+                opened = self._creator.signed(ref, await self._creator.open(ref), part_size)
         except CredentialsError as error:
             raise LinkExpiredError(f"it can't be signed: {error}", code="RenewalFailed") from error
         return msgspec.structs.replace(opened, created_by_us=True, get_link=get_link)
@@ -131,9 +122,9 @@ class MultipartResumer:
 
         One that is gone may have become its object: a run that is killed between the two does not come to tell.
         """
-        upload = self._opener.signed(ref, known.etag, known.part_size)
+        upload = self._creator.signed(ref, known.etag, known.part_size)
         if known.size != ref.size:
-            await self._end_old(ref, known)
+            await self.end_upload(ref, known)
             return None
         try:
             parts = await self._presigner.aws.list_parts(ref.bucket, ref.key, known.etag)
@@ -150,25 +141,14 @@ class MultipartResumer:
     async def _is_under(self, get_link: Link, etag: str | None) -> bool:
         """True where the object that a link leads to has that etag. Not everyone who may upload may look."""
         try:
-            return etag is not None and await self._opener.etag(get_link) == etag
+            return etag is not None and await self._creator.etag(get_link) == etag
         except TransferError:
             return False
 
-    def ending_old(self, put: Work, parts: CheckpointStore | None) -> Work:
-        """The same work for files that go up in one request; ends what a run opened for one when it was larger."""
-
-        async def work(link: Link) -> Outcome:
-            outcome = await put(link)
-            known = parts.part(link) if parts is not None else None
-            if known is not None and known.part_size:
-                await self._end_old(link.object, known)
-            return outcome
-
-        return work
-
-    async def _end_old(self, ref: ObjectRef, known: ResumePoint) -> None:
-        with suppress(TransferError, CredentialsError):  # what can't be ended now is listed and ended by `abort`
-            await self._opener.end(ref, known.etag)
+    async def end_upload(self, ref: ObjectRef, known: ResumePoint) -> None:
+        """Ends an upload that an earlier run opened for the same file. `abort` can end it later."""
+        with suppress(TransferError, CredentialsError):
+            await self._creator.end(ref, known.etag)
 
 
 class SigningUploads:
@@ -220,12 +200,7 @@ class SigningUploads:
             for index, item in waiting:
                 await finish_soon(partial(open_one, index, item))
 
-        try:
-            async with anyio.create_task_group() as group:
-                for _ in range(min(OPENED_AT_ONCE, len(items))):
-                    group.start_soon(worker)
-        except BaseExceptionGroup as failed:
-            raise first_error(failed) from None
+        await run_workers(min(OPENED_AT_ONCE, len(items)), worker)
         return [found[index] for index in range(len(items))]
 
     async def _open(self, item: Item) -> str:
@@ -250,9 +225,7 @@ class SigningUploads:
 
         with anyio.move_on_after(_CLEAN_UP_TIMEOUT, shield=True), suppress(CredentialsError):
             await self._presigner.refresh()
-            async with anyio.create_task_group() as group:
-                for _ in range(OPENED_AT_ONCE):
-                    group.start_soon(worker)
+            await run_workers(OPENED_AT_ONCE, worker)
         for upload_id, ref in self._untaken.items():
             emit(UploadLeftOpen(ref, upload_id))
 
@@ -271,9 +244,8 @@ async def signing_uploads(
     """Uploads for `sign`: where the block fails, those that were opened in vain are ended."""
     emit = broadcast(listeners)
     async with HttpClient(OPENED_AT_ONCE, ca_bundle=ca_bundle) as http:
-        opener = MultipartCreator(
-            presigner, http, headers=headers, options=options, emit=emit, limiter=AdaptiveLimiter(OPENED_AT_ONCE)
-        )
+        context = TransferContext(http, emit, AdaptiveLimiter(OPENED_AT_ONCE))
+        opener = MultipartCreator(presigner, context, headers=headers, options=options)
         uploads = SigningUploads(presigner, opener, part_size, as_they_come=as_they_come)
         try:
             yield uploads

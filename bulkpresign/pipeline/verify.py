@@ -31,6 +31,7 @@ from bulkpresign.proof.files import MISSING, UNPROVEN, Prover, Row, batches_of
 from bulkpresign.proof.walking import walk
 from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Rows, Table, objects_of
+from bulkpresign.tasks import run_workers
 from bulkpresign.transfer.disk.folder import Folder, path_problem
 
 #: Hears the path of what no row names, and what is wrong with it.
@@ -235,12 +236,7 @@ async def _prove(
 
     prover, reading = prover_for(moved), anyio.Lock()
     limiter = anyio.CapacityLimiter(threads)
-    try:
-        async with anyio.create_task_group() as group:
-            for _ in range(threads):
-                group.start_soon(worker)
-    except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None
+    await run_workers(threads, worker)
 
 
 async def _find_extras(folder: Folder, index: _NamedPaths, counts: _Counts, extras: Extras | None) -> None:
