@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from bulkpresign.model import Post as Post
     from bulkpresign.model import Report as Report
     from bulkpresign.pipeline.abort import abort as abort
-    from bulkpresign.pipeline.config import TransferConfig as TransferConfig
     from bulkpresign.pipeline.get import get as get
     from bulkpresign.pipeline.outcomes import Outcomes as Outcomes
     from bulkpresign.pipeline.outcomes import get_outcomes as get_outcomes
@@ -63,6 +62,7 @@ if TYPE_CHECKING:
     from bulkpresign.pipeline.put import put as put
     from bulkpresign.pipeline.read import Reading as Reading
     from bulkpresign.pipeline.read import read as read
+    from bulkpresign.pipeline.run.config import TransferConfig as TransferConfig
     from bulkpresign.pipeline.sign import SignReport as SignReport
     from bulkpresign.pipeline.sign import sign as sign
     from bulkpresign.pipeline.verify import VerifyReport as VerifyReport
@@ -114,7 +114,7 @@ _HOMES = {
     "SigningError": "errors",
     "StorageError": "errors",
     "ThrottledError": "errors",
-    "TransferConfig": "pipeline.config",
+    "TransferConfig": "pipeline.run.config",
     "TransferError": "errors",
     "TruncatedError": "errors",
     "UploadLeftOpen": "events",

@@ -77,7 +77,7 @@ def test_where_an_object_lies() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lifetime", "left", "lapsed"),
+    ("lifetime", "left", "expires_by"),
     [
         (3600, 31, False),
         (3600, 30, True),

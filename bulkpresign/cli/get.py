@@ -46,7 +46,7 @@ def get(**settings: Any) -> None:
     from bulkpresign.cli import unused
     from bulkpresign.cli.running import run_transfer
     from bulkpresign.pipeline.get import get as run
-    from bulkpresign.pipeline.sources import are_links
+    from bulkpresign.pipeline.sources.sources import are_links
 
     sources = settings["source"]
     if all(source.startswith("s3://") for source in sources):

@@ -13,10 +13,10 @@ from bulkpresign.manifest.links import links_of, signed_at_of
 from bulkpresign.manifest.rows import csv_rows
 from bulkpresign.manifest.uploads import check_upload_url, upload_id_of
 from bulkpresign.model import Link, ObjectRef, Report, utc_now
-from bulkpresign.pipeline.config import TransferConfig
-from bulkpresign.pipeline.renewing import by_signing
-from bulkpresign.pipeline.running import Run
-from bulkpresign.pipeline.sources import Sources, rows_of
+from bulkpresign.pipeline.run.config import TransferConfig
+from bulkpresign.pipeline.run.run import Run
+from bulkpresign.pipeline.sources.renewals import by_signing
+from bulkpresign.pipeline.sources.sources import Sources, rows_of
 from bulkpresign.signing.parts import with_columns
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.location import SCHEME, Location

@@ -8,7 +8,7 @@ from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener, ObjectsSigned, RunFinished, RunStarted, broadcast
 from bulkpresign.manifest.writing import post_writer
 from bulkpresign.model import Report
-from bulkpresign.pipeline.sources import Source, Sources, check_used
+from bulkpresign.pipeline.sources.sources import Source, Sources, check_used
 from bulkpresign.signing.post import Condition
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables import open_output

@@ -6,15 +6,16 @@ from typing import Any, Generic, Literal, TypeVar, get_args, overload
 
 from bulkpresign.errors import LinkExpiredError, ParameterError, TransferError
 from bulkpresign.events import Event, Listener, ObjectFinished
-from bulkpresign.ledger.tally import Tally
 from bulkpresign.model import Link, Report
-from bulkpresign.pipeline.config import TransferConfig, config_of
-from bulkpresign.pipeline.items import Items
-from bulkpresign.pipeline.own import OwnPresigner
-from bulkpresign.pipeline.renewing import ChecksumMode
-from bulkpresign.pipeline.running import OutcomeListener, Run
-from bulkpresign.pipeline.sources import Remote, Source, Sources
-from bulkpresign.pipeline.streams import ResultQueue, ResultStream
+from bulkpresign.pipeline.run.config import TransferConfig, config_of
+from bulkpresign.pipeline.run.outcomes import OutcomeListener, RunResults
+from bulkpresign.pipeline.run.presigner import RunPresigner
+from bulkpresign.pipeline.run.run import Run
+from bulkpresign.pipeline.run.streams import ResultQueue
+from bulkpresign.pipeline.sources.items import Items
+from bulkpresign.pipeline.sources.links import Remote, links_of_sources
+from bulkpresign.pipeline.sources.renewals import ChecksumMode
+from bulkpresign.pipeline.sources.sources import Source, Sources
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.jobs import IN_MEMORY, Job, RenewableLink
@@ -31,36 +32,24 @@ Result = tuple[Link, bytes | TransferError]
 Data = TypeVar("Data")
 
 
-class Reading(ResultStream[tuple[Link, Data], Report], Generic[Data]):
+class Reading(RunResults[tuple[Link, Data]], Generic[Data]):
     """Links and the bytes of their objects; an async iterator and an async context. See `read`."""
 
     def __init__(self, run: Callable[[OutcomeListener], Awaitable[Report]], *, raises: bool) -> None:
-        self._tally = tally = Tally("read")
-        super().__init__(lambda queue: run(_Listener(queue, tally)), check=_raised if raises else None)
-
-    @property
-    def report(self) -> Report:
-        """The counts so far; those of the whole run once the loop has ended."""
-        return self._work.result or self._tally.report
+        super().__init__("read", _FailureListener, run, check=_raised if raises else None)
 
 
-class _Listener(OutcomeListener):
-    """Passes failures on; bodies go to the queue where they are read."""
+class _FailureListener(OutcomeListener):
+    """Passes failures on. The bytes of the other objects are put into the queue where they are read."""
 
-    def __init__(self, queue: ResultQueue[Any], tally: Tally) -> None:
-        super().__init__(queue)
-        self._tally = tally
-
-    @property
-    def waiting(self) -> int:
-        """No more: a body that waits takes the place of one in flight."""
-        return 0
+    def __init__(self, queue: ResultQueue[Any]) -> None:
+        super().__init__(queue, "read", waiting=0)  # an object that waits takes the slot of one in flight
 
     def __call__(self, event: Event) -> None:
-        self._tally(event)
+        super().__call__(event)
         if isinstance(event, ObjectFinished) and event.outcome.status in {"failed", "expired"}:
             outcome = event.outcome
-            if outcome.code == "Interrupted":  # what ended the run is raised
+            if outcome.code == "Interrupted":  # the error that ended the run is raised
                 return
             kind = LinkExpiredError if outcome.status == "expired" else TransferError
             error = kind(f"{outcome.object.uri}: {outcome.message}", code=outcome.code or "")
@@ -169,15 +158,15 @@ def read(
     async def run(listener: OutcomeListener) -> Report:
         sources = Sources(source, no_links=None, takes_items=True)
         async with AsyncExitStack() as stack:
-            own = OwnPresigner(presigner, stack, ca_bundle=ca_bundle)
+            own = await stack.enter_async_context(RunPresigner(presigner, ca_bundle=ca_bundle))
             await sources.begin(stack)
             transfer = await stack.enter_async_context(
                 Run("read", config=bounds, ca_bundle=ca_bundle, listeners=[*listeners, listener])
             )
-            signing = await own() if sources.need_credentials or renew_credentials else None
+            signing = await own.get_if(sources.need_credentials or renew_credentials)
             renew = await transfer.renewal(signing if renew_credentials else None, renew_command, renew_url)
             mode = ChecksumMode()
-            links = sources.links(signing, "GET", renew=renew, streamed=lambda _: None, checksum_mode=mode, own=own)
+            links = links_of_sources(sources, signing, "GET", renew=renew, checksum_mode=mode, own=own.get)
             return await transfer.transfer(
                 _reads(links),
                 TransferSpec(max_object_size=max_object_size),

@@ -158,7 +158,7 @@ def test_the_server_is_right_about_sizes_and_the_row_about_its_type(scene: Scene
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected"),
+    ("response", "expected"),
     [
         (Fault(200, {"Content-Length": f"{5 * MIB}"}), f"{5 * MIB}"),
         (Fault(206, {"Content-Length": f"{11 * MIB}"}), ""),

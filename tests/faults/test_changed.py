@@ -14,7 +14,7 @@ from bulkpresign.events import ObjectFinished
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.model import Link, ObjectRef, Outcome, ResumePoint
-from bulkpresign.pipeline.completed import CompletedFilter, files_are_current
+from bulkpresign.pipeline.run.completed import CompletedFilter, files_are_current
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.uploads.body import opened
 from tests.cli.command import run

@@ -27,10 +27,10 @@ _QUICK = {
     "redact": "test_redact",
     "ledger/journal": "ledger/test_journal ledger/test_recorder transfer/downloads/test_kept_parts",
     "ledger/recorder": "ledger/test_recorder ledger/test_journal",
-    "pipeline/completed": "pipeline/test_recorded",
-    "pipeline/present": "pipeline/test_recorded",
-    "pipeline/evidence": "pipeline/test_recorded",
-    "pipeline/renewing": "pipeline/test_renewing cli/test_renewal",
+    "pipeline/run/completed": "pipeline/test_recorded",
+    "pipeline/run/present": "pipeline/test_recorded",
+    "pipeline/run/evidence": "pipeline/test_recorded",
+    "pipeline/sources/renewals": "pipeline/test_renewals cli/test_renewal",
     "cli/closing": "cli/test_running cli/test_closing",
     "cli/running": "cli/test_running cli/test_closing",
 }
@@ -46,9 +46,10 @@ _WIDE = {
     "checksums": f"pipeline/test_verify {_GET}",
     "redact": "fuzz/test_answers transfer/test_pure cli/test_secrets",
     **dict.fromkeys(
-        ("pipeline/completed", "pipeline/present", "pipeline/evidence"), "cli/test_journal cli/test_evidence"
+        ("pipeline/run/completed", "pipeline/run/present", "pipeline/run/evidence"),
+        "cli/test_journal cli/test_evidence",
     ),
-    "pipeline/renewing": "cli/test_get pipeline/test_get cli/test_secrets",
+    "pipeline/sources/renewals": "cli/test_get pipeline/test_get cli/test_secrets",
     "cli/closing": "cli/test_get cli/test_put cli/test_renewal cli/test_journal",
     "cli/running": "cli/test_get cli/test_put cli/test_renewal cli/test_options",
 }

@@ -12,9 +12,9 @@ from bulkpresign.errors import JournalError
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.listed import ListedObjects
 from bulkpresign.model import Evidence, Link, ObjectRef, Outcome
-from bulkpresign.pipeline.completed import CompletedFilter, files_are_current, recorded_evidence
-from bulkpresign.pipeline.evidence import JournalEvidence
-from bulkpresign.pipeline.present import PresentObjects
+from bulkpresign.pipeline.run.completed import CompletedFilter, files_are_current, recorded_evidence
+from bulkpresign.pipeline.run.evidence import JournalEvidence
+from bulkpresign.pipeline.run.present import PresentObjects
 from bulkpresign.proof.files import Row
 from bulkpresign.transfer.disk.folder import Folder
 

@@ -9,7 +9,7 @@ from anyio import from_thread
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import ObjectRef
-from bulkpresign.pipeline.sources import Found
+from bulkpresign.pipeline.sources.sources import Found
 from bulkpresign.proof.hashing import FileHasher, FileProblem
 from bulkpresign.tasks import run_workers
 from bulkpresign.transfer.disk.folder import Folder

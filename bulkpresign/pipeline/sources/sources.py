@@ -1,7 +1,7 @@
 """What SOURCE stands for: tables, listings, single keys, links; and objects or links out of it, a batch at a time."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from itertools import groupby, repeat
 from typing import Any, TypeVar, cast
@@ -14,10 +14,9 @@ from bulkpresign.errors import InputError, ManifestError, ParameterError
 from bulkpresign.manifest.links import links_of, methods_of
 from bulkpresign.manifest.uploads import UploadGrouper, upload_id_of, whole_rows
 from bulkpresign.model import Link, ObjectRef, Upload
-from bulkpresign.pipeline.given import GivenLinks, is_link, no_link
-from bulkpresign.pipeline.items import GivenItems, Items, are_items, check_methods
-from bulkpresign.pipeline.located import located
-from bulkpresign.pipeline.renewing import ChecksumMode, by_signing
+from bulkpresign.pipeline.sources.given_links import GivenLinks, is_link, no_link
+from bulkpresign.pipeline.sources.items import GivenItems, Items, are_items
+from bulkpresign.pipeline.sources.locations import located
 from bulkpresign.signing.options import OPTION_COLUMNS
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.values import REGION, option_problem
@@ -25,7 +24,6 @@ from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Rows, Table, objects_of
 from bulkpresign.tables.columns import LAST_MODIFIED
 from bulkpresign.tables.files import STDIN
-from bulkpresign.transfer.engine.jobs import MultipartUpload, Renew, RenewableLink
 
 T = TypeVar("T")
 Source = str | os.PathLike[str]
@@ -34,13 +32,6 @@ SizeProblem = Callable[[int | None], str | None]
 
 #: The columns that set what one link carries, whatever its method.
 _ANY_OPTION = tuple(dict.fromkeys(name for names in OPTION_COLUMNS.values() for name in names))
-
-#: Objects signed at a time where they are used at once: few, so that a link is young when its turn comes.
-_JUST_IN_TIME = 64
-
-
-#: The remote side of a job.
-Remote = RenewableLink | MultipartUpload
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -196,70 +187,22 @@ class Sources:
                     raise rows.error(row, problem, "size")
         return refs
 
-    async def links(
-        self,
-        presigner: Presigner | None,
-        method: str,
-        *,
-        renew: Renew | None,
-        streamed: Callable[[Sequence[ObjectRef]], None],
-        checksum_mode: ChecksumMode | None = None,
-        own: Callable[[], Awaitable[Presigner]] | None = None,
-    ) -> AsyncIterator[list[Remote]]:
-        """All links; objects are signed as they are asked for, and again when they expire.
+    def located(self, table: Table, method: str) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:
+        """The checked rows of a table: the object, its link where it has one, and its location (`keys.csv:3`).
 
-        `renew` gives fresh links for those that others signed. A source that can't be read twice was not checked as a
-        whole, so `streamed` is shown every batch of it as it comes. `checksum_mode` tells whether links that are signed
-        here ask for checksums. `own` opens credentials where a program gives objects without links.
-        """
-        if self.items is not None:
-            async for batch in _item_links(self.items, method, renew, own, checksum_mode):
-                streamed([remote.object for remote in batch])
-                yield batch
-            return
-        signing = None if presigner is None else by_signing(presigner, checksum_mode)
-        for part in self._parts:
-            source = renew if isinstance(part, Table) and part.is_links else signing
-            if method == "PUT" and isinstance(part, Table) and part.is_links:
-                async for puts in _put_links(part, source):
-                    if part.is_stream:
-                        streamed([remote.object for remote in puts])
-                    yield puts
-                continue
-            async for links in self._links(part, presigner, method, checksum_mode):
-                if not isinstance(part, Table) or part.is_stream:
-                    streamed([link.object for link in links])
-                yield [RenewableLink(link, source) for link in links]
-
-    async def _links(
-        self, part: Table | Location, presigner: Presigner | None, method: str, checksum_mode: ChecksumMode | None
-    ) -> AsyncIterator[list[Link]]:
-        if isinstance(part, Table) and part.is_links:
-            async for rows in rows_of(part):
-                yield checked_links(part, links_of(rows), rows.lines, method)
-        elif presigner is not None:
-            async for found in self.found_in(part, presigner, method):
-                for refs in _by(_JUST_IN_TIME, found.refs):
-                    await presigner.prepare(refs)
-                    yield presigner.sign_batch(refs, method, headers=checksum_mode.headers if checksum_mode else None)
-                    await anyio.lowlevel.checkpoint()
-
-    def placed(self, table: Table, method: str) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:
-        """Every row of a table, read and checked: the object, its link where it has one, and its place.
-
-        Of an upload only the row that completes it, at the place of its first one.
+        Of an upload only the row that completes it, at the location of its first row.
         """
         if method == "PUT" and table.is_links:
-            yield from _placed_puts(table)
+            yield from _located_puts(table)
             return
         for rows in table:
-            places = [f"{table.file}:{line}" for line in rows.lines]
+            locations = [f"{table.file}:{line}" for line in rows.lines]
             if table.is_links:
                 links = checked_links(table, links_of(rows), rows.lines, method)
-                yield [(link.object, link, place) for link, place in zip(links, places, strict=True)]
+                yield [(link.object, link, location) for link, location in zip(links, locations, strict=True)]
             else:
                 refs = self._refs(rows, method)
-                yield [(ref, None, place) for ref, place in zip(refs, places, strict=True)]
+                yield [(ref, None, location) for ref, location in zip(refs, locations, strict=True)]
 
 
 def are_links(sources: Sequence[str], from_format: str | None) -> bool:
@@ -274,80 +217,26 @@ def are_links(sources: Sequence[str], from_format: str | None) -> bool:
         return False
 
 
-async def _item_links(
-    items: GivenItems,
-    method: str,
-    renew: Renew | None,
-    own: Callable[[], Awaitable[Presigner]] | None,
-    checksum_mode: ChecksumMode | None,
-) -> AsyncIterator[list[Remote]]:
-    """The links of rows that a program gives, in their order; objects are signed as they are asked for."""
-    gathering = UploadGrouper(items.file)
-    signing: Renew | None = None
-    async for batch in items.batches():
-        for is_ref, some in groupby(enumerate(batch.rows, batch.first), lambda row: isinstance(row[1], ObjectRef)):
-            numbers, rows = zip(*some, strict=True)
-            if not is_ref:
-                links = [row for row in rows if isinstance(row, Link)]
-                if method == "PUT" and (gathering.is_open or any(upload_id_of(link.object) for link in links)):
-                    alone = [link for link in links if not upload_id_of(link.object)]
-                    check_methods(alone, numbers[0], method)
-                    yield [_put_link(found, renew) for found, _ in gathering.add(links, numbers)]
-                    continue
-                check_methods(links, numbers[0], method)
-                yield [RenewableLink(link, renew) for link in links]
-                continue
-            if own is None:
-                hint = f'sign them: presigner.sign(objects, method="{method}")'
-                raise ParameterError(f"{items.file}:{numbers[0]}: an ObjectRef where links are needed: {hint}")
-            presigner = await own()
-            signing = signing or by_signing(presigner, checksum_mode)
-            for refs in _by(_JUST_IN_TIME, [row for row in rows if isinstance(row, ObjectRef)]):
-                await presigner.prepare(refs)
-                headers = checksum_mode.headers if checksum_mode else None
-                links = presigner.sign_batch(refs, method, headers=headers)
-                yield [RenewableLink(link, signing) for link in links]
-                await anyio.lowlevel.checkpoint()
-    if rest := [_put_link(found, renew) for found, _ in gathering.end()]:
-        yield rest
-
-
-async def _put_links(table: Table, renew: Renew | None) -> AsyncIterator[list[Remote]]:
-    gathering = UploadGrouper(table.file)
-    async for rows in rows_of(table):
-        yield [_put_link(found, renew) for found, _ in _gathered(gathering, table, rows)]
-    if rest := [_put_link(found, renew) for found, _ in gathering.end()]:
-        yield rest
-
-
-def _by(count: int, refs: Sequence[ObjectRef]) -> Iterator[Sequence[ObjectRef]]:
-    return (refs[at : at + count] for at in range(0, len(refs), count))
-
-
-def _put_link(found: Link | Upload, renew: Renew | None) -> Remote:
-    return RenewableLink(found, renew) if isinstance(found, Link) else MultipartUpload(found, renew)
-
-
-def _placed_puts(table: Table) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:
-    gathering = UploadGrouper(table.file)
+def _located_puts(table: Table) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:
+    grouper = UploadGrouper(table.file)
     for rows in table:
-        yield [_placed_put(table, found, line) for found, line in _gathered(gathering, table, rows)]
-    yield [_placed_put(table, found, line) for found, line in gathering.end()]
+        yield [_located_put(table, found, line) for found, line in grouped_puts(grouper, table, rows)]
+    yield [_located_put(table, found, line) for found, line in grouper.end()]
 
 
-def _placed_put(table: Table, found: Link | Upload, line: int) -> tuple[ObjectRef, Link | None, str]:
+def _located_put(table: Table, found: Link | Upload, line: int) -> tuple[ObjectRef, Link | None, str]:
     return found.object, found if isinstance(found, Link) else found.complete, f"{table.file}:{line}"
 
 
-def _gathered(gathering: UploadGrouper, table: Table, rows: Rows) -> Iterator[tuple[Link | Upload, int]]:
+def grouped_puts(grouper: UploadGrouper, table: Table, rows: Rows) -> Iterator[tuple[Link | Upload, int]]:
     """Single links and whole uploads out of some rows of a table of links that upload."""
     links = links_of(rows)
-    if "upload_id" not in rows.columns and not gathering.is_open:
+    if "upload_id" not in rows.columns and not grouper.is_open:
         yield from zip(checked_links(table, links, rows.lines, "PUT"), rows.lines, strict=True)
         return
     alone = [(link, line) for link, line in zip(links, rows.lines, strict=True) if not upload_id_of(link.object)]
     checked_links(table, [link for link, _ in alone], [line for _, line in alone], "PUT")
-    yield from gathering.add(links, rows.lines)
+    yield from grouper.add(links, rows.lines)
 
 
 async def rows_of(table: Table) -> AsyncIterator[Rows]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import Link, ObjectRef
-from bulkpresign.pipeline.uploads import Item
+from bulkpresign.pipeline.run.multipart import Item
 from bulkpresign.signing.options import METHODS, LinkOptions
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables import Rows

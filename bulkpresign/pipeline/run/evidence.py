@@ -11,7 +11,7 @@ import msgspec
 from bulkpresign.errors import JournalError
 from bulkpresign.ledger.journal import open_to_read, recorded_of
 from bulkpresign.ledger.recorded import Recorded, contradicts
-from bulkpresign.pipeline.journals import journal_of
+from bulkpresign.pipeline.run.journals import journal_of
 from bulkpresign.proof.files import Row
 
 

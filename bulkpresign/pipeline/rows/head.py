@@ -16,8 +16,8 @@ from bulkpresign.events import Listener, ObjectFinished
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
 from bulkpresign.model import Link, ObjectRef, Outcome
-from bulkpresign.pipeline.head_response import HEAD_COLUMNS, first_part_size, parts_count, with_head_response
-from bulkpresign.pipeline.uploads import Item, object_of
+from bulkpresign.pipeline.rows.head_response import HEAD_COLUMNS, first_part_size, parts_count, with_head_response
+from bulkpresign.pipeline.run.multipart import Item, object_of
 from bulkpresign.signing.kept import without_overrides
 from bulkpresign.signing.options import OVERRIDES, LinkOptions
 from bulkpresign.signing.presigner import Presigner

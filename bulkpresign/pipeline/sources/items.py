@@ -14,7 +14,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.manifest.links import expiry_of, links_of, path_of
 from bulkpresign.model import Link, ObjectRef
-from bulkpresign.pipeline.given import is_link
+from bulkpresign.pipeline.sources.given_links import is_link
 from bulkpresign.tables import Rows
 
 #: One object: a link to it, the object itself, or the url of a link.

@@ -10,8 +10,8 @@ from bulkpresign.events import Listener, RowsRead, broadcast
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.manifest.uploads import upload_id_of
 from bulkpresign.model import ObjectRef
-from bulkpresign.pipeline.completed import CompletedFilter
-from bulkpresign.pipeline.sources import Sources
+from bulkpresign.pipeline.run.completed import CompletedFilter
+from bulkpresign.pipeline.sources.sources import Sources
 
 
 class Totals(msgspec.Struct):
@@ -50,9 +50,9 @@ async def check(
     for table in sources.tables:
         if table.is_stream:
             continue
-        for batch in sources.placed(table, method):
+        for batch in sources.located(table, method):
             refs = [ref for ref, _, _ in batch]
-            _check_paths([(ref, place) for ref, _, place in batch], allow, index)
+            _check_paths([(ref, location) for ref, _, location in batch], allow, index)
             sized = sized and all(ref.size is not None for ref in refs)
             totals = Totals(
                 (totals.objects or 0) + len(refs),
@@ -68,19 +68,24 @@ async def check(
 
 
 def reserve_paths(index: PathIndex, rows: Sequence[tuple[ObjectRef, str]]) -> None:
-    """Takes the paths of some rows, each with its place. Raises ManifestError for one that is taken.
+    """Takes the paths of some rows, each with its location. Raises ManifestError for one that is taken.
 
     An upload is taken as well: its rows stand together, so that it comes once.
     """
-    uploads = [(f"\0{upload_id}", place) for ref, place in rows if ref.extra and (upload_id := upload_id_of(ref))]
+    uploads = [(f"\0{upload_id}", location) for ref, location in rows if ref.extra and (upload_id := upload_id_of(ref))]
     if uploads and (clash := index.add(uploads)):
         name, first, second = clash
-        raise _placed(
+        raise _located(
             f"the rows of upload {name[1:]!r} stand together, and others of it are at {first}", second, "upload_id"
         )
-    if clash := index.add([(ref.file_path, place) for ref, place in rows]):
+    if clash := index.add([(ref.file_path, location) for ref, location in rows]):
         path, first, second = clash
-        raise _placed(f"path {path!r} is the path of {first} as well", second)
+        raise _located(f"path {path!r} is the path of {first} as well", second)
+
+
+def index_paths(index: PathIndex) -> Callable[[Sequence[ObjectRef]], None]:
+    """Takes the paths of objects that are checked as they come. Raises ManifestError for one that is taken."""
+    return lambda refs: reserve_paths(index, [(ref, ref.uri) for ref in refs])
 
 
 def _check_paths(
@@ -89,13 +94,13 @@ def _check_paths(
     try:
         allow([ref.file_path for ref, _ in rows])
     except NameRefusedError as error:
-        place = next(place for ref, place in rows if ref.file_path == error.path)
-        raise _placed(str(error), place) from error
+        location = next(location for ref, location in rows if ref.file_path == error.path)
+        raise _located(str(error), location) from error
     reserve_paths(index, rows)
 
 
-def _placed(problem: str, place: str, column: str = "path") -> ManifestError:
-    file, colon, line = place.rpartition(":")
+def _located(problem: str, location: str, column: str = "path") -> ManifestError:
+    file, colon, line = location.rpartition(":")
     if colon and line.isdecimal():
         return ManifestError(problem, file=file, line=int(line), column=column)
-    return ManifestError(problem, file=place)
+    return ManifestError(problem, file=location)

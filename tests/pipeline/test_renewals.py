@@ -18,8 +18,8 @@ import pytest
 from bulkpresign.errors import CredentialsError, LinkExpiredError, ParameterError
 from bulkpresign.http.client import HttpClient
 from bulkpresign.model import Link, ObjectRef
-from bulkpresign.pipeline import renewing
-from bulkpresign.pipeline.renewing import by_command, by_signing, by_url, renewal
+from bulkpresign.pipeline.sources import renewals
+from bulkpresign.pipeline.sources.renewals import by_command, by_signing, by_url, renewal
 from bulkpresign.signing.presigner import Presigner
 from tests.cli.command import CREDENTIALS
 from tests.conftest import AwsEnv, Boto
@@ -335,7 +335,7 @@ def hanging(pids: Path) -> str:
 
 
 def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(renewing, "RENEW_TIMEOUT", 1.5)
+    monkeypatch.setattr(renewals, "RENEW_TIMEOUT", 1.5)
     began = time.monotonic()
     with pytest.raises(LinkExpiredError, match=r"did not end in 1\.5 s"):
         asked(hanging(tmp_path / "pids"), [expires_by()])
@@ -387,10 +387,10 @@ def test_a_command_is_killed_with_its_children_where_the_run_ends_as_it_starts(
 
 
 def test_a_command_that_prints_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(renewing, "MOST_OUTPUT", 100_000)
+    monkeypatch.setattr(renewals, "MOST_OUTPUT", 100_000)
     with pytest.raises(LinkExpiredError, match="prints without end"):
         asked("yes", [expires_by()])
-    monkeypatch.setattr(renewing, "MOST_OUTPUT", 1_000)
+    monkeypatch.setattr(renewals, "MOST_OUTPUT", 1_000)
     with pytest.raises(LinkExpiredError, match="prints without end"):
         asked("head -c 2000 /dev/zero", [expires_by(f"{n}" * 50) for n in range(5_000)])
 
@@ -440,8 +440,8 @@ def test_a_url_is_posted_rows_and_gives_rows() -> None:
     ],
 )
 def test_a_url_that_does_not_do_its_work(prepare: Answering, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(renewing, "RENEW_TIMEOUT", 0.5)
-    monkeypatch.setattr(renewing, "MOST_OUTPUT", 20_000)
+    monkeypatch.setattr(renewals, "RENEW_TIMEOUT", 0.5)
+    monkeypatch.setattr(renewals, "MOST_OUTPUT", 20_000)
     with pytest.raises(LinkExpiredError) as caught:
         posted([expires_by()], prepare)
     assert message in str(caught.value)

@@ -10,7 +10,7 @@ from bulkpresign.errors import ListingError, MismatchError
 from bulkpresign.ledger.listed import Listed, ListedObjects
 from bulkpresign.ledger.recorded import Recorded
 from bulkpresign.model import Link, ObjectRef, Outcome
-from bulkpresign.pipeline.completed import files_are_current
+from bulkpresign.pipeline.run.completed import files_are_current
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.location import Location
 from bulkpresign.transfer.disk.folder import Folder

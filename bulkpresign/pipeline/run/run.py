@@ -1,71 +1,45 @@
-"""What every transfer shares: its bounds, connections, journal and failures file, and who listens."""
+"""A run of a verb that transfers: its connections, its journal, its failures file and its listeners."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import anyio
 import anyio.lowlevel
 import msgspec
 
 from bulkpresign.errors import BreakerError, InputError, OutputError
-from bulkpresign.events import Event, Listener, ObjectsSkipped, RunFinished, RunStarted, broadcast
+from bulkpresign.events import Listener, ObjectsSkipped, RunFinished, RunStarted, broadcast
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.recorded import Recorded
 from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.ledger.tally import Tally
-from bulkpresign.model import ObjectRef, Outcome, Report
-from bulkpresign.pipeline.completed import AreCurrent, CompletedFilter, recorded_evidence
-from bulkpresign.pipeline.config import TransferConfig
-from bulkpresign.pipeline.descriptors import affordable_objects
-from bulkpresign.pipeline.failures import FailureLog, failure_log
-from bulkpresign.pipeline.preflight import Totals
-from bulkpresign.pipeline.renewing import renewal
-from bulkpresign.pipeline.sources import Sources
-from bulkpresign.pipeline.streams import ResultQueue
+from bulkpresign.model import ObjectRef, Report
+from bulkpresign.pipeline.run.batches import Batches, limited, no_batches, undone, with_records
+from bulkpresign.pipeline.run.completed import AreCurrent, CompletedFilter
+from bulkpresign.pipeline.run.config import TransferConfig
+from bulkpresign.pipeline.run.descriptors import affordable_objects
+from bulkpresign.pipeline.run.failures import FailureLog, failure_log
+from bulkpresign.pipeline.run.outcomes import OutcomeListener
+from bulkpresign.pipeline.run.preflight import Totals
+from bulkpresign.pipeline.sources.renewals import renewal
+from bulkpresign.pipeline.sources.sources import Sources
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tasks import ungrouped
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
-from bulkpresign.transfer.engine.jobs import Job, Renew
+from bulkpresign.transfer.engine.jobs import Renew
 from bulkpresign.transfer.engine.queue import JobQueue
 from bulkpresign.transfer.executor import LocalExecutor, TransferSpec
 
-#: Outcomes that may wait to be consumed, besides one for each object in flight.
-_WAITING = 256
 #: Seconds after which an outcome is passed on at the latest, where someone waits for it.
 _FLUSH_INTERVAL = 0.05
-
-
-class OutcomeListener:
-    """A listener that wants the outcome of every object, and makes the run wait where it is behind.
-
-    That is also the outcome of objects that an earlier run completed, which others hear of as a number.
-    """
-
-    def __init__(self, queue: ResultQueue[Any]) -> None:
-        self.queue = queue
-
-    @property
-    def waiting(self) -> int:
-        """How many outcomes may wait, besides one for each object in flight."""
-        return _WAITING
-
-    def __call__(self, event: Event) -> None:
-        """Hears an event."""
-        raise NotImplementedError
-
-    async def skip(self, jobs: Sequence[Job]) -> None:
-        """Takes objects that need nothing."""
-        for job in jobs:
-            await self.queue.reserve()
-            self.queue.put(Outcome(job.link.object, "skipped", attempts=0, link=job.link))
 
 
 def _no_coordinator(_: TransferContext) -> Coordinator:
@@ -91,7 +65,7 @@ class Run:
         self._verb = verb
         self._ca_bundle, self._failures = ca_bundle, failures
         self._tally = Tally(verb)
-        self._taker = next((one for one in listeners if isinstance(one, OutcomeListener)), None)
+        self._consumer = next((one for one in listeners if isinstance(one, OutcomeListener)), None)
         self._listeners: list[Listener] = [self._tally, *listeners]
         self._clock = Clock()
         self._http = HttpClient(config.requests, self._clock, ca_bundle)
@@ -134,11 +108,11 @@ class Run:
             asking = await self._stack.enter_async_context(HttpClient(1, Clock(), self._ca_bundle))
         return renewal(presigner, command, url, asking, self._clock)
 
-    async def plan(self, batches: AsyncIterator[Sequence[Job]]) -> Report:
-        """What the run would do: counts what is left (`planned`, and its bytes where they are known), sends nothing."""
+    async def plan(self, batches: Batches) -> Report:
+        """Counts what the run would do (`planned`, and its bytes where they are known), and sends nothing."""
         tell, report = broadcast(self._listeners), self._tally.report
         report.planned, report.skipped_by = 0, self.skipped_by
-        async for batch in _limited(_undone(batches, self.completed, tell), self.config.limit):
+        async for batch in limited(undone(batches, self.completed, tell), self.config.limit):
             report.planned += len(batch)
             report.bytes += sum(job.link.object.size or 0 for job in batch)
         tell(RunFinished(report))
@@ -146,7 +120,7 @@ class Run:
 
     async def transfer(
         self,
-        batches: AsyncIterator[Sequence[Job]],
+        batches: Batches,
         spec: TransferSpec,
         coordinator_for: Callable[[TransferContext], Coordinator] = _no_coordinator,
         *,
@@ -172,20 +146,20 @@ class Run:
         record = Recorder(self._opened, tell)
         spec = self._completed_spec(spec, folder)
         executor = LocalExecutor(spec, record, http=self._http, clock=self._clock, folder=folder)
-        if self._taker is not None:
-            self._taker.queue.open(spec.concurrency + self._taker.waiting)
+        if self._consumer is not None:
+            self._consumer.queue.open(spec.concurrency + self._consumer.waiting)
         elif totals.is_nothing_left:
             tell(ObjectsSkipped(totals.known, totals.bytes or 0))
-            batches = _nothing()
-        undone = _undone(batches, self.completed, record, self._taker)
+            batches = no_batches()
+        left = limited(undone(batches, self.completed, record, self._consumer), self.config.limit)
         queue = JobQueue(
-            self._with_records(_limited(undone, self.config.limit), rechecks=spec.rechecks),
+            with_records(left, self._opened, rechecks=spec.rechecks),
             is_callers=sources is not None and sources.items is not None,
-            slots=None if self._taker is None else self._taker.queue,
+            slots=None if self._consumer is None else self._consumer.queue,
         )
         try:
             run = partial(executor.run, queue, coordinator_for(executor.context))
-            await (run() if self._taker is None else _flushing(record, run))
+            await (run() if self._consumer is None else _flushing(record, run))
             record.flush()
         except BaseException as error:
             with suppress(OutputError):  # the error that ended the run is raised
@@ -222,47 +196,10 @@ class Run:
             ca_bundle=self._ca_bundle,
         )
 
-    async def _with_records(
-        self, batches: AsyncIterator[Sequence[Job]], *, rechecks: bool
-    ) -> AsyncIterator[Sequence[Job]]:
-        """The same jobs, each with what the journal has of it: a checkpoint, and evidence where files are rechecked."""
-        async for batch in batches:
-            journal = self._opened
-            if journal is not None and journal.has_checkpoints:
-                batch = [_with(job, checkpoint=journal.checkpoint(job.link)) for job in batch]  # noqa: PLW2901
-            if journal is not None and rechecks:
-                evidence = recorded_evidence(journal, [job.link for job in batch])
-                batch = [_with(job, evidence=one) for job, one in zip(batch, evidence, strict=True)]  # noqa: PLW2901
-            yield batch
-
-
-def _with(job: Job, **known: Any) -> Job:
-    return job if all(value is None for value in known.values()) else msgspec.structs.replace(job, **known)
-
 
 def none_is_current(found: Sequence[tuple[ObjectRef, Recorded]]) -> Sequence[bool]:
     """Believes no record: of every object there is something to do."""
     return [False] * len(found)
-
-
-async def _undone(
-    batches: AsyncIterator[Sequence[Job]],
-    completed: CompletedFilter,
-    emit: Listener,
-    taker: OutcomeListener | None = None,
-) -> AsyncIterator[Sequence[Job]]:
-    """What is left to do; what is done is told as skipped."""
-    async for batch in batches:
-        done = completed.are_done([(job.link.object, job.link) for job in batch])
-        if count := sum(done):
-            refs = [job.link.object for job, is_done in zip(batch, done, strict=True) if is_done]
-            emit(ObjectsSkipped(count, sum(ref.size or 0 for ref in refs)))
-            if taker is not None:
-                await taker.skip([job for job, is_done in zip(batch, done, strict=True) if is_done])
-            yield [job for job, is_done in zip(batch, done, strict=True) if not is_done]
-            await anyio.lowlevel.checkpoint()
-        else:
-            yield batch
 
 
 async def _flushing(record: Recorder, run: Callable[[], Awaitable[None]]) -> None:
@@ -278,24 +215,6 @@ async def _flushing(record: Recorder, run: Callable[[], Awaitable[None]]) -> Non
             group.start_soon(flush)
             await run()
             group.cancel_scope.cancel()
-
-
-async def _nothing() -> AsyncIterator[Sequence[Job]]:
-    batches: Sequence[Sequence[Job]] = ()
-    for batch in batches:
-        yield batch
-
-
-async def _limited(batches: AsyncIterator[Sequence[Job]], limit: int | None) -> AsyncIterator[Sequence[Job]]:
-    left = limit
-    async for batch in batches:
-        if left is None:
-            yield batch
-        else:
-            yield batch[:left]
-            left -= min(left, len(batch))
-        if left == 0:
-            return
 
 
 def _log_unrecorded(record: Recorder, log: FailureLog) -> None:

@@ -11,7 +11,7 @@ from bulkpresign.errors import InputError
 from bulkpresign.events import Event, ObjectFinished
 from bulkpresign.manifest.writing import ManifestWriter, link_writer, object_writer
 from bulkpresign.model import Link, ObjectRef, Upload
-from bulkpresign.pipeline.sources import Sources
+from bulkpresign.pipeline.sources.sources import Sources
 from bulkpresign.tables import open_output
 from bulkpresign.tables.reading import table_format
 
