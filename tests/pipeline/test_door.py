@@ -13,7 +13,7 @@ from bulkpresign.errors import ListingError, ManifestError, ParameterError
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.server import S3Server
-from tests.transfer.running import files
+from tests.support.folders import files
 
 BODIES = {f"k/{number}": os.urandom(100 + number) for number in range(70)}
 

@@ -9,9 +9,6 @@ from bulkpresign.model import Link, ObjectRef
 from bulkpresign.signing.kept import kept_of, kept_query, without_overrides
 from bulkpresign.signing.options import LinkOptions
 from tests.signing.oracle import Both
-from tests.signing.test_batch import signers
-
-__all__ = ["signers"]
 
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 NAMED = "response-content-disposition"

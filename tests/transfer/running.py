@@ -2,14 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
-from contextlib import suppress
-from datetime import timedelta
-from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 from bulkpresign.events import BytesMoved, BytesResumed, Event, Listener, ObjectFinished, ObjectRetried
-from bulkpresign.model import Link, ObjectRef, Outcome, Parts, utc_now
+from bulkpresign.model import Link, ObjectRef, Outcome, Parts
 from bulkpresign.transfer.clock import Clock
 from bulkpresign.transfer.engine import Engine, Feed, Work
 from bulkpresign.transfer.folder import Folder
@@ -19,6 +16,7 @@ from bulkpresign.transfer.lanes import Lanes
 from bulkpresign.transfer.leases import Lease, Renew
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.putting import Putter
+from tests.support.dates import date_in
 
 #: Runs a coroutine on one of the loops.
 Runner = Callable[..., Any]
@@ -144,19 +142,5 @@ def set_clock() -> Clock:
     return clock
 
 
-def date_in(**ahead: float) -> str:
-    """A Date header of a server whose clock is so far ahead of ours (the keywords of timedelta)."""
-    return format_datetime(utc_now() + timedelta(**ahead), usegmt=True)
-
-
 async def one_batch(links: Sequence[Link]) -> AsyncIterator[Sequence[Link]]:
     yield links
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, by its path; a run may be at work there, and give a part its name meanwhile."""
-    found = {}
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError, IsADirectoryError):
-            found[path.relative_to(folder).as_posix()] = path.read_bytes()
-    return found

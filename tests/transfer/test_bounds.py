@@ -12,7 +12,7 @@ from bulkpresign.transfer import connection, exchange, pool
 from bulkpresign.transfer.connection import Chunk
 from bulkpresign.transfer.http import Http
 from tests.transfer.running import get
-from tests.transfer.test_connection import Serve, asked, body_of, saying, talk
+from tests.transfer.talking import Serve, asked, body_of, saying, talk
 
 OK = b"HTTP/1.1 200 OK\r\n"
 MOST_WRITTEN = 64 << 20  # kernels hold a few MB of what nobody reads

@@ -22,7 +22,8 @@ from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.pace import Pace
 from bulkpresign.transfer.putting import Putter
 from tests.servers.proxy import Fault, FaultProxy
-from tests.transfer.running import files, leases_of, run, set_clock
+from tests.support.folders import files
+from tests.transfer.running import leases_of, run, set_clock
 
 
 def links_to(url: str, count: int, method: str = "GET") -> list[Link]:

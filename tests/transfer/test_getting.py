@@ -13,7 +13,8 @@ from bulkpresign.transfer.getting import Getter
 from bulkpresign.transfer.http import Http
 from bulkpresign.transfer.pace import Pace
 from tests.servers.proxy import FaultProxy
-from tests.transfer.running import Run, files, one_batch, reference, run
+from tests.support.folders import files
+from tests.transfer.running import Run, one_batch, reference, run
 
 BODY = os.urandom(300_000)
 #: A size that no tool has, and that is no round number.

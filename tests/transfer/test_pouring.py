@@ -13,7 +13,7 @@ from bulkpresign.transfer.exchange import Answer
 from bulkpresign.transfer.http import Http
 from tests.servers.proxy import FaultProxy
 from tests.transfer.running import Runner
-from tests.transfer.test_connection import CHUNKED, PLAIN, UNTIL_END, body_of, saying, talk
+from tests.transfer.talking import CHUNKED, PLAIN, UNTIL_END, body_of, saying, talk
 
 LARGE = 5_000_000
 
