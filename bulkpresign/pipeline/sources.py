@@ -13,7 +13,7 @@ import msgspec
 from bulkpresign.errors import InputError, ManifestError, ParameterError
 from bulkpresign.manifest.links import links_of, methods_of
 from bulkpresign.manifest.uploads import Gathering, upload_id_of, whole_rows
-from bulkpresign.model import Link, ObjectRef, Upload
+from bulkpresign.model import Link, Method, ObjectRef, Upload
 from bulkpresign.pipeline.given import GivenLinks, is_link, no_link
 from bulkpresign.pipeline.items import GivenItems, Items, are_items, check_methods
 from bulkpresign.pipeline.located import located
@@ -195,7 +195,7 @@ class Sources:
     async def leases(
         self,
         presigner: Presigner | None,
-        method: str,
+        method: Method,
         *,
         renew: Renew | None,
         streamed: Callable[[Sequence[ObjectRef]], None],
@@ -228,7 +228,7 @@ class Sources:
                 yield [Lease(link, source) for link in batch]
 
     async def _links(
-        self, part: Table | Location, presigner: Presigner | None, method: str, checksum_mode: ChecksumMode | None
+        self, part: Table | Location, presigner: Presigner | None, method: Method, checksum_mode: ChecksumMode | None
     ) -> AsyncIterator[list[Link]]:
         if isinstance(part, Table) and part.is_links:
             async for rows in rows_of(part):
@@ -272,7 +272,7 @@ def are_links(sources: Sequence[str], from_format: str | None) -> bool:
 
 async def _item_leases(
     items: GivenItems,
-    method: str,
+    method: Method,
     renew: Renew | None,
     own: Callable[[], Awaitable[Presigner]] | None,
     checksum_mode: ChecksumMode | None,

@@ -12,7 +12,7 @@ from bulkpresign.errors import CredentialsError, LinkExpiredError, ListingError,
 from bulkpresign.events import Listener, UploadLeftOpen, telling
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import Gathering
-from bulkpresign.model import Link, ObjectRef, Outcome, Part, Parts, Upload
+from bulkpresign.model import BatchMethod, Link, ObjectRef, Outcome, Part, Parts, Upload
 from bulkpresign.pipeline.renewing import signed_again
 from bulkpresign.pipeline.sources import rows_of
 from bulkpresign.signing.options import LinkOptions
@@ -81,7 +81,7 @@ class Opener:
         headers = self._signed(item, "PUT").headers
         return self._presigner.sign_upload(object_of(item), upload_id, part_size, headers=headers)
 
-    def _signed(self, item: Item, method: str, query: Mapping[str, str] | None = None) -> Link:
+    def _signed(self, item: Item, method: BatchMethod, query: Mapping[str, str] | None = None) -> Link:
         sign = self._presigner.sign_again if isinstance(item, Link) else self._presigner.sign_batch
         (link,) = sign([item], method, headers=self._headers, query=query, options=self._options)  # type: ignore[list-item]
         return link

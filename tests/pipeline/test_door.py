@@ -24,7 +24,7 @@ async def one_by_one(rows: list[Any]) -> AsyncIterator[Any]:
         yield row
 
 
-async def links_of(refs: list[bp.ObjectRef], method: str = "GET") -> list[bp.Link]:
+async def links_of(refs: list[bp.ObjectRef], method: bp.Method = "GET") -> list[bp.Link]:
     async with bp.Presigner() as presigner:
         return presigner.sign_batch(refs, method)
 

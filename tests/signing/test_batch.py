@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkpresign.model import ObjectRef
+from bulkpresign.model import BatchMethod, ObjectRef
 from bulkpresign.signing.batch import by_kind
 from bulkpresign.signing.options import LinkOptions
 from tests.signing.oracle import Both
@@ -42,7 +42,7 @@ NUMBERS = range(50)
     ],
 )
 def test_rows_of_a_kind_share_a_signer(
-    europe: Both, signers: list[object], method: str, options: dict[str, str], refs: list[ObjectRef], kinds: int
+    europe: Both, signers: list[object], method: BatchMethod, options: dict[str, str], refs: list[ObjectRef], kinds: int
 ) -> None:
     carried = LinkOptions(**options)  # type: ignore[arg-type]
     links = europe.presigner.sign_batch(refs, method, options=carried)
