@@ -18,6 +18,9 @@ import uvloop
 from yarl import URL
 
 from bulkpresign.events import Event
+from bulkpresign.http.client import HttpClient
+from bulkpresign.http.clock import Clock
+from bulkpresign.http.dates import unix_time
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.meter import Meter
@@ -25,17 +28,18 @@ from bulkpresign.ledger.progress import ticking
 from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.manifest.links import links_of
-from bulkpresign.model import Link, Outcome
+from bulkpresign.model import Outcome
 from bulkpresign.tables import Table
-from bulkpresign.transfer.clock import Clock
-from bulkpresign.transfer.dates import unix_time
-from bulkpresign.transfer.engine import Engine, Feed
-from bulkpresign.transfer.folder import Folder
-from bulkpresign.transfer.getting import Getter
-from bulkpresign.transfer.http import Http
-from bulkpresign.transfer.leases import Lease
-from bulkpresign.transfer.pace import Pace
-from bulkpresign.transfer.temporary import TemporaryFile
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.disk.temporary import TemporaryFile
+from bulkpresign.transfer.downloads.download import Downloader
+from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
+from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from bulkpresign.transfer.engine.queue import JobQueue
+from bulkpresign.transfer.engine.renewal import LinkRenewer
+from bulkpresign.transfer.engine.workers import Engine
 
 CONCURRENCY = 32
 
@@ -53,10 +57,10 @@ async def aiohttp_pool(links: str, folder: Path) -> None:
 
         async def worker() -> None:
             for url, path in rows:
-                async with session.get(URL(url, encoded=True)) as answer:
-                    answer.raise_for_status()
+                async with session.get(URL(url, encoded=True)) as response:
+                    response.raise_for_status()
                     descriptor = os.open(f"{folder}/{path}.part", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-                    async for chunk in answer.content.iter_any():
+                    async for chunk in response.content.iter_any():
                         os.write(descriptor, chunk)
                     os.close(descriptor)
                     os.rename(f"{folder}/{path}.part", f"{folder}/{path}")  # noqa: PTH104
@@ -65,19 +69,20 @@ async def aiohttp_pool(links: str, folder: Path) -> None:
 
 
 async def engine(links: str, folder: Path) -> None:
-    async def work(link: Link) -> Outcome:
-        path = link.object.place
+    async def work(job: Job, _: LinkRenewer) -> Outcome:
+        link = job.link
+        path = link.object.file_path
         place.check(path)
-        async with http.request(link) as answer:
+        async with http.request(link) as response:
             with TemporaryFile(place.target(path)) as part:
-                await answer.pour(part.write)
-                part.commit(unix_time(answer.headers.get("last-modified")))
+                await response.stream_to(part.write)
+                part.commit(unix_time(response.headers.get("last-modified")))
         return Outcome(link.object, "done", part.size, link=link)
 
     clock, place = Clock(), Folder(folder)
     with place.made():
-        async with Http(CONCURRENCY, clock) as http:
-            await Engine(Feed(_leases(links)), work, lambda _: None, clock).run(CONCURRENCY)
+        async with HttpClient(CONCURRENCY, clock) as http:
+            await Engine(JobQueue(_jobs(links)), work, lambda _: None, clock).run(CONCURRENCY)
 
 
 async def everything(links: str, folder: Path) -> None:
@@ -91,15 +96,16 @@ async def everything(links: str, folder: Path) -> None:
     shown = ticking(Meter(counts), lambda _reading, _is_last: None, 0.1)
     with Journal(f"{folder}.journal", "get", str(folder)) as journal, place.made(), shown:
         record = Recorder(journal, tell)
-        async with Http(CONCURRENCY, clock) as http:
-            work = Getter(http, place, 5, record, pace=Pace(CONCURRENCY), parts=journal)
-            await Engine(Feed(_leases(links)), work, record, clock).run(CONCURRENCY)
+        async with HttpClient(CONCURRENCY, clock) as http:
+            context = TransferContext(http, record, AdaptiveLimiter(CONCURRENCY), keeps_checkpoints=True)
+            work = Downloader(context, place, Coordinator())
+            await Engine(JobQueue(_jobs(links)), work, record, clock).run(CONCURRENCY)
         record.flush()
 
 
-async def _leases(links: str) -> AsyncIterator[Sequence[Lease]]:
+async def _jobs(links: str) -> AsyncIterator[Sequence[Job]]:
     for rows in Table(links):
-        yield [Lease(link) for link in links_of(rows)]
+        yield [Job(RenewableLink(link), LocalFile(link.object.file_path)) for link in links_of(rows)]
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class Hasher(Protocol):
         ...
 
 
-class Expectation(msgspec.Struct, frozen=True, gc=False):
+class ExpectedDigest(msgspec.Struct, frozen=True, gc=False):
     """What an object's bytes must be.
 
     `size` in bytes, None where unknown. `algorithm` is None where size is all there is; `digest` is its binary value,
@@ -136,13 +136,13 @@ class Expectation(msgspec.Struct, frozen=True, gc=False):
         return "EtagMismatch" if self.source == "etag" else "ChecksumMismatch"
 
 
-def expectation_of(
+def expected_digest(
     ref: ObjectRef,
     etag: str | None = None,
     headers: Mapping[str, str] | None = None,
     size: int | None = None,
     part_size: int | None = None,
-) -> Expectation:
+) -> ExpectedDigest:
     """What an object's bytes must be, by the best that is known of it.
 
     That is the checksum that `ref` carries, else one in `headers`, else the etag where it is an md5, else the size.
@@ -158,11 +158,11 @@ def expectation_of(
         return _sized(found, size, part_size)
     known = _ETAG.match(ref.etag or etag or "")
     if known is None or (headers and not _etag_is_md5(headers)):
-        return Expectation(size)
+        return ExpectedDigest(size)
     digest, parts = bytes.fromhex(known[1]), known[2]
     if parts is None:
-        return Expectation(size, "md5", digest, source="etag")
-    return _sized(Expectation(None, "md5", digest, int(parts), source="etag"), size, part_size)
+        return ExpectedDigest(size, "md5", digest, source="etag")
+    return _sized(ExpectedDigest(None, "md5", digest, int(parts), source="etag"), size, part_size)
 
 
 def _told_part_size(ref: ObjectRef) -> int | None:
@@ -180,19 +180,19 @@ class Verifier:
     that fitted in the end, 0 where there are no parts.
     """
 
-    __slots__ = ("_hasher", "_known", "_update", "bytes", "expectation", "part_size")
+    __slots__ = ("_hasher", "_known", "_update", "bytes", "expected", "part_size")
 
-    def __init__(self, expectation: Expectation) -> None:
-        self.expectation = expectation
+    def __init__(self, expected: ExpectedDigest) -> None:
+        self.expected = expected
         self.bytes = self.part_size = 0
         self._known: bytes | None = None
-        self._hasher = _hasher_of(expectation)
+        self._hasher = _hasher_of(expected)
         self._update = None if self._hasher is None else self._hasher.update
 
     @classmethod
-    def of_parts(cls, expectation: Expectation, size: int, digest: bytes | None) -> Self:
+    def of_parts(cls, expected: ExpectedDigest, size: int, digest: bytes | None) -> Self:
         """One that has taken `size` bytes, whose value is known from their parts (None: it is not)."""
-        verifier = cls(expectation)
+        verifier = cls(expected)
         verifier.bytes = size
         verifier._hasher, verifier._known = None, digest
         return verifier
@@ -211,7 +211,7 @@ class Verifier:
         stay unproven: the result is `size` though `expectation.name` is not. Raises MismatchError with the code
         SizeMismatch, ChecksumMismatch or EtagMismatch.
         """
-        expected = self.expectation
+        expected = self.expected
         expected.check_size(self.bytes)
         digest = self._digest()
         if (digest or b"") == expected.digest:
@@ -233,7 +233,7 @@ class Verifier:
 
     def _other_part_size(self, reread: Callable[[], Iterable[bytes]] | None, tried: int) -> int:
         """The part size of which the value is, other than those tried; 0: none that the budget allows."""
-        expected = self.expectation
+        expected = self.expected
         if reread is None or expected.algorithm is None:
             return 0
         affordable = PROOF_BUDGET // max(self.bytes, 1)
@@ -321,8 +321,8 @@ def combine(algorithm: str, first: bytes, second: bytes, second_length: int) -> 
     return int(value).to_bytes(ALGORITHMS[algorithm], "big")
 
 
-def stretch_hasher(expected: Expectation, start_at_multiples_of: int) -> Hasher | None:
-    """For a stretch of an object's bytes; `value_of_stretches` makes the object's value of theirs.
+def segment_hasher(expected: ExpectedDigest, start_at_multiples_of: int) -> Hasher | None:
+    """For a stretch of an object's bytes; `combined_digest` makes the object's value of theirs.
 
     Stretches begin at multiples of so many bytes. None where there is nothing to hash, or where their borders are none
     of the parts' that the value is of.
@@ -337,7 +337,7 @@ def stretch_hasher(expected: Expectation, start_at_multiples_of: int) -> Hasher 
     return _Digests(expected.algorithm, part_size)
 
 
-def value_of_stretches(expected: Expectation, stretches: Iterable[tuple[bytes, int]]) -> bytes:
+def combined_digest(expected: ExpectedDigest, stretches: Iterable[tuple[bytes, int]]) -> bytes:
     """The value of all bytes from those of stretches, in their order, each with its length in bytes."""
     algorithm = expected.algorithm
     assert algorithm is not None  # noqa: S101 - else there was nothing to hash
@@ -391,7 +391,7 @@ def descriptor_blocks(descriptor: int) -> Iterator[bytes]:
         asked = _BLOCK_BYTES
 
 
-def _hasher_of(expected: Expectation) -> Hasher | None:
+def _hasher_of(expected: ExpectedDigest) -> Hasher | None:
     if expected.algorithm is None:
         return None
     if not expected.parts:
@@ -420,7 +420,7 @@ def _crc_function(algorithm: str) -> Callable[[bytes | memoryview, int], int]:
     return functions[algorithm]
 
 
-def _parsed(text: str) -> Expectation:
+def _parsed(text: str) -> ExpectedDigest:
     """The checksum that a text is, without a size. Raises ParameterError."""
     algorithm, colon, value = text.partition(":")
     if not colon or algorithm not in ALGORITHMS:
@@ -433,7 +433,7 @@ def _parsed(text: str) -> Expectation:
         raise ParameterError(
             f"checksum {text[:80]!r}: {algorithm} has {ALGORITHMS[algorithm]} bytes, not {len(digest)}"
         )
-    return Expectation(None, algorithm, digest, int(split[1]) if split else 0)
+    return ExpectedDigest(None, algorithm, digest, int(split[1]) if split else 0)
 
 
 def _binary(text: str) -> bytes | None:
@@ -445,7 +445,7 @@ def _binary(text: str) -> bytes | None:
     return digest if base64_of(digest) == text else None
 
 
-def _of_headers(headers: Mapping[str, str]) -> Expectation | None:
+def _of_headers(headers: Mapping[str, str]) -> ExpectedDigest | None:
     """The checksum in an answer's headers. One that can't be read, or is of parts without their number, is none."""
     for header, algorithm in _HEADERS:
         value = headers.get(header)
@@ -465,7 +465,7 @@ def _etag_is_md5(headers: Mapping[str, str]) -> bool:
     )
 
 
-def _sized(found: Expectation, size: int | None, part_size: int | None) -> Expectation:
+def _sized(found: ExpectedDigest, size: int | None, part_size: int | None) -> ExpectedDigest:
     """The same for an object of that size; one part is as large as the object.
 
     A part size by which that size does not make so many parts is none.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from bulkpresign.model import ObjectRef, Outcome, Report
+from bulkpresign.model import Link, ObjectRef, Outcome, Report, ResumePoint
 
 
 class RunStarted(msgspec.Struct, frozen=True, gc=False):
@@ -69,6 +69,21 @@ class ObjectsSigned(msgspec.Struct, frozen=True, gc=False):
     count: int
 
 
+class ResumePointChanged(msgspec.Struct, frozen=True, gc=False):
+    """The bytes that are about to be moved belong to `point`. What was recorded of the object before is forgotten."""
+
+    link: Link
+    point: ResumePoint
+
+
+class PartFinished(msgspec.Struct, frozen=True, gc=False):
+    """A part is stored where a later run finds it. `proof` is its checksum, or its etag."""
+
+    link: Link
+    number: int
+    proof: str
+
+
 class UploadLeftOpen(msgspec.Struct, frozen=True, gc=False):
     """A multipart upload was opened in vain and could not be ended: it keeps what was sent until someone ends it."""
 
@@ -91,13 +106,15 @@ Event = (
     | ObjectFinished
     | ObjectsSkipped
     | ObjectsSigned
+    | ResumePointChanged
+    | PartFinished
     | UploadLeftOpen
     | RunFinished
 )
 Listener = Callable[[Event], None]
 
 
-def telling(listeners: Sequence[Listener]) -> Listener:
+def broadcast(listeners: Sequence[Listener]) -> Listener:
     """One listener for several: it tells them all, in their order."""
 
     def tell(event: Event) -> None:

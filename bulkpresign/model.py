@@ -7,7 +7,7 @@ name the field. `gc=False` keeps millions of them out of the garbage collector's
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 
@@ -46,7 +46,7 @@ class ObjectRef(msgspec.Struct, frozen=True, gc=False):
     extra: dict[str, Any] | None = None
 
     @property
-    def place(self) -> str:
+    def file_path(self) -> str:
         """Where the object lies below a folder."""
         return self.key if self.path is None else self.path
 
@@ -72,7 +72,7 @@ class Link(msgspec.Struct, frozen=True, gc=False):
     def __repr__(self) -> str:
         return f"Link({self.method} {without_query(self.url)}?..., expires_at={self.expires_at})"
 
-    def lapsed(self, now: datetime) -> bool:
+    def expires_by(self, now: datetime) -> bool:
         """True when the lease is over, which is a margin before the server would say so.
 
         The margin is `LEASE_MARGIN`, or a tenth of the lifetime that the url tells where that is less.
@@ -120,8 +120,8 @@ class Upload(msgspec.Struct, frozen=True, gc=False):
     parts: Sequence[UploadPart]
     complete: Link
     abort: Link | None = None
-    look: Link | None = None
-    is_ours: bool = False
+    get_link: Link | None = None
+    created_by_us: bool = False
     found: Mapping[int, str] | None = None
     is_complete: bool = False
 
@@ -207,8 +207,8 @@ class Report(msgspec.Struct, kw_only=True):
         return self.done + self.skipped + self.failed + self.expired + (self.planned or 0)
 
 
-class Part(msgspec.Struct, frozen=True):
-    """Of what the bytes are that are there already: an object's etag without quotes, or the id of an upload.
+class ResumePoint(msgspec.Struct, frozen=True):
+    """The object, or upload, that unfinished bytes belong to: an etag without quotes, or the id of an upload.
 
     `size` is that of the object; `part_size` that of the parts in which it moves, 0 where it is one. Both in bytes.
     """
@@ -218,24 +218,18 @@ class Part(msgspec.Struct, frozen=True):
     part_size: int = 0
 
 
-class Parts(Protocol):
-    """Keeps, over runs, what is there of objects that are not whole; by this the journal reaches the engine."""
+#: No bytes of the object are worth resuming.
+NO_RESUME_POINT = ResumePoint("", 0)
 
-    def part(self, link: Link) -> Part | None:
-        """What the part of this link's object is part of, None where nothing is known of it."""
-        ...
 
-    def begin_part(self, link: Link, part: Part) -> None:
-        """Keeps it, before the first byte is moved. What was kept of the object before is forgotten."""
-        ...
+class Checkpoint(msgspec.Struct, frozen=True):
+    """The state of an unfinished object, as an earlier run recorded it.
 
-    def finished_parts(self, link: Link) -> Mapping[int, str]:
-        """By number (from 1), the parts of this link's object that are there, each with what `finish_part` was told."""
-        ...
+    `parts` are those that are finished, by number (from 1), each with its proof: a checksum, or an etag.
+    """
 
-    def finish_part(self, link: Link, part_number: int, proof: str) -> None:
-        """Keeps that one part is there, with what proves it later (a checksum, an etag)."""
-        ...
+    point: ResumePoint
+    parts: Mapping[int, str] = {}
 
 
 def without_query(url: str) -> str:

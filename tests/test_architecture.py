@@ -18,8 +18,8 @@ ROOT = Path(bulkpresign.__file__).parent
 STAGES = {"source", "signing", "manifest", "transfer", "ledger", "proof"}
 #: From the ground up: a room imports its own floor's rooms where they are its own, and every floor below.
 FLOORS = [
-    {"model", "errors", "events", "redact", "text"},
-    {"tables", "aws", "checksums"},
+    {"model", "errors", "events", "redact", "tasks", "text"},
+    {"tables", "aws", "checksums", "http"},
     STAGES,
     {"pipeline", "guide"},
     {"demo", "cli"},
@@ -41,7 +41,7 @@ DOORS = {
     "aiobotocore": {"aws"},
     "boto3": {"aws"},
     "botocore": {"aws"},
-    "aiohttp": {"transfer"},
+    "aiohttp": {"http"},
     "awscrt": {"checksums"},
     "click": {"cli"},
     "tqdm": {"ledger"},

@@ -93,9 +93,9 @@ def test_profiles(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_program(config: Path, tmp_path: Path) -> None:
-    answer = tmp_path / "answer.json"
-    answer.write_text(json.dumps({"Version": 1, "SessionToken": "token", **TEMPORARY}))
-    code = f"print(open({str(answer)!r}).read())"
+    response = tmp_path / "answer.json"
+    response.write_text(json.dumps({"Version": 1, "SessionToken": "token", **TEMPORARY}))
+    code = f"print(open({str(response)!r}).read())"
     config.write_text(f'[default]\ncredential_process = {sys.executable} -c "{code}"\n')
     assert credentials() == Credentials("ASIA", "secret", "token", END)
 
@@ -130,12 +130,12 @@ def test_a_container_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_machine_in_ec2(monkeypatch: pytest.MonkeyPatch) -> None:
     roles = "/latest/meta-data/iam/security-credentials/"
-    answers = {
+    responses = {
         "/latest/api/token": "imds-token",
         roles: "role",
         f"{roles}role": json.dumps({"Code": "Success", **TEMPORARY}),
     }
-    with _answering(answers) as address:
+    with _answering(responses) as address:
         monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", address)
         assert credentials() == Credentials("ASIA", "secret", "token", END)
@@ -363,19 +363,19 @@ def test_a_listing_without_credentials() -> None:
 
 
 @contextmanager
-def _answering(answers: dict[str, str]) -> Iterator[str]:
+def _answering(responses: dict[str, str]) -> Iterator[str]:
     """A server that gives these answers by path, whatever the method, and 404 for the rest."""
 
     class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
+        def response(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            body = answers.get(self.path, "").encode()
+            body = responses.get(self.path, "").encode()
             self.send_response(200 if body else 404)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_PUT = do_POST = answer  # noqa: N815 - the library's names
+        do_GET = do_PUT = do_POST = response  # noqa: N815 - the library's names
 
         def log_message(self, *_: object) -> None:
             pass

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from bulkpresign.checksums import (
     ALGORITHMS,
     COMBINABLE,
-    Expectation,
+    ExpectedDigest,
     PartsHasher,
     Verifier,
     base64_of,
     checksum_problem,
     combine,
     descriptor_blocks,
-    expectation_of,
+    expected_digest,
     hasher,
     part_sizes,
 )
@@ -38,7 +38,7 @@ MIB = 1 << 20
 REF = ObjectRef("b", "k")
 
 
-def verified(expected: Expectation, data: bytes, blocks: int = 65_521) -> str | None:
+def verified(expected: ExpectedDigest, data: bytes, blocks: int = 65_521) -> str | None:
     return Verifier(expected).verified(lambda: cut(data, blocks))
 
 
@@ -129,9 +129,9 @@ def test_the_part_size_of_boto3_comes_first() -> None:
 def test_a_checksum_of_the_whole(algorithm: str) -> None:
     data = os.urandom(200_000)
     ref = ObjectRef("b", "k", checksum=checksum(algorithm, data), etag="0" * 32)
-    assert verified(expectation_of(ref, size=len(data)), data) == algorithm
+    assert verified(expected_digest(ref, size=len(data)), data) == algorithm
     with pytest.raises(MismatchError) as caught:
-        verified(expectation_of(ref), flipped(data))
+        verified(expected_digest(ref), flipped(data))
     assert caught.value.code == "ChecksumMismatch"
     assert caught.value.retry == "same_link"
     found, expected = (checksum(algorithm, each).partition(":")[2] for each in (flipped(data), data))
@@ -143,9 +143,9 @@ def test_a_checksum_of_parts(algorithm: str) -> None:
     data = os.urandom(200_000)
     value = base64.b64encode(parts_digest(algorithm, cut(data, 1 << 16))).decode()
     ref = ObjectRef("b", "k", checksum=f"{algorithm}:{value}-4", size=len(data))
-    assert verified(expectation_of(ref), data) == f"{algorithm}-parts"
-    assert verified(expectation_of(ref), flipped(data)) == "size"
-    known = expectation_of(ref, part_size=1 << 16)
+    assert verified(expected_digest(ref), data) == f"{algorithm}-parts"
+    assert verified(expected_digest(ref), flipped(data)) == "size"
+    known = expected_digest(ref, part_size=1 << 16)
     assert verified(known, data) == f"{algorithm}-parts"
     with pytest.raises(MismatchError, match=rf"{algorithm}-parts .*-4, the checksum is .*-4$") as caught:
         verified(known, flipped(data))
@@ -155,10 +155,10 @@ def test_a_checksum_of_parts(algorithm: str) -> None:
 def test_an_etag_that_is_an_md5() -> None:
     data = os.urandom(5000)
     etag = hashlib.md5(data).hexdigest()
-    assert verified(expectation_of(REF, etag.upper()), data) == "md5"
-    assert verified(expectation_of(ObjectRef("b", "k", etag=etag), "f" * 32), data) == "md5"
+    assert verified(expected_digest(REF, etag.upper()), data) == "md5"
+    assert verified(expected_digest(ObjectRef("b", "k", etag=etag), "f" * 32), data) == "md5"
     with pytest.raises(MismatchError) as caught:
-        verified(expectation_of(REF, etag), flipped(data))
+        verified(expected_digest(REF, etag), flipped(data))
     assert caught.value.code == "EtagMismatch"
     assert str(caught.value) == f"the bytes have md5 {hashlib.md5(flipped(data)).hexdigest()}, the etag is {etag}"
 
@@ -167,9 +167,9 @@ def test_an_etag_that_is_an_md5() -> None:
     "etag", [None, "", "abc", "0" * 31, "0" * 33, "0" * 32 + "-0", "0" * 32 + "-", "W/" + "0" * 32]
 )
 def test_an_etag_that_tells_nothing(etag: str | None) -> None:
-    assert expectation_of(REF, etag, size=3) == Expectation(3)
-    assert verified(expectation_of(REF, etag, size=3), b"abc") == "size"
-    assert verified(expectation_of(REF, etag), b"abc") is None
+    assert expected_digest(REF, etag, size=3) == ExpectedDigest(3)
+    assert verified(expected_digest(REF, etag, size=3), b"abc") == "size"
+    assert verified(expected_digest(REF, etag), b"abc") is None
 
 
 @pytest.mark.parametrize(
@@ -182,15 +182,15 @@ def test_an_etag_that_tells_nothing(etag: str | None) -> None:
     ],
 )
 def test_an_etag_under_a_key(headers: Mapping[str, str], name: str) -> None:
-    assert expectation_of(REF, "0" * 32, headers, 3).name == name
+    assert expected_digest(REF, "0" * 32, headers, 3).name == name
     parts = "md5-parts" if name == "md5" else name
-    assert expectation_of(REF, "0" * 32 + "-3", headers, 3).name == parts
+    assert expected_digest(REF, "0" * 32 + "-3", headers, 3).name == parts
 
 
 def test_an_etag_of_parts() -> None:
     data = os.urandom(2 * MIB + 7)
     for part_size in (MIB, 1 << 20 | 3, 3 * MIB):
-        expected = expectation_of(REF, composite_etag(data, part_size), size=len(data))
+        expected = expected_digest(REF, composite_etag(data, part_size), size=len(data))
         fits = part_size != 1 << 20 | 3
         assert verified(expected, data) == ("md5-parts" if fits else "size")
         assert expected.name == "md5-parts"
@@ -200,7 +200,7 @@ def test_other_part_sizes_are_tried_on_the_bytes_read_again(tmp_path: Path) -> N
     """8 MiB in 3 parts: equal ones are likelier than 3 MiB."""
     data = os.urandom(8 * MIB)
     (tmp_path / "file").write_bytes(data)
-    expected = expectation_of(REF, composite_etag(data, 3 * MIB), size=len(data))
+    expected = expected_digest(REF, composite_etag(data, 3 * MIB), size=len(data))
     verifier = Verifier(expected)
     verifier.update(data)
     assert verifier.verify() == "size"
@@ -219,7 +219,7 @@ def test_other_part_sizes_are_tried_on_the_bytes_read_again(tmp_path: Path) -> N
 def test_the_search_for_a_part_size_has_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     """All sizes that it allows are tried in one pass; a large object is not hashed for every guess."""
     data = os.urandom(8 * MIB)
-    expected = expectation_of(REF, composite_etag(data, 3 * MIB), size=len(data))
+    expected = expected_digest(REF, composite_etag(data, 3 * MIB), size=len(data))
     rank = part_sizes(len(data), 3).index(3 * MIB)
     for affordable, name in ((rank, "md5-parts"), (rank - 1, "size"), (0, "size")):
         monkeypatch.setattr("bulkpresign.checksums.PROOF_BUDGET", affordable * len(data) + 1)
@@ -239,15 +239,15 @@ def test_a_part_size_that_a_row_tells_is_taken_where_it_fits() -> None:
         ("", "size"),
         (-1, "size"),
     ):
-        expected = expectation_of(ObjectRef("b", "k", etag=etag, size=len(data), extra={"part_size": told}))
+        expected = expected_digest(ObjectRef("b", "k", etag=etag, size=len(data), extra={"part_size": told}))
         assert verified(expected, data) == name
     with pytest.raises(MismatchError):
-        verified(expectation_of(ObjectRef("b", "k", etag=etag, size=len(data)), part_size=MIB | 3), flipped(data))
+        verified(expected_digest(ObjectRef("b", "k", etag=etag, size=len(data)), part_size=MIB | 3), flipped(data))
 
 
 def test_parts_of_an_object_of_unknown_size() -> None:
     data = os.urandom(200_000)
-    expected = expectation_of(REF, composite_etag(data, 1 << 16))
+    expected = expected_digest(REF, composite_etag(data, 1 << 16))
     assert verified(expected, data) == "md5-parts"
     assert verified(expected, flipped(data)) is None
     verifier = Verifier(expected)
@@ -257,17 +257,17 @@ def test_parts_of_an_object_of_unknown_size() -> None:
 
 def test_one_part_is_as_large_as_the_object() -> None:
     for data in (b"", b"x", os.urandom(1000)):
-        expected = expectation_of(REF, composite_etag(data, 5 * MIB), size=len(data))
+        expected = expected_digest(REF, composite_etag(data, 5 * MIB), size=len(data))
         assert verified(expected, data) == "md5-parts"
         with pytest.raises(MismatchError, match="the etag is "):
-            verified(expectation_of(REF, "0" * 32 + "-1", size=len(data)), data)
+            verified(expected_digest(REF, "0" * 32 + "-1", size=len(data)), data)
 
 
 @pytest.mark.parametrize("etag", [None, hashlib.md5(b"abc").hexdigest()])
 def test_a_size_that_is_another(etag: str | None) -> None:
     for size in (2, 4):
         with pytest.raises(MismatchError, match=f"there are 3 bytes where {size} are expected") as caught:
-            verified(expectation_of(ObjectRef("b", "k", size=size), etag, size=3), b"abc")
+            verified(expected_digest(ObjectRef("b", "k", size=size), etag, size=3), b"abc")
         assert caught.value.code == "SizeMismatch"
 
 
@@ -281,15 +281,15 @@ def test_a_size_that_is_another(etag: str | None) -> None:
 )
 def test_more_parts_than_bytes_are_a_mismatch(ref: ObjectRef, code: str, words: str) -> None:
     with pytest.raises(MismatchError, match=words) as caught:
-        verified(expectation_of(ref), b"abc")
+        verified(expected_digest(ref), b"abc")
     assert caught.value.code == code
     with pytest.raises(MismatchError):
-        expectation_of(ref).check_size(3)
+        expected_digest(ref).check_size(3)
 
 
 @pytest.mark.parametrize(("parts", "size"), [(3, 3), (1, 1), (1, 0)])
 def test_as_many_parts_as_bytes_are_possible(parts: int, size: int) -> None:
-    expectation_of(ObjectRef("b", "k", etag=f"{'0' * 32}-{parts}")).check_size(size)
+    expected_digest(ObjectRef("b", "k", etag=f"{'0' * 32}-{parts}")).check_size(size)
 
 
 def test_checksums_in_headers() -> None:
@@ -297,21 +297,21 @@ def test_checksums_in_headers() -> None:
     crc, sha = (checksum(name, data).partition(":")[2] for name in ("crc64nvme", "sha256"))
     headers = {"x-amz-checksum-sha256": sha, "x-amz-checksum-crc64nvme": crc, "x-amz-server-side-encryption": "aws:kms"}
     etag = hashlib.md5(data).hexdigest()
-    assert verified(expectation_of(REF, etag, headers), data) == "crc64nvme"
-    assert verified(expectation_of(ObjectRef("b", "k", checksum=f"sha256:{sha}"), etag, headers), data) == "sha256"
+    assert verified(expected_digest(REF, etag, headers), data) == "crc64nvme"
+    assert verified(expected_digest(ObjectRef("b", "k", checksum=f"sha256:{sha}"), etag, headers), data) == "sha256"
     whole = {"x-amz-checksum-sha256": sha, "x-amz-checksum-type": "FULL_OBJECT"}
-    assert expectation_of(REF, etag, whole).name == "sha256"
-    assert expectation_of(REF, etag, {"x-amz-checksum-sha256": f"{sha}-3"}).name == "sha256-parts"
+    assert expected_digest(REF, etag, whole).name == "sha256"
+    assert expected_digest(REF, etag, {"x-amz-checksum-sha256": f"{sha}-3"}).name == "sha256-parts"
 
 
 @pytest.mark.parametrize("value", ["", "x", "AAAA", "ungültig", "crc32c:AAAAAA=="])
 def test_headers_that_cannot_be_read_are_passed_over(value: str) -> None:
-    assert expectation_of(REF, "0" * 32, {"x-amz-checksum-crc64nvme": value}).name == "md5"
+    assert expected_digest(REF, "0" * 32, {"x-amz-checksum-crc64nvme": value}).name == "md5"
 
 
 def test_a_header_of_parts_without_their_number_is_passed_over() -> None:
     headers = {"x-amz-checksum-crc32c": "AAAAAA==", "x-amz-checksum-type": "COMPOSITE"}
-    assert expectation_of(REF, "0" * 32, headers).name == "md5"
+    assert expected_digest(REF, "0" * 32, headers).name == "md5"
 
 
 @pytest.mark.parametrize(
@@ -337,14 +337,14 @@ def test_a_header_of_parts_without_their_number_is_passed_over() -> None:
 def test_a_cell_that_is_no_checksum(text: str, words: str) -> None:
     assert words in str(checksum_problem(text))
     with pytest.raises(ParameterError):
-        expectation_of(ObjectRef("b", "k", checksum=text))
+        expected_digest(ObjectRef("b", "k", checksum=text))
 
 
 @given(st.text() | st.builds("{}:{}".format, algorithms, st.text()))
 def test_any_text_is_a_checksum_or_has_a_problem(text: str) -> None:
     problem = checksum_problem(text)
     if problem is None:
-        assert expectation_of(ObjectRef("b", "k", checksum=text)).algorithm == text.partition(":")[0]
+        assert expected_digest(ObjectRef("b", "k", checksum=text)).algorithm == text.partition(":")[0]
     else:
         assert problem.isascii() or not text.isascii()
 
@@ -354,11 +354,11 @@ def test_a_checksum_is_read_as_it_is_written(algorithm: str, data: bytes, parts:
     digest = digest_of(algorithm, data)
     value = base64.b64encode(digest).decode() + (f"-{parts}" if parts else "")
     assert checksum_problem(f"{algorithm}:{value}") is None
-    found = expectation_of(ObjectRef("b", "k", checksum=f"{algorithm}:{value}"))
+    found = expected_digest(ObjectRef("b", "k", checksum=f"{algorithm}:{value}"))
     assert (found.algorithm, found.digest, found.parts) == (algorithm, digest, parts)
     assert found.shown(digest) == value
     assert found.checksum == f"{algorithm}:{value}"
-    assert expectation_of(REF, "0" * 32).checksum is None
+    assert expected_digest(REF, "0" * 32).checksum is None
 
 
 def checksum_argument(algorithm: str, data: bytes) -> dict[str, str]:
@@ -390,9 +390,9 @@ def test_what_a_real_server_says_of_parts(
     for algorithm, kind in kinds:
         headers = uploaded(client, bucket, data, part_size, algorithm, kind)
         name = algorithm.lower() + ("-parts" if kind == "COMPOSITE" else "")
-        assert verified(expectation_of(REF, headers=headers, size=len(data)), data) == name
+        assert verified(expected_digest(REF, headers=headers, size=len(data)), data) == name
         etag = headers["etag"].strip('"')
-        assert verified(expectation_of(REF, etag, size=len(data)), data) == "md5-parts"
+        assert verified(expected_digest(REF, etag, size=len(data)), data) == "md5-parts"
 
 
 def test_what_a_real_server_says_of_whole_objects(seaweedfs: S3Server, boto: Boto, make_bucket: MakeBucket) -> None:
@@ -403,8 +403,8 @@ def test_what_a_real_server_says_of_whole_objects(seaweedfs: S3Server, boto: Bot
             client.put_object(**name, Body=data, **checksum_argument(algorithm, data))
             head = client.head_object(**name, ChecksumMode="ENABLED")
             headers = head["ResponseMetadata"]["HTTPHeaders"]
-            assert verified(expectation_of(REF, headers=headers), data) == algorithm.lower()
-            assert verified(expectation_of(REF, head["ETag"].strip('"')), data) == "md5"
+            assert verified(expected_digest(REF, headers=headers), data) == algorithm.lower()
+            assert verified(expected_digest(REF, head["ETag"].strip('"')), data) == "md5"
             ours = f"{algorithm.lower()}:{headers[f'x-amz-checksum-{algorithm.lower()}']}"
             assert ours == checksum(algorithm.lower(), data)
 
@@ -414,7 +414,7 @@ def test_speed_is_printed(tmp_path: Path) -> None:
     data = os.urandom(64 * MIB)
     (tmp_path / "file").write_bytes(data)
     for algorithm in ALGORITHMS:
-        expected = expectation_of(ObjectRef("b", "k", checksum=checksum(algorithm, data)), size=len(data))
+        expected = expected_digest(ObjectRef("b", "k", checksum=checksum(algorithm, data)), size=len(data))
         began = time.perf_counter()
         with (tmp_path / "file").open("rb") as file:
             assert Verifier(expected).verified(lambda file=file: descriptor_blocks(file.fileno())) == algorithm  # type: ignore[misc]
@@ -426,7 +426,7 @@ def test_speed_is_printed(tmp_path: Path) -> None:
         hashlib.md5(small, usedforsecurity=False).hexdigest()
     bare, began = time.perf_counter() - began, time.perf_counter()
     for _ in range(count):
-        verifier = Verifier(expectation_of(REF, etag, {"x-amz-request-id": "1"}, 4096))
+        verifier = Verifier(expected_digest(REF, etag, {"x-amz-request-id": "1"}, 4096))
         verifier.update(small)
         assert verifier.verify() == "md5"
     print(f"md5 of 4 KiB: {(time.perf_counter() - began) / count * 1e6:.1f} us, bare {bare / count * 1e6:.1f} us")

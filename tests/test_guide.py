@@ -33,37 +33,37 @@ def form(*arguments: Any) -> dict[str, Any] | None:
     return anyio.run(create_presigned_post, *arguments)
 
 
-def answer(method: str, url: str | None, **options: Any) -> requests.Response:
+def response(method: str, url: str | None, **options: Any) -> requests.Response:
     assert url is not None
     return requests.request(method, url, timeout=30, **options)
 
 
 def test_a_get_link(bucket: str) -> None:
-    assert answer("GET", url(bucket, "a b/ü.txt")).content == b"content"
+    assert response("GET", url(bucket, "a b/ü.txt")).content == b"content"
     short = url(bucket, "a b/ü.txt", 60)
     assert short is not None
     assert "X-Amz-Expires=60&" in short
-    assert answer("PUT", short, data=b"x").status_code == 403
+    assert response("PUT", short, data=b"x").status_code == 403
 
 
 def test_operations_by_their_own_http_method(bucket: str) -> None:
     target = {"Bucket": bucket, "Key": "a b/ü.txt"}
-    assert f"<Name>{bucket}</Name>" in answer("GET", expanded("list_buckets")).text
-    assert "LocationConstraint" in answer("GET", expanded("get_bucket_location", {"Bucket": bucket})).text
-    assert "<KeyCount>1</KeyCount>" in answer("GET", expanded("list_objects_v2", {"Bucket": bucket})).text
-    assert answer("HEAD", expanded("head_object", target)).headers["Content-Length"] == "7"
-    created = answer("POST", expanded("create_multipart_upload", target)).text
+    assert f"<Name>{bucket}</Name>" in response("GET", expanded("list_buckets")).text
+    assert "LocationConstraint" in response("GET", expanded("get_bucket_location", {"Bucket": bucket})).text
+    assert "<KeyCount>1</KeyCount>" in response("GET", expanded("list_objects_v2", {"Bucket": bucket})).text
+    assert response("HEAD", expanded("head_object", target)).headers["Content-Length"] == "7"
+    created = response("POST", expanded("create_multipart_upload", target)).text
     upload = {**target, "UploadId": created.partition("<UploadId>")[2].partition("<")[0], "PartNumber": 1}
-    assert answer("PUT", expanded("upload_part", upload), data=b"part").headers["ETag"]
-    assert answer("DELETE", expanded("delete_object", target)).status_code == 204
-    assert answer("GET", url(bucket, "a b/ü.txt")).status_code == 404
+    assert response("PUT", expanded("upload_part", upload), data=b"part").headers["ETag"]
+    assert response("DELETE", expanded("delete_object", target)).status_code == 204
+    assert response("GET", url(bucket, "a b/ü.txt")).status_code == 404
 
 
 def test_another_http_method(bucket: str) -> None:
     target = {"Bucket": bucket, "Key": "a b/ü.txt"}
     link = expanded("get_object", target, 60, "HEAD")
-    assert answer("HEAD", link).status_code == 200
-    assert answer("GET", link).status_code == 403
+    assert response("HEAD", link).status_code == 200
+    assert response("GET", link).status_code == 403
 
 
 def test_a_form(bucket: str) -> None:
@@ -73,7 +73,7 @@ def test_a_form(bucket: str) -> None:
     assert set(made) == {"url", "fields"}
     files = {"file": ("ü.txt", b"12345")}
     assert requests.post(made["url"], data=made["fields"], files=files, timeout=30).status_code == 204
-    assert answer("GET", url(bucket, "up/ü.txt")).content == b"12345"
+    assert response("GET", url(bucket, "up/ü.txt")).content == b"12345"
     too_big = {"file": ("ü.txt", b"x" * 11)}
     assert requests.post(made["url"], data=made["fields"], files=too_big, timeout=30).status_code == 400
     plain = form(bucket, "plain")

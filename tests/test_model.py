@@ -69,9 +69,9 @@ def test_buckets_that_can_not_be(bucket: str) -> None:
 
 
 def test_where_an_object_lies() -> None:
-    assert ObjectRef("bucket", "a/b").place == "a/b"
-    assert ObjectRef("bucket", "a/b", path="b").place == "b"
-    assert ObjectRef("bucket", "a/b", path="").place == ""
+    assert ObjectRef("bucket", "a/b").file_path == "a/b"
+    assert ObjectRef("bucket", "a/b", path="b").file_path == "b"
+    assert ObjectRef("bucket", "a/b", path="").file_path == ""
     assert ObjectRef("bucket", "a/b", path="b").uri == "s3://bucket/a/b"
     assert ObjectRef("", "", path="b").uri == "b"
 
@@ -88,14 +88,14 @@ def test_where_an_object_lies() -> None:
         (None, 30, True),
     ],
 )
-def test_a_lease_ends_early_by_a_margin(lifetime: int | None, left: int, lapsed: bool) -> None:
+def test_a_lease_ends_early_by_a_margin(lifetime: int | None, left: int, expires_by: bool) -> None:
     url = "https://host/key" if lifetime is None else f"https://host/key?X-Amz-Expires={lifetime}&X-Amz-Signature=0"
     link = Link("GET", url, {}, NOW + timedelta(seconds=left))
-    assert link.lapsed(NOW) is lapsed
+    assert link.expires_by(NOW) is expires_by
 
 
 def test_a_link_of_unknown_end_does_not_lapse() -> None:
-    assert not Link("GET", URL, {}).lapsed(NOW)
+    assert not Link("GET", URL, {}).expires_by(NOW)
 
 
 def test_no_repr_holds_a_signature() -> None:

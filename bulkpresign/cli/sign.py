@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.exceptions import Exit
 
-from bulkpresign.cli import carrying, options
+from bulkpresign.cli import link_options, options
 from bulkpresign.cli.help import Verb
 from bulkpresign.cli.units import size
 from bulkpresign.errors import BreakerError
@@ -52,7 +52,7 @@ from bulkpresign.errors import BreakerError
 @options.ca_bundle
 @options.progress
 @options.quiet
-@carrying.carried
+@link_options.carried
 def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, **settings: Any) -> None:
     """Turn a list of keys into a manifest of links.
 
@@ -75,7 +75,7 @@ def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, **sett
     from bulkpresign.pipeline.sign import sign as run
 
     with reporting_errors():
-        settings["options"] = carrying.take_link_options(settings)
+        settings["options"] = link_options.take_link_options(settings)
         settings["headers"] = options.header_map(headers)
     counts, unsigned = Counts("sign"), Failures(at_once=False)
     shown = display(progress, counts, quiet=quiet)

@@ -69,7 +69,7 @@ class _Names:
             self._outcome(event.outcome)
 
     def _outcome(self, outcome: Outcome) -> None:
-        path = outcome.object.place
+        path = outcome.object.file_path
         if outcome.status == "failed":
             self._add(_VERDICTS.get(str(outcome.code), "different"), path, outcome.message or "")
 

@@ -21,7 +21,7 @@ from msgspec.structs import astuple
 
 from bulkpresign.errors import JournalError, OutputError
 from bulkpresign.ledger.recorded import RECORDED_COLUMNS, Recorded, claims_of
-from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, Part, endpoint_of, without_query
+from bulkpresign.model import Checkpoint, Evidence, Link, ObjectRef, Outcome, ResumePoint, endpoint_of, without_query
 from bulkpresign.redact import without_secrets
 
 #: Marks the file as ours ("bprs"), and tells how its tables look.
@@ -80,7 +80,7 @@ class Journal:
         self._about = {"verb": verb, "destination": destination}
         self._lock = -1
         self._is_new = self._is_unwanted = False
-        self._parts: dict[str, Part] = {}  # as many as objects were in flight, and large, when a run ended
+        self._parts: dict[str, ResumePoint] = {}  # as many as objects were in flight, and large, when a run ended
         self._finished_parts: dict[str, dict[int, str]] = {}
         self._database: sqlite3.Connection
 
@@ -136,11 +136,18 @@ class Journal:
                 for (name,) in whole:
                     self._forget(str(name))
 
-    def part(self, link: Link) -> Part | None:
-        """What a part that was left behind is part of."""
-        return self._parts.get(identity(link)) if self._parts else None
+    @property
+    def has_checkpoints(self) -> bool:
+        """True where some object is unfinished."""
+        return bool(self._parts)
 
-    def begin_part(self, link: Link, part: Part) -> None:
+    def checkpoint(self, link: Link) -> Checkpoint | None:
+        """The state of an unfinished object, None where nothing is recorded."""
+        name = identity(link)
+        point = self._parts.get(name)
+        return None if point is None else Checkpoint(point, dict(self._finished_parts.get(name, {})))
+
+    def set_resume_point(self, link: Link, part: ResumePoint) -> None:
         """Keeps of which object the bytes are that are about to be moved."""
         name = identity(link)
         with self._errors(), self._transaction():
@@ -148,11 +155,7 @@ class Journal:
             self._database.execute("INSERT INTO parts VALUES (?, ?, ?, ?)", (name, *astuple(part)))
         self._parts[name] = part
 
-    def finished_parts(self, link: Link) -> Mapping[int, str]:
-        """The parts of an object that are there, by number, with their proofs."""
-        return self._finished_parts.get(identity(link), {})
-
-    def finish_part(self, link: Link, part_number: int, proof: str) -> None:
+    def add_finished_part(self, link: Link, part_number: int, proof: str) -> None:
         """Keeps that one part of an object is there."""
         name = identity(link)
         with self._errors():
@@ -178,7 +181,9 @@ class Journal:
         found = dict(execute("SELECT name, value FROM about"))
         if found != self._about:
             self._begin_anew(found)
-        self._parts = {name: Part(*cells) for name, *cells in execute("SELECT id, etag, size, part_size FROM parts")}
+        self._parts = {
+            name: ResumePoint(*cells) for name, *cells in execute("SELECT id, etag, size, part_size FROM parts")
+        }
         for name, part_number, proof in execute("SELECT id, part_number, proof FROM finished_parts"):
             self._finished_parts.setdefault(name, {})[part_number] = proof
 
@@ -300,8 +305,8 @@ def identity(link: Link) -> str:
 def name_of(ref: ObjectRef, url: str) -> str:
     """The name by which an object is known over runs; `url` is its link's: the same key elsewhere is another object."""
     if ref.key:
-        return f"{endpoint_of(url)}\0{ref.bucket}\0{ref.key}\0{ref.version_id or ''}\0{ref.place}"
-    return f"{without_query(url)}\0\0\0{ref.version_id or ''}\0{ref.place}"
+        return f"{endpoint_of(url)}\0{ref.bucket}\0{ref.key}\0{ref.version_id or ''}\0{ref.file_path}"
+    return f"{without_query(url)}\0\0\0{ref.version_id or ''}\0{ref.file_path}"
 
 
 def check_version(file: Path, database: sqlite3.Connection) -> None:

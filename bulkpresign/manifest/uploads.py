@@ -65,7 +65,7 @@ def _check_parameter(file: str, link: Link, line: int, name: str, expected: str)
     raise ManifestError(f"{problem}: take the rows as sign writes them", file=file, line=line, column="url")
 
 
-class Gathering:
+class UploadGrouper:
     """Takes the links of one table in their order, and gives uploads and single links, each with its first line.
 
     Raises ManifestError for a group of rows that is no upload: with a gap, a part twice, bytes that don't add up, none
@@ -118,7 +118,7 @@ class _Group:
 
     def add(self, link: Link, line: int) -> None:
         ref = link.object
-        if (ref.bucket, ref.key, ref.place) != (self._ref.bucket, self._ref.key, self._ref.place):
+        if (ref.bucket, ref.key, ref.file_path) != (self._ref.bucket, self._ref.key, self._ref.file_path):
             raise self._error(f"{ref.uri} is among the rows of the upload of {self._ref.uri}", line, "upload_id")
         if link.method == "PUT":
             self._add_part(link, line)

@@ -4,10 +4,11 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
+from functools import partial
 
 from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ManifestError
-from bulkpresign.events import Listener, RunFinished, RunStarted, telling
+from bulkpresign.events import Listener, RunFinished, RunStarted, broadcast
 from bulkpresign.manifest.links import links_of, signed_at_of
 from bulkpresign.manifest.rows import csv_rows
 from bulkpresign.manifest.uploads import check_upload_url, upload_id_of
@@ -21,13 +22,13 @@ from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Rows, Table, open_output
 from bulkpresign.tables.writing import TableWriter
-from bulkpresign.transfer.leases import Lease
-from bulkpresign.transfer.uploads import Ender
+from bulkpresign.transfer.engine.jobs import NOTHING, Job, RenewableLink
+from bulkpresign.transfer.executor import TransferSpec
 
 _COLUMNS = ("bucket", "key", "upload_id", "age")
 
 #: Links that end uploads, each with when it was opened (None: nothing tells).
-_Found = AsyncIterator[list[tuple[Lease, datetime | None]]]
+_Found = AsyncIterator[list[tuple[Job, datetime | None]]]
 
 
 async def abort(
@@ -76,9 +77,7 @@ async def abort(
         if dry_run:
             return await _listing(uploads, os.fspath(output), listeners)
         run = await stack.enter_async_context(Run("abort", config=config, ca_bundle=ca_bundle, listeners=listeners))
-        return await run.transfer(
-            _leases(uploads), lambda machine: Ender(machine.http, attempts, machine.emit, pace=machine.pace)
-        )
+        return await run.transfer(_jobs(uploads), TransferSpec())
 
 
 def _check(table: Table) -> None:
@@ -92,7 +91,7 @@ def _check(table: Table) -> None:
 
 async def _named(table: Table) -> _Found:
     async for rows in rows_of(table):
-        yield [(Lease(link), signed_at_of(link.url)) for link in _ending_links(rows)]
+        yield [(Job(NOTHING, RenewableLink(link)), signed_at_of(link.url)) for link in _ending_links(rows)]
 
 
 def _ending_links(rows: Rows) -> list[Link]:
@@ -105,11 +104,11 @@ def _ending_links(rows: Rows) -> list[Link]:
 
 
 async def _listed(presigner: Presigner, location: Location) -> _Found:
-    renew = by_signing(presigner)
+    renew, ref = by_signing(presigner), partial(ObjectRef, location.bucket)
     async for page in presigner.aws.list_uploads(location.bucket, location.key):
         await presigner.refresh()
         yield [
-            (Lease(_ending(presigner, ObjectRef(location.bucket, key), upload_id), renew), opened_at)
+            (Job(NOTHING, RenewableLink(_ending(presigner, ref(key), upload_id), renew)), opened_at)
             for key, upload_id, opened_at in page
             if location.is_prefix or key == location.key
         ]
@@ -123,17 +122,17 @@ def _ending(presigner: Presigner, ref: ObjectRef, upload_id: str) -> Link:
 async def _old_enough(found: _Found, older_than: int | None) -> _Found:
     latest = None if older_than is None else utc_now() - timedelta(seconds=older_than)
     async for batch in found:
-        yield [(lease, at) for lease, at in batch if latest is None or (at is not None and at <= latest)]
+        yield [(job, at) for job, at in batch if latest is None or (at is not None and at <= latest)]
 
 
-async def _leases(uploads: _Found) -> AsyncIterator[list[Lease]]:
+async def _jobs(uploads: _Found) -> AsyncIterator[list[Job]]:
     async for batch in uploads:
-        yield [lease for lease, _ in batch]
+        yield [job for job, _ in batch]
 
 
 async def _listing(uploads: _Found, output: str, listeners: Sequence[Listener]) -> Report:
     """Writes the uploads as CSV, and counts them."""
-    report, tell = Report(verb="abort", planned=0), telling(listeners)
+    report, tell = Report(verb="abort", planned=0), broadcast(listeners)
     tell(RunStarted("abort"))
     with open_output(output) as stream:
         writer = TableWriter(stream, "csv")
@@ -147,8 +146,8 @@ async def _listing(uploads: _Found, output: str, listeners: Sequence[Listener]) 
     return report
 
 
-def _row(upload: tuple[Lease, datetime | None]) -> tuple[str, str, str, str]:
-    lease, opened_at = upload
-    ref = lease.link.object
+def _row(upload: tuple[Job, datetime | None]) -> tuple[str, str, str, str]:
+    job, opened_at = upload
+    ref = job.link.object
     age = "" if opened_at is None else str(int((utc_now() - opened_at).total_seconds()))
     return ref.bucket, ref.key, upload_id_of(ref), age

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from bulkpresign.ledger.journal import Journal, name_of
 from bulkpresign.ledger.recorded import Recorded, contradicts
-from bulkpresign.model import Link, ObjectRef
+from bulkpresign.model import Evidence, Link, ObjectRef
 
 #: An object, and its link where it has one already.
 Row = tuple[ObjectRef, Link | None]
@@ -47,22 +47,25 @@ def files_are_current(root: str | os.PathLike[str]) -> AreCurrent:
     folder = os.fspath(root)
 
     def are_current(found: Sequence[tuple[ObjectRef, Recorded]]) -> list[bool]:
-        return [_is_as_recorded(f"{folder}/{ref.place}", known) for ref, known in found]
+        return [_is_as_recorded(f"{folder}/{ref.file_path}", known) for ref, known in found]
 
     return are_current
 
 
-def etags_of(journal: Journal | None) -> Callable[[Link, os.stat_result], str | None]:
-    """Tells the etag that an object had when its file was written, for a file that is still in that state."""
+def recorded_evidence(journal: Journal, links: Sequence[Link]) -> list[Evidence | None]:
+    """How objects and their files were when an earlier run was done, where their rows don't contradict it."""
+    names = [name_of(link.object, link.url) for link in links]
+    recorded = journal.finished(names)
+    return [_evidence_of(link.object, recorded.get(name)) for link, name in zip(links, names, strict=True)]
 
-    def etag(link: Link, found: os.stat_result) -> str | None:
-        name = name_of(link.object, link.url)
-        recorded = journal.finished([name]).get(name) if journal is not None else None
-        if recorded is None or contradicts(link.object, recorded) or not is_same_state(found, recorded):
-            return None
-        return None if recorded.etag is None or recorded.etag.startswith("W/") else recorded.etag
 
-    return etag
+def _evidence_of(ref: ObjectRef, recorded: Recorded | None) -> Evidence | None:
+    if recorded is None or contradicts(ref, recorded):
+        return None
+    size, mtime_ns, ctime_ns = recorded.size, recorded.mtime_ns, recorded.ctime_ns
+    if size is None or mtime_ns is None or ctime_ns is None:
+        return None
+    return Evidence(size, mtime_ns, ctime_ns, recorded.etag)
 
 
 def _is_as_recorded(file: str, recorded: Recorded) -> bool:
@@ -75,11 +78,6 @@ def _is_as_recorded(file: str, recorded: Recorded) -> bool:
         found = os.stat(file)  # noqa: PTH116 - Path would fold the name
     except (OSError, ValueError):
         return False
-    return is_same_state(found, recorded)
-
-
-def is_same_state(found: os.stat_result, recorded: Recorded) -> bool:
-    """True where a file is in the state that was recorded."""
     return (found.st_size, found.st_mtime_ns, found.st_ctime_ns) == (
         recorded.size,
         recorded.mtime_ns,

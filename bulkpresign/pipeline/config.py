@@ -3,7 +3,7 @@
 import msgspec
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.transfer.getting import PART_SIZE
+from bulkpresign.transfer.downloads.download import PART_SIZE
 
 PART_CONCURRENCY = 8
 

@@ -1,7 +1,7 @@
 """get: links, or objects signed just in time, become files in a folder."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -10,8 +10,7 @@ from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import ObjectRef, Report
-from bulkpresign.pipeline.checking import check, claim_paths
-from bulkpresign.pipeline.completed import etags_of, files_are_current
+from bulkpresign.pipeline.completed import files_are_current
 from bulkpresign.pipeline.config import TransferConfig, config_of
 from bulkpresign.pipeline.descriptors import open_files_limit
 from bulkpresign.pipeline.items import Items
@@ -19,13 +18,17 @@ from bulkpresign.pipeline.journals import journal_of
 from bulkpresign.pipeline.named_files import check_named_files
 from bulkpresign.pipeline.own import OwnPresigner
 from bulkpresign.pipeline.part_sizes import ask_part_size
+from bulkpresign.pipeline.preflight import check, reserve_paths
 from bulkpresign.pipeline.renewing import ChecksumMode
 from bulkpresign.pipeline.running import Run, none_is_current
-from bulkpresign.pipeline.sources import Source, Sources
+from bulkpresign.pipeline.sources import Remote, Source, Sources
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.transfer.folder import Folder
-from bulkpresign.transfer.getting import IF_EXISTS, Getter, IfExists
-from bulkpresign.transfer.lanes import lanes_within
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.downloads.download import IF_EXISTS, IfExists
+from bulkpresign.transfer.downloads.part_concurrency import part_concurrency_within
+from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
+from bulkpresign.transfer.executor import TransferSpec
 
 #: A request costs more than fewer bytes do.
 LEAST_PART_SIZE = 64 << 10
@@ -106,9 +109,9 @@ async def get(
     if config.part_size < LEAST_PART_SIZE:
         raise ParameterError(f"part_size of {config.part_size:,} is less than {LEAST_PART_SIZE >> 10} KiB")
     open_files = open_files_limit()
-    lanes = config.part_concurrency
+    part_concurrency = config.part_concurrency
     if open_files is not None:
-        lanes = lanes_within(lanes, config.concurrency, open_files)
+        part_concurrency = part_concurrency_within(part_concurrency, config.concurrency, open_files)
     sources = Sources(source, bucket=bucket, from_format=from_format, literal=literal, no_links=None, takes_items=True)
     check_named_files(sources.tables, failures, journal)
     if sources.items is None:
@@ -118,7 +121,7 @@ async def get(
         folder.limit_open(open_files)
 
     def claim(refs: Sequence[ObjectRef]) -> None:
-        claim_paths(index, [(ref, ref.uri) for ref in refs])
+        reserve_paths(index, [(ref, ref.uri) for ref in refs])
 
     async with AsyncExitStack() as stack:
         own = OwnPresigner(
@@ -146,28 +149,31 @@ async def get(
         signing = await own() if sources.need_credentials or renew_credentials else None
         renew = await run.renewal(signing if renew_credentials else None, renew_command, renew_url)
         mode = ChecksumMode()
-        leases = sources.leases(signing, "GET", renew=renew, streamed=claim, checksum_mode=mode, own=own)
+        links = sources.links(signing, "GET", renew=renew, streamed=claim, checksum_mode=mode, own=own)
+        jobs = downloads(links)
         if dry_run:
-            return await run.plan(leases)
+            return await run.plan(jobs)
         return await run.transfer(
-            leases,
-            lambda machine: Getter(
-                machine.http,
-                folder,
-                config.attempts,
-                machine.emit,
-                pace=machine.pace,
-                parts=machine.journal,
-                part_size=config.part_size,
-                part_concurrency=lanes,
+            jobs,
+            TransferSpec(
+                part_concurrency=part_concurrency,
                 if_exists=if_exists,
                 max_object_size=max_object_size,
-                etag_before=etags_of(machine.journal) if recheck else None,
-                ask_part_size=None if signing is None else partial(ask_part_size, signing, machine.http),
-                refuse_checksum_mode=mode.refuse,
+                rechecks=recheck,
                 fsync=fsync,
             ),
+            lambda context: Coordinator(
+                ask_part_size=None if signing is None else partial(ask_part_size, signing, context.http),
+                refuse_checksum_mode=mode.refuse,
+            ),
+            folder=folder,
             totals=totals,
             sources=sources,
             within=folder.made(),
         )
+
+
+async def downloads(links: AsyncIterator[list[Remote]]) -> AsyncIterator[list[Job]]:
+    """The jobs that download the objects of links to their paths."""
+    async for batch in links:
+        yield [Job(link, LocalFile(link.object.file_path)) for link in batch if isinstance(link, RenewableLink)]

@@ -13,17 +13,18 @@ import msgspec
 
 from bulkpresign.errors import LinkExpiredError, RefusedError, TransferError
 from bulkpresign.events import Listener, ObjectFinished
+from bulkpresign.http.client import HttpClient
+from bulkpresign.http.clock import Clock
 from bulkpresign.model import Link, Method, ObjectRef, Outcome
-from bulkpresign.pipeline.told import HEAD_COLUMNS, first_part_size, parts_count, told_by
+from bulkpresign.pipeline.head_response import HEAD_COLUMNS, first_part_size, parts_count, with_head_response
 from bulkpresign.pipeline.uploads import Item, object_of
 from bulkpresign.signing.kept import without_overrides
 from bulkpresign.signing.options import OVERRIDES, LinkOptions
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.transfer.clock import Clock
-from bulkpresign.transfer.engine import first_error
-from bulkpresign.transfer.http import Http
-from bulkpresign.transfer.pace import Breaker, Pace
-from bulkpresign.transfer.retrying import with_retries
+from bulkpresign.tasks import run_workers
+from bulkpresign.transfer.engine.breaker import CircuitBreaker
+from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from bulkpresign.transfer.engine.retries import with_retries
 
 __all__ = ["CONCURRENCY", "HEAD_COLUMNS", "MISSING", "Heads", "asking_heads"]
 
@@ -38,7 +39,7 @@ _EXPIRES_IN = 3600
 _MOST_HELD = 8192
 
 #: Takes objects that are there, or the old links of some, each with what its server tells, in order.
-Take = Callable[[Sequence[Item]], Awaitable[None]]
+BatchCallback = Callable[[Sequence[Item]], Awaitable[None]]
 
 _WELL = Outcome(ObjectRef("", ""), "done")
 
@@ -49,7 +50,7 @@ async def asking_heads(
 ) -> "AsyncIterator[Heads]":
     """Heads on connections of their own. `options` are those of the run; `emit` hears of failures and retries."""
     clock = Clock()
-    async with Http(concurrency, clock, ca_bundle) as http:
+    async with HttpClient(concurrency, clock, ca_bundle) as http:
         yield Heads(presigner, http, concurrency, options, emit)
 
 
@@ -66,17 +67,17 @@ class Heads:
     """Asks for objects, `concurrency` at a time, and fills in what their server tells."""
 
     def __init__(
-        self, presigner: Presigner, http: Http, concurrency: int, options: LinkOptions, emit: Listener
+        self, presigner: Presigner, http: HttpClient, concurrency: int, options: LinkOptions, emit: Listener
     ) -> None:
         self._presigner, self._http, self._emit = presigner, http, emit
         self._concurrency = concurrency
         self._options = LinkOptions(
             checksum_mode="ENABLED", request_payer=options.request_payer, sse_customer_key=options.sse_customer_key
         )
-        self._pace, self._breaker = Pace(concurrency), Breaker()
+        self._limiter, self._breaker = AdaptiveLimiter(concurrency), CircuitBreaker()
         self._buckets: set[str] = set()  # of which is known that they are there
 
-    async def run(self, batches: AsyncIterator[Sequence[Item]], take: Take) -> None:
+    async def run(self, batches: AsyncIterator[Sequence[Item]], take: BatchCallback) -> None:
         """Asks for all objects. Raises BreakerError where all fail the same way."""
         window = _Window(batches, self._asking, take)
 
@@ -86,17 +87,12 @@ class Heads:
                 batch.found[index] = await self._found(batch.items[index], batch.links[index])
                 await window.finished(batch)
 
-        try:
-            async with anyio.create_task_group() as group:
-                for _ in range(self._concurrency):
-                    group.start_soon(worker)
-        except BaseExceptionGroup as failed:
-            raise first_error(failed) from None
+        await run_workers(self._concurrency, worker)
 
     async def _found(self, item: Item, link: Link) -> Item | None:
         """The same with what its server tells; None where it can't be had, which is told to the listener."""
         try:
-            length, headers = await self._answer(item, link)
+            length, headers = await self._response(item, link)
             count = parts_count(headers)
             part_size = await self._part_size(item, count, length) if count else None
         except TransferError as error:
@@ -104,30 +100,32 @@ class Heads:
             old = item if isinstance(item, Link) else link
             outcome = Outcome(ref, "failed", attempts=error.attempt, code=error.code, message=str(error), link=old)
             self._emit(ObjectFinished(outcome))
-            self._breaker.note(outcome)
+            self._breaker.record(outcome)
             return None
-        self._breaker.note(_WELL)
+        self._breaker.record(_WELL)
         if isinstance(item, Link):
-            return Link(item.method, item.url, item.headers, None, told_by(item.object, length, headers, part_size))
-        return told_by(item, length, headers, part_size)
+            return Link(
+                item.method, item.url, item.headers, None, with_head_response(item.object, length, headers, part_size)
+            )
+        return with_head_response(item, length, headers, part_size)
 
-    async def _answer(self, item: Item, link: Link) -> tuple[int | None, Mapping[str, str]]:
+    async def _response(self, item: Item, link: Link) -> tuple[int | None, Mapping[str, str]]:
         ref = object_of(item)
         try:
-            return (await with_retries(lambda: self._head(link), ref, _ATTEMPTS, self._emit, self._pace))[0]
+            return (await with_retries(lambda: self._head(link), ref, _ATTEMPTS, self._emit, self._limiter))[0]
         except (RefusedError, LinkExpiredError) as refused:
             error = await self._why(item, refused)
         if not isinstance(error, LinkExpiredError):
             raise error
         await self._presigner.prepare([ref])  # credentials ended meanwhile
-        (fresh,) = self._asking([item])
-        return (await with_retries(lambda: self._head(fresh), ref, _ATTEMPTS, self._emit, self._pace))[0]
+        (fresh_link,) = self._asking([item])
+        return (await with_retries(lambda: self._head(fresh_link), ref, _ATTEMPTS, self._emit, self._limiter))[0]
 
     async def _head(self, link: Link) -> tuple[int | None, Mapping[str, str]]:
-        async with self._http.request(link) as answer:
-            if answer.status not in {200, 206}:
-                raise await answer.error(link)
-            return answer.length, answer.headers
+        async with self._http.request(link) as response:
+            if response.status not in {200, 206}:
+                raise await response.error(link)
+            return response.length, response.headers
 
     async def _part_size(self, item: Item, count: int, size: int | None) -> int | None:
         """The bytes of each part but the last. No server has to tell, and some answer with the whole object."""
@@ -135,7 +133,7 @@ class Heads:
             return size
         (link,) = self._asking([item], {"partNumber": "1"})
         try:
-            told, _ = await with_retries(lambda: self._head(link), link.object, _ATTEMPTS, self._emit, self._pace)
+            told, _ = await with_retries(lambda: self._head(link), link.object, _ATTEMPTS, self._emit, self._limiter)
         except TransferError:
             return None
         return first_part_size(told[0], told[1], size, count)
@@ -148,11 +146,11 @@ class Heads:
         (link,) = self._asking([item], method="GET")
 
         async def ask() -> TransferError:
-            async with self._http.request(link, {"Range": "bytes=0-0"}) as answer:
-                return refused if answer.status < 300 else await answer.error(link)
+            async with self._http.request(link, {"Range": "bytes=0-0"}) as response:
+                return refused if response.status < 300 else await response.error(link)
 
         try:
-            error, _ = await with_retries(ask, ref, _ATTEMPTS, self._emit, self._pace)
+            error, _ = await with_retries(ask, ref, _ATTEMPTS, self._emit, self._limiter)
         except TransferError:
             return refused
         if refused.status == 404 and error.status == 404 and error.code != "NoSuchBucket":
@@ -182,7 +180,7 @@ class _Window:
         self,
         batches: AsyncIterator[Sequence[Item]],
         asking: Callable[[Sequence[Item]], list[Link]],
-        take: Take,
+        take: BatchCallback,
     ) -> None:
         self._batches, self._asking, self._take = batches, asking, take
         self._reading, self._taking = anyio.Lock(), anyio.Lock()

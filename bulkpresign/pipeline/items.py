@@ -242,10 +242,10 @@ def _link_of(url: str, number: int) -> Link:
 def _named_link(link: Link, number: int) -> Link:
     """The same link, with a path and its end by its url where it tells neither."""
     ref, expires_at = link.object, link.expires_at
-    if ref.place and expires_at is not None:
+    if ref.file_path and expires_at is not None:
         return link
     _link_of(link.url, number)
-    if not ref.place:
+    if not ref.file_path:
         ref = msgspec.structs.replace(ref, path=path_of(link.url))
     return msgspec.structs.replace(link, object=ref, expires_at=expires_at or expiry_of(link.url))
 

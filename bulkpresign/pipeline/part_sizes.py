@@ -1,13 +1,13 @@
 """The size of the parts that an object was uploaded in, asked of the server where credentials allow it."""
 
 from bulkpresign.errors import InputError, TransferError
+from bulkpresign.http.client import HttpClient
 from bulkpresign.model import Link
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.transfer.getting import CHECKSUM_MODE
-from bulkpresign.transfer.http import Http
+from bulkpresign.transfer.downloads.download import CHECKSUM_MODE
 
 
-async def ask_part_size(presigner: Presigner, http: Http, link: Link) -> int | None:
+async def ask_part_size(presigner: Presigner, http: HttpClient, link: Link) -> int | None:
     """The bytes of an object's first part, by a HEAD of `partNumber=1`; None where the server does not tell.
 
     Source: docs "HeadObject". Servers that do not know parts answer with the size of the whole object.
@@ -18,7 +18,7 @@ async def ask_part_size(presigner: Presigner, http: Http, link: Link) -> int | N
     try:
         await presigner.prepare([link.object])
         (head,) = presigner.sign_batch([link.object], "HEAD", headers=headers, query={"partNumber": "1"})
-        async with http.request(head) as answer:
-            return answer.length if answer.status in {200, 206} else None
+        async with http.request(head) as response:
+            return response.length if response.status in {200, 206} else None
     except (InputError, TransferError):
         return None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ParameterError
-from bulkpresign.events import Listener, ObjectsSigned, RunFinished, RunStarted, telling
+from bulkpresign.events import Listener, ObjectsSigned, RunFinished, RunStarted, broadcast
 from bulkpresign.manifest.writing import post_writer
 from bulkpresign.model import Report
 from bulkpresign.pipeline.sources import Source, Sources, check_used
@@ -54,7 +54,7 @@ async def post(
     fields, conditions = _content_type_rule(content_type)
     conditions.append(["content-length-range", 0, max_size])
     columns = sources.columns  # what can't be read is told before credentials are looked for
-    report, tell = Report(verb="post"), telling(listeners)
+    report, tell = Report(verb="post"), broadcast(listeners)
     tell(RunStarted("post"))
     async with Presigner(
         region_name, endpoint_url, profile_name, addressing_style, expires_in, session, ca_bundle=ca_bundle

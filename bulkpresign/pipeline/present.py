@@ -5,7 +5,7 @@ from typing import Self
 
 import anyio.to_thread
 
-from bulkpresign.checksums import Verifier, descriptor_blocks, expectation_of
+from bulkpresign.checksums import Verifier, descriptor_blocks, expected_digest
 from bulkpresign.errors import ListingError, MismatchError
 from bulkpresign.ledger.listed import Listed, ListedObjects
 from bulkpresign.ledger.recorded import Recorded
@@ -13,9 +13,8 @@ from bulkpresign.model import Link, ObjectRef, Outcome
 from bulkpresign.pipeline.completed import files_are_current
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.location import Location
-from bulkpresign.transfer.bodies import OpenFile, opened
-from bulkpresign.transfer.engine import Work
-from bulkpresign.transfer.folder import Folder
+from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.uploads.body import OpenFile, opened
 
 _INLINE_BYTES = 256 * 1024
 
@@ -58,35 +57,26 @@ class PresentObjects:
             for is_current, (ref, recorded) in zip(current, found, strict=True)
         ]
 
-    def unless_there(self, put: Work) -> Work:
-        """The same work, but for files whose bytes are at their destination already."""
-
-        async def work(link: Link) -> Outcome:
-            if self._listed is None or link.object.key not in self._listed.find([link.object.key]):
-                return await put(link)
-            with opened(self._folder, link.object.place) as file:
-                there = await self.is_there(link, file)
-            return there or await put(link)
-
-        return work
-
-    async def is_there(self, link: Link, file: OpenFile) -> Outcome | None:
-        """The outcome of a file whose very bytes stand at its destination, by the etag there; else None."""
+    async def find(self, link: Link, path: str) -> Outcome | None:
+        """The outcome of a file whose very bytes are at its destination, by the etag there; else None."""
         listed = None if self._listed is None else self._listed.find([link.object.key]).get(link.object.key)
-        if listed is None or listed.size != file.size:
+        if listed is None:
             return None
-        if file.size <= _INLINE_BYTES:
-            verified_by, part_size = self._compared(file, listed)
-        else:
-            verified_by, part_size = await anyio.to_thread.run_sync(self._compared, file, listed)
-        if verified_by is None:
-            return None
-        evidence = file.evidence(listed.etag, part_size=part_size)
+        with opened(self._folder, path) as file:
+            if listed.size != file.size:
+                return None
+            if file.size <= _INLINE_BYTES:
+                verified_by, part_size = self._compared(file, listed)
+            else:
+                verified_by, part_size = await anyio.to_thread.run_sync(self._compared, file, listed)
+            if verified_by is None:
+                return None
+            evidence = file.evidence(listed.etag, part_size=part_size)
         return Outcome(link.object, "skipped", attempts=0, verified_by=verified_by, link=link, evidence=evidence)
 
     def _compared(self, file: OpenFile, listed: Listed) -> tuple[str | None, int]:
         """By what the bytes of a file are those of a listed object (None: they are not), and its part size."""
-        expected = expectation_of(ObjectRef("", "", size=listed.size, etag=listed.etag), part_size=self._part_size)
+        expected = expected_digest(ObjectRef("", "", size=listed.size, etag=listed.etag), part_size=self._part_size)
         if expected.algorithm is None:
             return None, 0
         verifier = Verifier(expected)

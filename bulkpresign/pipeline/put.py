@@ -15,26 +15,27 @@ from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import Link, ObjectRef, Report, Upload, without_query
-from bulkpresign.pipeline.checking import check, claim_paths
 from bulkpresign.pipeline.completed import files_are_current
 from bulkpresign.pipeline.config import TransferConfig, config_of
 from bulkpresign.pipeline.items import Items
 from bulkpresign.pipeline.journals import journal_of
 from bulkpresign.pipeline.named_files import check_named_files
 from bulkpresign.pipeline.own import OwnPresigner
+from bulkpresign.pipeline.preflight import check, reserve_paths
 from bulkpresign.pipeline.present import PresentObjects
 from bulkpresign.pipeline.renewing import by_signing
-from bulkpresign.pipeline.running import Machine, Run
-from bulkpresign.pipeline.sources import Source, Sources
-from bulkpresign.pipeline.uploads import Opener, Reopener
+from bulkpresign.pipeline.running import Run
+from bulkpresign.pipeline.sources import Remote, Source, Sources
+from bulkpresign.pipeline.uploads import MultipartCreator, MultipartResumer
 from bulkpresign.signing.parts import check_part_size
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.folder import folder_objects
 from bulkpresign.source.location import SCHEME, Location
-from bulkpresign.transfer.folder import Folder
-from bulkpresign.transfer.leases import Lease, Renew
-from bulkpresign.transfer.multipart import Uploader
-from bulkpresign.transfer.putting import Putter
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.engine.jobs import Job, LocalFile, MultipartUpload, Renew, RenewableLink
+from bulkpresign.transfer.executor import TransferSpec
 
 
 async def put(
@@ -169,7 +170,7 @@ async def _put_links(
     folder.require()
 
     def claim(refs: Sequence[ObjectRef]) -> None:
-        claim_paths(index, [(ref, ref.uri) for ref in refs])
+        reserve_paths(index, [(ref, ref.uri) for ref in refs])
 
     async with AsyncExitStack() as stack:
         own = job.own(stack)
@@ -183,16 +184,11 @@ async def _put_links(
         run.skipped_by = None if opened is None else opened.file.name  # links can't be asked what is there
         totals = await check(sources, folder.check_sources, index, "PUT", run.completed, listeners=job.listeners)
         renew = await run.renewal(await own() if renewal.by_credentials else None, renewal.command, renewal.url)
-        leases = sources.leases(None, "PUT", renew=renew, streamed=claim)
+        jobs = _uploads(sources.links(None, "PUT", renew=renew, streamed=claim))
         if job.dry_run:
-            return await run.plan(leases)
-        return await run.transfer(
-            leases,
-            lambda machine: _putter(machine, folder, job.config),
-            uploads_with=lambda machine: _uploader(machine, folder, job.config),
-            totals=totals,
-            sources=sources,
-        )
+            return await run.plan(jobs)
+        spec = TransferSpec(part_concurrency=job.config.part_concurrency)
+        return await run.transfer(jobs, spec, folder=folder, totals=totals, sources=sources)
 
 
 async def _put_folder(job: _Job, folder: Folder, destination: str, headers: Mapping[str, str] | None) -> Report:
@@ -217,23 +213,19 @@ async def _put_folder(job: _Job, folder: Folder, destination: str, headers: Mapp
         )
         if opened is not None and not await present.list_destination(signing, location):
             run.skipped_by = opened.file.name
-        leases = _signed_files(folder.root, location, signing, headers, config.part_size)
+        jobs = _signed_files(folder.root, location, signing, headers, config.part_size)
         if job.dry_run:
-            return await run.plan(leases)
+            return await run.plan(jobs)
 
-        def reopener(machine: Machine) -> Reopener:
-            opener = Opener(
-                signing, machine.http, headers=headers, emit=machine.emit, pace=machine.pace, attempts=config.attempts
+        def coordinator(context: TransferContext) -> Coordinator:
+            creator = MultipartCreator(signing, context, headers=headers)
+            resumer = MultipartResumer(creator, signing, config.part_size)
+            return Coordinator(
+                find_present=present.find, open_upload=resumer.open_upload, end_upload=resumer.end_upload
             )
-            return Reopener(opener, signing, config.part_size)
 
-        return await run.transfer(
-            leases,
-            lambda machine: present.unless_there(
-                reopener(machine).ending_old(_putter(machine, folder, config), machine.journal)
-            ),
-            uploads_with=lambda machine: _uploader(machine, folder, config, reopener(machine), present),
-        )
+        spec = TransferSpec(part_concurrency=config.part_concurrency)
+        return await run.transfer(jobs, spec, coordinator, folder=folder)
 
 
 async def _named(location: Location, presigner: Presigner) -> str:
@@ -244,45 +236,26 @@ async def _named(location: Location, presigner: Presigner) -> str:
     return f"s3://{location.bucket}/{location.key} at {parts.scheme}://{parts.netloc}"
 
 
-def _putter(machine: Machine, folder: Folder, config: TransferConfig) -> Putter:
-    return Putter(machine.http, folder, config.attempts, machine.emit, pace=machine.pace)
-
-
-def _uploader(
-    machine: Machine,
-    folder: Folder,
-    config: TransferConfig,
-    opener: Reopener | None = None,
-    present: PresentObjects | None = None,
-) -> Uploader:
-    return Uploader(
-        machine.http,
-        folder,
-        config.attempts,
-        machine.emit,
-        pace=machine.pace,
-        part_concurrency=config.part_concurrency,
-        parts=machine.journal,
-        opener=opener,
-        is_there=None if present is None else present.is_there,
-    )
+async def _uploads(links: AsyncIterator[list[Remote]]) -> AsyncIterator[Sequence[Job]]:
+    async for batch in links:
+        yield [Job(LocalFile(link.object.file_path), link) for link in batch]
 
 
 async def _signed_files(
     root: Path, location: Location, presigner: Presigner, headers: Mapping[str, str] | None, part_size: int
-) -> AsyncIterator[Sequence[Lease]]:
+) -> AsyncIterator[Sequence[Job]]:
     renew = by_signing(presigner)
     for objects in folder_objects(root, location.bucket, location.key):
         small = [ref for ref in objects if (ref.size or 0) <= part_size]
         async for links in presigner.sign(small, "PUT", headers=headers):
-            yield [Lease(link, renew) for link in links]
+            yield [Job(LocalFile(link.object.file_path), RenewableLink(link, renew)) for link in links]
         large = [ref for ref in objects if (ref.size or 0) > part_size]
         async for links in presigner.sign(large, "PUT"):
             yield [_to_be_opened(link, renew) for link in links]
         await anyio.lowlevel.checkpoint()
 
 
-def _to_be_opened(put: Link, renew: Renew) -> Lease:
+def _to_be_opened(put: Link, renew: Renew) -> Job:
     """An upload that is opened when its turn comes. Until then it has neither id nor links, and a url without query."""
     link = Link("POST", without_query(put.url), {}, None, put.object)
-    return Lease(link, renew, Upload(put.object, "", (), link))
+    return Job(LocalFile(put.object.file_path), MultipartUpload(Upload(put.object, "", (), link), renew))

@@ -1,34 +1,28 @@
 """read: objects as bytes in memory, verified, in the order in which they come; nothing goes to disk."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from functools import partial
 from typing import Any, Generic, Literal, TypeVar, get_args, overload
 
-import anyio.to_thread
-
-from bulkpresign.checksums import Verifier, expectation_of
-from bulkpresign.errors import LinkExpiredError, ParameterError, RefusedError, TransferError
+from bulkpresign.errors import LinkExpiredError, ParameterError, TransferError
 from bulkpresign.events import Event, Listener, ObjectFinished
 from bulkpresign.ledger.tally import Tally
-from bulkpresign.model import Link, Outcome, Report
+from bulkpresign.model import Link, Report
 from bulkpresign.pipeline.config import TransferConfig, config_of
 from bulkpresign.pipeline.items import Items
 from bulkpresign.pipeline.own import OwnPresigner
 from bulkpresign.pipeline.renewing import ChecksumMode
-from bulkpresign.pipeline.running import Machine, OutcomeListener, Run
-from bulkpresign.pipeline.sources import Source, Sources
+from bulkpresign.pipeline.running import OutcomeListener, Run
+from bulkpresign.pipeline.sources import Remote, Source, Sources
 from bulkpresign.pipeline.streams import ResultQueue, ResultStream
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.transfer.connection import Chunk
-from bulkpresign.transfer.exchange import Answer
-from bulkpresign.transfer.getting import TOO_LARGE, refusal
-from bulkpresign.transfer.retrying import with_retries
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.engine.jobs import IN_MEMORY, Job, RenewableLink
+from bulkpresign.transfer.executor import TransferSpec
 
 #: Bytes of the largest object that `read` takes, unless told otherwise.
 MAX_OBJECT_SIZE = 64 << 20
 Errors = Literal["raise", "yield"]
-_INLINE_BYTES = 256 << 10
 
 Result = tuple[Link, bytes | TransferError]
 
@@ -170,8 +164,10 @@ def read(
         limit=limit,
     )
 
+    source = links
+
     async def run(listener: OutcomeListener) -> Report:
-        sources = Sources(links, no_links=None, takes_items=True)
+        sources = Sources(source, no_links=None, takes_items=True)
         async with AsyncExitStack() as stack:
             own = OwnPresigner(presigner, stack, ca_bundle=ca_bundle)
             await sources.begin(stack)
@@ -181,63 +177,19 @@ def read(
             signing = await own() if sources.need_credentials or renew_credentials else None
             renew = await transfer.renewal(signing if renew_credentials else None, renew_command, renew_url)
             mode = ChecksumMode()
-            leases = sources.leases(signing, "GET", renew=renew, streamed=lambda _: None, checksum_mode=mode, own=own)
+            links = sources.links(signing, "GET", renew=renew, streamed=lambda _: None, checksum_mode=mode, own=own)
             return await transfer.transfer(
-                leases,
-                lambda machine: _Reader(machine, listener.queue, bounds.attempts, max_object_size, mode),
+                _reads(links),
+                TransferSpec(max_object_size=max_object_size),
+                lambda _: Coordinator(
+                    refuse_checksum_mode=mode.refuse, receive=lambda link, data: listener.queue.put((link, data))
+                ),
                 sources=sources,
             )
 
     return Reading(run, raises=errors == "raise")
 
 
-class _Reader:
-    """Reads one object into memory, and puts it into the queue."""
-
-    def __init__(
-        self, machine: Machine, queue: ResultQueue[Any], attempts: int, max_object_size: int, mode: ChecksumMode
-    ) -> None:
-        self._machine, self._queue = machine, queue
-        self._attempts, self._bound, self._mode = attempts, max_object_size, mode
-
-    async def __call__(self, link: Link) -> Outcome:
-        """The outcome of one object. Raises TransferError where it failed."""
-        machine = self._machine
-        (data, verified_by), attempts = await with_retries(
-            partial(self._attempt, link), link.object, self._attempts, machine.emit, machine.pace
-        )
-        self._queue.put((link, data))
-        return Outcome(link.object, "done", len(data), attempts, verified_by, link=link)
-
-    async def _attempt(self, link: Link) -> tuple[bytes, str | None]:
-        async with self._machine.http.request(link) as answer:
-            if answer.status != 200:
-                raise await refusal(link, answer, self._mode.refuse)
-            expected = expectation_of(link.object, answer.etag, answer.headers, answer.length)
-            if answer.length is not None:
-                expected.check_size(answer.length)
-                self._check_bound(answer.length)
-            data = await self._body(answer)
-        verifier = Verifier(expected)
-        if len(data) <= _INLINE_BYTES:
-            return data, verifier.verified(lambda: (data,))
-        return data, await anyio.to_thread.run_sync(verifier.verified, lambda: (data,), abandon_on_cancel=True)
-
-    async def _body(self, answer: Answer) -> bytes:
-        body, pace = bytearray(), self._machine.pace
-        last = 0
-
-        def take(chunk: Chunk) -> bool:
-            nonlocal last
-            last = len(chunk)
-            self._check_bound(len(body) + last)
-            body.extend(chunk)
-            return pace.limits_rate
-
-        while await answer.pour(take):
-            await pace.spend(last)
-        return bytes(body)
-
-    def _check_bound(self, size: int) -> None:
-        if size > self._bound:
-            raise RefusedError(f"the object has {size:,} bytes or more; {self._bound:,} are allowed", code=TOO_LARGE)
+async def _reads(links: AsyncIterator[list[Remote]]) -> AsyncIterator[list[Job]]:
+    async for batch in links:
+        yield [Job(link, IN_MEMORY) for link in batch if isinstance(link, RenewableLink)]

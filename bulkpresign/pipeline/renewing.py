@@ -22,6 +22,10 @@ from bulkpresign.errors import (
     SigningError,
     TransferError,
 )
+from bulkpresign.http.client import HttpClient
+from bulkpresign.http.clock import Clock
+from bulkpresign.http.connection import Chunk
+from bulkpresign.http.response import Response
 from bulkpresign.ledger.journal import identity
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.rows import jsonl_rows, link_columns
@@ -32,12 +36,8 @@ from bulkpresign.signing.kept import kept_query
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.values import REGION
 from bulkpresign.tables.rows import rows_of_mappings
-from bulkpresign.transfer.clock import Clock
-from bulkpresign.transfer.connection import Chunk
-from bulkpresign.transfer.exchange import Answer
-from bulkpresign.transfer.getting import CHECKSUM_MODE
-from bulkpresign.transfer.http import Http
-from bulkpresign.transfer.leases import Renew
+from bulkpresign.transfer.downloads.download import CHECKSUM_MODE
+from bulkpresign.transfer.engine.jobs import Renew
 
 #: Seconds for one batch of a renewal command, or one answer of a renewal url.
 RENEW_TIMEOUT = 60.0
@@ -46,7 +46,7 @@ MOST_OUTPUT = 64 << 20
 
 
 def renewal(
-    presigner: Presigner | None, command: str | None, url: str | None, http: Http, clock: Clock | None = None
+    presigner: Presigner | None, command: str | None, url: str | None, http: HttpClient, clock: Clock | None = None
 ) -> Renew | None:
     """The one source of fresh links that was given, None for none. Raises ParameterError for two.
 
@@ -99,10 +99,10 @@ async def signed_again(presigner: Presigner, link: Link) -> Link | None:
     headers = {name: value for name, value in link.headers.items() if name.lower() != "host"}
     try:
         await presigner.prepare([ref := _bare(link.object)])
-        (fresh,) = presigner.sign_batch([ref], cast("BatchMethod", link.method), headers=headers, query=query)
+        (fresh_link,) = presigner.sign_batch([ref], cast("BatchMethod", link.method), headers=headers, query=query)
     except (ParameterError, RegionError, SigningError):  # a row of others can name what can't be signed
         return None
-    return msgspec.structs.replace(fresh, object=link.object)
+    return msgspec.structs.replace(fresh_link, object=link.object)
 
 
 def _bare(ref: ObjectRef) -> ObjectRef:
@@ -118,21 +118,21 @@ def by_command(command: str, clock: Clock | None = None) -> Renew:
     """
 
     async def renew(links: Sequence[Link]) -> list[Link | None]:
-        answer = await _run(command, _rows(links))
-        return _matched(links, answer, "the renewal command", clock)
+        response = await _run(command, _rows(links))
+        return _matched(links, response, "the renewal command", clock)
 
     return renew
 
 
-def by_url(url: str, http: Http, clock: Clock | None = None) -> Renew:
+def by_url(url: str, http: HttpClient, clock: Clock | None = None) -> Renew:
     """POSTs link rows as JSONL to a url, which answers with fresh rows. Raises LinkExpiredError where it does not."""
     target = Link("POST", url, {"Content-Type": "application/jsonl"})
 
     async def renew(links: Sequence[Link]) -> list[Link | None]:
         try:
             with anyio.fail_after(RENEW_TIMEOUT):
-                async with http.request(target, body=_rows(links)) as answer:
-                    body = await _body(answer)
+                async with http.request(target, body=_rows(links)) as response:
+                    body = await _body(response)
         except TimeoutError:
             raise _failed(f"the renewal url did not answer in {RENEW_TIMEOUT:g} s") from None
         except LinkExpiredError:
@@ -144,16 +144,16 @@ def by_url(url: str, http: Http, clock: Clock | None = None) -> Renew:
     return renew
 
 
-async def _body(answer: Answer) -> bytes:
-    if answer.status != 200:
-        raise _failed(f"the renewal url answered {answer.status}")
+async def _body(response: Response) -> bytes:
+    if response.status != 200:
+        raise _failed(f"the renewal url answered {response.status}")
     body = bytearray()
 
     def take(chunk: Chunk) -> bool:
         body.extend(chunk)
         return len(body) > MOST_OUTPUT
 
-    if await answer.pour(take):
+    if await response.stream_to(take):
         raise _failed("the renewal url answers without end")
     return bytes(body)
 
@@ -225,19 +225,19 @@ def _name(link: Link) -> tuple[str, ...]:
     return (identity(link), link.method, *(str(extra.get(name) or "") for name in ("upload_id", "part_number")))
 
 
-def _matched(links: Sequence[Link], answer: bytes, who: str, clock: Clock | None) -> list[Link | None]:
+def _matched(links: Sequence[Link], response: bytes, who: str, clock: Clock | None) -> list[Link | None]:
     """The fresh link of each link, by bucket, key, version, path, upload and part; one for another is nobody's.
 
     One that is over is as good as none, unless the clock by which it is over may be wrong.
     """
     try:
-        mappings = [msgspec.json.decode(line, type=dict) for line in answer.splitlines() if line.strip()]
-        fresh = links_of(rows_of_mappings(who, mappings, range(1, len(mappings) + 1)))
+        mappings = [msgspec.json.decode(line, type=dict) for line in response.splitlines() if line.strip()]
+        fresh_link = links_of(rows_of_mappings(who, mappings, range(1, len(mappings) + 1)))
     except (msgspec.MsgspecError, UnicodeDecodeError, ManifestError) as error:
         raise _failed(f"{who} answered with what is no list of links: {redacted(str(error))}") from error
     now = utc_now() if clock is None else clock.now()
     trusts_clock = clock is None or clock.is_set
-    alive = {_name(link): link for link in fresh if not (trusts_clock and link.lapsed(now))}
+    alive = {_name(link): link for link in fresh_link if not (trusts_clock and link.expires_by(now))}
     found = [alive.get(_name(link)) for link in links]
     return [
         msgspec.structs.replace(new, object=old.object) if new else None for old, new in zip(links, found, strict=True)

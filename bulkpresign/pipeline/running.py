@@ -12,27 +12,30 @@ import anyio.lowlevel
 import msgspec
 
 from bulkpresign.errors import BreakerError, InputError, OutputError
-from bulkpresign.events import Event, Listener, ObjectsSkipped, RunFinished, RunStarted, telling
+from bulkpresign.events import Event, Listener, ObjectsSkipped, RunFinished, RunStarted, broadcast
+from bulkpresign.http.client import HttpClient
+from bulkpresign.http.clock import Clock
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.recorded import Recorded
 from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.model import ObjectRef, Outcome, Report
-from bulkpresign.pipeline.checking import Totals
-from bulkpresign.pipeline.completed import AreCurrent, CompletedFilter
+from bulkpresign.pipeline.completed import AreCurrent, CompletedFilter, recorded_evidence
 from bulkpresign.pipeline.config import TransferConfig
 from bulkpresign.pipeline.descriptors import affordable_objects
 from bulkpresign.pipeline.failures import FailureLog, failure_log
+from bulkpresign.pipeline.preflight import Totals
 from bulkpresign.pipeline.renewing import renewal
 from bulkpresign.pipeline.sources import Sources
 from bulkpresign.pipeline.streams import ResultQueue
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.transfer.clock import Clock
-from bulkpresign.transfer.engine import Engine, Feed, Work, first_error
-from bulkpresign.transfer.http import Http
-from bulkpresign.transfer.leases import Lease, Renew
-from bulkpresign.transfer.multipart import Uploader
-from bulkpresign.transfer.pace import Pace
+from bulkpresign.tasks import ungrouped
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.engine.jobs import Job, Renew
+from bulkpresign.transfer.engine.queue import JobQueue
+from bulkpresign.transfer.executor import LocalExecutor, TransferSpec
 
 #: Outcomes that may wait to be consumed, besides one for each object in flight.
 _WAITING = 256
@@ -58,20 +61,15 @@ class OutcomeListener:
         """Hears an event."""
         raise NotImplementedError
 
-    async def skip(self, leases: Sequence[Lease]) -> None:
+    async def skip(self, jobs: Sequence[Job]) -> None:
         """Takes objects that need nothing."""
-        for lease in leases:
+        for job in jobs:
             await self.queue.reserve()
-            self.queue.put(Outcome(lease.link.object, "skipped", attempts=0, link=lease.link))
+            self.queue.put(Outcome(job.link.object, "skipped", attempts=0, link=job.link))
 
 
-class Machine(msgspec.Struct):
-    """What moves bytes, and what it has to tell: given to whoever makes the work of one verb."""
-
-    http: Http
-    emit: Listener
-    pace: Pace
-    journal: Journal | None
+def _no_coordinator(_: TransferContext) -> Coordinator:
+    return Coordinator()
 
 
 class Run:
@@ -96,7 +94,7 @@ class Run:
         self._taker = next((one for one in listeners if isinstance(one, OutcomeListener)), None)
         self._listeners: list[Listener] = [self._tally, *listeners]
         self._clock = Clock()
-        self._http = Http(config.requests, self._clock, ca_bundle)
+        self._http = HttpClient(config.requests, self._clock, ca_bundle)
         self._journal: Journal | None = None
         self._opened: Journal | None = None
         self._are_current: AreCurrent = none_is_current
@@ -133,33 +131,35 @@ class Run:
         """Where fresh links for those of others come from, None for nowhere. Raises ParameterError for two places."""
         asking = self._http
         if url is not None:  # another server has another clock
-            asking = await self._stack.enter_async_context(Http(1, Clock(), self._ca_bundle))
+            asking = await self._stack.enter_async_context(HttpClient(1, Clock(), self._ca_bundle))
         return renewal(presigner, command, url, asking, self._clock)
 
-    async def plan(self, batches: AsyncIterator[Sequence[Lease]]) -> Report:
+    async def plan(self, batches: AsyncIterator[Sequence[Job]]) -> Report:
         """What the run would do: counts what is left (`planned`, and its bytes where they are known), sends nothing."""
-        tell, report = telling(self._listeners), self._tally.report
+        tell, report = broadcast(self._listeners), self._tally.report
         report.planned, report.skipped_by = 0, self.skipped_by
         async for batch in _limited(_undone(batches, self.completed, tell), self.config.limit):
             report.planned += len(batch)
-            report.bytes += sum(lease.link.object.size or 0 for lease in batch)
+            report.bytes += sum(job.link.object.size or 0 for job in batch)
         tell(RunFinished(report))
         return report
 
     async def transfer(
         self,
-        batches: AsyncIterator[Sequence[Lease]],
-        work_with: Callable[[Machine], Work],
+        batches: AsyncIterator[Sequence[Job]],
+        spec: TransferSpec,
+        coordinator_for: Callable[[TransferContext], Coordinator] = _no_coordinator,
         *,
+        folder: Folder | None = None,
         totals: Totals | None = None,
         sources: Sources | None = None,
-        uploads_with: Callable[[Machine], Uploader] | None = None,
         within: AbstractContextManager[None] | None = None,
     ) -> Report:
-        """Runs links through the engine and counts what became of them; uploads go through what `uploads_with` makes.
+        """Runs jobs through an executor, and counts their outcomes.
 
-        What the journal knows to be done, and the folder still shows, is skipped without a request. `totals` and
-        `sources` are those of the manifest, where there is one. `within` is entered once there is a failures file.
+        Objects that the journal has as done are skipped without a request, where files and rows don't contradict.
+        `coordinator_for` gives what jobs ask of this process. `folder` is where local files are. `totals` and `sources`
+        are those of the manifest, where there is one. `within` is entered once there is a failures file.
         """
         totals = totals or Totals()
         log = await self._stack.enter_async_context(failure_log(self._failures, sources))
@@ -167,49 +167,77 @@ class Run:
             self._stack.enter_context(within)
         if self._journal is not None and self._opened is None:
             self._opened = self._stack.enter_context(self._journal)
-        tell = telling([*self._listeners, *([log] if log else [])])
+        tell = broadcast([*self._listeners, *([log] if log else [])])
         tell(RunStarted(self._verb, totals.objects, totals.bytes))
         record = Recorder(self._opened, tell)
-        affordable = affordable_objects() or self.config.requests
-        pace = Pace(min(self.config.requests, affordable), self.config.limit_rate)
-        workers = min(self.config.concurrency, affordable)
+        spec = self._completed_spec(spec, folder)
+        executor = LocalExecutor(spec, record, http=self._http, clock=self._clock, folder=folder)
         if self._taker is not None:
-            self._taker.queue.open(workers + self._taker.waiting)
+            self._taker.queue.open(spec.concurrency + self._taker.waiting)
         elif totals.is_nothing_left:
             tell(ObjectsSkipped(totals.known, totals.bytes or 0))
             batches = _nothing()
-        feed = Feed(
-            _limited(_undone(batches, self.completed, record, self._taker), self.config.limit),
+        undone = _undone(batches, self.completed, record, self._taker)
+        queue = JobQueue(
+            self._with_records(_limited(undone, self.config.limit), rechecks=spec.rechecks),
             is_callers=sources is not None and sources.items is not None,
-            places=None if self._taker is None else self._taker.queue,
+            slots=None if self._taker is None else self._taker.queue,
         )
-        machine = Machine(self._http, record, pace, self._opened)
-        uploader = uploads_with(machine) if uploads_with is not None else None
         try:
-            engine = Engine(feed, work_with(machine), record, self._clock, uploader)
-            if self._taker is None:
-                await engine.run(workers)
-            else:
-                await _flushing(record, partial(engine.run, workers))
+            run = partial(executor.run, queue, coordinator_for(executor.context))
+            await (run() if self._taker is None else _flushing(record, run))
             record.flush()
         except BaseException as error:
-            with suppress(OutputError):  # what ended the run is on its way already
+            with suppress(OutputError):  # the error that ended the run is raised
                 record.flush()
             if log is not None:
                 _log_unrecorded(record, log)
-                await _log_rest(feed, log)
+                await _log_rest(queue, log)
             if isinstance(error, InputError) and self._opened is not None:
                 self._opened.discard_if_new()
             if isinstance(error, OutputError):
                 raise BreakerError(f"{error}, so the run ends") from error
             raise
         finally:
-            report = self._tally.report
+            report, statistics = self._tally.report, executor.statistics
             report.skipped_by = self.skipped_by if report.skipped else None
-            report.slowed, report.lowest_concurrency = pace.slowed, pace.lowest
-            report.uploads_left_open = uploader.left_open if uploader is not None else 0
+            report.slowed, report.lowest_concurrency = statistics.slowed, statistics.lowest_concurrency
+            report.uploads_left_open = statistics.uploads_left_open
             tell(RunFinished(report))
         return report
+
+    def _completed_spec(self, spec: TransferSpec, folder: Folder | None) -> TransferSpec:
+        """The verb's specification with what is the same for all verbs."""
+        config = self.config
+        affordable = affordable_objects() or config.requests
+        return msgspec.structs.replace(
+            spec,
+            folder="" if folder is None else os.fspath(folder.root),
+            concurrency=min(config.concurrency, affordable),
+            requests=min(config.requests, affordable),
+            part_size=config.part_size,
+            attempts=config.attempts,
+            limit_rate=config.limit_rate,
+            keeps_checkpoints=self._opened is not None,
+            ca_bundle=self._ca_bundle,
+        )
+
+    async def _with_records(
+        self, batches: AsyncIterator[Sequence[Job]], *, rechecks: bool
+    ) -> AsyncIterator[Sequence[Job]]:
+        """The same jobs, each with what the journal has of it: a checkpoint, and evidence where files are rechecked."""
+        async for batch in batches:
+            journal = self._opened
+            if journal is not None and journal.has_checkpoints:
+                batch = [_with(job, checkpoint=journal.checkpoint(job.link)) for job in batch]  # noqa: PLW2901
+            if journal is not None and rechecks:
+                evidence = recorded_evidence(journal, [job.link for job in batch])
+                batch = [_with(job, evidence=one) for job, one in zip(batch, evidence, strict=True)]  # noqa: PLW2901
+            yield batch
+
+
+def _with(job: Job, **known: Any) -> Job:
+    return job if all(value is None for value in known.values()) else msgspec.structs.replace(job, **known)
 
 
 def none_is_current(found: Sequence[tuple[ObjectRef, Recorded]]) -> Sequence[bool]:
@@ -218,20 +246,20 @@ def none_is_current(found: Sequence[tuple[ObjectRef, Recorded]]) -> Sequence[boo
 
 
 async def _undone(
-    batches: AsyncIterator[Sequence[Lease]],
+    batches: AsyncIterator[Sequence[Job]],
     completed: CompletedFilter,
     emit: Listener,
     taker: OutcomeListener | None = None,
-) -> AsyncIterator[Sequence[Lease]]:
+) -> AsyncIterator[Sequence[Job]]:
     """What is left to do; what is done is told as skipped."""
     async for batch in batches:
-        done = completed.are_done([(lease.link.object, lease.link) for lease in batch])
+        done = completed.are_done([(job.link.object, job.link) for job in batch])
         if count := sum(done):
-            refs = [lease.link.object for lease, is_done in zip(batch, done, strict=True) if is_done]
+            refs = [job.link.object for job, is_done in zip(batch, done, strict=True) if is_done]
             emit(ObjectsSkipped(count, sum(ref.size or 0 for ref in refs)))
             if taker is not None:
-                await taker.skip([lease for lease, is_done in zip(batch, done, strict=True) if is_done])
-            yield [lease for lease, is_done in zip(batch, done, strict=True) if not is_done]
+                await taker.skip([job for job, is_done in zip(batch, done, strict=True) if is_done])
+            yield [job for job, is_done in zip(batch, done, strict=True) if not is_done]
             await anyio.lowlevel.checkpoint()
         else:
             yield batch
@@ -245,22 +273,20 @@ async def _flushing(record: Recorder, run: Callable[[], Awaitable[None]]) -> Non
             await anyio.sleep(_FLUSH_INTERVAL)
             record.flush()
 
-    try:
+    with ungrouped():
         async with anyio.create_task_group() as group:
             group.start_soon(flush)
             await run()
             group.cancel_scope.cancel()
-    except BaseExceptionGroup as failed:
-        raise first_error(failed) from None
 
 
-async def _nothing() -> AsyncIterator[Sequence[Lease]]:
-    batches: Sequence[Sequence[Lease]] = ()
+async def _nothing() -> AsyncIterator[Sequence[Job]]:
+    batches: Sequence[Sequence[Job]] = ()
     for batch in batches:
         yield batch
 
 
-async def _limited(batches: AsyncIterator[Sequence[Lease]], limit: int | None) -> AsyncIterator[Sequence[Lease]]:
+async def _limited(batches: AsyncIterator[Sequence[Job]], limit: int | None) -> AsyncIterator[Sequence[Job]]:
     left = limit
     async for batch in batches:
         if left is None:
@@ -278,9 +304,9 @@ def _log_unrecorded(record: Recorder, log: FailureLog) -> None:
         log.add(outcome.link, outcome.object, "Unrecorded: the journal could not be written", outcome.upload)
 
 
-async def _log_rest(feed: Feed, log: FailureLog) -> None:
+async def _log_rest(queue: JobQueue, log: FailureLog) -> None:
     """Names what a run that ended early did not come to."""
     with anyio.CancelScope(shield=True):
-        async for leases in feed.rest():
-            for lease in leases:
-                log.add(lease.link, lease.link.object, "Interrupted: the run ended before its turn", lease.upload)
+        async for jobs in queue.drain():
+            for job in jobs:
+                log.add(job.link, job.link.object, "Interrupted: the run ended before its turn", job.upload)

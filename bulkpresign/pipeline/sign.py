@@ -16,18 +16,18 @@ from bulkpresign.events import (
     ObjectsSigned,
     RunFinished,
     RunStarted,
-    telling,
+    broadcast,
 )
 from bulkpresign.manifest.links import old_links
 from bulkpresign.manifest.uploads import UPLOAD_COLUMNS
 from bulkpresign.manifest.writing import ManifestWriter, link_writer
 from bulkpresign.model import Link, Method, ObjectRef, Report
 from bulkpresign.pipeline.failures import failure_log
+from bulkpresign.pipeline.hash_files import HashedSource
 from bulkpresign.pipeline.head import CONCURRENCY, HEAD_COLUMNS, MISSING, Heads, asking_heads
 from bulkpresign.pipeline.own import OwnPresigner
 from bulkpresign.pipeline.rules import Rules
 from bulkpresign.pipeline.sources import Found, SizeProblem, Source, Sources, check_used
-from bulkpresign.pipeline.summing import Summing
 from bulkpresign.pipeline.uploads import Item, SigningUploads, rows_again, signing_uploads, size_problem_of
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.presigner import Presigner
@@ -119,7 +119,7 @@ async def sign(
     keeps_uploads = method in {None, "PUT"} and part_size is None
     if not (keeps_uploads and any(map(_has_uploads, sources.tables))):  # objects that were in parts are whole
         columns = [name for name in columns if name not in UPLOAD_COLUMNS]
-    report, tell = SignReport(verb="sign"), telling(listeners)
+    report, tell = SignReport(verb="sign"), broadcast(listeners)
     tell(RunStarted("sign"))
     if size_problem is not None:
         columns += UPLOAD_COLUMNS
@@ -156,7 +156,7 @@ async def sign(
         heads = None
         if head:
             log = await stack.enter_async_context(failure_log(failures, sources))
-            emit = telling([run.count, *listeners, *([log] if log else [])])
+            emit = broadcast([run.count, *listeners, *([log] if log else [])])
             heads = await stack.enter_async_context(
                 asking_heads(signing, concurrency or CONCURRENCY, options, ca_bundle, emit)
             )
@@ -179,7 +179,7 @@ class _Run:
         rules: Rules,
         report: SignReport,
         *,
-        summing: Summing | None,
+        summing: HashedSource | None,
         uploads: SigningUploads | None,
         keeps_uploads: bool,
         tell: Listener,
@@ -282,7 +282,7 @@ def _has_uploads(table: Table) -> bool:
     return table.is_links and "upload_id" in table.columns
 
 
-def _size_problem(method: str | None, part_size: int | None, summing: Summing | None) -> SizeProblem | None:
+def _size_problem(method: str | None, part_size: int | None, summing: HashedSource | None) -> SizeProblem | None:
     if part_size is None:
         return None
     if method != "PUT":
@@ -292,7 +292,7 @@ def _size_problem(method: str | None, part_size: int | None, summing: Summing | 
     return size_problem_of(part_size)
 
 
-def _summing(method: str | None, checksum: str | None, folder: str | os.PathLike[str] | None) -> Summing | None:
+def _summing(method: str | None, checksum: str | None, folder: str | os.PathLike[str] | None) -> HashedSource | None:
     if (checksum is None) != (folder is None):
         raise ParameterError(
             "a checksum is taken from files: it needs an algorithm and a folder, --checksum and --from"
@@ -301,4 +301,4 @@ def _summing(method: str | None, checksum: str | None, folder: str | os.PathLike
         return None
     if method != "PUT":
         raise ParameterError("checksums are signed into PUT links")
-    return Summing(folder, checksum)
+    return HashedSource(folder, checksum)

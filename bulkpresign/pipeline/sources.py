@@ -12,7 +12,7 @@ import msgspec
 
 from bulkpresign.errors import InputError, ManifestError, ParameterError
 from bulkpresign.manifest.links import links_of, methods_of
-from bulkpresign.manifest.uploads import Gathering, upload_id_of, whole_rows
+from bulkpresign.manifest.uploads import UploadGrouper, upload_id_of, whole_rows
 from bulkpresign.model import Link, Method, ObjectRef, Upload
 from bulkpresign.pipeline.given import GivenLinks, is_link, no_link
 from bulkpresign.pipeline.items import GivenItems, Items, are_items, check_methods
@@ -25,7 +25,7 @@ from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Rows, Table, objects_of
 from bulkpresign.tables.columns import LAST_MODIFIED
 from bulkpresign.tables.files import STDIN
-from bulkpresign.transfer.leases import Lease, Renew
+from bulkpresign.transfer.engine.jobs import MultipartUpload, Renew, RenewableLink
 
 T = TypeVar("T")
 Source = str | os.PathLike[str]
@@ -37,6 +37,10 @@ _ANY_OPTION = tuple(dict.fromkeys(name for names in OPTION_COLUMNS.values() for 
 
 #: Objects signed at a time where they are used at once: few, so that a link is young when its turn comes.
 _JUST_IN_TIME = 64
+
+
+#: The remote side of a job.
+Remote = RenewableLink | MultipartUpload
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -192,7 +196,7 @@ class Sources:
                     raise rows.error(row, problem, "size")
         return refs
 
-    async def leases(
+    async def links(
         self,
         presigner: Presigner | None,
         method: Method,
@@ -201,31 +205,31 @@ class Sources:
         streamed: Callable[[Sequence[ObjectRef]], None],
         checksum_mode: ChecksumMode | None = None,
         own: Callable[[], Awaitable[Presigner]] | None = None,
-    ) -> AsyncIterator[list[Lease]]:
-        """All links; objects are signed as they are asked for, and again when their time is over.
+    ) -> AsyncIterator[list[Remote]]:
+        """All links; objects are signed as they are asked for, and again when they expire.
 
         `renew` gives fresh links for those that others signed. A source that can't be read twice was not checked as a
         whole, so `streamed` is shown every batch of it as it comes. `checksum_mode` tells whether links that are signed
         here ask for checksums. `own` opens credentials where a program gives objects without links.
         """
         if self.items is not None:
-            async for leases in _item_leases(self.items, method, renew, own, checksum_mode):
-                streamed([lease.link.object for lease in leases])
-                yield leases
+            async for batch in _item_links(self.items, method, renew, own, checksum_mode):
+                streamed([remote.object for remote in batch])
+                yield batch
             return
         signing = None if presigner is None else by_signing(presigner, checksum_mode)
         for part in self._parts:
             source = renew if isinstance(part, Table) and part.is_links else signing
             if method == "PUT" and isinstance(part, Table) and part.is_links:
-                async for leases in _put_leases(part, source):
+                async for puts in _put_links(part, source):
                     if part.is_stream:
-                        streamed([lease.link.object for lease in leases])
-                    yield leases
+                        streamed([remote.object for remote in puts])
+                    yield puts
                 continue
-            async for batch in self._links(part, presigner, method, checksum_mode):
+            async for links in self._links(part, presigner, method, checksum_mode):
                 if not isinstance(part, Table) or part.is_stream:
-                    streamed([link.object for link in batch])
-                yield [Lease(link, source) for link in batch]
+                    streamed([link.object for link in links])
+                yield [RenewableLink(link, source) for link in links]
 
     async def _links(
         self, part: Table | Location, presigner: Presigner | None, method: Method, checksum_mode: ChecksumMode | None
@@ -270,15 +274,15 @@ def are_links(sources: Sequence[str], from_format: str | None) -> bool:
         return False
 
 
-async def _item_leases(
+async def _item_links(
     items: GivenItems,
     method: Method,
     renew: Renew | None,
     own: Callable[[], Awaitable[Presigner]] | None,
     checksum_mode: ChecksumMode | None,
-) -> AsyncIterator[list[Lease]]:
+) -> AsyncIterator[list[Remote]]:
     """The links of rows that a program gives, in their order; objects are signed as they are asked for."""
-    gathering = Gathering(items.file)
+    gathering = UploadGrouper(items.file)
     signing: Renew | None = None
     async for batch in items.batches():
         for is_ref, some in groupby(enumerate(batch.rows, batch.first), lambda row: isinstance(row[1], ObjectRef)):
@@ -288,10 +292,10 @@ async def _item_leases(
                 if method == "PUT" and (gathering.is_open or any(upload_id_of(link.object) for link in links)):
                     alone = [link for link in links if not upload_id_of(link.object)]
                     check_methods(alone, numbers[0], method)
-                    yield [_put_lease(found, renew) for found, _ in gathering.add(links, numbers)]
+                    yield [_put_link(found, renew) for found, _ in gathering.add(links, numbers)]
                     continue
                 check_methods(links, numbers[0], method)
-                yield [Lease(link, renew) for link in links]
+                yield [RenewableLink(link, renew) for link in links]
                 continue
             if own is None:
                 hint = f'sign them: presigner.sign(objects, method="{method}")'
@@ -301,17 +305,18 @@ async def _item_leases(
             for refs in _by(_JUST_IN_TIME, [row for row in rows if isinstance(row, ObjectRef)]):
                 await presigner.prepare(refs)
                 headers = checksum_mode.headers if checksum_mode else None
-                yield [Lease(link, signing) for link in presigner.sign_batch(refs, method, headers=headers)]
+                links = presigner.sign_batch(refs, method, headers=headers)
+                yield [RenewableLink(link, signing) for link in links]
                 await anyio.lowlevel.checkpoint()
-    if rest := [_put_lease(found, renew) for found, _ in gathering.end()]:
+    if rest := [_put_link(found, renew) for found, _ in gathering.end()]:
         yield rest
 
 
-async def _put_leases(table: Table, renew: Renew | None) -> AsyncIterator[list[Lease]]:
-    gathering = Gathering(table.file)
+async def _put_links(table: Table, renew: Renew | None) -> AsyncIterator[list[Remote]]:
+    gathering = UploadGrouper(table.file)
     async for rows in rows_of(table):
-        yield [_put_lease(found, renew) for found, _ in _gathered(gathering, table, rows)]
-    if rest := [_put_lease(found, renew) for found, _ in gathering.end()]:
+        yield [_put_link(found, renew) for found, _ in _gathered(gathering, table, rows)]
+    if rest := [_put_link(found, renew) for found, _ in gathering.end()]:
         yield rest
 
 
@@ -319,12 +324,12 @@ def _by(count: int, refs: Sequence[ObjectRef]) -> Iterator[Sequence[ObjectRef]]:
     return (refs[at : at + count] for at in range(0, len(refs), count))
 
 
-def _put_lease(found: Link | Upload, renew: Renew | None) -> Lease:
-    return Lease(found, renew) if isinstance(found, Link) else Lease(found.complete, renew, found)
+def _put_link(found: Link | Upload, renew: Renew | None) -> Remote:
+    return RenewableLink(found, renew) if isinstance(found, Link) else MultipartUpload(found, renew)
 
 
 def _placed_puts(table: Table) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:
-    gathering = Gathering(table.file)
+    gathering = UploadGrouper(table.file)
     for rows in table:
         yield [_placed_put(table, found, line) for found, line in _gathered(gathering, table, rows)]
     yield [_placed_put(table, found, line) for found, line in gathering.end()]
@@ -334,7 +339,7 @@ def _placed_put(table: Table, found: Link | Upload, line: int) -> tuple[ObjectRe
     return found.object, found if isinstance(found, Link) else found.complete, f"{table.file}:{line}"
 
 
-def _gathered(gathering: Gathering, table: Table, rows: Rows) -> Iterator[tuple[Link | Upload, int]]:
+def _gathered(gathering: UploadGrouper, table: Table, rows: Rows) -> Iterator[tuple[Link | Upload, int]]:
     """Single links and whole uploads out of some rows of a table of links that upload."""
     links = links_of(rows)
     if "upload_id" not in rows.columns and not gathering.is_open:

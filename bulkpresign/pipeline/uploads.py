@@ -9,25 +9,24 @@ import anyio
 import msgspec
 
 from bulkpresign.errors import CredentialsError, LinkExpiredError, ListingError, SigningError, TransferError
-from bulkpresign.events import Listener, UploadLeftOpen, telling
+from bulkpresign.events import Listener, UploadLeftOpen, broadcast
+from bulkpresign.http.client import HttpClient
 from bulkpresign.manifest.links import links_of
-from bulkpresign.manifest.uploads import Gathering
-from bulkpresign.model import BatchMethod, Link, ObjectRef, Outcome, Part, Parts, Upload
+from bulkpresign.manifest.uploads import UploadGrouper
+from bulkpresign.model import BatchMethod, Link, ObjectRef, ResumePoint, Upload
 from bulkpresign.pipeline.renewing import signed_again
 from bulkpresign.pipeline.sources import rows_of
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.parts import check_part_size, least_part_size, part_size_problem
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables import Table
-from bulkpresign.transfer.engine import Work, first_error
-from bulkpresign.transfer.http import Http
-from bulkpresign.transfer.pace import Pace
-from bulkpresign.transfer.retrying import with_retries
-from bulkpresign.transfer.uploads import abort_upload, composite_etag, create_upload, etag_under, finish_soon
+from bulkpresign.tasks import run_workers
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from bulkpresign.transfer.uploads.requests import abort_upload, composite_etag, create_upload, etag_under, finish_soon
 
 #: Uploads that are opened, or ended, at a time.
 OPENED_AT_ONCE = 32
-_ATTEMPTS = 5
 #: Seconds for ending what was opened in vain, while the run itself is being ended.
 _CLEAN_UP_TIMEOUT = 30.0
 
@@ -40,7 +39,7 @@ SignSingle = Callable[[Sequence[Item]], list[Link]]
 SignAgain = Callable[[Sequence[tuple[Link, int]]], list[Link]]
 
 
-class Opener:
+class MultipartCreator:
     """Opens uploads and signs their links; `headers` are those of the object, `options` what else it carries by name.
 
     An upload is opened through a link as everything else, so that all requests go one way.
@@ -49,31 +48,25 @@ class Opener:
     def __init__(
         self,
         presigner: Presigner,
-        http: Http,
+        context: TransferContext,
         *,
         headers: Mapping[str, str] | None,
         options: LinkOptions | None = None,
-        emit: Listener,
-        pace: Pace,
-        attempts: int = _ATTEMPTS,
     ) -> None:
         self._presigner = presigner
-        self._http = http
+        self._context = context
         self._headers = headers
         self._options = options
-        self._emit = emit
-        self._pace = pace
-        self._attempts = attempts
 
     async def open(self, item: Item) -> str:
         """The id of a new upload, with the headers of an old link. Raises TransferError where it can't be opened."""
         ref = object_of(item)
 
         async def create() -> str:
-            return await create_upload(self._http, self._signed(item, "POST", {"uploads": ""}))
+            return await create_upload(self._context.http, self._signed(item, "POST", {"uploads": ""}))
 
         await self._presigner.prepare([ref])
-        upload_id, _ = await with_retries(create, ref, self._attempts, self._emit, self._pace)
+        upload_id, _ = await self._context.retried(create, ref)
         return upload_id
 
     def signed(self, item: Item, upload_id: str, part_size: int) -> Upload:
@@ -86,28 +79,26 @@ class Opener:
         (link,) = sign([item], method, headers=self._headers, query=query, options=self._options)  # type: ignore[list-item]
         return link
 
-    async def etag(self, look: Link) -> str | None:
+    async def etag(self, get_link: Link) -> str | None:
         """The etag of the object that a GET link leads to, None where there is none. Raises TransferError."""
-        etag, _ = await with_retries(
-            lambda: etag_under(self._http, look), look.object, self._attempts, self._emit, self._pace
-        )
+        etag, _ = await self._context.retried(lambda: etag_under(self._context.http, get_link), get_link.object)
         return etag
 
     async def end(self, ref: ObjectRef, upload_id: str) -> None:
         """Ends an upload, through a link that is fresh. Raises TransferError."""
         (link,) = self._presigner.sign_batch([ref], "DELETE", query={"uploadId": upload_id})
-        await with_retries(lambda: abort_upload(self._http, link), ref, self._attempts, self._emit, self._pace)
+        await self._context.retried(lambda: abort_upload(self._context.http, link), ref)
 
 
-class Reopener:
+class MultipartResumer:
     """Opens the uploads of a folder's files as their turn comes, or finds those that an earlier run left open."""
 
-    def __init__(self, opener: Opener, presigner: Presigner, part_size: int) -> None:
-        self._opener = opener
+    def __init__(self, creator: MultipartCreator, presigner: Presigner, part_size: int) -> None:
+        self._creator = creator
         self._presigner = presigner
         self._part_size = part_size
 
-    async def __call__(self, upload: Upload, known: Part | None, kept: Mapping[int, str]) -> Upload:
+    async def open_upload(self, upload: Upload, known: ResumePoint | None, kept: Mapping[int, str]) -> Upload:
         """The upload, open, with its links. `known` is what the journal has of an earlier one for the same file.
 
         `kept` are the etags of that one's parts, by number.
@@ -115,58 +106,49 @@ class Reopener:
         ref = upload.object
         try:
             await self._presigner.prepare([ref])
-            (look,) = self._presigner.sign_batch([ref], "GET")
-            opened = await self._found(ref, known, kept, look) if known is not None and known.part_size else None
+            (get_link,) = self._presigner.sign_batch([ref], "GET")
+            opened = await self._found(ref, known, kept, get_link) if known is not None and known.part_size else None
             if opened is None:
                 part_size = max(self._part_size, least_part_size(ref.size or 0))
-                opened = self._opener.signed(ref, await self._opener.open(ref), part_size)
+                opened = self._creator.signed(ref, await self._creator.open(ref), part_size)
         except CredentialsError as error:
             raise LinkExpiredError(f"it can't be signed: {error}", code="RenewalFailed") from error
-        return msgspec.structs.replace(opened, is_ours=True, look=look)
+        return msgspec.structs.replace(opened, created_by_us=True, get_link=get_link)
 
-    async def _found(self, ref: ObjectRef, known: Part, kept: Mapping[int, str], look: Link) -> Upload | None:
+    async def _found(
+        self, ref: ObjectRef, known: ResumePoint, kept: Mapping[int, str], get_link: Link
+    ) -> Upload | None:
         """An earlier run's upload and which parts it has, None where it is gone, or was for a file of another size.
 
         One that is gone may have become its object: a run that is killed between the two does not come to tell.
         """
-        upload = self._opener.signed(ref, known.etag, known.part_size)
+        upload = self._creator.signed(ref, known.etag, known.part_size)
         if known.size != ref.size:
-            await self._end_old(ref, known)
+            await self.end_upload(ref, known)
             return None
         try:
             parts = await self._presigner.aws.list_parts(ref.bucket, ref.key, known.etag)
         except ListingError:  # not everyone who may upload may list; the journal knows as well what is there
             return upload
         if parts is None:
-            became = len(kept) == len(upload.parts) and await self._is_under(look, composite_etag(kept))
+            became = len(kept) == len(upload.parts) and await self._is_under(get_link, composite_etag(kept))
             return msgspec.structs.replace(upload, is_complete=True) if became else None
         sizes = {part.number: part.size for part in upload.parts}
         return msgspec.structs.replace(
             upload, found={number: etag for number, (etag, size) in parts.items() if sizes.get(number) == size}
         )
 
-    async def _is_under(self, look: Link, etag: str | None) -> bool:
+    async def _is_under(self, get_link: Link, etag: str | None) -> bool:
         """True where the object that a link leads to has that etag. Not everyone who may upload may look."""
         try:
-            return etag is not None and await self._opener.etag(look) == etag
+            return etag is not None and await self._creator.etag(get_link) == etag
         except TransferError:
             return False
 
-    def ending_old(self, put: Work, parts: Parts | None) -> Work:
-        """The same work for files that go up in one request; ends what a run opened for one when it was larger."""
-
-        async def work(link: Link) -> Outcome:
-            outcome = await put(link)
-            known = parts.part(link) if parts is not None else None
-            if known is not None and known.part_size:
-                await self._end_old(link.object, known)
-            return outcome
-
-        return work
-
-    async def _end_old(self, ref: ObjectRef, known: Part) -> None:
-        with suppress(TransferError, CredentialsError):  # what can't be ended now is listed and ended by `abort`
-            await self._opener.end(ref, known.etag)
+    async def end_upload(self, ref: ObjectRef, known: ResumePoint) -> None:
+        """Ends an upload that an earlier run opened for the same file. `abort` can end it later."""
+        with suppress(TransferError, CredentialsError):
+            await self._creator.end(ref, known.etag)
 
 
 class SigningUploads:
@@ -176,7 +158,7 @@ class SigningUploads:
     those whose rows were not taken yet.
     """
 
-    def __init__(self, presigner: Presigner, opener: Opener, part_size: int, *, as_they_come: bool) -> None:
+    def __init__(self, presigner: Presigner, opener: MultipartCreator, part_size: int, *, as_they_come: bool) -> None:
         self.opened = 0
         self._presigner = presigner
         self._opener = opener
@@ -218,12 +200,7 @@ class SigningUploads:
             for index, item in waiting:
                 await finish_soon(partial(open_one, index, item))
 
-        try:
-            async with anyio.create_task_group() as group:
-                for _ in range(min(OPENED_AT_ONCE, len(items))):
-                    group.start_soon(worker)
-        except BaseExceptionGroup as failed:
-            raise first_error(failed) from None
+        await run_workers(min(OPENED_AT_ONCE, len(items)), worker)
         return [found[index] for index in range(len(items))]
 
     async def _open(self, item: Item) -> str:
@@ -248,9 +225,7 @@ class SigningUploads:
 
         with anyio.move_on_after(_CLEAN_UP_TIMEOUT, shield=True), suppress(CredentialsError):
             await self._presigner.refresh()
-            async with anyio.create_task_group() as group:
-                for _ in range(OPENED_AT_ONCE):
-                    group.start_soon(worker)
+            await run_workers(OPENED_AT_ONCE, worker)
         for upload_id, ref in self._untaken.items():
             emit(UploadLeftOpen(ref, upload_id))
 
@@ -267,9 +242,10 @@ async def signing_uploads(
     listeners: Sequence[Listener],
 ) -> AsyncIterator[SigningUploads]:
     """Uploads for `sign`: where the block fails, those that were opened in vain are ended."""
-    emit = telling(listeners)
-    async with Http(OPENED_AT_ONCE, ca_bundle=ca_bundle) as http:
-        opener = Opener(presigner, http, headers=headers, options=options, emit=emit, pace=Pace(OPENED_AT_ONCE))
+    emit = broadcast(listeners)
+    async with HttpClient(OPENED_AT_ONCE, ca_bundle=ca_bundle) as http:
+        context = TransferContext(http, emit, AdaptiveLimiter(OPENED_AT_ONCE))
+        opener = MultipartCreator(presigner, context, headers=headers, options=options)
         uploads = SigningUploads(presigner, opener, part_size, as_they_come=as_they_come)
         try:
             yield uploads
@@ -284,7 +260,7 @@ async def rows_again(table: Table, presigner: Presigner, singles: SignAgain) -> 
     What is up of it stays of use. Other rows are signed by `singles`. Raises ManifestError for rows that are no upload,
     SigningError for one that can't be signed.
     """
-    gathering = Gathering(table.file)
+    gathering = UploadGrouper(table.file)
     async for rows in rows_of(table):
         async for links in _rows_again(gathering.add(links_of(rows), rows.lines), presigner, singles):
             yield links
@@ -312,10 +288,10 @@ def object_of(item: Item) -> ObjectRef:
 
 
 async def _again(presigner: Presigner, link: Link) -> Link:
-    fresh = await signed_again(presigner, link)
-    if fresh is None:
+    fresh_link = await signed_again(presigner, link)
+    if fresh_link is None:
         raise SigningError(f"{link.object.uri}: this row of an upload can't be signed again")
-    return fresh
+    return fresh_link
 
 
 def size_problem_of(part_size: int) -> Callable[[int | None], str | None]:

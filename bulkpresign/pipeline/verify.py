@@ -16,22 +16,23 @@ import msgspec
 from anyio import from_thread
 
 from bulkpresign.errors import NameRefusedError, OutputError, ParameterError
-from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, RunFinished, RunStarted, telling
+from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, RunFinished, RunStarted, broadcast
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import whole_rows
 from bulkpresign.model import Link, ObjectRef, Outcome, Report
-from bulkpresign.pipeline.checking import check, claim_paths
 from bulkpresign.pipeline.evidence import JournalEvidence
 from bulkpresign.pipeline.failures import failure_log
 from bulkpresign.pipeline.items import Items, object_of
 from bulkpresign.pipeline.named_files import check_named_files
+from bulkpresign.pipeline.preflight import check, reserve_paths
 from bulkpresign.pipeline.sources import Source, Sources, rows_of
 from bulkpresign.proof.files import MISSING, UNPROVEN, Prover, Row, batches_of
 from bulkpresign.proof.walking import walk
 from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Rows, Table, objects_of
-from bulkpresign.transfer.folder import Folder, path_problem
+from bulkpresign.tasks import run_workers
+from bulkpresign.transfer.disk.folder import Folder, path_problem
 
 #: Hears the path of what no row names, and what is wrong with it.
 Extras = Callable[[str, str], object]
@@ -144,7 +145,7 @@ class _Manifests(Sources):
         """Every row. What can't be read twice was not checked before, so its paths are taken as it comes."""
         if self.items is not None:
             async for given in self.items.batches():
-                claim_paths(index, [(ref, ref.uri) for ref in map(object_of, given.rows)])
+                reserve_paths(index, [(ref, ref.uri) for ref in map(object_of, given.rows)])
                 rows = (Row(object_of(row), row if isinstance(row, Link) else None) for row in given.rows)
                 for batch in batches_of(rows):
                     yield batch
@@ -152,7 +153,7 @@ class _Manifests(Sources):
             async for found in rows_of(table):
                 placed = self._placed(table, whole_rows(found))
                 if table.is_stream:
-                    claim_paths(index, [(ref, place) for ref, _, place in placed])
+                    reserve_paths(index, [(ref, place) for ref, _, place in placed])
                 for batch in batches_of(Row(ref, link) for ref, link, _ in placed):
                     yield batch
 
@@ -174,7 +175,7 @@ class _Counts:
     """Passes events on, and counts what they tell."""
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
-        self._tell = telling(listeners)
+        self._tell = broadcast(listeners)
         self._report = VerifyReport(verb="verify")
         self._began = time.monotonic()
 
@@ -235,12 +236,7 @@ async def _prove(
 
     prover, reading = prover_for(moved), anyio.Lock()
     limiter = anyio.CapacityLimiter(threads)
-    try:
-        async with anyio.create_task_group() as group:
-            for _ in range(threads):
-                group.start_soon(worker)
-    except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None
+    await run_workers(threads, worker)
 
 
 async def _find_extras(folder: Folder, index: _NamedPaths, counts: _Counts, extras: Extras | None) -> None:

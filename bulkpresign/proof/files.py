@@ -5,7 +5,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from bulkpresign.checksums import Expectation, Verifier, descriptor_blocks, expectation_of
+from bulkpresign.checksums import ExpectedDigest, Verifier, descriptor_blocks, expected_digest
 from bulkpresign.errors import MismatchError, NameRefusedError
 from bulkpresign.model import Link, ObjectRef, Outcome
 
@@ -54,8 +54,8 @@ class Prover:
         if ref.size == 0 and ref.key.endswith("/"):
             return Outcome(ref, "skipped", message="a folder marker has no file", link=link)
         try:
-            expected = expectation_of(row.known or ref, headers=_lowered(link), part_size=row.part_size)
-            size, verified_by = self._verify(ref.place, expected, meter)
+            expected = expected_digest(row.known or ref, headers=_lowered(link), part_size=row.part_size)
+            size, verified_by = self._verify(ref.file_path, expected, meter)
         except (FileNotFoundError, NotADirectoryError):
             return _failed(ref, link, MISSING, "there is no such file")
         except NameRefusedError as error:
@@ -68,7 +68,7 @@ class Prover:
             return _failed(ref, link, UNPROVEN, _why_unproven(expected))
         return Outcome(ref, "done", size, verified_by=verified_by, link=link)
 
-    def _verify(self, path: str, expected: Expectation, meter: "_Meter") -> tuple[int, str | None]:
+    def _verify(self, path: str, expected: ExpectedDigest, meter: "_Meter") -> tuple[int, str | None]:
         """The size of a file and what verified it; one for which its size is all that is known is not read."""
         descriptor = self._open_file(path)
         try:
@@ -84,7 +84,7 @@ class Prover:
             os.close(descriptor)
 
 
-def _why_unproven(expected: Expectation) -> str:
+def _why_unproven(expected: ExpectedDigest) -> str:
     """Why nothing proves the bytes of a file that is there."""
     if expected.algorithm is not None:
         return f"the parts of its {expected.source} have no likely size, so its size alone speaks for it"

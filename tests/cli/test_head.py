@@ -137,8 +137,8 @@ def test_old_links_are_asked_for_with_what_they_carry(scene: Scene) -> None:
     (scene.folder / "l.csv").rename(scene.folder / "old.csv")
     (row,), _ = scene.sign("old.csv", "--head")
     assert row["size"] == "6" and "override" not in row["content_type"]
-    answer = send(row)
-    assert (answer.content, answer.headers["Content-Type"]) == (b"secret", "text/override")
+    response = send(row)
+    assert (response.content, response.headers["Content-Type"]) == (b"secret", "text/override")
     assert "X-Amz" not in json.dumps(row["checksum"])
 
 
@@ -167,9 +167,9 @@ def test_the_server_is_right_about_sizes_and_the_row_about_its_type(scene: Scene
         (Fault(416), ""),
     ],
 )
-def test_a_part_size_that_can_not_be_is_left_out(scene: Scene, answer: Fault, expected: str) -> None:
+def test_a_part_size_that_can_not_be_is_left_out(scene: Scene, response: Fault, expected: str) -> None:
     etag = {"ETag": f'"{"0" * 32}-3"', "Content-Length": f"{11 * MIB}"}
-    scene.proxy.schedule = lambda seen: answer if "partNumber=1" in seen.target else Fault(200, etag)
+    scene.proxy.schedule = lambda seen: response if "partNumber=1" in seen.target else Fault(200, etag)
     (row,), _ = scene.sign("-", "--head", given=f"{scene.bucket},k\n")
     assert (row["size"], row["part_size"]) == (f"{11 * MIB}", expected)
 
@@ -246,8 +246,8 @@ def test_failures_of_links_are_links(scene: Scene) -> None:
 
 
 def test_thousands_come_in_their_order_on_few_connections(scene: Scene) -> None:
-    answer = Fault(200, {"ETag": '"e"', "Content-Length": "7"})
-    scene.proxy.always = answer
+    response = Fault(200, {"ETag": '"e"', "Content-Length": "7"})
+    scene.proxy.always = response
     given = "".join(f"{scene.bucket},k{n:05}\n" for n in range(5000))
     rows, _ = scene.sign("-", "--head", "--concurrency", "16", given=given)
     assert [row["key"] for row in rows] == [f"k{n:05}" for n in range(5000)]

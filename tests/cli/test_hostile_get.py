@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkpresign.transfer.folder import Folder
+from bulkpresign.transfer.disk.folder import Folder
 from tests.cli.runs import get
 from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.support.cli import BULKPRESIGN
@@ -50,9 +50,9 @@ class Endless:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._answer, args=[connection], daemon=True).start()
+            threading.Thread(target=self._response, args=[connection], daemon=True).start()
 
-    def _answer(self, connection: socket.socket) -> None:
+    def _response(self, connection: socket.socket) -> None:
         chunk = b"10000\r\n" + bytes(1 << 16) + b"\r\n"
         try:
             connection.recv(1 << 16)

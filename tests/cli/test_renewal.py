@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkpresign.transfer.leases import MAX_RENEWALS
+from bulkpresign.transfer.engine.renewal import MAX_RENEWALS
 from tests.cli.runs import get, refused
 from tests.conftest import Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy, Seen, expired
@@ -222,16 +222,16 @@ def test_a_link_that_the_server_calls_expired_is_renewed_and_no_attempt_is_lost(
 def test_a_url_renews(origin: FaultProxy, tmp_path: Path) -> None:
     """One that gives fresh links for what it was asked for, from its own knowledge."""
     links(tmp_path / "l.csv", many(origin, 5, expires_at=OVER))
-    fresh = "X-Amz-Signature=fresh-secret&X-Amz-Date=20990101T000000Z&X-Amz-Expires=600"
-    answer = "".join(json.dumps({"url": f"{origin.url}/{n}?{fresh}", "path": f"d/{n}"}) + "\n" for n in range(4))
+    fresh_link = "X-Amz-Signature=fresh-secret&X-Amz-Date=20990101T000000Z&X-Amz-Expires=600"
+    response = "".join(json.dumps({"url": f"{origin.url}/{n}?{fresh_link}", "path": f"d/{n}"}) + "\n" for n in range(4))
     origin.schedule = unless_fresh()
     with FaultProxy() as renewer:
-        renewer.always = Fault(200, body=answer.encode())
+        renewer.always = Fault(200, body=response.encode())
         said = get(tmp_path, "l.csv", "--to", "to", "--renew-url", f"{renewer.url}/fresh?token=t", code=3)
         assert {seen.target for seen in renewer.seen} == {"/fresh?token=t"}
         assert sum(len(seen.body.splitlines()) for seen in renewer.seen) == 5
     assert "get: 4 done, 1 expired;" in said
-    assert sorted(targets(origin)) == [*(f"/{n}?{fresh}" for n in range(4)), "/4?X-Amz-Signature=secret"]
+    assert sorted(targets(origin)) == [*(f"/{n}?{fresh_link}" for n in range(4)), "/4?X-Amz-Signature=secret"]
 
 
 def test_the_clock_of_who_gives_fresh_links_is_not_that_of_the_objects(origin: FaultProxy, tmp_path: Path) -> None:
@@ -239,9 +239,9 @@ def test_the_clock_of_who_gives_fresh_links_is_not_that_of_the_objects(origin: F
     rows[2]["expires_at"] = OVER
     links(tmp_path / "l.csv", rows)
     ahead = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
-    answer = json.dumps({"url": f"{origin.url}/2?X-Amz-Signature=fresh-secret", "path": rows[2]["path"]})
+    response = json.dumps({"url": f"{origin.url}/2?X-Amz-Signature=fresh-secret", "path": rows[2]["path"]})
     with FaultProxy() as renewer:
-        renewer.always = Fault(200, {"Date": ahead}, answer.encode())
+        renewer.always = Fault(200, {"Date": ahead}, response.encode())
         get(tmp_path, "l.csv", "--to", "to", "--renew-url", renewer.url, "--concurrency", "1", code=0)
         assert [len(seen.body.splitlines()) for seen in renewer.seen] == [1]
 

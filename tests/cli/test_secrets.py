@@ -48,7 +48,7 @@ def pieces(seen: Seen) -> Iterator[str]:
     yield from (secret for secret in SECRETS if secret in seen.head.decode())
 
 
-def answers(seen: Seen) -> Iterator[Fault]:
+def responses(seen: Seen) -> Iterator[Fault]:
     """All answers of a server that repeats pieces of a request wherever there is room."""
     for repeat in REPEATS:
         for piece in filter(None, map(repeat, pieces(seen))):
@@ -72,7 +72,7 @@ def liar() -> Iterator[FaultProxy]:
 
         def schedule(seen: Seen) -> Fault:
             if seen.target not in told:
-                told[seen.target] = answers(seen)
+                told[seen.target] = responses(seen)
             return next(told[seen.target], Fault(404))
 
         proxy.schedule = schedule

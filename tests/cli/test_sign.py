@@ -141,11 +141,11 @@ def test_names_overrides_and_headers_reach_whoever_uses_the_link(
     overrides = ["--filename", "{name}", "--response-content-type", "text/y", "--response-content-language", "de"]
     got = run("sign", f"s3://{bucket}/in/", *overrides, folder=tmp_path, env=seaweedfs.environment)
     (row,) = rows_of(got.stdout)
-    answer = requests.get(row["url"])
-    assert (row["path"], answer.content) == ("a b.txt", b"body")
-    assert answer.headers["Content-Type"] == "text/y"
-    assert answer.headers["Content-Language"] == "de"
-    assert 'filename="a b.txt"' in answer.headers["Content-Disposition"]
+    response = requests.get(row["url"])
+    assert (row["path"], response.content) == ("a b.txt", b"body")
+    assert response.headers["Content-Type"] == "text/y"
+    assert response.headers["Content-Language"] == "de"
+    assert 'filename="a b.txt"' in response.headers["Content-Disposition"]
 
 
 @pytest.mark.parametrize(

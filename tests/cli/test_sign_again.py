@@ -67,11 +67,11 @@ def test_get_links_keep_the_name_under_which_they_are_saved(
         boto(seaweedfs).put_object(Bucket=bucket, Key=key, Body=b"x")
     signing("keys.csv", "--filename", "{name}.txt", "--response-content-type", "text/y", output="old.csv")
     for options, names in ([], ["a.txt", "own"]), (["--filename", "new"], ["new", "own"]):
-        answers = [requests.get(row["url"], timeout=30) for row in signing("old.csv", *options)]
-        for answer, name in zip(answers, names, strict=True):
-            assert answer.content == b"x"
-            assert answer.headers["Content-Disposition"].endswith(f"filename*=UTF-8''{name}")
-            assert answer.headers["Content-Type"] == "text/y"
+        responses = [requests.get(row["url"], timeout=30) for row in signing("old.csv", *options)]
+        for response, name in zip(responses, names, strict=True):
+            assert response.content == b"x"
+            assert response.headers["Content-Disposition"].endswith(f"filename*=UTF-8''{name}")
+            assert response.headers["Content-Type"] == "text/y"
 
 
 def test_a_key_of_the_customer_s_stays(tmp_path: Path, seaweedfs: S3Server, make_bucket: MakeBucket) -> None:

@@ -109,10 +109,10 @@ def test_names_and_overrides_of_single_rows(
     )
     options = ["--bucket", bucket, "--from-format", "json", "--filename", "{name}"]
     links = sign(tmp_path, seaweedfs, *options, "--response-content-type", "text/run", given=rows)
-    answers = [requests.get(row["url"], timeout=30) for row in links]
-    assert [answer.content for answer in answers] == [b"body"] * 3
-    assert [answer.headers["Content-Type"] for answer in answers] == ["text/a", "text/run", "text/run"]
-    dispositions = [answer.headers["Content-Disposition"] for answer in answers]
+    responses = [requests.get(row["url"], timeout=30) for row in links]
+    assert [response.content for response in responses] == [b"body"] * 3
+    assert [response.headers["Content-Type"] for response in responses] == ["text/a", "text/run", "text/run"]
+    dispositions = [response.headers["Content-Disposition"] for response in responses]
     assert dispositions[0].endswith("filename*=UTF-8''%C3%84%20a.txt")
     assert dispositions[1:] == ["inline", "attachment; filename=\"c.txt\"; filename*=UTF-8''c.txt"]
     assert {row["headers"] for row in links} == {"{}"}

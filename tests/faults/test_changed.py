@@ -13,10 +13,10 @@ from bulkpresign.errors import OutputError
 from bulkpresign.events import ObjectFinished
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.recorder import Recorder
-from bulkpresign.model import Link, ObjectRef, Outcome, Part
+from bulkpresign.model import Link, ObjectRef, Outcome, ResumePoint
 from bulkpresign.pipeline.completed import CompletedFilter, files_are_current
-from bulkpresign.transfer.bodies import opened
-from bulkpresign.transfer.folder import Folder
+from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.uploads.body import opened
 from tests.conftest import Boto
 from tests.faults.conftest import MakeScene, sign
 from tests.faults.scene import MIB, Counts, Scene, download, everything
@@ -174,7 +174,7 @@ def begun(folder: Path, proxy: FaultProxy, etag: str = "x") -> Path:
     (folder / "data").mkdir()
     item = Link("GET", f"{proxy.url}/a", {}, None, ObjectRef("b", "a"))
     with Journal(folder / "data.journal", "get", str(folder / "data")) as journal:
-        journal.begin_part(item, Part(etag, 2 * MIB))
+        journal.set_resume_point(item, ResumePoint(etag, 2 * MIB))
     part = Path(Folder(folder / "data").target("a").temporary_full_name)
     part.write_bytes(proxy.objects["/a"][:1000])
     return part

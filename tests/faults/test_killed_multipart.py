@@ -24,7 +24,7 @@ KILLS = 5
 PART_SIZE = "5MiB"
 SIZES = (0, 1, 300_000, 5 * MIB, 5 * MIB + 1, 11 * MIB, 17 * MIB)
 
-Parts = set[tuple[str, int]]
+PartNumbers = set[tuple[str, int]]
 
 
 class Uploads(Scene):
@@ -43,7 +43,7 @@ class Uploads(Scene):
         assert not there & sent
         self.kept += len(there)
 
-    def _finished_parts(self) -> Parts:
+    def _finished_parts(self) -> PartNumbers:
         if not self.journal.exists():
             return set()
         with closing(sqlite3.connect(self.journal)) as database:

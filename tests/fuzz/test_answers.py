@@ -9,13 +9,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bulkpresign.errors import TransferError
+from bulkpresign.http.clock import Clock
+from bulkpresign.http.connection import Buffers, Connection
+from bulkpresign.http.dates import unix_time
+from bulkpresign.http.response import Response
+from bulkpresign.http.s3_errors import error_of, retry_after
 from bulkpresign.model import Link
 from bulkpresign.redact import redacted, secrets_of
-from bulkpresign.transfer.answers import error_of, retry_after
-from bulkpresign.transfer.clock import Clock
-from bulkpresign.transfer.connection import Buffers, Connection
-from bulkpresign.transfer.dates import unix_time
-from bulkpresign.transfer.exchange import Answer
 from tests.fuzz.answers import BODIES, NAMES, VALUES, answers
 from tests.fuzz.settings import FUZZ
 
@@ -51,7 +51,7 @@ async def said(pieces: list[bytes], *, is_head: bool = False) -> Said:
     async def ask() -> Said:
         try:
             await connection.send(b"", None, expects_body=not is_head)
-            await connection.pour(body.extend)
+            await connection.stream_to(body.extend)
         except TransferError as error:
             str(error).encode()
             return error.code
@@ -125,8 +125,8 @@ def test_any_answer_is_an_error_that_can_be_stored_and_shown(
     assert len(str(error).encode("utf-8", "surrogatepass")) < 10_000
     assert error.code.isascii()
     assert SECRET not in f"{error} {error.code}"
-    assert link.lapsed(NOW) in {True, False}
-    answer = Answer(status, headers, None, None, clock=Clock(), link=link)  # type: ignore[arg-type]
+    assert link.expires_by(NOW) in {True, False}
+    answer = Response(status, headers, None, None, clock=Clock(), link=link)  # type: ignore[arg-type]
     assert (answer.etag or "").isascii()
 
 

@@ -12,10 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bulkpresign.errors import InputError
+from bulkpresign.http import pool
 from bulkpresign.model import Report
 from bulkpresign.pipeline.get import get
 from bulkpresign.pipeline.put import put
-from bulkpresign.transfer import pool, retrying
+from bulkpresign.transfer.engine import retries
 from tests.fuzz.answers import VALUES, answers
 from tests.fuzz.server import RawServer
 from tests.fuzz.settings import FUZZ
@@ -58,8 +59,8 @@ cells = st.fixed_dictionaries(
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrying, "BASE_DELAY", 0.0001)
-    monkeypatch.setattr(retrying, "MAX_RETRY_AFTER", 0.0)
+    monkeypatch.setattr(retries, "BASE_DELAY", 0.0001)
+    monkeypatch.setattr(retries, "MAX_RETRY_AFTER", 0.0)
     monkeypatch.setattr(pool, "IDLE_TIMEOUT", 0.5)
     monkeypatch.setattr(pool, "CONNECT_TIMEOUT", 0.5)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bulkpresign.errors import InputError, ManifestError
 from bulkpresign.manifest.links import links_of
-from bulkpresign.manifest.uploads import Gathering, whole_rows
+from bulkpresign.manifest.uploads import UploadGrouper, whole_rows
 from bulkpresign.manifest.writing import link_writer, object_writer
 from bulkpresign.model import utc_now
 from bulkpresign.tables import Rows, Table, objects_of, open_output
@@ -118,7 +118,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def use(batches: Iterable[Rows], sink: str) -> None:
     """Takes rows as the verbs do, and writes them again. Raises InputError."""
-    gathering = Gathering("rows")
+    gathering = UploadGrouper("rows")
     with open_output("/dev/null") as output:
         links, objects = link_writer(output, sink, "jsonl"), object_writer(output, sink, "jsonl")
         for rows in batches:
@@ -128,7 +128,7 @@ def use(batches: Iterable[Rows], sink: str) -> None:
                 continue
             found = links_of(rows)
             for link in found:
-                link.lapsed(utc_now())
+                link.expires_by(utc_now())
             links.write(found)
             list(gathering.add(found, rows.lines))
             whole_rows(rows)

@@ -40,7 +40,7 @@ def test_a_cell_is_a_moment_or_refused(cell: str) -> None:
         return
     assert link.expires_at is not None
     assert EARLIEST <= link.expires_at <= LATEST
-    link.lapsed(utc_now())
+    link.expires_by(utc_now())
     if is_local(cell) or not cell:
         assert link.expires_at == END
     else:
@@ -80,4 +80,4 @@ def test_any_url_tells_an_end_that_can_be_or_none(date: str, seconds: int) -> No
     if end is not None:
         assert EARLIEST <= end <= LATEST
         assert end - timedelta(seconds=seconds) == datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    Link("GET", url, {}, end).lapsed(utc_now())
+    Link("GET", url, {}, end).expires_by(utc_now())

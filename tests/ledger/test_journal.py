@@ -18,7 +18,7 @@ from bulkpresign.errors import JournalError, OutputError
 from bulkpresign.ledger.journal import VERSION, Journal, identity, is_of_another
 from bulkpresign.ledger.recorded import Recorded, contradicts
 from bulkpresign.ledger.report import read_report
-from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, Part
+from bulkpresign.model import Checkpoint, Evidence, Link, ObjectRef, Outcome, ResumePoint
 from tests.support.disks import mounted
 
 
@@ -83,33 +83,31 @@ def test_no_signature_is_in_the_file(file: Path) -> None:
 
 def test_parts_are_known_until_their_object_is_done(journal: Journal) -> None:
     one = link("big")
-    assert journal.part(one) is None
-    journal.begin_part(one, Part("etag", 100))
-    assert journal.part(one) == Part("etag", 100)
+    assert journal.checkpoint(one) is None
+    journal.set_resume_point(one, ResumePoint("etag", 100))
+    assert journal.checkpoint(one) == Checkpoint(ResumePoint("etag", 100))
     journal.record([outcome(one, "failed")])
-    assert journal.part(one) == Part("etag", 100)
+    assert journal.checkpoint(one) == Checkpoint(ResumePoint("etag", 100))
     journal.record([outcome(one)])
-    assert journal.part(one) is None
+    assert journal.checkpoint(one) is None
 
 
 def test_finished_parts_are_kept_over_runs_until_their_object_is_done_or_another(file: Path) -> None:
     one, other = link("one"), link("other")
     with Journal(file, "get", "/data") as journal:
         for each in (one, other):
-            journal.begin_part(each, Part("etag", 100, 30))
-            journal.finish_part(each, 1, "crc32:a")
-            journal.finish_part(each, 3, "crc32:c")
+            journal.set_resume_point(each, ResumePoint("etag", 100, 30))
+            journal.add_finished_part(each, 1, "crc32:a")
+            journal.add_finished_part(each, 3, "crc32:c")
     with Journal(file, "get", "/data") as journal:
-        assert journal.part(one) == Part("etag", 100, 30)
-        assert journal.finished_parts(one) == {1: "crc32:a", 3: "crc32:c"}
+        assert journal.checkpoint(one) == Checkpoint(ResumePoint("etag", 100, 30), {1: "crc32:a", 3: "crc32:c"})
         journal.record([outcome(one)])
-        journal.begin_part(other, Part("another etag", 100, 30))
-        assert not journal.finished_parts(one)
-        assert not journal.finished_parts(other)
+        journal.set_resume_point(other, ResumePoint("another etag", 100, 30))
+        assert journal.checkpoint(one) is None
+        assert journal.checkpoint(other) == Checkpoint(ResumePoint("another etag", 100, 30))
     with Journal(file, "get", "/data") as journal:
-        assert journal.part(one) is None
-        assert not journal.finished_parts(one)
-        assert not journal.finished_parts(other)
+        assert journal.checkpoint(one) is None
+        assert journal.checkpoint(other) == Checkpoint(ResumePoint("another etag", 100, 30))
 
 
 ANOTHER = pytest.mark.parametrize(("verb", "destination"), [("put", "/data"), ("get", "/elsewhere")])
@@ -120,7 +118,7 @@ ANOTHER = pytest.mark.parametrize(("verb", "destination"), [("put", "/data"), ("
 def test_another_verb_or_destination_is_refused(file: Path, verb: str, destination: str, what: str) -> None:
     with Journal(file, "get", "/data") as journal:
         if what == "begun":
-            journal.begin_part(link("a"), Part("upload", 10, 5))
+            journal.set_resume_point(link("a"), ResumePoint("upload", 10, 5))
         else:
             journal.record([outcome(link("a"), what)])
     assert is_of_another(file, verb, destination)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bulkpresign.errors import ManifestError
 from bulkpresign.manifest.links import links_of
-from bulkpresign.manifest.uploads import Gathering, whole_rows
+from bulkpresign.manifest.uploads import UploadGrouper, whole_rows
 from bulkpresign.model import Link, Upload
 from bulkpresign.tables.rows import Rows, rows_of_mappings
 
@@ -38,7 +38,7 @@ def rows_of(rows: Sequence[Row], first: int = 2) -> Rows:
 
 
 def gathered(rows: Sequence[Row], batch: int = 1000) -> list[tuple[Link | Upload, int]]:
-    gathering = Gathering("l.csv")
+    gathering = UploadGrouper("l.csv")
     found: list[tuple[Link | Upload, int]] = []
     for at in range(0, len(rows), batch):
         some = rows_of(rows[at : at + batch], at + 2)

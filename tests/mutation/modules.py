@@ -1,29 +1,31 @@
 """The tests of each module: the quick ones, and the wider ones for a change that those pass."""
 
-_PARTS = "transfer/test_parallel transfer/test_parts_kept"
+# ruff: noqa: E501 - one line a module
+
+_PARTS = "transfer/downloads/test_ranged transfer/downloads/test_kept_parts"
 _QUICK = {
-    "transfer/connection": "transfer/test_connection transfer/test_pouring transfer/test_bounds transfer/test_http",
-    "transfer/http": "transfer/test_http transfer/test_pool",
-    "transfer/pool": "transfer/test_pool transfer/test_http",
-    "transfer/exchange": "transfer/test_bounds transfer/test_pouring transfer/test_connection",
-    "transfer/answers": "transfer/test_pure fuzz/test_answers",
-    "transfer/resuming": "transfer/test_resuming transfer/test_ranges transfer/test_parts_kept",
-    "transfer/ranges": f"transfer/test_ranges {_PARTS}",
-    "transfer/getting": f"transfer/test_getting transfer/test_engine transfer/test_retries {_PARTS}",
-    "transfer/parallel": f"{_PARTS} transfer/test_lanes",
-    "transfer/temporary": "transfer/test_temporary transfer/test_folder transfer/test_pure transfer/test_parallel",
-    "transfer/folder": "transfer/test_folder transfer/test_temporary transfer/test_pure transfer/test_engine",
-    "transfer/beneath": "transfer/test_folder",
-    "transfer/bodies": "transfer/test_putting transfer/test_uploads transfer/test_retries transfer/test_http",
-    "transfer/multipart": "transfer/test_uploads pipeline/test_uploads",
-    "transfer/uploads": "transfer/test_uploads",
-    "transfer/leases": "transfer/test_leases transfer/test_engine",
-    "transfer/retrying": "transfer/test_pure transfer/test_retries transfer/test_pace transfer/test_parallel",
-    "transfer/pace": "transfer/test_pace transfer/test_engine",
-    "transfer/engine": "transfer/test_engine transfer/test_leases transfer/test_retries",
-    "checksums": "test_checksums transfer/test_ranges proof/test_sums",
+    "http/connection": "http/test_connection http/test_streaming http/test_bounds http/test_client",
+    "http/client": "http/test_client http/test_pool",
+    "http/pool": "http/test_pool http/test_client",
+    "http/response": "http/test_bounds http/test_streaming http/test_connection",
+    "http/s3_errors": "transfer/test_pure fuzz/test_answers",
+    "transfer/downloads/resume": "transfer/downloads/test_resume transfer/downloads/test_ranges transfer/downloads/test_kept_parts",
+    "transfer/downloads/ranges": f"transfer/downloads/test_ranges {_PARTS}",
+    "transfer/downloads/download": f"transfer/downloads/test_download transfer/engine/test_workers transfer/engine/test_retries {_PARTS}",
+    "transfer/downloads/ranged": f"{_PARTS} transfer/downloads/test_part_concurrency",
+    "transfer/disk/temporary": "transfer/disk/test_temporary transfer/disk/test_folder transfer/test_pure transfer/downloads/test_ranged",
+    "transfer/disk/folder": "transfer/disk/test_folder transfer/disk/test_temporary transfer/test_pure transfer/engine/test_workers",
+    "transfer/disk/beneath": "transfer/disk/test_folder",
+    "transfer/uploads/body": "transfer/uploads/test_single transfer/uploads/test_multipart transfer/engine/test_retries http/test_client",
+    "transfer/uploads/multipart": "transfer/uploads/test_multipart pipeline/test_uploads",
+    "transfer/uploads/requests": "transfer/uploads/test_multipart",
+    "transfer/engine/renewal": "transfer/engine/test_renewal transfer/engine/test_workers",
+    "transfer/engine/retries": "transfer/test_pure transfer/engine/test_retries transfer/engine/test_limiter transfer/downloads/test_ranged",
+    "transfer/engine/limiter": "transfer/engine/test_limiter transfer/engine/test_workers",
+    "transfer/engine/workers": "transfer/engine/test_workers transfer/engine/test_renewal transfer/engine/test_retries",
+    "checksums": "test_checksums transfer/downloads/test_ranges proof/test_hashing",
     "redact": "test_redact",
-    "ledger/journal": "ledger/test_journal ledger/test_recorder transfer/test_parts_kept",
+    "ledger/journal": "ledger/test_journal ledger/test_recorder transfer/downloads/test_kept_parts",
     "ledger/recorder": "ledger/test_recorder ledger/test_journal",
     "pipeline/completed": "pipeline/test_recorded",
     "pipeline/present": "pipeline/test_recorded",
@@ -34,13 +36,13 @@ _QUICK = {
 }
 _GET = "pipeline/test_get_in_parts cli/test_get cli/test_hostile_get cli/test_journal"
 _PUT = "pipeline/test_put pipeline/test_uploads pipeline/test_upload_faults cli/test_put cli/test_uploads"
-_HTTP = "transfer/test_retries fuzz/test_runs pipeline/test_get pipeline/test_put"
+_HTTP = "transfer/engine/test_retries fuzz/test_runs pipeline/test_get pipeline/test_put"
 _WIDE = {
     **dict.fromkeys(_QUICK, _GET),
-    **dict.fromkeys(("transfer/connection", "transfer/http", "transfer/pool", "transfer/exchange"), _HTTP),
-    **dict.fromkeys(("transfer/answers", "transfer/retrying", "transfer/pace"), _HTTP),
-    **dict.fromkeys(("transfer/bodies", "transfer/multipart", "transfer/uploads"), _PUT),
-    "transfer/folder": f"proof/test_files proof/test_sums {_GET}",
+    **dict.fromkeys(("http/connection", "http/client", "http/pool", "http/response"), _HTTP),
+    **dict.fromkeys(("http/s3_errors", "transfer/engine/retries", "transfer/engine/limiter"), _HTTP),
+    **dict.fromkeys(("transfer/uploads/body", "transfer/uploads/multipart", "transfer/uploads/requests"), _PUT),
+    "transfer/disk/folder": f"proof/test_files proof/test_hashing {_GET}",
     "checksums": f"pipeline/test_verify {_GET}",
     "redact": "fuzz/test_answers transfer/test_pure cli/test_secrets",
     **dict.fromkeys(

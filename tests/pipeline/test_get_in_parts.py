@@ -12,7 +12,7 @@ from boto3.s3.transfer import TransferConfig
 
 import bulkpresign as bp
 from bulkpresign.model import Outcome
-from bulkpresign.transfer.lanes import Lanes
+from bulkpresign.transfer.downloads.part_concurrency import PartConcurrencyTuner
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.pipeline.listening import heard
 from tests.servers.proxy import Fault, FaultProxy
@@ -24,20 +24,20 @@ PART = 5 * MIB
 SIZES = [0, 1, PART - 1, PART, PART + 1, 2 * PART, 3 * PART + 77]
 
 
-class WideLanes(Lanes):
+class WidePartConcurrency(PartConcurrencyTuner):
     """As if it had been measured that the most pays."""
 
     def __init__(self, most: int) -> None:
         super().__init__(most)
         self.allowed = most
 
-    def look(self, now: float) -> None:
+    def update(self, now: float) -> None:
         pass
 
 
 @pytest.fixture
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulkpresign.transfer.getting.Lanes", WideLanes)
+    monkeypatch.setattr("bulkpresign.transfer.executor.PartConcurrencyTuner", WidePartConcurrency)
 
 
 def upload(boto: Boto, server: S3Server, bucket: str, file: Path, key: str, part_size: int = PART) -> None:
@@ -90,7 +90,7 @@ def test_sizes_around_those_of_parts(
     found = {name.rpartition("/")[2]: body for name, body in files(tmp_path / "out").items()}
     assert found == bodies
     if server.name != "rclone":
-        by = {int(outcome.object.place.rpartition("/")[2]): outcome.verified_by for outcome in outcomes}
+        by = {int(outcome.object.file_path.rpartition("/")[2]): outcome.verified_by for outcome in outcomes}
         asked = source == "listing" and server.name == "seaweedfs"  # links of our own ask for checksums
         name = "crc32" if asked else "md5"
         assert by == {size: name if size < PART else f"{name}-parts" for size in SIZES}
@@ -155,13 +155,13 @@ def test_parts_that_are_too_small(tmp_path: Path) -> None:
         asyncio.run(bp.get(tmp_path / "links.txt", tmp_path / "out", part_size=65_535))
 
 
-#: As `WideLanes`, in a process of its own.
+#: As `WidePartConcurrency`, in a process of its own.
 MEASURE = """
 import asyncio, resource, sys
 import bulkpresign as bp
-from tests.pipeline.test_get_in_parts import WideLanes
-from bulkpresign.transfer import getting
-getting.Lanes = WideLanes
+from tests.pipeline.test_get_in_parts import WidePartConcurrency
+from bulkpresign.transfer import executor
+executor.PartConcurrencyTuner = WidePartConcurrency
 table, to = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 report = asyncio.run(bp.get(table, to, concurrency=128, part_size=256 << 10, part_concurrency=16))

@@ -16,11 +16,11 @@ import anyio
 import pytest
 
 from bulkpresign.errors import CredentialsError, LinkExpiredError, ParameterError
+from bulkpresign.http.client import HttpClient
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.pipeline import renewing
 from bulkpresign.pipeline.renewing import by_command, by_signing, by_url, renewal
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.transfer.http import Http
 from tests.conftest import AwsEnv, Boto
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.server import S3Server
@@ -30,7 +30,7 @@ PAST = datetime(2020, 1, 1, tzinfo=UTC)
 LATER = "2099-01-01T00:00:00Z"
 
 
-def lapsed(key: str = "k", method: str = "GET", **more: Any) -> Link:
+def expires_by(key: str = "k", method: str = "GET", **more: Any) -> Link:
     ref = ObjectRef("bucket", key, **more)
     return Link(method, f"http://h/{key}?X-Amz-Signature=old", {}, PAST, ref)
 
@@ -80,28 +80,28 @@ def test_signing_keeps_headers_overrides_and_the_object(monkeypatch: pytest.Monk
     ref = ObjectRef("bucket", "a b", version_id="v1", size=3, content_type="text/x", path="p", extra={"note": "n"})
     headers = {"x-amz-request-payer": "requester", "Host": "old.example"}
     url = "https://old/a?response-content-disposition=attachment%3B+x&response-expires=0&X-Amz-Signature=old"
-    (fresh,) = signed([Link("GET", url, headers, PAST, ref)], monkeypatch)
-    assert fresh is not None
-    assert (fresh.method, fresh.object) == ("GET", ref)
-    assert fresh.headers == {"x-amz-request-payer": "requester"}
-    query = parse_qs(urlsplit(fresh.url).query)
+    (fresh_link,) = signed([Link("GET", url, headers, PAST, ref)], monkeypatch)
+    assert fresh_link is not None
+    assert (fresh_link.method, fresh_link.object) == ("GET", ref)
+    assert fresh_link.headers == {"x-amz-request-payer": "requester"}
+    query = parse_qs(urlsplit(fresh_link.url).query)
     assert query["response-content-disposition"] == ["attachment; x"]
     assert query["response-expires"] == ["0"]
     assert query["versionId"] == ["v1"]
     assert query["X-Amz-Expires"] == ["900"]
     assert query["X-Amz-SignedHeaders"] == ["host;x-amz-request-payer"]
-    assert not fresh.lapsed(datetime.now(UTC))
+    assert not fresh_link.expires_by(datetime.now(UTC))
 
 
 def test_signing_a_part_again_keeps_upload_and_number(monkeypatch: pytest.MonkeyPatch) -> None:
     ref = ObjectRef("bucket", "k", size=5, extra={"upload_id": "u +", "part_number": "3", "offset": "10"})
     part = Link("PUT", "https://h/k?partNumber=3&uploadId=u%20%2B&X-Amz-Signature=old", {}, PAST, ref)
     complete = Link("POST", "https://h/k?uploadId=u%20%2B&X-Amz-Signature=old", {}, PAST, ref)
-    fresh = signed([part, complete], monkeypatch)
-    queries = [parse_qs(urlsplit(link.url).query) for link in fresh if link is not None]
+    fresh_link = signed([part, complete], monkeypatch)
+    queries = [parse_qs(urlsplit(link.url).query) for link in fresh_link if link is not None]
     assert [query["uploadId"] for query in queries] == [["u +"]] * 2
     assert [query.get("partNumber") for query in queries] == [["3"], None]
-    assert [(link.method, link.object) for link in fresh if link is not None] == [("PUT", ref), ("POST", ref)]
+    assert [(link.method, link.object) for link in fresh_link if link is not None] == [("PUT", ref), ("POST", ref)]
 
 
 def test_rows_of_uploads_are_told_apart_by_upload_and_part(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_rows_of_uploads_are_told_apart_by_upload_and_part(tmp_path: Path) -> No
 
     def part(number: object, upload_id: str = "u") -> Link:
         extra = {"upload_id": upload_id, "part_number": number, "offset": 0}
-        return lapsed(method="PUT", size=5, extra=extra)
+        return expires_by(method="PUT", size=5, extra=extra)
 
     code = """
 import json, sys
@@ -120,8 +120,8 @@ for line in sys.stdin:
             url = f"http://h/k?{upload}.{number}"
             print(json.dumps({**row, "url": url, "upload_id": upload, "part_number": number, "expires_at": %r}))
 """
-    fresh = asked(python(tmp_path, code % LATER), [part("2"), part(1), part(3)])
-    assert [link and link.url for link in fresh] == ["http://h/k?u.2", "http://h/k?u.1", None]
+    fresh_link = asked(python(tmp_path, code % LATER), [part("2"), part(1), part(3)])
+    assert [link and link.url for link in fresh_link] == ["http://h/k?u.2", "http://h/k?u.1", None]
 
 
 def test_signing_a_put_again_keeps_its_signed_headers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,13 +180,13 @@ def test_signing_again_asks_for_regions(
     ],
 )
 def test_what_cannot_be_signed_is_none_and_the_others_are(ref: ObjectRef, monkeypatch: pytest.MonkeyPatch) -> None:
-    none, fresh = signed([Link("GET", "http://h/x", {}, PAST, ref), lapsed()], monkeypatch)
+    none, fresh_link = signed([Link("GET", "http://h/x", {}, PAST, ref), expires_by()], monkeypatch)
     assert none is None
-    assert fresh is not None
+    assert fresh_link is not None
 
 
 def test_a_put_of_a_version_cannot_be_signed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert signed([lapsed(method="PUT", version_id="v")], monkeypatch) == [None]
+    assert signed([expires_by(method="PUT", version_id="v")], monkeypatch) == [None]
 
 
 def test_lapsed_credentials_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +201,7 @@ def test_lapsed_credentials_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
                 raise CredentialsError("the session is over")
 
             monkeypatch.setattr(presigner, "refresh", refuse)
-            await renew([lapsed()])
+            await renew([expires_by()])
 
     with pytest.raises(LinkExpiredError, match="can't be signed again: the session is over") as caught:
         asyncio.run(ask())
@@ -218,12 +218,16 @@ for line in sys.stdin:
     row.update(url=row["url"].replace("old", "new"), expires_at="2099-01-01T00:00:00Z", headers={"x-a": "1"})
     print(json.dumps(row))
 """
-    links = [lapsed("a", size=1, etag="e"), lapsed("b", path="other/b"), lapsed("c", method="PUT", version_id=None)]
-    fresh = asked(python(tmp_path, code), links)
-    assert [link and link.object for link in fresh] == [link.object for link in links]
-    assert [link and link.url for link in fresh] == [link.url.replace("old", "new") for link in links]
-    assert [link and link.headers for link in fresh] == [{"x-a": "1"}] * 3
-    assert [link and link.method for link in fresh] == ["GET", "GET", "PUT"]
+    links = [
+        expires_by("a", size=1, etag="e"),
+        expires_by("b", path="other/b"),
+        expires_by("c", method="PUT", version_id=None),
+    ]
+    fresh_link = asked(python(tmp_path, code), links)
+    assert [link and link.object for link in fresh_link] == [link.object for link in links]
+    assert [link and link.url for link in fresh_link] == [link.url.replace("old", "new") for link in links]
+    assert [link and link.headers for link in fresh_link] == [{"x-a": "1"}] * 3
+    assert [link and link.method for link in fresh_link] == ["GET", "GET", "PUT"]
     seen = [json.loads(line) for line in (tmp_path / "renew.py.seen").read_text().splitlines()]
     assert [one["path"] for one in seen] == ["a", "other/b", "c"]
     assert seen[0] == {
@@ -241,7 +245,7 @@ for line in sys.stdin:
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         row("other"),
         row(bucket="elsewhere"),
@@ -254,22 +258,22 @@ for line in sys.stdin:
     ],
     ids=["key", "bucket", "version", "path", "method", "expired", "about to expire", "expired by its url"],
 )
-def test_an_answer_that_fits_no_link_is_passed_over(answer: dict[str, Any]) -> None:
+def test_an_answer_that_fits_no_link_is_passed_over(response: dict[str, Any]) -> None:
     good = row("good")
-    none, fresh = asked(printing(answer, good), [lapsed(), lapsed("good")])
+    none, fresh_link = asked(printing(response, good), [expires_by(), expires_by("good")])
     assert none is None
-    assert fresh is not None
-    assert fresh.url == good["url"]
+    assert fresh_link is not None
+    assert fresh_link.url == good["url"]
 
 
 def test_an_answer_of_nothing_is_none() -> None:
-    assert asked("cat > /dev/null", [lapsed(), lapsed("b")]) == [None, None]
+    assert asked("cat > /dev/null", [expires_by(), expires_by("b")]) == [None, None]
 
 
 def test_order_and_more_than_asked_do_not_matter() -> None:
-    answers = [row("c"), row("unasked"), row("a"), row("b")]
-    fresh = asked(printing(*answers), [lapsed("a"), lapsed("b"), lapsed("c")])
-    assert [link and link.object.key for link in fresh] == ["a", "b", "c"]
+    responses = [row("c"), row("unasked"), row("a"), row("b")]
+    fresh_link = asked(printing(*responses), [expires_by("a"), expires_by("b"), expires_by("c")])
+    assert [link and link.object.key for link in fresh_link] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -289,7 +293,7 @@ def test_order_and_more_than_asked_do_not_matter() -> None:
 )
 def test_a_command_that_does_not_do_its_work(command: str, message: str) -> None:
     with pytest.raises(LinkExpiredError) as caught:
-        asked(command, [lapsed()])
+        asked(command, [expires_by()])
     assert message in str(caught.value)
     assert "renewal command" in str(caught.value)
     assert caught.value.code == "RenewalFailed"
@@ -297,17 +301,17 @@ def test_a_command_that_does_not_do_its_work(command: str, message: str) -> None
 
 def test_a_command_that_reads_nothing_or_a_little_of_much() -> None:
     """A megabyte is more than a pipe takes."""
-    many = [lapsed(f"{n}" * 50) for n in range(5_000)]
+    many = [expires_by(f"{n}" * 50) for n in range(5_000)]
     assert asked("true", many) == [None] * 5_000
     assert asked("head -c 10 > /dev/null", many) == [None] * 5_000
 
 
 def test_a_command_that_answers_as_it_reads() -> None:
     """Both pipes full at once would be a deadlock."""
-    many = [lapsed(f"k{n}") for n in range(10_000)]
+    many = [expires_by(f"k{n}") for n in range(10_000)]
     code = "s/2020-01-01/2099-01-01/"
-    fresh = asked(f"sed {code}", many)
-    assert [link and link.object.key for link in fresh] == [link.object.key for link in many]
+    fresh_link = asked(f"sed {code}", many)
+    assert [link and link.object.key for link in fresh_link] == [link.object.key for link in many]
 
 
 def _is_alive(pid: int) -> bool:
@@ -334,7 +338,7 @@ def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path, monkey
     monkeypatch.setattr(renewing, "RENEW_TIMEOUT", 1.5)
     began = time.monotonic()
     with pytest.raises(LinkExpiredError, match=r"did not end in 1\.5 s"):
-        asked(hanging(tmp_path / "pids"), [lapsed()])
+        asked(hanging(tmp_path / "pids"), [expires_by()])
     assert 1.5 <= time.monotonic() - began < 30
     assert _gone(tmp_path / "pids")
 
@@ -351,7 +355,7 @@ def test_a_command_is_killed_with_its_children_where_the_run_ends(tmp_path: Path
                 group.cancel_scope.cancel()
 
             group.start_soon(stop)
-            await by_command(hanging(pids))([lapsed()])
+            await by_command(hanging(pids))([expires_by()])
             pytest.fail("it came to its end")
 
     asyncio.run(cancelled())
@@ -375,7 +379,7 @@ def test_a_command_is_killed_with_its_children_where_the_run_ends_as_it_starts(
                     scope.cancel()
 
             monkeypatch.setattr(subprocess, "Popen", Started)
-            await by_command(hanging(pids))([lapsed()])
+            await by_command(hanging(pids))([expires_by()])
         assert scope.cancelled_caught
 
     asyncio.run(cancelled())
@@ -385,10 +389,10 @@ def test_a_command_is_killed_with_its_children_where_the_run_ends_as_it_starts(
 def test_a_command_that_prints_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(renewing, "MOST_OUTPUT", 100_000)
     with pytest.raises(LinkExpiredError, match="prints without end"):
-        asked("yes", [lapsed()])
+        asked("yes", [expires_by()])
     monkeypatch.setattr(renewing, "MOST_OUTPUT", 1_000)
     with pytest.raises(LinkExpiredError, match="prints without end"):
-        asked("head -c 2000 /dev/zero", [lapsed(f"{n}" * 50) for n in range(5_000)])
+        asked("head -c 2000 /dev/zero", [expires_by(f"{n}" * 50) for n in range(5_000)])
 
 
 Answering = Callable[[FaultProxy], None]
@@ -396,7 +400,7 @@ Answering = Callable[[FaultProxy], None]
 
 def posted(links: Sequence[Link], prepare: Answering, path: str = "/renew") -> tuple[Sequence[Link | None], FaultProxy]:
     async def ask(proxy: FaultProxy) -> Sequence[Link | None]:
-        async with Http(2) as http:
+        async with HttpClient(2) as http:
             with anyio.fail_after(20):
                 return await by_url(f"{proxy.url}{path}", http)(links)
 
@@ -415,8 +419,8 @@ def answering(*rows: object, status: int = 200, **more: Any) -> Answering:
 
 
 def test_a_url_is_posted_rows_and_gives_rows() -> None:
-    fresh, proxy = posted([lapsed("a"), lapsed("b")], answering(row("b"), row("a")))
-    assert [link and link.url for link in fresh] == ["http://h/a?fresh", "http://h/b?fresh"]
+    fresh_link, proxy = posted([expires_by("a"), expires_by("b")], answering(row("b"), row("a")))
+    assert [link and link.url for link in fresh_link] == ["http://h/a?fresh", "http://h/b?fresh"]
     (seen,) = proxy.seen
     assert seen.line == b"POST /renew HTTP/1.1"
     assert seen.header("content-type") == "application/jsonl"
@@ -439,28 +443,28 @@ def test_a_url_that_does_not_do_its_work(prepare: Answering, message: str, monke
     monkeypatch.setattr(renewing, "RENEW_TIMEOUT", 0.5)
     monkeypatch.setattr(renewing, "MOST_OUTPUT", 20_000)
     with pytest.raises(LinkExpiredError) as caught:
-        posted([lapsed()], prepare)
+        posted([expires_by()], prepare)
     assert message in str(caught.value)
     assert caught.value.code == "RenewalFailed"
 
 
 def test_a_url_that_is_none() -> None:
     async def ask() -> None:
-        async with Http(1) as http:
-            await by_url("http://127.0.0.1:99999/", http)([lapsed()])
+        async with HttpClient(1) as http:
+            await by_url("http://127.0.0.1:99999/", http)([expires_by()])
 
     with pytest.raises(LinkExpiredError, match="the renewal url can't be asked"):
         asyncio.run(ask())
 
 
 def test_a_url_that_answers_for_another_object() -> None:
-    fresh, _ = posted([lapsed("a")], answering(row("b"), row("a", method="PUT")))
-    assert fresh == [None]
+    fresh_link, _ = posted([expires_by("a")], answering(row("b"), row("a", method="PUT")))
+    assert fresh_link == [None]
 
 
 def test_one_source_at_most() -> None:
     async def ask() -> None:
-        async with Http(1) as http:
+        async with HttpClient(1) as http:
             presigner = Presigner("us-east-1")
             assert renewal(None, None, None, http) is None
             assert renewal(None, "true", None, http) is not None

@@ -65,9 +65,9 @@ def test_a_listing_pages_and_fills_path_size_and_etag(tmp_path: Path, filled: st
     assert {row["key"] for row in rows} == {f"data/{i % 7}/n {i}.txt" for i in range(COUNT)}
     assert all(row["path"] == row["key"].removeprefix("data/") for row in rows)
     (row,) = [row for row in rows if row["path"] == "6/n 13.txt"]
-    answer = send(row)
-    assert answer.content == b"xxx"
-    assert (row["size"], f'"{row["etag"]}"') == ("3", answer.headers["ETag"])
+    response = send(row)
+    assert response.content == b"xxx"
+    assert (row["size"], f'"{row["etag"]}"') == ("3", response.headers["ETag"])
 
 
 def test_one_key_and_tables_follow_each_other(tmp_path: Path, filled: str) -> None:
@@ -91,8 +91,8 @@ def test_every_method_works(
     (tmp_path / "keys.txt").write_text("k é+&.txt\n")
     sign(tmp_path / "keys.txt", tmp_path / "links.csv", bucket=bucket, method=method)
     (row,) = rows_of(tmp_path / "links.csv")
-    answer = send(row, data=b"new" if method == "PUT" else None)
-    assert answer.ok, answer.text
+    response = send(row, data=b"new" if method == "PUT" else None)
+    assert response.ok, response.text
     left = client.list_objects_v2(Bucket=bucket).get("Contents", [])
     assert [item["Size"] for item in left] == ([] if method == "DELETE" else [3])
     if method in {"GET", "PUT"}:
@@ -111,9 +111,9 @@ def test_every_method_works(
 def test_a_filename_is_what_a_browser_saves(tmp_path: Path, filled: str, filename: str, plain: str, full: str) -> None:
     (tmp_path / "keys.txt").write_text("data/0/n 7.txt\n")
     sign(tmp_path / "keys.txt", tmp_path / "links.csv", bucket=filled, filename=filename)
-    answer = send(rows_of(tmp_path / "links.csv")[0])
-    header = answer.headers["Content-Disposition"]
-    assert answer.content == b"xx"
+    response = send(rows_of(tmp_path / "links.csv")[0])
+    header = response.headers["Content-Disposition"]
+    assert response.content == b"xx"
     assert header.startswith(f'attachment; filename="{plain}"; ')
     message = Message()
     message["Content-Disposition"] = f"attachment; {header.rpartition('; ')[2]}"
@@ -124,10 +124,10 @@ def test_a_filename_of_each_row_and_the_other_overrides(tmp_path: Path, filled: 
     query = {"response-content-type": "text/x-y; charset=utf-8", "response-cache-control": "no-store"}
     sign(f"s3://{filled}/data/3/", tmp_path / "links.csv", filename="{name}", query=query)
     for row in rows_of(tmp_path / "links.csv")[:3]:
-        answer = send(row)
-        assert f'filename="{row["path"]}"' in answer.headers["Content-Disposition"]
-        assert answer.headers["Content-Type"] == "text/x-y; charset=utf-8"
-        assert answer.headers["Cache-Control"] == "no-store"
+        response = send(row)
+        assert f'filename="{row["path"]}"' in response.headers["Content-Disposition"]
+        assert response.headers["Content-Type"] == "text/x-y; charset=utf-8"
+        assert response.headers["Cache-Control"] == "no-store"
 
 
 def test_headers_of_put_links_are_signed_and_stand_in_the_row(

@@ -271,8 +271,8 @@ def test_rclone_forgets_what_it_completed(make_scene: Callable[[S3Server], Scene
 
 def test_what_a_server_says_it_made_is_compared(scene: Scene) -> None:
     scene.sign()
-    answer = b'<CompleteMultipartUploadResult><ETag>"00000000000000000000000000000000-3"</ETag></Complete...>'
-    scene.proxy.schedule = on(is_completion, Fault(200, body=answer))
+    response = b'<CompleteMultipartUploadResult><ETag>"00000000000000000000000000000000-3"</ETag></Complete...>'
+    scene.proxy.schedule = on(is_completion, Fault(200, body=response))
     scene.put()
     assert (scene.outcome.status, scene.outcome.code) == ("failed", "EtagMismatch")
     assert sum(map(is_completion, scene.proxy.seen)) == 1
@@ -428,8 +428,8 @@ def test_a_listed_part_of_another_size_does_not_count(scene: Scene) -> None:
         f"<Size>{sizes[part['PartNumber']]}</Size></Part>"
         for part in listed
     )
-    answer = Fault(200, body=f"<ListPartsResult>{parts}</ListPartsResult>".encode())
-    scene.proxy.schedule = lambda seen: answer if seen.method == "GET" and "uploadId=" in seen.target else None
+    response = Fault(200, body=f"<ListPartsResult>{parts}</ListPartsResult>".encode())
+    scene.proxy.schedule = lambda seen: response if seen.method == "GET" and "uploadId=" in seen.target else None
     scene.put_folder()
     scene.check_whole()
     assert scene.parts_sent == [2, 3]
@@ -505,9 +505,9 @@ def test_rows_that_run_out_are_signed_again_and_parts_are_kept(scene: Scene, num
 
 def test_a_command_renews_all_parts_at_once(scene: Scene) -> None:
     scene.sign()
-    fresh = (scene.folder / "links.csv").read_text()
+    fresh_link = (scene.folder / "links.csv").read_text()
     expire(scene.folder / "links.csv", {"1", "2", "3", ""})
-    (scene.folder / "fresh.csv").write_text(fresh)
+    (scene.folder / "fresh.csv").write_text(fresh_link)
     code = "import csv, json, sys; [print(json.dumps(row)) for row in csv.DictReader(open(sys.argv[1]))]"
     (scene.folder / "renew.py").write_text("open(sys.argv[2], 'a').write('x')\n".join(["import sys\n", code]))
     command = f"python {scene.folder}/renew.py {scene.folder}/fresh.csv {scene.folder}/times"

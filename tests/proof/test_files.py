@@ -10,7 +10,7 @@ import pytest
 
 from bulkpresign.model import Link, ObjectRef, Outcome
 from bulkpresign.proof.files import MISSING, UNPROVEN, Prover, Row, batches_of
-from bulkpresign.transfer.folder import Folder
+from bulkpresign.transfer.disk.folder import Folder
 from tests.proof.descriptors import open_descriptors
 from tests.support.checksums import checksum, composite_etag
 

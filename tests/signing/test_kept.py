@@ -111,12 +111,12 @@ def test_links_that_carry_the_same_share_a_signer(europe: Both, signers: list[ob
     plain = europe.presigner.sign_batch(refs, "GET")
     mixed = [link for three in zip(put, get, plain, strict=True) for link in three]
     signers.clear()
-    fresh = europe.presigner.sign_again(mixed)
+    fresh_link = europe.presigner.sign_again(mixed)
     assert len(signers) == 3
-    assert [(link.method, link.object, link.headers) for link in fresh] == [
+    assert [(link.method, link.object, link.headers) for link in fresh_link] == [
         (link.method, link.object, link.headers) for link in mixed
     ]
-    assert len({id(link.headers) for link in fresh if link.method == "PUT"}) == 1
+    assert len({id(link.headers) for link in fresh_link if link.method == "PUT"}) == 1
 
 
 def test_options_and_columns_go_before_what_a_link_has(europe: Both) -> None:

@@ -39,10 +39,10 @@ def test_batches_put_get_head_and_delete(presigner: Presigner, bucket: str) -> N
     for link in presigner.sign_batch(refs, "PUT"):
         assert send(link, link.object.key.encode()).status_code == 200
     for link in presigner.sign_batch(refs, query={"response-content-disposition": "attachment"}):
-        answer = send(link)
-        assert answer.content == link.object.key.encode()
-        assert answer.headers["Content-Type"] == "text/x-test"
-        assert answer.headers["Content-Disposition"] == "attachment"
+        response = send(link)
+        assert response.content == link.object.key.encode()
+        assert response.headers["Content-Type"] == "text/x-test"
+        assert response.headers["Content-Disposition"] == "attachment"
     for link in presigner.sign_batch(refs, "HEAD"):
         assert send(link).headers["Content-Length"] == str(len(link.object.key.encode()))
     for link in presigner.sign_batch(refs, "DELETE"):
@@ -108,8 +108,8 @@ def test_forms(presigner: Presigner, bucket: str, portal: BlockingPortal) -> Non
     (in_batch,) = presigner.post_batch([ObjectRef(bucket, "batch/ü ${filename}")], fields, rules)
     single = portal.call(lambda: presigner.presign_post(bucket, "single", fields, rules))
     for post, name in ((in_batch, "batch/ü f.txt"), (single, "single")):
-        answer = requests.post(post.url, data=post.fields, files={"file": ("f.txt", b"12345")}, timeout=30)
-        assert answer.status_code == 201
+        response = requests.post(post.url, data=post.fields, files={"file": ("f.txt", b"12345")}, timeout=30)
+        assert response.status_code == 201
         assert requests.get(presigner.url_batch(bucket, [name])[0], timeout=30).content == b"12345"
         refused = requests.post(post.url, data=post.fields, files={"file": ("f.txt", b"x" * 11)}, timeout=30)
         assert refused.status_code == 400

@@ -150,7 +150,7 @@ def test_a_long_run_changes_keys_and_every_link_holds(
     for now, link in signed:
         clock.now = now
         assert link.expires_at is not None
-        assert not link.lapsed(now)
+        assert not link.expires_by(now)
         assert link.url == expected(number_of(link), link.object, 3600)
 
 

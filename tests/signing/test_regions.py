@@ -63,8 +63,8 @@ def test_links_of_several_regions_in_one_batch(portal: BlockingPortal, buckets: 
     with opened(portal) as presigner:
         urls = portal.call(signed)
         assert [region_in(url) for url in urls] == ["eu-west-1", "us-east-1"] * 2
-        answers = [requests.put(url, data=b"x", allow_redirects=False, timeout=30) for url in urls]
-        assert [answer.status_code for answer in answers] == [200] * 4
+        responses = [requests.put(url, data=b"x", allow_redirects=False, timeout=30) for url in urls]
+        assert [response.status_code for response in responses] == [200] * 4
         assert [region_in(url) for url in presigner.url_batch(EUROPE, ["a"])] == ["eu-west-1"]
     with opened(portal, None) as presigner:
         (url,) = presigner.url_batch(EUROPE, ["key"], "PUT")
@@ -145,31 +145,31 @@ def test_servers_that_have_but_one(
 
 # -- answers as AWS gives them
 
-Answer = tuple[int, dict[str, str], str]
+Response = tuple[int, dict[str, str], str]
 _LOCATION = '<LocationConstraint xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{}</LocationConstraint>'
-_DENIED: Answer = (403, {}, "<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
+_DENIED: Response = (403, {}, "<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
 
 
 @contextmanager
 def s3(
-    monkeypatch: pytest.MonkeyPatch, answers: dict[str, Answer], arrived: Callable[[], object] = lambda: None
+    monkeypatch: pytest.MonkeyPatch, responses: dict[str, Response], arrived: Callable[[], object] = lambda: None
 ) -> Iterator[Counter[str]]:
     """A server that gives these answers by method and path; counts what it was asked."""
     asked: Counter[str] = Counter()
 
     class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
+        def response(self) -> None:
             what = f"{self.command} {self.path}"
             asked[what] += 1
             arrived()
-            status, headers, body = answers[what]
+            status, headers, body = responses[what]
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(b"" if self.command == "HEAD" else body.encode())
 
-        do_GET = do_HEAD = answer  # noqa: N815 - the library's names
+        do_GET = do_HEAD = response  # noqa: N815 - the library's names
 
         def log_message(self, *_: object) -> None:
             pass
@@ -191,7 +191,7 @@ def s3(
             thread.join()
 
 
-def told(status: int, region: str) -> Answer:
+def told(status: int, region: str) -> Response:
     return status, {"x-amz-bucket-region": region}, ""
 
 
@@ -199,8 +199,8 @@ def told(status: int, region: str) -> Answer:
 def test_the_region_is_told_even_where_the_bucket_is_refused(
     portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    answers = {"HEAD /bucket": told(status, "ap-south-1")}
-    with s3(monkeypatch, answers), opened(portal) as presigner:
+    responses = {"HEAD /bucket": told(status, "ap-south-1")}
+    with s3(monkeypatch, responses), opened(portal) as presigner:
         portal.call(presigner.refresh, ["bucket"])
         assert region_in(presigner.url_batch("bucket", ["k"])[0]) == "ap-south-1"
 
@@ -211,8 +211,8 @@ def test_the_region_is_told_even_where_the_bucket_is_refused(
 def test_the_location_tells_where_the_head_does_not(
     portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch, constraint: str, region: str
 ) -> None:
-    answers = {"HEAD /bucket": _DENIED, "GET /bucket?location": (200, {}, _LOCATION.format(constraint))}
-    with s3(monkeypatch, answers), opened(portal) as presigner:
+    responses = {"HEAD /bucket": _DENIED, "GET /bucket?location": (200, {}, _LOCATION.format(constraint))}
+    with s3(monkeypatch, responses), opened(portal) as presigner:
         portal.call(presigner.refresh, ["bucket"])
         assert region_in(presigner.url_batch("bucket", ["k"])[0]) == region
 
@@ -227,10 +227,10 @@ def test_no_answer_tells(portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("answer", [(200, {}, "no xml"), (200, {}, _LOCATION.format("eu west")), (500, {}, "<a")])
-def test_an_answer_that_is_none(portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
-    answers = {"HEAD /bucket": _DENIED, "GET /bucket?location": answer}
+def test_an_answer_that_is_none(portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch, response: Response) -> None:
+    responses = {"HEAD /bucket": _DENIED, "GET /bucket?location": response}
     with (
-        s3(monkeypatch, answers),
+        s3(monkeypatch, responses),
         opened(portal) as presigner,
         pytest.raises((RegionError, SigningError), match="region"),
     ):
@@ -242,8 +242,8 @@ def test_each_bucket_is_asked_once_and_all_at_the_same_time(
 ) -> None:
     names = [f"bucket-{number}" for number in range(5)]
     together = threading.Barrier(len(names), timeout=20)  # breaks, and the test with it, where one waits for another
-    answers = {f"HEAD /{name}": told(200, f"eu-west-{number}") for number, name in enumerate(names, 1)}
-    with s3(monkeypatch, answers, together.wait) as asked, opened(portal) as presigner:
+    responses = {f"HEAD /{name}": told(200, f"eu-west-{number}") for number, name in enumerate(names, 1)}
+    with s3(monkeypatch, responses, together.wait) as asked, opened(portal) as presigner:
 
         async def signed() -> list[str]:
             return [link.url async for links in presigner.sign(refs(*names, *names), batch_size=5) for link in links]

@@ -1,4 +1,4 @@
-"""Links through a Getter or Putter, as a run would send them, and what they said."""
+"""Links through a Downloader or Uploader, as a run would send them, and what they said."""
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
@@ -6,30 +6,35 @@ from pathlib import Path
 from typing import Any
 
 from bulkpresign.events import BytesMoved, BytesResumed, Event, Listener, ObjectFinished, ObjectRetried
-from bulkpresign.model import Link, ObjectRef, Outcome, Parts
-from bulkpresign.transfer.clock import Clock
-from bulkpresign.transfer.engine import Engine, Feed, Work
-from bulkpresign.transfer.folder import Folder
-from bulkpresign.transfer.getting import Getter, IfExists
-from bulkpresign.transfer.http import Http
-from bulkpresign.transfer.lanes import Lanes
-from bulkpresign.transfer.leases import Lease, Renew
-from bulkpresign.transfer.pace import Pace
-from bulkpresign.transfer.putting import Putter
+from bulkpresign.http.client import HttpClient
+from bulkpresign.http.clock import Clock
+from bulkpresign.ledger.journal import Journal
+from bulkpresign.ledger.recorder import Recorder
+from bulkpresign.model import Checkpoint, Link, ObjectRef, Outcome
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.downloads.download import Downloader, IfExists
+from bulkpresign.transfer.downloads.part_concurrency import PartConcurrencyTuner
+from bulkpresign.transfer.engine.jobs import Job, LocalFile, Renew, RenewableLink
+from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from bulkpresign.transfer.engine.queue import JobQueue
+from bulkpresign.transfer.engine.workers import Engine, Work
+from bulkpresign.transfer.uploads.single import Uploader
 from tests.support.dates import date_in
 
 #: Runs a coroutine on one of the loops.
 Runner = Callable[..., Any]
 
 
-class FixedLanes(Lanes):
+class FixedPartConcurrency(PartConcurrencyTuner):
     """So many parts of each object from the start. On a loaded machine the tuner would close some on their way."""
 
     def __init__(self, most: int) -> None:
         super().__init__(most)
         self.allowed = most
 
-    def look(self, now: float) -> None:
+    def update(self, now: float) -> None:
         """Leaves the number as it is."""
 
 
@@ -56,39 +61,42 @@ class Run:
         return sum(event.count for event in self.events if isinstance(event, BytesResumed))
 
     async def links(self, verb: str, links: Sequence[Link], folder: Path, attempts: int, concurrency: int = 4) -> None:
-        async with Http(concurrency) as http:
-            kind = Getter if verb == "get" else Putter
-            work = kind(http, Folder(folder), attempts, self.events.append, pace=Pace(concurrency))
-            await run(one_batch(links), work, concurrency, self.events.append)
+        async with HttpClient(concurrency) as http:
+            kind = Downloader if verb == "get" else Uploader
+            context = TransferContext(http, self.events.append, AdaptiveLimiter(concurrency), attempts)
+            work = kind(context, Folder(folder), Coordinator())
+            await run(jobs_of(one_batch(links)), work, concurrency, self.events.append)
 
     async def in_parts(
         self,
         links: Sequence[Link],
         folder: Path,
         part_size: int,
-        lanes: int = 1,
+        part_concurrency: int = 1,
         *,
         attempts: int = 3,
-        parts: Parts | None = None,
+        journal: Journal | None = None,
         renew: Renew | None = None,
         if_exists: IfExists = "replace",
-    ) -> Getter:
+    ) -> Downloader:
         """Downloads, with so many parts of each object in flight from the start."""
         concurrency = 4
-        async with Http(concurrency * lanes) as http:
-            work = Getter(
+        requests = concurrency * part_concurrency
+        emit = Recorder(journal, self.events.append)
+        async with HttpClient(requests) as http:
+            context = TransferContext(
                 http,
-                Folder(folder),
+                emit,
+                AdaptiveLimiter(requests),
                 attempts,
-                self.events.append,
-                pace=Pace(concurrency * lanes),
-                parts=parts,
-                part_size=part_size,
-                part_concurrency=lanes,
-                if_exists=if_exists,
+                FixedPartConcurrency(part_concurrency),
+                keeps_checkpoints=journal is not None,
             )
-            work.lanes = FixedLanes(lanes)
-            await run(one_batch(links), work, concurrency, self.events.append, renew)
+            work = Downloader(context, Folder(folder), Coordinator(), part_size=part_size, if_exists=if_exists)
+            try:
+                await run(jobs_of(one_batch(links), renew, journal), work, concurrency, emit)
+            finally:
+                emit.flush()
         work.folder.close()
         return work
 
@@ -115,24 +123,24 @@ def reference(fields: dict[str, object]) -> ObjectRef:
     return ObjectRef("bucket", "a", **{"path": "a", **fields})  # type: ignore[arg-type]
 
 
-async def leases_of(
-    batches: AsyncIterable[Sequence[Link]], renew: Renew | None = None
-) -> AsyncIterator[Sequence[Lease]]:
-    """The same links, each of which `renew` renews."""
+async def jobs_of(
+    batches: AsyncIterable[Sequence[Link]], renew: Renew | None = None, journal: Journal | None = None
+) -> AsyncIterator[Sequence[Job]]:
+    """Jobs for links, each of which `renew` renews; by their methods they download or upload a file."""
     async for links in batches:
-        yield [Lease(link, renew) for link in links]
+        yield [_job(RenewableLink(link, renew), journal.checkpoint(link) if journal else None) for link in links]
+
+
+def _job(link: RenewableLink, checkpoint: Checkpoint | None) -> Job:
+    file = LocalFile(link.object.file_path)
+    return Job(file, link, checkpoint) if link.link.method == "PUT" else Job(link, file, checkpoint)
 
 
 async def run(
-    batches: AsyncIterable[Sequence[Link]],
-    work: Work,
-    concurrency: int,
-    emit: Listener,
-    renew: Renew | None = None,
-    clock: Clock | None = None,
+    batches: AsyncIterable[Sequence[Job]], work: Work, concurrency: int, emit: Listener, clock: Clock | None = None
 ) -> None:
-    """Links through an engine, each of which `renew` renews."""
-    await Engine(Feed(leases_of(batches, renew)), work, emit, clock or Clock()).run(concurrency)
+    """Jobs through an engine."""
+    await Engine(JobQueue(batches), work, emit, clock or Clock()).run(concurrency)
 
 
 def set_clock() -> Clock:

@@ -25,19 +25,19 @@ from bulkpresign.errors import (
     TransferError,
     TruncatedError,
 )
+from bulkpresign.http.s3_errors import error_of, retry_after
 from bulkpresign.model import Link
-from bulkpresign.transfer import retrying
-from bulkpresign.transfer.answers import error_of, retry_after
-from bulkpresign.transfer.folder import Folder, Target, path_problem
-from bulkpresign.transfer.retrying import delay_before
-from bulkpresign.transfer.temporary import TemporaryFile
+from bulkpresign.transfer.disk.folder import Folder, Target, path_problem
+from bulkpresign.transfer.disk.temporary import TemporaryFile
+from bulkpresign.transfer.engine import retries
+from bulkpresign.transfer.engine.retries import delay_before
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LINK = Link("GET", "http://h/a?X-Amz-Signature=secret", {}, NOW + timedelta(hours=1))
 OVER = Link("GET", "http://h/a?X-Amz-Signature=secret", {}, NOW - timedelta(seconds=1))
 
 
-def answer(status: int, code: str = "", link: Link = LINK, **headers: str) -> TransferError:
+def response(status: int, code: str = "", link: Link = LINK, **headers: str) -> TransferError:
     body = f"<Error><Code>{code}</Code></Error>".encode() if code else b""
     return error_of(status, {name.replace("_", "-"): value for name, value in headers.items()}, body, link, NOW)
 
@@ -69,7 +69,7 @@ def answer(status: int, code: str = "", link: Link = LINK, **headers: str) -> Tr
     ],
 )
 def test_the_kind_of_error(status: int, code: str, kind: type[TransferError]) -> None:
-    error = answer(status, code)
+    error = response(status, code)
     assert type(error) is kind
     assert error.code == (code or f"HTTP{status}")
     assert error.status == status
@@ -93,8 +93,8 @@ def test_a_link_that_is_over_has_expired(status: int, body: bytes) -> None:
 
 
 def test_a_link_that_is_over_may_be_wrong_as_well() -> None:
-    assert isinstance(answer(403, "SignatureDoesNotMatch", OVER), RefusedError)
-    assert isinstance(answer(404, "NoSuchKey", OVER), RefusedError)
+    assert isinstance(response(403, "SignatureDoesNotMatch", OVER), RefusedError)
+    assert isinstance(response(404, "NoSuchKey", OVER), RefusedError)
 
 
 def test_the_difference_of_clocks_is_told_where_it_is_known() -> None:
@@ -110,7 +110,7 @@ def test_the_difference_of_clocks_is_told_where_it_is_known() -> None:
 
 
 def test_the_region_is_told() -> None:
-    assert "which is in eu-west-3" in str(answer(301, "PermanentRedirect", x_amz_bucket_region="eu-west-3"))
+    assert "which is in eu-west-3" in str(response(301, "PermanentRedirect", x_amz_bucket_region="eu-west-3"))
     body = b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>us-west-2</Region></Error>"
     assert "which is in us-west-2" in str(error_of(400, {}, body, LINK, NOW))
 
@@ -141,7 +141,7 @@ def test_jitter_is_full_and_bounded(attempt: int, luck: float) -> None:
     """`random.uniform` is replaced by its definition, so that the whole interval is seen."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("random.uniform", lambda low, high: low + (high - low) * luck)
-        patched.setattr(retrying, "BASE_DELAY", 0.2)
+        patched.setattr(retries, "BASE_DELAY", 0.2)
         delay = delay_before(attempt, ServerError("", code=""))
     assert delay == pytest.approx(luck * min(20.0, 0.2 * 2 ** (attempt - 1)))
 

@@ -1,0 +1,229 @@
+"""The same interface on aiohttp, for links that go through a proxy: the only file that knows it.
+
+Each line of the set-up closes a way in which a link was seen to break.
+"""
+
+import errno
+import math
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import anyio
+from yarl import URL
+
+from bulkpresign.errors import ConnectionFailedError, RefusedError, TransferError, TruncatedError
+from bulkpresign.http import connection, pool
+from bulkpresign.http.clock import Clock
+from bulkpresign.http.connection import Body, BodyCallback, read_what_came
+from bulkpresign.http.response import OWN_HEADERS, RequestContext, Response
+from bulkpresign.model import Link
+
+#: What aiohttp adds to a body.
+_NO_CONTENT_TYPE = ("Content-Type",)
+#: Bytes of a body that may wait before no more are taken from the socket.
+_READ_BUFFER = 64 * 1024
+
+
+class Session:
+    """A pool of connections through proxies. `concurrency` bounds how many are open."""
+
+    def __init__(self, concurrency: int, trust: ssl.SSLContext | None, clock: Clock) -> None:
+        self._clock = clock
+        #: True once an answer came through a proxy.
+        self.has_answered = False
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=concurrency, ttl_dns_cache=int(pool.DNS_TTL), socket_factory=_socket, ssl=trust or True
+            ),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=pool.CONNECT_TIMEOUT, sock_read=pool.IDLE_TIMEOUT),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            requote_redirect_url=False,
+            headers=OWN_HEADERS,
+            read_bufsize=_READ_BUFFER,
+            middlewares=(_once,),
+        )
+
+    async def close(self) -> None:
+        """Closes everything."""
+        await self._session.close()
+
+    def request(self, link: Link, headers: Mapping[str, str], body: Body | None, proxy: str) -> RequestContext:
+        """Sends a link with these headers through a proxy.
+
+        The proxy is named for each request: aiohttp's own `trust_env` would also send what `~/.netrc` holds for the
+        host, and S3 refuses a second authorization.
+        """
+        deadline = _Deadline()
+        return _AiohttpRequest(
+            self,
+            proxy,
+            self._session.request(
+                link.method,
+                URL(link.url, encoded=True),
+                headers=headers,
+                data=body if body is None or isinstance(body, bytes) else _in_turns(body, deadline),
+                skip_auto_headers=_NO_CONTENT_TYPE,
+                allow_redirects=False,
+                proxy=proxy,
+            ),
+            clock=self._clock,
+            link=link,
+            deadline=deadline,
+        )
+
+
+class _AiohttpRequest:
+    """One request and its answer; every error of aiohttp's leaves it as one of ours."""
+
+    def __init__(
+        self, session: Session, proxy: str, sending: Any, *, clock: Clock, link: Link, deadline: "_Deadline"
+    ) -> None:
+        self._session, self._proxy = session, proxy
+        self._sending = sending
+        self._clock = clock
+        self._link = link
+        self._deadline = deadline
+        self._response: aiohttp.ClientResponse
+
+    async def __aenter__(self) -> Response:
+        try:
+            with anyio.fail_after(None) as self._deadline.scope:
+                self._deadline.set()
+                response = self._response = await self._sending
+        except TransferError as error:  # from `_once`
+            raise self._of_proxy(error.__cause__) or error from error.__cause__
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise self._of_proxy(error) or _own(error) from error
+        if response.status == _AUTHENTICATION_REQUIRED:
+            response.close()
+            raise RefusedError(f"{_named(self._proxy)} asks for a name and a password (407)", code="Proxy")
+        self._session.has_answered = True
+        headers: dict[str, str] = {}
+        for name, value in response.raw_headers:
+            headers.setdefault(name.lower().decode("latin-1"), value.decode("latin-1"))
+        length = response.content_length
+        return Response(response.status, headers, length, self._stream_to, clock=self._clock, link=self._link)
+
+    def _of_proxy(self, error: BaseException | None) -> TransferError | None:
+        """The error that names the proxy, where it is the cause. Until it was reached once, no retry can help."""
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            code = "Proxy" if error.status == _AUTHENTICATION_REQUIRED else "NoConnection"
+            return ConnectionFailedError(f"{_named(self._proxy)} answered {error.status}", code=code)
+        if not isinstance(error, _UNREACHABLE):
+            return None
+        is_timeout = isinstance(error, TimeoutError)
+        if is_timeout and self._session.has_answered:  # it may be the server behind
+            return None
+        why = "no answer in time" if isinstance(error, TimeoutError) else _reason(error)
+        kind = ConnectionFailedError if self._session.has_answered else RefusedError
+        return kind(f"{_named(self._proxy)} can't be reached: {why}", code="Proxy")
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._response.close()  # one that was read to its end has given its connection back already
+
+    async def _stream_to(self, take: BodyCallback) -> bool:
+        while chunk := await self._read():
+            if take(chunk):
+                return True
+        return False
+
+    async def _read(self) -> bytes:
+        try:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _own(error) from error
+
+
+class _Deadline:
+    """When the head of an answer has to be here: some time after the whole request went out."""
+
+    def __init__(self) -> None:
+        self.scope = anyio.CancelScope()
+
+    def set(self) -> None:
+        """The time begins."""
+        seconds = pool.CONNECT_TIMEOUT + pool.IDLE_TIMEOUT + connection.HEAD_TIMEOUT
+        self.scope.deadline = anyio.current_time() + seconds
+
+    def clear(self) -> None:
+        """No time runs while a body goes out."""
+        self.scope.deadline = math.inf
+
+
+async def _in_turns(body: AsyncIterable[bytes], deadline: _Deadline) -> AsyncIterator[bytes]:
+    """The same; an answer that came early is read before more is written, which would discard it."""
+    deadline.clear()
+    async for piece in body:
+        await read_what_came()
+        yield piece
+    deadline.set()
+
+
+def _socket(address: Any) -> socket.socket:
+    """A socket that gives up where the other side takes no byte; aiohttp itself would wait for ever."""
+    made = pool.new_socket(address)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(pool.IDLE_TIMEOUT * 1000))
+    return made
+
+
+async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keeps aiohttp from sending again on its own, uncounted, where a connection breaks: we count attempts."""
+    try:
+        return await send(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _own(error) from error
+
+
+#: A proxy that asks for credentials.
+_AUTHENTICATION_REQUIRED = 407
+#: How it shows that a proxy, whose name aiohttp looks up as that of a server, can't be reached.
+_UNREACHABLE = (aiohttp.ClientProxyConnectionError, aiohttp.ClientConnectorDNSError, aiohttp.ConnectionTimeoutError)
+
+
+def _named(proxy: str) -> str:
+    """A proxy without its user and password, and the variable that names it."""
+    parts = urlsplit(proxy)
+    where = parts.netloc.rpartition("@")[2]
+    names = [name for name, value in os.environ.items() if value == proxy and name.lower().endswith("_proxy")]
+    return f"the proxy {parts.scheme}://{where}" + (f" that {' and '.join(sorted(names))} names" if names else "")
+
+
+def _own(error: aiohttp.ClientError | OSError | ValueError) -> TransferError:
+    for kinds, kind, code, message in _MEANINGS:
+        if isinstance(error, kinds):
+            return kind(message.format(error=error, reason=_reason(error)), code=code)
+    return ConnectionFailedError(f"the connection broke: {_reason(error)}", code="Disconnected")
+
+
+_MEANINGS: tuple[tuple[Any, type[TransferError], str, str], ...] = (
+    (aiohttp.ClientPayloadError, TruncatedError, "Truncated", "the body ended early"),
+    (TimeoutError, ConnectionFailedError, "Timeout", "no answer in time"),
+    (
+        (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError),
+        ConnectionFailedError,
+        "Certificate",
+        "the certificate is not trusted: {reason}",
+    ),
+    (
+        aiohttp.ClientConnectorError,
+        ConnectionFailedError,
+        "NoConnection",
+        "no connection to {error.host}:{error.port}: {reason}",
+    ),
+    (aiohttp.InvalidURL, RefusedError, "InvalidUrl", "the url can't be sent"),
+)
+
+
+def _reason(error: BaseException) -> str:
+    inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    number = getattr(inner, "errno", None) or 0
+    if number in errno.errorcode and not isinstance(inner, socket.gaierror):  # asyncio's own text has the address again
+        return os.strerror(number)
+    return getattr(inner, "verify_message", None) or getattr(inner, "strerror", None) or type(inner).__name__

@@ -1,0 +1,105 @@
+"""What an answer of a server means: pure functions from status, headers and body to one of our errors.
+
+Source: docs "Error responses" of Amazon S3, and what other servers were seen to answer.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+
+from bulkpresign.errors import (
+    LinkExpiredError,
+    RefusedError,
+    ServerError,
+    ThrottledError,
+    TransferError,
+)
+from bulkpresign.http.dates import unix_time
+from bulkpresign.model import Link
+from bulkpresign.redact import redacted, secrets_of
+
+_CODE = re.compile(rb"<Code>\s*([A-Za-z0-9._-]{1,100})\s*</Code>")
+_MESSAGE = re.compile(rb"<Message>([^<]{1,500})</Message>")
+_REGION = re.compile(rb"<Region>([^<]{1,50})</Region>")
+_REGION_NAME = re.compile(r"[a-z0-9-]{1,50}\Z")
+_EXPIRED_CODES = frozenset({"ExpiredToken", "TokenRefreshRequired", "InvalidToken"})
+_THROTTLED: frozenset[int | str] = frozenset({429, 503, 509, "SlowDown", "ServiceUnavailable"})
+_PASSING: frozenset[int | str] = frozenset({408, 500, 502, 504, "InternalError", "RequestTimeout", "BadDigest"})
+_HINTS = {
+    "SignatureDoesNotMatch": "the method, a signed header or the url is not what was signed",
+    "RequestTimeTooSkewed": "this machine's clock, or the signer's, is wrong",
+    "InvalidObjectState": "the object is archived and must be restored first",
+    "AuthorizationHeaderMalformed": "signed for another region than the bucket's",
+    "PermanentRedirect": "signed for another endpoint or region than the bucket's",
+    "TemporaryRedirect": "signed for another endpoint or region than the bucket's",
+}
+
+
+def error_of(
+    status: int, headers: Mapping[str, str], body: bytes, link: Link, now: datetime, *, difference: str = ""
+) -> TransferError:
+    """The error that an answer is. `body` may be cut off; `headers` have names in lower case.
+
+    `now` is the server's present, and `difference` says how far this machine's is from it. The message holds no secret
+    of the request, though the answer may repeat it.
+    """
+    secrets = secrets_of(link.url, link.headers)
+    code = _text(_CODE, body)
+    if code is None or redacted(code, secrets) != code:
+        code = f"HTTP{status}"
+    message = f"{status} {code}"
+    if said := _text(_MESSAGE, body):
+        message += f": {redacted(said, secrets)}"
+    if hint := _hint(code, headers, body, difference):
+        message += f" ({hint})"
+    if _is_expired(status, code, body, link, now):
+        return LinkExpiredError(_expired(message, link, now, difference), code=code, status=status)
+    kind: type[TransferError] = RefusedError
+    if not _THROTTLED.isdisjoint((status, code)):
+        kind = ThrottledError
+    elif not _PASSING.isdisjoint((status, code)):
+        kind = ServerError
+    return kind(message, code=code, status=status, retry_after=retry_after(headers, now))
+
+
+def ended(link: Link) -> str:
+    """When a link ended, as the beginning of a message."""
+    return f"the link ended at {link.expires_at:%Y-%m-%d %H:%M:%SZ}"
+
+
+def _expired(message: str, link: Link, now: datetime, difference: str) -> str:
+    if link.expires_at is not None and now >= link.expires_at:
+        message = f"{ended(link)}: {message}"
+    return "; ".join(filter(None, [message, difference]))
+
+
+def _hint(code: str, headers: Mapping[str, str], body: bytes, difference: str) -> str | None:
+    if code == "RequestTimeTooSkewed" and difference:
+        return difference
+    hint = _HINTS.get(code)
+    region = headers.get("x-amz-bucket-region") or _text(_REGION, body) or ""
+    return f"{hint}, which is in {region}" if hint and _REGION_NAME.match(region) else hint
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """The pause in seconds that the header Retry-After asks for, as a number or a date (RFC 9110, 10.2.3)."""
+    value = headers.get("retry-after", "")
+    if value.isascii() and value.isdecimal():
+        return float(value)
+    moment = unix_time(value)
+    return None if moment is None else max(0.0, moment - now.timestamp())
+
+
+def _is_expired(status: int, code: str, body: bytes, link: Link, now: datetime) -> bool:
+    """Servers differ: AWS says "Request has expired", Ceph says nothing but AccessDenied, rclone answers 400."""
+    if status not in {400, 401, 403}:
+        return False
+    if code in _EXPIRED_CODES or b"Request has expired" in body:
+        return True
+    over = link.expires_at is not None and now >= link.expires_at
+    return over and code in {"AccessDenied", "RequestTimeTooSkewed", f"HTTP{status}"}
+
+
+def _text(pattern: re.Pattern[bytes], body: bytes) -> str | None:
+    found = pattern.search(body)
+    return found[1].decode("utf-8", "replace").strip() if found else None

@@ -1,0 +1,74 @@
+"""What the headers of a HEAD's answer tell of an object, and how that joins what its row says."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from bulkpresign.checksums import ALGORITHMS, checksum_problem
+from bulkpresign.http.dates import unix_time
+from bulkpresign.model import ObjectRef
+from bulkpresign.tables.columns import LAST_MODIFIED, PART_SIZE
+
+#: The columns that a HEAD fills beside an object's own.
+HEAD_COLUMNS = (LAST_MODIFIED, PART_SIZE)
+
+_COUNT = re.compile(r"-([1-9]\d{0,4})\Z", re.ASCII)
+_HEADERS = tuple((f"x-amz-checksum-{name}", name) for name in ALGORITHMS)
+
+
+def with_head_response(
+    ref: ObjectRef, size: int | None, headers: Mapping[str, str], part_size: int | None
+) -> ObjectRef:
+    """The object with what the server tells: its size, etag, time and part size count, whatever the row says.
+
+    A checksum and a content type of the row stay, unless the row is of other bytes than those that are there.
+    """
+    etag = _etag_of(headers)
+    checksum, theirs = ref.checksum, checksum_of(headers)
+    is_other = (ref.size is not None and ref.size != size) or (ref.etag is not None and ref.etag != etag)
+    if checksum is None or is_other or (theirs and _algorithm(theirs) == _algorithm(checksum)):
+        checksum = theirs
+    extra = {**(ref.extra or {}), LAST_MODIFIED: _time_of(headers)}
+    if part_size is not None or PART_SIZE in extra:
+        extra[PART_SIZE] = part_size
+    content_type = ref.content_type or headers.get("content-type")
+    return ObjectRef(ref.bucket, ref.key, ref.version_id, size, etag, checksum, content_type, ref.path, extra)
+
+
+def checksum_of(headers: Mapping[str, str]) -> str | None:
+    """The checksum of an answer, as `algorithm:base64`; one of parts is none without their number."""
+    for header, algorithm in _HEADERS:
+        value = headers.get(header)
+        if value is None or checksum_problem(f"{algorithm}:{value}"):
+            continue
+        if _COUNT.search(value) or headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE":
+            return f"{algorithm}:{value}"
+    return None
+
+
+def parts_count(headers: Mapping[str, str]) -> int:
+    """How many parts the etag or the checksum of an answer is of, 0 where it is of the whole object."""
+    checksum = checksum_of(headers)
+    found = _COUNT.search(_etag_of(headers) or "") or (_COUNT.search(checksum) if checksum else None)
+    return int(found[1]) if found else 0
+
+
+def first_part_size(length: int | None, headers: Mapping[str, str], size: int, count: int) -> int | None:
+    """The size of part 1 by an answer for it, None where that can't be: `count` such parts don't make `size` bytes."""
+    told = headers.get("x-amz-mp-parts-count")
+    if length is None or (told is not None and told != str(count)):
+        return None
+    return length if (count - 1) * length < size <= count * length else None
+
+
+def _etag_of(headers: Mapping[str, str]) -> str | None:
+    return headers.get("etag", "").removeprefix("W/").strip('"') or None
+
+
+def _algorithm(checksum: str) -> str:
+    return checksum.partition(":")[0]
+
+
+def _time_of(headers: Mapping[str, str]) -> str | None:
+    moment = unix_time(headers.get("last-modified", ""))
+    return None if moment is None else f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,1 @@
+"""Files below a folder: paths that are refused, temporary files, renames."""

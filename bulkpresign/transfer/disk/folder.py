@@ -1,0 +1,303 @@
+"""Names on disk: which paths are refused, and how they are opened below one folder.
+
+POSIX stores a key under its own bytes, so none is changed: a path that can't be stored as it is, is refused by name.
+"""
+
+import errno
+import os
+import re
+import stat
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+from bulkpresign.errors import InputError, NameRefusedError, ParameterError, StorageError
+from bulkpresign.transfer.disk.beneath import FOLDER_FLAGS, Root
+
+#: The longest name of a file, in bytes, on the file systems in use.
+MAX_NAME_BYTES = 255
+_CHECKED_FOLDERS = 100_000
+#: Folders that are kept open, and the share of all files that a process may open.
+_OPEN_FOLDERS, _SHARE_OF_FILES = 128, 8
+#: Most paths: no segment begins with a dot, none is long. Others are looked at a segment at a time.
+_PLAIN = r"[^/.\0][^/\0]{0,62}(?:/[^/.\0][^/\0]{0,62})*"
+_PLAIN_PATH = re.compile(rf"{_PLAIN}\Z")
+_PLAIN_PATHS = re.compile(rf"{_PLAIN}(?:\0{_PLAIN})*\Z")  # a NUL between them
+TEMPORARY_SUFFIX = ".part"
+_SHORT_NAME = 48  # characters: room for a suffix is certain
+#: Opening neither waits for the other end of a pipe, nor follows a symbolic link.
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def path_problem(path: str) -> str | None:  # noqa: PLR0911 - one for each reason
+    """Why a path can't be a file below a folder, or None."""
+    if _PLAIN_PATH.match(path):
+        return None
+    if not path:
+        return "it is empty"
+    if "\0" in path:
+        return "it has a NUL character"
+    if path.startswith("/"):
+        return "it is absolute"
+    for segment in path.split("/"):
+        if segment in {"", ".", ".."}:
+            return "it has an empty segment" if not segment else f"it has a segment {segment!r}"
+        if len(segment) > MAX_NAME_BYTES // 4 and len(os.fsencode(segment)) > MAX_NAME_BYTES:
+            return f"it has a segment of over {MAX_NAME_BYTES} bytes"
+    return None
+
+
+class Directory:
+    """An open directory below the folder. Its descriptor is closed with the last user of the object."""
+
+    __slots__ = ("descriptor", "path")
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        self.descriptor, self.path = descriptor, path
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
+class Folder:
+    """A folder in which objects lie under their paths. Nothing is ever read or written outside of it.
+
+    Files are opened relative to descriptors of their directories, so that a directory that is exchanged for a symbolic
+    link in the middle of a run leads nowhere else.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        if not os.fspath(root):  # Path takes it for the present folder
+            raise ParameterError("the name of the folder is empty: name one; . is the present one")
+        self.root = Path(root)
+        #: True where we made it, so that what stands in it is ours.
+        self.is_new = False
+        self._real_root = os.path.realpath(self.root)
+        self._checked: set[str] = set()
+        self._open_root: Root | None = None
+        self._open: dict[str, Directory] = {}
+        self._most_open = _OPEN_FOLDERS
+
+    @contextmanager
+    def made(self) -> Iterator[None]:
+        """A context for which the folder is there, with its parents; what was made goes again where input is bad.
+
+        Raises ParameterError where it can't be made or written.
+        """
+        missing = [folder for folder in (self.root, *self.root.parents) if not os.path.lexists(folder)]
+        try:
+            self._make()
+            self.is_new = self.root in missing
+            yield
+        except InputError:
+            for folder in missing:
+                with suppress(OSError):  # not made, or not empty
+                    folder.rmdir()
+            raise
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Closes all directories that no file in work needs any more."""
+        self._open.clear()
+        self._open_root = None
+
+    def _make(self) -> None:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise ParameterError(f"{self.root} is a file, not a folder") from error
+        except OSError as error:
+            raise ParameterError(f"{self.root} can't be made: {error.strerror}") from error
+        if not os.access(self.root, os.W_OK | os.X_OK):
+            raise ParameterError(f"{self.root} can't be written: permission denied")
+
+    def require(self) -> None:
+        """Raises ParameterError where the folder is missing or none."""
+        if not os.path.isdir(self.root):  # noqa: PTH112 - Path raises for a name that is too long
+            raise ParameterError(f"{self.root} is {'not a folder' if os.path.lexists(self.root) else 'missing'}")
+
+    def check_all(self, paths: Sequence[str]) -> None:
+        """Raises NameRefusedError for the first that `check` refuses; plain ones are looked at all at once."""
+        joined = "\0".join(paths)
+        if joined.count("\0") == len(paths) - 1 and _PLAIN_PATHS.match(joined):
+            first_in: dict[str, str] = {}
+            for path in paths:
+                first_in.setdefault(path.rpartition("/")[0], path)
+            paths = list(first_in.values())
+        for path in paths:
+            self.check(path)
+
+    def check(self, path: str) -> None:
+        """Raises NameRefusedError for a path that must not be used, by its form or through a symbolic link."""
+        if problem := path_problem(path):
+            raise NameRefusedError(path, problem)
+        parent = path.rpartition("/")[0]
+        if parent not in self._checked:
+            self._check_inside(parent, path)
+            if len(self._checked) >= _CHECKED_FOLDERS:
+                self._checked.clear()
+            self._checked.add(parent)
+
+    def check_sources(self, paths: Sequence[str]) -> None:
+        """Raises NameRefusedError for the first that is no file to be read: it leaves the folder."""
+        for path in paths:
+            self.check(path)
+            if os.path.islink(self.file(path)):  # noqa: PTH114
+                self._check_inside(path, path)
+
+    def _check_inside(self, below: str, path: str) -> None:
+        real = os.path.realpath(os.path.join(self._real_root, below))  # noqa: PTH118 - Path would fold the name
+        if real != self._real_root and not real.startswith(self._real_root.rstrip("/") + "/"):
+            raise NameRefusedError(path, "it leaves the folder through a symbolic link")
+
+    def file(self, path: str) -> str:
+        """The file's full name, for messages."""
+        return f"{self.root}/{path}"
+
+    def open_source(self, path: str) -> int:
+        """A descriptor for reading what is at a path, of whatever kind. Symbolic links are followed inside the folder.
+
+        Raises NameRefusedError for one that leaves it, OSError for all else.
+        """
+        if problem := path_problem(path):
+            raise NameRefusedError(path, problem)
+        return self._beneath().open(path, _READ)
+
+    def target(self, path: str) -> "Target":
+        """The file of one object. Raises NameRefusedError for a path that no file can have."""
+        if problem := path_problem(path):
+            raise NameRefusedError(path, problem)
+        return Target(self, path)
+
+    def directory(self, path: str, *, make: bool = False) -> Directory:
+        """An open directory below the folder ("": the folder itself), made with its parents where that is asked.
+
+        Raises NameRefusedError where a symbolic link leads out, OSError for all else.
+        """
+        found = self._open.get(path)
+        if found is None or (make and not os.fstat(found.descriptor).st_nlink):  # somebody removed it
+            if len(self._open) >= self._most_open:
+                self._open.pop(next(iter(self._open)))
+            found = self._open[path] = Directory(self._opened(path, make), path)
+        return found
+
+    def limit_open(self, open_files: int) -> None:
+        """Keeps fewer directories open where a process may open only so many files."""
+        self._most_open = max(1, min(_OPEN_FOLDERS, open_files // _SHARE_OF_FILES))
+
+    def _opened(self, path: str, make: bool) -> int:
+        if make and self._open_root is None:
+            os.makedirs(self.root, exist_ok=True)  # noqa: PTH103
+        root = self._beneath()
+        try:
+            return root.open(path or ".", FOLDER_FLAGS)
+        except FileNotFoundError:
+            if not make:
+                raise
+        segments = path.split("/")
+        for count in range(1, len(segments) + 1):
+            parent = root.open("/".join(segments[: count - 1]) or ".", FOLDER_FLAGS)
+            try:
+                with suppress(FileExistsError):
+                    os.mkdir(segments[count - 1], dir_fd=parent)
+            finally:
+                os.close(parent)
+        return root.open(path, FOLDER_FLAGS)
+
+    def _beneath(self) -> Root:
+        if self._open_root is None:
+            self._open_root = Root(os.fspath(self.root))
+        return self._open_root
+
+
+class Target:
+    """The file that one object is to become: where it lies, what is there, and its temporary name beside it.
+
+    Use as a context manager, so that its directory is open no longer than needed, whatever holds on to an error.
+    """
+
+    __slots__ = ("_directory", "folder", "name", "parent", "path")
+
+    def __init__(self, folder: Folder, path: str) -> None:
+        self.folder, self.path = folder, path
+        self.parent, _, self.name = path.rpartition("/")
+        self._directory: Directory | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._directory = None
+
+    @property
+    def full_name(self) -> str:
+        """The file's full name, for messages."""
+        return self.folder.file(self.path)
+
+    @property
+    def temporary_name(self) -> str:
+        """The name until the file is whole: beside it, and such as no other object has by chance."""
+        suffix = f".{zlib.crc32(self.path.encode('utf-8', 'surrogateescape')):08x}{TEMPORARY_SUFFIX}"
+        if len(self.name) > _SHORT_NAME and len(raw := os.fsencode(self.name)) + len(suffix) > MAX_NAME_BYTES:
+            return os.fsdecode(raw[: MAX_NAME_BYTES - len(suffix)]) + suffix
+        return self.name + suffix
+
+    @property
+    def temporary_full_name(self) -> str:
+        """The temporary file's full name, for messages."""
+        return self.folder.file(f"{self.parent}/{self.temporary_name}" if self.parent else self.temporary_name)
+
+    def directory(self, *, make: bool = False) -> Directory:
+        """Its open directory. Raises StorageError, also for one that leaves the folder; FileNotFoundError for none."""
+        if self._directory is None or make:
+            try:
+                self._directory = self.folder.directory(self.parent, make=make)
+            except NameRefusedError as error:
+                raise StorageError(str(NameRefusedError(self.path, error.why)), code="NameRefused") from error
+            except FileNotFoundError:
+                if not make:
+                    raise
+                raise StorageError(f"{self.full_name}: its folder is gone", code="FileNotFoundError") from None
+            except OSError as error:
+                raise storage_error(self.full_name, error) from error
+        return self._directory
+
+    def found(self) -> os.stat_result | None:
+        """What stands under its name, a symbolic link as such; None: nothing.
+
+        Raises StorageError for a folder, which no file can replace.
+        """
+        found = self._stat(self.name)
+        if found is not None and stat.S_ISDIR(found.st_mode):
+            raise StorageError(f"{self.full_name} is a folder", code="IsAFolder")
+        return found
+
+    def temporary_size(self) -> int | None:
+        """The size of the temporary file, None where there is none."""
+        found = self._stat(self.temporary_name)
+        return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else None
+
+    def _stat(self, name: str) -> os.stat_result | None:
+        try:
+            return os.stat(name, dir_fd=self.directory().descriptor, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise storage_error(self.full_name, error) from error
+
+    def open(self) -> int:
+        """A descriptor for reading the regular file that stands under its name. Raises OSError."""
+        descriptor = os.open(self.name, _READ | os.O_NOFOLLOW, dir_fd=self.directory().descriptor)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "not a regular file")
+        return descriptor
+
+
+def storage_error(file: str, error: OSError) -> StorageError:
+    """An error of the file system as one of ours."""
+    code = "DiskFull" if error.errno in {errno.ENOSPC, errno.EDQUOT} else type(error).__name__
+    return StorageError(f"{file}: {error.strerror}", code=code)

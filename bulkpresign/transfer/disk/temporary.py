@@ -1,0 +1,249 @@
+"""How a file appears whole or not at all: written under a temporary name, verified, then renamed."""
+
+import ctypes
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Self
+
+from bulkpresign.checksums import descriptor_blocks
+from bulkpresign.errors import StorageError
+from bulkpresign.transfer.disk.folder import Directory, Target, storage_error
+
+_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_NEW = _FLAGS | os.O_CREAT | os.O_EXCL
+_MODE = 0o666
+#: A file without an announced length may take all of a disk but this share, or this many bytes where that is less.
+_RESERVED_SHARE, _RESERVED_BYTES = 20, 256 << 20
+_CHECKED_EVERY = 1 << 20
+_TRIES = 10
+_fdatasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+
+
+class TemporaryFile:
+    """A file on its way to its name. Use as a context manager; one process at a time has it.
+
+    `resume_at` keeps that many bytes which an earlier attempt left; `is_kept` keeps all of them, for parts that come in
+    any order. Left without `commit`, a file without bytes vanishes and one with bytes stays for the next attempt.
+    Raises StorageError for what the file system refuses.
+    """
+
+    def __init__(self, target: Target, resume_at: int = 0, *, is_kept: bool = False) -> None:
+        self._target, self._name = target, target.temporary_name
+        self._directory: Directory | None = None
+        self._descriptor = -1
+        self._is_kept = is_kept
+        self._checked_at = 0
+        #: Bytes that are there, in the order of the object; all of it where parts come in any order.
+        self.size = resume_at
+
+    @property
+    def name(self) -> str:
+        """The full name, for messages."""
+        return self._target.temporary_full_name
+
+    def __enter__(self) -> Self:
+        try:
+            self._directory = self._target.directory(make=True)
+            self._open()
+        except OSError as error:
+            self._close()
+            raise storage_error(self.name, error) from error
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def _open(self) -> None:
+        """Opens or makes the file, and locks it. A new one is ours alone; an old one may be another run's."""
+        name, directory = self._name, self._directory_fd
+        for _ in range(_TRIES):
+            if not self.size and not self._is_kept:
+                try:
+                    self._descriptor = os.open(name, _NEW, _MODE, dir_fd=directory)
+                except FileExistsError:
+                    pass
+                else:
+                    self._lock()
+                    return
+            with suppress(FileNotFoundError):
+                self._descriptor = os.open(name, _FLAGS, dir_fd=directory)
+                if self._is_locked_in_place():
+                    self._keep_what_counts()
+                    return
+                os.close(self._descriptor)
+                self._descriptor = -1
+            if self.size or self._is_kept:
+                break
+        raise StorageError(f"{self.name} vanished: another run was at work on it", code="InUse")
+
+    def _lock(self) -> None:
+        """Takes the file for this process. Raises StorageError where another one has it."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StorageError(f"{self.name} is in use by another run", code="InUse") from None
+        except OSError:  # a file system without locks
+            pass
+
+    def _is_locked_in_place(self) -> bool:
+        """Locks a file that was there; False where another run gave it its final name, or removed it, before that."""
+        opened = os.fstat(self._descriptor)
+        if not stat.S_ISREG(opened.st_mode):
+            raise StorageError(f"{self.name} is not a regular file: remove it", code="NotAFile")
+        self._lock()
+        with suppress(FileNotFoundError):
+            found = os.stat(self._name, dir_fd=self._directory_fd, follow_symlinks=False)
+            return (found.st_dev, found.st_ino) == (opened.st_dev, opened.st_ino)
+        return False
+
+    def _keep_what_counts(self) -> None:
+        if self._is_kept:
+            self.size = os.fstat(self._descriptor).st_size
+        else:
+            os.ftruncate(self._descriptor, self.size)
+            os.lseek(self._descriptor, 0, os.SEEK_END)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Adds bytes. Written right here: a hop to a thread costs more than the write."""
+        try:
+            count = os.write(self._descriptor, data)
+            while count < len(data):
+                count += os.write(self._descriptor, memoryview(data)[count:])
+        except OSError as error:
+            raise storage_error(self.name, error) from error
+        self.size += count
+
+    def write_at(self, offset: int, data: bytes | memoryview) -> None:
+        """Writes bytes of a part at their place."""
+        try:
+            count = os.pwrite(self._descriptor, data, offset)
+            while count < len(data):
+                count += os.pwrite(self._descriptor, memoryview(data)[count:], offset + count)
+        except OSError as error:
+            raise storage_error(self.name, error) from error
+
+    def check_free_space(self) -> None:
+        """Raises StorageError before a file whose length nobody announced has used up the disk."""
+        if self.size - self._checked_at < _CHECKED_EVERY:
+            return
+        self._checked_at = self.size
+        disk = os.fstatvfs(self._descriptor)
+        reserved = min(_RESERVED_BYTES, disk.f_blocks * disk.f_frsize // _RESERVED_SHARE)
+        if disk.f_bavail * disk.f_frsize < reserved:
+            message = f"{self.name}: no length was announced, and the disk is nearly full after {self.size:,} bytes"
+            raise StorageError(message, code="DiskFull")
+
+    def allocate(self, size: int) -> None:
+        """Takes the room of a whole object. Where the file system can't, the file is a hole of that size."""
+        try:
+            if not _fallocate(self._descriptor, size):
+                os.ftruncate(self._descriptor, size)
+        except OSError as error:
+            raise storage_error(self.name, error) from error
+        self.size = size
+
+    def blocks(self) -> Iterator[bytes]:
+        """The bytes that are there, in blocks of 1 MiB."""
+        return descriptor_blocks(self._descriptor)
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Some bytes that are there. Raises OSError."""
+        return os.pread(self._descriptor, count, offset)
+
+    def sync(self) -> None:
+        """Waits until the bytes are on the disk. Raises StorageError."""
+        try:
+            _fdatasync(self._descriptor)
+        except OSError as error:
+            raise storage_error(self.name, error) from error
+
+    def commit(self, modified_at: float | None = None, *, sync: bool = False) -> os.stat_result:
+        """Gives the file its name: it is whole. Returns how it is then; `modified_at` in Unix seconds.
+
+        With `sync` it returns when file and name are on the disk, and belongs in a thread.
+        """
+        directory = self._directory_fd
+        try:
+            if modified_at is not None:
+                os.utime(self._descriptor, (modified_at, modified_at))
+            if sync:
+                os.fsync(self._descriptor)
+            os.close(os.dup(self._descriptor))  # NFS tells here that it could not write; ours keeps the lock
+            os.rename(self._name, self._target.name, src_dir_fd=directory, dst_dir_fd=directory)
+            found = os.fstat(self._descriptor)
+            if sync:
+                _sync_directory(directory)
+        except OSError as error:
+            raise storage_error(self._target.full_name, error) from error
+        self._close()
+        return found
+
+    def discard(self) -> None:
+        """Forgets what was written: it is wrong."""
+        self.size = 0
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._descriptor < 0:
+            return
+        with suppress(OSError):  # an error is on its way already, and says more
+            if not self.size:
+                os.unlink(self._name, dir_fd=self._directory_fd)
+        self._close()
+
+    @property
+    def _directory_fd(self) -> int:
+        assert self._directory is not None  # noqa: S101 - it is open while the file is
+        return self._directory.descriptor
+
+    def _close(self) -> None:
+        self._directory = None
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            with suppress(OSError):
+                os.close(descriptor)
+
+
+def remove_temporary(target: Target) -> None:
+    """Removes what an earlier run left of an object that needs nothing of it; another run's stays."""
+    if target.temporary_size() is not None:
+        with suppress(StorageError), TemporaryFile(target, is_kept=True) as left:
+            left.discard()
+
+
+def _sync_directory(directory: int) -> None:
+    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _fallocate(descriptor: int, size: int) -> bool:
+    """Takes room for a file; false where the file system has no such call. Raises OSError where there is no room.
+
+    `os.posix_fallocate` would fill the file with zeros instead, which over NFS sends all of them.
+    """
+    if _LIBC_FALLOCATE is None:
+        return False
+    while _LIBC_FALLOCATE(descriptor, 0, 0, size):
+        number = ctypes.get_errno()
+        if number in {errno.EOPNOTSUPP, errno.ENOSYS}:
+            return False
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number))
+    return True
+
+
+def _libc_fallocate() -> Callable[[int, int, int, int], int] | None:
+    """fallocate(2) of Linux's C libraries; elsewhere there is none."""
+    function = getattr(ctypes.CDLL(None, use_errno=True), "fallocate64", None)
+    if function is not None:
+        function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    return function
+
+
+_LIBC_FALLOCATE = _libc_fallocate()

@@ -1,0 +1,1 @@
+"""From a GET link to a verified file: in one stream, or in ranges."""

@@ -1,0 +1,87 @@
+"""Workers over a queue: any number of jobs, a bounded number of them at a time."""
+
+import logging
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from bulkpresign.errors import BulkpresignError, TransferError
+from bulkpresign.events import Listener, ObjectFinished
+from bulkpresign.http.clock import Clock
+from bulkpresign.model import Outcome
+from bulkpresign.redact import redacted, secrets_of
+from bulkpresign.tasks import run_workers
+from bulkpresign.transfer.engine.breaker import CircuitBreaker
+from bulkpresign.transfer.engine.jobs import Job
+from bulkpresign.transfer.engine.queue import JobQueue
+from bulkpresign.transfer.engine.renewal import LinkRenewer
+
+_logger = logging.getLogger(__name__)
+
+#: Moves one object. Links that expire are renewed through the LinkRenewer. Raises TransferError where it fails.
+Work = Callable[[Job, LinkRenewer], Awaitable[Outcome]]
+
+
+class Engine:
+    """Runs the jobs of a queue, `concurrency` at a time, and emits their outcomes.
+
+    A failed object is an outcome, and so is one that is cancelled: no object goes missing. A run in which everything
+    fails the same way ends with BreakerError.
+    """
+
+    def __init__(self, queue: JobQueue, work: Work, emit: Listener, clock: Clock) -> None:
+        self._queue = queue
+        self._work = work
+        self._emit = emit
+        self._renewer = LinkRenewer(queue.ready, clock)
+        self._breaker = CircuitBreaker()
+
+    async def run(self, concurrency: int) -> None:
+        """Runs to the end of the queue."""
+        await run_workers(concurrency, self._worker)
+
+    async def _worker(self) -> None:
+        while (job := await self._queue.get()) is not None:
+            began = time.monotonic()
+            try:
+                outcome = await self._outcome(job)
+            except BaseException:  # cancelled, or the run is broken: the object is not done
+                self._emit(ObjectFinished(_failed(job, TransferError("the run was interrupted", code="Interrupted"))))
+                raise
+            outcome = msgspec.structs.replace(outcome, seconds=time.monotonic() - began)
+            self._emit(ObjectFinished(outcome))
+            self._breaker.record(outcome)
+
+    async def _outcome(self, job: Job) -> Outcome:
+        try:
+            return await self._work(job, self._renewer)
+        except TransferError as error:
+            return _failed(job, error)
+        except BulkpresignError:  # the run itself can't go on
+            raise
+        except Exception as error:  # noqa: BLE001 - one object's trouble is that object's outcome
+            link = job.link
+            trace = redacted("".join(traceback.format_exception(error)), secrets_of(link.url, link.headers))
+            _logger.debug("%s: unexpected error\n%s", link.object.uri, trace)
+            return _failed(job, _internal(error))
+
+
+def _internal(error: Exception) -> TransferError:
+    """An unexpected error. Its text can hold anything, so the message has its type alone."""
+    message = f"unexpected {type(error).__name__}: please report it, with what -vv prints"
+    return TransferError(message, code="Internal")
+
+
+def _failed(job: Job, error: TransferError) -> Outcome:
+    link = job.link
+    return Outcome(
+        link.object,
+        "expired" if error.retry == "fresh_link" else "failed",
+        attempts=error.attempt,
+        code=error.code,
+        message=str(error),
+        link=link,
+        upload=job.upload,
+    )

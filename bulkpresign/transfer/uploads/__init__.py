@@ -1,0 +1,1 @@
+"""From a file to a PUT link: in one request, or in parts."""

@@ -1,0 +1,239 @@
+"""A file's bytes on their way out through a link, and what comes back compared with what went."""
+
+import os
+import stat
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import anyio.to_thread
+import msgspec
+
+from bulkpresign.checksums import ExpectedDigest, expected_digest, hasher
+from bulkpresign.errors import NameRefusedError, RefusedError, StorageError, TransferError
+from bulkpresign.events import BytesMoved, Listener
+from bulkpresign.http.client import CHUNK_SIZE, HttpClient
+from bulkpresign.http.response import Response
+from bulkpresign.model import Evidence, Link, ObjectRef
+from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from bulkpresign.transfer.engine.retries import numbered
+
+_ANY_OBJECT = ObjectRef("", "")
+_STORED = frozenset({200, 201, 204})
+
+
+class Stored(msgspec.Struct, frozen=True, gc=False):
+    """What a server said of bytes that it stored: their etag without quotes, and what verified them.
+
+    `checksum` is the one that the link signs, as `algorithm:base64`.
+    """
+
+    etag: str | None
+    verified_by: str | None
+    checksum: str | None = None
+
+
+class OpenFile(msgspec.Struct, frozen=True):
+    """A regular file that is open for reading, and how it was then."""
+
+    name: str
+    descriptor: int
+    begun: os.stat_result
+
+    @property
+    def size(self) -> int:
+        """In bytes, as it was opened."""
+        return self.begun.st_size
+
+    @property
+    def state(self) -> str:
+        """Differs once the file was changed; a rename and a copied mtime show in ctime alone."""
+        return f"{self.begun.st_mtime_ns} {self.begun.st_ctime_ns}"
+
+    def evidence(self, etag: str | None, checksum: str | None = None, part_size: int = 0) -> Evidence:
+        """What is recorded once these bytes are stored."""
+        begun = self.begun
+        return Evidence(begun.st_size, begun.st_mtime_ns, begun.st_ctime_ns, etag, checksum, part_size)
+
+    def check_unchanged(self) -> None:
+        """Raises StorageError where the file changed since it was opened."""
+        if _state(os.fstat(self.descriptor)) != _state(self.begun):
+            raise StorageError(f"{self.name} changed while it was sent", code="FileChanged")
+
+
+def _state(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+@contextmanager
+def opened(folder: Folder, path: str) -> Iterator[OpenFile]:
+    """A regular file below a folder; anything else could keep us waiting for ever. Raises StorageError."""
+    file = folder.file(path)
+    try:
+        descriptor = folder.open_source(path)
+    except NameRefusedError as error:
+        raise numbered(StorageError(str(error), code="NameRefused"), 0) from error
+    except OSError as error:
+        raise StorageError(f"{file} can't be read: {error.strerror}", code=type(error).__name__) from error
+    try:
+        begun = os.fstat(descriptor)
+        if not stat.S_ISREG(begun.st_mode):
+            raise StorageError(f"{file} is not a file", code="NotAFile")
+        yield OpenFile(file, descriptor, begun)
+    finally:
+        os.close(descriptor)
+
+
+class FileBody:
+    """Some bytes of a file on their way out, all of them unless told otherwise; counts and hashes what went.
+
+    Can be iterated once. What the file system refuses is raised, and kept as `error`, for aiohttp makes a broken
+    connection of it.
+    """
+
+    def __init__(
+        self, file: OpenFile, emit: Listener, limiter: AdaptiveLimiter, offset: int = 0, size: int | None = None
+    ) -> None:
+        self._file, self._emit, self._limiter = file, emit, limiter
+        self._offset = offset
+        self._algorithm = "md5"
+        self._hasher = hasher(self._algorithm)
+        self._sent = 0
+        self.size = file.size if size is None else size
+        self.error: StorageError | None = None
+
+    def hash_with(self, algorithm: str) -> None:
+        """Takes another algorithm than md5; before the first byte."""
+        self._algorithm, self._hasher = algorithm, hasher(algorithm)
+
+    @property
+    def is_sent(self) -> bool:
+        """True where all of it went."""
+        return self._sent == self.size
+
+    @property
+    def digest(self) -> bytes:
+        """Of what went."""
+        return self._hasher.digest()
+
+    async def md5(self) -> bytes:
+        """Of what went; where it was hashed otherwise the file is read again."""
+        return self.digest if self._algorithm == "md5" else await anyio.to_thread.run_sync(self._md5_again)
+
+    def _md5_again(self) -> bytes:
+        again = hasher("md5")
+        for at in range(0, self.size, CHUNK_SIZE):
+            again.update(self._read(at))
+        return again.digest()
+
+    async def whole(self) -> bytes:
+        """The whole body, for a small one."""
+        await self._limiter.throttle(self.size)
+        return b"".join(self._pieces())
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces():
+            if self._limiter.limits_rate:
+                await self._limiter.throttle(len(piece))
+            yield piece
+
+    def check_unchanged(self) -> None:
+        """Raises StorageError where the file changed under us."""
+        self._file.check_unchanged()
+
+    def take_back(self) -> None:
+        """Uncounts what went."""
+        self._emit(BytesMoved(-self._sent))
+        self._sent = 0
+
+    def _pieces(self) -> Iterator[bytes]:
+        while self._sent < self.size:
+            piece = self._read(self._sent)
+            self._hasher.update(piece)
+            self._sent += len(piece)
+            self._emit(BytesMoved(len(piece)))
+            yield piece
+
+    def _read(self, at: int) -> bytes:
+        count = min(CHUNK_SIZE, self.size - at)
+        try:
+            piece = os.pread(self._file.descriptor, count, self._offset + at)
+        except OSError as error:
+            self.error = StorageError(f"{self._file.name} can't be read: {error.strerror}", code="Unreadable")
+            raise self.error from error
+        if not piece:
+            self.error = StorageError(f"{self._file.name} shrank while it was sent", code="FileChanged")
+            raise self.error
+        return piece
+
+
+async def store(http: HttpClient, link: Link, body: FileBody) -> Stored:
+    """Sends a body through a link, once. Raises TransferError; what went is uncounted then."""
+    try:
+        return await _exchange(http, link, body)
+    except BaseException as error:
+        body.take_back()
+        if body.error is not None and isinstance(error, TransferError):
+            raise body.error from None
+        raise
+
+
+async def _exchange(http: HttpClient, link: Link, body: FileBody) -> Stored:
+    signed = _signed_checksum(link)
+    if signed.algorithm is not None:
+        body.hash_with(signed.algorithm)
+    data = await body.whole() if body.size <= CHUNK_SIZE else body
+    async with http.request(link, _headers(link, body.size), data) as response:
+        if signed.algorithm is not None and body.is_sent:
+            _check_signed(signed, body.digest)
+        if response.status not in _STORED:
+            raise await response.error(link)
+        if response.length != 0 and b"<Error>" in (said := await response.read()):
+            raise await response.error(link, said)
+    body.check_unchanged()
+    return Stored(response.etag, await _verified(signed, response, body), signed.checksum)
+
+
+async def _verified(signed: ExpectedDigest, response: Response, body: FileBody) -> str | None:
+    """What shows that the server stored the bytes that went.
+
+    That is the checksum that the link signs, where the server repeats it: then it has compared it. Else the etag.
+    """
+    if signed.algorithm is not None:
+        signed.check(body.digest)  # differs where the answer came before all of it went
+        if response.headers.get(f"x-amz-checksum-{signed.algorithm}") == signed.shown(signed.digest):
+            return signed.name
+    expected = expected_digest(_ANY_OBJECT, response.etag, response.encryption)
+    if expected.algorithm is None or expected.parts:
+        return None
+    expected.check(await body.md5())
+    return expected.name
+
+
+def _check_signed(signed: ExpectedDigest, found: bytes) -> None:
+    """Raises RefusedError where the link is for other bytes: whatever was answered, these are not to be sent again."""
+    if found != signed.digest:
+        message = (
+            f"the link is signed for bytes with {signed.name} {signed.shown(signed.digest)}, "
+            f"the file's is {signed.shown(found)}"
+        )
+        raise RefusedError(message, code="ChecksumSigned")
+
+
+def _signed_checksum(link: Link) -> ExpectedDigest:
+    return expected_digest(_ANY_OBJECT, headers={name.lower(): value for name, value in link.headers.items()})
+
+
+def _headers(link: Link, size: int) -> dict[str, str]:
+    """The link's headers and the length, without which aiohttp sends in chunks, and S3 answers 501.
+
+    Raises RefusedError where another length is signed.
+    """
+    headers = {name: value for name, value in link.headers.items() if name.lower() != "content-length"}
+    if len(headers) < len(link.headers):
+        (signed,) = link.headers.keys() - headers.keys()
+        if link.headers[signed] != str(size):
+            message = f"the link is signed for {link.headers[signed]} bytes, the file has {size:,}"
+            raise RefusedError(message, code="LengthSigned")
+    headers["Content-Length"] = str(size)
+    return headers

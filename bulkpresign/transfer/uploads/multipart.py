@@ -1,0 +1,314 @@
+"""Upload of a file in parts: PUT links in parallel, then one request that makes an object of them.
+
+The links come from a manifest, or were signed when the upload was opened.
+"""
+
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+
+import anyio
+import anyio.lowlevel
+
+from bulkpresign.checksums import hasher
+from bulkpresign.errors import RefusedError, StorageError, TransferError
+from bulkpresign.events import BytesResumed, Listener, PartFinished, ResumePointChanged
+from bulkpresign.http.client import CHUNK_SIZE
+from bulkpresign.model import NO_RESUME_POINT, Checkpoint, Link, Outcome, ResumePoint, Upload, UploadPart
+from bulkpresign.tasks import run_workers
+from bulkpresign.text import counted
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.engine.jobs import NOTHING, Job, LocalFile, MultipartUpload, RenewableLink
+from bulkpresign.transfer.engine.renewal import LinkRenewer
+from bulkpresign.transfer.engine.retries import numbered
+from bulkpresign.transfer.uploads.body import FileBody, OpenFile, opened, store
+from bulkpresign.transfer.uploads.requests import (
+    GONE,
+    Completed,
+    abort_upload,
+    check_completed,
+    complete_upload,
+    composite_etag,
+    etag_under,
+    finish_soon,
+)
+
+T = TypeVar("T")
+
+#: Seconds for ending an upload while the run itself is being ended.
+ABORT_TIMEOUT = 10.0
+
+#: What a completion is refused for where the parts are not those that it names.
+_OF_THE_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
+
+
+class MultipartUploader:
+    """Uploads files that lie below a folder, in parts of which `part_concurrency` are in flight for each.
+
+    A part that fails is sent again. Where the object fails, the upload stays open for another run, unless we created it
+    and no other run could do better.
+    """
+
+    def __init__(
+        self, context: TransferContext, folder: Folder, coordinator: Coordinator, part_concurrency: int
+    ) -> None:
+        self.context = context
+        self.part_concurrency = part_concurrency
+        #: Uploads that were opened and neither completed nor ended.
+        self.left_open = 0
+        self._folder = folder
+        self._coordinator = coordinator
+
+    async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
+        """Uploads the file of one job. Raises TransferError where it fails."""
+        source, target = job.source, job.target
+        assert isinstance(source, LocalFile)  # noqa: S101 - as the dispatch has it
+        assert isinstance(target, MultipartUpload)  # noqa: S101 - likewise
+        upload, find_present = target.upload, self._coordinator.find_present
+        with opened(self._folder, source.path) as file:
+            _check_size(upload, file)
+            progress = _Progress(upload.complete, job.checkpoint, file, self.context.emit)
+            if find_present is not None and not progress.is_open:  # an open upload has to be completed
+                present = await find_present(upload.complete, source.path)
+                if present is not None:
+                    return present
+            if not upload.upload_id:
+                upload = await self._opened(upload, progress)
+            sending = _MultipartUpload(self.context, MultipartUpload(upload, target.renew), renewer, file, progress)
+            try:
+                verified_by = await sending.run(self.part_concurrency)
+            except TransferError as error:
+                await sending.give_up(error)
+                raise
+            finally:
+                self.left_open += sending.is_open
+            evidence = file.evidence(sending.etag, part_size=upload.parts[0].size)
+        ref, attempts = upload.object, sending.attempts
+        return Outcome(ref, "done", file.size, attempts, verified_by, link=upload.complete, evidence=evidence)
+
+    async def _opened(self, upload: Upload, progress: "_Progress") -> Upload:
+        open_upload = self._coordinator.open_upload
+        assert open_upload is not None  # noqa: S101 - a run that gives uploads without an id opens them
+        opened: list[Upload] = []
+
+        async def open_it() -> None:
+            found = await open_upload(upload, progress.point, progress.etags)
+            progress.begin(found)
+            opened.append(found)
+
+        try:
+            await finish_soon(open_it)
+        except BaseException:
+            self.left_open += len(opened)
+            raise
+        return opened[0]
+
+
+class _Progress:
+    """The parts of one object that are uploaded, as the journal has them and hears of them."""
+
+    def __init__(self, link: Link, checkpoint: Checkpoint | None, file: OpenFile, emit: Listener) -> None:
+        self._link, self._emit, self._file = link, emit, file
+        self.point = checkpoint.point if checkpoint is not None else None
+        #: Etags by part number, without those of parts whose file has changed since.
+        self.etags: dict[int, str] = {}
+        for number, proof in checkpoint.parts.items() if checkpoint is not None else ():
+            etag, _, state = proof.partition(" ")
+            if state == file.state:
+                self.etags[number] = etag
+
+    @property
+    def is_open(self) -> bool:
+        """True where an earlier run opened an upload."""
+        return self.point is not None and self.point.part_size > 0
+
+    def begin(self, upload: Upload) -> None:
+        """Records which upload is open, before anything of it is sent."""
+        point = ResumePoint(upload.upload_id, upload.object.size or 0, upload.parts[0].size)
+        if point != self.point:
+            self.reset(point)
+
+    def reset(self, point: ResumePoint) -> None:
+        """Forgets all parts; those that come are of `point`."""
+        self.point, self.etags = point, {}
+        self._emit(ResumePointChanged(self._link, point))
+
+    def finish(self, number: int, etag: str) -> None:
+        """Records that a part is stored."""
+        self._emit(PartFinished(self._link, number, f"{etag} {self._file.state}"))
+
+
+class _MultipartUpload:
+    """One upload in progress."""
+
+    def __init__(
+        self,
+        context: TransferContext,
+        target: MultipartUpload,
+        renewer: LinkRenewer,
+        file: OpenFile,
+        progress: _Progress,
+    ) -> None:
+        self._context = context
+        self._upload, self._renew = target.upload, target.renew
+        self._renewer = renewer
+        self._file = file
+        self._progress = progress
+        self._etags: dict[int, str] = {}
+        self._waiting: deque[Job] = deque()
+        self._parts: dict[int, UploadPart] = {}
+        #: The most attempts that one of its requests took.
+        self.attempts = 1
+        self.is_open = True
+        #: The object's, once it is complete; None where nothing tells.
+        self.etag: str | None = None
+
+    async def run(self, part_concurrency: int) -> str | None:
+        """Sends the parts that are missing, and completes the upload. Returns what verified the object."""
+        await self._begin()
+        missing = [part for part in self._upload.parts if part.number not in self._etags]
+        self._waiting.extend(_PartJob(NOTHING, RenewableLink(part.link, self._renew), part=part) for part in missing)
+        await run_workers(min(part_concurrency, len(missing)), self._worker)
+        self._file.check_unchanged()
+        return await self._complete()
+
+    async def give_up(self, error: TransferError) -> None:
+        """Ends, or forgets, an upload of ours that no other run could continue."""
+        upload = self._upload
+        if error.code == GONE:
+            self.is_open = False
+            if upload.created_by_us:  # the next run opens another one
+                self._progress.reset(NO_RESUME_POINT)
+        elif self.is_open and upload.created_by_us and upload.abort is not None and error.retry == "never":
+            with anyio.move_on_after(ABORT_TIMEOUT, shield=True), suppress(TransferError):
+                await abort_upload(self._context.http, upload.abort)
+                self.is_open = False
+
+    async def _begin(self) -> None:
+        """Learns which parts are uploaded, as they are in the file now."""
+        upload, progress = self._upload, self._progress
+        progress.begin(upload)
+        recorded = progress.etags
+        self._etags = dict(recorded) if upload.found is None else await self._still_there(recorded, upload.found)
+        if resumed := sum(part.size for part in upload.parts if part.number in self._etags):
+            self._context.emit(BytesResumed(resumed))
+
+    async def _still_there(self, recorded: Mapping[int, str], found: Mapping[int, str]) -> dict[int, str]:
+        """The parts that the server has and whose bytes are the file's: as recorded, or by their md5."""
+        there = {}
+        for part in self._upload.parts:
+            etag = found.get(part.number)
+            if etag is None:
+                continue
+            if recorded.get(part.number) == etag:
+                there[part.number] = etag
+            elif await _md5(self._file, part) == etag:
+                there[part.number] = etag
+                self._progress.finish(part.number, etag)
+        return there
+
+    async def _worker(self) -> None:
+        while self._waiting:
+            job = self._waiting.popleft()
+            assert isinstance(job, _PartJob)  # noqa: S101 - this queue has no others
+            assert job.renewable is not None  # noqa: S101 - its target is a link
+            part = job.part
+            etag = await self._renewer.call(job.renewable, partial(self._put, part), self._waiting)
+            self._etags[part.number] = etag
+            self._progress.finish(part.number, etag)
+
+    async def _put(self, part: UploadPart, link: Link) -> str:
+        etag = await self._retried(partial(self._store, link, part))
+        if not etag:
+            message = f"part {part.number} was stored without an etag, so the upload can't be completed"
+            raise RefusedError(message, code="NoEtag")
+        return etag
+
+    async def _store(self, link: Link, part: UploadPart) -> str | None:
+        context = self._context
+        body = FileBody(self._file, context.emit, context.limiter, part.offset, part.size)
+        return (await store(context.http, link, body)).etag
+
+    async def _complete(self) -> str | None:
+        """Completes the upload. Returns what verified the object."""
+        self.etag = composite_etag(self._etags)
+        if self._upload.is_complete:
+            self.is_open = False
+            return "md5-parts"
+        try:
+            completed = await self._renewer.call(
+                RenewableLink(self._upload.complete, self._renew), self._request_completion
+            )
+        except RefusedError as error:
+            get_link = self._upload.get_link
+            if error.code == GONE and get_link is not None and await self._is_whole(get_link):
+                self.is_open = False
+                return "md5-parts"
+            if error.code in _OF_THE_PARTS and self._progress.point is not None:
+                self._progress.reset(self._progress.point)  # the next run sends the parts again
+            raise
+        self.is_open = False
+        self.etag = completed.etag or self.etag
+        return check_completed(completed, self._etags)
+
+    async def _request_completion(self, link: Link) -> Completed:
+        return await self._retried(lambda: complete_upload(self._context.http, link, self._etags))
+
+    async def _is_whole(self, get_link: Link) -> bool:
+        """True where the object is there, made of our parts: an earlier completion succeeded, its response was lost."""
+        etag = await self._renewer.call(
+            RenewableLink(get_link, self._renew),
+            lambda link: self._retried(lambda: etag_under(self._context.http, link)),
+        )
+        ours = composite_etag(self._etags)
+        return ours is not None and etag == ours
+
+    async def _retried(self, once: Callable[[], Awaitable[T]]) -> T:
+        try:
+            result, attempts = await self._context.retried(once, self._upload.object)
+        except RefusedError as error:
+            raise _explained(error, self._upload) from error
+        self.attempts = max(self.attempts, attempts)
+        return result
+
+
+class _PartJob(Job, frozen=True, gc=False, kw_only=True):
+    """The upload of one part."""
+
+    part: UploadPart
+
+
+def _check_size(upload: Upload, file: OpenFile) -> None:
+    """Raises StorageError where the upload is for a file of another size."""
+    if upload.object.size != file.size:
+        message = f"{file.name} has {counted(file.size, 'byte')}, its upload is for {upload.object.size or 0:,}"
+        raise StorageError(message, code="FileChanged")
+
+
+def _explained(error: RefusedError, upload: Upload) -> TransferError:
+    """The same error, with what to do where the upload is not what it was."""
+    if error.code not in {GONE, "InvalidPart"}:
+        return error
+    what = "it was ended, or completed before" if error.code == GONE else "a part of it is gone"
+    then = "run this again" if upload.created_by_us else "see whether the object is there, else sign it anew"
+    message = f"{error} (the upload {upload.upload_id}: {what}; {then})"
+    return numbered(RefusedError(message, code=error.code, status=error.status), error.attempt)
+
+
+async def _md5(file: OpenFile, part: UploadPart) -> str | None:
+    """The md5 of a part's bytes in hex, None where they can't be read."""
+    digest = hasher("md5")
+    at, end = part.offset, part.offset + part.size
+    try:
+        while at < end and (block := os.pread(file.descriptor, min(CHUNK_SIZE, end - at), at)):
+            digest.update(block)
+            at += len(block)
+            await anyio.lowlevel.checkpoint()
+    except OSError:
+        return None
+    return digest.digest().hex()

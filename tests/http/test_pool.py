@@ -1,0 +1,119 @@
+"""Connections that are being made when the run is cut off: nothing of them is left open, and the loop can end."""
+
+import asyncio
+import gc
+import socket
+import time
+from itertools import count
+
+import anyio
+import pytest
+
+from bulkpresign.errors import ConnectionFailedError
+from bulkpresign.http import pool
+from bulkpresign.http.client import HttpClient
+from bulkpresign.http.connection import Connection
+from bulkpresign.model import Link
+from tests.servers.proxy import FaultProxy
+from tests.transfer.running import Runner
+
+
+@pytest.fixture
+def origin(plain_or_tls: FaultProxy) -> FaultProxy:
+    plain_or_tls.objects["/a"] = b"x"
+    return plain_or_tls
+
+
+async def ask(origin: FaultProxy) -> None:
+    async with HttpClient(1) as http, http.request(Link("GET", f"{origin.url}/a", {})) as response:
+        assert await response.read() == b"x"
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_cut_off_in_the_very_moment_in_which_it_stands(
+    native: bool, run: Runner, origin: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TLS ends with a farewell of both sides, and the other one does not say it in time."""
+    made = Connection.connection_made
+
+    async def main() -> None:
+        with anyio.CancelScope() as scope:
+            task = asyncio.current_task()
+            assert task is not None
+            cancel = task.cancel if native else scope.cancel
+
+            def cut(connection: Connection, transport: asyncio.BaseTransport) -> None:
+                made(connection, transport)
+                origin._loop.call_soon_threadsafe(time.sleep, 0.3)
+                cancel()
+
+            monkeypatch.setattr(Connection, "connection_made", cut)
+            await ask(origin)
+
+    if native:
+        with pytest.raises(asyncio.CancelledError):
+            run(main())
+    else:
+        run(main())
+    gc.collect()
+
+
+def test_cut_off_at_each_step(run: Runner, origin: FaultProxy) -> None:
+    """After one turn of the loop, then after two, and so on until the answer is here; TLS takes its time between."""
+    ended = False
+
+    async def main(steps: int) -> None:
+        async def cut(scope: anyio.CancelScope) -> None:
+            for _ in range(steps):
+                await anyio.sleep(0.0002 if steps > 20 else 0)
+            scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(cut, group.cancel_scope)
+            await ask(origin)
+            nonlocal ended
+            ended = not group.cancel_scope.cancel_called
+            group.cancel_scope.cancel()
+
+    for steps in count():
+        run(main(steps))
+        if ended:
+            break
+
+
+def test_a_host_that_was_not_found_is_looked_for_again_soon(
+    monkeypatch: pytest.MonkeyPatch, plain_or_tls: FaultProxy
+) -> None:
+    """Names come and go while a run lasts."""
+    looked = 0
+    resolve = socket.getaddrinfo
+
+    def find(host: str, *arguments: object, **options: object) -> object:
+        nonlocal looked
+        if host != "late.example":
+            return resolve(host, *arguments, **options)  # type: ignore[arg-type]
+        looked += 1
+        if looked == 1:
+            raise socket.gaierror(socket.EAI_NONAME, "not found")
+        return resolve("127.0.0.1", *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", find)
+    monkeypatch.setattr(pool, "DNS_RETRY", 0.05)
+    link = Link("GET", f"{plain_or_tls.url.replace('127.0.0.1', 'late.example')}/a", {})
+
+    async def code(http: HttpClient) -> str:
+        try:
+            async with http.request(link):
+                return "found"
+        except ConnectionFailedError as error:
+            return error.code
+
+    async def main() -> None:
+        async with HttpClient(1) as http:
+            assert await code(http) == "NoSuchHost"
+            with anyio.fail_after(30):
+                while await code(http) == "NoSuchHost":
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    assert looked == 2

@@ -1,0 +1,165 @@
+"""A temporary file: bytes that are written in several steps, room on the disk, and names that end well or not."""
+
+import ctypes
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from bulkpresign.errors import StorageError
+from bulkpresign.transfer.disk import temporary
+from bulkpresign.transfer.disk.folder import Folder, Target
+from bulkpresign.transfer.disk.temporary import TemporaryFile, remove_temporary
+
+DATA = bytes(range(256))
+GIB = 1 << 30
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[Target]:
+    with Folder(tmp_path).target("a") as found:
+        yield found
+
+
+def test_a_write_that_stores_less_goes_on(target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, pwrite = os.write, os.pwrite
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:100]))
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, data, at: pwrite(descriptor, data[:100], at))
+    with TemporaryFile(target) as file:
+        file.write(DATA)
+        assert file.size == 256
+        file.write_at(256, DATA)
+        file.write_at(10, DATA[10:])
+        assert file.read_at(250, 10) == DATA[250:] + DATA[:4]
+        file.commit()
+    assert (tmp_path / "a").read_bytes() == DATA * 2
+
+
+def fails_with(number: int, times: int = 99) -> Callable[[int, int, int, int], int]:
+    """An fallocate(2) that fails so often, then succeeds."""
+    left = [number] * times
+
+    def fallocate(descriptor: int, mode: int, offset: int, size: int) -> int:
+        if left:
+            ctypes.set_errno(left.pop())
+            return -1
+        os.posix_fallocate(descriptor, offset, size)
+        return 0
+
+    return fallocate
+
+
+@pytest.mark.parametrize(
+    "function",
+    [None, fails_with(errno.EOPNOTSUPP), fails_with(errno.ENOSYS), fails_with(errno.EINTR, 2), fails_with(0, 0)],
+    ids=["missing", "EOPNOTSUPP", "ENOSYS", "EINTR", "works"],
+)
+def test_room_is_taken_whatever_the_file_system_can(
+    function: Callable[[int, int, int, int], int] | None, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(temporary, "_LIBC_FALLOCATE", function)
+    with TemporaryFile(target) as file:
+        file.allocate(5000)
+        assert file.size == 5000
+        assert target.temporary_size() == 5000
+        assert file.read_at(0, 9999) == bytes(5000)
+
+
+def test_a_disk_without_room_is_told_before_the_first_byte(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(temporary, "_LIBC_FALLOCATE", fails_with(errno.ENOSPC))
+    with TemporaryFile(target) as file:
+        with pytest.raises(StorageError) as caught:
+            file.allocate(5000)
+        assert caught.value.code == "DiskFull"
+        assert file.size == 0
+    assert target.temporary_size() is None
+
+
+@pytest.mark.parametrize(
+    ("free", "total", "is_full"),
+    [
+        (GIB // 20, GIB, False),
+        (GIB // 20 - 4096, GIB, True),
+        (256 << 20, 100 * GIB, False),
+        ((256 << 20) - 4096, 100 * GIB, True),
+    ],
+)
+def test_a_share_of_the_disk_is_left_free(
+    free: int, total: int, is_full: bool, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked at after each MiB."""
+    asked = []
+
+    def fstatvfs(descriptor: int) -> SimpleNamespace:
+        asked.append(descriptor)
+        return SimpleNamespace(f_bavail=-(-free // 4096), f_blocks=total // 4096, f_frsize=4096)
+
+    monkeypatch.setattr(os, "fstatvfs", fstatvfs)
+    with TemporaryFile(target) as file:
+        file.write(bytes((1 << 20) - 1))
+        file.check_free_space()
+        assert asked == []
+        file.write(b"x")
+        if is_full:
+            with pytest.raises(StorageError, match="nearly full after 1,048,576 bytes"):
+                file.check_free_space()
+            return
+        file.check_free_space()
+        file.check_free_space()
+        assert len(asked) == 1
+
+
+def test_an_earlier_attempt_leaves_what_counts(target: Target, tmp_path: Path) -> None:
+    with TemporaryFile(target) as file:
+        file.write(DATA)
+    with TemporaryFile(target, is_kept=True) as file:
+        assert (file.size, b"".join(file.blocks())) == (256, DATA)
+    with TemporaryFile(target, resume_at=100) as file:
+        file.write(b"new")
+        assert b"".join(file.blocks()) == DATA[:100] + b"new"
+    assert target.temporary_size() == 103
+    with TemporaryFile(target) as file:
+        assert (file.size, list(file.blocks())) == (0, [])
+    assert list(tmp_path.iterdir()) == []
+    remove_temporary(target)
+
+
+def test_a_discarded_file_vanishes(target: Target, tmp_path: Path) -> None:
+    for _ in range(2):
+        with TemporaryFile(target) as file:
+            file.write(DATA)
+            file.discard()
+        assert list(tmp_path.iterdir()) == []
+    with TemporaryFile(target) as file:
+        file.write(DATA)
+    remove_temporary(target)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_file_that_is_gone_is_told(target: Target) -> None:
+    for how in ({"is_kept": True}, {"resume_at": 3}):
+        with pytest.raises(StorageError, match="vanished") as caught, TemporaryFile(target, **how):
+            pytest.fail("there is none")
+        assert caught.value.code == "InUse"
+
+
+def test_a_name_comes_with_its_time(target: Target, tmp_path: Path) -> None:
+    with TemporaryFile(target) as file:
+        file.write(DATA)
+        found = file.commit(1_000_000_000.5)
+    assert (found.st_mtime, found.st_size) == (1_000_000_000.5, 256)
+    assert (tmp_path / "a").stat().st_mtime_ns == found.st_mtime_ns
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_pipe_under_the_temporary_name_is_told_and_stays(is_kept: bool, target: Target, tmp_path: Path) -> None:
+    pipe = tmp_path / target.temporary_name
+    os.mkfifo(pipe)
+    refused = pytest.raises(StorageError, match="is not a regular file: remove it")
+    with refused as caught, TemporaryFile(target, is_kept=is_kept):
+        pytest.fail("it is refused first")
+    assert caught.value.code == "NotAFile"
+    assert pipe.is_fifo()

@@ -1,0 +1,56 @@
+"""Downloads that ask the server for the part size that an etag is of."""
+
+import asyncio
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from bulkpresign.http.client import HttpClient
+from bulkpresign.model import Link
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.downloads.download import Downloader
+from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from tests.servers.proxy import FaultProxy
+from tests.support.folders import files
+from tests.transfer.running import Run, jobs_of, one_batch, reference, run
+
+BODY = os.urandom(300_000)
+#: A size that no tool has, and that is no round number.
+OWN = 70_001
+DIGESTS = [hashlib.md5(BODY[at : at + OWN]).digest() for at in range(0, len(BODY), OWN)]
+ETAG = f"{hashlib.md5(b''.join(DIGESTS)).hexdigest()}-{len(DIGESTS)}"
+
+
+@pytest.mark.parametrize(
+    ("told", "verified_by", "part_size"),
+    [(OWN, "md5-parts", OWN), (None, "size", 0), (OWN + 1, "size", 0), (1000, "size", 0)],
+)
+def test_a_part_size_that_the_server_tells_proves_what_no_guess_does(
+    told: int | None, verified_by: str, part_size: int, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+    done = Run()
+
+    async def ask(link: Link) -> int | None:
+        asked.append(link.object.key)
+        return told
+
+    async def main(url: str) -> None:
+        link = Link("GET", f"{url}/a", {}, object=reference({}))
+        async with HttpClient(1) as http:
+            context = TransferContext(http, done.events.append, AdaptiveLimiter(1), 1)
+            downloader = Downloader(context, Folder(tmp_path), Coordinator(ask_part_size=ask))
+            await run(jobs_of(one_batch([link])), downloader, 1, done.events.append)
+
+    with FaultProxy() as origin:
+        origin.objects["/a"], origin.etags["/a"] = BODY, f'"{ETAG}"'
+        asyncio.run(main(origin.url))
+    (outcome,) = done.outcomes
+    assert (outcome.status, outcome.verified_by, asked) == ("done", verified_by, ["a"])
+    assert outcome.evidence is not None
+    assert outcome.evidence.part_size == part_size
+    assert files(tmp_path) == {"a": BODY}
