@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from bulkpresign.aws import AwsSession as AwsSession
     from bulkpresign.errors import BreakerError as BreakerError
     from bulkpresign.errors import BulkpresignError as BulkpresignError
     from bulkpresign.errors import ConnectionFailedError as ConnectionFailedError
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from bulkpresign.signing.presigner import Presigner as Presigner
 
 _HOMES = {
+    "AwsSession": "aws",
     "BreakerError": "errors",
     "BulkpresignError": "errors",
     "BytesMoved": "events",

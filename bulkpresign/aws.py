@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mappin
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import anyio
@@ -29,6 +29,20 @@ from bulkpresign.model import ObjectRef
 from bulkpresign.redact import redacted
 
 T = TypeVar("T")
+
+
+class AwsSession(Protocol):
+    """An `aioboto3.Session`. aioboto3 brings no types of its own, so this names what is used of it."""
+
+    @property
+    def region_name(self) -> str | None:
+        """The region of the environment or the profile."""
+
+    def client(self, *args: Any, **kwargs: Any) -> Any:
+        """A context manager of a client."""
+
+    def get_credentials(self) -> Any:
+        """An awaitable of the chain's credentials, or of None."""
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -82,7 +96,7 @@ class Aws:
         endpoint_url: str | None = None,
         profile_name: str | None = None,
         addressing_style: str = "auto",
-        session: Any = None,
+        session: AwsSession | None = None,
         ca_bundle: str | None = None,
     ) -> None:
         if addressing_style not in {"auto", "path", "virtual"}:
@@ -98,7 +112,7 @@ class Aws:
         self._profile_name = profile_name
         self._ca_bundle = ca_bundle
         self._addressing_style = addressing_style
-        self._session = session
+        self._session: Any = session
         self._stack = AsyncExitStack()
         self._opening, self._asking = anyio.Lock(), anyio.Lock()
         # By region; None: the one that was given, or the environment's.

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import msgspec
 
 Method = Literal["GET", "PUT", "HEAD", "DELETE"]
+#: The methods that batches sign. POST opens a multipart upload.
+BatchMethod = Method | Literal["POST"]
 Status = Literal["done", "skipped", "failed", "expired"]
 
 #: The lease of a link ends early by this margin, or by a tenth of its lifetime where that is less.

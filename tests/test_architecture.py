@@ -155,6 +155,17 @@ def test_no_import_circles() -> None:
         visit(name, ())
 
 
+def test_no_test_module_imports_another() -> None:
+    """Helpers that test modules share are in `tests/support/`, or in a module of their own beside their only users."""
+    wrong = [
+        f"{path.relative_to(ROOT.parent)} imports {name}"
+        for path in sorted((ROOT.parent / "tests").rglob("*.py"))
+        for name in imports(ast.parse(path.read_text("utf-8")))
+        if name.startswith("tests.") and any(part.startswith("test_") for part in name.split("."))
+    ]
+    assert not wrong
+
+
 def test_everything_public_resolves() -> None:
     assert len(set(bulkpresign.__all__)) == len(bulkpresign.__all__)
     for name in bulkpresign.__all__:

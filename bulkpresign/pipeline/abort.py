@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
+from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ManifestError
 from bulkpresign.events import Listener, RunFinished, RunStarted, broadcast
 from bulkpresign.manifest.links import links_of, signed_at_of
@@ -45,7 +45,7 @@ async def abort(
     endpoint_url: str | None = None,
     profile_name: str | None = None,
     addressing_style: str = "auto",
-    session: Any = None,
+    session: AwsSession | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Report:
     """Ends the multipart uploads that `what` names: a table of links, or those that are open under `s3://bucket/prefix/`.

@@ -3,10 +3,10 @@
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
 
 import msgspec
 
+from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.events import (
     Event,
@@ -21,7 +21,7 @@ from bulkpresign.events import (
 from bulkpresign.manifest.links import old_links
 from bulkpresign.manifest.uploads import UPLOAD_COLUMNS
 from bulkpresign.manifest.writing import ManifestWriter, link_writer
-from bulkpresign.model import Link, ObjectRef, Report
+from bulkpresign.model import Link, Method, ObjectRef, Report
 from bulkpresign.pipeline.rows.hash_files import HashedSource
 from bulkpresign.pipeline.rows.head import CONCURRENCY, HEAD_COLUMNS, MISSING, Heads, asking_heads
 from bulkpresign.pipeline.rows.resigned_uploads import resigned_rows
@@ -52,7 +52,7 @@ async def sign(
     output: str | os.PathLike[str] = "-",
     *,
     bucket: str | None = None,
-    method: str | None = None,
+    method: Method | None = None,
     expires_in: int = 3600,
     format: str | None = None,  # noqa: A002 - the option's name
     from_format: str | None = None,
@@ -72,7 +72,7 @@ async def sign(
     endpoint_url: str | None = None,
     profile_name: str | None = None,
     addressing_style: str = "auto",
-    session: Any = None,
+    session: AwsSession | None = None,
     presigner: Presigner | None = None,
     listeners: Sequence[Listener] = (),
 ) -> SignReport:

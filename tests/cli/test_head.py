@@ -10,12 +10,12 @@ import pytest
 import requests
 from boto3.s3.transfer import TransferConfig
 
-from tests.cli.command import run
-from tests.cli.test_sign_carrying import KEY, send
+from tests.cli.holders import KEY, send
 from tests.conftest import Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.server import S3Server
-from tests.tables.test_files import names_in
+from tests.support.cli import run
+from tests.support.folders import names_in
 
 MIB = 1 << 20
 

@@ -19,6 +19,7 @@ from bulkpresign.ledger.journal import VERSION, Journal, identity, is_of_another
 from bulkpresign.ledger.recorded import Recorded, contradicts
 from bulkpresign.ledger.report import read_report
 from bulkpresign.model import Checkpoint, Evidence, Link, ObjectRef, Outcome, ResumePoint
+from tests.support.disks import mounted
 
 
 def link(
@@ -255,13 +256,8 @@ def test_a_folder_that_is_missing(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(small)]
-    if subprocess.run(mounted, capture_output=True, check=False).returncode:
-        pytest.skip("no tmpfs can be mounted here")
-    yield small
-    subprocess.run(["umount", str(small)], check=True)
+    with mounted(tmp_path / "small", "200k") as disk:
+        yield disk
 
 
 def test_a_full_disk_ends_the_run_with_a_clear_error(small_disk: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import bulkpresign as bp
 from tests.servers.proxy import Fault, FaultProxy
-from tests.transfer.running import files
+from tests.support.folders import files
 
 BODIES = {f"{number}": os.urandom(100 + number) for number in range(40)}
 Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]

@@ -14,10 +14,10 @@ import bulkpresign as bp
 from bulkpresign.model import Outcome
 from bulkpresign.transfer.downloads.part_concurrency import PartConcurrencyTuner
 from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.pipeline.test_get import heard
+from tests.pipeline.listening import heard
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.server import S3Server
-from tests.transfer.running import files
+from tests.support.folders import files
 
 MIB = 1 << 20
 PART = 5 * MIB

@@ -21,10 +21,10 @@ from bulkpresign.model import Link, ObjectRef
 from bulkpresign.pipeline.sources import renewals
 from bulkpresign.pipeline.sources.renewals import by_command, by_signing, by_url, renewal
 from bulkpresign.signing.presigner import Presigner
-from tests.cli.command import CREDENTIALS
 from tests.conftest import AwsEnv, Boto
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.server import S3Server
+from tests.support.cli import CREDENTIALS
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 LATER = "2099-01-01T00:00:00Z"

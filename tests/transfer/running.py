@@ -2,9 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
-from contextlib import suppress
-from datetime import timedelta
-from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.recorder import Recorder
-from bulkpresign.model import Checkpoint, Link, ObjectRef, Outcome, utc_now
+from bulkpresign.model import Checkpoint, Link, ObjectRef, Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
@@ -24,6 +21,7 @@ from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
 from bulkpresign.transfer.engine.queue import JobQueue
 from bulkpresign.transfer.engine.workers import Engine, Work
 from bulkpresign.transfer.uploads.single import Uploader
+from tests.support.dates import date_in
 
 #: Runs a coroutine on one of the loops.
 Runner = Callable[..., Any]
@@ -152,19 +150,5 @@ def set_clock() -> Clock:
     return clock
 
 
-def date_in(**ahead: float) -> str:
-    """A Date header of a server whose clock is so far ahead of ours (the keywords of timedelta)."""
-    return format_datetime(utc_now() + timedelta(**ahead), usegmt=True)
-
-
 async def one_batch(links: Sequence[Link]) -> AsyncIterator[Sequence[Link]]:
     yield links
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, by its path; a run may be at work there, and give a part its name meanwhile."""
-    found = {}
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError, IsADirectoryError):
-            found[path.relative_to(folder).as_posix()] = path.read_bytes()
-    return found

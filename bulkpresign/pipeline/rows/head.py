@@ -15,7 +15,7 @@ from bulkpresign.errors import LinkExpiredError, RefusedError, TransferError
 from bulkpresign.events import Listener, ObjectFinished
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
-from bulkpresign.model import Link, ObjectRef, Outcome
+from bulkpresign.model import Link, Method, ObjectRef, Outcome
 from bulkpresign.pipeline.rows.head_response import HEAD_COLUMNS, first_part_size, parts_count, with_head_response
 from bulkpresign.pipeline.run.multipart import Item, object_of
 from bulkpresign.signing.kept import without_overrides
@@ -159,7 +159,7 @@ class Heads:
         return error
 
     def _asking(
-        self, items: Sequence[Item], query: Mapping[str, str] | None = None, method: str = "HEAD"
+        self, items: Sequence[Item], query: Mapping[str, str] | None = None, method: Method = "HEAD"
     ) -> list[Link]:
         """Links that ask for some objects: no response overrides are in them, which the answer would repeat."""
         refs = [_bare(object_of(item)) for item in items]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.model import Link, ObjectRef
+from bulkpresign.model import Link, Method, ObjectRef
 from bulkpresign.pipeline.run.multipart import Item
 from bulkpresign.signing.options import METHODS, LinkOptions
 from bulkpresign.signing.presigner import Presigner
@@ -17,7 +17,7 @@ class Rules:
 
     def __init__(
         self,
-        method: str | None,
+        method: Method | None,
         headers: Mapping[str, str] | None,
         query: Mapping[str, str] | None,
         options: LinkOptions,

@@ -6,7 +6,7 @@ from contextlib import suppress
 import msgspec
 
 from bulkpresign.errors import CredentialsError, LinkExpiredError, ListingError, TransferError
-from bulkpresign.model import Link, ObjectRef, ResumePoint, Upload
+from bulkpresign.model import BatchMethod, Link, ObjectRef, ResumePoint, Upload
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.parts import least_part_size
 from bulkpresign.signing.presigner import Presigner
@@ -57,7 +57,7 @@ class MultipartCreator:
         headers = self._signed(item, "PUT").headers
         return self._presigner.sign_upload(object_of(item), upload_id, part_size, headers=headers)
 
-    def _signed(self, item: Item, method: str, query: Mapping[str, str] | None = None) -> Link:
+    def _signed(self, item: Item, method: BatchMethod, query: Mapping[str, str] | None = None) -> Link:
         sign = self._presigner.sign_again if isinstance(item, Link) else self._presigner.sign_batch
         (link,) = sign([item], method, headers=self._headers, query=query, options=self._options)  # type: ignore[list-item]
         return link

@@ -8,7 +8,7 @@ import anyio.lowlevel
 from bulkpresign.errors import ParameterError
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import UploadGrouper, upload_id_of
-from bulkpresign.model import Link, ObjectRef, Upload
+from bulkpresign.model import Link, Method, ObjectRef, Upload
 from bulkpresign.pipeline.sources.items import GivenItems, Row, check_methods
 from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_signing
 from bulkpresign.pipeline.sources.sources import Sources, checked_links, grouped_puts, rows_of
@@ -26,7 +26,7 @@ Remote = RenewableLink | MultipartUpload
 async def links_of_sources(
     sources: Sources,
     presigner: Presigner | None,
-    method: str,
+    method: Method,
     *,
     renew: Renew | None,
     streamed: Callable[[Sequence[ObjectRef]], None] = lambda _: None,
@@ -57,7 +57,7 @@ async def links_of_sources(
             yield batch
 
 
-async def _table_links(table: Table, method: str, renew: Renew | None) -> AsyncIterator[list[Remote]]:
+async def _table_links(table: Table, method: Method, renew: Renew | None) -> AsyncIterator[list[Remote]]:
     async for rows in rows_of(table):
         yield [RenewableLink(link, renew) for link in checked_links(table, links_of(rows), rows.lines, method)]
 
@@ -75,7 +75,7 @@ async def _signed_links(  # noqa: PLR0917 - as links_of_sources has them
     sources: Sources,
     part: Table | Location,
     presigner: Presigner | None,
-    method: str,
+    method: Method,
     checksum_mode: ChecksumMode | None,
     renew: Renew | None,
 ) -> AsyncIterator[list[Remote]]:
@@ -88,7 +88,7 @@ async def _signed_links(  # noqa: PLR0917 - as links_of_sources has them
 async def _just_in_time(
     presigner: Presigner,
     refs: Sequence[ObjectRef],
-    method: str,
+    method: Method,
     checksum_mode: ChecksumMode | None,
     renew: Renew | None,
 ) -> AsyncIterator[list[Remote]]:
@@ -106,7 +106,7 @@ class _GivenLinks:
     def __init__(
         self,
         items: GivenItems,
-        method: str,
+        method: Method,
         renew: Renew | None,
         own: Callable[[], Awaitable[Presigner]] | None,
         checksum_mode: ChecksumMode | None,

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import cast
 
 import anyio
 import msgspec
@@ -29,7 +30,7 @@ from bulkpresign.ledger.journal import identity
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.rows import jsonl_rows, link_columns
 from bulkpresign.manifest.uploads import UPLOAD_COLUMNS, upload_id_of
-from bulkpresign.model import Link, ObjectRef, utc_now
+from bulkpresign.model import BatchMethod, Link, ObjectRef, utc_now
 from bulkpresign.redact import redacted
 from bulkpresign.signing.kept import kept_query
 from bulkpresign.signing.presigner import Presigner
@@ -98,7 +99,7 @@ async def signed_again(presigner: Presigner, link: Link) -> Link | None:
     headers = {name: value for name, value in link.headers.items() if name.lower() != "host"}
     try:
         await presigner.prepare([ref := _bare(link.object)])
-        (fresh_link,) = presigner.sign_batch([ref], link.method, headers=headers, query=query)
+        (fresh_link,) = presigner.sign_batch([ref], cast("BatchMethod", link.method), headers=headers, query=query)
     except (ParameterError, RegionError, SigningError):  # a row of others can name what can't be signed
         return None
     return msgspec.structs.replace(fresh_link, object=link.object)

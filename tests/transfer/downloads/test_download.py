@@ -15,7 +15,8 @@ from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.downloads.download import Downloader
 from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
 from tests.servers.proxy import FaultProxy
-from tests.transfer.running import Run, files, jobs_of, one_batch, reference, run
+from tests.support.folders import files
+from tests.transfer.running import Run, jobs_of, one_batch, reference, run
 
 BODY = os.urandom(300_000)
 #: A size that no tool has, and that is no round number.

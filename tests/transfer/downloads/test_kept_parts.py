@@ -15,6 +15,7 @@ from bulkpresign.ledger.journal import Journal
 from bulkpresign.model import Link, ObjectRef, ResumePoint
 from bulkpresign.transfer.disk.folder import Folder
 from tests.servers.proxy import Fault, FaultProxy, Seen
+from tests.support.folders import files
 from tests.transfer.parts import (
     BODY,
     ETAG,
@@ -28,7 +29,7 @@ from tests.transfer.parts import (
     parts_of,
     range_of,
 )
-from tests.transfer.running import Run, files, reference
+from tests.transfer.running import Run, reference
 
 __all__ = ["origin"]
 

@@ -9,11 +9,11 @@ import pytest
 
 from bulkpresign.transfer.disk import temporary
 from tests.servers.proxy import Fault, FaultProxy, Seen
-from tests.tables.test_files import tiny_disk
+from tests.support.folders import files
 from tests.transfer.parts import BODY, ETAG, KIB, KNOWN, PART, Got, crc64, knowledge, origin, parts_of, range_of
-from tests.transfer.running import FixedPartConcurrency, files
+from tests.transfer.running import FixedPartConcurrency
 
-__all__ = ["origin", "tiny_disk"]
+__all__ = ["origin"]
 
 
 @pytest.mark.parametrize("tuner", [1, 2, 4, 16])

@@ -27,7 +27,8 @@ from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.workers import Engine
 from bulkpresign.transfer.uploads.single import Uploader
 from tests.servers.proxy import Fault, FaultProxy
-from tests.transfer.running import files, jobs_of, run, set_clock
+from tests.support.folders import files
+from tests.transfer.running import jobs_of, run, set_clock
 
 
 def links_to(url: str, count: int, method: str = "GET") -> list[Link]:

@@ -16,7 +16,7 @@ BULKPRESIGN = [sys.executable, "-m", "bulkpresign"]
 def run(
     *arguments: str, folder: Path, given: str | bytes = b"", env: dict[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    """Runs it in `folder` with `given` as standard input; without `env` it has credentials and no server."""
+    """Runs a command in `folder`, with `given` as standard input. `env` takes the place of CREDENTIALS."""
     done = subprocess.run(
         [*BULKPRESIGN, *arguments],
         cwd=folder,
