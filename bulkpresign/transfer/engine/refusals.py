@@ -1,0 +1,85 @@
+"""How fast to go on after a server refused requests: arithmetic on times and counts.
+
+Source: RFC 9438 (CUBIC), and the adaptive retry mode of the AWS SDKs, which applies it to requests a second. After a
+refusal the rate falls a little below what was served. It nears that level, rests there, and then grows beyond it.
+"""
+
+from collections import deque
+from math import inf
+
+#: Seconds over which served requests a second are measured, at least.
+RATE_WINDOW = 0.5
+#: A smaller share of refused requests changes nothing.
+REFUSED_SHARE = 0.01
+#: The rate after a refusal, as a share of what was served; and the least, where nothing was served, of what it was.
+_SHARE, _LEAST_SHARE = 0.9, 0.3
+_LEAST_RATE = 1.0
+#: Seconds of requests that may go out at once: timers are no finer.
+_BURST = 0.01
+
+
+class CubicBound:
+    """A bound that starts at `share` of a `level`, reaches the level, rests there, and then grows beyond it.
+
+    `step` scales the growth: after the rest it adds a tenth of the step in 2.2 s, and the whole step in 4.6 s.
+    """
+
+    _SCALE = 0.01
+
+    def __init__(self, now: float, level: float, share: float = 1.0, step: float = 0.0) -> None:
+        self.level = level
+        self._growth = self._SCALE * max(level, step)
+        self._rest = now + (level * (1 - share) / self._growth) ** (1 / 3)
+
+    def at(self, now: float) -> float:
+        """The bound at a time."""
+        return self.level + self._growth * (now - self._rest) ** 3
+
+
+class RequestPacer:
+    """Requests a second, once a server refused some with 503 or 429. Until then there is no bound."""
+
+    def __init__(self) -> None:
+        self.rate = inf
+        self._bound: CubicBound | None = None
+        self._peak = 0.0
+        self._next = self._reduced_at = -inf
+        self._refused = 0
+        self._marks: deque[tuple[float, int, int]] = deque(maxlen=2)
+
+    def delay(self, now: float) -> float:
+        """Seconds until one more request may go out."""
+        return 0.0 if self.rate == inf else max(0.0, self._next - now)
+
+    def sent(self, now: float) -> None:
+        """A request goes out."""
+        self._next = max(self._next, now - _BURST) + 1 / self.rate
+
+    def update(self, now: float, served: int) -> None:
+        """Moves the rate along its curve. `served`: how many requests the server served in all."""
+        if not self._marks or now - self._marks[-1][0] >= RATE_WINDOW:
+            self._marks.append((now, served, self._refused))
+        if self._bound is not None:
+            self.rate = self._bound.at(now)
+            if now - self._reduced_at > 10.0 and self.rate > 4 * self._served_rate(now, served):
+                self.rate, self._bound = inf, None
+
+    def refused(self, now: float, served: int, latency: float) -> bool:
+        """A request was refused. True where that made the rate lower: once in a while that an answer needs."""
+        self._refused += 1
+        since, served_before, refused_before = self._marks[0] if self._marks else (now, served, 0)
+        refused = self._refused - refused_before
+        if refused < REFUSED_SHARE * (refused + served - served_before):
+            return False
+        if now - self._reduced_at < max(RATE_WINDOW / 2, 2 * latency) or now <= since:
+            return False
+        before = 0.0 if self.rate == inf else self.rate
+        level = max((served - served_before) / (now - since), _LEAST_SHARE * before, _LEAST_RATE)
+        self._peak = max(level, self._peak / 2)
+        self._bound = CubicBound(now, level, _SHARE, self._peak / 10)
+        self.rate, self._reduced_at, self._next = _SHARE * level, now, now
+        return True
+
+    def _served_rate(self, now: float, served: int) -> float:
+        since, before, _ = self._marks[0]
+        return (served - before) / (now - since) if now > since else inf
