@@ -18,7 +18,7 @@ from collections import deque
 from math import ceil, inf
 from typing import Literal
 
-from bulkpresign.transfer.engine.refusals import CubicBound, RequestPacer
+from bulkpresign.transfer.engine.refusals import CubicBound, RequestPacer, faded
 
 #: Why a request failed, as far as it concerns the limit. "refused": the server took no connection.
 Failure = Literal["throttled", "timeout", "refused"]
@@ -31,6 +31,9 @@ EXPECTED_BYTES = 2e9
 #: Bytes that a connection moves in one latency, until its rate is measured: a common receive window.
 EXPECTED_WINDOW = 4 << 20
 
+#: The time of a TCP handshake makes the first limit larger by no more than this factor.
+_FIRST_GROWTH = 4
+
 _GAIN = 2.0
 #: Where the CPU is the bound, requests that wait cost CPU and bring nothing.
 _CPU_GAIN = 1.1
@@ -38,10 +41,13 @@ _CPU_BOUND = 0.95
 #: A round that had a smaller share of its limit in flight is bound by something else.
 _IN_USE = 0.75
 _SHRINK = 0.8
+#: What a round's sums keep of those before, so that few responses make no noise.
+_KEEP = 0.7
 #: The throughput is the largest of so many rounds. The limit goes down after so many without growth.
 _ROUNDS = 8
 #: Seconds of a round, at least and at most.
 _SHORTEST, _LONGEST = 0.02, 0.5
+_LONGEST_BODY = 0.1
 #: A probe lowers the limit for so many rounds; seconds to the next one, doubled by each that found nothing new.
 _PROBE_ROUNDS = 3
 _PROBE_AFTER, _PROBE_AFTER_MOST = 1.0, 16.0
@@ -57,7 +63,7 @@ class _Unloaded:
 
     def add(self, time: float, units: float, *, is_alone: bool) -> float:
         """Takes a round. With few requests in flight (`is_alone`) the value can rise as well. Returns the mean."""
-        self._time, self._units = self._time / 2 + time, self._units / 2 + units
+        self._time, self._units = _KEEP * self._time + time, _KEEP * self._units + units
         mean = self._time / self._units
         if self.value is None or mean < self.value:
             self.value = mean
@@ -92,11 +98,13 @@ class ConcurrencyController:
         self._settled = 0
         self._first_parts: float | None = 1.0  # until the rate of a connection is measured
         self._moving = self._length = 0
+        self._round = _SHORTEST
+        self._has_connected = False
         self._begin(-inf)
         self._probing, self._probe_at, self._probe_after, self._before_probe = 0, inf, _PROBE_AFTER, 0.0
         self._pacer = RequestPacer()
         self._ceiling: CubicBound | None = None
-        self._served, self._slowed_at = 0, -inf
+        self._served, self._slowed_at, self._peak = 0, -inf, 0.0
         self._cpu_at, self._cpu, self._cpu_share = -inf, 0.0, 0.0
         self._waits: dict[BoundBy, float] = {}
 
@@ -113,6 +121,14 @@ class ConcurrencyController:
     def delay(self, now: float) -> float:
         """Seconds until one more request may go out; more than 0 only after a server refused some."""
         return self._pacer.delay(now)
+
+    def connected(self, now: float, seconds: float) -> None:
+        """A TCP connection was opened in so many seconds: the first sign of how far the server is."""
+        if not self._has_connected and self._latency.value is None:
+            self._has_connected = True
+            self._first_parts = seconds * EXPECTED_BYTES / EXPECTED_WINDOW
+            self._wanted = max(self._wanted, min(seconds * EXPECTED_REQUESTS, _FIRST_GROWTH * self._wanted))
+            self._apply(now)
 
     def sent(self, now: float) -> None:
         """A request goes out."""
@@ -131,7 +147,7 @@ class ConcurrencyController:
         self._length += length
         if self._latency.value is None:
             self._latency.value = max(latency, 1e-6)
-            self._probe_at = now + self._probe_after + 5 * latency
+            self._probe_at = now + self._probe_after + 10 * latency
             self._first_parts = self._expect(length)
             self._wanted = max(self._wanted, self._first_parts)
             self._apply(now)
@@ -180,7 +196,7 @@ class ConcurrencyController:
 
     def _begin(self, now: float) -> None:
         self._since = now
-        self._due = now + min(max(_SHORTEST, self._latency.value or 0.0), _LONGEST)
+        self._due = now + self._round
         self._answers = self._bytes = 0
         self._latencies = 0.0
         # seconds that requests were in flight, less `in_flight * now`: one addition for each event
@@ -198,6 +214,9 @@ class ConcurrencyController:
             self._measure(area, took)
             self._adjust(now, area / took)
             self._apply(now)
+        length = self._length / max(self._served, 1)
+        body = min(length * (self._byte_time.value or 0.0), _LONGEST_BODY)
+        self._round = min(max(_SHORTEST, self._latency.value or 0.0, body), _LONGEST)
         self._served += self._answers
         self._begin(now)
         self._waits.clear()
@@ -211,7 +230,9 @@ class ConcurrencyController:
         if self._bytes and moving > 0:
             self._byte_time.add(moving, self._bytes, is_alone=is_alone)
             if self._first_parts is not None:
-                self._first_parts, self._wanted = None, self._expect(self._length / max(self._answers + self._served, 1))
+                expected = self._expect(self._length / max(self._answers + self._served, 1))
+                self._wanted = min(expected, max(self.limit, _FIRST_GROWTH * self._first_parts))
+                self._first_parts = None
 
     def _alone(self) -> float:
         """Requests in flight that would bring the throughput of the run if none was in another's way."""
@@ -263,15 +284,19 @@ class ConcurrencyController:
         if failure == "throttled":
             self.slowed += self._pacer.refused(now, self._served + self._answers, self._latency.value or 0.0)
             return
+        is_new = now - self._slowed_at >= _COOL_DOWN
+        step = float(self.minimum)
         if failure == "refused":
             level = max(1, min(self.limit, self.in_flight))
-        elif now - self._slowed_at >= _COOL_DOWN:
+        elif is_new:
             level = max(1, min(self.limit, self.in_flight + 1) // 2)
+            self._peak = max(self.limit, faded(self._peak, now - self._slowed_at))
+            step = max(step, self._peak / 4)
         else:
             return
-        self.slowed += now - self._slowed_at >= _COOL_DOWN
+        self.slowed += is_new
         self._slowed_at = now
-        self._ceiling = CubicBound(now, level, step=self.minimum)
+        self._ceiling = CubicBound(now, level, step=step)
         self._apply(now)
 
     def _cause(self, alone: float, in_flight: float) -> BoundBy:

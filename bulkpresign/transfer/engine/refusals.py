@@ -14,8 +14,15 @@ REFUSED_SHARE = 0.01
 #: The rate after a refusal, as a share of what was served; and the least, where nothing was served, of what it was.
 _SHARE, _LEAST_SHARE = 0.9, 0.3
 _LEAST_RATE = 1.0
+#: Seconds from one reduction to the next, at least; the short one while most requests are refused.
+_PAUSE, _SHORT_PAUSE = 0.25, 0.05
 #: Seconds of requests that may go out at once: timers are no finer.
 _BURST = 0.01
+
+
+def faded(peak: float, seconds: float) -> float:
+    """A level that was reached so long ago, for how fast to grow again: half of it after ten seconds."""
+    return peak * 0.5 ** (seconds / 10) if seconds < inf else 0.0
 
 
 class CubicBound:
@@ -69,13 +76,13 @@ class RequestPacer:
         self._refused += 1
         since, served_before, refused_before = self._marks[0] if self._marks else (now, served, 0)
         refused = self._refused - refused_before
-        if refused < REFUSED_SHARE * (refused + served - served_before):
-            return False
-        if now - self._reduced_at < max(RATE_WINDOW / 2, 2 * latency) or now <= since:
+        answered = refused + served - served_before
+        pause = _PAUSE if refused < answered / 2 else _SHORT_PAUSE
+        if refused < REFUSED_SHARE * answered or now - self._reduced_at < max(pause, 2 * latency) or now <= since:
             return False
         before = 0.0 if self.rate == inf else self.rate
         level = max((served - served_before) / (now - since), _LEAST_SHARE * before, _LEAST_RATE)
-        self._peak = max(level, self._peak / 2)
+        self._peak = max(level, faded(self._peak, now - self._reduced_at))
         self._bound = CubicBound(now, level, _SHARE, self._peak / 10)
         self.rate, self._reduced_at, self._next = _SHARE * level, now, now
         return True

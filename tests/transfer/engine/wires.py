@@ -186,6 +186,7 @@ class Simulation:
             return cost
         else:
             self._open += 1
+            self._at(now + wire.latency, self._connect, job)
             job.connected += wire.setup * wire.latency
             arrival += wire.setup * wire.latency
             cost += wire.cpu_connection
@@ -200,13 +201,17 @@ class Simulation:
                 return cost
             self._tokens -= 1
         begin = max(arrival, self._server_free)
-        self._server_free = begin + 1 / wire.server_requests / share
+        self._server_free = begin + 1 / wire.server_requests / max(share, 0.001)
         answer = begin + wire.latency / 2 + self._random.expovariate(1.0) * wire.jitter * wire.latency
         if answer - now > wire.timeout:
             self._at(now + wire.timeout, self._time_out, job)
         else:
             self._at(answer, self._answer, job)
         return cost
+
+    def _connect(self, now: float, job: Job) -> float:
+        self.controller.connected(now, self.wire.latency)
+        return 0.0
 
     def _answer(self, now: float, job: Job) -> float:
         self.controller.answered(now, now - job.connected, job.size)
