@@ -15,7 +15,7 @@ Sources:
 """
 
 from collections import deque
-from math import ceil, inf
+from math import inf
 from typing import Literal
 
 from bulkpresign.transfer.engine.refusals import CubicBound, RequestPacer, faded
@@ -33,6 +33,8 @@ EXPECTED_WINDOW = 4 << 20
 
 #: The time of a TCP handshake makes the first limit larger by no more than this factor.
 _FIRST_GROWTH = 4
+#: Requests that begin together leave the wire idle together.
+_HEADROOM = 1.5
 
 _GAIN = 2.0
 #: Where the CPU is the bound, requests that wait cost CPU and bring nothing.
@@ -61,15 +63,14 @@ class _Unloaded:
         self.value: float | None = None
         self._time = self._units = 0.0
 
-    def add(self, time: float, units: float, *, is_alone: bool) -> float:
-        """Takes a round. With few requests in flight (`is_alone`) the value can rise as well. Returns the mean."""
+    def add(self, time: float, units: float, *, is_alone: bool) -> None:
+        """Takes a round. With few requests in flight (`is_alone`) the value can rise as well."""
         self._time, self._units = _KEEP * self._time + time, _KEEP * self._units + units
         mean = self._time / self._units
         if self.value is None or mean < self.value:
             self.value = mean
         elif is_alone:
             self.value += (mean - self.value) / 2
-        return mean
 
 
 class ConcurrencyController:
@@ -89,6 +90,8 @@ class ConcurrencyController:
         #: Requests in flight beside which one more part of a large object may go out. One connection may be enough.
         self.parts = fixed or 1
         self.in_flight = 0
+        #: True while a server that refused requests sets their rate: before that, `delay` is 0.
+        self.is_paced = False
         #: How often a server that refused requests or did not answer made the run slower.
         self.slowed = 0
         self.bound_by: BoundBy = "latency"
@@ -120,7 +123,7 @@ class ConcurrencyController:
 
     def delay(self, now: float) -> float:
         """Seconds until one more request may go out; more than 0 only after a server refused some."""
-        return self._pacer.delay(now)
+        return self._pacer.delay(now) if self.is_paced else 0.0
 
     def connected(self, now: float, seconds: float) -> None:
         """A TCP connection was opened in so many seconds: the first sign of how far the server is."""
@@ -134,7 +137,7 @@ class ConcurrencyController:
         """A request goes out."""
         self.in_flight += 1
         self._area -= now
-        if self._pacer.rate != inf:
+        if self.is_paced:
             self._pacer.sent(now)
 
     def answered(self, now: float, latency: float, length: int = 0) -> None:
@@ -146,11 +149,19 @@ class ConcurrencyController:
         self._latencies += latency
         self._length += length
         if self._latency.value is None:
-            self._latency.value = max(latency, 1e-6)
-            self._probe_at = now + self._probe_after + 10 * latency
-            self._first_parts = self._expect(length)
-            self._wanted = max(self._wanted, self._first_parts)
-            self._apply(now)
+            self._begin_wide(now, latency, length)
+
+    def completed(self, now: float, latency: float, length: int) -> None:
+        """A small response that came whole: `answered` and `finished` in one call, for many a second."""
+        self._answers += 1
+        self._latencies += latency
+        self._length += length
+        self.in_flight -= 1
+        self._area += now
+        if now >= self._due:
+            if self._latency.value is None:
+                self._begin_wide(now, latency, length)
+            self._close(now)
 
     def body_began(self, now: float) -> None:
         """A body begins to move, down or up. A small one that came with its head needs no report."""
@@ -187,6 +198,14 @@ class ConcurrencyController:
         """A request waited for something that more requests do not make faster."""
         self._waits[cause] = self._waits.get(cause, 0.0) + seconds
 
+    def _begin_wide(self, now: float, latency: float, length: int) -> None:
+        """The first response of all: raises the limit to that for the expected throughput."""
+        self._latency.value = max(latency, 1e-6)
+        self._probe_at = now + self._probe_after + 10 * latency
+        self._first_parts = self._expect(length)
+        self._wanted = max(self._wanted, self._first_parts)
+        self._apply(now)
+
     def _expect(self, length: float) -> float:
         """Requests in flight for the expected throughput of bodies such as came, by the measured times."""
         latency = self._latency.value or 0.0
@@ -209,15 +228,15 @@ class ConcurrencyController:
         if took <= 0:
             return
         self._pacer.update(now, self._served + self._answers)
+        self.is_paced = self._pacer.rate != inf
         if took <= 4 * max(self._due - self._since, _SHORTEST):
             area = self._area + self.in_flight * now
             self._measure(area, took)
             self._adjust(now, area / took)
             self._apply(now)
-        length = self._length / max(self._served, 1)
-        body = min(length * (self._byte_time.value or 0.0), _LONGEST_BODY)
-        self._round = min(max(_SHORTEST, self._latency.value or 0.0, body), _LONGEST)
         self._served += self._answers
+        body = self._length / max(self._served, 1) * (self._byte_time.value or 0.0)
+        self._round = min(max(_SHORTEST, self._latency.value or 0.0, min(body, _LONGEST_BODY)), _LONGEST)
         self._begin(now)
         self._waits.clear()
 
@@ -230,9 +249,13 @@ class ConcurrencyController:
         if self._bytes and moving > 0:
             self._byte_time.add(moving, self._bytes, is_alone=is_alone)
             if self._first_parts is not None:
-                expected = self._expect(self._length / max(self._answers + self._served, 1))
-                self._wanted = min(expected, max(self.limit, _FIRST_GROWTH * self._first_parts))
-                self._first_parts = None
+                self._begin_again(self._first_parts)
+
+    def _begin_again(self, first: float) -> None:
+        """The rate of a connection is measured. A link that is full already makes it seem slow: bounds the growth."""
+        expected = _HEADROOM * self._expect(self._length / max(self._answers + self._served, 1))
+        self._wanted = max(first, min(expected, max(self.limit, _FIRST_GROWTH * first)))
+        self._first_parts = None
 
     def _alone(self) -> float:
         """Requests in flight that would bring the throughput of the run if none was in another's way."""
@@ -240,19 +263,18 @@ class ConcurrencyController:
         return max(requests * latency + count * byte_time for requests, count in self._recent)
 
     def _adjust(self, now: float, in_flight: float) -> None:
-        is_paced = self._pacer.rate != inf
         alone = self._alone()
         self.bound_by = self._cause(alone, in_flight)
         if self._probing:
             self._probe(now, alone)
-        elif is_paced or in_flight >= _IN_USE * min(self._wanted, self.limit):
+        elif self.is_paced or in_flight >= _IN_USE * min(self._wanted, self.limit):
             target = alone * (_CPU_GAIN if self._cpu_share >= _CPU_BOUND else _GAIN)
             self._settled += 1
             if target > self._wanted:
                 self._wanted, self._settled = min(target, 2 * self._wanted), 0
             elif self._settled > _ROUNDS:
                 self._wanted = max(target, _SHRINK * self._wanted)
-            if now >= self._probe_at and not is_paced and self._settled:
+            if now >= self._probe_at and not self.is_paced and self._settled:
                 self._probing, self._before_probe = _PROBE_ROUNDS, self._wanted
 
     def _probe(self, now: float, alone: float) -> None:
@@ -282,7 +304,9 @@ class ConcurrencyController:
 
     def _failed(self, now: float, failure: Failure) -> None:
         if failure == "throttled":
-            self.slowed += self._pacer.refused(now, self._served + self._answers, self._latency.value or 0.0)
+            if self._pacer.refused(now, self._served + self._answers, self._latency.value or 0.0):
+                self.slowed += 1
+                self.is_paced = True
             return
         is_new = now - self._slowed_at >= _COOL_DOWN
         step = float(self.minimum)
@@ -300,7 +324,7 @@ class ConcurrencyController:
         self._apply(now)
 
     def _cause(self, alone: float, in_flight: float) -> BoundBy:
-        if self._pacer.rate != inf or self._ceiling is not None:
+        if self.is_paced or self.limit < min(round(self._wanted), self.maximum):
             return "throttled"
         if self._cpu_share >= 0.9:
             return "cpu"
@@ -313,21 +337,3 @@ class ConcurrencyController:
         waiting = sum(requests for requests, _ in self._recent) * (self._latency.value or 0.0)
         moving = sum(count for _, count in self._recent) * (self._byte_time.value or 0.0)
         return "connection" if moving > waiting else "latency"
-
-
-def part_size(
-    size: int, latency: float | None, connection_rate: float | None, limit: int, smallest: int = 1 << 20
-) -> int:
-    """Bytes of each part of a large object: whole MiB, a power of two of them.
-
-    A part moves for four times its latency, so that a connection is idle for a fifth of its time at most. An object
-    has two parts for each request that may be in flight, so that the last ones end together. S3 takes 10,000 parts.
-    """
-    enough = 4 * latency * connection_rate if latency and connection_rate else float(8 << 20)
-    wanted = max(min(enough, size / (2 * max(limit, 1))), float(smallest), size / 10_000)
-    return 1 << max(20, min(ceil(wanted) - 1, (5 << 30) - 1).bit_length())
-
-
-def parts_at_once(size: int, part: int, limit: int, objects: int = 1) -> int:
-    """Parts of one of `objects` large objects that are in flight together, where the run may have `limit` of them."""
-    return max(1, min(-(-size // part), limit // max(objects, 1)))

@@ -5,7 +5,7 @@ refusal the rate falls a little below what was served. It nears that level, rest
 """
 
 from collections import deque
-from math import inf
+from math import cbrt, inf
 
 #: Seconds over which served requests a second are measured, at least.
 RATE_WINDOW = 0.5
@@ -36,7 +36,7 @@ class CubicBound:
     def __init__(self, now: float, level: float, share: float = 1.0, step: float = 0.0) -> None:
         self.level = level
         self._growth = self._SCALE * max(level, step)
-        self._rest = now + (level * (1 - share) / self._growth) ** (1 / 3)
+        self._rest = now + cbrt(level * (1 - share) / self._growth)
 
     def at(self, now: float) -> float:
         """The bound at a time."""

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
-from bulkpresign.transfer.engine.controller import ConcurrencyController, Failure, part_size, parts_at_once
+from bulkpresign.transfer.engine.controller import ConcurrencyController, Failure
+from bulkpresign.transfer.engine.part_sizes import part_size, parts_at_once
 
 MIB = 1 << 20
 #: Objects of more bytes are fetched in parts.
@@ -214,8 +215,8 @@ class Simulation:
         return 0.0
 
     def _answer(self, now: float, job: Job) -> float:
-        self.controller.answered(now, now - job.connected, job.size)
         if job.size > SMALL:
+            self.controller.answered(now, now - job.connected, job.size)
             self.controller.body_began(now)
         job.next_chunk = now
         cost = 0.6 * self.wire.cpu_request
@@ -263,7 +264,10 @@ class Simulation:
     def _end(self, now: float, job: Job, failure: Failure | None) -> None:
         if job.large is not None and failure is None:
             job.large.in_flight -= 1
-        self.controller.finished(now, failure)
+        if failure is None and job.size <= SMALL:
+            self.controller.completed(now, now - job.connected, job.size)
+        else:
+            self.controller.finished(now, failure)
 
     def _refuse(self, now: float, job: Job) -> float:
         return self._retry(now, job, "refused")
