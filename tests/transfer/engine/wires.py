@@ -10,7 +10,7 @@ from math import inf
 from bulkpresign.transfer.engine.controller import ConcurrencyController, Failure
 from bulkpresign.transfer.engine.part_sizes import part_size, parts_at_once
 
-MIB = 1 << 20
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 #: Objects of more bytes are fetched in parts.
 LARGE = 16 * MIB
 SMALL = 64 * 1024
