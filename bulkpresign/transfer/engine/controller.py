@@ -50,6 +50,8 @@ _ROUNDS = 8
 #: Seconds of a round, at least and at most.
 _SHORTEST, _LONGEST = 0.02, 0.5
 _LONGEST_BODY = 0.1
+#: A longer one had a pause in it, and is no measurement.
+_STALE = 5.0
 #: A probe lowers the limit for so many rounds; seconds to the next one, doubled by each that found nothing new.
 _PROBE_ROUNDS = 3
 _PROBE_AFTER, _PROBE_AFTER_MOST = 1.0, 16.0
@@ -223,13 +225,13 @@ class ConcurrencyController:
         self._moving_area = -self._moving * now if now > -inf else 0.0
 
     def _close(self, now: float) -> None:
-        """Ends a round. One that nothing ended for long is no measurement."""
+        """Ends a round."""
         took = now - self._since
         if took <= 0:
             return
         self._pacer.update(now, self._served + self._answers)
         self.is_paced = self._pacer.rate != inf
-        if took <= 4 * max(self._due - self._since, _SHORTEST):
+        if took <= _STALE:
             area = self._area + self.in_flight * now
             self._measure(area, took)
             self._adjust(now, area / took)
@@ -291,7 +293,7 @@ class ConcurrencyController:
         """Makes the limit of what is wanted, and of what a server allows."""
         if self.fixed is None:
             self._wanted = min(max(self._wanted, 1.0), float(self.maximum))
-            wanted = self._wanted / 2 if self._probing else self._wanted
+            wanted = min(self._wanted, self._alone()) / 2 if self._probing else self._wanted
             self.limit = max(1 if self._probing else self.minimum, round(wanted))
             self.parts = max(1, round(wanted if self._first_parts is None else min(wanted, self._first_parts)))
         else:
@@ -304,7 +306,8 @@ class ConcurrencyController:
 
     def _failed(self, now: float, failure: Failure) -> None:
         if failure == "throttled":
-            if self._pacer.refused(now, self._served + self._answers, self._latency.value or 0.0):
+            latency, served = self._latency.value or _COOL_DOWN, self._served + self._answers
+            if self._pacer.refused(now, served, latency, self.in_flight + 1):
                 self.slowed += 1
                 self.is_paced = True
             return

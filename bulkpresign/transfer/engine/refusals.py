@@ -71,8 +71,8 @@ class RequestPacer:
             if now - self._reduced_at > 10.0 and self.rate > 4 * self._served_rate(now, served):
                 self.rate, self._bound = inf, None
 
-    def refused(self, now: float, served: int, latency: float) -> bool:
-        """A request was refused. True where that made the rate lower: once in a while that an answer needs."""
+    def refused(self, now: float, served: int, latency: float, in_flight: int) -> bool:
+        """A request was refused. True where that made the rate lower: no sooner than requests at that rate answer."""
         self._refused += 1
         since, served_before, refused_before = self._marks[0] if self._marks else (now, served, 0)
         refused = self._refused - refused_before
@@ -80,7 +80,7 @@ class RequestPacer:
         pause = _PAUSE if refused < answered / 2 else _SHORT_PAUSE
         if refused < REFUSED_SHARE * answered or now - self._reduced_at < max(pause, 2 * latency) or now <= since:
             return False
-        before = 0.0 if self.rate == inf else self.rate
+        before = min(self.rate, in_flight / max(latency, 1e-4))  # what was asked for: served ones lag behind it
         level = max((served - served_before) / (now - since), _LEAST_SHARE * before, _LEAST_RATE)
         self._peak = max(level, faded(self._peak, now - self._reduced_at))
         self._bound = CubicBound(now, level, _SHARE, self._peak / 10)
