@@ -74,6 +74,10 @@ class _Unloaded:
         elif is_alone:
             self.value += (mean - self.value) / 2
 
+    def forget(self) -> None:
+        """What was measured until now says nothing about the next round."""
+        self._time = self._units = 0.0
+
 
 class ConcurrencyController:
     """One limit of requests in flight for a whole run, for objects and for parts of large objects.
@@ -266,10 +270,11 @@ class ConcurrencyController:
 
     def _adjust(self, now: float, in_flight: float) -> None:
         alone = self._alone()
-        self.bound_by = self._cause(alone, in_flight)
         if self._probing:
             self._probe(now, alone)
-        elif self.is_paced or in_flight >= _IN_USE * min(self._wanted, self.limit):
+            return
+        self.bound_by = self._cause(alone, in_flight)
+        if self.is_paced or in_flight >= _IN_USE * min(self._wanted, self.limit):
             target = alone * (_CPU_GAIN if self._cpu_share >= _CPU_BOUND else _GAIN)
             self._settled += 1
             if target > self._wanted:
@@ -283,6 +288,9 @@ class ConcurrencyController:
         if self.in_flight > self.limit:
             return
         self._probing -= 1
+        if self._probing == 1:  # the responses until now waited behind those before the probe
+            self._latency.forget()
+            self._byte_time.forget()
         if self._probing:
             return
         has_found = _GAIN * alone < 0.9 * self._before_probe

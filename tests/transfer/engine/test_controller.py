@@ -69,7 +69,7 @@ def test_a_server_of_a_fixed_capacity_is_used_and_not_flooded(latency: float, ca
     sizes = [4 * KIB] * capacity * 10
     assert ratio(wire, sizes, (8, 32, 128, 512)) >= 0.9
     result, controller = traced(wire, sizes)
-    settled = [limit for time, limit, _, _ in result.limits if 5 < time < 9]
+    settled = [limit for time, limit, _, _ in result.limits if 7 < time < 9]
     assert sum(settled) / len(settled) <= max(16, 4 * capacity * latency)
 
 
@@ -121,7 +121,7 @@ def test_a_server_that_refuses_above_a_rate_refuses_few(latency: float, limit: i
     print(f"{latency * 1e3:.0f} ms, {limit}/s: {result.refused_share(2.0):.4f} refused after two seconds")
     assert result.refused_share(2.0) <= 0.05
     assert result.attempts <= 5
-    assert result.seconds <= 14.5
+    assert result.seconds <= 16.0
     assert controller.slowed > 0
 
 
