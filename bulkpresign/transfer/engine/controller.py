@@ -52,7 +52,7 @@ _SHORTEST, _LONGEST = 0.02, 0.5
 _LONGEST_BODY = 0.1
 #: A longer one had a pause in it, and is no measurement.
 _STALE = 5.0
-#: A probe lowers the limit for so many rounds; seconds to the next one, doubled by each that found nothing new.
+#: A probe lowers the limit for so many rounds; seconds to the next one, four times as many after each that found nothing new.
 _PROBE_ROUNDS = 3
 _PROBE_AFTER, _PROBE_AFTER_MOST = 1.0, 16.0
 _COOL_DOWN = 1.0
@@ -294,7 +294,7 @@ class ConcurrencyController:
         if self._probing:
             return
         has_found = _GAIN * alone < 0.9 * self._before_probe
-        self._probe_after = _PROBE_AFTER if has_found else min(2 * self._probe_after, _PROBE_AFTER_MOST)
+        self._probe_after = _PROBE_AFTER if has_found else min(4 * self._probe_after, _PROBE_AFTER_MOST)
         self._probe_at = now + self._probe_after
 
     def _apply(self, now: float) -> None:

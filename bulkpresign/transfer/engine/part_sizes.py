@@ -2,18 +2,26 @@
 
 from math import ceil
 
+#: Bytes of a part, where nothing asks for more or fewer.
+COMMON_PART = 8 << 20
+#: A part moves for so many times its latency: a connection is idle for a fifth of its time at most.
+_LATENCIES = 4
+#: S3 takes so many parts of an object.
+_MOST_PARTS = 10_000
+_LARGEST_PART = 5 << 30
+
 
 def part_size(
-    size: int, latency: float | None, connection_rate: float | None, limit: int, smallest: int = 1 << 20
+    size: int, latency: float | None, connection_rate: float | None, limit: int, smallest: int = 4 << 20
 ) -> int:
-    """Bytes of each part of a large object: whole MiB, a power of two of them.
+    """Bytes of each part of what is left of a large object: a power of two, at least `smallest`.
 
-    A part moves for four times its latency, so that a connection is idle for a fifth of its time at most. An object
-    has two parts for each request that may be in flight, so that the last ones end together. S3 takes 10,000 parts.
+    Larger where the latency is long for the rate of a connection. Smaller where an object, or the rest of it, would
+    have fewer than two parts for each of `limit` requests in flight: then the last parts end together.
     """
-    enough = 4 * latency * connection_rate if latency and connection_rate else float(8 << 20)
-    wanted = max(min(enough, size / (2 * max(limit, 1))), float(smallest), size / 10_000)
-    return 1 << max(20, min(ceil(wanted) - 1, (5 << 30) - 1).bit_length())
+    enough = max(COMMON_PART, _LATENCIES * (latency or 0.0) * (connection_rate or 0.0))
+    wanted = max(min(enough, size / (2 * max(limit, 1))), smallest, size / _MOST_PARTS)
+    return 1 << (ceil(min(wanted, _LARGEST_PART)) - 1).bit_length()
 
 
 def parts_at_once(size: int, part: int, limit: int, objects: int = 1) -> int:

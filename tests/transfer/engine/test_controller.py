@@ -277,11 +277,11 @@ def test_any_order_of_failures_is_recovered_from(seed: int) -> None:
     st.none() | st.floats(0, 1e12),
     st.integers(1, 1024),
 )
-def test_parts_are_whole_mebibytes_and_no_more_than_s3_takes(
+def test_parts_are_as_large_and_as_few_as_s3_takes(
     size: int, latency: float | None, rate: float | None, limit: int
 ) -> None:
     part = part_size(size, latency, rate, limit)
-    assert part % MIB == 0
+    assert 4 * MIB <= part <= 8 * GIB
     assert part * 10_000 >= size
     assert 1 <= parts_at_once(size, part, limit) <= limit
 
@@ -289,5 +289,7 @@ def test_parts_are_whole_mebibytes_and_no_more_than_s3_takes(
 def test_parts_share_the_limit() -> None:
     assert part_size(GIB, 0.05, 80e6, 16) == 16 * MIB
     assert part_size(GIB, None, None, 1) == 8 * MIB
+    assert part_size(64 * MIB, 0.05, 80e6, 64) == 4 * MIB
+    assert part_size(64 * MIB, 0.05, 80e6, 64, smallest=5 * MIB) == 8 * MIB
     assert parts_at_once(GIB, 8 * MIB, 64, 4) == 16
     assert parts_at_once(16 * MIB, 8 * MIB, 64) == 2

@@ -167,7 +167,7 @@ class Simulation:
     def _part(self, large: Large) -> Job:
         controller = self.controller
         if controller.fixed is None:
-            large.part = part_size(large.left, controller.latency, controller.connection_rate, controller.parts, 4 * MIB)
+            large.part = part_size(large.left, controller.latency, controller.connection_rate, controller.parts)
         else:
             large.part = 8 * MIB
         size = min(large.part, large.left)
