@@ -1,1 +1,1 @@
-"""The run of a transfer: how many requests are in flight, and which come next."""
+"""Jobs run by workers: the queue, renewal of links, retries, the limiter and the circuit breaker."""

@@ -18,7 +18,7 @@ from collections import deque
 from math import inf
 from typing import Literal
 
-from bulkpresign.transfer.engine.refusals import CubicBound, RequestPacer, faded
+from bulkpresign.transfer.engine.refusals import RequestCeiling, RequestPacer
 
 #: Why a request failed, as far as it concerns the limit. "refused": the server took no connection.
 Failure = Literal["throttled", "timeout", "refused"]
@@ -36,6 +36,7 @@ _FIRST_GROWTH = 4
 #: Requests that begin together leave the wire idle together.
 _HEADROOM = 1.5
 
+#: The limit, as a multiple of the requests in flight that would do the same work alone on the wire.
 _GAIN = 2.0
 #: Where the CPU is the bound, requests that wait cost CPU and bring nothing.
 _CPU_GAIN = 1.1
@@ -52,10 +53,9 @@ _SHORTEST, _LONGEST = 0.02, 0.5
 _LONGEST_BODY = 0.1
 #: A longer one had a pause in it, and is no measurement.
 _STALE = 5.0
-#: A probe lowers the limit for so many rounds; seconds to the next one, four times as many after each that found nothing new.
+#: A probe lowers the limit for so many rounds. Seconds to the next one: four times as many where one found nothing.
 _PROBE_ROUNDS = 3
 _PROBE_AFTER, _PROBE_AFTER_MOST = 1.0, 16.0
-_COOL_DOWN = 1.0
 
 
 class _Unloaded:
@@ -91,7 +91,7 @@ class ConcurrencyController:
         self.fixed = fixed
         self.maximum = fixed or maximum
         self.minimum = min(minimum, self.maximum)
-        #: Requests that may be in flight: at least `minimum`, unless the server refused some.
+        #: Requests that may be in flight: at least `minimum`, but for moments of a probe, or after refusals.
         self.limit = fixed or min(initial, maximum)
         #: Requests in flight beside which one more part of a large object may go out. One connection may be enough.
         self.parts = fixed or 1
@@ -112,8 +112,8 @@ class ConcurrencyController:
         self._begin(-inf)
         self._probing, self._probe_at, self._probe_after, self._before_probe = 0, inf, _PROBE_AFTER, 0.0
         self._pacer = RequestPacer()
-        self._ceiling: CubicBound | None = None
-        self._served, self._slowed_at, self._peak = 0, -inf, 0.0
+        self._ceiling = RequestCeiling(self.minimum)
+        self._served = 0
         self._cpu_at, self._cpu, self._cpu_share = -inf, 0.0, 0.0
         self._waits: dict[BoundBy, float] = {}
 
@@ -306,32 +306,21 @@ class ConcurrencyController:
             self.parts = max(1, round(wanted if self._first_parts is None else min(wanted, self._first_parts)))
         else:
             self.limit = self.parts = self.fixed
-        if self._ceiling is not None:
-            bound = int(self._ceiling.at(now))
-            self.limit, self.parts = max(1, min(self.limit, bound)), max(1, min(self.parts, bound))
-            if bound >= self.maximum:
-                self._ceiling = None
+        bound = self._ceiling.at(now)
+        if bound < self.limit:
+            self.limit = max(1, int(bound))
+        self.parts = min(self.parts, self.limit)
 
     def _failed(self, now: float, failure: Failure) -> None:
         if failure == "throttled":
-            latency, served = self._latency.value or _COOL_DOWN, self._served + self._answers
-            if self._pacer.refused(now, served, latency, self.in_flight + 1):
-                self.slowed += 1
-                self.is_paced = True
-            return
-        is_new = now - self._slowed_at >= _COOL_DOWN
-        step = float(self.minimum)
-        if failure == "refused":
-            level = max(1, min(self.limit, self.in_flight))
-        elif is_new:
-            level = max(1, min(self.limit, self.in_flight + 1) // 2)
-            self._peak = max(self.limit, faded(self._peak, now - self._slowed_at))
-            step = max(step, self._peak / 4)
+            latency, served = self._latency.value or _LONGEST, self._served + self._answers
+            is_slower = self._pacer.refused(now, served, latency, self.in_flight + 1)
+            self.is_paced = self._pacer.rate != inf
+        elif failure == "refused":
+            is_slower = self._ceiling.refused(now, self.limit, self.in_flight)
         else:
-            return
-        self.slowed += is_new
-        self._slowed_at = now
-        self._ceiling = CubicBound(now, level, step=step)
+            is_slower = self._ceiling.timed_out(now, self.limit, self.in_flight)
+        self.slowed += is_slower
         self._apply(now)
 
     def _cause(self, alone: float, in_flight: float) -> BoundBy:

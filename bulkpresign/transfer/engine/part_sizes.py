@@ -14,14 +14,14 @@ _LARGEST_PART = 5 << 30
 def part_size(
     size: int, latency: float | None, connection_rate: float | None, limit: int, smallest: int = 4 << 20
 ) -> int:
-    """Bytes of each part of what is left of a large object: a power of two, at least `smallest`.
+    """Bytes of each part of what is left of a large object: a power of two, at least `smallest` and at most 5 GiB.
 
     Larger where the latency is long for the rate of a connection. Smaller where an object, or the rest of it, would
     have fewer than two parts for each of `limit` requests in flight: then the last parts end together.
     """
     enough = max(COMMON_PART, _LATENCIES * (latency or 0.0) * (connection_rate or 0.0))
     wanted = max(min(enough, size / (2 * max(limit, 1))), smallest, size / _MOST_PARTS)
-    return 1 << (ceil(min(wanted, _LARGEST_PART)) - 1).bit_length()
+    return min(1 << (ceil(wanted) - 1).bit_length(), _LARGEST_PART)
 
 
 def parts_at_once(size: int, part: int, limit: int, objects: int = 1) -> int:

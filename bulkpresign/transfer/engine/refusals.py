@@ -1,4 +1,4 @@
-"""How fast to go on after a server refused requests: arithmetic on times and counts.
+"""How to go on after a server refused requests or did not answer: arithmetic on times and counts.
 
 Source: RFC 9438 (CUBIC), and the adaptive retry mode of the AWS SDKs, which applies it to requests a second. After a
 refusal the rate falls a little below what was served. It nears that level, rests there, and then grows beyond it.
@@ -7,6 +7,8 @@ refusal the rate falls a little below what was served. It nears that level, rest
 from collections import deque
 from math import cbrt, inf
 
+#: Seconds in which timeouts and refused connections count as one event.
+COOL_DOWN = 1.0
 #: Seconds over which served requests a second are measured, at least.
 RATE_WINDOW = 0.5
 #: A smaller share of refused requests changes nothing.
@@ -90,3 +92,34 @@ class RequestPacer:
     def _served_rate(self, now: float, served: int) -> float:
         since, before, _ = self._marks[0]
         return (served - before) / (now - since) if now > since else inf
+
+
+class RequestCeiling:
+    """Requests in flight, once a server took no connection or did not answer in time. Until then there is no bound."""
+
+    def __init__(self, step: int) -> None:
+        self._step = float(step)
+        self._bound: CubicBound | None = None
+        self._peak = 0.0
+        self._lowered_at = -inf
+
+    def at(self, now: float) -> float:
+        """The bound at a time."""
+        return inf if self._bound is None else self._bound.at(now)
+
+    def refused(self, now: float, limit: int, in_flight: int) -> bool:
+        """A connection was refused: no more requests than those that are left. True for the first in a while."""
+        return self._lower(now, min(limit, in_flight), self._step)
+
+    def timed_out(self, now: float, limit: int, in_flight: int) -> bool:
+        """A request timed out: half as many, once for all that time out together. True where that was done."""
+        if now - self._lowered_at < COOL_DOWN:
+            return False
+        self._peak = max(limit, faded(self._peak, now - self._lowered_at))
+        return self._lower(now, min(limit, in_flight + 1) // 2, max(self._step, self._peak / 4))
+
+    def _lower(self, now: float, level: int, step: float) -> bool:
+        is_new = now - self._lowered_at >= COOL_DOWN
+        self._lowered_at = now
+        self._bound = CubicBound(now, max(1, level), step=step)
+        return is_new

@@ -1,6 +1,7 @@
 """The controller on wires in virtual time: nothing here opens a socket or looks at a clock."""
 
 import random
+from itertools import product
 from math import inf
 
 import pytest
@@ -14,6 +15,8 @@ from tests.transfer.engine.wires import GIB, KIB, MIB, Result, Simulation, Wire,
 LATENCIES = (0.0002, 0.01, 0.05, 0.2)
 RATES = (20e6, 80e6, inf)
 SIZES = (4 * KIB, MIB, 64 * MIB, GIB)
+#: For a small object the rate of a connection makes no difference.
+GRID = [each for each in product(LATENCIES, RATES, SIZES) if each[1] == inf or each[2] > 4 * KIB]
 
 
 def traced(wire: Wire, sizes: list[int], until: float = inf, **options: int) -> tuple[Result, ConcurrencyController]:
@@ -35,8 +38,9 @@ def ratio(wire: Wire, sizes: list[int], numbers: tuple[int, ...]) -> float:
     result, controller = traced(wire, sizes)
     found = seconds / result.seconds
     print(
-        f"{wire.latency * 1e3:6.1f} ms {wire.connection_rate / 1e6:4.0f} MB/s {len(sizes):6d} x {sizes[0] // KIB:8d} KiB: "
-        f"{found:.2f} x best fixed ({number}: {seconds:.1f} s); limit {controller.limit}, by {controller.bound_by}"
+        f"{wire.latency * 1e3:6.1f} ms {wire.connection_rate / 1e6:4.0f} MB/s "
+        f"{len(sizes):6d} x {sizes[0] // KIB:8d} KiB: {found:.2f} x best fixed "
+        f"({number}: {seconds:.1f} s); limit {controller.limit}, by {controller.bound_by}"
     )
     return found
 
@@ -46,17 +50,14 @@ def wire_for(latency: float, rate: float, size: int, slower: float) -> Wire:
     return Wire(latency, connection_rate=rate, chunk=chunk, cpu_request=slower * 100e-6, cpu_byte=slower * 0.6e-9)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("latency", LATENCIES)
+@pytest.mark.parametrize(("latency", "rate", "size"), GRID)
 def test_a_run_of_three_seconds_is_near_the_best_fixed_number(latency: float, rate: float, size: int) -> None:
     wire = wire_for(latency, rate, size, 1.0)
     assert ratio(wire, objects_for(wire, size, 3.0), (8, 32, 128, 256, 512, 1024)) >= 0.8
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("latency", LATENCIES)
+@pytest.mark.slow
+@pytest.mark.parametrize(("latency", "rate", "size"), GRID)
 def test_a_run_of_ten_seconds_is_nearer(latency: float, rate: float, size: int) -> None:
     wire = wire_for(latency, rate, size, 2.0)  # a slower machine: fewer events for as many seconds
     assert ratio(wire, objects_for(wire, size, 11.0), (8, 32, 128, 256, 512, 1024)) >= 0.9
@@ -68,7 +69,7 @@ def test_a_server_of_a_fixed_capacity_is_used_and_not_flooded(latency: float, ca
     wire = Wire(latency, server_requests=capacity)
     sizes = [4 * KIB] * capacity * 10
     assert ratio(wire, sizes, (8, 32, 128, 512)) >= 0.9
-    result, controller = traced(wire, sizes)
+    result, _ = traced(wire, sizes)
     settled = [limit for time, limit, _, _ in result.limits if 7 < time < 9]
     assert sum(settled) / len(settled) <= max(16, 4 * capacity * latency)
 
@@ -259,7 +260,7 @@ def test_any_order_of_failures_is_recovered_from(seed: int) -> None:
     for _ in range(source.randrange(1, 300)):
         controller.sent(now)
         now += source.choice([0.0, 0.001, 0.1, 2.0])
-        controller.finished(now, source.choice(["throttled", "timeout", "refused", None]))  # type: ignore[arg-type]
+        controller.finished(now, source.choice(["throttled", "timeout", "refused", None]))
     end = now + 60
     while now < end:
         while controller.in_flight < controller.limit and controller.delay(now) == 0 and controller.in_flight < 64:
@@ -281,7 +282,7 @@ def test_parts_are_as_large_and_as_few_as_s3_takes(
     size: int, latency: float | None, rate: float | None, limit: int
 ) -> None:
     part = part_size(size, latency, rate, limit)
-    assert 4 * MIB <= part <= 8 * GIB
+    assert 4 * MIB <= part <= 5 * GIB
     assert part * 10_000 >= size
     assert 1 <= parts_at_once(size, part, limit) <= limit
 

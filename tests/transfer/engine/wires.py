@@ -66,7 +66,6 @@ class Result:
     cpu: float = 0.0
     finished: int = 0
     bytes: int = 0
-    refused: int = 0
     attempts: int = 1
     failures: list[float] = field(default_factory=list)
     sent: list[float] = field(default_factory=list)
@@ -298,6 +297,6 @@ def run(wire: Wire, sizes: Sequence[int], seed: int = 1, **options: int) -> Resu
     return Simulation(wire, sizes, ConcurrencyController(**options), seed=seed).run()
 
 
-def best_fixed(wire: Wire, sizes: Sequence[int], numbers: Sequence[int] = (1, 8, 16, 32, 64, 128, 256, 512, 1024)) -> tuple[int, float]:
+def best_fixed(wire: Wire, sizes: Sequence[int], numbers: Sequence[int]) -> tuple[int, float]:
     """The fixed number with which the run is shortest, and its seconds."""
     return min(((n, run(wire, sizes, fixed=n).seconds) for n in numbers), key=lambda each: each[1])
