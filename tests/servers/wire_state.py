@@ -91,7 +91,10 @@ class State:
     def _begin(self, now: float) -> None:
         self.first = now
         for phase in self.base.phases:
-            self.timetable.at(now + phase.begin, partial(self._turn, phase.wire, self.base))
+            if phase.begin <= 0:
+                self._turn(phase.wire, self.base)
+            else:
+                self.timetable.at(now + phase.begin, partial(self._turn, phase.wire, self.base))
             self.timetable.at(now + phase.end, partial(self._turn, self.base, self.base))
 
     def _turn(self, wire: Wire, base: Wire) -> None:
