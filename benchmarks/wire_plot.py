@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Where no latency is drawn on a logarithmic axis, in ms.
 _NO_LATENCY = 1.0
 _BEST = "ours, best fixed"
-_STYLES = {
+_STYLES: dict[str, dict[str, Any]] = {
     "ours": {"color": "C0", "marker": "o", "linewidth": 2},
     _BEST: {"color": "C0", "marker": "o", "linestyle": ":"},
     "curl -Z": {"color": "C1", "marker": "s"},
@@ -44,7 +44,8 @@ def plot(results: "Sequence[Result]", file: Path) -> None:
         _draw(axes[rows.index(panel[:2])][columns.index(panel[2])], panel, points)
     for axis in figure.axes:
         axis.set_visible(axis.has_data())
-    handles = {label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels())}
+    found = [axis.get_legend_handles_labels() for axis in figure.axes]
+    handles = {label: handle for each in found for handle, label in zip(*each, strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
     figure.savefig(file)
     pyplot.close(figure)
