@@ -36,6 +36,7 @@ def plain() -> Iterator[RunningWire]:
 @pytest.fixture
 def wire(plain: RunningWire) -> RunningWire:
     plain.change(Wire())
+    _until(lambda: plain.statistics().open_connections == 0)  # those of the test before
     plain.reset()
     return plain
 
@@ -189,13 +190,22 @@ class TestTime:
         wire.change(Wire(slow_share=1, slow_rate=10e6))
         assert _seconds(lambda: _at_once(wire, 1, "GET", "/b/1000000/x")) >= 0.1 - SLACK
 
-    def test_phase_slows_down_and_ends(self, wire: RunningWire, connection: HTTPConnection) -> None:
-        slow = Wire(stalled=True)
-        wire.change(Wire(phases=(Phase(0.0, 0.3, slow),)))
+    def test_wire_that_stalls_for_a_while_recovers(self, wire: RunningWire, connection: HTTPConnection) -> None:
+        wire.change(Wire(phases=(Phase(0.0, 0.3, Wire(stalled=True)),)))
         begun = time.monotonic()
         _ask(connection, "GET", "/b/1/x")
         _ask(connection, "GET", "/b/1/x")
         assert time.monotonic() - begun >= 0.3 - SLACK
+
+    def test_wire_that_slows_down_in_the_middle_recovers(self, wire: RunningWire, connection: HTTPConnection) -> None:
+        wire.change(Wire(phases=(Phase(0.1, 2.1, Wire(max_requests=0.001, burst=0)),)))
+        statuses: list[int] = []
+        while statuses != [200, 503, 200]:
+            status = _ask(connection, "GET", "/b/1/x")[0].status
+            if statuses[-1:] != [status]:
+                statuses.append(status)
+            assert len(statuses) <= 3
+            time.sleep(0.01)
 
     def test_stalled_wire_goes_on(self, wire: RunningWire, connection: HTTPConnection) -> None:
         wire.change(Wire(stalled=True))
@@ -212,7 +222,6 @@ class TestTime:
 
 class TestLimits:
     def test_connections_over_the_cap_are_reset(self, wire: RunningWire) -> None:
-        _until(lambda: wire.statistics().open_connections == 0)
         wire.change(Wire(max_connections=3))
         with ExitStack() as stack:
             for _ in range(3):

@@ -77,10 +77,10 @@ class Request:
         "waits_for_socket",
     )
 
-    def __init__(self, head: bytes, method: bytes) -> None:
-        self.method = method
-        line = head.partition(b"\r\n")[0].split(b" ")
-        self.path, _, self.query = line[1].partition(b"?") if len(line) == 3 else (b"", b"", b"")
+    def __init__(self, head: bytes) -> None:
+        line, _, _ = head.partition(b"\r\n")
+        self.method, _, target = line.partition(b" ")
+        self.path, _, self.query = target.partition(b" ")[0].partition(b"?")
         self.fields = {name.lower(): value for name, value in _FIELD.findall(head)}
         self.length = int(self.fields.get(b"content-length", 0))
         self.expects = b"expect" in self.fields
@@ -94,7 +94,7 @@ class Request:
         self.digest = hashlib.md5()
         self.text = b""
 
-    def take(self, body: memoryview, md5_size: int) -> None:
+    def receive(self, body: memoryview, md5_size: int) -> None:
         """Bytes of the body: hashed where the object is small, kept where they are a completion."""
         self.missing -= len(body)
         if self.method == b"POST":

@@ -9,7 +9,7 @@ from typing import cast
 from tests.servers.wire_answers import Request, answer_of, slow_down
 from tests.servers.wire_objects import MOST, content
 from tests.servers.wire_state import State
-from tests.servers.wire_time import NOW, Lane, loses, quantum
+from tests.servers.wire_time import NOW, Pacer, loses, quantum
 
 _END = b"\r\n\r\n"
 #: Bytes that wait in the loop until the socket takes more.
@@ -21,8 +21,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._down = Lane()
-        self._up = Lane()
+        self._down = Pacer()
+        self._up = Pacer()
         self._counted = False
         self._pending = b""
         self._request: Request | None = None
@@ -76,9 +76,8 @@ class Connection(asyncio.BufferedProtocol):
         if not found:
             return
         now = monotonic()
-        method = head[: head.index(b" ")]
-        self._request = request = Request(head, method)
-        request.admitted = self._state.arrived(method, now)
+        self._request = request = Request(head)
+        request.admitted = self._state.arrived(request.method, now)
         self._pending = b""
         request.missing = request.length
         if request.expects:
@@ -93,7 +92,7 @@ class Connection(asyncio.BufferedProtocol):
     def _body(self, request: Request, body: memoryview) -> None:
         """Bytes of an upload, which are read as fast as the wire carries them."""
         state, count = self._state, len(body)
-        request.take(body, state.wire.md5_upload_size)
+        request.receive(body, state.wire.md5_upload_size)
         state.statistics.bytes_received += count
         now = monotonic()
         start = max(now, self._established)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from tests.servers.wire_http import reset
 from tests.servers.wire_state import State
-from tests.servers.wire_time import Lane, loses
+from tests.servers.wire_time import Pacer, loses
 
 #: Bytes under way in one direction of a connection, from which on no more are read.
 _FULL = 4 << 20
@@ -18,33 +18,33 @@ _FULL = 4 << 20
 class Direction:
     """Bytes on their way from one transport to the other, in their order."""
 
-    def __init__(self, state: State, total: Lane, rate: float | None) -> None:
+    def __init__(self, state: State, total: Pacer, rate: float | None) -> None:
         self._state = state
         self._total = total
         self._rate = rate
-        self._lane = Lane()
+        self._pacer = Pacer()
         self._under_way: deque[bytes] = deque()
         self._bytes = 0
-        self._ended = False
+        self.ended = False
         self.source: asyncio.Transport | None = None
         self.target: asyncio.Transport | None = None
 
-    def carry(self, data: bytes, start: float) -> None:
+    def send(self, data: bytes, start: float) -> None:
         """These bytes set out at `start`, and arrive when the rates let them."""
         wire, count = self._state.wire, len(data)
-        due = max(self._lane.after(start, count, self._rate), self._total.after(start, count, wire.total_rate))
+        due = max(self._pacer.after(start, count, self._rate), self._total.after(start, count, wire.total_rate))
         if wire.loss and loses(self._state.random.random(), wire.loss, count):
             due += wire.loss_stall
-        self._lane.free_at = max(self._lane.free_at, due)  # nothing overtakes
+        self._pacer.free_at = max(self._pacer.free_at, due)  # nothing overtakes
         self._under_way.append(data)
         self._bytes += count
         if self._bytes > _FULL and self.source is not None:
             self.source.pause_reading()
-        self._state.timetable.at(self._lane.free_at, self._arrive)
+        self._state.timetable.at(self._pacer.free_at, self._arrive)
 
     def end(self) -> None:
         """The source has closed: the target closes after the last byte."""
-        self._ended = True
+        self.ended = True
         if not self._under_way:
             self._close()
 
@@ -57,7 +57,7 @@ class Direction:
             self.target.write(data)
         if self._bytes <= _FULL and self.source is not None and not self.source.is_closing():
             self.source.resume_reading()
-        if self._ended and not self._under_way:
+        if self.ended and not self._under_way:
             self._close()
 
     def _close(self) -> None:
@@ -92,9 +92,14 @@ class Relay(asyncio.Protocol):
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            transport, _ = await loop.create_connection(lambda: _Far(self._far_data, self._down.end), *self._upstream)
+            transport, _ = await loop.create_connection(
+                lambda: _Upstream(self._from_upstream, self._down.end), *self._upstream
+            )
         except OSError:
             self._down.end()
+            return
+        if self._up.ended:
+            transport.close()
             return
         self._up.target = self._down.source = transport
         early, self._early = self._early, b""
@@ -106,29 +111,29 @@ class Relay(asyncio.Protocol):
             self._early += data
             return
         self._state.statistics.bytes_received += len(data)
-        self._up.carry(data, max(monotonic(), self._established))
+        self._up.send(data, max(monotonic(), self._established))
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._state.statistics.open_connections -= self._counted
         if self._counted:
             self._up.end()
 
-    def _far_data(self, data: bytes) -> None:
+    def _from_upstream(self, data: bytes) -> None:
         wire = self._state.wire
         self._state.statistics.bytes_sent += len(data)
         jitter = self._state.random.random() * wire.jitter
-        self._down.carry(data, monotonic() + wire.latency + jitter)
+        self._down.send(data, monotonic() + wire.latency + jitter)
 
 
-class _Far(asyncio.Protocol):
+class _Upstream(asyncio.Protocol):
     """The server's side."""
 
-    def __init__(self, take: Callable[[bytes], None], end: Callable[[], None]) -> None:
-        self._take = take
+    def __init__(self, received: Callable[[bytes], None], end: Callable[[], None]) -> None:
+        self._received = received
         self._end = end
 
     def data_received(self, data: bytes) -> None:
-        self._take(data)
+        self._received(data)
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._end()

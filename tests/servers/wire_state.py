@@ -9,7 +9,7 @@ from time import monotonic
 
 from tests.servers.wire import Statistics, Wire
 from tests.servers.wire_objects import MOST
-from tests.servers.wire_time import Lane, Timetable
+from tests.servers.wire_time import Pacer, Timetable
 
 _LOOK_AGAIN = 0.005  # seconds, while the wire is stalled
 
@@ -21,8 +21,8 @@ class State:
         self.timetable = Timetable(loop)
         self.random = random.Random(wire.seed)
         self.buffer = memoryview(bytearray(MOST))
-        self.down = Lane()
-        self.up = Lane()
+        self.down = Pacer()
+        self.up = Pacer()
         self.statistics = Statistics()
         self.methods: Counter[str] = Counter()
         self.change(wire)
@@ -92,12 +92,12 @@ class State:
         self.first = now
         for phase in self.base.phases:
             if phase.begin <= 0:
-                self._turn(phase.wire, self.base)
+                self._switch(phase.wire, self.base)
             else:
-                self.timetable.at(now + phase.begin, partial(self._turn, phase.wire, self.base))
-            self.timetable.at(now + phase.end, partial(self._turn, self.base, self.base))
+                self.timetable.at(now + phase.begin, partial(self._switch, phase.wire, self.base))
+            self.timetable.at(now + phase.end, partial(self._switch, self.base, self.base))
 
-    def _turn(self, wire: Wire, base: Wire) -> None:
+    def _switch(self, wire: Wire, base: Wire) -> None:
         if self.base is base:  # no change since
             self.wire = wire
             self._tokens = min(self._tokens, self._burst)

@@ -46,7 +46,7 @@ class Timetable:
             self._wake_at(calls[0][0])
 
 
-class Lane:
+class Pacer:
     """One direction of a connection or of the whole wire: bytes follow one another at a rate."""
 
     __slots__ = ("free_at",)
