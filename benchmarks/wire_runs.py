@@ -184,7 +184,10 @@ class Bench:
 def bench(work: Work) -> Iterator[Bench]:
     """The server and a folder in memory, where there is one, for a work."""
     scratch = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="wires-") as name, start(work.wire) as wire:
+    with (
+        tempfile.TemporaryDirectory(dir=scratch, prefix="wires-", ignore_cleanup_errors=True) as name,
+        start(work.wire) as wire,
+    ):
         yield Bench(work, wire, Path(name))
 
 
