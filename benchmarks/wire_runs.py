@@ -66,6 +66,8 @@ class Ran:
     most_in_flight: int
     connections: int
     refused_share: float
+    #: Seconds by which the wire was slower than it should be, for this machine was busy.
+    late: float
 
 
 def size_text(size: int) -> str:
@@ -120,7 +122,8 @@ class Bench:
         cost = run(command, self._environment, self._folder)
         self._check(command)
         seen = self._wire.statistics()
-        return Ran(cost, seen.requests, seen.most_in_flight, seen.connections, seen.refused_share(after=2))
+        share = seen.refused_share(after=2)
+        return Ran(cost, seen.requests, seen.most_in_flight, seen.connections, share, seen.late)
 
     def _peers(self) -> Commands:
         unsigned = ["s5cmd", "--log", "error", "--no-sign-request", "--endpoint-url", self._wire.endpoint_url]

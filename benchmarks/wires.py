@@ -24,6 +24,8 @@ OBJECTS = (8, 32, 64, 128, 256, 512, 1024)
 PARTS = (8, 16, 32, 64, 128)
 #: A run that is at least so long has time to find the number: then more is asked of it.
 LONG = 10.0
+#: Seconds. Where the wire is later than that on average, the machine was too busy for figures that count.
+LATE = 0.005
 ONCE = frozenset({"s5cmd"})
 GRID, HEADLINES, REFUSALS = "grid", "headlines", "refusals"
 
@@ -111,7 +113,8 @@ def _show(result: Result) -> None:
         wall = ran.cost.wall
         speed = f"{work.count / wall:>8,.1f} objects/s {work.megabytes_a_second(wall):>8,.0f} MB/s"
         seen = f"{ran.most_in_flight:>5,} in flight {ran.connections:>7,} connections"
-        print(f"  {name:<18} {wall:>7.2f} s {speed}  CPU {ran.cost.cpu:>6.2f} s {seen}")
+        late = f"  the wire was {ran.late * 1000:.0f} ms late" if ran.late > LATE else ""
+        print(f"  {name:<18} {wall:>7.2f} s {speed}  CPU {ran.cost.cpu:>6.2f} s {seen}{late}")
     others = ", ".join(f"{result.ratio(name):.2f} x {name}" for name in result.runs if name != OURS)
     print(f"  ours: {result.ratio('best'):.2f} x the best fixed number, {others}")
     sys.stdout.flush()

@@ -292,6 +292,11 @@ class TestStatistics:
             said = made.makefile("rb").read()
         assert said.index(b"Content-Length: 5") < said.index(b"Content-Length: 6")
 
+    def test_lateness_is_told_and_never_negative(self, wire: RunningWire, connection: HTTPConnection) -> None:
+        wire.change(Wire(latency=0.01))
+        _ask(connection, "GET", "/b/1/x")
+        assert wire.statistics().late >= 0
+
     def test_reset_counts_from_zero(self, wire: RunningWire, connection: HTTPConnection) -> None:
         _ask(connection, "GET", "/b/1/x")
         wire.reset()

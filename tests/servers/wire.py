@@ -103,6 +103,8 @@ class Statistics:
     #: Body bytes of answers and of requests.
     bytes_sent: int = 0
     bytes_received: int = 0
+    #: Seconds by which the server was late on average, where it let something wait. Some ms: this machine was busy.
+    late: float = 0.0
     #: Requests and refused ones, by whole seconds since the first request.
     seconds: dict[int, tuple[int, int]] = field(default_factory=dict)
 

@@ -38,6 +38,7 @@ class State:
         """Zero counts; what is open stays counted."""
         old = self.statistics
         self.methods.clear()
+        self.timetable.reset()
         self.first = None
         self.statistics = Statistics(
             in_flight=old.in_flight,
@@ -48,6 +49,7 @@ class State:
 
     def counts(self) -> Statistics:
         self.statistics.methods = dict(self.methods)
+        self.statistics.late = self.timetable.late / max(1, self.timetable.calls)
         return self.statistics
 
     def opened(self) -> bool:

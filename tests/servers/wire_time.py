@@ -23,6 +23,12 @@ class Timetable:
         self._numbers = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = math.inf
+        self.reset()
+
+    def reset(self) -> None:
+        """Count calls, and by how much they are late, from zero."""
+        self.calls = 0
+        self.late = 0.0
 
     def at(self, due: float, call: Callable[[], None]) -> None:
         """Calls when the monotonic clock has reached `due`."""
@@ -39,8 +45,11 @@ class Timetable:
     def _run(self) -> None:
         self._timer, self._wakes_at = None, -math.inf  # calls that are added by calls wake nobody
         calls = self._calls
-        while calls and calls[0][0] <= monotonic():
-            heapq.heappop(calls)[2]()
+        while calls and calls[0][0] <= (now := monotonic()):
+            due, _, call = heapq.heappop(calls)
+            self.calls += 1
+            self.late += now - due
+            call()
         self._wakes_at = math.inf
         if calls:
             self._wake_at(calls[0][0])
