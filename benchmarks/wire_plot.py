@@ -37,8 +37,9 @@ def plot(results: "Sequence[Result]", file: Path) -> None:
     panels = _panels(results)
     rows = sorted({panel[:2] for panel in panels})
     columns = sorted({panel[2] for panel in panels})
+    size = 4 * len(columns), 3 * len(rows)
     figure, axes = pyplot.subplots(
-        len(rows), len(columns), squeeze=False, figsize=(4 * len(columns), 3 * len(rows)), layout="constrained"
+        len(rows), len(columns), squeeze=False, sharey="col", figsize=size, layout="constrained"
     )
     for panel, points in panels.items():
         _draw(axes[rows.index(panel[:2])][columns.index(panel[2])], panel, points)

@@ -1,5 +1,6 @@
 """One transfer over one wire: the work, the tools that do it, and how long each takes."""
 
+import math
 import os
 import shutil
 import sys
@@ -22,8 +23,9 @@ MOST_BYTES = 4 * GIB
 #: About what one core moves, by which the work is chosen.
 _OBJECTS_A_SECOND = 6_000
 _BYTES_A_SECOND = 800e6
-#: A number is left out with which a run would take so much longer than with a good one.
-_SWEEP_SECONDS = 25.0
+MOST_IN_FLIGHT = 1024
+#: A sweep begins with this part of the number that fills the wire.
+_FAR = 6
 _KEYS = {
     "AWS_ACCESS_KEY_ID": "wire",
     "AWS_SECRET_ACCESS_KEY": "wire",
@@ -77,11 +79,26 @@ def size_text(size: int) -> str:
     return f"{size // unit} {name}"
 
 
+def seconds_of_each(size: int, wire: Wire) -> float:
+    """How long one object takes with one request."""
+    return wire.latency + size / (wire.connection_rate or _BYTES_A_SECOND)
+
+
+def objects_a_second(size: int, wire: Wire) -> float:
+    """About as many as this machine or 1,024 requests in flight get through."""
+    in_flight = MOST_IN_FLIGHT / seconds_of_each(size, wire)
+    return min(_OBJECTS_A_SECOND, _BYTES_A_SECOND / size, math.inf if size >= LARGE else in_flight)
+
+
 def count_for(size: int, wire: Wire, seconds: float) -> int:
     """How many objects take about so long with a good number of requests in flight."""
-    each = wire.latency + size / (wire.connection_rate or _BYTES_A_SECOND)
-    rate = min(_OBJECTS_A_SECOND, _BYTES_A_SECOND / size, 1024 / each if size < LARGE else _BYTES_A_SECOND / size)
-    return max(1, min(int(rate * seconds), MOST_BYTES // size))
+    return max(1, min(int(objects_a_second(size, wire) * seconds), MOST_BYTES // size))
+
+
+def worth_trying(size: int, wire: Wire, numbers: Sequence[int]) -> Sequence[int]:
+    """Without the numbers that are far too small to fill the wire: rate x time tells how many do."""
+    filling = objects_a_second(size, wire) * seconds_of_each(size, wire)
+    return [number for number in numbers if number >= filling / _FAR]
 
 
 class Bench:
@@ -108,11 +125,10 @@ class Bench:
         if not self.work.is_large:
             return self.ours("--concurrency", str(number))
         objects = min(self.work.count, number)
-        parts = max(1, number // objects)
-        part_size = max(5 * MIB, min(64 * MIB, self.work.size // number))
-        return self.ours(
-            "--concurrency", str(objects), "--part-concurrency", str(parts), "--part-size", f"{part_size // MIB}MiB"
-        )
+        parts = math.ceil(number / objects)
+        options = ["--concurrency", str(objects), "--part-concurrency", str(parts)]
+        part_size = max(5 * MIB, min(LARGE, self.work.size // parts))
+        return self.ours(*options, "--part-size", f"{part_size // MIB}MiB")
 
     def run(self, command: Sequence[str]) -> Ran:
         """One run from nothing. Raises SystemExit where it fails or leaves something out."""
@@ -194,15 +210,10 @@ def bench(work: Work) -> Iterator[Bench]:
         yield Bench(work, wire, Path(name))
 
 
-def worth_trying(work: Work, numbers: Sequence[int]) -> Sequence[int]:
-    """Without the numbers with which the latency alone would take longer than a sweep should."""
-    return [number for number in numbers if work.count * work.wire.latency / number <= _SWEEP_SECONDS] or numbers[-1:]
-
-
 def best_fixed(bench: Bench, numbers: Sequence[int], say: Callable[[str], None]) -> int:
     """The number with which our run is fastest. Stops where two more numbers in a row bring nothing."""
     found: dict[int, Ran] = {}
-    for number in worth_trying(bench.work, numbers):
+    for number in worth_trying(bench.work.size, bench.work.wire, numbers):
         found[number] = bench.run(bench.fixed(number))
         say(f"{number}: {found[number].cost.wall:.2f} s")
         best = min(found, key=lambda number: found[number].cost.wall)
