@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.measuring import goal
@@ -47,6 +48,8 @@ class Result:
 
 def main(*, quick: bool, arguments: Sequence[str] = ()) -> None:
     options = _options(arguments)
+    if options.plot and find_spec("matplotlib") is None:
+        raise SystemExit("--plot needs matplotlib: pip install 'bulkpresign[bench]'")
     _say_missing()
     results = []
     if options.only in {None, HEADLINES}:
@@ -55,7 +58,7 @@ def main(*, quick: bool, arguments: Sequence[str] = ()) -> None:
         _refusals(quick)
     if options.only in {None, GRID}:
         results += _grid(quick, options.match)
-    if options.plot:
+    if options.plot and results:
         from benchmarks.wire_plot import plot
 
         plot(results, options.plot)
