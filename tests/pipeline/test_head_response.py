@@ -1,9 +1,9 @@
 """The headers of a response to HEAD, joined with a row."""
 
 import pytest
-from bulkpresign.pipeline.rows.head_response import checksum_of, first_part_size, parts_count, with_head_response
 
 from bulkpresign.model import ObjectRef
+from bulkpresign.pipeline.rows.head_response import checksum_of, first_part_size, parts_count, with_head_response
 
 CRC = "AAAAAA=="
 SHA = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from bulkpresign.pipeline.rows.rules import Rules
 
 from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.model import Link, Method
+from bulkpresign.pipeline.rows.rules import Rules
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.tables import Rows
 
