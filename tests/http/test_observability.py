@@ -86,7 +86,7 @@ def test_reprs_have_no_secret() -> None:
 
 @pytest.mark.parametrize("transport", ["lean", "aiohttp"])
 def test_requests_are_logged_without_their_query(transport: str, caplog: pytest.LogCaptureFixture) -> None:
-    async def use(_: HttpClient, url: str) -> None:
+    async def use(other: HttpClient, url: str) -> None:
         async with HttpClient(1, transport=transport) as http:  # type: ignore[arg-type]
             for _ in range(2):
                 await fetch(http, url)
