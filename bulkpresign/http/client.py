@@ -6,9 +6,10 @@ environment names a proxy, or where the caller asks for it.
 """
 
 import logging
+import os
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, Self, get_args
+from typing import TYPE_CHECKING, Literal, Self, cast, get_args
 
 import anyio
 
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 #: `lean` is our own client, `aiohttp` is aiohttp. `auto` is `lean`, and `aiohttp` for hosts that need a proxy.
 Transport = Literal["auto", "lean", "aiohttp"]
-#: The transport of `auto`. The tests set it to run everything on one.
-DEFAULT_TRANSPORT: Transport = "auto"
+#: The variable that names the transport where the caller leaves it at `auto`.
+TRANSPORT_VARIABLE = "BULKPRESIGN_TRANSPORT"
 #: Bytes of one read of a file that goes out.
 CHUNK_SIZE = 256 * 1024
 _URL = re.compile(r"([^:/?#]+://[^/?#]+)([^#]*)")
@@ -37,10 +38,17 @@ _URL = re.compile(r"([^:/?#]+://[^/?#]+)([^#]*)")
 _logger = logging.getLogger("bulkpresign.http")
 
 
-def check_transport(transport: str) -> None:
-    """Raises ParameterError for a name that is not one of a transport."""
+def check_transport(transport: str, variable: str = "") -> None:
+    """Raises ParameterError for a transport that does not exist. `variable` is where its name comes from."""
     if transport not in get_args(Transport):
-        raise ParameterError(f"transport {transport!r} is not one of {', '.join(get_args(Transport))}")
+        where = f"{variable}: " if variable else ""
+        raise ParameterError(f"{where}transport {transport!r} is not one of {', '.join(get_args(Transport))}")
+
+
+def _transport_of_environment() -> Transport:
+    transport = os.environ.get(TRANSPORT_VARIABLE) or "auto"
+    check_transport(transport, TRANSPORT_VARIABLE)
+    return cast("Transport", transport)
 
 
 class HttpClient:
@@ -62,7 +70,7 @@ class HttpClient:
         self._concurrency = concurrency
         self._clock = clock or Clock()
         self._ca_bundle = ca_bundle
-        self._transport = DEFAULT_TRANSPORT if transport == "auto" else transport
+        self._transport = _transport_of_environment() if transport == "auto" else transport
         self._proxies: Proxies | None = None
         self._origins: dict[str, Origin] = {}
         self._pool: ConnectionPool
@@ -107,8 +115,8 @@ class HttpClient:
         if self._aiohttp is not None and (proxy is not None or self._transport == "aiohttp"):
             return self._aiohttp.request(link, merged(link.headers, headers or {}), body, proxy)
         if proxy is not None:
-            message = f"{origin} needs the proxy that {proxy_variables(proxy)} names, and transport lean uses none: "
-            raise ParameterError(f"{message}use transport auto or aiohttp, or name the host in no_proxy")
+            message = f"{origin} needs the proxy that {proxy_variables(proxy)} names, and the transport lean uses none"
+            raise ParameterError(f"{message}: use the transport auto or aiohttp, or name the host in no_proxy")
         head = request_head(link, origin, target, headers, body)
         return _DirectRequest(self._pool, origin, self._clock, link, head=head, body=body)
 
