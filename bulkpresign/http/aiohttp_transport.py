@@ -236,13 +236,16 @@ _MEANINGS: tuple[tuple[Any, type[TransferError], str, str], ...] = (
         "NoConnection",
         "no connection to {error.host}:{error.port}: {reason}",
     ),
+    (aiohttp.ClientResponseError, ConnectionFailedError, "NotHTTP", "not a valid HTTP response"),
     (aiohttp.InvalidURL, RefusedError, "InvalidUrl", "the url can't be sent"),
 )
 
 
 def _reason(error: BaseException) -> str:
     inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return inner.verify_message
     number = getattr(inner, "errno", None) or 0
     if number in errno.errorcode and not isinstance(inner, socket.gaierror):  # asyncio's own text has the address again
         return os.strerror(number)
-    return getattr(inner, "verify_message", None) or getattr(inner, "strerror", None) or type(inner).__name__
+    return getattr(inner, "strerror", None) or type(inner).__name__

@@ -19,7 +19,7 @@ from bulkpresign.http.connection import Body, Connection
 from bulkpresign.http.environment import Proxies, proxy_variables, ssl_context_of
 from bulkpresign.http.origin import Origin
 from bulkpresign.http.pool import ConnectionPool, PoolStatistics
-from bulkpresign.http.request_head import OWN_HEADERS, check_target, header_lines, merged, request_head
+from bulkpresign.http.request_head import OWN_HEADERS, check_headers, check_target, header_lines, merged, request_head
 from bulkpresign.http.request_log import LoggedRequest
 from bulkpresign.http.response import RequestContext, Response
 from bulkpresign.model import Link, without_query
@@ -113,7 +113,9 @@ class HttpClient:
         origin, target = self._origin_and_target(link.url)
         proxy = None if self._proxies is None else self._proxies.proxy_for(origin)
         if self._aiohttp is not None and (proxy is not None or self._transport == "aiohttp"):
-            return self._aiohttp.request(link, merged(link.headers, headers or {}), body, proxy)
+            all_headers = merged(link.headers, headers or {})
+            check_headers(all_headers)
+            return self._aiohttp.request(link, all_headers, body, proxy)
         if proxy is not None:
             message = f"{origin} needs the proxy that {proxy_variables(proxy)} names, and the transport lean uses none"
             raise ParameterError(f"{message}: use the transport auto or aiohttp, or name the host in no_proxy")

@@ -39,11 +39,16 @@ def merged(*headers: Mapping[str, str]) -> dict[str, str]:
     return dict(last.values())
 
 
-def header_lines(headers: Mapping[str, str]) -> str:
-    """Headers as lines. Raises RefusedError for one that would not be one line."""
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raises RefusedError for a header that would not be one line."""
     for name, value in headers.items():
         if _BREAKS_LINE.search(value) or not HEADER_NAME.match(name):
             raise RefusedError(f"header {name!r} can't be sent: it is not one line of text", code="InvalidHeader")
+
+
+def header_lines(headers: Mapping[str, str]) -> str:
+    """Headers as lines. Raises RefusedError for one that would not be one line."""
+    check_headers(headers)
     return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
 

@@ -17,6 +17,8 @@ from tests.transfer.running import Runner
 
 LARGE = 5_000_000
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 
 @pytest.fixture
 def origin(plain_or_tls: FaultProxy) -> FaultProxy:
