@@ -193,7 +193,13 @@ server = together(
 listeners = together(
     progress,
     quiet,
-    _of_messages("-v", "--verbose", count=True, help="Name every failure and every retry; -vv: every request, too."),
+    _of_messages(
+        "-v",
+        "--verbose",
+        count=True,
+        show_default=False,
+        help="Name every failure and every retry; -vv: every request, too.",
+    ),
 )
 
 
