@@ -72,6 +72,7 @@ class HttpClient:
         self._ca_bundle = ca_bundle
         self._transport = _transport_of_environment() if transport == "auto" else transport
         self._proxies: Proxies | None = None
+        self._may_need_aiohttp = False
         self._origins: dict[str, Origin] = {}
         self._pool: ConnectionPool
         self._aiohttp: AiohttpTransport | None = None
@@ -81,6 +82,7 @@ class HttpClient:
 
     async def __aenter__(self) -> Self:
         self._proxies = Proxies() or None
+        self._may_need_aiohttp = self._proxies is not None or self._transport == "aiohttp"
         ssl_context = ssl_context_of(self._ca_bundle)
         self._pool = ConnectionPool(ssl_context)
         self._pool.start()
@@ -106,11 +108,17 @@ class HttpClient:
         A body that is iterated needs a Content-Length among them. Redirects are not followed: a signature holds for one
         host alone, and goes to no other. Raises TransferError for whatever breaks within the context.
         """
-        request = self._request(link, headers, body)
+        origin, target = self._origin_and_target(link.url)
+        request = self._aiohttp_request(link, origin, headers, body) if self._may_need_aiohttp else None
+        if request is None:
+            head = request_head(link, origin, target, headers, body)
+            request = _DirectRequest(self._pool, origin, self._clock, link, head=head, body=body)
         return LoggedRequest(request, link) if _logger.isEnabledFor(logging.DEBUG) else request
 
-    def _request(self, link: Link, headers: Mapping[str, str] | None, body: Body | None) -> RequestContext:
-        origin, target = self._origin_and_target(link.url)
+    def _aiohttp_request(
+        self, link: Link, origin: Origin, headers: Mapping[str, str] | None, body: Body | None
+    ) -> RequestContext | None:
+        """The request on aiohttp, None where our own client sends. Raises ParameterError where that can't."""
         proxy = None if self._proxies is None else self._proxies.proxy_for(origin)
         if self._aiohttp is not None and (proxy is not None or self._transport == "aiohttp"):
             all_headers = merged(link.headers, headers or {})
@@ -119,8 +127,7 @@ class HttpClient:
         if proxy is not None:
             message = f"{origin} needs the proxy that {proxy_variables(proxy)} names, and the transport lean uses none"
             raise ParameterError(f"{message}: use the transport auto or aiohttp, or name the host in no_proxy")
-        head = request_head(link, origin, target, headers, body)
-        return _DirectRequest(self._pool, origin, self._clock, link, head=head, body=body)
+        return None
 
     def _origin_and_target(self, url: str) -> tuple[Origin, str]:
         """The server of a url, and its path and query, byte for byte. Raises RefusedError where it is not valid."""

@@ -22,6 +22,7 @@ __all__ = ["Body", "BodyCallback", "Chunk", "Connection", "read_pending"]
 
 _CHUNKS_PER_TURN = 16  # of a body that goes out, before other tasks get their turn
 
+_IDLE = ResponseState.IDLE
 _HEAD = ResponseState.HEAD
 _BODY = ResponseState.BODY
 _DONE = ResponseState.DONE
@@ -70,7 +71,7 @@ class Connection(asyncio.BufferedProtocol):
     def is_reusable(self) -> bool:
         """True where another request can follow: the last response is complete and was read to its end."""
         state = self.response.state
-        return self.is_open and (state is _DONE or state is ResponseState.IDLE) and not self._early
+        return (state is _DONE or state is _IDLE) and self.is_open and not self._early
 
     async def send(self, head: bytes, body: Body | None, *, expects_body: bool = True) -> None:
         """Sends a request; returns when the head of its response is here, which may be before all of a body went out.
@@ -104,7 +105,7 @@ class Connection(asyncio.BufferedProtocol):
         self._take = take
         self._resume()
         try:
-            while not self.response.is_complete and self._take is not None:
+            while self.response.state is _BODY and self._take is not None:
                 await self._change()
             has_enough = self._take is None
         finally:
@@ -226,7 +227,7 @@ class Connection(asyncio.BufferedProtocol):
         """Passes body data to the callback, or keeps a copy until there is one."""
         for chunk in chunks:
             if self._take is None:
-                self._early.append(bytes(chunk))
+                self._early.append(chunk if isinstance(chunk, bytes) else bytes(chunk))
             elif self._give(self._take, chunk) and isinstance(chunk, memoryview):
                 self._lent = self._buffers.lend()
 

@@ -65,6 +65,7 @@ class ConnectionPool:
         self._resolver = Resolver()
         self._origins: dict[Origin, _Connections] = {}
         self._next_sweep: asyncio.TimerHandle
+        self._is_logged = False
 
     def __repr__(self) -> str:
         total = self.statistics().total
@@ -94,7 +95,14 @@ class ConnectionPool:
     def take_idle(self, origin: Origin) -> Connection | None:
         """Takes an open connection that is idle, the one that was used last; None where there is none."""
         connections = self._origins.get(origin)
-        return None if connections is None else connections.take_idle()
+        while connections is not None and connections.idle:
+            connection = connections.idle.pop()
+            if connection.is_open:
+                connections.reused += 1
+                if self._is_logged:
+                    _logger.debug("%s: connection reused", origin)
+                return connection
+        return None
 
     async def connect(self, origin: Origin) -> Connection:
         """Opens a connection. Raises ConnectionFailedError."""
@@ -153,6 +161,7 @@ class ConnectionPool:
     def _sweep(self) -> None:
         """Closes what is idle or silent for too long; called a few times within each timeout."""
         now = self._loop.time()
+        self._is_logged = _logger.isEnabledFor(logging.DEBUG)  # asked here, and not for each request
         for connections in self._origins.values():
             connections.sweep(now)
         self._next_sweep = self._loop.call_later(IDLE_TIMEOUT / _SWEEPS_PER_TIMEOUT, self._sweep)
@@ -179,16 +188,6 @@ class _Connections:
         self.opened += 1
         if _logger.isEnabledFor(logging.DEBUG):
             _logger.debug("%s: connection opened (%d open)", self._origin, len(self.open))
-
-    def take_idle(self) -> Connection | None:
-        while self.idle:
-            connection = self.idle.pop()
-            if connection.is_open:
-                self.reused += 1
-                if _logger.isEnabledFor(logging.DEBUG):
-                    _logger.debug("%s: connection reused", self._origin)
-                return connection
-        return None
 
     def close(self, connection: Connection, reason: str) -> None:
         connection.close()

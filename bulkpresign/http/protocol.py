@@ -63,7 +63,7 @@ class ResponseParser:
         self._fields: list[tuple[bytes, bytes]] = []
         self._trailer_count = self._interim_count = 0
         self._framing = 0  # bytes since the last one that ended a head or belonged to a body
-        self._framing_since: float | None = None
+        self._framing_since = 0.0  # when the first of them was fed
 
     def __repr__(self) -> str:
         status = f" {self.status}" if self.status else ""
@@ -81,7 +81,6 @@ class ResponseParser:
         self._expects_body = expects_body
         self._remaining = -1
         self._framing = self._trailer_count = self._interim_count = 0
-        self._framing_since = None
 
     def feed(self, data: memoryview, now: float = 0.0) -> Sequence[Chunk]:
         """Takes bytes as they were received; gives the body data among them, which may be a view of `data`.
@@ -89,19 +88,32 @@ class ResponseParser:
         `now` is the time in seconds on any clock that does not go back. What is not a valid response gives the state
         FAILED, unless the response was complete before: then, as for bytes that nobody asked for, MUST_CLOSE.
         """
-        if self._remaining >= 0 and self.state is _BODY:
-            return self._feed_sized(data)
-        if self.state is not _HEAD and self.state is not _BODY:
+        state = self.state
+        if state is _BODY:
+            if self._remaining >= 0:
+                return self._feed_sized(data)
+        elif state is not _HEAD:
             self.forbid_reuse()
             return ()
+        if not self._framing:
+            self._framing_since = now
         try:
-            self._parse(data, now)
+            if state is _BODY:
+                self._framing += len(data)
+                self._parser.feed_data(data)
+            else:
+                self._feed_head(data)
+            if self._framing > MAX_HEAD:
+                raise HttpParserError(f"its headers are over {MAX_HEAD >> 10} KiB")
         except HttpParserError as error:
             reason = error.__context__ or error  # raised by a callback, else by the parser itself
             self._fail(f"not a valid HTTP response: {reason}")
         except HttpParserUpgrade:
             self._fail("not a valid HTTP response: it switches to another protocol")
         chunks, self._chunks = self._chunks, []
+        if self.state is _BODY and self.length is not None:  # the rest bypasses the parser, which would copy it
+            self._remaining = self.length - sum(map(len, chunks))
+            self._parser = HttpResponseParser(self)
         return chunks
 
     def feed_eof(self, reason: str | None = None) -> None:
@@ -117,9 +129,7 @@ class ResponseParser:
 
     def is_head_late(self, now: float) -> bool:
         """True where a head, or trailers, began over HEAD_TIMEOUT seconds ago and have not ended."""
-        if self._framing_since is None or self.is_complete:
-            return False
-        return now - self._framing_since > HEAD_TIMEOUT
+        return self._framing > 0 and not self.is_complete and now - self._framing_since > HEAD_TIMEOUT
 
     def forbid_reuse(self) -> None:
         """Lets no other response follow on the connection."""
@@ -127,38 +137,21 @@ class ResponseParser:
         if self.state is _DONE or self.state is _IDLE:
             self.state = _MUST_CLOSE
 
-    def _parse(self, data: memoryview, now: float) -> None:
-        before = self._framing
+    def _feed_head(self, data: memoryview) -> None:
+        """Parses bytes that begin in a head. The head has to end within its bound; the body behind it has none."""
+        left = MAX_HEAD - self._framing
         self._framing += len(data)
-        if self._framing > MAX_HEAD and self.state is _HEAD:
-            self._parse_bounded(data, MAX_HEAD - before)
-        else:
+        if len(data) <= left:
             self._parser.feed_data(data)
-        if self._framing > MAX_HEAD:
-            raise HttpParserError(f"its headers are over {MAX_HEAD >> 10} KiB")
-        if not self._framing:
-            self._framing_since = None
-        elif self._framing_since is None:
-            self._framing_since = now
-        if self.status:
-            self._end_parsing()
-
-    def _parse_bounded(self, data: memoryview, end: int) -> None:
-        """Parses more bytes than a head may have: the head has to end within its bound, the body has none."""
-        self._parser.feed_data(data[:end])
-        if self._framing <= MAX_HEAD:
-            self._parser.feed_data(data[end:])
-
-    def _end_parsing(self) -> None:
-        """Lets the rest of the body bypass the parser where it is not needed to find the end."""
-        if not self._expects_body:
-            self._parser = HttpResponseParser(self)  # the old one waits for the body that the length announces
-        elif self.state is _BODY and self.length is not None:
-            self._remaining = self.length - sum(map(len, self._chunks))
+        else:
+            self._parser.feed_data(data[:left])
+            if self._framing <= MAX_HEAD:
+                self._parser.feed_data(data[left:])
+        if self.status and not self._expects_body:  # the parser waits for the body that the length announces
             self._parser = HttpResponseParser(self)
 
     def _feed_sized(self, data: memoryview) -> Sequence[Chunk]:
-        """Takes body data of a known length: parsing would copy it."""
+        """Takes body data of a known length without parsing it."""
         remaining = self._remaining - len(data)
         if remaining < 0:
             data, remaining, self._keeps_alive = data[: self._remaining], 0, False
@@ -236,4 +229,4 @@ class ResponseParser:
     def on_message_complete(self) -> None:
         """A response is complete, be it an interim one."""
         if self.state is _BODY:
-            self._complete()
+            self.state = _DONE if self._keeps_alive else _MUST_CLOSE
