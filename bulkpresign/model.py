@@ -19,6 +19,8 @@ Status = Literal["done", "skipped", "failed", "expired"]
 #: The lease of a link ends early by this margin, or by a tenth of its lifetime where that is less.
 LEASE_MARGIN = timedelta(seconds=30)
 
+#: The name of a header: a token of RFC 9110, 5.6.2.
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _USER = re.compile(r"(?<=://)[^/#]*@")
 _LIFETIME = re.compile(r"[?&]X-Amz-Expires=(\d{1,9})(?:&|$)")
 

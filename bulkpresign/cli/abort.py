@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @options.attempts
 @options.server
 @options.ca_bundle
+@options.transport
 @options.listeners
 def abort(**settings: Any) -> None:
     """End multipart uploads that were opened and not finished.

@@ -27,6 +27,7 @@ from bulkpresign.cli.units import size
 @options.expires_in
 @options.server
 @options.ca_bundle
+@options.transport
 @options.listeners
 def get(**settings: Any) -> None:
     """Download through links, or from a bucket with own credentials.

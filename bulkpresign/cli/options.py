@@ -100,6 +100,12 @@ attempts = _of_transfer(
 ca_bundle = _of_server(
     "--ca-bundle", type=FileName(), metavar="FILE", help="Certificates to trust; else AWS_CA_BUNDLE or the system's."
 )
+transport = _of_server(
+    "--transport",
+    default="auto",
+    metavar="auto|lean|aiohttp",
+    help="The HTTP client: our own (lean) or aiohttp; auto is lean, and aiohttp through a proxy.",
+)
 progress = _of_messages(
     "--progress",
     default="auto",
@@ -185,7 +191,15 @@ server = together(
 )
 #: What a run says of itself.
 listeners = together(
-    progress, quiet, _of_messages("-v", "--verbose", is_flag=True, help="Name every failure and every retry.")
+    progress,
+    quiet,
+    _of_messages(
+        "-v",
+        "--verbose",
+        count=True,
+        show_default=False,
+        help="Name every failure and every retry; -vv: every request, too.",
+    ),
 )
 
 

@@ -34,6 +34,7 @@ from bulkpresign.cli.help import Argument, FileName, Verb
 )
 @options.server
 @options.ca_bundle
+@options.transport
 @options.listeners
 def put(
     what: Sequence[str], source: str | None, headers: Sequence[str], content_type: str | None, **settings: Any

@@ -10,6 +10,7 @@ import anyio
 from click.exceptions import Exit
 
 from bulkpresign.cli.closing import NAMED_FAILURES, Failures, expired_advice, interruption, left_open, summary
+from bulkpresign.cli.debug_log import debug_log
 from bulkpresign.cli.saying import console, finish, say, say_retry
 from bulkpresign.cli.stopping import WORDS, stop_on_signal
 from bulkpresign.errors import BreakerError, BulkpresignError
@@ -30,16 +31,20 @@ def run_transfer(
     *,
     progress: str,
     quiet: bool,
-    verbose: bool,
+    verbose: int,
     in_one_line: Callable[[Report], str] | None = None,
     **settings: Any,
 ) -> NoReturn:
-    """Runs a transfer with its progress, names what failed, prints the summary, and exits by what became of it."""
-    counts, failures, stopped = Counts(name), Failures(at_once=verbose), list[str]()
+    """Runs a transfer with its progress, names what failed, prints the summary, and exits by what became of it.
+
+    `verbose`: 1 names each failure and retry as it comes, 2 also shows the debug log.
+    """
+    counts, failures, stopped = Counts(name), Failures(at_once=bool(verbose)), list[str]()
     listeners: list[Listener] = [counts, failures, *([say_retry] if verbose else [])]
     ended: Exit | None = None
     try:
-        run_verb(verb, listeners, shown=display(progress, counts, quiet=quiet), on_stop=stopped.append, **settings)
+        with debug_log() if verbose > 1 else nullcontext():
+            run_verb(verb, listeners, shown=display(progress, counts, quiet=quiet), on_stop=stopped.append, **settings)
     except Exit as error:
         ended = error
     failures.say_rest(1 if ended is not None and isinstance(ended.__cause__, BreakerError) else NAMED_FAILURES)

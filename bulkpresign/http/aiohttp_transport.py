@@ -1,6 +1,6 @@
-"""The same interface on aiohttp, for links that go through a proxy: the only file that knows it.
+"""The same interface on aiohttp, for links that go through a proxy or where the caller asks for it.
 
-Each line of the set-up closes a way in which a link was seen to break.
+No other module imports aiohttp. Each line of the set-up closes a way in which a link was seen to break.
 """
 
 import errno
@@ -17,28 +17,35 @@ import anyio
 from yarl import URL
 
 from bulkpresign.errors import ConnectionFailedError, RefusedError, TransferError, TruncatedError
-from bulkpresign.http import connection, pool
+from bulkpresign.http import pool, protocol, resolver
 from bulkpresign.http.clock import Clock
-from bulkpresign.http.connection import Body, BodyCallback, read_what_came
-from bulkpresign.http.response import OWN_HEADERS, RequestContext, Response
+from bulkpresign.http.connection import Body, BodyCallback, read_pending
+from bulkpresign.http.environment import proxy_variables
+from bulkpresign.http.request_head import OWN_HEADERS
+from bulkpresign.http.response import RequestContext, Response
 from bulkpresign.model import Link
 
-#: What aiohttp adds to a body.
+#: The header that aiohttp adds to a body.
 _NO_CONTENT_TYPE = ("Content-Type",)
-#: Bytes of a body that may wait before no more are taken from the socket.
+#: Bytes of a body that may wait before reading from the socket is paused.
 _READ_BUFFER = 64 * 1024
 
 
-class Session:
-    """A pool of connections through proxies. `concurrency` bounds how many are open."""
+class AiohttpTransport:
+    """A pool of aiohttp's connections. `concurrency` bounds how many are open."""
 
-    def __init__(self, concurrency: int, trust: ssl.SSLContext | None, clock: Clock) -> None:
+    def __init__(self, concurrency: int, ssl_context: ssl.SSLContext | None, clock: Clock) -> None:
+        """`ssl_context` has the certificates to trust; None: those of the system."""
         self._clock = clock
-        #: True once an answer came through a proxy.
-        self.has_answered = False
+        #: True once a response came through a proxy.
+        self.has_reached_proxy = False
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=concurrency, ttl_dns_cache=int(pool.DNS_TTL), socket_factory=_socket, ssl=trust or True
+                limit=concurrency,
+                ttl_dns_cache=int(resolver.DNS_TTL),
+                socket_factory=_socket,
+                ssl=ssl_context or True,
+                keepalive_timeout=pool.KEEP_ALIVE,
             ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=pool.CONNECT_TIMEOUT, sock_read=pool.IDLE_TIMEOUT),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -50,11 +57,11 @@ class Session:
         )
 
     async def close(self) -> None:
-        """Closes everything."""
+        """Closes all connections."""
         await self._session.close()
 
-    def request(self, link: Link, headers: Mapping[str, str], body: Body | None, proxy: str) -> RequestContext:
-        """Sends a link with these headers through a proxy.
+    def request(self, link: Link, headers: Mapping[str, str], body: Body | None, proxy: str | None) -> RequestContext:
+        """Sends a link with these headers, through a proxy unless that is None.
 
         The proxy is named for each request: aiohttp's own `trust_env` would also send what `~/.netrc` holds for the
         host, and S3 refuses a second authorization.
@@ -79,12 +86,19 @@ class Session:
 
 
 class _AiohttpRequest:
-    """One request and its answer; every error of aiohttp's leaves it as one of ours."""
+    """A request on aiohttp; it raises every error of aiohttp's as one of ours."""
 
     def __init__(
-        self, session: Session, proxy: str, sending: Any, *, clock: Clock, link: Link, deadline: "_Deadline"
+        self,
+        transport: AiohttpTransport,
+        proxy: str | None,
+        sending: Any,
+        *,
+        clock: Clock,
+        link: Link,
+        deadline: "_Deadline",
     ) -> None:
-        self._session, self._proxy = session, proxy
+        self._transport, self._proxy = transport, proxy
         self._sending = sending
         self._clock = clock
         self._link = link
@@ -97,32 +111,35 @@ class _AiohttpRequest:
                 self._deadline.set()
                 response = self._response = await self._sending
         except TransferError as error:  # from `_once`
-            raise self._of_proxy(error.__cause__) or error from error.__cause__
+            raise self._proxy_error(error.__cause__) or error from error.__cause__
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._of_proxy(error) or _own(error) from error
-        if response.status == _AUTHENTICATION_REQUIRED:
-            response.close()
-            raise RefusedError(f"{_named(self._proxy)} asks for a name and a password (407)", code="Proxy")
-        self._session.has_answered = True
+            raise self._proxy_error(error) or _own(error) from error
+        if self._proxy is not None:
+            if response.status == _AUTHENTICATION_REQUIRED:
+                response.close()
+                raise RefusedError(f"{_shown(self._proxy)} asks for a name and a password (407)", code="Proxy")
+            self._transport.has_reached_proxy = True
         headers: dict[str, str] = {}
         for name, value in response.raw_headers:
             headers.setdefault(name.lower().decode("latin-1"), value.decode("latin-1"))
         length = response.content_length
         return Response(response.status, headers, length, self._stream_to, clock=self._clock, link=self._link)
 
-    def _of_proxy(self, error: BaseException | None) -> TransferError | None:
-        """The error that names the proxy, where it is the cause. Until it was reached once, no retry can help."""
+    def _proxy_error(self, error: BaseException | None) -> TransferError | None:
+        """The error that names the proxy, where the proxy caused it. No retry helps before it was reached once."""
+        if self._proxy is None:
+            return None
         if isinstance(error, aiohttp.ClientHttpProxyError):
             code = "Proxy" if error.status == _AUTHENTICATION_REQUIRED else "NoConnection"
-            return ConnectionFailedError(f"{_named(self._proxy)} answered {error.status}", code=code)
+            return ConnectionFailedError(f"{_shown(self._proxy)} answered {error.status}", code=code)
         if not isinstance(error, _UNREACHABLE):
             return None
         is_timeout = isinstance(error, TimeoutError)
-        if is_timeout and self._session.has_answered:  # it may be the server behind
+        if is_timeout and self._transport.has_reached_proxy:  # it may be the server behind it
             return None
-        why = "no answer in time" if isinstance(error, TimeoutError) else _reason(error)
-        kind = ConnectionFailedError if self._session.has_answered else RefusedError
-        return kind(f"{_named(self._proxy)} can't be reached: {why}", code="Proxy")
+        why = "no answer in time" if is_timeout else _reason(error)
+        kind = ConnectionFailedError if self._transport.has_reached_proxy else RefusedError
+        return kind(f"{_shown(self._proxy)} can't be reached: {why}", code="Proxy")
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._response.close()  # one that was read to its end has given its connection back already
@@ -141,32 +158,32 @@ class _AiohttpRequest:
 
 
 class _Deadline:
-    """When the head of an answer has to be here: some time after the whole request went out."""
+    """When the response's head has to be here: some time after the whole request went out."""
 
     def __init__(self) -> None:
         self.scope = anyio.CancelScope()
 
     def set(self) -> None:
-        """The time begins."""
-        seconds = pool.CONNECT_TIMEOUT + pool.IDLE_TIMEOUT + connection.HEAD_TIMEOUT
+        """Lets the time begin now."""
+        seconds = pool.CONNECT_TIMEOUT + pool.IDLE_TIMEOUT + protocol.HEAD_TIMEOUT
         self.scope.deadline = anyio.current_time() + seconds
 
     def clear(self) -> None:
-        """No time runs while a body goes out."""
+        """Lets no time run, while a body goes out."""
         self.scope.deadline = math.inf
 
 
 async def _in_turns(body: AsyncIterable[bytes], deadline: _Deadline) -> AsyncIterator[bytes]:
-    """The same; an answer that came early is read before more is written, which would discard it."""
+    """The same chunks. An early response is read before more is written, which would discard it."""
     deadline.clear()
-    async for piece in body:
-        await read_what_came()
-        yield piece
+    async for chunk in body:
+        await read_pending()
+        yield chunk
     deadline.set()
 
 
 def _socket(address: Any) -> socket.socket:
-    """A socket that gives up where the other side takes no byte; aiohttp itself would wait for ever."""
+    """A socket that fails where the server takes no byte for a while; aiohttp itself would wait for ever."""
     made = pool.new_socket(address)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(pool.IDLE_TIMEOUT * 1000))
@@ -174,25 +191,26 @@ def _socket(address: Any) -> socket.socket:
 
 
 async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Keeps aiohttp from sending again on its own, uncounted, where a connection breaks: we count attempts."""
+    """Keeps aiohttp from retrying by itself where a connection breaks: our own attempts are counted."""
     try:
         return await send(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         raise _own(error) from error
 
 
-#: A proxy that asks for credentials.
+#: The status of a proxy that asks for credentials.
 _AUTHENTICATION_REQUIRED = 407
-#: How it shows that a proxy, whose name aiohttp looks up as that of a server, can't be reached.
+#: The errors of a proxy that can't be reached. aiohttp looks its name up as that of a server.
 _UNREACHABLE = (aiohttp.ClientProxyConnectionError, aiohttp.ClientConnectorDNSError, aiohttp.ConnectionTimeoutError)
 
 
-def _named(proxy: str) -> str:
+def _shown(proxy: str) -> str:
     """A proxy without its user and password, and the variable that names it."""
     parts = urlsplit(proxy)
-    where = parts.netloc.rpartition("@")[2]
-    names = [name for name, value in os.environ.items() if value == proxy and name.lower().endswith("_proxy")]
-    return f"the proxy {parts.scheme}://{where}" + (f" that {' and '.join(sorted(names))} names" if names else "")
+    variables = proxy_variables(proxy)
+    return f"the proxy {parts.scheme}://{parts.netloc.rpartition('@')[2]}" + (
+        f" that {variables} names" if variables else ""
+    )
 
 
 def _own(error: aiohttp.ClientError | OSError | ValueError) -> TransferError:
@@ -211,19 +229,23 @@ _MEANINGS: tuple[tuple[Any, type[TransferError], str, str], ...] = (
         "Certificate",
         "the certificate is not trusted: {reason}",
     ),
+    (aiohttp.ClientConnectorDNSError, ConnectionFailedError, "NoSuchHost", "no such host: {error.host}"),
     (
         aiohttp.ClientConnectorError,
         ConnectionFailedError,
         "NoConnection",
         "no connection to {error.host}:{error.port}: {reason}",
     ),
+    (aiohttp.ClientResponseError, ConnectionFailedError, "NotHTTP", "not a valid HTTP response"),
     (aiohttp.InvalidURL, RefusedError, "InvalidUrl", "the url can't be sent"),
 )
 
 
 def _reason(error: BaseException) -> str:
     inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return inner.verify_message
     number = getattr(inner, "errno", None) or 0
     if number in errno.errorcode and not isinstance(inner, socket.gaierror):  # asyncio's own text has the address again
         return os.strerror(number)
-    return getattr(inner, "verify_message", None) or getattr(inner, "strerror", None) or type(inner).__name__
+    return getattr(inner, "strerror", None) or type(inner).__name__

@@ -1,69 +1,106 @@
-"""The small interface behind which bytes move: send this request, stream a body out or in, tell status and headers.
+"""The interface behind which bytes move: send this request, stream a body out or in, give status and headers.
 
 Presigned links are signed to the byte, and HTTP clients like to improve what they send. So requests go out on
-connections of our own (`connection`, `pool`), which add nothing; and on aiohttp's (`session`) where the environment
-names a proxy.
+connections of our own (`connection`, `pool`), which add nothing; and on aiohttp's (`aiohttp_transport`) where the
+environment names a proxy, or where the caller asks for it.
 """
 
+import logging
 import os
 import re
-import ssl
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self, cast, get_args
 
 import anyio
 
 from bulkpresign.errors import ParameterError, RefusedError
 from bulkpresign.http.clock import Clock
 from bulkpresign.http.connection import Body, Connection
-from bulkpresign.http.pool import Origin, Pool
-from bulkpresign.http.response import OWN_HEADERS, RequestContext, Response
+from bulkpresign.http.environment import Proxies, proxy_variables, ssl_context_of
+from bulkpresign.http.origin import Origin
+from bulkpresign.http.pool import ConnectionPool, PoolStatistics
+from bulkpresign.http.request_head import OWN_HEADERS, check_headers, check_target, header_lines, merged, request_head
+from bulkpresign.http.request_log import LoggedRequest
+from bulkpresign.http.response import RequestContext, Response
 from bulkpresign.model import Link, without_query
 
 if TYPE_CHECKING:
-    from bulkpresign.http.aiohttp_transport import Session
+    from bulkpresign.http.aiohttp_transport import AiohttpTransport
 
+#: `lean` is our own client, `aiohttp` is aiohttp. `auto` is `lean`, and `aiohttp` for hosts that need a proxy.
+Transport = Literal["auto", "lean", "aiohttp"]
+#: The variable that names the transport where the caller leaves it at `auto`.
+TRANSPORT_VARIABLE = "BULKPRESIGN_TRANSPORT"
 #: Bytes of one read of a file that goes out.
 CHUNK_SIZE = 256 * 1024
-_BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 _URL = re.compile(r"([^:/?#]+://[^/?#]+)([^#]*)")
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
-#: What would end a line of a request's head, or a word of its first line.
-_BREAKS_LINE = re.compile(r"[\x00\r\n]")
-_BREAKS_WORD = re.compile(r"[\x00-\x20\x7f]")
+
+_logger = logging.getLogger("bulkpresign.http")
+
+
+def check_transport(transport: str, variable: str = "") -> None:
+    """Raises ParameterError for a transport that does not exist. `variable` is where its name comes from."""
+    if transport not in get_args(Transport):
+        where = f"{variable}: " if variable else ""
+        raise ParameterError(f"{where}transport {transport!r} is not one of {', '.join(get_args(Transport))}")
+
+
+def _transport_of_environment() -> Transport:
+    transport = os.environ.get(TRANSPORT_VARIABLE) or "auto"
+    check_transport(transport, TRANSPORT_VARIABLE)
+    return cast("Transport", transport)
 
 
 class HttpClient:
-    """Sends links. `concurrency` bounds how many connections go through a proxy; others are as many as requests.
+    """Sends links. Use as an async context manager.
 
-    `clock` learns the servers' time. `ca_bundle` names a file of certificates to trust instead of the system's.
+    `concurrency` bounds the connections of aiohttp; our own are as many as requests are in flight. `clock` learns the
+    servers' time. `ca_bundle` names a file of certificates to trust instead of the system's. `transport` says which
+    client sends: see `Transport`.
     """
 
-    def __init__(self, concurrency: int, clock: Clock | None = None, ca_bundle: str | None = None) -> None:
+    def __init__(
+        self,
+        concurrency: int,
+        clock: Clock | None = None,
+        ca_bundle: str | None = None,
+        transport: Transport = "auto",
+    ) -> None:
+        check_transport(transport)
         self._concurrency = concurrency
         self._clock = clock or Clock()
         self._ca_bundle = ca_bundle
-        self._proxies: Mapping[str, str] = {}
+        self._transport = _transport_of_environment() if transport == "auto" else transport
+        self._proxies: Proxies | None = None
+        self._may_need_aiohttp = False
         self._origins: dict[str, Origin] = {}
-        self._pool: Pool
-        self._session: Session
+        self._pool: ConnectionPool
+        self._aiohttp: AiohttpTransport | None = None
+
+    def __repr__(self) -> str:
+        return f"<HttpClient {self._transport}, {len(self._origins)} origins>"
 
     async def __aenter__(self) -> Self:
-        self._proxies = _proxies()
-        self._trust = _trust(self._ca_bundle)
-        self._pool = Pool(self._trust)
+        self._proxies = Proxies() or None
+        self._may_need_aiohttp = self._proxies is not None or self._transport == "aiohttp"
+        ssl_context = ssl_context_of(self._ca_bundle)
+        self._pool = ConnectionPool(ssl_context)
         self._pool.start()
-        if self._proxies:
-            from bulkpresign.http.aiohttp_transport import Session  # a fifth of a second, for those who need it
+        if self._transport == "aiohttp" or (self._proxies is not None and self._transport == "auto"):
+            from bulkpresign.http.aiohttp_transport import AiohttpTransport  # takes 0.2 s to import
 
-            self._session = Session(self._concurrency, self._trust, self._clock)
+            self._aiohttp = AiohttpTransport(self._concurrency, ssl_context, self._clock)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         with anyio.CancelScope(shield=True):
             await self._pool.stop()
-            if self._proxies:
-                await self._session.close()
+            if self._aiohttp is not None:
+                await self._aiohttp.close()
+
+    def statistics(self) -> PoolStatistics:
+        """The connections of our own client: open, idle, in use, opened and reused, in all and by origin."""
+        return self._pool.statistics()
 
     def request(self, link: Link, headers: Mapping[str, str] | None = None, body: Body | None = None) -> RequestContext:
         """An async context that sends a link with its headers and `headers`, and gives the Response.
@@ -71,14 +108,29 @@ class HttpClient:
         A body that is iterated needs a Content-Length among them. Redirects are not followed: a signature holds for one
         host alone, and goes to no other. Raises TransferError for whatever breaks within the context.
         """
-        origin, target = self._place(link.url)
-        if self._proxies and (proxy := self._proxy(origin)):
-            return self._session.request(link, _merged(link.headers, headers or {}), body, proxy)
-        head = _head(link, origin, target, headers, body)
-        return _DirectRequest(self._pool, origin, self._clock, link, head=head, body=body)
+        origin, target = self._origin_and_target(link.url)
+        request = self._aiohttp_request(link, origin, headers, body) if self._may_need_aiohttp else None
+        if request is None:
+            head = request_head(link, origin, target, headers, body)
+            request = _DirectRequest(self._pool, origin, self._clock, link, head=head, body=body)
+        return LoggedRequest(request, link) if _logger.isEnabledFor(logging.DEBUG) else request
 
-    def _place(self, url: str) -> tuple[Origin, str]:
-        """Where a url leads, and what it asks for there, byte for byte. Raises RefusedError where it is none."""
+    def _aiohttp_request(
+        self, link: Link, origin: Origin, headers: Mapping[str, str] | None, body: Body | None
+    ) -> RequestContext | None:
+        """The request on aiohttp, None where our own client sends. Raises ParameterError where that can't."""
+        proxy = None if self._proxies is None else self._proxies.proxy_for(origin)
+        if self._aiohttp is not None and (proxy is not None or self._transport == "aiohttp"):
+            all_headers = merged(link.headers, headers or {})
+            check_headers(all_headers)
+            return self._aiohttp.request(link, all_headers, body, proxy)
+        if proxy is not None:
+            message = f"{origin} needs the proxy that {proxy_variables(proxy)} names, and the transport lean uses none"
+            raise ParameterError(f"{message}: use the transport auto or aiohttp, or name the host in no_proxy")
+        return None
+
+    def _origin_and_target(self, url: str) -> tuple[Origin, str]:
+        """The server of a url, and its path and query, byte for byte. Raises RefusedError where it is not valid."""
         found = _URL.match(url)
         try:
             if found is None:
@@ -88,94 +140,38 @@ class HttpClient:
             raise RefusedError(f"{without_query(url)} is no url: {error}", code="InvalidUrl") from error
         target = found[2]
         if not (target.isascii() and target.isprintable()) or " " in target:
-            _check_target(target)
+            check_target(target)
         return origin, target if target.startswith("/") else f"/{target}"
 
     def _origin(self, url: str) -> Origin:
         origin = self._origins[url] = Origin(url)
-        origin.head = _lines({"Host": origin.name, **OWN_HEADERS})
+        origin.head = header_lines({"Host": origin.name, **OWN_HEADERS})
         return origin
-
-    def _proxy(self, origin: Origin) -> str | None:
-        """The proxy that the environment names for a host."""
-        from urllib.request import proxy_bypass
-
-        proxy = self._proxies.get(origin.scheme)
-        if proxy is None or proxy_bypass(origin.name):
-            return None
-        if not proxy.startswith(("http://", "https://")):
-            raise ParameterError(f"the proxy that {origin.scheme}_proxy names is not an http(s) one: unset it")
-        return proxy
 
 
 class _DirectRequest:
-    """An exchange on a connection of our own."""
+    """A request on a connection of our own."""
 
     __slots__ = ("_body", "_clock", "_connection", "_head", "_link", "_origin", "_pool")
 
-    def __init__(self, pool: Pool, origin: Origin, clock: Clock, link: Link, *, head: bytes, body: Body | None) -> None:
+    def __init__(
+        self, pool: ConnectionPool, origin: Origin, clock: Clock, link: Link, *, head: bytes, body: Body | None
+    ) -> None:
         self._pool, self._origin, self._clock = pool, origin, clock
         self._link, self._head, self._body = link, head, body
         self._connection: Connection
 
     async def __aenter__(self) -> Response:
-        connection = self._connection = self._pool.free(self._origin) or await self._pool.connect(self._origin)
+        connection = self._connection = self._pool.take_idle(self._origin) or await self._pool.connect(self._origin)
         try:
             await connection.send(self._head, self._body, expects_body=self._link.method != "HEAD")
         except BaseException:
             self._pool.give_back(self._origin, connection)
             raise
-        status, headers, length = connection.status, connection.headers, connection.length
-        return Response(status, headers, length, connection.stream_to, clock=self._clock, link=self._link)
+        head = connection.response
+        return Response(
+            head.status, head.headers, head.length, connection.stream_to, clock=self._clock, link=self._link
+        )
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._pool.give_back(self._origin, self._connection)
-
-
-def _head(link: Link, origin: Origin, target: str, headers: Mapping[str, str] | None, body: Body | None) -> bytes:
-    """A request's head: what the link and `headers` say, and of ours what must be there."""
-    if not (headers or link.headers) and body is None and link.method in _BODILESS:
-        return f"{link.method} {target} HTTP/1.1\r\n{origin.head}\r\n".encode()
-    own = {"Host": origin.name, **OWN_HEADERS}
-    if isinstance(body, bytes) or (body is None and link.method not in _BODILESS):
-        own["Content-Length"] = str(len(body or b""))
-    lines = _lines(_merged(own, link.headers, headers or {}))
-    return f"{link.method} {target} HTTP/1.1\r\n{lines}\r\n".encode()
-
-
-def _merged(*headers: Mapping[str, str]) -> dict[str, str]:
-    """All headers, each name once in whatever case; the last one's value counts."""
-    last = {name.lower(): (name, value) for some in headers for name, value in some.items()}
-    return dict(last.values())
-
-
-def _lines(headers: Mapping[str, str]) -> str:
-    for name, value in headers.items():
-        if _BREAKS_LINE.search(value) or not _HEADER_NAME.match(name):
-            raise RefusedError(f"header {name!r} can't be sent: it is not one line of text", code="InvalidHeader")
-    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-
-
-def _check_target(target: str) -> None:
-    if _BREAKS_WORD.search(target):
-        raise RefusedError("the url has white space or control characters", code="InvalidUrl")
-
-
-def _proxies() -> Mapping[str, str]:
-    """What the environment names, by scheme; how it is read takes longer to import than to do."""
-    if not any(name.lower().endswith("_proxy") for name in os.environ):
-        return {}
-    from urllib.request import getproxies
-
-    return getproxies()
-
-
-def _trust(ca_bundle: str | None) -> ssl.SSLContext | None:
-    """Whose certificates are trusted, None: the system's. Raises ParameterError for a bundle that is none."""
-    file = ca_bundle or os.environ.get("AWS_CA_BUNDLE")
-    if not file:
-        return None
-    try:
-        return ssl.create_default_context(cafile=file)
-    except (OSError, ssl.SSLError) as error:
-        raise ParameterError(f"{file} is no file of certificates: {error}") from error

@@ -1,25 +1,25 @@
-"""The time as the servers see it."""
+"""The servers' time, as the Date headers of their responses tell it."""
 
 from datetime import datetime, timedelta
 
 from bulkpresign.http.dates import unix_time
 from bulkpresign.model import utc_now
 
-#: The Date header has whole seconds and the answer was under way: less than this is no skew.
+#: The Date header has whole seconds, and the response took time to come: less than this is not a skew.
 _LEAST_SKEW = timedelta(seconds=2)
 
-#: A server that is further ahead than links live is wrong itself. One that is behind costs a request at most: a link
-#: that is over is sent, and refused.
+#: A server that is further ahead than links live is wrong itself. One that is behind costs a request at most: an
+#: expired link is sent, and refused.
 _MOST_AHEAD = timedelta(days=7)
 
-#: Less than this ends no link early, and is not told.
-_LEAST_TOLD = timedelta(seconds=30)
+#: Less than this ends no link early, and is not shown.
+_LEAST_SHOWN = timedelta(seconds=30)
 
 
 class Clock:
-    """Tells whether a lease is over by the server's time, which it learns from the Date header of answers.
+    """Gives the server's present time, learned from the Date header of responses.
 
-    `skew` is how far the server is ahead. `is_set`: some answer told its time.
+    `skew` is how far the server is ahead of this machine. `is_set` is True once a response had a date.
     """
 
     def __init__(self) -> None:
@@ -27,24 +27,24 @@ class Clock:
         self.is_set = False
 
     def now(self) -> datetime:
-        """The present, aware and in UTC."""
+        """The server's present time, as an aware datetime in UTC."""
         return utc_now() + self.skew
 
     @property
     def difference(self) -> str:
         """How far this machine's clock is off, as a clause of a message; empty where it is about right."""
-        if abs(self.skew) < _LEAST_TOLD:
+        if abs(self.skew) < _LEAST_SHOWN:
             return ""
         side = "behind" if self.skew > timedelta() else "ahead of"
         return f"this machine's clock is {_shown(abs(self.skew))} {side} the server's"
 
     def learn(self, date: str | None) -> None:
-        """Takes a Date header (RFC 9110, 6.6.1) for the server's present; one that is none is passed over."""
-        told = unix_time(date)
-        if told is None:
+        """Takes a Date header (RFC 9110, 6.6.1) as the server's present time. An invalid one is ignored."""
+        seconds = unix_time(date)
+        if seconds is None:
             return
         self.is_set = True
-        skew = timedelta(seconds=told - utc_now().timestamp())
+        skew = timedelta(seconds=seconds - utc_now().timestamp())
         if skew > _MOST_AHEAD:
             return
         self.skew = skew if abs(skew) >= _LEAST_SKEW else timedelta()

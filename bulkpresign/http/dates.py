@@ -12,13 +12,16 @@ _MONTHS = {
 }
 
 
-#: With as many digits as each number has: no server makes us count for long.
+#: Each number has a bounded length, so that parsing takes a bounded time.
 _DATE = re.compile(r"[A-Za-z]{3}, ([0-9]{1,2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2})(?: |\Z)")
 
 
-@lru_cache(maxsize=1024)  # objects that were stored together have the same
+@lru_cache(maxsize=1024)  # objects that were stored together have the same date
 def unix_time(date: str | None) -> float | None:
-    """A date of the years 1970 to 9999 in Unix seconds, None where it is none. A fifth of `email.utils`' time."""
+    """A date of the years 1970 to 9999 in Unix seconds; None where it is not valid.
+
+    Takes a fifth of the time of `email.utils`.
+    """
     found = _DATE.match(date) if date else None
     if found is None:
         return None

@@ -1,99 +1,111 @@
-"""Connections that are kept: opened where none is free, closed where they fall silent."""
+"""Connections that are kept: opened where none is idle, closed where no byte moves any more."""
 
 import asyncio
+import logging
 import os
 import socket
 import ssl
-from collections import deque
-from collections.abc import Iterable
 from typing import Any
-from urllib.parse import urlsplit
 
 import anyio
 import anyio.lowlevel
+import msgspec
 from aiohappyeyeballs import start_connection
 
 from bulkpresign.errors import ConnectionFailedError
-from bulkpresign.http.connection import Buffers, Connection
+from bulkpresign.http.buffers import Buffers
+from bulkpresign.http.connection import Connection
+from bulkpresign.http.origin import Origin
+from bulkpresign.http.resolver import Resolver
 
 CONNECT_TIMEOUT = 30.0
-#: Seconds in which no byte moves though one is waited for.
+#: Seconds without a byte after which a request that waits for one fails.
 IDLE_TIMEOUT = 60.0
-#: Seconds that a connection is kept for the next request; servers close theirs after some more.
+#: Seconds that a connection is kept for the next request; servers close theirs a little later.
 KEEP_ALIVE = 15.0
-#: Seconds that a host's addresses are good for.
-DNS_TTL = 300.0
-#: Seconds until a host that was not found is looked for again.
-DNS_RETRY = 1.0
-_ROUNDS_A_TIMEOUT = 60
-#: A transport is aborted in the next round of the loop, and hears so in the one after; TLS takes one more.
+_SWEEPS_PER_TIMEOUT = 60
+#: A transport is aborted in the next round of the loop, and is told so in the one after; TLS takes one more.
 _ROUNDS_TO_CLOSE = 3
 #: Seconds until the second address of a host is tried beside the first (RFC 8305).
 _NEXT_ADDRESS_AFTER = 0.25
 
-
-class Origin:
-    """A scheme, host and port, and the connections to it that are free."""
-
-    def __init__(self, url: str) -> None:
-        """Of `http(s)://host[:port]`. Raises ValueError where that is none."""
-        parsed = urlsplit(url)
-        if parsed.scheme not in {"http", "https"} or not parsed.hostname:
-            raise ValueError("it is not http(s), or names no host")
-        self.scheme = parsed.scheme
-        self.is_tls = parsed.scheme == "https"
-        standard = 443 if self.is_tls else 80
-        self.host = parsed.hostname
-        self.port = standard if parsed.port is None else parsed.port
-        if not self.port:
-            raise ValueError("nothing listens on port 0")
-        try:
-            self.host.encode("idna")  # as the resolver does
-        except UnicodeError as error:
-            raise ValueError("its host has an empty label, or one of over 63 characters") from error
-        #: As it stands in the header Host.
-        self.name = parsed.netloc.rpartition("@")[2].removesuffix(f":{standard}").removesuffix(":")
-        #: The lines that every request to it has.
-        self.head = ""
-        self.free: list[Connection] = []
+_logger = logging.getLogger("bulkpresign.http")
 
 
-class Pool:
-    """Open connections. As many are open as requests were in flight at once, for as long as they are of use."""
+class ConnectionCounts(msgspec.Struct, frozen=True):
+    """Connections that are open, idle and in use now; that were opened and reused so far."""
 
-    def __init__(self, trust: ssl.SSLContext | None = None) -> None:
-        """`trust`: whose certificates are trusted; None: those of the system."""
-        self._trust = trust
+    open: int = 0
+    idle: int = 0
+    in_use: int = 0
+    opened: int = 0
+    reused: int = 0
+
+    def __add__(self, other: "ConnectionCounts") -> "ConnectionCounts":
+        return ConnectionCounts(
+            *map(sum, zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True))
+        )
+
+
+class PoolStatistics(msgspec.Struct, frozen=True):
+    """The connections of a pool in all, and by origin (`http(s)://host[:port]`)."""
+
+    total: ConnectionCounts
+    origins: dict[str, ConnectionCounts]
+
+
+class ConnectionPool:
+    """Open connections. As many are open as requests were in flight at once, until they are idle for KEEP_ALIVE."""
+
+    def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
+        """`ssl_context` has the certificates to trust; None: those of the system."""
+        self._ssl_context = ssl_context
         self._loop: asyncio.AbstractEventLoop
         self._buffers = Buffers()
-        self._open: set[Connection] = set()
-        self._addresses: dict[tuple[str, int], _Addresses] = {}
-        self._sweeping: asyncio.TimerHandle
+        self._resolver = Resolver()
+        self._origins: dict[Origin, _Connections] = {}
+        self._next_sweep: asyncio.TimerHandle
+        self._is_logged = False
+
+    def __repr__(self) -> str:
+        total = self.statistics().total
+        return f"<ConnectionPool {total.open} open, {total.idle} idle, {len(self._origins)} origins>"
+
+    def statistics(self) -> PoolStatistics:
+        """How many connections there are, and were."""
+        origins: dict[str, ConnectionCounts] = {}
+        for origin, connections in self._origins.items():
+            origins[str(origin)] = origins.get(str(origin), ConnectionCounts()) + connections.counts()
+        return PoolStatistics(sum(origins.values(), ConnectionCounts()), origins)
 
     def start(self) -> None:
-        """Begins to look after the connections."""
+        """Begins to close connections that are idle or silent for too long."""
         self._loop = asyncio.get_running_loop()
         self._sweep()
 
     async def stop(self) -> None:
-        """Closes everything."""
-        self._sweeping.cancel()
-        for connection in self._open:
-            connection.close()
-        self._open.clear()
+        """Closes all connections."""
+        self._next_sweep.cancel()
+        for connections in self._origins.values():
+            for connection in list(connections.open):
+                connections.close(connection, "the client ends")
         for _ in range(_ROUNDS_TO_CLOSE):
             await anyio.lowlevel.checkpoint()
 
-    def free(self, origin: Origin) -> Connection | None:
-        """A connection that stands already: the one that was used last."""
-        while origin.free:
-            connection = origin.free.pop()
+    def take_idle(self, origin: Origin) -> Connection | None:
+        """Takes an open connection that is idle, the one that was used last; None where there is none."""
+        connections = self._origins.get(origin)
+        while connections is not None and connections.idle:
+            connection = connections.idle.pop()
             if connection.is_open:
+                connections.reused += 1
+                if self._is_logged:
+                    _logger.debug("%s: connection reused", origin)
                 return connection
         return None
 
     async def connect(self, origin: Origin) -> Connection:
-        """A new connection. Raises ConnectionFailedError."""
+        """Opens a connection. Raises ConnectionFailedError."""
         try:
             with anyio.fail_after(CONNECT_TIMEOUT):
                 connection = await self._connect(origin)
@@ -108,92 +120,92 @@ class Pool:
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else type(error).__name__
             message = f"no connection to {origin.host}:{origin.port}: {reason}"
             raise ConnectionFailedError(message, code="NoConnection") from error
-        self._open.add(connection)
+        self._origins.setdefault(origin, _Connections(origin)).add(connection)
         return connection
 
     def give_back(self, origin: Origin, connection: Connection) -> None:
-        """Keeps a connection whose exchange is over, or closes it where none can follow."""
+        """Keeps a connection after its request, or closes it where no other request can follow."""
+        connections = self._origins[origin]
         if connection.is_reusable:
-            origin.free.append(connection)
+            connections.idle.append(connection)
         else:
-            connection.close()
-            self._open.discard(connection)
+            connections.close(connection, "it can't be reused")
 
     async def _connect(self, origin: Origin) -> Connection:
-        made = await start_connection(
-            await self._resolved(origin),
+        opened = await start_connection(
+            await self._resolver.resolve(origin.host, origin.port),
             happy_eyeballs_delay=_NEXT_ADDRESS_AFTER,
             interleave=1,
             socket_factory=new_socket,
         )
-        connection = Connection(self._loop, self._buffers)
+        connection = Connection(self._loop, self._buffers, str(origin))
         try:
             await self._loop.create_connection(
                 lambda: connection,
-                sock=made,
-                ssl=self._tls() if origin.is_tls else None,
+                sock=opened,
+                ssl=self._tls_context() if origin.is_tls else None,
                 server_hostname=origin.host if origin.is_tls else None,
             )
         except BaseException:
-            if connection.is_open:  # cut off as TLS stood: the loop itself would wait for the other side's farewell
+            if connection.is_open:  # cancelled just after the TLS handshake: the loop would wait for the server's close
                 connection.close()
-            made.close()
+            opened.close()
             raise
         return connection
 
-    def _tls(self) -> ssl.SSLContext:
-        if self._trust is None:
-            self._trust = ssl.create_default_context()
-        return self._trust
-
-    async def _resolved(self, origin: Origin) -> list[Any]:
-        """The host's addresses, another one first each time: S3 serves from many at once."""
-        known = self._addresses.setdefault((origin.host, origin.port), _Addresses())
-        async with known.lock:
-            if known.good_until <= self._loop.time():
-                try:
-                    found = await self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-                    known.renew(found, self._loop.time() + DNS_TTL)
-                except socket.gaierror as error:  # all who wait now are told the same
-                    known.renew(error, self._loop.time() + DNS_RETRY)
-        return known.next()
+    def _tls_context(self) -> ssl.SSLContext:
+        if self._ssl_context is None:
+            self._ssl_context = ssl.create_default_context()
+        return self._ssl_context
 
     def _sweep(self) -> None:
-        """Gives up connections that have fallen silent, a few times in the time that they have."""
+        """Closes what is idle or silent for too long; called a few times within each timeout."""
         now = self._loop.time()
-        for connection in list(self._open):
+        self._is_logged = _logger.isEnabledFor(logging.DEBUG)  # asked here, and not for each request
+        for connections in self._origins.values():
+            connections.sweep(now)
+        self._next_sweep = self._loop.call_later(IDLE_TIMEOUT / _SWEEPS_PER_TIMEOUT, self._sweep)
+
+
+class _Connections:
+    """The connections to one origin."""
+
+    __slots__ = ("_origin", "idle", "open", "opened", "reused")
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+        self.open: set[Connection] = set()
+        self.idle: list[Connection] = []  # may hold some that the server has closed
+        self.opened = self.reused = 0
+
+    def counts(self) -> ConnectionCounts:
+        alive = sum(connection.is_open for connection in self.open)
+        idle = sum(connection.is_open for connection in self.idle)
+        return ConnectionCounts(alive, idle, alive - idle, self.opened, self.reused)
+
+    def add(self, connection: Connection) -> None:
+        self.open.add(connection)
+        self.opened += 1
+        if _logger.isEnabledFor(logging.DEBUG):
+            _logger.debug("%s: connection opened (%d open)", self._origin, len(self.open))
+
+    def close(self, connection: Connection, reason: str) -> None:
+        connection.close()
+        self.open.discard(connection)
+        if _logger.isEnabledFor(logging.DEBUG):
+            _logger.debug("%s: connection closed after %d requests: %s", self._origin, connection.request_count, reason)
+
+    def sweep(self, now: float) -> None:
+        for connection in list(self.open):
             connection.end_late_head(now)
             silent = now - connection.touched_at
             if connection.is_waiting and silent > IDLE_TIMEOUT:
                 connection.fail(ConnectionFailedError("no answer in time", code="Timeout"))
-            elif not connection.is_open or (connection.is_reusable and silent > KEEP_ALIVE):
-                connection.close()
-                self._open.discard(connection)
-        self._sweeping = self._loop.call_later(IDLE_TIMEOUT / _ROUNDS_A_TIMEOUT, self._sweep)
-
-
-class _Addresses:
-    """What a host's name stands for, and until when."""
-
-    def __init__(self) -> None:
-        self.lock = anyio.Lock()
-        self.good_until = float("-inf")
-        self._found: deque[Any] = deque()
-        self._error: socket.gaierror | None = None
-
-    def renew(self, found: Iterable[Any] | socket.gaierror, good_until: float) -> None:
-        self.good_until = good_until
-        if isinstance(found, socket.gaierror):
-            self._error = found
-        else:
-            self._found, self._error = deque(found), None
-
-    def next(self) -> list[Any]:
-        if self._error is not None:
-            raise self._error
-        addresses = list(self._found)
-        self._found.rotate(-1)
-        return addresses
+            elif not connection.is_open:
+                self.close(connection, "by the server")
+            elif connection.is_reusable and silent > KEEP_ALIVE:
+                self.close(connection, f"idle for {silent:.0f} s")
+        self.idle = [connection for connection in self.idle if connection.is_open]
 
 
 def new_socket(address: Any) -> socket.socket:

@@ -1,4 +1,4 @@
-"""A request and its answer, whoever carries them."""
+"""A response, by whichever transport it came."""
 
 import re
 import time
@@ -6,20 +6,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
-from bulkpresign import __version__
 from bulkpresign.errors import TransferError
 from bulkpresign.http.clock import Clock
-from bulkpresign.http.connection import BodyCallback, Chunk
+from bulkpresign.http.connection import BodyCallback
+from bulkpresign.http.protocol import Chunk
 from bulkpresign.http.s3_errors import error_of
-from bulkpresign.model import Link
+from bulkpresign.model import Link, without_query
 from bulkpresign.redact import redacted, secrets_of
 
-#: What every request says of us.
-OWN_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": f"bulkpresign/{__version__}"}
 _ERROR_BODY = 64 * 1024
-#: Seconds after which no more of an error's body is waited for than the next bytes, whose silence has its own bound.
+#: Seconds after which an error's body is read no further. Silence ends it earlier (`pool.IDLE_TIMEOUT`).
 ERROR_TIMEOUT = 10.0
-#: Seconds for a message of success: S3 sends white space for minutes while it completes an upload.
+#: Seconds for the message of a success: S3 sends white space for minutes while it completes an upload.
 MESSAGE_TIMEOUT = 900.0
 #: Nearly all etags are hex, and shorter than a signature.
 _USUAL_ETAG = re.compile(r"[0-9A-Fa-f-]{1,40}\Z")
@@ -29,8 +27,9 @@ _ENCRYPTION = ("x-amz-server-side-encryption", "x-amz-server-side-encryption-cus
 class Response:
     """A response whose headers are here and whose body is still to come.
 
-    `headers` have their names in lower case. `pour(take)` gives the body to `take` as it comes, until that has enough
-    (True) or the body ends (False); `length` is its bytes as announced, None where it was not.
+    `headers` have their names in lower case. `length` is the body's bytes as announced, None where they were not.
+    `stream_to(callback)` passes the body's chunks to a callback as they come, until the callback returns True (and
+    returns True then; a second call goes on) or the body ends (False). A chunk is valid until the next call.
     """
 
     __slots__ = ("_clock", "_link", "headers", "length", "status", "stream_to")
@@ -50,12 +49,16 @@ class Response:
         if not clock.is_set:
             clock.learn(headers.get("date"))
 
+    def __repr__(self) -> str:
+        length = "unknown length" if self.length is None else f"{self.length} bytes"
+        return f"<Response {self.status}, {length}, {self._link.method} {without_query(self._link.url)}>"
+
     @property
     def etag(self) -> str | None:
-        """The entity tag without quotes.
+        """The entity tag without quotes, or None.
 
-        None where there is none, where it could not be sent back (not ASCII), and where it repeats a secret of the
-        request: etags are stored and shown.
+        None also where it can't be sent back (not ASCII), or repeats a secret of the request: etags are stored and
+        shown.
         """
         etag = self.headers.get("etag", "").strip('"')
         if not etag or _USUAL_ETAG.match(etag):
@@ -65,11 +68,11 @@ class Response:
 
     @property
     def encryption(self) -> dict[str, str]:
-        """The headers that tell whose keys the object is encrypted with, by which an etag is an md5 or none."""
+        """The headers that say how the object is encrypted: that decides whether its etag is an md5."""
         return {name: self.headers[name] for name in _ENCRYPTION if name in self.headers}
 
     async def read(self) -> bytes:
-        """The body's first 64 KiB: all of it where it is a message. Of one that breaks off or has no end, what came."""
+        """The body's first 64 KiB: a whole message. Less where the body breaks off, or takes too long."""
         body = bytearray()
         until = time.monotonic() + (ERROR_TIMEOUT if self.status >= 300 else MESSAGE_TIMEOUT)
 
@@ -77,12 +80,12 @@ class Response:
             body.extend(chunk)
             return len(body) >= _ERROR_BODY or time.monotonic() >= until
 
-        with suppress(TransferError):  # the status is known, and says more than a broken connection
+        with suppress(TransferError):  # the status says more than a broken connection
             await self.stream_to(take)
         return bytes(body[:_ERROR_BODY])
 
     async def error(self, link: Link, body: bytes | None = None) -> TransferError:
-        """What this answer means as an error; `body` is its beginning where that was read before."""
+        """The error that this response means. `body` is what `read` gave, where that was called before."""
         said = await self.read() if body is None else body
         self._clock.learn(self.headers.get("date"))
         now = self._clock.now()
@@ -90,7 +93,7 @@ class Response:
 
 
 class RequestContext(Protocol):
-    """One request and its answer, as an async context. What breaks within it is raised as a TransferError."""
+    """One request, as an async context that gives its Response. Raises TransferError for whatever breaks within it."""
 
     async def __aenter__(self) -> Response: ...
 

@@ -1,6 +1,6 @@
-"""What an answer of a server means: pure functions from status, headers and body to one of our errors.
+"""The errors of S3: pure functions from status, headers and body of a response to one of our errors.
 
-Source: docs "Error responses" of Amazon S3, and what other servers were seen to answer.
+Source: docs "Error responses" of Amazon S3, and observed responses of other servers.
 """
 
 import re
@@ -24,7 +24,7 @@ _REGION = re.compile(rb"<Region>([^<]{1,50})</Region>")
 _REGION_NAME = re.compile(r"[a-z0-9-]{1,50}\Z")
 _EXPIRED_CODES = frozenset({"ExpiredToken", "TokenRefreshRequired", "InvalidToken"})
 _THROTTLED: frozenset[int | str] = frozenset({429, 503, 509, "SlowDown", "ServiceUnavailable"})
-_PASSING: frozenset[int | str] = frozenset({408, 500, 502, 504, "InternalError", "RequestTimeout", "BadDigest"})
+_TEMPORARY: frozenset[int | str] = frozenset({408, 500, 502, 504, "InternalError", "RequestTimeout", "BadDigest"})
 _HINTS = {
     "SignatureDoesNotMatch": "the method, a signed header or the url is not what was signed",
     "RequestTimeTooSkewed": "this machine's clock, or the signer's, is wrong",
@@ -38,10 +38,10 @@ _HINTS = {
 def error_of(
     status: int, headers: Mapping[str, str], body: bytes, link: Link, now: datetime, *, difference: str = ""
 ) -> TransferError:
-    """The error that an answer is. `body` may be cut off; `headers` have names in lower case.
+    """The error that a response means. `body` may be cut off; `headers` have names in lower case.
 
-    `now` is the server's present, and `difference` says how far this machine's is from it. The message holds no secret
-    of the request, though the answer may repeat it.
+    `now` is the server's present time, and `difference` says how far this machine's clock is from it. The message holds
+    no secret of the request, even where the response repeats one.
     """
     secrets = secrets_of(link.url, link.headers)
     code = _text(_CODE, body)
@@ -57,13 +57,13 @@ def error_of(
     kind: type[TransferError] = RefusedError
     if not _THROTTLED.isdisjoint((status, code)):
         kind = ThrottledError
-    elif not _PASSING.isdisjoint((status, code)):
+    elif not _TEMPORARY.isdisjoint((status, code)):
         kind = ServerError
     return kind(message, code=code, status=status, retry_after=retry_after(headers, now))
 
 
 def ended(link: Link) -> str:
-    """When a link ended, as the beginning of a message."""
+    """Says when a link expired; the beginning of a message."""
     return f"the link ended at {link.expires_at:%Y-%m-%d %H:%M:%SZ}"
 
 
@@ -82,7 +82,7 @@ def _hint(code: str, headers: Mapping[str, str], body: bytes, difference: str) -
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """The pause in seconds that the header Retry-After asks for, as a number or a date (RFC 9110, 10.2.3)."""
+    """Seconds that the header Retry-After asks to wait, given as a number or a date (RFC 9110, 10.2.3); else None."""
     value = headers.get("retry-after", "")
     if value.isascii() and value.isdecimal():
         return float(value)
@@ -91,7 +91,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def _is_expired(status: int, code: str, body: bytes, link: Link, now: datetime) -> bool:
-    """Servers differ: AWS says "Request has expired", Ceph says nothing but AccessDenied, rclone answers 400."""
+    """Servers differ: AWS says "Request has expired", Ceph only AccessDenied, rclone has status 400."""
     if status not in {400, 401, 403}:
         return False
     if code in _EXPIRED_CODES or b"Request has expired" in body:

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from bulkpresign.manifest.times import EARLIEST, LATEST, is_local, moment_of
-from bulkpresign.model import Link, ObjectRef, without_query
+from bulkpresign.model import HEADER_NAME, Link, ObjectRef, without_query
 from bulkpresign.tables.objects import complain, refs_of, text_column
 from bulkpresign.tables.rows import Rows
 
@@ -26,7 +26,6 @@ _PLAIN = re.compile(rf"https?://{_HOST}{_PORT}(?:[/?#]|\Z)", re.ASCII)
 _OTHER = re.compile(rf"https?://(?:\[([^\]]*)\]|([^/?#\\@:\[\]]+)){_PORT}(?:[/?#]|\Z)", re.ASCII)
 _PLAIN_HOST = re.compile(rf"{_HOST}\Z", re.ASCII)
 _BLANK = bytes(range(0x21)) + b"\x7f"
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _BROKEN_VALUE = re.compile(r"[\x00\r\n]")
 _SIGNED_AT = re.compile(r"[?&]X-Amz-Date=(\d{8}T\d{6}Z)(?:&|$)")
 _EXPIRES_IN = re.compile(r"[?&]X-Amz-Expires=(\d{1,9})(?:&|$)")
@@ -142,7 +141,7 @@ def _header_map(rows: Rows, row: int, cell: Any) -> Mapping[str, str]:
     except (msgspec.MsgspecError, RecursionError) as error:
         raise rows.error(row, f"not a JSON object of header names and values: {error}", "headers") from error
     for name, value in headers.items():
-        if not _HEADER_NAME.match(name):
+        if not HEADER_NAME.match(name):
             raise rows.error(row, f"{name!r} is no header's name", "headers")
         if _BROKEN_VALUE.search(value):
             raise rows.error(row, f"the value of {name} is not one line of text", "headers")

@@ -9,6 +9,7 @@ from functools import partial
 from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ManifestError
 from bulkpresign.events import Listener, RunFinished, RunStarted, broadcast
+from bulkpresign.http.client import Transport
 from bulkpresign.manifest.links import links_of, signed_at_of
 from bulkpresign.manifest.rows import csv_rows
 from bulkpresign.manifest.uploads import check_upload_url, upload_id_of
@@ -39,6 +40,7 @@ async def abort(
     dry_run: bool = False,
     concurrency: int = 32,
     attempts: int = 5,
+    transport: Transport = "auto",
     ca_bundle: str | None = None,
     from_format: str | None = None,
     region_name: str | None = None,
@@ -56,7 +58,7 @@ async def abort(
 
     Raises InputError for what can't be used, before anything is sent.
     """
-    config = TransferConfig(concurrency=concurrency, part_concurrency=1, attempts=attempts)
+    config = TransferConfig(concurrency=concurrency, part_concurrency=1, attempts=attempts, transport=transport)
     source = os.fspath(what)
     async with AsyncExitStack() as stack:
         if source.startswith(SCHEME):

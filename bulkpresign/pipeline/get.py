@@ -8,6 +8,7 @@ from functools import partial
 from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener
+from bulkpresign.http.client import Transport
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import Report
 from bulkpresign.pipeline.run.completed import files_are_current
@@ -48,6 +49,7 @@ async def get(
     attempts: int | None = None,
     limit_rate: int | None = None,
     limit: int | None = None,
+    transport: Transport | None = None,
     if_exists: IfExists = "replace",
     max_object_size: int | None = None,
     recheck: bool = False,
@@ -78,9 +80,9 @@ async def get(
     objects are signed just in time. Raises TypeError for a row of another type.
 
     `config` has the bounds of the transfer; a keyword that is given beside it (`concurrency`, `part_size`,
-    `part_concurrency`, `attempts`, `limit_rate`, `limit`) goes before it. `presigner` is an open Presigner, which signs
-    instead of one made of `region_name`, `endpoint_url`, `profile_name`, `addressing_style`, `session` and
-    `expires_in`, and stays open.
+    `part_concurrency`, `attempts`, `limit_rate`, `limit`, `transport`) goes before it. `presigner` is an open
+    Presigner, which signs instead of one made of `region_name`, `endpoint_url`, `profile_name`, `addressing_style`,
+    `session` and `expires_in`, and stays open.
 
     A table of links, and a link by itself (`https://...`), needs no credentials. Tables of objects and `s3://` sources,
     whose keys may be patterns unless `literal` (see `sign`), are signed just in time. At most
@@ -107,6 +109,7 @@ async def get(
         attempts=attempts,
         limit_rate=limit_rate,
         limit=limit,
+        transport=transport,
     )
     if config.part_size < LEAST_PART_SIZE:
         raise ParameterError(f"part_size of {config.part_size:,} is less than {LEAST_PART_SIZE >> 10} KiB")

@@ -12,6 +12,7 @@ import anyio.lowlevel
 from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener
+from bulkpresign.http.client import Transport
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import Link, Report, Upload, without_query
 from bulkpresign.pipeline.run.completed import files_are_current
@@ -49,6 +50,7 @@ async def put(
     attempts: int | None = None,
     limit_rate: int | None = None,
     limit: int | None = None,
+    transport: Transport | None = None,
     failures: str | os.PathLike[str] | None = None,
     journal: str | os.PathLike[str] | None = None,
     dry_run: bool = False,
@@ -90,6 +92,7 @@ async def put(
         attempts=attempts,
         limit_rate=limit_rate,
         limit=limit,
+        transport=transport,
     )
     to_bucket = isinstance(source, str) and source.startswith(SCHEME)
     _check_form(

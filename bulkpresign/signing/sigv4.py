@@ -8,7 +8,6 @@ copied states and one string.
 
 import hashlib
 import hmac
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import repeat
@@ -16,6 +15,7 @@ from urllib.parse import quote
 
 from bulkpresign.aws import Credentials
 from bulkpresign.errors import ParameterError
+from bulkpresign.model import HEADER_NAME
 from bulkpresign.signing.endpoint import Endpoint
 
 #: What stands in a url as it is (docs: "UriEncode()"), and the NUL that parts one text from the next.
@@ -25,7 +25,6 @@ _RESERVED = frozenset(
     f"x-amz-{name}"
     for name in ("algorithm", "credential", "date", "expires", "signedheaders", "security-token", "signature")
 )
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _BLOCK_SIZE = 64
 
 #: What differs from key to key, by name: one value a key.
@@ -120,7 +119,7 @@ def canonical_headers(headers: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _check_header(name: str, value: str) -> None:
-    if not _HEADER_NAME.match(name):
+    if not HEADER_NAME.match(name):
         raise ParameterError(f"{name!r} can't be a header's name")
     if not _is_text(value) or "\r" in value or "\n" in value:
         raise ParameterError(f"header {name}: a value is one line of text")

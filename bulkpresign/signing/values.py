@@ -10,13 +10,13 @@ import msgspec
 
 from bulkpresign.aws import AUTO
 from bulkpresign.errors import ParameterError
+from bulkpresign.model import HEADER_NAME
 from bulkpresign.text import counted
 
 #: The column that names the region of one object's bucket, for links of any method.
 REGION = "region"
 CUSTOMER_KEY_BYTES = 32
 
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _TAGS = re.compile(r"[^=&\s]+=[^=&\s]*(?:&[^=&\s]+=[^=&\s]*)*\Z")
 _REGION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")
 _LINE_END = re.compile(r"[\x00\r\n]")
@@ -70,7 +70,7 @@ def _metadata_problem(value: Any) -> str | None:
 
 def _entry_problems(metadata: Mapping[str, str]) -> Iterator[str]:
     for name, value in metadata.items():
-        if not _TOKEN.match(name):
+        if not HEADER_NAME.match(name):
             yield f"{name[:80]!r} can't be a name: it stands in a header's name"
         elif not (value.isascii() and value.isprintable()):
             yield f"{name}: a value is one line of ASCII"

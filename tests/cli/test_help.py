@@ -199,9 +199,9 @@ def test_help_is_in_sections(verb: str) -> None:
         ("bulkpresign get l.csv --to d", ["file,d"]),
     ],
 )
-def test_the_shell_completes(words: str, responses: list[str]) -> None:
+def test_the_shell_completes(words: str, answers: list[str]) -> None:
     env = {"_BULKPRESIGN_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": f"{len(words.split()) - 1}"}
     code = "from bulkpresign.cli import main; main()"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **env}, check=False)
-    assert done.stdout.splitlines() == responses, done.stderr
+    assert done.stdout.splitlines() == answers, done.stderr

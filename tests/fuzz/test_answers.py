@@ -9,8 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bulkpresign.errors import TransferError
+from bulkpresign.http.buffers import Buffers
 from bulkpresign.http.clock import Clock
-from bulkpresign.http.connection import Buffers, Connection
+from bulkpresign.http.connection import Connection
 from bulkpresign.http.dates import unix_time
 from bulkpresign.http.response import Response
 from bulkpresign.http.s3_errors import error_of, retry_after
@@ -55,7 +56,7 @@ async def said(pieces: list[bytes], *, is_head: bool = False) -> Said:
         except TransferError as error:
             str(error).encode()
             return error.code
-        return connection.status, connection.headers, bytes(body)
+        return connection.response.status, connection.response.headers, bytes(body)
 
     asking = asyncio.ensure_future(ask())
     await asyncio.sleep(0)

@@ -21,6 +21,19 @@ def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "BASE_DELAY", 0.001)
 
 
+@pytest.fixture(autouse=True)
+def _own_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests choose the transport themselves, whatever the whole suite runs on."""
+    monkeypatch.delenv("BULKPRESIGN_TRANSPORT", raising=False)
+
+
+@pytest.fixture(params=["lean", "aiohttp"])
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, _own_choice: None) -> str:
+    """Each transport, which every client of the test uses."""
+    monkeypatch.setenv("BULKPRESIGN_TRANSPORT", request.param)
+    return str(request.param)
+
+
 @pytest.fixture
 def tls_files(tmp_path: Path) -> tuple[Path, Path]:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bulkpresign.errors import StorageError, TransferError
-from bulkpresign.http import connection, pool
+from bulkpresign.http import pool, protocol
 from bulkpresign.http import response as exchange
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.connection import Chunk
@@ -104,17 +104,17 @@ def test_a_few_interim_answers_are_passed_over() -> None:
 )
 def test_a_head_that_comes_a_byte_at_a_time_has_a_time(begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence would never be long enough to end it."""
-    monkeypatch.setattr(connection, "HEAD_TIMEOUT", 0.3)
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT", 0.3)
     monkeypatch.setattr(pool, "IDLE_TIMEOUT", 3.0)  # and twenty looks a second
     serve = Endless(begin or b"HTTP/1.1 200 ", b"a", pause=0.02)
     error = error_of(serve)
-    assert (error.code, str(error)) == ("Timeout", "the headers of the answer did not end in 0.3 s")
+    assert (error.code, str(error)) == ("Timeout", "the response's headers did not end within 0.3 s")
     assert serve.has_ended
 
 
 def test_the_time_of_a_head_does_not_run_while_a_body_goes_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server may say 100 before it reads a body that takes long."""
-    monkeypatch.setattr(connection, "HEAD_TIMEOUT", 0.1)
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT", 0.1)
     monkeypatch.setattr(pool, "IDLE_TIMEOUT", 3.0)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -177,7 +177,7 @@ def test_an_error_that_comes_a_byte_at_a_time_has_a_time(
     ids=["headers", "a value", "interim"],
 )
 def test_through_a_proxy_as_well(begin: bytes, again: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((connection, "HEAD_TIMEOUT"), (pool, "IDLE_TIMEOUT"), (pool, "CONNECT_TIMEOUT")):
+    for module, name in ((protocol, "HEAD_TIMEOUT"), (pool, "IDLE_TIMEOUT"), (pool, "CONNECT_TIMEOUT")):
         monkeypatch.setattr(module, name, 0.5)
     serve = Endless(begin, again, pause=0.001)
 

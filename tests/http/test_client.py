@@ -32,13 +32,15 @@ TARGETS = [
 ]
 
 
-@pytest.fixture(params=["direct", "proxied"])
+@pytest.fixture(params=["lean", "aiohttp", "proxied"])
 def origin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    """Reached by a connection of our own, and as a forward proxy, by aiohttp: both must send the same."""
+    """Reached by each transport, and as a forward proxy: all must send the same."""
     with FaultProxy() as proxy:
         if request.param == "proxied":
             monkeypatch.setenv("http_proxy", proxy.url)
             monkeypatch.setenv("no_proxy", "")
+        else:
+            monkeypatch.setenv("BULKPRESIGN_TRANSPORT", request.param)
         yield proxy
 
 
@@ -108,7 +110,7 @@ def test_cookies_are_neither_kept_nor_sent(origin: FaultProxy, tmp_path: Path) -
     assert [seen.header("cookie") for seen in origin.seen] == [None, None]
 
 
-def test_gzip_comes_back_as_it_is_stored(tmp_path: Path) -> None:
+def test_gzip_comes_back_as_it_is_stored(transport: str, tmp_path: Path) -> None:
     stored = gzip.compress(b"text" * 1000)
     with FaultProxy(answer_headers={"Content-Encoding": "gzip"}) as origin:
         origin.objects["/a"] = stored
@@ -128,6 +130,7 @@ def test_netrc_is_not_asked(origin: FaultProxy, tmp_path: Path, monkeypatch: pyt
 
 def test_the_environments_proxy_is_used(origin: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = "http://s3.example.invalid/b/a%2Fb?X=%2B"
+    monkeypatch.delenv("BULKPRESIGN_TRANSPORT", raising=False)
     monkeypatch.setenv("http_proxy", origin.url)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     outcome, _ = get(url, tmp_path)
@@ -184,7 +187,7 @@ def test_one_connection_serves_many(origin: FaultProxy, tmp_path: Path) -> None:
         ("http://127.0.0.1:99999/a?X=secret", "InvalidUrl", "http://127.0.0.1:99999/a is no url"),
     ],
 )
-def test_what_cannot_be_reached(url: str, code: str, words: str, tmp_path: Path) -> None:
+def test_what_cannot_be_reached(url: str, code: str, words: str, transport: str, tmp_path: Path) -> None:
     outcome, _ = get(url, tmp_path, attempts=1)
     assert (outcome.status, outcome.code) == ("failed", code)
     assert outcome.message is not None
@@ -193,7 +196,9 @@ def test_what_cannot_be_reached(url: str, code: str, words: str, tmp_path: Path)
     assert files(tmp_path) == {}
 
 
-def test_a_certificate_that_nobody_signed_is_refused(tmp_path: Path, tls_files: tuple[Path, Path]) -> None:
+def test_a_certificate_that_nobody_signed_is_refused(
+    transport: str, tmp_path: Path, tls_files: tuple[Path, Path]
+) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*tls_files)
     with FaultProxy(tls=context) as origin:
@@ -257,7 +262,7 @@ def test_no_more_connections_than_concurrency(origin: FaultProxy, tmp_path: Path
     assert origin.most_open == 7
 
 
-def test_a_session_leaves_nothing_open() -> None:
+def test_a_session_leaves_nothing_open(transport: str) -> None:
     async def enter_and_leave() -> None:
         async with HttpClient(1):
             pass

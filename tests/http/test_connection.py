@@ -16,6 +16,7 @@ from bulkpresign.model import Link
 from tests.http.talking import CHUNKED, INTERIM, OLD, PLAIN, UNTIL_END, asked, body_of, saying, talk
 
 
+@pytest.mark.usefixtures("transport")
 @pytest.mark.parametrize(
     ("message", "length", "opened"),
     [(PLAIN, 11, 1), (CHUNKED, None, 1), (INTERIM, 11, 1), (UNTIL_END, None, 2), (OLD, None, 2)],
@@ -47,6 +48,7 @@ def test_a_body_behind_the_head_that_was_asked_for_serves_no_second_request(leng
         assert asked(saying(head + more), method="HEAD") == ([(200, b"", told)] * 2, 2)
 
 
+@pytest.mark.usefixtures("transport")
 @pytest.mark.parametrize(
     ("message", "code"),
     [
@@ -75,6 +77,7 @@ def test_more_than_was_announced_serves_no_second_request() -> None:
     assert asked(saying(PLAIN[:-4], b"orld and more")) == ([(200, b"hello world", 11)] * 2, 2)
 
 
+@pytest.mark.usefixtures("transport")
 def test_an_answer_that_was_not_read_to_its_end_ends_its_connection() -> None:
     async def use(http: HttpClient, url: str) -> None:
         for _ in range(2):
@@ -85,6 +88,7 @@ def test_an_answer_that_was_not_read_to_its_end_ends_its_connection() -> None:
     assert asyncio.run(talk(serve, use)) == 2
 
 
+@pytest.mark.usefixtures("transport")
 def test_what_came_and_was_not_read_is_not_the_next_ones() -> None:
     """As where a status says all there is to know, and the message came with it."""
 
@@ -98,6 +102,7 @@ def test_what_came_and_was_not_read_is_not_the_next_ones() -> None:
     asyncio.run(talk(saying(PLAIN), use))
 
 
+@pytest.mark.usefixtures("transport")
 @pytest.mark.parametrize("announced", [b"Content-Length: 100000000", b"Connection: close"])
 def test_no_more_of_a_body_is_held_than_a_few_reads(announced: bytes) -> None:
     """Whoever reads slowly slows the server down."""
@@ -121,6 +126,7 @@ def test_no_more_of_a_body_is_held_than_a_few_reads(announced: bytes) -> None:
     asyncio.run(talk(serve, use))
 
 
+@pytest.mark.usefixtures("transport")
 def test_a_body_that_is_refused_early_is_not_sent_to_its_end() -> None:
     sent = 0
 
@@ -165,6 +171,7 @@ def test_what_is_said_unasked_ends_the_connection() -> None:
     assert asyncio.run(talk(serve, use)) == 2
 
 
+@pytest.mark.usefixtures("transport")
 @pytest.mark.parametrize("name", ["a\r\nb", "a b", ""])
 def test_a_header_that_would_end_its_line_is_refused(name: str) -> None:
     for headers in ({name: "v"}, {"x": "v\r\nInjected: 1"}):
@@ -172,6 +179,7 @@ def test_a_header_that_would_end_its_line_is_refused(name: str) -> None:
             asyncio.run(_request("http://127.0.0.1:1/a", headers))
 
 
+@pytest.mark.usefixtures("transport")
 @pytest.mark.parametrize(
     "url",
     [
@@ -198,6 +206,7 @@ async def _request(url: str, headers: dict[str, str]) -> None:
         pass
 
 
+@pytest.mark.usefixtures("transport")
 def test_a_connection_that_was_kept_too_long_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "KEEP_ALIVE", 0.05)
     monkeypatch.setattr(pool, "IDLE_TIMEOUT", 1.0)
@@ -211,6 +220,7 @@ def test_a_connection_that_was_kept_too_long_is_not_used(monkeypatch: pytest.Mon
     assert asyncio.run(talk(saying(PLAIN), use)) == 2
 
 
+@pytest.mark.usefixtures("transport")
 def test_a_connection_whose_body_was_refused_early_is_not_used_again() -> None:
     """The server would take the next request for what is left of the body."""
 
@@ -235,6 +245,7 @@ def test_a_connection_whose_body_was_refused_early_is_not_used_again() -> None:
     assert asyncio.run(talk(serve, refused_then_asked)) == 2
 
 
+@pytest.mark.usefixtures("transport")
 def test_more_than_was_announced_in_a_later_read_serves_no_second_request() -> None:
     heard = asyncio.Event()
 
@@ -260,6 +271,7 @@ def test_more_than_was_announced_in_a_later_read_serves_no_second_request() -> N
     assert asyncio.run(talk(serve, use)) == 2
 
 
+@pytest.mark.usefixtures("transport")
 def test_a_request_that_is_cut_off_before_its_answer_closes_its_connection() -> None:
     ended = asyncio.Event()
 

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from bulkpresign.errors import ConnectionFailedError
-from bulkpresign.http import pool
+from bulkpresign.http import resolver
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.connection import Connection
 from bulkpresign.model import Link
@@ -98,7 +98,7 @@ def test_a_host_that_was_not_found_is_looked_for_again_soon(
         return resolve("127.0.0.1", *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket, "getaddrinfo", find)
-    monkeypatch.setattr(pool, "DNS_RETRY", 0.05)
+    monkeypatch.setattr(resolver, "DNS_RETRY", 0.05)
     link = Link("GET", f"{plain_or_tls.url.replace('127.0.0.1', 'late.example')}/a", {})
 
     async def code(http: HttpClient) -> str:

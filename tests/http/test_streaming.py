@@ -17,6 +17,8 @@ from tests.transfer.running import Runner
 
 LARGE = 5_000_000
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 
 @pytest.fixture
 def origin(plain_or_tls: FaultProxy) -> FaultProxy:
@@ -143,6 +145,6 @@ def test_nobody_is_asked_once_he_was_cut_off(run: Runner, origin: FaultProxy) ->
                     await response.stream_to(take)
             before = asked
             await asyncio.sleep(0.1)
-            assert (scope.cancelled_caught, asked) == (True, before)
+            assert asked == before  # all of the body, where that came before the task's turn
 
     run(main())

@@ -4,9 +4,12 @@
 
 _PARTS = "transfer/downloads/test_ranged transfer/downloads/test_kept_parts"
 _QUICK = {
+    "http/protocol": "http/test_protocol",
     "http/connection": "http/test_connection http/test_streaming http/test_bounds http/test_client",
-    "http/client": "http/test_client http/test_pool",
-    "http/pool": "http/test_pool http/test_client",
+    "http/client": "http/test_client http/test_pool http/test_transport",
+    "http/request_head": "http/test_client http/test_connection",
+    "http/pool": "http/test_pool http/test_client http/test_observability",
+    "http/resolver": "http/test_pool http/test_client",
     "http/response": "http/test_bounds http/test_streaming http/test_connection",
     "http/s3_errors": "transfer/test_pure fuzz/test_answers",
     "transfer/downloads/resume": "transfer/downloads/test_resume transfer/downloads/test_ranges transfer/downloads/test_kept_parts",
@@ -39,7 +42,8 @@ _PUT = "pipeline/test_put pipeline/test_uploads pipeline/test_upload_faults cli/
 _HTTP = "transfer/engine/test_retries fuzz/test_runs pipeline/test_get pipeline/test_put"
 _WIDE = {
     **dict.fromkeys(_QUICK, _GET),
-    **dict.fromkeys(("http/connection", "http/client", "http/pool", "http/response"), _HTTP),
+    **dict.fromkeys(("http/protocol", "http/connection", "http/client", "http/request_head"), _HTTP),
+    **dict.fromkeys(("http/pool", "http/resolver", "http/response"), _HTTP),
     **dict.fromkeys(("http/s3_errors", "transfer/engine/retries", "transfer/engine/limiter"), _HTTP),
     **dict.fromkeys(("transfer/uploads/body", "transfer/uploads/multipart", "transfer/uploads/requests"), _PUT),
     "transfer/disk/folder": f"proof/test_files proof/test_hashing {_GET}",

@@ -68,7 +68,7 @@ class Run:
         self._consumer = next((one for one in listeners if isinstance(one, OutcomeListener)), None)
         self._listeners: list[Listener] = [self._tally, *listeners]
         self._clock = Clock()
-        self._http = HttpClient(config.requests, self._clock, ca_bundle)
+        self._http = HttpClient(config.requests, self._clock, ca_bundle, config.transport)
         self._journal: Journal | None = None
         self._opened: Journal | None = None
         self._are_current: AreCurrent = none_is_current
@@ -105,7 +105,8 @@ class Run:
         """Where fresh links for those of others come from, None for nowhere. Raises ParameterError for two places."""
         asking = self._http
         if url is not None:  # another server has another clock
-            asking = await self._stack.enter_async_context(HttpClient(1, Clock(), self._ca_bundle))
+            client = HttpClient(1, Clock(), self._ca_bundle, self.config.transport)
+            asking = await self._stack.enter_async_context(client)
         return renewal(presigner, command, url, asking, self._clock)
 
     async def plan(self, batches: Batches) -> Report:

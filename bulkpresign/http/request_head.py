@@ -1,0 +1,58 @@
+"""The head of a request, byte for byte as the link was signed: pure functions."""
+
+import re
+from collections.abc import Mapping
+
+from bulkpresign import __version__
+from bulkpresign.errors import RefusedError
+from bulkpresign.http.connection import Body
+from bulkpresign.http.origin import Origin
+from bulkpresign.model import HEADER_NAME, Link
+
+#: The headers that every request has, unless the link has them.
+OWN_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": f"bulkpresign/{__version__}"}
+_BODILESS = frozenset({"GET", "HEAD", "DELETE"})
+#: Characters that would end a line of the head, or a word of its first line.
+_BREAKS_LINE = re.compile(r"[\x00\r\n]")
+_BREAKS_WORD = re.compile(r"[\x00-\x20\x7f]")
+
+
+def request_head(
+    link: Link, origin: Origin, target: str, headers: Mapping[str, str] | None, body: Body | None
+) -> bytes:
+    """The head: the headers of the link and `headers`, and of our own those that they lack.
+
+    Raises RefusedError for a header that can't be sent.
+    """
+    if not (headers or link.headers) and body is None and link.method in _BODILESS:
+        return f"{link.method} {target} HTTP/1.1\r\n{origin.head}\r\n".encode()
+    own = {"Host": origin.name, **OWN_HEADERS}
+    if isinstance(body, bytes) or (body is None and link.method not in _BODILESS):
+        own["Content-Length"] = str(len(body or b""))
+    lines = header_lines(merged(own, link.headers, headers or {}))
+    return f"{link.method} {target} HTTP/1.1\r\n{lines}\r\n".encode()
+
+
+def merged(*headers: Mapping[str, str]) -> dict[str, str]:
+    """All headers. Of names that differ in case alone the last one counts."""
+    last = {name.lower(): (name, value) for some in headers for name, value in some.items()}
+    return dict(last.values())
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raises RefusedError for a header that would not be one line."""
+    for name, value in headers.items():
+        if _BREAKS_LINE.search(value) or not HEADER_NAME.match(name):
+            raise RefusedError(f"header {name!r} can't be sent: it is not one line of text", code="InvalidHeader")
+
+
+def header_lines(headers: Mapping[str, str]) -> str:
+    """Headers as lines. Raises RefusedError for one that would not be one line."""
+    check_headers(headers)
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+
+
+def check_target(target: str) -> None:
+    """Raises RefusedError for a path and query that would break the first line."""
+    if _BREAKS_WORD.search(target):
+        raise RefusedError("the url has white space or control characters", code="InvalidUrl")
