@@ -16,6 +16,7 @@ import anyio
 import pytest
 
 from bulkpresign.aws import Aws, Credentials
+from bulkpresign.aws.sessions import ClientSession
 from bulkpresign.errors import CredentialsError, ListingError, ParameterError, SigningError
 from bulkpresign.model import ObjectRef
 from bulkpresign.signing.presigner import Presigner
@@ -246,7 +247,7 @@ def test_many_at_once_keep_their_headers_apart(own_keys: None) -> None:
 
     async def all_at_once() -> None:
         async with Presigner("eu-central-1") as presigner:
-            client = await presigner.aws._real_client()
+            client = await presigner.aws._session.client()
             client.meta.events.register_last("before-parameter-build.s3", _wait)
             client.meta.events.register_first("choose-signer.s3", _wait)
             async with anyio.create_task_group() as group:
@@ -272,14 +273,14 @@ async def _wait(**_: object) -> None:
 
 def test_one_client_is_opened_for_all(own_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
-    open_client = Aws._open
+    new_client = ClientSession._new_client
 
-    async def counted(self: Aws, region: str | None, **options: str) -> Any:
+    async def counted(self: ClientSession, region: str | None, **options: str) -> Any:
         opened.append(options)
         await anyio.sleep(0.01)
-        return await open_client(self, region, **options)
+        return await new_client(self, region, **options)
 
-    monkeypatch.setattr(Aws, "_open", counted)
+    monkeypatch.setattr(ClientSession, "_new_client", counted)
 
     async def all_at_once() -> None:
         async with Presigner("eu-central-1") as presigner, anyio.create_task_group() as group:

@@ -50,5 +50,5 @@ def test_a_bundle_that_can_not_be(tmp_path: Path, verb: str, content: str | None
     env = {**CREDENTIALS, "AWS_ENDPOINT_URL": "https://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"}
     done = run(verb, source, *options, "-o", "out.csv", "--ca-bundle", "ca.pem", folder=tmp_path, env=env)
     assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("error: ca.pem is no file of certificates: ") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ca.pem is not a file of certificates: ") and done.stderr.count("\n") == 1
     assert names_in(tmp_path) == before

@@ -226,8 +226,8 @@ def test_no_answer_tells(portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch
             portal.call(other.refresh, ["bucket"])
 
 
-@pytest.mark.parametrize("answer", [(200, {}, "no xml"), (200, {}, _LOCATION.format("eu west")), (500, {}, "<a")])
-def test_an_answer_that_is_none(portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch, response: Response) -> None:
+@pytest.mark.parametrize("response", [(200, {}, "no xml"), (200, {}, _LOCATION.format("eu west")), (500, {}, "<a")])
+def test_a_response_without_a_valid_region(portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch, response: Response) -> None:
     responses = {"HEAD /bucket": _DENIED, "GET /bucket?location": response}
     with (
         s3(monkeypatch, responses),
