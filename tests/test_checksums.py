@@ -269,7 +269,7 @@ def test_the_search_for_a_part_size_has_a_budget(monkeypatch: pytest.MonkeyPatch
     expected = expected_digest(REF, composite_etag(data, 3 * MIB), size=len(data))
     rank = part_sizes(len(data), 3).index(3 * MIB)
     for affordable, name in ((rank, "md5-parts"), (rank - 1, "size"), (0, "size")):
-        monkeypatch.setattr("bulkpresign.checksums.PROOF_BUDGET", affordable * len(data) + 1)
+        monkeypatch.setattr("bulkpresign.checksums.verifier.PROOF_BUDGET", affordable * len(data) + 1)
         verifier, reads = Verifier(expected), list[int]()
         assert verifier.verified(lambda reads=reads: reads.append(1) or [data]) == name  # type: ignore[misc]
         assert verifier.part_size == (3 * MIB if name == "md5-parts" else 0)
@@ -364,20 +364,20 @@ def test_a_header_of_parts_without_their_number_is_passed_over() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "'' is no checksum such as"),
-        ("crc64nvme", "is no checksum such as crc64nvme:AAAAAAAAAAA="),
+        ("", "'' is not a checksum; example:"),
+        ("crc64nvme", "is not a checksum; example: crc64nvme:AAAAAAAAAAA="),
         ("sha512:AAAA", "(crc64nvme, crc32c, crc32, sha256, sha1, md5)"),
-        ("SHA256:AAAA", "is no checksum such as"),
+        ("SHA256:AAAA", "is not a checksum; example:"),
         ("crc32:", "crc32 has 4 bytes, not 0"),
-        ("crc32:AAAAAA", "'AAAAAA' is no base64"),
-        ("crc32:AAAAAB==", "'AAAAAB==' is no base64"),
-        ("crc32:AA AAAA==", "is no base64"),
-        ("crc32:ÄAAAAA==", "is no base64"),
+        ("crc32:AAAAAA", "'AAAAAA' is not base64"),
+        ("crc32:AAAAAB==", "'AAAAAB==' is not base64"),
+        ("crc32:AA AAAA==", "is not base64"),
+        ("crc32:ÄAAAAA==", "is not base64"),
         ("crc32:00000000", "crc32 has 4 bytes, not 6"),
         ("crc64nvme:AAAAAA==", "crc64nvme has 8 bytes, not 4"),
-        ("crc32:AAAAAA==-0", "is no base64"),
-        ("crc32:AAAAAA==-1000000", "is no base64"),
-        ("crc32:AAAAAA==-٣", "is no base64"),
+        ("crc32:AAAAAA==-0", "is not base64"),
+        ("crc32:AAAAAA==-1000000", "is not base64"),
+        ("crc32:AAAAAA==-٣", "is not base64"),
         ("md5:d41d8cd98f00b204e9800998ecf8427e", "md5 has 16 bytes, not 24"),
     ],
 )

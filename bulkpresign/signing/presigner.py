@@ -106,7 +106,9 @@ class Presigner:
 
     async def prepare(self, objects: Iterable[ObjectRef]) -> None:
         """Waits for all that a batch of these objects needs, so that signing it does not: see `refresh`."""
-        await self.refresh({ref.bucket for ref in objects if region_of(ref) is None} if self._aws.has_auto_region else ())
+        await self.refresh(
+            {ref.bucket for ref in objects if region_of(ref) is None} if self._aws.has_auto_region else ()
+        )
 
     async def presign(
         self,

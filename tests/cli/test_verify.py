@@ -151,7 +151,7 @@ def test_no_rows(tmp_path: Path) -> None:
             ["twice.csv", "--in", "in"],
             "error: twice.csv:3: column path: path 'd0/0' is the path of twice.csv:2 as well",
         ),
-        (["checksum.csv", "--in", "in"], "'crc32:x': 'x' is no base64"),
+        (["checksum.csv", "--in", "in"], "'crc32:x': 'x' is not base64"),
         (["s3://bucket/", "--in", "in"], "error: s3://bucket/ is no table: verify is offline"),
         (["m.csv", "--in", "in", "--failures", "no/where.csv"], "error: "),
         (["m.csv", "--in", "in", "--progress", "maybe"], "none of auto, on, off, json"),

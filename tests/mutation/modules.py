@@ -3,6 +3,7 @@
 # ruff: noqa: E501 - one line a module
 
 _PARTS = "transfer/downloads/test_ranged transfer/downloads/test_kept_parts"
+_CHECKSUMS = tuple(f"checksums/{name}" for name in ("algorithms", "expected", "sources", "verifier", "segments"))
 _QUICK = {
     "http/connection": "http/test_connection http/test_streaming http/test_bounds http/test_client",
     "http/client": "http/test_client http/test_pool",
@@ -23,7 +24,7 @@ _QUICK = {
     "transfer/engine/retries": "transfer/test_pure transfer/engine/test_retries transfer/engine/test_limiter transfer/downloads/test_ranged",
     "transfer/engine/limiter": "transfer/engine/test_limiter transfer/engine/test_workers",
     "transfer/engine/workers": "transfer/engine/test_workers transfer/engine/test_renewal transfer/engine/test_retries",
-    "checksums": "test_checksums transfer/downloads/test_ranges proof/test_hashing",
+    **dict.fromkeys(_CHECKSUMS, "test_checksums transfer/downloads/test_ranges proof/test_hashing"),
     "redact": "test_redact",
     "ledger/journal": "ledger/test_journal ledger/test_recorder transfer/downloads/test_kept_parts",
     "ledger/recorder": "ledger/test_recorder ledger/test_journal",
@@ -43,7 +44,7 @@ _WIDE = {
     **dict.fromkeys(("http/s3_errors", "transfer/engine/retries", "transfer/engine/limiter"), _HTTP),
     **dict.fromkeys(("transfer/uploads/body", "transfer/uploads/multipart", "transfer/uploads/requests"), _PUT),
     "transfer/disk/folder": f"proof/test_files proof/test_hashing {_GET}",
-    "checksums": f"pipeline/test_verify {_GET}",
+    **dict.fromkeys(_CHECKSUMS, f"pipeline/test_verify {_GET}"),
     "redact": "fuzz/test_answers transfer/test_pure cli/test_secrets",
     **dict.fromkeys(
         ("pipeline/completed", "pipeline/present", "pipeline/evidence"), "cli/test_journal cli/test_evidence"

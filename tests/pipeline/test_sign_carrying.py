@@ -66,7 +66,7 @@ CELLS = [
     ("GET", "filename", '"a\rb"', "one line of text is expected"),
     ("GET", "region", "eu west", "'eu west' can't be a region such as eu-west-1"),
     ("DELETE", "region", "-x", "'-x' can't be a region such as eu-west-1"),
-    ("PUT", "checksum", "crc32:x", "checksum 'crc32:x': 'x' is no base64"),
+    ("PUT", "checksum", "crc32:x", "checksum 'crc32:x': 'x' is not base64"),
 ]
 
 
