@@ -320,9 +320,9 @@ def test_what_a_presigner_can_not_sign(seaweedfs: S3Server, aws_env: AwsEnv) -> 
 
     async def run() -> None:
         async with bp.Presigner() as presigner:
-            with pytest.raises(TypeError, match="row 1 is of type str; an ObjectRef is taken; url_batch takes keys"):
+            with pytest.raises(TypeError, match="row 1 is of type str; expected an ObjectRef; url_batch takes keys"):
                 presigner.sign_batch(["k"])  # type: ignore[list-item]
-            with pytest.raises(TypeError, match="row 2 is of type NoneType; an ObjectRef is taken"):
+            with pytest.raises(TypeError, match="row 2 is of type NoneType; expected an ObjectRef"):
                 async for _ in presigner.sign([bp.ObjectRef("bucket", "k"), None]):  # type: ignore[list-item]
                     pass
 

@@ -199,7 +199,7 @@ def test_jsonl_takes_the_same_way(proxied: tuple[FaultProxy, Any, str], tmp_path
         ("key\nbig\n", "keys.csv:2: column size: with --part-size an object needs its size"),
         (
             "key,size\nbig,9999999\nhuge,99999999999\n",
-            "keys.csv:3: column size: 99,999,999,999 bytes make 19,074 parts, and S3 takes 10,000: --part-size 10MiB",
+            "keys.csv:3: column size: 99,999,999,999 bytes make 19,074 parts, and S3 allows 10,000: use --part-size 10",
         ),
     ],
 )

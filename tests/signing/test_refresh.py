@@ -114,7 +114,7 @@ def test_batches_refuse_lapsed_credentials(presigner: Presigner, portal: Blockin
         lambda: presigner.sign_batch(REFS),
         lambda: presigner.post_batch(REFS),
     ):
-        with pytest.raises(CredentialsError, match=r"lapsed at 2026-03-01 00:59:58 UTC: await presigner\.refresh"):
+        with pytest.raises(CredentialsError, match=r"expired at 2026-03-01 00:59:58 UTC: await presigner\.refresh"):
             attempt()
     portal.call(presigner.refresh)
     assert [number_of(link) for link in presigner.sign_batch(REFS[:2])] == [2, 2]

@@ -1,4 +1,4 @@
-"""What a link keeps that is signed again: its own operation, and nothing of its old signature."""
+"""A link that is signed again: its settings are preserved, and its signature is not."""
 
 from urllib.parse import parse_qsl, urlsplit
 
@@ -6,8 +6,8 @@ import pytest
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import Link, ObjectRef
-from bulkpresign.signing.kept import kept_of, kept_query, without_overrides
 from bulkpresign.signing.options import LinkOptions
+from bulkpresign.signing.preserved import operation_query, preserved_settings, without_response_overrides
 from tests.signing.oracle import Both
 from tests.signing.test_batch import signers
 
@@ -39,7 +39,7 @@ def query_of(link: Link) -> dict[str, str]:
     ],
 )
 def test_the_parameters_of_an_operation(url: str, kept: dict[str, str]) -> None:
-    assert kept_query(url) == kept
+    assert operation_query(url) == kept
 
 
 GET = Link(
@@ -71,13 +71,13 @@ PAYER = {"x-amz-request-payer": "requester"}
 def test_another_method_takes_what_fits_it(
     link: Link, method: str, query: dict[str, str], headers: dict[str, str]
 ) -> None:
-    kept = kept_of(link, method)
+    kept = preserved_settings(link, method)
     assert (kept.query, kept.headers) == (query, headers)
 
 
 def test_overrides_can_be_taken_out() -> None:
-    assert without_overrides(GET).url == "https://h/k?versionId=v&x-amz-request-payer=requester&X-Amz-Date=d"
-    assert without_overrides(PUT) is PUT
+    assert without_response_overrides(GET).url == "https://h/k?versionId=v&x-amz-request-payer=requester&X-Amz-Date=d"
+    assert without_response_overrides(PUT) is PUT
 
 
 def again(both: Both, refs: list[ObjectRef], method: str, options: LinkOptions, **more: object) -> list[Link]:
