@@ -3,14 +3,15 @@
 import os
 from collections.abc import Callable, Sequence
 
-from bulkpresign.ledger.journal import Journal, name_of
-from bulkpresign.ledger.recorded import Recorded, contradicts
+from bulkpresign.ledger.identity import identity_of
+from bulkpresign.ledger.journal import Journal
+from bulkpresign.ledger.record import Record, contradicts
 from bulkpresign.model import Link, ObjectRef
 
 #: An object, and its link where it has one already.
 Row = tuple[ObjectRef, Link | None]
 #: Tells whether files, and copies elsewhere, are as they were recorded: one answer for each object, in order.
-AreCurrent = Callable[[Sequence[tuple[ObjectRef, Recorded]]], Sequence[bool]]
+AreCurrent = Callable[[Sequence[tuple[ObjectRef, Record]]], Sequence[bool]]
 
 
 class CompletedFilter:
@@ -27,7 +28,7 @@ class CompletedFilter:
         """
         if self._journal is None:
             return [False] * len(rows)
-        names = [name_of(ref, link.url) if link else "" for ref, link in rows]
+        names = [identity_of(ref, link.url) if link else "" for ref, link in rows]
         recorded = self._journal.finished(names)
         if not recorded:
             return [False] * len(rows)
@@ -46,7 +47,7 @@ def files_are_current(root: str | os.PathLike[str]) -> AreCurrent:
     """Compares the files below a folder with what was recorded of them."""
     folder = os.fspath(root)
 
-    def are_current(found: Sequence[tuple[ObjectRef, Recorded]]) -> list[bool]:
+    def are_current(found: Sequence[tuple[ObjectRef, Record]]) -> list[bool]:
         return [_is_as_recorded(f"{folder}/{ref.file_path}", known) for ref, known in found]
 
     return are_current
@@ -56,7 +57,7 @@ def etags_of(journal: Journal | None) -> Callable[[Link, os.stat_result], str | 
     """Tells the etag that an object had when its file was written, for a file that is still in that state."""
 
     def etag(link: Link, found: os.stat_result) -> str | None:
-        name = name_of(link.object, link.url)
+        name = identity_of(link.object, link.url)
         recorded = journal.finished([name]).get(name) if journal is not None else None
         if recorded is None or contradicts(link.object, recorded) or not is_same_state(found, recorded):
             return None
@@ -65,7 +66,7 @@ def etags_of(journal: Journal | None) -> Callable[[Link, os.stat_result], str | 
     return etag
 
 
-def _is_as_recorded(file: str, recorded: Recorded) -> bool:
+def _is_as_recorded(file: str, recorded: Record) -> bool:
     """True where a file has the recorded size and times. An edit shows in mtime; a rename and a copied mtime in ctime.
 
     They are compared for equality, as no clock can be trusted. A change that alters no byte (chmod) costs one more look
@@ -78,7 +79,7 @@ def _is_as_recorded(file: str, recorded: Recorded) -> bool:
     return is_same_state(found, recorded)
 
 
-def is_same_state(found: os.stat_result, recorded: Recorded) -> bool:
+def is_same_state(found: os.stat_result, recorded: Record) -> bool:
     """True where a file is in the state that was recorded."""
     return (found.st_size, found.st_mtime_ns, found.st_ctime_ns) == (
         recorded.size,

@@ -25,7 +25,7 @@ from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
-from bulkpresign.ledger.journal import identity
+from bulkpresign.ledger.identity import identity
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.rows import jsonl_rows, link_columns
 from bulkpresign.manifest.uploads import UPLOAD_COLUMNS, upload_id_of

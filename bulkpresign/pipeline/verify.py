@@ -27,8 +27,8 @@ from bulkpresign.pipeline.items import Items, object_of
 from bulkpresign.pipeline.named_files import check_named_files
 from bulkpresign.pipeline.preflight import check, reserve_paths
 from bulkpresign.pipeline.sources import Source, Sources, rows_of
-from bulkpresign.proof.files import MISSING, UNPROVEN, Prover, Row, batches_of
-from bulkpresign.proof.walking import walk
+from bulkpresign.proof.files import MISSING, UNPROVEN, FileVerifier, Row, batches_of
+from bulkpresign.proof.tree import walk
 from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Rows, Table, objects_of
 from bulkpresign.transfer.disk.folder import Folder, path_problem
@@ -109,7 +109,7 @@ async def verify(
         counts = _Counts([log, *listeners] if log else listeners)
         counts.emit(RunStarted("verify", totals.objects, totals.bytes))
         try:
-            prover = partial(Prover, root.open_source, accept_size=accept_size)
+            prover = partial(FileVerifier, root.open_source, accept_size=accept_size)
             async with aclosing(sources.batches(index)) as batches:
                 await _prove(batches, known, prover, threads, counts.emit)
             await _find_extras(root, index, counts, extras)
@@ -214,7 +214,7 @@ def _check_form(paths: Sequence[str]) -> None:
 async def _prove(
     batches: AsyncIterator[list[Row]],
     known: JournalEvidence,
-    prover_for: Callable[[Callable[[int], None]], Prover],
+    prover_for: Callable[[Callable[[int], None]], FileVerifier],
     threads: int,
     emit: Listener,
 ) -> None:

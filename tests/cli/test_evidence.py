@@ -214,7 +214,7 @@ def test_a_damaged_file_is_not_verified(scene: Scene) -> None:
     assert "different: big: the bytes have md5-parts" in said  # the journal knows the part size
     (scene.folder / "t.journal").unlink()
     said = scene.run("verify", "l.csv", "--in", "t", "--failures", "f.csv", code=1)
-    assert "unproven: big: the parts of its etag have no likely size" in said
+    assert "unproven: big: the part size of its etag is unknown" in said
     assert "verify: 3 verified (3 by md5), 1 unproven; " in said
     with (scene.folder / "f.csv").open() as stream:
         assert [row["reason"].partition(":")[0] for row in csv.DictReader(stream)] == ["Unproven"]

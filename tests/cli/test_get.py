@@ -135,10 +135,10 @@ def test_two_rows_on_one_path(origin: FaultProxy, tmp_path: Path) -> None:
     ("change", "words"),
     [
         ({"method": "PUT"}, "l.csv:3: column method: a PUT link where GET links are needed"),
-        ({"url": "ftp://h/a"}, "l.csv:3: column url: 'ftp://h/a' is no http(s) url"),
+        ({"url": "ftp://h/a"}, "l.csv:3: column url: 'ftp://h/a' is not an http(s) url"),
         ({"url": ""}, "l.csv:3: column url: the url is empty"),
-        ({"size": "many"}, "l.csv:3: column size: 'many' is no number of bytes"),
-        ({"expires_at": "soon"}, "l.csv:3: column expires_at: 'soon' is no time"),
+        ({"size": "many"}, "l.csv:3: column size: 'many' is not a number of bytes"),
+        ({"expires_at": "soon"}, "l.csv:3: column expires_at: 'soon' is not a time"),
         ({"headers": "[]"}, "l.csv:3: column headers: not a JSON object"),
     ],
 )
@@ -236,7 +236,7 @@ def test_rows_from_standard_input(origin: FaultProxy, tmp_path: Path) -> None:
     bad = "".join(json.dumps(row) + "\n" for row in [*many(origin, 1), {"url": "no"}])
     done = run("get", "-", "--from-format", "jsonl", "--to", "bad", folder=tmp_path, given=bad, env={})
     assert done.returncode == 2
-    assert "-:2: column url: 'no' is no http(s) url" in done.stderr
+    assert "-:2: column url: 'no' is not an http(s) url" in done.stderr
 
 
 def test_rows_that_bring_other_columns_late(origin: FaultProxy, tmp_path: Path) -> None:

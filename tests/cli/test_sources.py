@@ -86,7 +86,7 @@ def test_post_takes_patterns(scene: Scene) -> None:
         ("v1/*.pdf", "no object matches s3://{}/v1/*.pdf; --literal is for a key that holds * ? or [ itself"),
         ("v1", "s3://{0}/v1 is no object; objects lie under s3://{0}/v1/: write that"),
         ("v1/x", "s3://{0}/v1/x is no object, and no objects lie under s3://{0}/v1/x/"),
-        ("[z-a]", "the pattern's range z-a runs backwards"),
+        ("[z-a]", "the range z-a of the pattern is reversed"),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])

@@ -151,7 +151,7 @@ def test_abort_sends_no_link_that_ends_no_upload(scene: Scene, stream: bool) -> 
     done = run("abort", "-" if stream else "bad.csv", folder=scene.folder, given=given, env=NO_CREDENTIALS)
     assert done.returncode == 2, done.stderr
     name = "-" if stream else "bad.csv"
-    assert f"error: {name}:3: column url: uploadId is not in the url once" in done.stderr
+    assert f"error: {name}:3: column url: the url must have uploadId once" in done.stderr
     assert scene.proxy.count == before
     assert scene.client.get_object(Bucket=scene.bucket, Key="small")["Body"].read() == b"x"
 

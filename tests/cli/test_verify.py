@@ -68,7 +68,7 @@ def test_every_verdict_is_named(rows: list[dict[str, object]], tmp_path: Path) -
     table(tmp_path / "m.csv", rows)
     said = verify(tmp_path, "m.csv", "--in", "in", "--failures", "f.jsonl", "--concurrency", "1", code=1)
     found, etag = hashlib.md5(b"1" * 99 + b"2").hexdigest(), rows[1]["etag"]
-    hint = " (or the object is under a key of KMS or the customer, where an etag is no md5)"
+    hint = " (or the object is encrypted with a key of KMS or the customer, and its etag is not an md5)"
     bad, good = (checksum("sha256", data).partition(":")[2] for data in (b"3" * 100, b"other"))
     assert said[:-1] == [
         f"different: d1/1: the bytes have md5 {found}, the etag is {etag}{hint}",
@@ -76,7 +76,7 @@ def test_every_verdict_is_named(rows: list[dict[str, object]], tmp_path: Path) -
         f"different: d3/3: the bytes have sha256 {bad}, the checksum is {good}",
         "missing: d4/4: there is no such file",
         "different: d5/5: path 'd5/5' is refused: it leaves the folder through a symbolic link",
-        "unproven: d0/7: the parts of its etag have no likely size, so its size alone speaks for it",
+        "unproven: d0/7: the part size of its etag is unknown, so only its size could be checked",
         "extra: d6/6.0a1b.part: no row names it",
     ]
     assert said[-1].startswith("verify: 24 verified (24 by md5), 4 different, 1 missing, 1 unproven, 1 extra; ")
@@ -146,7 +146,7 @@ def test_no_rows(tmp_path: Path) -> None:
         (["m.csv", "--in", "nowhere"], "error: nowhere is missing"),
         (["m.csv", "--in", "m.csv"], "error: m.csv is not a folder"),
         (["nothing.csv", "--in", "in"], "error: nothing.csv: "),
-        (["bad.csv", "--in", "in"], "error: bad.csv:2: column size: 'x' is no number of bytes"),
+        (["bad.csv", "--in", "in"], "error: bad.csv:2: column size: 'x' is not a number of bytes"),
         (
             ["twice.csv", "--in", "in"],
             "error: twice.csv:3: column path: path 'd0/0' is the path of twice.csv:2 as well",

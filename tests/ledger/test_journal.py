@@ -15,9 +15,11 @@ import msgspec
 import pytest
 
 from bulkpresign.errors import JournalError, OutputError
-from bulkpresign.ledger.journal import VERSION, Journal, identity, is_of_another
-from bulkpresign.ledger.recorded import Recorded, contradicts
+from bulkpresign.ledger.identity import identity
+from bulkpresign.ledger.journal import Journal, belongs_to_another_run
+from bulkpresign.ledger.record import Record, contradicts
 from bulkpresign.ledger.report import read_report
+from bulkpresign.ledger.schema import VERSION
 from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, ResumePoint
 
 
@@ -33,7 +35,7 @@ def outcome(of: Link, status: str = "done", **more: object) -> Outcome:
     return Outcome(of.object, status, 10, link=of, **more)  # type: ignore[arg-type]
 
 
-def finished(journal: Journal, links: Sequence[Link]) -> dict[str, Recorded]:
+def finished(journal: Journal, links: Sequence[Link]) -> dict[str, Record]:
     return journal.finished([identity(link) for link in links])
 
 
@@ -122,17 +124,17 @@ def test_another_verb_or_destination_is_refused(file: Path, verb: str, destinati
             journal.set_resume_point(link("a"), ResumePoint("upload", 10, 5))
         else:
             journal.record([outcome(link("a"), what)])
-    assert is_of_another(file, verb, destination)
+    assert belongs_to_another_run(file, verb, destination)
     with pytest.raises(JournalError, match=f"is the journal of get to /data, not of {verb} to {destination}"):
         Journal(file, verb, destination).__enter__()
-    assert not is_of_another(file, "get", "/data")
+    assert not belongs_to_another_run(file, "get", "/data")
 
 
 @ANOTHER
 def test_a_journal_in_which_nothing_was_done_is_begun_anew(file: Path, verb: str, destination: str) -> None:
     with Journal(file, "get", "/data") as journal:
         journal.record([outcome(link("a"), "failed", code="NoSuchBucket"), outcome(link("b"), "expired")])
-    assert not is_of_another(file, verb, destination)
+    assert not belongs_to_another_run(file, verb, destination)
     with Journal(file, verb, destination) as journal:
         journal.record([outcome(link("c"))])
     report = read_report(file)

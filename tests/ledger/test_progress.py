@@ -157,7 +157,7 @@ def test_nobody_has_to_look(mode: str) -> None:
 
 def test_an_unknown_mode() -> None:
     with (
-        pytest.raises(ParameterError, match="progress 'maybe' is none of auto, on, off, json"),
+        pytest.raises(ParameterError, match="progress 'maybe' is not one of auto, on, off, json"),
         progress("maybe", Counts("get"), Console(io.StringIO())),
     ):
         pass

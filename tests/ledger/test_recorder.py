@@ -77,7 +77,7 @@ def test_few_are_held_back_until_the_moment_is_over(
     record(finished("a"))
     assert (told, journal.kept) == ([], [])
     assert [outcome.object.key for outcome in record.unrecorded] == ["a"]
-    monkeypatch.setattr(recorder, "_LONGEST_HELD", 0.0)
+    monkeypatch.setattr(recorder, "_MAX_DELAY", 0.0)
     record(BytesMoved(1))
     assert journal.kept == ["a"]
     assert [type(event) for event in told] == [BytesMoved, ObjectFinished]

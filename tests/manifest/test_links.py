@@ -65,7 +65,7 @@ def test_a_url_that_is_none_is_told(tmp_path: Path, url: str) -> None:
     with pytest.raises(ManifestError) as caught:
         read(tmp_path / "a.csv", f'note,url\na,https://h/k\nb,"{url}"\n')
     assert (caught.value.line, caught.value.column) == (3, "url")
-    assert "is no http(s) url" in caught.value.problem or caught.value.problem == "the url is empty"
+    assert "is not an http(s) url" in caught.value.problem or caught.value.problem == "the url is empty"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_a_local_date_stands_for_the_end_that_the_url_tells(tmp_path: Path, cell
 
 @pytest.mark.parametrize("cell", LOCAL)
 def test_a_local_date_without_that_is_told_with_its_cause(tmp_path: Path, cell: str) -> None:
-    with pytest.raises(ManifestError, match=r"does not tell its time zone.*write 2026-01-31T12:00:00Z") as caught:
+    with pytest.raises(ManifestError, match=r"has no time zone.*write 2026-01-31T12:00:00Z") as caught:
         read(tmp_path / "a.csv", f'url,expires_at\n{SIGNED},"{cell}"\nhttps://h/k,"{cell}"\n')
     assert (caught.value.line, caught.value.column) == (3, "expires_at")
 
@@ -205,18 +205,20 @@ def test_a_local_date_without_that_is_told_with_its_cause(tmp_path: Path, cell: 
     ],
 )
 def test_no_date_at_all_is_told_whatever_the_url_tells(tmp_path: Path, cell: str) -> None:
-    with pytest.raises(ManifestError, match=r"a.csv:2: column expires_at: .* is no time such as 2026-01-31T12:00:00Z"):
+    with pytest.raises(
+        ManifestError, match=r"a.csv:2: column expires_at: .* is not a time; example: 2026-01-31T12:00:00Z"
+    ):
         read(tmp_path / "a.csv", f'url,expires_at\n{SIGNED},"{cell}"\n')
 
 
 def test_rows_without_url_are_told(tmp_path: Path) -> None:
     rows = '{"url":"https://h/k"}\n' * 512 + '{"key":"k"}\n'
-    with pytest.raises(ManifestError, match=r"a.jsonl:513: column url: there is none"):
+    with pytest.raises(ManifestError, match=r"a.jsonl:513: column url: the column is missing"):
         read(tmp_path / "a.jsonl", rows)
 
 
 @pytest.mark.parametrize("url", ["ftp://h/a?t=hidden", "http://a..b/a?t=hidden", "http://h:0/a?t=hidden"])
 def test_an_error_shows_no_query_of_a_url(url: str) -> None:
-    with pytest.raises(ManifestError, match="is no http") as raised:
+    with pytest.raises(ManifestError, match="is not an http") as raised:
         links_of(Rows("l.csv", ("url",), [[url]], [2]))
     assert "hidden" not in str(raised.value)

@@ -155,7 +155,7 @@ def test_a_gz_is_a_gzip_file(tmp_path: Path) -> None:
     assert len(gzip.decompress((tmp_path / "m.csv.gz").read_bytes()).splitlines()) == 1001
 
 
-def test_a_carried_column_that_turns_up_late_is_an_error_in_csv_alone(tmp_path: Path) -> None:
+def test_a_carried_column_that_comes_late_is_an_error_in_csv_alone(tmp_path: Path) -> None:
     late = msgspec.structs.replace(LINK, object=ObjectRef("b-1", "l", extra={"note": "n"}))
     for name in ("m.json", "m.jsonl"):
         with open_output(str(tmp_path / name)) as output:
@@ -165,7 +165,7 @@ def test_a_carried_column_that_turns_up_late_is_an_error_in_csv_alone(tmp_path: 
             writer.finish()
         assert [link.object.extra for link in read(tmp_path / name)] == [None, {"note": "n"}]
     with (
-        pytest.raises(ManifestError, match=r"m.csv: column note turns up"),
+        pytest.raises(ManifestError, match=r"m.csv: column note is new"),
         open_output(str(tmp_path / "m.csv")) as output,
     ):
         csv_writer = link_writer(output, "m.csv", "csv")
@@ -181,7 +181,7 @@ def test_forms_have_columns_of_their_own_and_are_no_links(tmp_path: Path) -> Non
         writer.finish()
     with file.open() as stream:
         assert next(csv.reader(stream)) == list(POST_COLUMNS)
-    with pytest.raises(ManifestError, match=r"forms.csv:2: column fields: an upload form is no link"):
+    with pytest.raises(ManifestError, match=r"forms.csv:2: column fields: an upload form is not a link"):
         read(file)
 
 

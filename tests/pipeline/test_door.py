@@ -183,7 +183,7 @@ def test_strings_that_are_no_urls(refs: list[bp.ObjectRef], tmp_path: Path) -> N
     with pytest.raises(ParameterError, match=r"given rows:2: 'keys.csv' is no url"):
         rows: list[bp.ObjectRef | str] = [refs[0], "keys.csv"]
         asyncio.run(bp.get(rows, to=tmp_path))
-    with pytest.raises(ManifestError, match=r"given rows:1: column url: .* is no http"):
+    with pytest.raises(ManifestError, match=r"given rows:1: column url: .* is not an http"):
         asyncio.run(bp.get(iter(["https://"]), to=tmp_path))
     with pytest.raises(ManifestError) as refused:
         asyncio.run(bp.get(iter(["https://a b/?X-Amz-Signature=secret"]), to=tmp_path))

@@ -57,7 +57,7 @@ def test_options_that_do_not_go_together(options: dict[str, Any], words: str) ->
 CELLS = [
     ("PUT", "storage_class", '"a\nb"', "one line of text is expected"),
     ("PUT", "metadata", "k=v", "a JSON object with text values is expected"),
-    ("PUT", "metadata", '"{""a b"": ""x""}"', "'a b' can't be a name"),
+    ("PUT", "metadata", '"{""a b"": ""x""}"', "'a b' is not a valid name"),
     ("PUT", "tagging", "k", "'k' is not of the form k=v&k2=v2"),
     ("PUT", "if_none_match", "yes", "'yes' is not *"),
     ("PUT", "request_payer", "yes", "'yes' is not requester"),

@@ -332,7 +332,7 @@ def test_rows_of_uploads_are_signed_again_for_the_same_uploads(
         (lambda rows: rows.append(rows.pop(0)), "links.csv:2: column part_number: part 1 is missing"),
         (lambda rows: rows.insert(5, rows[0]), "links.csv:7: column part_number: part 1 is there twice"),
         (lambda rows: rows.extend(rows[:5]), "links.csv:8: column upload_id: the rows of upload"),
-        (lambda rows: rows[4].update(method="GET"), "links.csv:6: column method: no row of an upload"),
+        (lambda rows: rows[4].update(method="GET"), "links.csv:6: column method: a row of an upload"),
         (lambda rows: rows[5].update(method="POST"), "links.csv:7: column method: a POST link where PUT links"),
     ],
 )

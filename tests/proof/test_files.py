@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bulkpresign.model import Link, ObjectRef, Outcome
-from bulkpresign.proof.files import MISSING, UNPROVEN, Prover, Row, batches_of
+from bulkpresign.proof.files import MISSING, UNPROVEN, FileVerifier, Row, batches_of
 from bulkpresign.transfer.disk.folder import Folder
 from tests.test_checksums import checksum, composite_etag
 
@@ -29,7 +29,7 @@ def open_descriptors() -> int:
 
 def prove(folder: Path, *refs: ObjectRef, moved: list[int] | None = None, accept_size: bool = False) -> list[Outcome]:
     heard: list[int] = [] if moved is None else moved
-    return Prover(Folder(folder).open_source, heard.append, accept_size=accept_size)([Row(ref) for ref in refs])
+    return FileVerifier(Folder(folder).open_source, heard.append, accept_size=accept_size)([Row(ref) for ref in refs])
 
 
 def test_what_verifies(folder: Path) -> None:
@@ -59,7 +59,7 @@ def test_what_differs(folder: Path) -> None:
     for code, ref in cases.items():
         (outcome,) = prove(folder, ref)
         assert (outcome.status, outcome.code, outcome.bytes, outcome.verified_by) == ("failed", code, 0, None)
-    assert str(prove(folder, cases["EtagMismatch"])[0].message).endswith("where an etag is no md5)")
+    assert str(prove(folder, cases["EtagMismatch"])[0].message).endswith("and its etag is not an md5)")
 
 
 def test_a_size_that_differs_is_told_without_reading(folder: Path) -> None:
@@ -75,7 +75,7 @@ def test_parts_of_no_part_size(folder: Path) -> None:
     (folder / "a").write_bytes(bytes(1000))
     (outcome,) = prove(folder, ObjectRef("b", "a", size=1000, etag="0" * 32 + "-3"))
     assert (outcome.status, outcome.code, outcome.bytes) == ("failed", UNPROVEN, 0)
-    assert "the parts of its etag have no likely size" in str(outcome.message)
+    assert "the part size of its etag is unknown" in str(outcome.message)
     (outcome,) = prove(folder, outcome.object, accept_size=True)
     assert (outcome.status, outcome.verified_by) == ("done", "size")
 
@@ -85,8 +85,8 @@ def test_what_nothing_proves(folder: Path) -> None:
     (folder / "empty").write_bytes(b"")
     outcomes = prove(folder, ObjectRef("b", "a", size=3), ObjectRef("b", "a"), ObjectRef("b", "empty", size=0))
     assert [outcome.code for outcome in outcomes] == [UNPROVEN, UNPROVEN, None]
-    assert "its row tells a size, but" in str(outcomes[0].message)
-    assert "neither a size nor a checksum" in str(outcomes[1].message)
+    assert "its row has a size, but" in str(outcomes[0].message)
+    assert "no size and no checksum" in str(outcomes[1].message)
     assert outcomes[2].verified_by == "size"  # no other file has no bytes
 
 
@@ -109,7 +109,7 @@ def test_a_folder_marker_has_no_file(folder: Path) -> None:
 def test_what_a_link_signs_tells_as_well(folder: Path) -> None:
     """A PUT link's checksum; that an etag is under a customer's key."""
     (folder / "a").write_bytes(b"abc")
-    prover = Prover(Folder(folder).open_source, lambda count: None, accept_size=True)
+    prover = FileVerifier(Folder(folder).open_source, lambda count: None, accept_size=True)
     crc = base64.b64encode(bytes(4)).decode()
     signed = [
         ({"X-Amz-Checksum-CRC32": crc}, "ChecksumMismatch", None),
@@ -181,7 +181,7 @@ def test_bytes_are_told_as_they_are_read_and_can_end_the_work(folder: Path) -> N
         raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        Prover(Folder(folder).open_source, stop)([Row(row)])
+        FileVerifier(Folder(folder).open_source, stop)([Row(row)])
 
 
 def test_batches_are_bounded_by_rows_and_by_bytes() -> None:
@@ -206,7 +206,7 @@ def test_threads_share_a_prover(folder: Path) -> None:
         path.write_bytes(str(number).encode())
         etag = hashlib.md5(str(number).encode()).hexdigest()
         rows.append(Row(ObjectRef("b", f"{number % 20}/{number}", etag=etag)))
-    prover, done = Prover(Folder(folder).open_source, lambda count: None), []
+    prover, done = FileVerifier(Folder(folder).open_source, lambda count: None), []
     threads = [threading.Thread(target=lambda part=rows[n::4]: done.extend(prover(part))) for n in range(4)]
     for thread in threads:
         thread.start()

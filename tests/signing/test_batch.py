@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkpresign.model import ObjectRef
-from bulkpresign.signing.batch import by_kind
+from bulkpresign.signing.batch import grouped
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.sigv4 import Signer
 from tests.signing.oracle import Both
@@ -22,7 +22,7 @@ def test_kinds_are_served_together_and_come_out_in_order(items: list[tuple[int, 
         seen.append(kind)
         return iter(alike)
 
-    assert by_kind(items, lambda item: item[0], results_of) == items
+    assert grouped(items, lambda item: item[0], results_of) == items
     assert sorted(seen) == sorted({kind for kind, _ in items})
 
 

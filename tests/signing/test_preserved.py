@@ -149,6 +149,6 @@ def test_options_and_columns_go_before_what_a_link_has(europe: Both) -> None:
 def test_what_can_not_be_signed_again_is_told(europe: Both) -> None:
     with pytest.raises(ParameterError, match="the key is empty"):
         europe.presigner.sign_again([Link("GET", "https://h/k?X-Amz-Date=d", {})])
-    with pytest.raises(ParameterError, match="method 'POST' is none of"):
+    with pytest.raises(ParameterError, match="method 'POST' is not one of"):
         europe.presigner.sign_again([Link("POST", "https://h/k", {}, None, ObjectRef("bucket", "k"))])
     assert europe.presigner.sign_again([]) == []

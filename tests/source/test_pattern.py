@@ -67,7 +67,7 @@ def test_where_a_listing_begins(pattern: str, prefix: str, base: str) -> None:
 
 
 def test_a_range_that_runs_backwards_is_told() -> None:
-    with pytest.raises(ParameterError, match="the pattern's range z-a runs backwards"):
+    with pytest.raises(ParameterError, match="the range z-a of the pattern is reversed"):
         Location.parse("s3://bucket/[z-a]", literal=False)
 
 

@@ -45,13 +45,13 @@ def test_what_is_absent_is_none(tmp_path: Path) -> None:
         ("a.csv", "key,bucket\nok,b-1\nk,ab\n", "bucket", "'ab' can't be a bucket's name"),
         ("a.csv", "key,bucket\nok,b-1\nk,1.2.3.4\n", "bucket", "'1.2.3.4' can't be a bucket's name"),
         *(
-            ("a.csv", f"key,size\nok,1\nk,{size}\n", "size", f"'{size}' is no number of bytes")
+            ("a.csv", f"key,size\nok,1\nk,{size}\n", "size", f"'{size}' is not a number of bytes")
             for size in ("x", "-1", "1.5", "1e3", "0x10", "1_000", "٣", "+1", " 1", "9" * 19)
         ),
-        ("a.jsonl", '"ok"\n{"key": "k", "size": 1.0}\n', "size", "'1.0' is no number of bytes"),
-        ("a.jsonl", '"ok"\n{"key": "k", "size": true}\n', "size", "'True' is no number of bytes"),
-        ("a.jsonl", '"ok"\n{"key": "k", "size": -1}\n', "size", "'-1' is no number of bytes"),
-        ("a.csv", "key,size\nok,1\nk," + "9" * 5000 + "\n", "size", "is no number of bytes"),
+        ("a.jsonl", '"ok"\n{"key": "k", "size": 1.0}\n', "size", "'1.0' is not a number of bytes"),
+        ("a.jsonl", '"ok"\n{"key": "k", "size": true}\n', "size", "'True' is not a number of bytes"),
+        ("a.jsonl", '"ok"\n{"key": "k", "size": -1}\n', "size", "'-1' is not a number of bytes"),
+        ("a.csv", "key,size\nok,1\nk," + "9" * 5000 + "\n", "size", "is not a number of bytes"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, name: str, text: str, column: str, problem: str) -> None:
@@ -63,7 +63,7 @@ def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, name: str, text: s
 
 
 def test_a_missing_bucket_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=r"a.csv:2: column bucket: the row names no bucket; give one with --bucket"):
+    with pytest.raises(ManifestError, match=r"a.csv:2: column bucket: the row has no bucket; name one with --bucket"):
         read(tmp_path / "a.csv", "key\nk\n")
 
 
@@ -79,7 +79,7 @@ def test_a_key_of_1024_bytes_is_taken(tmp_path: Path) -> None:
 
 
 def test_links_without_keys_can_not_be_signed_anew(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=r"a.txt:1: column key: there is none: bucket and key are what is signed"):
+    with pytest.raises(ManifestError, match=r"a.txt:1: column key: the column is missing; a url alone"):
         read(tmp_path / "a.txt", "https://h/k\n", "b-1")
 
 
