@@ -30,7 +30,7 @@ TABLES: list[tuple[str, str | bytes, str]] = [
     ("a.csv", b"key\na\nb\xff\n", "a.csv:3: byte 0xff is not UTF-8"),
     ("a.csv", f"key\n{MANY}".encode() + b"\xe9\n", "a.csv:120002: byte 0xe9 is not UTF-8"),
     ("a.csv", "key\na\nb\0\n", "a.csv:3: column key: the key has a NUL character"),
-    ("a.csv", f"key\na\n{'x' * 1025}\n", "a.csv:3: column key: the key has 1,025 bytes; S3 takes 1,024"),
+    ("a.csv", f"key\na\n{'x' * 1025}\n", "a.csv:3: column key: the key has 1,025 bytes; S3 allows 1,024"),
     ("a.csv", 'key\na\n""\n', "a.csv:3: column key: the key is empty"),
     ("a.csv", "bucket,key\nb-1,a\nx y,b\n", "a.csv:3: column bucket: 'x y' can't be a bucket's name"),
     ("a.csv", "key,size\na,1\nb,x\n", "a.csv:3: column size: 'x' is not a number of bytes"),

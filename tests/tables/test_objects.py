@@ -35,8 +35,8 @@ def test_what_is_absent_is_none(tmp_path: Path) -> None:
     ("name", "text", "column", "problem"),
     [
         ("a.csv", "key\nok\na\0b\n", "key", "the key has a NUL character"),
-        ("a.csv", f"key\nok\n{'x' * 1025}\n", "key", "the key has 1,025 bytes; S3 takes 1,024"),
-        ("a.csv", f"key\nok\n{'é' * 513}\n", "key", "the key has 1,026 bytes; S3 takes 1,024"),
+        ("a.csv", f"key\nok\n{'x' * 1025}\n", "key", "the key has 1,025 bytes; S3 allows 1,024"),
+        ("a.csv", f"key\nok\n{'é' * 513}\n", "key", "the key has 1,026 bytes; S3 allows 1,024"),
         ("a.csv", 'key\nok\n""\n', "key", "the key is empty"),
         ("a.jsonl", '"ok"\n{"size": 3}\n', "key", "the key is empty"),
         ("a.jsonl", '"ok"\n{"key": 3}\n', "key", "text is expected, not 3"),
