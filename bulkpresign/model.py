@@ -152,8 +152,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
     `bytes` counts the bytes that were moved. `verified_by` is the name of a checksum algorithm, `md5-parts` or the
     like, `size`, or None. `seconds` is the total time. A later run compares `evidence` with rows and files. `code` and
-    `message` tell why an object failed; `code` is the error code of S3 if there is one. With `link`, a failed object can
-    be written to a manifest again; `upload` has all links of a multipart upload.
+    `message` tell why an object failed; `code` is the error code of S3 if there is one. With `link`, a failed object
+    can be written to a manifest again; `upload` has all links of a multipart upload.
     """
 
     object: ObjectRef

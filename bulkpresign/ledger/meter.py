@@ -18,8 +18,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a run at one time. `seconds` since its start; rates per second, over the last `WINDOW` seconds.
 
     `fraction` is the part of the work that is done, from 0 to 1: by bytes if all sizes are known (`by_bytes`), else by
-    objects; None if the total is unknown. Skipped objects are not part of the work. `seconds_left` is an estimate. `stalled` is the
-    number of seconds without an event, 0 if the run is not stalled.
+    objects; None if the total is unknown. Skipped objects are not part of the work. `seconds_left` is an estimate.
+    `stalled` is the number of seconds without an event, 0 if the run is not stalled.
     """
 
     seconds: float

@@ -79,11 +79,11 @@ class UploadGrouper:
 
     @property
     def is_open(self) -> bool:
-        """True where rows of an upload may follow."""
+        """True if more rows of an upload may follow."""
         return self._group is not None
 
     def add(self, links: Sequence[Link], lines: Sequence[int]) -> Iterator[tuple[Link | Upload, int]]:
-        """What is whole after some more rows."""
+        """Adds rows, and yields the uploads and links that are complete."""
         for link, line in zip(links, lines, strict=True):
             upload_id = upload_id_of(link.object)
             if self._group is not None and self._group.upload_id != upload_id:
@@ -96,13 +96,13 @@ class UploadGrouper:
             self._group.add(link, line)
 
     def end(self) -> Iterator[tuple[Link | Upload, int]]:
-        """What is whole at the table's end."""
+        """Yields the last upload at the end of the table."""
         if self._group is not None:
             yield self._finished(None)
 
     def _finished(self, line: int | None) -> tuple[Upload, int]:
         group, self._group = self._group, None
-        assert group is not None  # noqa: S101 - whoever calls has looked
+        assert group is not None  # noqa: S101 - the callers checked it
         return group.upload(line), group.line
 
 

@@ -148,7 +148,7 @@ def test_what_a_link_can_not_carry(tmp_path: Path, listener: socket.socket, opti
 def test_a_duration_that_is_none(tmp_path: Path, value: str) -> None:
     done = run("sign", "-", "--expires-in", value, folder=tmp_path)
     assert done.returncode == 2
-    assert f"'{value}' is no duration such as 30s, 15m" in done.stderr
+    assert f"'{value}' is not a duration; examples: 30s, 15m" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -213,7 +213,7 @@ def test_failures_are_named_and_can_be_done_again(origin: FaultProxy, tmp_path: 
     said = get(tmp_path, "l.csv", "--to", "to", "--failures", "f.csv", code=1)
     assert said.count("failed: s3://bucket/d/") == 10
     assert "404 NoSuchKey" in said
-    assert "... and 10 more: --failures FILE keeps them all\n" in said
+    assert "... and 10 more: --failures FILE lists all of them\n" in said
     assert "get: 20 done, 20 failed;" in said
     with (tmp_path / "f.csv").open() as stream:
         failed = list(csv.DictReader(stream))
@@ -322,7 +322,7 @@ def test_stopped_in_the_middle(
     assert ended == code
     found = files(tmp_path / "to")
     whole = {name: body for name, body in found.items() if not name.endswith(".part")}
-    assert said == f"{word}: {len(whole)} done, {200 - len(whole)} left; run the same command to go on\n"
+    assert said == f"{word}: {len(whole)} done, {200 - len(whole)} left; run the same command to continue\n"
     assert 0 < len(whole) < 200
     assert whole == {name: begun.bodies[name] for name in whole}
     with (tmp_path / "f.csv").open() as stream:

@@ -77,7 +77,7 @@ def test_what_stays_open_is_said_and_ended(scene: Scene) -> None:
     scene.proxy.schedule = lambda seen: DENIED if "partNumber=2" in seen.target else None
     _, said = scene.run("put", "links.csv", "--from", "in", "--failures", "f.csv", code=1)
     assert f"failed: s3://{scene.bucket}/big: 403 AccessDenied\n" in said
-    assert "1 upload stays open: run this again to go on, or end them with bulkpresign abort\n" in said
+    assert "1 upload stays open: run this again to continue, or abort with bulkpresign abort\n" in said
     assert [row["method"] for row in rows_of(scene.folder / "f.csv")] == ["PUT", "PUT", "PUT", "POST", "DELETE"]
     listed, said = scene.run("abort", "f.csv", "--dry-run", env=NO_CREDENTIALS)
     (row,) = csv.DictReader(StringIO(listed))

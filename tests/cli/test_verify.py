@@ -124,7 +124,7 @@ def test_the_first_few_are_named_and_v_names_all(tmp_path: Path) -> None:
         (tmp_path / "in" / name).write_bytes(b"")
     said = verify(tmp_path, "m.csv", "--in", "in", code=1)
     assert len(said) == 12
-    assert said[10] == "... and 32 more: -v names them all"
+    assert said[10] == "... and 32 more: -v prints all"
     said = verify(tmp_path, "m.csv", "--in", "in", "-v", code=1)
     assert len(said) == 43
     assert {"extra: new\\nline: no row names it", "extra: esc\\x1b[31m: no row names it"} < set(said)

@@ -32,8 +32,8 @@ _QUICK = {
     "pipeline/present": "pipeline/test_recorded",
     "pipeline/evidence": "pipeline/test_recorded",
     "pipeline/renewing": "pipeline/test_renewing cli/test_renewal",
-    "cli/closing": "cli/test_running cli/test_closing",
-    "cli/running": "cli/test_running cli/test_closing",
+    "cli/summary": "cli/test_runner cli/test_summary",
+    "cli/runner": "cli/test_runner cli/test_summary",
 }
 _GET = "pipeline/test_get_in_parts cli/test_get cli/test_hostile_get cli/test_journal"
 _PUT = "pipeline/test_put pipeline/test_uploads pipeline/test_upload_faults cli/test_put cli/test_uploads"
@@ -50,8 +50,8 @@ _WIDE = {
         ("pipeline/completed", "pipeline/present", "pipeline/evidence"), "cli/test_journal cli/test_evidence"
     ),
     "pipeline/renewing": "cli/test_get pipeline/test_get cli/test_secrets",
-    "cli/closing": "cli/test_get cli/test_put cli/test_renewal cli/test_journal",
-    "cli/running": "cli/test_get cli/test_put cli/test_renewal cli/test_options",
+    "cli/summary": "cli/test_get cli/test_put cli/test_renewal cli/test_journal",
+    "cli/runner": "cli/test_get cli/test_put cli/test_renewal cli/test_options",
 }
 
 #: For each module, groups of test files, the quick group first.
