@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 if TYPE_CHECKING:
     import click
 
-#: The threshold of the garbage collector. Most imports reach Python's default of 700 new objects, so it would run dozens
-#: of times before the first request and find nothing.
+#: The threshold of the garbage collector. Most imports reach Python's default of 700 new objects, so it would run
+#: dozens of times before the first request and find nothing.
 _GC_THRESHOLD = 50_000
 
 

@@ -47,7 +47,7 @@ def verify(**settings: Any) -> None:
     bulkpresign verify links.csv --in data/
     bulkpresign verify keys.csv --in data/ --failures again.csv && bulkpresign get again.csv --to data/
 
-    Exit codes: 0 all files are verified; 1 some files differ, are missing, unproven or extra; 2 bad manifest, no folder;
+    Exit codes: 0 all verified; 1 some files differ, are missing, unproven or extra; 2 bad manifest, no folder;
     130 interrupted; 143 terminated; 129 hung up.
     """
     from bulkpresign.cli.verify_runner import run_verification

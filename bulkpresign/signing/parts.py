@@ -10,6 +10,7 @@ import msgspec
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import ObjectRef
+from bulkpresign.text import counted
 
 MIN_PART_SIZE = 5 << 20
 MAX_PART_SIZE = 5 << 30
@@ -25,7 +26,9 @@ _COMPLETE_HEADERS = (*_REQUEST_HEADERS, "if-none-match")
 def check_part_size(part_size: int) -> int:
     """The same number of bytes. Raises ParameterError if S3 does not allow parts of that size."""
     if not MIN_PART_SIZE <= part_size <= MAX_PART_SIZE:
-        raise ParameterError(f"a part size of {part_size:,} bytes is not between 5 MiB and 5 GiB, the limits of S3")
+        raise ParameterError(
+            f"a part size of {counted(part_size, 'byte')} is not between 5 MiB and 5 GiB, the limits of S3"
+        )
     return part_size
 
 

@@ -237,12 +237,12 @@ def _output_errors(name: str) -> Iterator[None]:
 
 
 def appears_whole(file: str) -> bool:
-    """True where `open_output` gives the file its name at the end; what else is written is read as it comes."""
+    """True if `open_output` renames the file at the end. Other outputs are read while they are written."""
     return file != STDOUT and not _is_device(file)
 
 
 def _is_device(file: str) -> bool:
-    """True for a device, a pipe or a socket: a rename would put a file in its place."""
+    """True for a device, a pipe or a socket, which a rename would replace with a file."""
     try:
         mode = Path(file).stat().st_mode
     except (OSError, ValueError):

@@ -228,7 +228,7 @@ def test_another_programs_database_is_refused(file: Path) -> None:
     database = sqlite3.connect(file)
     database.execute("CREATE TABLE theirs (x)")
     database.close()
-    with pytest.raises(JournalError, match="no journal of bulkpresign"):
+    with pytest.raises(JournalError, match="not a journal of bulkpresign"):
         Journal(file, "get", "/data").__enter__()
 
 
