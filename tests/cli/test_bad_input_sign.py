@@ -145,7 +145,7 @@ def test_what_a_link_can_not_carry(tmp_path: Path, listener: socket.socket, opti
 
 
 @pytest.mark.parametrize("value", ["-1", "soon", "1y", ""])
-def test_a_duration_that_is_none(tmp_path: Path, value: str) -> None:
+def test_a_duration_that_is_not_valid(tmp_path: Path, value: str) -> None:
     done = run("sign", "-", "--expires-in", value, folder=tmp_path)
     assert done.returncode == 2
     assert f"'{value}' is not a duration; examples: 30s, 15m" in done.stderr

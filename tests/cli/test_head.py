@@ -224,7 +224,7 @@ def test_options_that_do_not_go_together(scene: Scene, options: list[str], words
     assert said.startswith(f"error: {words}") and not names_in(scene.folder)
 
 
-def test_a_row_of_a_put_link_is_told(scene: Scene) -> None:
+def test_a_row_of_a_put_link_is_reported(scene: Scene) -> None:
     (scene.folder / "old.csv").write_text(f"bucket,key,method,url\n{scene.bucket},k,PUT,https://h/k\n")
     _, said = scene.sign("old.csv", "--head", code=2)
     assert said.startswith("error: old.csv:2: column method: --head asks for objects that are there")

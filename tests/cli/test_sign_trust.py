@@ -41,7 +41,7 @@ def test_certificates_to_trust(
 @pytest.mark.parametrize("verb", ["sign", "post"])
 @pytest.mark.parametrize("content", [None, "no certificate"])
 @pytest.mark.parametrize("source", ["keys.txt", "s3://b-1/"])
-def test_a_bundle_that_can_not_be(tmp_path: Path, verb: str, content: str | None, source: str) -> None:
+def test_a_bundle_that_is_not_valid(tmp_path: Path, verb: str, content: str | None, source: str) -> None:
     (tmp_path / "keys.txt").write_text("k\n")
     if content is not None:
         (tmp_path / "ca.pem").write_text(content)

@@ -149,7 +149,7 @@ def test_keys_that_hold_special_characters(
     ],
 )
 @pytest.mark.parametrize("verb", ["sign", "post"])
-def test_an_option_that_nothing_uses_is_told(scene: Scene, arguments: list[str], words: str, verb: str) -> None:
+def test_an_option_that_nothing_uses_is_reported(scene: Scene, arguments: list[str], words: str, verb: str) -> None:
     (scene.folder / "keys.txt").write_text("a\n")
     assert scene.error(verb, *arguments, "-o", "out.json") == words
 

@@ -50,7 +50,7 @@ def test_how_far_an_interrupted_run_came() -> None:
     assert interruption("interrupted", counts(1), None) == "interrupted: 0 done, 1 left"
 
 
-def test_one_is_one() -> None:
+def test_singular_and_plural() -> None:
     assert "1 retry;" in summary(Report(verb="get", done=1, retries=1))
     assert "2 retries;" in summary(Report(verb="get", done=1, retries=2))
     assert "; 1 not proven by its bytes" in summary(Report(verb="get", done=2, unproven=1))

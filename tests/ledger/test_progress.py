@@ -146,7 +146,7 @@ def test_rows_are_shown_before_a_run_begins(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("mode", ["on", "json"])
-def test_nobody_has_to_look(mode: str) -> None:
+def test_a_closed_stream_does_not_stop_the_run(mode: str) -> None:
     before = threading.active_count()
     assert shown(mode, Lost()) == ""
     console = Console(Lost())
@@ -176,7 +176,7 @@ def test_a_line_is_a_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     assert capsys.readouterr().err == "a line\n"
 
 
-def test_bytes_that_were_there_are_no_speed() -> None:
+def test_resumed_bytes_do_not_count_in_the_rate() -> None:
     now = 0.0
     counts = Counts("get")
     meter = Meter(counts, lambda: now)
@@ -190,7 +190,7 @@ def test_bytes_that_were_there_are_no_speed() -> None:
     assert meter.read().fraction == 0.1
 
 
-def test_a_display_that_fails_fails_alone() -> None:
+def test_a_failing_display_does_not_stop_the_run() -> None:
     shown = threading.Event()
 
     def show(_reading: object, _is_last: bool) -> None:

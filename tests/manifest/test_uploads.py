@@ -73,7 +73,7 @@ def test_the_rows_of_a_group_may_be_in_any_order(order: list[int]) -> None:
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=20), st.booleans())
-def test_json_brings_numbers(sizes: list[int], as_text: bool) -> None:
+def test_numbers_in_json(sizes: list[int], as_text: bool) -> None:
     rows = upload_rows(sizes)
     if as_text:
         rows = [{name: str(value) for name, value in row.items()} for row in rows]
@@ -137,14 +137,14 @@ Change = Callable[[list[Row]], object]
         ),
     ],
 )
-def test_what_is_no_upload_is_named_with_its_place(change: Change, message: str) -> None:
+def test_invalid_uploads_are_reported_with_line_and_column(change: Change, message: str) -> None:
     rows = upload_rows()
     change(rows)
     with pytest.raises(ManifestError, match=re.escape(message)):
         gathered(rows)
 
 
-def test_objects_are_there_once() -> None:
+def test_each_object_has_one_row() -> None:
     rows = [single(), *upload_rows(), single("last")]
     found = whole_rows(rows_of(rows))
     assert found.column("key") == ["one", "k", "last"]
@@ -163,7 +163,7 @@ def test_an_upload_id_is_quoted_in_urls() -> None:
     assert upload.upload_id == "2~a+b c="
 
 
-def test_the_query_is_not_told() -> None:
+def test_no_message_shows_the_query() -> None:
     rows = upload_rows()
     rows[4]["url"] = "https://h/k?uploadId=v&X-Amz-Signature=5ec2e7"
     with pytest.raises(ManifestError) as caught:

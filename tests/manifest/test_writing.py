@@ -9,7 +9,7 @@ from bulkpresign.tables import open_output
 
 
 @pytest.mark.parametrize("format_", ["csv", "jsonl"])
-def test_columns_that_grow_from_row_to_row_have_a_bound(format_: str) -> None:
+def test_the_number_of_carried_columns_is_bounded(format_: str) -> None:
     with (
         open_output("/dev/null") as output,
         pytest.raises(ManifestError, match=r"over 1,000 carried columns|is new after"),

@@ -32,7 +32,7 @@ def prove(folder: Path, *refs: ObjectRef, moved: list[int] | None = None, accept
     return FileVerifier(Folder(folder).open_source, heard.append, accept_size=accept_size)([Row(ref) for ref in refs])
 
 
-def test_what_verifies(folder: Path) -> None:
+def test_files_that_match(folder: Path) -> None:
     data = b"some bytes"
     etag = hashlib.md5(data).hexdigest()
     (folder / "a").write_bytes(data)
@@ -48,7 +48,7 @@ def test_what_verifies(folder: Path) -> None:
         assert (outcome.status, outcome.verified_by, outcome.bytes, outcome.message) == ("done", name, 10, None)
 
 
-def test_what_differs(folder: Path) -> None:
+def test_files_that_differ(folder: Path) -> None:
     (folder / "a").write_bytes(b"some bytes")
     cases = {
         "SizeMismatch": ObjectRef("b", "a", size=9, etag=hashlib.md5(b"some bytes").hexdigest()),
@@ -62,7 +62,7 @@ def test_what_differs(folder: Path) -> None:
     assert str(prove(folder, cases["EtagMismatch"])[0].message).endswith("and its etag is not an md5)")
 
 
-def test_a_size_that_differs_is_told_without_reading(folder: Path) -> None:
+def test_a_different_size_is_reported_without_reading(folder: Path) -> None:
     (folder / "a").write_bytes(bytes(1000))
     moved: list[int] = []
     prove(folder, ObjectRef("b", "a", size=9, etag="0" * 32), ObjectRef("b", "a", size=1000), moved=moved)
@@ -71,7 +71,7 @@ def test_a_size_that_differs_is_told_without_reading(folder: Path) -> None:
     assert sum(moved) == 1000
 
 
-def test_parts_of_no_part_size(folder: Path) -> None:
+def test_parts_of_an_unknown_size(folder: Path) -> None:
     (folder / "a").write_bytes(bytes(1000))
     (outcome,) = prove(folder, ObjectRef("b", "a", size=1000, etag="0" * 32 + "-3"))
     assert (outcome.status, outcome.code, outcome.bytes) == ("failed", UNPROVEN, 0)
@@ -80,7 +80,7 @@ def test_parts_of_no_part_size(folder: Path) -> None:
     assert (outcome.status, outcome.verified_by) == ("done", "size")
 
 
-def test_what_nothing_proves(folder: Path) -> None:
+def test_unproven_files(folder: Path) -> None:
     (folder / "a").write_bytes(b"abc")
     (folder / "empty").write_bytes(b"")
     outcomes = prove(folder, ObjectRef("b", "a", size=3), ObjectRef("b", "a"), ObjectRef("b", "empty", size=0))
@@ -90,7 +90,7 @@ def test_what_nothing_proves(folder: Path) -> None:
     assert outcomes[2].verified_by == "size"  # no other file has no bytes
 
 
-def test_parts_that_are_found_on_the_file_read_again(folder: Path) -> None:
+def test_the_part_size_is_found_in_a_second_read(folder: Path) -> None:
     data = os.urandom(8 * MIB)
     (folder / "a").write_bytes(data)
     moved: list[int] = []
@@ -106,7 +106,7 @@ def test_a_folder_marker_has_no_file(folder: Path) -> None:
     assert (outcome.status, outcome.code) == ("failed", "NameRefused")
 
 
-def test_what_a_link_signs_tells_as_well(folder: Path) -> None:
+def test_signed_headers_of_a_link_are_used(folder: Path) -> None:
     """A PUT link's checksum; that an etag is under a customer's key."""
     (folder / "a").write_bytes(b"abc")
     prover = FileVerifier(Folder(folder).open_source, lambda count: None, accept_size=True)
@@ -124,7 +124,7 @@ def test_what_a_link_signs_tells_as_well(folder: Path) -> None:
         assert outcome.link is link
 
 
-def test_what_is_no_file(folder: Path, tmp_path: Path) -> None:
+def test_folders_and_pipes_are_not_files(folder: Path, tmp_path: Path) -> None:
     """A pipe would wait for its other end."""
     (folder / "sub").mkdir()
     (folder / "plain").write_bytes(b"")
@@ -170,7 +170,7 @@ def test_no_descriptor_is_left_open(folder: Path) -> None:
     assert open_descriptors() == before
 
 
-def test_bytes_are_told_as_they_are_read_and_can_end_the_work(folder: Path) -> None:
+def test_read_bytes_are_reported_and_can_stop_the_work(folder: Path) -> None:
     (folder / "a").write_bytes(bytes(40 * MIB))
     row = ObjectRef("b", "a", checksum=checksum("crc32", b""))
     moved: list[int] = []
@@ -198,7 +198,7 @@ def test_batches_are_bounded_by_rows_and_by_bytes() -> None:
     assert max(batches(*[None] * 600)) == 256
 
 
-def test_threads_share_a_prover(folder: Path) -> None:
+def test_threads_share_a_verifier(folder: Path) -> None:
     rows: list[Row] = []
     for number in range(400):
         path = folder / str(number % 20) / str(number)

@@ -48,7 +48,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pyte
     assert sorted(walk(tmp_path)) == [FolderEntry(b"sub/closed/", "Permission denied"), FolderEntry(b"sub/file")]
 
 
-def test_memory_is_flat_and_nothing_is_left_open(tmp_path: Path) -> None:
+def test_memory_is_constant_and_no_folder_stays_open(tmp_path: Path) -> None:
     for number in range(5000):
         (tmp_path / f"file-{number:0200}").write_bytes(b"")
     before = open_descriptors()

@@ -14,7 +14,7 @@ from tests.signing.oracle import Both
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers())))
-def test_kinds_are_served_together_and_come_out_in_order(items: list[tuple[int, int]]) -> None:
+def test_groups_are_signed_together_in_the_order_of_the_rows(items: list[tuple[int, int]]) -> None:
     seen: list[int] = []
 
     def results_of(alike: list[tuple[int, int]]) -> Iterable[tuple[int, int]]:
@@ -56,7 +56,7 @@ NUMBERS = range(50)
         ("PUT", {}, [ObjectRef("bucket", f"{n}", extra={"metadata": {f"n{n}": "x"}}) for n in NUMBERS], len(NUMBERS)),
     ],
 )
-def test_rows_of_a_kind_share_a_signer(
+def test_rows_of_a_group_share_a_signer(
     europe: Both, signers: list[object], method: str, options: dict[str, str], refs: list[ObjectRef], kinds: int
 ) -> None:
     carried = LinkOptions(**options)  # type: ignore[arg-type]

@@ -52,7 +52,7 @@ def test_batches_lose_no_row_and_no_line(file: Path, count: int) -> None:
 
 
 @given(cell=CELLS)
-def test_a_cell_is_read_as_it_was_written(cell: str) -> None:
+def test_cells_round_trip(cell: str) -> None:
     assert next(
         csv.reader([f"{csv_cell(cell)},x"], strict=True)
         if "\n" not in cell and "\r" not in cell
@@ -60,13 +60,13 @@ def test_a_cell_is_read_as_it_was_written(cell: str) -> None:
     ) == [cell, "x"]
 
 
-def test_no_header_is_bucket_key_and_maybe_version(file: Path) -> None:
+def test_a_file_without_a_header(file: Path) -> None:
     assert rows_of("b-1,k\nb-2,l,v\n", file) == [(1, ["b-1", "k", ""]), (2, ["b-2", "l", "v"])]
     assert next(read_csv(str(file))).columns == ("bucket", "key", "version_id")
 
 
 @pytest.mark.parametrize("start", ["", "\ufeff", "\n\r\n"])
-def test_a_header_is_found_whatever_its_case_and_what_stands_before(file: Path, start: str) -> None:
+def test_a_header_in_any_case_after_blank_lines(file: Path, start: str) -> None:
     file.write_text(f"{start} Key,BUCKET,Note\na,b,c\n", newline="")
     assert next(read_csv(str(file))).columns == ("key", "bucket", "Note")
 
@@ -102,9 +102,7 @@ def test_a_header_is_found_whatever_its_case_and_what_stands_before(file: Path, 
         ("bucket,k" + "\0" * 3 + ",d,e\nb,a\n", 2, "d", "2 fields where 4"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(
-    file: Path, text: str, line: int, column: str | None, problem: str
-) -> None:
+def test_errors_have_file_line_and_column(file: Path, text: str, line: int, column: str | None, problem: str) -> None:
     with pytest.raises(ManifestError) as caught:
         rows_of(text, file)
     assert (caught.value.line, caught.value.column) == (line, column)
@@ -132,25 +130,25 @@ def test_rows_as_spreadsheets_write_them(file: Path, separator: str, quoted: boo
 
 
 @pytest.mark.parametrize("other", [";", "\t", "|"])
-def test_a_header_with_commas_stays_one(file: Path, other: str) -> None:
+def test_a_header_with_commas_is_split_at_commas(file: Path, other: str) -> None:
     assert rows_of(f"key,a{other}url\nx{other}y,1\n", file) == [(2, [f"x{other}y", "1"])]
 
 
-def test_a_separator_that_is_named_goes_first(file: Path) -> None:
+def test_a_declared_separator_is_used(file: Path) -> None:
     assert rows_of("sep=|\nkey|a,url\nx,y|1\n", file) == [(3, ["x,y", "1"])]
 
 
-def test_the_first_row_comes_with_those_that_follow(file: Path) -> None:
+def test_the_first_row_is_in_the_first_batch(file: Path) -> None:
     """Where a row is bad, none before it in the batch was passed on."""
     file.write_text("bucket-1,a\nbucket-1,b\n")
     assert [len(rows.cells) for rows in read_csv(str(file))] == [2]
 
 
-def test_a_bucket_may_have_any_name_under_a_header(file: Path) -> None:
+def test_a_bucket_may_have_any_name_if_there_is_a_header(file: Path) -> None:
     assert rows_of("bucket,key\nname,Partner\n", file) == [(2, ["name", "Partner"])]
 
 
-def test_the_first_row_may_leave_the_bucket_to_the_option(file: Path) -> None:
+def test_the_first_row_may_have_an_empty_bucket(file: Path) -> None:
     assert rows_of(",a key\n,b\n", file) == [(1, ["", "a key", ""]), (2, ["", "b", ""])]
 
 

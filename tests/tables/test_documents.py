@@ -118,7 +118,7 @@ def test_a_list_cut_off_anywhere_is_an_error(folder: Path, length: int) -> None:
         ),
     ],
 )
-def test_what_is_wrong_in_a_list_is_told_with_its_line(folder: Path, text: str, line: int, problem: str) -> None:
+def test_errors_in_a_list_have_a_line(folder: Path, text: str, line: int, problem: str) -> None:
     file = folder / "wrong.json"
     file.write_text(text)
     with pytest.raises(ManifestError) as caught:
@@ -140,7 +140,7 @@ def test_what_is_wrong_in_a_list_is_told_with_its_line(folder: Path, text: str, 
         ("{" + ", ".join(f'"c{n}": 1' for n in range(1001)) + "}", "over 1,000 columns"),
     ],
 )
-def test_what_is_wrong_in_a_line_is_told_with_its_line(folder: Path, text: str, problem: str) -> None:
+def test_errors_in_a_line_have_a_line_number(folder: Path, text: str, problem: str) -> None:
     file = folder / "wrong.jsonl"
     file.write_text(f'{{"key": "a"}}\n\n{text}\n')
     with pytest.raises(ManifestError) as caught:
