@@ -197,7 +197,7 @@ def loaded_after(code: str) -> set[str]:
 
 
 def foreign_after(code: str) -> set[str]:
-    """Of these, what is neither the interpreter's own nor loaded by an empty program."""
+    """The loaded modules that are not of the standard library and not loaded by an empty program."""
     return loaded_after(code) - loaded_after("") - set(sys.stdlib_module_names)
 
 

@@ -1,4 +1,4 @@
-"""The AWS chain as machines have it: variables, files, programs, metadata services; and what goes wrong there."""
+"""The AWS chain: variables, files, programs, metadata services, and their errors."""
 
 import json
 import sys

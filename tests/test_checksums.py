@@ -1,4 +1,4 @@
-"""Checksums against oracles: zlib, hashlib, CRCs bit by bit, S3's examples, and what a real server says."""
+"""Checksums, compared with zlib, hashlib, CRCs bit by bit, S3's examples, and a real server."""
 
 import base64
 import hashlib
@@ -457,7 +457,7 @@ def test_values_of_a_real_server(seaweedfs: S3Server, boto: Boto, make_bucket: M
 
 
 def test_speed_is_printed(tmp_path: Path) -> None:
-    """Of a large file for each algorithm; and of 4 KiB with an md5, beside the bare md5."""
+    """For a large file with each algorithm; and for 4 KiB with an md5, compared with hashlib."""
     data = os.urandom(64 * MIB)
     (tmp_path / "file").write_bytes(data)
     for algorithm in ALGORITHMS:

@@ -1,4 +1,4 @@
-"""The three functions of the guide, against a real server, and what they do where it goes wrong."""
+"""The three functions of the guide on a real server, and their errors."""
 
 import logging
 from typing import Any

@@ -1,4 +1,4 @@
-"""What flows through the house, and the rules for names."""
+"""The structs of the model, and the rules for buckets and keys."""
 
 from datetime import UTC, datetime, timedelta
 

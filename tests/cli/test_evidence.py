@@ -1,4 +1,4 @@
-"""Rows, bytes and servers against what a run remembers: where they differ, memory gives way."""
+"""Rows, bytes and servers that contradict the journal: the journal is not used."""
 
 import csv
 import os
@@ -44,7 +44,7 @@ class Scene:
         return str(done["ETag"]).strip('"')
 
     def run(self, *arguments: str, code: int = 0, env: dict[str, str] | None = None) -> str:
-        """What it said on standard error."""
+        """Its standard error."""
         done = run(*arguments, folder=self.folder, env=self.env if env is None else env)
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""`bulkpresign get` as its users meet it: exit codes, messages, what is sent and what is left behind."""
+"""`bulkpresign get` in its own process: exit codes, messages, requests, and files that remain."""
 
 import csv
 import json
@@ -44,7 +44,7 @@ def many(origin: FaultProxy, count: int, **more: str) -> list[dict[str, str]]:
 
 
 def get(folder: Path, *arguments: str, code: int) -> str:
-    """What it said, with that exit code: never a traceback, never a signature."""
+    """Its standard error, after checks of the exit code, and for no traceback and no signature."""
     done = run("get", *arguments, folder=folder, env={})
     assert done.returncode == code, done.stderr
     assert done.stdout == ""

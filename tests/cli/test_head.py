@@ -1,4 +1,4 @@
-"""`sign --head`: rows tell what the server tells, and nothing that is not there has a link."""
+"""`sign --head`: rows have the values of the server, and missing objects have no link."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ import requests
 from boto3.s3.transfer import TransferConfig
 
 from tests.cli.command import run
-from tests.cli.test_sign_carrying import KEY, send
+from tests.cli.test_sign_options import KEY, send
 from tests.conftest import Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.server import S3Server

@@ -1,4 +1,4 @@
-"""What `--help` says, what it loads, and that each option has a parameter of the pipeline to go to."""
+"""`--help`: its text, the modules that it loads, and a parameter of the pipeline for each option."""
 
 import inspect
 import os

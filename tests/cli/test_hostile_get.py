@@ -1,4 +1,4 @@
-"""`bulkpresign get` on hostile ground: bodies without end, folders that are exchanged, few descriptors."""
+"""`bulkpresign get` with endless bodies, replaced folders and few descriptors."""
 
 import os
 import shutil

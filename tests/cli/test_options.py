@@ -1,4 +1,4 @@
-"""Concurrency, circuit breaker, and what a user may say of a run, each through the command line."""
+"""Concurrency, circuit breaker and other options of a run, on the command line."""
 
 import csv
 import os

@@ -1,4 +1,4 @@
-"""`bulkpresign put` as its users meet it."""
+"""`bulkpresign put` in its own process."""
 
 import csv
 import os

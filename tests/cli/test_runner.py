@@ -1,4 +1,4 @@
-"""Exit codes, and what is said at the end of a run: a verb that tells events, run as the command line runs it."""
+"""Exit codes and the last messages of a run, with a verb that only emits events."""
 
 import os
 import signal

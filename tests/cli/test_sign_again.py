@@ -1,4 +1,4 @@
-"""Links that are signed again keep what they carry, from the command line to what a server does with them."""
+"""Links that are signed again preserve their settings, up to the requests to a server."""
 
 import csv
 import json
@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from tests.cli.command import CREDENTIALS, run
-from tests.cli.test_sign_carrying import KEY, headers_of, send
+from tests.cli.test_sign_options import KEY, headers_of, send
 from tests.conftest import Boto, MakeBucket
 from tests.servers.server import S3Server
 from tests.tables.test_files import names_in

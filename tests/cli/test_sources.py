@@ -1,4 +1,4 @@
-"""What a SOURCE can be, from the command line: patterns, keys that are not there, and links as they are."""
+"""The forms of SOURCE on the command line: patterns, missing keys, and single links."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ class Scene:
         return done.stderr.removeprefix("error: ").rstrip("\n")
 
     def run(self, *arguments: str, code: int = 0, env: dict[str, str] | None = None) -> str:
-        """What it says, having ended so."""
+        """Its standard error, after a check of the exit code."""
         done = run(*arguments, folder=self.folder, env=self._env if env is None else env)
         assert done.returncode == code, done.stderr
         return done.stderr
@@ -174,7 +174,7 @@ def test_listings_tell_when_objects_were_stored(scene: Scene, seaweedfs: S3Serve
 
 
 def links_to(scene: Scene, seaweedfs: S3Server, boto: Boto, *keys: str) -> list[str]:
-    """What somebody pastes who was sent links."""
+    """A link from a message, on the command line."""
     sign = boto(seaweedfs).generate_presigned_url
     return [sign("get_object", {"Bucket": scene.bucket, "Key": key}) for key in keys]
 

@@ -1,4 +1,4 @@
-"""How a run ends, in words."""
+"""The summary and the advice at the end of a run."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""Multipart uploads as a user meets them: what is said, exit codes, and the ends of what was left open."""
+"""Multipart uploads on the command line: messages, exit codes, and aborting open uploads."""
 
 import csv
 import os

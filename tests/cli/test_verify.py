@@ -1,4 +1,4 @@
-"""`bulkpresign verify` as its users meet it: exit codes, what is named, what is left behind."""
+"""`bulkpresign verify` in its own process: exit codes, messages, and files that remain."""
 
 import csv
 import hashlib
@@ -28,12 +28,12 @@ def verify(folder: Path, *arguments: str, code: int, given: str = "") -> list[st
 
 @pytest.fixture
 def rows(tmp_path: Path) -> list[dict[str, object]]:
-    """Those of 30 files in the folder `in`, which are as they say."""
+    """The rows of 30 files in the folder `in` that match."""
     return filled(tmp_path / "in", 30)
 
 
 def stamps(folder: Path) -> dict[Path, int]:
-    """What is in a folder, and when it was written."""
+    """The files in a folder, with their times."""
     return {path: path.lstat().st_mtime_ns for path in folder.rglob("*")}
 
 
@@ -104,7 +104,7 @@ def test_one_thing_wrong_is_enough(rows: list[dict[str, object]], tmp_path: Path
 
 
 def test_the_failures_file_is_valid_input(rows: list[dict[str, object]], tmp_path: Path) -> None:
-    """Of verify itself: what is missing there is what was missing here. For get see tests/pipeline."""
+    """The failures file has the missing files. For get see tests/pipeline."""
     links: list[dict[str, object]] = [
         {"url": f"http://127.0.0.1:1/{row['key']}?X-Amz-Signature=secret", "path": f"{row['key']}x"} for row in rows
     ]
@@ -171,7 +171,7 @@ def test_what_cannot_be_used(
 
 
 def test_a_bad_stream_ends_with_2(rows: list[dict[str, object]], tmp_path: Path) -> None:
-    """What can't be read twice is checked as it comes."""
+    """A stream is checked while it is read."""
     given = table(tmp_path / "m.csv", [*rows, rows[0]]).read_text()
     said = verify(tmp_path, "-", "--in", "in", code=2, given=given)
     assert said[-1] == "error: -:32: column path: path 'd0/0' is the path of -:2 as well"

@@ -1,4 +1,4 @@
-"""Rates, shares and what is left, at times that the test gives."""
+"""Rates, fractions and remaining time, with a clock of the test."""
 
 import pytest
 

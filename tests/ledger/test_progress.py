@@ -1,4 +1,4 @@
-"""What is shown of a run, by its events alone; nothing here knows what made them."""
+"""The progress display, driven only by events."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""No outcome is counted before the journal has it, and none twice."""
+"""The journal has each outcome before it is counted, and each is counted once."""
 
 import time
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a journal tells of its runs."""
+"""The report of a journal."""
 
 import time
 from pathlib import Path

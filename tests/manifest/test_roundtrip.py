@@ -1,4 +1,4 @@
-"""A manifest that is written and read again gives the same links."""
+"""A manifest that is written and read again has the same links."""
 
 import csv
 import gzip

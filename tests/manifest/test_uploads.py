@@ -1,4 +1,4 @@
-"""Rows of multipart uploads: which groups are uploads, and what is said of those that are none."""
+"""The rows of multipart uploads: valid groups, and the errors of invalid ones."""
 
 import re
 from collections.abc import Callable, Sequence

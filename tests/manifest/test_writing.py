@@ -1,4 +1,4 @@
-"""Manifests out: what a writer refuses to take."""
+"""Rows that a manifest writer refuses."""
 
 import pytest
 

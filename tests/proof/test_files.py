@@ -1,4 +1,4 @@
-"""Rows against files in a folder: every verdict, and what can stand where a file should be."""
+"""Verification of files against rows: every outcome, and other things in the place of files."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""Checksums of files, and files that can't have one."""
+"""Checksums of files, and files without one."""
 
 import hashlib
 import os

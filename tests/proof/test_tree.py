@@ -1,4 +1,4 @@
-"""Everything below a folder is found, once, in flat memory."""
+"""Everything below a folder is listed once, in constant memory."""
 
 import os
 import tracemalloc

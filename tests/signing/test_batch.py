@@ -1,4 +1,4 @@
-"""Rows of one kind share a signer, and come out in their order."""
+"""Rows of one group share a signer, and the links are in the order of the rows."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""How long a link lives."""
+"""The lifetime of links."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any

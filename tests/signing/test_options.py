@@ -1,4 +1,4 @@
-"""What links carry, by run and by row: botocore's url for the corresponding parameters, the same headers."""
+"""The options of links, per run and per row, compared with botocore's urls and headers."""
 
 import hashlib
 from base64 import b64encode
@@ -81,7 +81,7 @@ checksums = st.sampled_from(
 
 
 def parameters(bucket: str, key: str, *levels: Mapping[str, Any]) -> dict[str, Any]:
-    """What botocore must be asked for the same link: what is the row's own first, then what all rows share."""
+    """The arguments of botocore for the same link: those of the row, then those of all rows."""
     params: dict[str, Any] = {"Bucket": bucket, "Key": key}
     for settings in levels:
         for name, parameter in PARAMETERS.items():

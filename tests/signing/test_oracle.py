@@ -1,4 +1,4 @@
-"""Byte for byte botocore's: keys, versions, overrides, headers, tokens, expiries."""
+"""Urls are byte for byte those of botocore: keys, versions, overrides, headers, tokens, expiries."""
 
 from collections.abc import AsyncIterator, Mapping
 

@@ -1,4 +1,4 @@
-"""Upload forms, field for field botocore's."""
+"""Upload forms have the same fields as botocore's."""
 
 import base64
 import copy

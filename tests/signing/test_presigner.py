@@ -1,4 +1,4 @@
-"""What a Presigner takes, what it refuses, and what it never tells."""
+"""The arguments of a Presigner, its errors, and no secrets in messages."""
 
 import logging
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Links that a real server takes."""
+"""Links on a real server."""
 
 import hashlib
 from base64 import b64encode

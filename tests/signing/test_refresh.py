@@ -1,4 +1,4 @@
-"""Credentials that live for minutes: batches refuse lapsed ones, everything else renews them."""
+"""Credentials that expire in minutes: batches refuse expired ones, the async methods renew them."""
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta

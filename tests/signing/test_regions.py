@@ -1,4 +1,4 @@
-"""Buckets that are asked for their region: on the server that minds regions, and on one that says what ours can't."""
+"""Finding the region of a bucket: on a server with regions, and on one with responses of the test."""
 
 import threading
 from collections import Counter

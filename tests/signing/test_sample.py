@@ -1,4 +1,4 @@
-"""Every place a bucket can be: regions, addressing, own endpoints, dual-stack, FIPS, accelerate, access points."""
+"""The endpoints of buckets: regions, addressing, own endpoints, dual-stack, FIPS, accelerate, access points."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -69,7 +69,7 @@ def test_endpoints(portal: BlockingPortal, clock: Clock, endpoint_url: str, styl
 
 
 def brackets_follow_names() -> bool:
-    """Whether this Python reads `http://bucket.[::1]/` as a url; newer ones refuse it, and botocore with them."""
+    """True if this Python parses `http://bucket.[::1]/`; newer ones refuse it, and so does botocore."""
     try:
         urlsplit("http://bucket.[::1]/")
     except ValueError:

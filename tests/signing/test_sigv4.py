@@ -1,4 +1,4 @@
-"""The arithmetic, against AWS's published example and the standard library."""
+"""Signatures, compared with AWS's published example and the standard library."""
 
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -57,7 +57,7 @@ def test_settings_per_key_are_signed_like_shared_ones() -> None:
 
 
 def test_values_that_look_like_a_slot() -> None:
-    """What differs goes where it belongs, whatever stands in headers and overrides."""
+    """Values that look like a slot are not replaced."""
     headers, query = {"x-amz-meta-a": "versionId=%000%00"}, {"response-content-type": "versionId=%000%00 0 1"}
     alone = signer(headers=headers, query={"versionId": "%001%00", **query})
     assert signer(headers=headers, query=query).urls(["a"], {"versionId": ["%001%00"]}) == alone.urls(["a"])

@@ -1,4 +1,4 @@
-"""The links of multipart uploads: byte for byte botocore's, and how an object is cut."""
+"""The links of multipart uploads, compared with botocore's, and the sizes of parts."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Patterns over keys: what they match, and from where a listing has to begin."""
+"""Patterns of keys: the keys that they match, and the prefix of a listing."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What links carry, from the command line to what a server then does with it."""
+"""The link options of `sign`, up to the requests to a server."""
 
 import csv
 import io
@@ -31,7 +31,7 @@ def sign(folder: Path, server: S3Server, *arguments: str, given: str = "", **env
 
 
 def send(row: dict[str, str], body: bytes | None = None, without: str = "") -> requests.Response:
-    """What a holder of the row does; `without` leaves one header out."""
+    """Sends the request of a row; `without` omits one header."""
     headers = {name: value for name, value in json.loads(row["headers"]).items() if name != without}
     return requests.request(row["method"], row["url"], data=body, headers=headers, timeout=30)
 

@@ -1,4 +1,4 @@
-"""`sign` and `post` trust the certificates that `--ca-bundle` names, for whatever they ask of a server."""
+"""`sign` and `post` use the certificates of `--ca-bundle` for all requests."""
 
 import csv
 import ssl
