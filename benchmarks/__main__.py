@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import get, head, large, manifest, resume, sign
+from benchmarks import get, head, large, manifest, resume, sign, wires
 
 BENCHMARKS = {
     "sign": sign.main,
@@ -11,6 +11,7 @@ BENCHMARKS = {
     "get": get.main,
     "large": large.main,
     "resume": resume.main,
+    "wires": wires.main,
 }
 
 
@@ -18,8 +19,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ours beside peers, as ratios.")
     parser.add_argument("name", choices=BENCHMARKS)
     parser.add_argument("--quick", action="store_true", help="a tenth of the work: shows that it runs, proves nothing")
-    arguments = parser.parse_args()
-    BENCHMARKS[arguments.name](quick=arguments.quick)
+    arguments, others = parser.parse_known_args()
+    if others and arguments.name != "wires":
+        parser.error(f"unknown: {' '.join(others)}")
+    options = {"arguments": others} if others else {}
+    BENCHMARKS[arguments.name](quick=arguments.quick, **options)
 
 
 if __name__ == "__main__":

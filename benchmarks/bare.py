@@ -28,14 +28,17 @@ from bulkpresign.ledger.progress import ticking
 from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.manifest.links import links_of
-from bulkpresign.model import Link, Outcome
+from bulkpresign.model import Outcome
 from bulkpresign.tables import Table
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.disk.temporary import TemporaryFile
 from bulkpresign.transfer.downloads.download import Downloader
-from bulkpresign.transfer.engine.jobs import Job
+from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
 from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
 from bulkpresign.transfer.engine.queue import JobQueue
+from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.workers import Engine
 
 CONCURRENCY = 32
@@ -66,7 +69,8 @@ async def aiohttp_pool(links: str, folder: Path) -> None:
 
 
 async def engine(links: str, folder: Path) -> None:
-    async def work(link: Link) -> Outcome:
+    async def work(job: Job, _: LinkRenewer) -> Outcome:
+        link = job.link
         path = link.object.file_path
         place.check(path)
         async with http.request(link) as response:
@@ -93,14 +97,15 @@ async def everything(links: str, folder: Path) -> None:
     with Journal(f"{folder}.journal", "get", str(folder)) as journal, place.made(), shown:
         record = Recorder(journal, tell)
         async with HttpClient(CONCURRENCY, clock) as http:
-            work = Downloader(http, place, 5, record, limiter=AdaptiveLimiter(CONCURRENCY), parts=journal)
+            context = TransferContext(http, record, AdaptiveLimiter(CONCURRENCY), keeps_checkpoints=True)
+            work = Downloader(context, place, Coordinator())
             await Engine(JobQueue(_jobs(links)), work, record, clock).run(CONCURRENCY)
         record.flush()
 
 
 async def _jobs(links: str) -> AsyncIterator[Sequence[Job]]:
     for rows in Table(links):
-        yield [Job(link) for link in links_of(rows)]
+        yield [Job(RenewableLink(link), LocalFile(link.object.file_path)) for link in links_of(rows)]
 
 
 if __name__ == "__main__":

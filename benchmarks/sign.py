@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from benchmarks.measuring import cpu_seconds, goal, show
-from bulkpresign import LinkOptions, ObjectRef, Presigner
+from bulkpresign import LinkOptions, Method, ObjectRef, Presigner
 
 ACCESS, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 BUCKET, REGION = "examplebucket", "eu-west-1"
@@ -76,7 +76,7 @@ def _carrying(presigner: Presigner, keys: list[str]) -> dict[str, tuple[int, Cal
     columns = ("cache_control", "content_disposition", "storage_class", "tagging", "acl", "content_encoding")
     rows = [ObjectRef(BUCKET, key, extra=dict.fromkeys(columns, f"k=v{n % 97}")) for n, key in enumerate(keys)]
 
-    def batches(objects: list[ObjectRef], method: str, options: LinkOptions | None = None) -> object:
+    def batches(objects: list[ObjectRef], method: Method, options: LinkOptions | None = None) -> object:
         starts = range(0, len(objects), BATCH)
         return [presigner.sign_batch(objects[at : at + BATCH], method, options=options) for at in starts]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from bulkpresign.aws import AwsSession as AwsSession
     from bulkpresign.errors import BreakerError as BreakerError
     from bulkpresign.errors import BulkpresignError as BulkpresignError
     from bulkpresign.errors import ConnectionFailedError as ConnectionFailedError
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from bulkpresign.model import Post as Post
     from bulkpresign.model import Report as Report
     from bulkpresign.pipeline.abort import abort as abort
-    from bulkpresign.pipeline.config import TransferConfig as TransferConfig
     from bulkpresign.pipeline.get import get as get
     from bulkpresign.pipeline.outcomes import Outcomes as Outcomes
     from bulkpresign.pipeline.outcomes import get_outcomes as get_outcomes
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from bulkpresign.pipeline.put import put as put
     from bulkpresign.pipeline.read import Reading as Reading
     from bulkpresign.pipeline.read import read as read
+    from bulkpresign.pipeline.run.config import TransferConfig as TransferConfig
     from bulkpresign.pipeline.sign import SignReport as SignReport
     from bulkpresign.pipeline.sign import sign as sign
     from bulkpresign.pipeline.verify import VerifyReport as VerifyReport
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from bulkpresign.signing.presigner import Presigner as Presigner
 
 _HOMES = {
+    "AwsSession": "aws",
     "BreakerError": "errors",
     "BulkpresignError": "errors",
     "BytesMoved": "events",
@@ -114,7 +116,7 @@ _HOMES = {
     "SigningError": "errors",
     "StorageError": "errors",
     "ThrottledError": "errors",
-    "TransferConfig": "pipeline.config",
+    "TransferConfig": "pipeline.run.config",
     "TransferError": "errors",
     "TruncatedError": "errors",
     "UploadLeftOpen": "events",

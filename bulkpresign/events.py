@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from bulkpresign.model import ObjectRef, Outcome, Report
+from bulkpresign.model import Link, ObjectRef, Outcome, Report, ResumePoint
 
 
 class RunStarted(msgspec.Struct, frozen=True, gc=False):
@@ -69,6 +69,21 @@ class ObjectsSigned(msgspec.Struct, frozen=True, gc=False):
     count: int
 
 
+class ResumePointChanged(msgspec.Struct, frozen=True, gc=False):
+    """The bytes that are about to be moved belong to `point`. What was recorded of the object before is forgotten."""
+
+    link: Link
+    point: ResumePoint
+
+
+class PartFinished(msgspec.Struct, frozen=True, gc=False):
+    """A part is stored where a later run finds it. `proof` is its checksum, or its etag."""
+
+    link: Link
+    number: int
+    proof: str
+
+
 class UploadLeftOpen(msgspec.Struct, frozen=True, gc=False):
     """A multipart upload was created, not completed, and could not be aborted. The server stores its parts."""
 
@@ -91,6 +106,8 @@ Event = (
     | ObjectFinished
     | ObjectsSkipped
     | ObjectsSigned
+    | ResumePointChanged
+    | PartFinished
     | UploadLeftOpen
     | RunFinished
 )

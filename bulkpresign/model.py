@@ -7,11 +7,13 @@ field. With `gc=False`, the garbage collector does not visit them; none can be p
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 
 Method = Literal["GET", "PUT", "HEAD", "DELETE"]
+#: The methods that batches sign. POST opens a multipart upload.
+BatchMethod = Method | Literal["POST"]
 Status = Literal["done", "skipped", "failed", "expired"]
 
 #: A link counts as expired this much before its expiry, or a tenth of its lifetime if that is less.
@@ -217,24 +219,18 @@ class ResumePoint(msgspec.Struct, frozen=True):
     part_size: int = 0
 
 
-class CheckpointStore(Protocol):
-    """Stores the finished parts of unfinished objects, for later runs. The journal implements it."""
+#: No bytes of the object are worth resuming.
+NO_RESUME_POINT = ResumePoint("", 0)
 
-    def part(self, link: Link) -> ResumePoint | None:
-        """The resume point of this link's object, None if there is none."""
-        ...
 
-    def set_resume_point(self, link: Link, part: ResumePoint) -> None:
-        """Stores the resume point before the first byte is moved. Finished parts of the object are deleted."""
-        ...
+class Checkpoint(msgspec.Struct, frozen=True):
+    """The state of an unfinished object, as an earlier run recorded it.
 
-    def finished_parts(self, link: Link) -> Mapping[int, str]:
-        """The finished parts of this link's object: their proofs by part number (from 1)."""
-        ...
+    `parts` are those that are finished, by number (from 1), each with its proof: a checksum, or an etag.
+    """
 
-    def add_finished_part(self, link: Link, part_number: int, proof: str) -> None:
-        """Stores a finished part, with a checksum or etag that proves it later."""
-        ...
+    point: ResumePoint
+    parts: Mapping[int, str] = {}
 
 
 def without_query(url: str) -> str:

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -20,6 +21,7 @@ from tests.servers import ministack as ministack_servers
 from tests.servers import rclone as rclone_servers
 from tests.servers import seaweedfs as seaweedfs_servers
 from tests.servers.server import MissingServerError, S3Server, new_client
+from tests.support.disks import mounted
 from tests.units import mark_units
 
 __all__ = ["pytest_terminal_summary"]  # the fault suite's closing line, which the process that reports has to know
@@ -133,6 +135,13 @@ def make_bucket(boto: Boto) -> MakeBucket:
 def bucket(server: S3Server, make_bucket: MakeBucket) -> str:
     """A new, empty bucket on `server`."""
     return make_bucket(server)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 KiB."""
+    with mounted(tmp_path, "64k") as disk:
+        yield disk
 
 
 @contextmanager

@@ -18,7 +18,7 @@ ROOT = Path(bulkpresign.__file__).parent
 STAGES = {"source", "signing", "manifest", "transfer", "ledger", "proof"}
 #: From the lowest: a room imports rooms of lower floors, and those of its own floor that `NEIGHBOURS` names.
 FLOORS = [
-    {"model", "errors", "events", "redact", "text"},
+    {"model", "errors", "events", "redact", "tasks", "text"},
     {"tables", "aws", "checksums", "http"},
     STAGES,
     {"pipeline", "guide"},
@@ -154,6 +154,17 @@ def test_no_import_circles() -> None:
 
     for name in modules():
         visit(name, ())
+
+
+def test_no_test_module_imports_another() -> None:
+    """Helpers that test modules share are in `tests/support/`, or in a module of their own beside their only users."""
+    wrong = [
+        f"{path.relative_to(ROOT.parent)} imports {name}"
+        for path in sorted((ROOT.parent / "tests").rglob("*.py"))
+        for name in imports(ast.parse(path.read_text("utf-8")))
+        if name.startswith("tests.") and any(part.startswith("test_") for part in name.split("."))
+    ]
+    assert not wrong
 
 
 def test_everything_public_resolves() -> None:

@@ -77,7 +77,7 @@ def test_the_file_path_of_an_object() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lifetime", "left", "lapsed"),
+    ("lifetime", "left", "expires_by"),
     [
         (3600, 31, False),
         (3600, 30, True),

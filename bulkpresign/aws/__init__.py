@@ -6,6 +6,6 @@ Nothing of botocore leaves this package: its exceptions become ours, its credent
 from bulkpresign.aws.client import Aws
 from bulkpresign.aws.credentials import Credentials
 from bulkpresign.aws.regions import AUTO
-from bulkpresign.aws.sessions import SAMPLE_CREDENTIALS, SAMPLE_EXPIRES_IN, SAMPLE_KEY
+from bulkpresign.aws.sessions import SAMPLE_CREDENTIALS, SAMPLE_EXPIRES_IN, SAMPLE_KEY, AwsSession
 
-__all__ = ["AUTO", "SAMPLE_CREDENTIALS", "SAMPLE_EXPIRES_IN", "SAMPLE_KEY", "Aws", "Credentials"]
+__all__ = ["AUTO", "SAMPLE_CREDENTIALS", "SAMPLE_EXPIRES_IN", "SAMPLE_KEY", "Aws", "AwsSession", "Credentials"]

@@ -10,7 +10,7 @@ from bulkpresign.aws.credentials import Credentials, session_credentials
 from bulkpresign.aws.errors import botocore_errors
 from bulkpresign.aws.listings import Listings
 from bulkpresign.aws.regions import AUTO, BucketRegions
-from bulkpresign.aws.sessions import SAMPLE_EXPIRES_IN, SAMPLE_KEY, ClientSession
+from bulkpresign.aws.sessions import SAMPLE_EXPIRES_IN, SAMPLE_KEY, AwsSession, ClientSession
 from bulkpresign.model import ObjectRef
 
 
@@ -27,7 +27,7 @@ class Aws:
         endpoint_url: str | None = None,
         profile_name: str | None = None,
         addressing_style: str = "auto",
-        session: Any = None,
+        session: AwsSession | None = None,
         ca_bundle: str | None = None,
     ) -> None:
         self._session = ClientSession(

@@ -2,7 +2,7 @@
 
 import os
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
@@ -23,6 +23,20 @@ _SAMPLE_KEYS = {
 }
 
 
+class AwsSession(Protocol):
+    """An `aioboto3.Session`. aioboto3 has no types, so this names the parts that are used."""
+
+    @property
+    def region_name(self) -> str | None:
+        """The region of the environment or the profile."""
+
+    def client(self, *args: Any, **kwargs: Any) -> Any:
+        """A context manager of a client."""
+
+    def get_credentials(self) -> Any:
+        """An awaitable of the chain's credentials, or of None."""
+
+
 class ClientSession:
     """An aioboto3 session and its S3 clients. A client is opened at first use and stays open until `close`.
 
@@ -36,7 +50,7 @@ class ClientSession:
         endpoint_url: str | None,
         profile_name: str | None,
         addressing_style: str,
-        session: Any,
+        session: AwsSession | None,
         ca_bundle: str | None,
     ) -> None:
         check_addressing_style(addressing_style)
@@ -49,7 +63,7 @@ class ClientSession:
         self._profile_name = profile_name
         self._ca_bundle = ca_bundle
         self._addressing_style = addressing_style
-        self._session = session
+        self._session: Any = session
         self._stack = AsyncExitStack()
         self._lock = anyio.Lock()
         # By region; None is the region that was given, or the environment's.

@@ -48,7 +48,7 @@ def get(**settings: Any) -> None:
     from bulkpresign.cli import option_checks
     from bulkpresign.cli.runner import run_transfer
     from bulkpresign.pipeline.get import get as run
-    from bulkpresign.pipeline.sources import are_links
+    from bulkpresign.pipeline.sources.sources import are_links
 
     sources = settings["source"]
     if all(source.startswith("s3://") for source in sources):

@@ -89,9 +89,11 @@ def run_verb(
 
     async def main() -> R | None:
         report = None
+        # A signal cancels `scope` alone, so that a second one is heard while the run is closing.
         async with anyio.create_task_group() as group:
-            await group.start(stop_on_signal, group.cancel_scope, stopped)
-            report = await verb(**settings, listeners=listeners)
+            with anyio.CancelScope() as scope:
+                await group.start(stop_on_signal, scope, stopped)
+                report = await verb(**settings, listeners=listeners)
             group.cancel_scope.cancel()
         return report
 

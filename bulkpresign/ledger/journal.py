@@ -32,7 +32,7 @@ from bulkpresign.ledger.schema import (
     has_work,
     table_names,
 )
-from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, ResumePoint
+from bulkpresign.model import Checkpoint, Evidence, Link, ObjectRef, Outcome, ResumePoint
 from bulkpresign.redact import without_secrets
 
 _FINISHED = frozenset({"done", "skipped"})
@@ -105,9 +105,16 @@ class Journal:
                 for (name,) in whole:
                     self._forget(str(name))
 
-    def part(self, link: Link) -> ResumePoint | None:
-        """The resume point of a link's object, None if there is none."""
-        return self._parts.get(identity(link)) if self._parts else None
+    @property
+    def has_checkpoints(self) -> bool:
+        """True if an object is unfinished."""
+        return bool(self._parts)
+
+    def checkpoint(self, link: Link) -> Checkpoint | None:
+        """The recorded state of an unfinished object, None if there is none."""
+        name = identity(link)
+        point = self._parts.get(name)
+        return None if point is None else Checkpoint(point, dict(self._finished_parts.get(name, {})))
 
     def set_resume_point(self, link: Link, part: ResumePoint) -> None:
         """Writes the resume point of an object before its bytes are moved, and deletes its finished parts."""
@@ -116,10 +123,6 @@ class Journal:
             self._forget(name)
             self._database.execute("INSERT INTO parts VALUES (?, ?, ?, ?)", (name, *astuple(part)))
         self._parts[name] = part
-
-    def finished_parts(self, link: Link) -> Mapping[int, str]:
-        """The finished parts of an object: their proofs by part number."""
-        return self._finished_parts.get(identity(link), {})
 
     def add_finished_part(self, link: Link, part_number: int, proof: str) -> None:
         """Records a finished part of an object."""

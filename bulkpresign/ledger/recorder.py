@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished
+from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, PartFinished, ResumePointChanged
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.model import Outcome
 
@@ -50,8 +50,18 @@ class Recorder:
         elif isinstance(event, BytesMoved):
             second = int(time.time())
             self._moved[second] = self._moved.get(second, 0) + event.count
+        elif kind is PartFinished or kind is ResumePointChanged:
+            self._record_checkpoint(event)
         if (self._pending and self._is_due) or len(self._moved) > _MAX_MOVED_SECONDS:
             self.flush()
+
+    def _record_checkpoint(self, event: Event) -> None:
+        """At once: a run that is killed resumes from here."""
+        assert self._journal is not None  # noqa: S101 - without a journal nothing is recorded
+        if isinstance(event, PartFinished):
+            self._journal.add_finished_part(event.link, event.number, event.proof)
+        elif isinstance(event, ResumePointChanged):
+            self._journal.set_resume_point(event.link, event.point)
 
     @property
     def _is_due(self) -> bool:

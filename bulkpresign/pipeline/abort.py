@@ -4,25 +4,26 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
 
+from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ManifestError
 from bulkpresign.events import Listener, RunFinished, RunStarted, broadcast
 from bulkpresign.manifest.links import links_of, signed_at_of
 from bulkpresign.manifest.rows import csv_rows
 from bulkpresign.manifest.uploads import check_upload_url, upload_id_of
 from bulkpresign.model import Link, ObjectRef, Report, utc_now
-from bulkpresign.pipeline.config import TransferConfig
-from bulkpresign.pipeline.renewing import by_signing
-from bulkpresign.pipeline.running import Run
-from bulkpresign.pipeline.sources import Sources, rows_of
+from bulkpresign.pipeline.run.config import TransferConfig
+from bulkpresign.pipeline.run.run import Run
+from bulkpresign.pipeline.sources.renewals import by_signing
+from bulkpresign.pipeline.sources.sources import Sources, rows_of
 from bulkpresign.signing.parts import with_columns
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Rows, Table, open_output
 from bulkpresign.tables.writing import TableWriter
-from bulkpresign.transfer.engine.jobs import Job
-from bulkpresign.transfer.uploads.requests import UploadAborter
+from bulkpresign.transfer.engine.jobs import NOTHING, Job, RenewableLink
+from bulkpresign.transfer.executor import TransferSpec
 
 _COLUMNS = ("bucket", "key", "upload_id", "age")
 
@@ -44,7 +45,7 @@ async def abort(
     endpoint_url: str | None = None,
     profile_name: str | None = None,
     addressing_style: str = "auto",
-    session: Any = None,
+    session: AwsSession | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Report:
     """Ends the multipart uploads that `what` names: a table of links, or those that are open under `s3://bucket/prefix/`.
@@ -76,9 +77,7 @@ async def abort(
         if dry_run:
             return await _listing(uploads, os.fspath(output), listeners)
         run = await stack.enter_async_context(Run("abort", config=config, ca_bundle=ca_bundle, listeners=listeners))
-        return await run.transfer(
-            _jobs(uploads), lambda context: UploadAborter(context.http, attempts, context.emit, limiter=context.limiter)
-        )
+        return await run.transfer(_jobs(uploads), TransferSpec())
 
 
 def _check(table: Table) -> None:
@@ -92,7 +91,7 @@ def _check(table: Table) -> None:
 
 async def _named(table: Table) -> _Found:
     async for rows in rows_of(table):
-        yield [(Job(link), signed_at_of(link.url)) for link in _ending_links(rows)]
+        yield [(Job(NOTHING, RenewableLink(link)), signed_at_of(link.url)) for link in _ending_links(rows)]
 
 
 def _ending_links(rows: Rows) -> list[Link]:
@@ -105,11 +104,11 @@ def _ending_links(rows: Rows) -> list[Link]:
 
 
 async def _listed(presigner: Presigner, location: Location) -> _Found:
-    renew = by_signing(presigner)
+    renew, ref = by_signing(presigner), partial(ObjectRef, location.bucket)
     async for page in presigner.aws.list_uploads(location.bucket, location.key):
         await presigner.refresh()
         yield [
-            (Job(_ending(presigner, ObjectRef(location.bucket, key), upload_id), renew), opened_at)
+            (Job(NOTHING, RenewableLink(_ending(presigner, ref(key), upload_id), renew)), opened_at)
             for key, upload_id, opened_at in page
             if location.is_prefix or key == location.key
         ]

@@ -1,31 +1,36 @@
 """get: links, or objects signed just in time, become files in a folder."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
 
+from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener
 from bulkpresign.ledger.paths import PathIndex
-from bulkpresign.model import ObjectRef, Report
-from bulkpresign.pipeline.completed import etags_of, files_are_current
-from bulkpresign.pipeline.config import TransferConfig, config_of
-from bulkpresign.pipeline.descriptors import open_files_limit
-from bulkpresign.pipeline.items import Items
-from bulkpresign.pipeline.journals import journal_of
-from bulkpresign.pipeline.named_files import check_named_files
-from bulkpresign.pipeline.own import OwnPresigner
-from bulkpresign.pipeline.part_sizes import ask_part_size
-from bulkpresign.pipeline.preflight import check, reserve_paths
-from bulkpresign.pipeline.renewing import ChecksumMode
-from bulkpresign.pipeline.running import Run, none_is_current
-from bulkpresign.pipeline.sources import Source, Sources
+from bulkpresign.model import Report
+from bulkpresign.pipeline.run.completed import files_are_current
+from bulkpresign.pipeline.run.config import TransferConfig, config_of
+from bulkpresign.pipeline.run.descriptors import open_files_limit
+from bulkpresign.pipeline.run.journals import journal_of
+from bulkpresign.pipeline.run.part_sizes import ask_part_size
+from bulkpresign.pipeline.run.preflight import check, index_paths
+from bulkpresign.pipeline.run.presigner import RunPresigner
+from bulkpresign.pipeline.run.run import Run, none_is_current
+from bulkpresign.pipeline.sources.items import Items
+from bulkpresign.pipeline.sources.links import Remote, links_of_sources
+from bulkpresign.pipeline.sources.named_files import check_named_files
+from bulkpresign.pipeline.sources.renewals import ChecksumMode
+from bulkpresign.pipeline.sources.sources import Source, Sources
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
-from bulkpresign.transfer.downloads.download import IF_EXISTS, Downloader, IfExists
+from bulkpresign.transfer.downloads.download import IF_EXISTS, IfExists
 from bulkpresign.transfer.downloads.part_concurrency import part_concurrency_within
+from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
+from bulkpresign.transfer.executor import TransferSpec
 
 #: A request costs more than fewer bytes do.
 LEAST_PART_SIZE = 64 << 10
@@ -61,7 +66,7 @@ async def get(
     endpoint_url: str | None = None,
     profile_name: str | None = None,
     addressing_style: str = "auto",
-    session: Any = None,
+    session: AwsSession | None = None,
     presigner: Presigner | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Report:
@@ -106,9 +111,6 @@ async def get(
     if config.part_size < LEAST_PART_SIZE:
         raise ParameterError(f"part_size of {config.part_size:,} is less than {LEAST_PART_SIZE >> 10} KiB")
     open_files = open_files_limit()
-    tuner = config.part_concurrency
-    if open_files is not None:
-        tuner = part_concurrency_within(tuner, config.concurrency, open_files)
     sources = Sources(source, bucket=bucket, from_format=from_format, literal=literal, no_links=None, takes_items=True)
     check_named_files(sources.tables, failures, journal)
     if sources.items is None:
@@ -116,21 +118,18 @@ async def get(
     folder = Folder(to)
     if open_files is not None:
         folder.limit_open(open_files)
-
-    def claim(refs: Sequence[ObjectRef]) -> None:
-        reserve_paths(index, [(ref, ref.uri) for ref in refs])
-
     async with AsyncExitStack() as stack:
-        own = OwnPresigner(
-            presigner,
-            stack,
-            region_name=region_name,
-            endpoint_url=endpoint_url,
-            profile_name=profile_name,
-            addressing_style=addressing_style,
-            expires_in=expires_in,
-            session=session,
-            ca_bundle=ca_bundle,
+        own = await stack.enter_async_context(
+            RunPresigner(
+                presigner,
+                region_name=region_name,
+                endpoint_url=endpoint_url,
+                profile_name=profile_name,
+                addressing_style=addressing_style,
+                expires_in=expires_in,
+                session=session,
+                ca_bundle=ca_bundle,
+            )
         )
         if sources.items is not None:
             await sources.begin(stack)
@@ -143,31 +142,40 @@ async def get(
             none_is_current if recheck else files_are_current(folder.root),
         )
         totals = await check(sources, folder.check_all, index, "GET", run.completed, listeners=listeners)
-        signing = await own() if sources.need_credentials or renew_credentials else None
+        signing = await own.get_if(sources.need_credentials or renew_credentials)
         renew = await run.renewal(signing if renew_credentials else None, renew_command, renew_url)
         mode = ChecksumMode()
-        jobs = sources.jobs(signing, "GET", renew=renew, streamed=claim, checksum_mode=mode, own=own)
+        links = links_of_sources(
+            sources, signing, "GET", renew=renew, streamed=index_paths(index), checksum_mode=mode, own=own.get
+        )
+        jobs = downloads(links)
         if dry_run:
             return await run.plan(jobs)
-        return await run.transfer(
-            jobs,
-            lambda context: Downloader(
-                context.http,
-                folder,
-                config.attempts,
-                context.emit,
-                limiter=context.limiter,
-                parts=context.journal,
-                part_size=config.part_size,
-                part_concurrency=tuner,
-                if_exists=if_exists,
-                max_object_size=max_object_size,
-                etag_before=etags_of(context.journal) if recheck else None,
-                ask_part_size=None if signing is None else partial(ask_part_size, signing, context.http),
-                refuse_checksum_mode=mode.refuse,
-                fsync=fsync,
-            ),
-            totals=totals,
-            sources=sources,
-            within=folder.made(),
+        spec = TransferSpec(
+            part_concurrency=_part_concurrency(config, open_files),
+            if_exists=if_exists,
+            max_object_size=max_object_size,
+            rechecks=recheck,
+            fsync=fsync,
         )
+
+        def coordinator(context: TransferContext) -> Coordinator:
+            ask = None if signing is None else partial(ask_part_size, signing, context.http)
+            return Coordinator(ask_part_size=ask, refuse_checksum_mode=mode.refuse)
+
+        return await run.transfer(
+            jobs, spec, coordinator, folder=folder, totals=totals, sources=sources, within=folder.made()
+        )
+
+
+def _part_concurrency(config: TransferConfig, open_files: int | None) -> int:
+    """The parts of each object that may be in flight, as far as this process may open files."""
+    if open_files is None:
+        return config.part_concurrency
+    return part_concurrency_within(config.part_concurrency, config.concurrency, open_files)
+
+
+async def downloads(links: AsyncIterator[list[Remote]]) -> AsyncIterator[list[Job]]:
+    """The jobs that download the objects of links to their paths."""
+    async for batch in links:
+        yield [Job(link, LocalFile(link.object.file_path)) for link in batch if isinstance(link, RenewableLink)]

@@ -5,30 +5,24 @@ from functools import partial
 from typing import Any, ParamSpec
 
 from bulkpresign.events import Event, ObjectFinished
-from bulkpresign.ledger.tally import Tally
 from bulkpresign.model import Outcome, Report
 from bulkpresign.pipeline.get import get
 from bulkpresign.pipeline.put import put
-from bulkpresign.pipeline.running import OutcomeListener
-from bulkpresign.pipeline.streams import ResultQueue, ResultStream
+from bulkpresign.pipeline.run.outcomes import OutcomeListener, RunResults
 
 P = ParamSpec("P")
 
 
 class _Listener(OutcomeListener):
-    """Passes outcomes on to a queue, and counts."""
-
-    def __init__(self, queue: ResultQueue[Outcome], tally: Tally) -> None:
-        super().__init__(queue)
-        self._tally = tally
+    """Passes outcomes on."""
 
     def __call__(self, event: Event) -> None:
-        self._tally(event)
+        super().__call__(event)
         if isinstance(event, ObjectFinished):
             self.queue.put(event.outcome)
 
 
-class Outcomes(ResultStream[Outcome, Report]):
+class Outcomes(RunResults[Outcome]):
     """The outcomes of a run, in the order in which its objects end; an async iterator and an async context.
 
         async with bp.get_outcomes(links, to="data/") as outcomes:
@@ -44,13 +38,7 @@ class Outcomes(ResultStream[Outcome, Report]):
     """
 
     def __init__(self, verb: str, run: Callable[[OutcomeListener], Awaitable[Report]]) -> None:
-        self._tally = tally = Tally(verb)
-        super().__init__(lambda queue: run(_Listener(queue, tally)))
-
-    @property
-    def report(self) -> Report:
-        """The counts so far; those of the whole run once the loop has ended."""
-        return self._work.result or self._tally.report
+        super().__init__(verb, lambda queue: _Listener(queue, verb), run)
 
 
 def _outcomes_of(verb: Callable[P, Awaitable[Report]], name: str) -> Callable[P, Outcomes]:

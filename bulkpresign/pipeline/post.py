@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
+from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener, ObjectsSigned, RunFinished, RunStarted, broadcast
 from bulkpresign.manifest.writing import post_writer
 from bulkpresign.model import Report
-from bulkpresign.pipeline.sources import Source, Sources, check_used
+from bulkpresign.pipeline.sources.sources import Source, Sources, check_used
 from bulkpresign.signing.post import Condition
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables import open_output
@@ -35,7 +35,7 @@ async def post(
     endpoint_url: str | None = None,
     profile_name: str | None = None,
     addressing_style: str = "auto",
-    session: Any = None,
+    session: AwsSession | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Report:
     """Signs an upload form for every object of `source`, and writes url and fields to `output`, whole or not at all.

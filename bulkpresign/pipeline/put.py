@@ -1,39 +1,41 @@
 """put: files in a folder go out through links, or into a bucket with links signed just in time."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import anyio.lowlevel
 
+from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener
 from bulkpresign.ledger.paths import PathIndex
-from bulkpresign.model import Link, ObjectRef, Report, Upload, without_query
-from bulkpresign.pipeline.completed import files_are_current
-from bulkpresign.pipeline.config import TransferConfig, config_of
-from bulkpresign.pipeline.items import Items
-from bulkpresign.pipeline.journals import journal_of
-from bulkpresign.pipeline.named_files import check_named_files
-from bulkpresign.pipeline.own import OwnPresigner
-from bulkpresign.pipeline.preflight import check, reserve_paths
-from bulkpresign.pipeline.present import PresentObjects
-from bulkpresign.pipeline.renewing import by_signing
-from bulkpresign.pipeline.running import Run, TransferContext
-from bulkpresign.pipeline.sources import Source, Sources
-from bulkpresign.pipeline.uploads import MultipartCreator, MultipartResumer
+from bulkpresign.model import Link, Report, Upload, without_query
+from bulkpresign.pipeline.run.completed import files_are_current
+from bulkpresign.pipeline.run.config import TransferConfig, config_of
+from bulkpresign.pipeline.run.journals import journal_of
+from bulkpresign.pipeline.run.multipart import MultipartCreator, MultipartResumer
+from bulkpresign.pipeline.run.preflight import check, index_paths
+from bulkpresign.pipeline.run.present import PresentObjects
+from bulkpresign.pipeline.run.presigner import RunPresigner
+from bulkpresign.pipeline.run.run import Run
+from bulkpresign.pipeline.sources.items import Items
+from bulkpresign.pipeline.sources.links import Remote, links_of_sources
+from bulkpresign.pipeline.sources.named_files import check_named_files
+from bulkpresign.pipeline.sources.renewals import by_signing
+from bulkpresign.pipeline.sources.sources import Source, Sources
 from bulkpresign.signing.parts import check_part_size
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.folder import folder_objects
 from bulkpresign.source.location import SCHEME, Location
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
-from bulkpresign.transfer.engine.jobs import Job, Renew
-from bulkpresign.transfer.uploads.multipart import MultipartUploader
-from bulkpresign.transfer.uploads.single import Uploader
+from bulkpresign.transfer.engine.jobs import Job, LocalFile, MultipartUpload, Renew, RenewableLink
+from bulkpresign.transfer.executor import TransferSpec
 
 
 async def put(
@@ -61,7 +63,7 @@ async def put(
     endpoint_url: str | None = None,
     profile_name: str | None = None,
     addressing_style: str = "auto",
-    session: Any = None,
+    session: AwsSession | None = None,
     presigner: Presigner | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Report:
@@ -101,10 +103,9 @@ async def put(
         if to_bucket
         else {"part_size": part_size, "headers": headers},
     )
-    job = _Job(
+    settings = _Settings(
         config=bounds,
-        own=partial(
-            OwnPresigner,
+        presigner=RunPresigner(
             presigner,
             region_name=region_name,
             endpoint_url=endpoint_url,
@@ -114,7 +115,7 @@ async def put(
             session=session,
             ca_bundle=ca_bundle,
         ),
-        run=partial(Run, "put", config=bounds, ca_bundle=ca_bundle, failures=failures, listeners=listeners),
+        ca_bundle=ca_bundle,
         failures=failures,
         journal=journal,
         dry_run=dry_run,
@@ -122,22 +123,37 @@ async def put(
     )
     if not to_bucket:
         renewal = _Renewal(renew_credentials, renew_command, renew_url)
-        return await _put_links(job, links, Folder(source), from_format, renewal)
+        return await _put_links(settings, links, Folder(source), from_format, renewal)
     if not isinstance(links, str | os.PathLike):
         raise TypeError(f"put to {source} takes the name of a folder, not {type(links).__name__}")
-    return await _put_folder(job, Folder(links), str(source), headers)
+    return await _put_folder(settings, Folder(links), str(source), headers)
 
 
-class _Job(NamedTuple):
-    """What both forms of `put` are given."""
+class _Settings(NamedTuple):
+    """The settings that both forms of `put` have."""
 
     config: TransferConfig
-    own: Callable[[AsyncExitStack], OwnPresigner]
-    run: Callable[[], Run]
+    presigner: RunPresigner
+    ca_bundle: str | None
     failures: str | os.PathLike[str] | None
     journal: str | os.PathLike[str] | None
     dry_run: bool
     listeners: Sequence[Listener]
+
+    def run(self) -> Run:
+        """The run."""
+        return Run(
+            "put",
+            config=self.config,
+            ca_bundle=self.ca_bundle,
+            failures=self.failures,
+            listeners=self.listeners,
+        )
+
+    @property
+    def spec(self) -> TransferSpec:
+        """The specification of its transfers."""
+        return TransferSpec(part_concurrency=self.config.part_concurrency)
 
 
 class _Renewal(NamedTuple):
@@ -156,88 +172,70 @@ def _check_form(other: str, given: Mapping[str, object]) -> None:
 
 
 async def _put_links(
-    job: _Job, links: Source | Items, folder: Folder, from_format: str | None, renewal: _Renewal
+    settings: _Settings, links: Source | Items, folder: Folder, from_format: str | None, renewal: _Renewal
 ) -> Report:
     """Uploads files below `folder` through PUT links. Needs no credentials, except where they sign links again."""
     sources = Sources(links, from_format=from_format, takes_items=True)
-    check_named_files(sources.tables, job.failures, job.journal)
+    check_named_files(sources.tables, settings.failures, settings.journal)
     if sources.items is None:
         await sources.begin()
     if sources.items is None and sources.need_credentials:
         raise ParameterError("put needs a table of links, with a column url: make one with sign --method PUT")
     folder.require()
-
-    def claim(refs: Sequence[ObjectRef]) -> None:
-        reserve_paths(index, [(ref, ref.uri) for ref in refs])
-
     async with AsyncExitStack() as stack:
-        own = job.own(stack)
+        own = await stack.enter_async_context(settings.presigner)
         if sources.items is not None:
             await sources.begin(stack)
         index = stack.enter_context(PathIndex())
-        run = await stack.enter_async_context(job.run())
+        run = await stack.enter_async_context(settings.run())
         opened = run.use_journal(
-            journal_of(job.journal, "put", folder.root, "its links"), files_are_current(folder.root)
+            journal_of(settings.journal, "put", folder.root, "its links"), files_are_current(folder.root)
         )
         run.skipped_by = None if opened is None else opened.file.name  # links can't be asked what is there
-        totals = await check(sources, folder.check_sources, index, "PUT", run.completed, listeners=job.listeners)
-        renew = await run.renewal(await own() if renewal.by_credentials else None, renewal.command, renewal.url)
-        jobs = sources.jobs(None, "PUT", renew=renew, streamed=claim)
-        if job.dry_run:
+        totals = await check(sources, folder.check_sources, index, "PUT", run.completed, listeners=settings.listeners)
+        renew = await run.renewal(await own.get_if(renewal.by_credentials), renewal.command, renewal.url)
+        jobs = _uploads(links_of_sources(sources, None, "PUT", renew=renew, streamed=index_paths(index)))
+        if settings.dry_run:
             return await run.plan(jobs)
-        return await run.transfer(
-            jobs,
-            lambda context: _putter(context, folder, job.config),
-            uploads_with=lambda context: _uploader(context, folder, job.config),
-            totals=totals,
-            sources=sources,
-        )
+        return await run.transfer(jobs, settings.spec, folder=folder, totals=totals, sources=sources)
 
 
-async def _put_folder(job: _Job, folder: Folder, destination: str, headers: Mapping[str, str] | None) -> Report:
+async def _put_folder(
+    settings: _Settings, folder: Folder, destination: str, headers: Mapping[str, str] | None
+) -> Report:
     """Uploads every file below `folder` under `s3://bucket/prefix/`, through links that are signed just in time.
 
     What is up of an earlier run's upload is found and kept. An upload whose object can't be put is ended; one that was
     interrupted stays open for the next run, and is counted in the report.
     """
-    config = job.config
+    config = settings.config
     check_part_size(config.part_size)
-    check_named_files((), job.failures, job.journal)
+    check_named_files((), settings.failures, settings.journal)
     location = Location.parse(destination)
     if not location.is_prefix:
         raise ParameterError(f"{destination} is a key; a folder goes to a prefix, which ends in /")
     folder.require()
     async with AsyncExitStack() as stack:
-        signing = await job.own(stack)()
-        run = await stack.enter_async_context(job.run())
+        signing = await (await stack.enter_async_context(settings.presigner)).get()
+        run = await stack.enter_async_context(settings.run())
         present = stack.enter_context(PresentObjects(folder, config.part_size))
         opened = run.use_journal(
-            journal_of(job.journal, "put", folder.root, await _named(location, signing)), present.are_current
+            journal_of(settings.journal, "put", folder.root, await _named(location, signing)), present.are_current
         )
         if opened is not None and not await present.list_destination(signing, location):
             run.skipped_by = opened.file.name
         jobs = _signed_files(folder.root, location, signing, headers, config.part_size)
-        if job.dry_run:
+        if settings.dry_run:
             return await run.plan(jobs)
 
-        def reopener(context: TransferContext) -> MultipartResumer:
-            opener = MultipartCreator(
-                signing,
-                context.http,
-                headers=headers,
-                emit=context.emit,
-                limiter=context.limiter,
-                attempts=config.attempts,
+        def coordinator(context: TransferContext) -> Coordinator:
+            creator = MultipartCreator(signing, context, headers=headers)
+            resumer = MultipartResumer(creator, signing, config.part_size)
+            return Coordinator(
+                find_present=present.find, open_upload=resumer.open_upload, end_upload=resumer.end_upload
             )
-            return MultipartResumer(opener, signing, config.part_size)
 
-        return await run.transfer(
-            jobs,
-            lambda context: present.unless_there(
-                reopener(context).ending_old(_putter(context, folder, config), context.journal)
-            ),
-            uploads_with=lambda context: _uploader(context, folder, config, reopener(context), present),
-        )
+        return await run.transfer(jobs, settings.spec, coordinator, folder=folder)
 
 
 async def _named(location: Location, presigner: Presigner) -> str:
@@ -248,28 +246,9 @@ async def _named(location: Location, presigner: Presigner) -> str:
     return f"s3://{location.bucket}/{location.key} at {parts.scheme}://{parts.netloc}"
 
 
-def _putter(context: TransferContext, folder: Folder, config: TransferConfig) -> Uploader:
-    return Uploader(context.http, folder, config.attempts, context.emit, limiter=context.limiter)
-
-
-def _uploader(
-    context: TransferContext,
-    folder: Folder,
-    config: TransferConfig,
-    opener: MultipartResumer | None = None,
-    present: PresentObjects | None = None,
-) -> MultipartUploader:
-    return MultipartUploader(
-        context.http,
-        folder,
-        config.attempts,
-        context.emit,
-        limiter=context.limiter,
-        part_concurrency=config.part_concurrency,
-        parts=context.journal,
-        opener=opener,
-        is_there=None if present is None else present.is_there,
-    )
+async def _uploads(links: AsyncIterator[list[Remote]]) -> AsyncIterator[Sequence[Job]]:
+    async for batch in links:
+        yield [Job(LocalFile(link.object.file_path), link) for link in batch]
 
 
 async def _signed_files(
@@ -279,7 +258,7 @@ async def _signed_files(
     for objects in folder_objects(root, location.bucket, location.key):
         small = [ref for ref in objects if (ref.size or 0) <= part_size]
         async for links in presigner.sign(small, "PUT", headers=headers):
-            yield [Job(link, renew) for link in links]
+            yield [Job(LocalFile(link.object.file_path), RenewableLink(link, renew)) for link in links]
         large = [ref for ref in objects if (ref.size or 0) > part_size]
         async for links in presigner.sign(large, "PUT"):
             yield [_to_be_opened(link, renew) for link in links]
@@ -289,4 +268,4 @@ async def _signed_files(
 def _to_be_opened(put: Link, renew: Renew) -> Job:
     """An upload that is opened when its turn comes. Until then it has neither id nor links, and a url without query."""
     link = Link("POST", without_query(put.url), {}, None, put.object)
-    return Job(link, renew, Upload(put.object, "", (), link))
+    return Job(LocalFile(put.object.file_path), MultipartUpload(Upload(put.object, "", (), link), renew))

@@ -1,34 +1,29 @@
 """read: objects as bytes in memory, verified, in the order in which they come; nothing goes to disk."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from functools import partial
 from typing import Any, Generic, Literal, TypeVar, get_args, overload
 
-import anyio.to_thread
-
-from bulkpresign.checksums import Verifier, expected_digest
-from bulkpresign.errors import LinkExpiredError, ParameterError, RefusedError, TransferError
+from bulkpresign.errors import LinkExpiredError, ParameterError, TransferError
 from bulkpresign.events import Event, Listener, ObjectFinished
-from bulkpresign.http.connection import Chunk
-from bulkpresign.http.response import Response
-from bulkpresign.ledger.tally import Tally
-from bulkpresign.model import Link, Outcome, Report
-from bulkpresign.pipeline.config import TransferConfig, config_of
-from bulkpresign.pipeline.items import Items
-from bulkpresign.pipeline.own import OwnPresigner
-from bulkpresign.pipeline.renewing import ChecksumMode
-from bulkpresign.pipeline.running import OutcomeListener, Run, TransferContext
-from bulkpresign.pipeline.sources import Source, Sources
-from bulkpresign.pipeline.streams import ResultQueue, ResultStream
+from bulkpresign.model import Link, Report
+from bulkpresign.pipeline.run.config import TransferConfig, config_of
+from bulkpresign.pipeline.run.outcomes import OutcomeListener, RunResults
+from bulkpresign.pipeline.run.presigner import RunPresigner
+from bulkpresign.pipeline.run.run import Run
+from bulkpresign.pipeline.run.streams import ResultQueue
+from bulkpresign.pipeline.sources.items import Items
+from bulkpresign.pipeline.sources.links import Remote, links_of_sources
+from bulkpresign.pipeline.sources.renewals import ChecksumMode
+from bulkpresign.pipeline.sources.sources import Source, Sources
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.transfer.downloads.download import TOO_LARGE, refusal
-from bulkpresign.transfer.engine.retries import with_retries
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.engine.jobs import IN_MEMORY, Job, RenewableLink
+from bulkpresign.transfer.executor import TransferSpec
 
 #: Bytes of the largest object that `read` takes, unless told otherwise.
 MAX_OBJECT_SIZE = 64 << 20
 Errors = Literal["raise", "yield"]
-_INLINE_BYTES = 256 << 10
 
 Result = tuple[Link, bytes | TransferError]
 
@@ -37,36 +32,24 @@ Result = tuple[Link, bytes | TransferError]
 Data = TypeVar("Data")
 
 
-class Reading(ResultStream[tuple[Link, Data], Report], Generic[Data]):
+class Reading(RunResults[tuple[Link, Data]], Generic[Data]):
     """Links and the bytes of their objects; an async iterator and an async context. See `read`."""
 
     def __init__(self, run: Callable[[OutcomeListener], Awaitable[Report]], *, raises: bool) -> None:
-        self._tally = tally = Tally("read")
-        super().__init__(lambda queue: run(_Listener(queue, tally)), check=_raised if raises else None)
-
-    @property
-    def report(self) -> Report:
-        """The counts so far; those of the whole run once the loop has ended."""
-        return self._work.result or self._tally.report
+        super().__init__("read", _FailureListener, run, check=_raised if raises else None)
 
 
-class _Listener(OutcomeListener):
-    """Passes failures on; bodies go to the queue where they are read."""
+class _FailureListener(OutcomeListener):
+    """Passes failures on. The bytes of the other objects are put into the queue where they are read."""
 
-    def __init__(self, queue: ResultQueue[Any], tally: Tally) -> None:
-        super().__init__(queue)
-        self._tally = tally
-
-    @property
-    def waiting(self) -> int:
-        """No more: a body that waits takes the place of one in flight."""
-        return 0
+    def __init__(self, queue: ResultQueue[Any]) -> None:
+        super().__init__(queue, "read", waiting=0)  # an object that waits takes the slot of one in flight
 
     def __call__(self, event: Event) -> None:
-        self._tally(event)
+        super().__call__(event)
         if isinstance(event, ObjectFinished) and event.outcome.status in {"failed", "expired"}:
             outcome = event.outcome
-            if outcome.code == "Interrupted":  # what ended the run is raised
+            if outcome.code == "Interrupted":  # the error that ended the run is raised
                 return
             kind = LinkExpiredError if outcome.status == "expired" else TransferError
             error = kind(f"{outcome.object.uri}: {outcome.message}", code=outcome.code or "")
@@ -170,74 +153,32 @@ def read(
         limit=limit,
     )
 
+    source = links
+
     async def run(listener: OutcomeListener) -> Report:
-        sources = Sources(links, no_links=None, takes_items=True)
+        sources = Sources(source, no_links=None, takes_items=True)
         async with AsyncExitStack() as stack:
-            own = OwnPresigner(presigner, stack, ca_bundle=ca_bundle)
+            own = await stack.enter_async_context(RunPresigner(presigner, ca_bundle=ca_bundle))
             await sources.begin(stack)
             transfer = await stack.enter_async_context(
                 Run("read", config=bounds, ca_bundle=ca_bundle, listeners=[*listeners, listener])
             )
-            signing = await own() if sources.need_credentials or renew_credentials else None
+            signing = await own.get_if(sources.need_credentials or renew_credentials)
             renew = await transfer.renewal(signing if renew_credentials else None, renew_command, renew_url)
             mode = ChecksumMode()
-            jobs = sources.jobs(signing, "GET", renew=renew, streamed=lambda _: None, checksum_mode=mode, own=own)
+            links = links_of_sources(sources, signing, "GET", renew=renew, checksum_mode=mode, own=own.get)
             return await transfer.transfer(
-                jobs,
-                lambda context: _Reader(context, listener.queue, bounds.attempts, max_object_size, mode),
+                _reads(links),
+                TransferSpec(max_object_size=max_object_size),
+                lambda _: Coordinator(
+                    refuse_checksum_mode=mode.refuse, receive=lambda link, data: listener.queue.put((link, data))
+                ),
                 sources=sources,
             )
 
     return Reading(run, raises=errors == "raise")
 
 
-class _Reader:
-    """Reads one object into memory, and puts it into the queue."""
-
-    def __init__(
-        self, context: TransferContext, queue: ResultQueue[Any], attempts: int, max_object_size: int, mode: ChecksumMode
-    ) -> None:
-        self._machine, self._queue = context, queue
-        self._attempts, self._bound, self._mode = attempts, max_object_size, mode
-
-    async def __call__(self, link: Link) -> Outcome:
-        """The outcome of one object. Raises TransferError where it failed."""
-        context = self._machine
-        (data, verified_by), attempts = await with_retries(
-            partial(self._attempt, link), link.object, self._attempts, context.emit, context.limiter
-        )
-        self._queue.put((link, data))
-        return Outcome(link.object, "done", len(data), attempts, verified_by, link=link)
-
-    async def _attempt(self, link: Link) -> tuple[bytes, str | None]:
-        async with self._machine.http.request(link) as response:
-            if response.status != 200:
-                raise await refusal(link, response, self._mode.refuse)
-            expected = expected_digest(link.object, response.etag, response.headers, response.length)
-            if response.length is not None:
-                expected.check_size(response.length)
-                self._check_bound(response.length)
-            data = await self._body(response)
-        verifier = Verifier(expected)
-        if len(data) <= _INLINE_BYTES:
-            return data, verifier.verified(lambda: (data,))
-        return data, await anyio.to_thread.run_sync(verifier.verified, lambda: (data,), abandon_on_cancel=True)
-
-    async def _body(self, response: Response) -> bytes:
-        body, limiter = bytearray(), self._machine.limiter
-        last = 0
-
-        def take(chunk: Chunk) -> bool:
-            nonlocal last
-            last = len(chunk)
-            self._check_bound(len(body) + last)
-            body.extend(chunk)
-            return limiter.limits_rate
-
-        while await response.stream_to(take):
-            await limiter.throttle(last)
-        return bytes(body)
-
-    def _check_bound(self, size: int) -> None:
-        if size > self._bound:
-            raise RefusedError(f"the object has {size:,} bytes or more; {self._bound:,} are allowed", code=TOO_LARGE)
+async def _reads(links: AsyncIterator[list[Remote]]) -> AsyncIterator[list[Job]]:
+    async for batch in links:
+        yield [Job(link, IN_MEMORY) for link in batch if isinstance(link, RenewableLink)]

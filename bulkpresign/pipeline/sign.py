@@ -3,10 +3,10 @@
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
 
 import msgspec
 
+from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.events import (
     Event,
@@ -21,14 +21,16 @@ from bulkpresign.events import (
 from bulkpresign.manifest.links import old_links
 from bulkpresign.manifest.uploads import UPLOAD_COLUMNS
 from bulkpresign.manifest.writing import ManifestWriter, link_writer
-from bulkpresign.model import Link, ObjectRef, Report
-from bulkpresign.pipeline.failures import failure_log
-from bulkpresign.pipeline.hash_files import HashedSource
-from bulkpresign.pipeline.head import CONCURRENCY, HEAD_COLUMNS, MISSING, Heads, asking_heads
-from bulkpresign.pipeline.own import OwnPresigner
-from bulkpresign.pipeline.rules import Rules
-from bulkpresign.pipeline.sources import Found, SizeProblem, Source, Sources, check_used
-from bulkpresign.pipeline.uploads import Item, SigningUploads, rows_again, signing_uploads, size_problem_of
+from bulkpresign.model import Link, Method, ObjectRef, Report
+from bulkpresign.pipeline.rows.hash_files import HashedSource
+from bulkpresign.pipeline.rows.head import CONCURRENCY, HEAD_COLUMNS, MISSING, Heads, asking_heads
+from bulkpresign.pipeline.rows.resigned_uploads import resigned_rows
+from bulkpresign.pipeline.rows.rules import Rules
+from bulkpresign.pipeline.rows.uploads import SigningUploads, signing_uploads, size_problem_of
+from bulkpresign.pipeline.run.failures import failure_log
+from bulkpresign.pipeline.run.multipart import Item
+from bulkpresign.pipeline.run.presigner import RunPresigner
+from bulkpresign.pipeline.sources.sources import Found, SizeProblem, Source, Sources, check_used
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.location import Location
@@ -50,7 +52,7 @@ async def sign(
     output: str | os.PathLike[str] = "-",
     *,
     bucket: str | None = None,
-    method: str | None = None,
+    method: Method | None = None,
     expires_in: int = 3600,
     format: str | None = None,  # noqa: A002 - the option's name
     from_format: str | None = None,
@@ -70,7 +72,7 @@ async def sign(
     endpoint_url: str | None = None,
     profile_name: str | None = None,
     addressing_style: str = "auto",
-    session: Any = None,
+    session: AwsSession | None = None,
     presigner: Presigner | None = None,
     listeners: Sequence[Listener] = (),
 ) -> SignReport:
@@ -127,9 +129,8 @@ async def sign(
     if head:
         columns = list(dict.fromkeys([*columns, *HEAD_COLUMNS]))
     async with AsyncExitStack() as stack:
-        signing = await OwnPresigner(
+        own = RunPresigner(
             presigner,
-            stack,
             region_name=region_name,
             endpoint_url=endpoint_url,
             profile_name=profile_name,
@@ -137,7 +138,8 @@ async def sign(
             expires_in=expires_in,
             session=session,
             ca_bundle=ca_bundle,
-        )()
+        )
+        signing = await (await stack.enter_async_context(own)).get()
         uploads = None
         if part_size is not None:
             opening = signing_uploads(
@@ -228,7 +230,7 @@ class _Run:
     async def _links(self, part: Table | Location) -> AsyncIterator[list[Link]]:
         """The rows of all objects of a source: a row each, but for those that are uploads, or become some."""
         if self._keeps_uploads and isinstance(part, Table) and _has_uploads(part):
-            async for links in rows_again(part, self._presigner, lambda some: self._signed_alone(part, some)):
+            async for links in resigned_rows(part, self._presigner, lambda some: self._signed_alone(part, some)):
                 yield links
             return
         async for items in self._items(part):

@@ -21,16 +21,17 @@ from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import whole_rows
 from bulkpresign.model import Link, ObjectRef, Outcome, Report
-from bulkpresign.pipeline.evidence import JournalEvidence
-from bulkpresign.pipeline.failures import failure_log
-from bulkpresign.pipeline.items import Items, object_of
-from bulkpresign.pipeline.named_files import check_named_files
-from bulkpresign.pipeline.preflight import check, reserve_paths
-from bulkpresign.pipeline.sources import Source, Sources, rows_of
+from bulkpresign.pipeline.run.evidence import JournalEvidence
+from bulkpresign.pipeline.run.failures import failure_log
+from bulkpresign.pipeline.run.preflight import check, reserve_paths
+from bulkpresign.pipeline.sources.items import Items, object_of
+from bulkpresign.pipeline.sources.named_files import check_named_files
+from bulkpresign.pipeline.sources.sources import Source, Sources, rows_of
 from bulkpresign.proof.files import MISSING, UNPROVEN, FileVerifier, Row, batches_of
 from bulkpresign.proof.tree import walk
 from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Rows, Table, objects_of
+from bulkpresign.tasks import run_workers
 from bulkpresign.transfer.disk.folder import Folder, path_problem
 
 #: Hears the path of what no row names, and what is wrong with it.
@@ -130,15 +131,15 @@ class _Manifests(Sources):
         if listed := [source for source in given if os.fspath(source).startswith(SCHEME)]:
             raise ParameterError(f"{listed[0]} is no table: verify is offline; make one with sign")
 
-    def placed(self, table: Table, method: str) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:  # noqa: ARG002
+    def located(self, table: Table, method: str) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:  # noqa: ARG002
         for rows in table:
-            yield self._placed(table, whole_rows(rows))
+            yield self._located(table, whole_rows(rows))
 
-    def _placed(self, table: Table, rows: Rows) -> list[tuple[ObjectRef, Link | None, str]]:
+    def _located(self, table: Table, rows: Rows) -> list[tuple[ObjectRef, Link | None, str]]:
         links: Sequence[Link | None] = links_of(rows) if table.is_links else [None] * len(rows.lines)
         refs = [link.object for link in links if link] or objects_of(rows, self._default_bucket)
-        places = [f"{table.file}:{line}" for line in rows.lines]
-        return list(zip(refs, links, places, strict=True))
+        locations = [f"{table.file}:{line}" for line in rows.lines]
+        return list(zip(refs, links, locations, strict=True))
 
     async def batches(self, index: PathIndex) -> AsyncGenerator[list[Row], None]:
         """Every row. What can't be read twice was not checked before, so its paths are taken as it comes."""
@@ -150,10 +151,10 @@ class _Manifests(Sources):
                     yield batch
         for table in self.tables:
             async for found in rows_of(table):
-                placed = self._placed(table, whole_rows(found))
+                located = self._located(table, whole_rows(found))
                 if table.is_stream:
-                    reserve_paths(index, [(ref, place) for ref, _, place in placed])
-                for batch in batches_of(Row(ref, link) for ref, link, _ in placed):
+                    reserve_paths(index, [(ref, location) for ref, _, location in located])
+                for batch in batches_of(Row(ref, link) for ref, link, _ in located):
                     yield batch
 
 
@@ -235,12 +236,7 @@ async def _prove(
 
     prover, reading = prover_for(moved), anyio.Lock()
     limiter = anyio.CapacityLimiter(threads)
-    try:
-        async with anyio.create_task_group() as group:
-            for _ in range(threads):
-                group.start_soon(worker)
-    except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None
+    await run_workers(threads, worker)
 
 
 async def _find_extras(folder: Folder, index: _NamedPaths, counts: _Counts, extras: Extras | None) -> None:

@@ -7,10 +7,12 @@ from typing import Any, Self
 
 import anyio.lowlevel
 
-from bulkpresign.aws import Aws, Credentials
+from bulkpresign.aws import Aws, AwsSession, Credentials
 from bulkpresign.errors import CredentialsError, ParameterError
 from bulkpresign.model import (
+    BatchMethod,
     Link,
+    Method,
     ObjectRef,
     Post,
     Upload,
@@ -50,7 +52,7 @@ class Presigner:
         profile_name: str | None = None,
         addressing_style: str = "auto",
         expires_in: int = 3600,
-        session: Any = None,
+        session: AwsSession | None = None,
         *,
         ca_bundle: str | None = None,
     ) -> None:
@@ -146,7 +148,7 @@ class Presigner:
         self,
         bucket: str,
         keys: Iterable[str],
-        method: str = "GET",
+        method: Method = "GET",
         *,
         expires_in: int | None = None,
         headers: Mapping[str, str] | None = None,
@@ -172,7 +174,7 @@ class Presigner:
     def sign_batch(
         self,
         objects: Iterable[ObjectRef],
-        method: str = "GET",
+        method: BatchMethod = "GET",
         *,
         expires_in: int | None = None,
         headers: Mapping[str, str] | None = None,
@@ -194,7 +196,7 @@ class Presigner:
     def sign_again(
         self,
         links: Iterable[Link],
-        method: str | None = None,
+        method: BatchMethod | None = None,
         *,
         expires_in: int | None = None,
         headers: Mapping[str, str] | None = None,
@@ -276,7 +278,7 @@ class Presigner:
     async def sign(
         self,
         objects: AsyncIterable[ObjectRef] | Iterable[ObjectRef],
-        method: str = "GET",
+        method: Method = "GET",
         *,
         expires_in: int | None = None,
         headers: Mapping[str, str] | None = None,

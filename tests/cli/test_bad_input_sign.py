@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import BULKPRESIGN, CREDENTIALS, run
-from tests.tables.test_files import names_in, tiny_disk
-
-__all__ = ["tiny_disk"]
+from tests.support.cli import BULKPRESIGN, CREDENTIALS, run
+from tests.support.folders import names_in
 
 MANY = "".join(f"key-number-{i:08}\n" for i in range(120_000))
 

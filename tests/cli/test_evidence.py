@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.cli.command import BULKPRESIGN, run
 from tests.conftest import Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.servers.server import S3Server
-from tests.transfer.running import files
+from tests.support.cli import BULKPRESIGN, run
+from tests.support.folders import files
 
 MIB = 1 << 20
 

@@ -6,20 +6,17 @@ import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command import BULKPRESIGN, run
+from tests.cli.runs import Begun, get, refused
 from tests.servers.proxy import Fault, FaultProxy, expired
-from tests.tables.test_files import tiny_disk
-from tests.transfer.running import files
+from tests.support.cli import BULKPRESIGN, run
+from tests.support.folders import files
+from tests.support.links import OVER, links, many
 
-__all__ = ["tiny_disk"]
-
-OVER = "2020-01-01T00:00:00Z"
 LATER = "2099-01-01T00:00:00Z"
 
 
@@ -28,38 +25,6 @@ def origin() -> Iterator[FaultProxy]:
     with FaultProxy() as proxy:
         proxy.objects = {f"/{n}": f"object {n}".encode() for n in range(50)}
         yield proxy
-
-
-def links(file: Path, rows: Sequence[dict[str, str]]) -> Path:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    with file.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-    return file
-
-
-def many(origin: FaultProxy, count: int, **more: str) -> list[dict[str, str]]:
-    return [{"url": f"{origin.url}/{n}?X-Amz-Signature=secret", "path": f"d/{n}", **more} for n in range(count)]
-
-
-def get(folder: Path, *arguments: str, code: int) -> str:
-    """Its standard error, after checks of the exit code, and for no traceback and no signature."""
-    done = run("get", *arguments, folder=folder, env={})
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    assert "secret" not in done.stderr
-    return done.stderr
-
-
-def refused(folder: Path, *arguments: str) -> str:
-    """The one line that it said where nothing could be done."""
-    said = get(folder, *arguments, code=2)
-    if "Usage:" not in said:
-        assert said.startswith("error: ")
-        assert said.count("\n") == 1
-    return said
 
 
 def test_all_is_done_and_nothing_else_is_left(origin: FaultProxy, tmp_path: Path) -> None:
@@ -282,32 +247,6 @@ def test_progress(origin: FaultProxy, tmp_path: Path) -> None:
     said = get(tmp_path, "l.csv", "--to", "bar", "--progress", "on", code=1)
     assert "get: 100%|" in said
     assert "1 failed" in said
-
-
-class Begun:
-    """A run of many objects, to be stopped in the middle: it has the first 100, and the server holds back 8."""
-
-    def __init__(self, origin: FaultProxy, folder: Path, *more: str) -> None:
-        origin.objects = {f"/{n}": bytes([n]) * 100_000 for n in range(200)}
-        origin.faults.extend([Fault(delay=0.05, split=True)] * 100)
-        origin.always = Fault(hold_after=50_000)
-        self.bodies = {f"d/{n}": origin.objects[f"/{n}"] for n in range(200)}
-        links(folder / "l.csv", many(origin, 200))
-        arguments = ["get", "l.csv", "--to", "to", "--failures", "f.csv", "--concurrency", "8", *more]
-        self.origin = origin
-        self.process = subprocess.Popen([*BULKPRESIGN, *arguments], cwd=folder, stderr=subprocess.PIPE, text=True)
-        while origin.count < 108:
-            assert self.process.poll() is None
-            time.sleep(0.02)
-
-    def stop(self, number: signal.Signals) -> tuple[int, str]:
-        """Its exit code, and what it said; nothing is held back any more."""
-        self.process.send_signal(number)
-        _, said = self.process.communicate(timeout=20)
-        assert "Traceback" not in said
-        self.origin.faults.clear()
-        self.origin.always = None
-        return self.process.returncode, said
 
 
 @pytest.mark.parametrize(

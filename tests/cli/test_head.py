@@ -10,12 +10,12 @@ import pytest
 import requests
 from boto3.s3.transfer import TransferConfig
 
-from tests.cli.command import run
-from tests.cli.test_sign_options import KEY, send
+from tests.cli.holders import KEY, send
 from tests.conftest import Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.server import S3Server
-from tests.tables.test_files import names_in
+from tests.support.cli import run
+from tests.support.folders import names_in
 
 MIB = 1 << 20
 
@@ -158,7 +158,7 @@ def test_the_server_is_right_about_sizes_and_the_row_about_its_type(scene: Scene
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected"),
+    ("response", "expected"),
     [
         (Fault(200, {"Content-Length": f"{5 * MIB}"}), f"{5 * MIB}"),
         (Fault(206, {"Content-Length": f"{11 * MIB}"}), ""),

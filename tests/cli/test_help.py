@@ -16,7 +16,7 @@ from click.testing import CliRunner
 import bulkpresign.ledger.report
 from bulkpresign.cli import runner, verify_runner
 from bulkpresign.cli.app import VERBS, app
-from bulkpresign.pipeline.config import TransferConfig
+from bulkpresign.pipeline.run.config import TransferConfig
 from bulkpresign.signing.options import LinkOptions
 
 #: Of each verb: what has to be given, and parameters of its function that the command line has no option for.
@@ -191,7 +191,7 @@ def test_help_is_in_sections(verb: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "answers"),
+    ("words", "responses"),
     [
         ("bulkpresign ver", ["plain,verify"]),
         ("bulkpresign get --renew-c", ["plain,--renew-credentials", "plain,--renew-command"]),

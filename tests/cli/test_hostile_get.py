@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from bulkpresign.transfer.disk.folder import Folder
-from tests.cli.command import BULKPRESIGN
-from tests.cli.test_get import get, links, many
+from tests.cli.runs import get
 from tests.servers.proxy import Fault, FaultProxy, Seen
-from tests.transfer.running import files
+from tests.support.cli import BULKPRESIGN
+from tests.support.disks import mounted
+from tests.support.folders import files
+from tests.support.links import links, many
 
 MIB = 1 << 20
 
@@ -88,13 +90,8 @@ def test_a_bound_for_objects_whose_size_nobody_tells(endless: Endless, origin: F
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)]
-    if subprocess.run(mounted, capture_output=True, check=False).returncode:
-        pytest.skip("no tmpfs can be mounted here")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    with mounted(tmp_path / "disk", "64m") as disk:
+        yield disk
 
 
 def test_a_body_without_a_length_does_not_use_up_the_disk(endless: Endless, small_disk: Path, tmp_path: Path) -> None:

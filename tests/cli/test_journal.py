@@ -13,15 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import BULKPRESIGN, run
-from tests.cli.test_get import Begun, get, links, many, refused
+from tests.cli.runs import Begun, get, refused
 from tests.conftest import Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.server import S3Server
-from tests.tables.test_files import tiny_disk
-from tests.transfer.running import files
-
-__all__ = ["tiny_disk"]
+from tests.support.cli import BULKPRESIGN, run
+from tests.support.folders import files
+from tests.support.links import links, many
 
 COUNT = 20
 

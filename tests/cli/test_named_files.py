@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import run
+from tests.support.cli import run
 
 LINKS = b"url,method,path\nhttp://127.0.0.1:1/k,%s,k\n"
 

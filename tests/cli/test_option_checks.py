@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import run
-from tests.cli.test_get import links, many
 from tests.servers.proxy import FaultProxy
+from tests.support.cli import run
+from tests.support.links import links, many
 
 
 @pytest.fixture

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import BULKPRESIGN, run
-from tests.cli.test_get import get, links, many, refused
+from tests.cli.runs import get, refused
 from tests.conftest import Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.server import S3Server
-from tests.transfer.running import files
+from tests.support.cli import BULKPRESIGN, run
+from tests.support.folders import files
+from tests.support.links import links, many
 
 SLOW_DOWN = Fault(503, {"Retry-After": "1"}, b"<Error><Code>SlowDown</Code></Error>")
 LAST_MODIFIED = {"Last-Modified": "Sun, 06 Nov 1994 08:49:37 GMT"}
@@ -203,18 +204,6 @@ def test_a_dry_run_of_a_listing_and_of_uploads(
         assert (done.returncode, done.stderr) == (0, "put: 1 to do, 0 done before; 3 B\n")
         assert proxy.count == listings > 0
     assert {path.name for path in tmp_path.iterdir()} == {"from"}
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
-    """Signed by itself, for 127.0.0.1: as a file, and for a server."""
-    folder = tmp_path_factory.mktemp("tls")
-    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "ca.pem"]
-    subprocess.run([*command, *subject], cwd=folder, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "ca.pem", folder / "key.pem")
-    return folder / "ca.pem", context
 
 
 def test_certificates_to_trust(certificate: tuple[Path, ssl.SSLContext], tmp_path: Path) -> None:

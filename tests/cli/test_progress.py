@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import BULKPRESIGN, CREDENTIALS, run
-from tests.cli.test_get import links, many
 from tests.servers.proxy import Fault, FaultProxy, expired
-from tests.transfer.running import files
+from tests.support.cli import BULKPRESIGN, CREDENTIALS, run
+from tests.support.folders import files
+from tests.support.links import links, many
 
 COUNT = 60
 

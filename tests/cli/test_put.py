@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import BULKPRESIGN, run
-from tests.cli.test_get import links
 from tests.servers.proxy import Fault, FaultProxy, expired
-from tests.transfer.running import files
+from tests.support.cli import BULKPRESIGN, run
+from tests.support.folders import files
+from tests.support.links import links
 
 
 @pytest.fixture

@@ -15,12 +15,14 @@ from pathlib import Path
 import pytest
 
 from bulkpresign.transfer.engine.renewal import MAX_RENEWALS
-from tests.cli.command import run
-from tests.cli.test_get import OVER, get, links, many, refused
+from tests.cli.runs import get, refused
 from tests.conftest import Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy, Seen, expired
 from tests.servers.server import S3Server
-from tests.transfer.running import date_in, files
+from tests.support.cli import run
+from tests.support.dates import date_in
+from tests.support.folders import files
+from tests.support.links import OVER, links, many
 
 EXPIRED = expired()
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.model import ObjectRef, Outcome
-from tests.cli.command import run
-from tests.cli.test_get import links
 from tests.servers.proxy import Fault, FaultProxy
+from tests.support.cli import run
+from tests.support.links import links
 
 
 def journal(folder: Path) -> str:

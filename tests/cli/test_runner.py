@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -166,6 +168,36 @@ def test_a_run_that_is_stopped_says_how_far_it_came(
         "failed: s3://b/k: 404 NoSuchKey",
         f"{word}: 1 done, 1 failed, 7 left; {go_on}",
     ]
+
+
+#: A run that is closing for long after it was stopped, as one that writes to a slow disk is.
+CLOSING = """
+import anyio
+from bulkpresign.cli.runner import run_verb
+
+async def verb(listeners):
+    print("running", flush=True)
+    try:
+        await anyio.sleep(60)
+    finally:
+        with anyio.CancelScope(shield=True):
+            print("closing", flush=True)
+            await anyio.sleep(60)
+
+run_verb(verb)
+"""
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_second_signal_ends_the_process_while_the_run_is_closing(second: signal.Signals) -> None:
+    with subprocess.Popen([sys.executable, "-c", CLOSING], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"running\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == b"closing\n"
+        process.send_signal(second)
+        _, said = process.communicate(timeout=50)
+    assert (process.returncode, said) == (128 + second, b"")
 
 
 def test_a_verb_returns_its_report() -> None:

@@ -15,9 +15,9 @@ from urllib.parse import quote, unquote
 import pytest
 
 from bulkpresign.model import utc_now
-from tests.cli.command import BULKPRESIGN, run
-from tests.cli.test_get import OVER, links
 from tests.servers.proxy import Fault, FaultProxy, Seen
+from tests.support.cli import BULKPRESIGN, run
+from tests.support.links import OVER, links
 
 SIGNATURE = "c0ffee" * 10 + "beef"
 SIGV2 = "Vjbyc2lnbmF0dXJlIG9mIHYy%2B8="

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.cli.command import BULKPRESIGN, CREDENTIALS, run
 from tests.conftest import Boto, MakeBucket
 from tests.servers.server import S3Server
-from tests.tables.test_files import names_in
+from tests.support.cli import BULKPRESIGN, CREDENTIALS, run
+from tests.support.folders import names_in
 
 HEADER = "bucket,key,version_id,method,url,headers,expires_at,size,etag,checksum,content_type,path"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.cli.command import CREDENTIALS, run
-from tests.cli.test_sign_options import KEY, headers_of, send
+from tests.cli.holders import KEY, headers_of, send
 from tests.conftest import Boto, MakeBucket
 from tests.servers.server import S3Server
-from tests.tables.test_files import names_in
+from tests.support.cli import CREDENTIALS, run
+from tests.support.folders import names_in
 
 
 class Signing:

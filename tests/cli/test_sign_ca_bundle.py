@@ -6,14 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import CREDENTIALS, run
-from tests.cli.test_options import certificate
 from tests.conftest import Boto, MakeBucket
 from tests.servers.proxy import FaultProxy
 from tests.servers.server import S3Server
-from tests.tables.test_files import names_in
-
-__all__ = ["certificate"]
+from tests.support.cli import CREDENTIALS, run
+from tests.support.folders import names_in
 
 
 def test_certificates_to_trust(

@@ -7,19 +7,17 @@ import os
 import signal
 import subprocess
 import time
-from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from tests.cli.command import BULKPRESIGN, CREDENTIALS, run
+from tests.cli.holders import KEY, headers_of, send
 from tests.conftest import Boto, MakeBucket
 from tests.servers.server import S3Server
-from tests.tables.test_files import names_in
-
-KEY = b64encode(bytes(range(32))).decode()
+from tests.support.cli import BULKPRESIGN, CREDENTIALS, run
+from tests.support.folders import names_in
 
 
 def sign(folder: Path, server: S3Server, *arguments: str, given: str = "", **env: str) -> list[dict[str, str]]:
@@ -28,17 +26,6 @@ def sign(folder: Path, server: S3Server, *arguments: str, given: str = "", **env
     done = run("sign", *source, *arguments, "-q", folder=folder, given=given, env=server.environment | env)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return list(csv.DictReader(io.StringIO(done.stdout, newline="")))
-
-
-def send(row: dict[str, str], body: bytes | None = None, without: str = "") -> requests.Response:
-    """Sends the request of a row; `without` omits one header."""
-    headers = {name: value for name, value in json.loads(row["headers"]).items() if name != without}
-    return requests.request(row["method"], row["url"], data=body, headers=headers, timeout=30)
-
-
-def headers_of(row: dict[str, str]) -> dict[str, str]:
-    found: dict[str, str] = json.loads(row["headers"])
-    return found
 
 
 PUT_OPTIONS = [

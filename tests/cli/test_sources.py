@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import CREDENTIALS, run
 from tests.conftest import Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.server import S3Server
-from tests.tables.test_files import names_in
+from tests.support.cli import CREDENTIALS, run
+from tests.support.folders import names_in
 
 KEYS = ("v1/a.parquet", "v1/b.parquet", "v1/c.csv", "v1/deep/d.parquet", "v1-other", "v2.txt", "w")
 

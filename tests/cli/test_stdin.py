@@ -10,7 +10,7 @@ from typing import IO
 
 import pytest
 
-from tests.cli.command import BULKPRESIGN, CREDENTIALS
+from tests.support.cli import BULKPRESIGN, CREDENTIALS
 
 
 def catches(pid: int, number: int) -> bool:

@@ -12,9 +12,9 @@ from bulkpresign.cli.summary import expired_advice, interruption, left_open, sum
 from bulkpresign.events import ObjectFinished, ObjectsSkipped, RunStarted
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.model import ObjectRef, Outcome, Report
-from tests.cli.command import BULKPRESIGN, run
-from tests.cli.test_get import OVER, links, many
 from tests.servers.proxy import Fault, FaultProxy, expired
+from tests.support.cli import BULKPRESIGN, run
+from tests.support.links import OVER, links, many
 
 
 @pytest.fixture

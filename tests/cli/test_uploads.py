@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from tests.cli.command import BULKPRESIGN, run
 from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.pipeline.test_uploads import PART, open_uploads, rows_of, table_of
 from tests.servers.proxy import Fault, FaultProxy, expired
 from tests.servers.server import S3Server
+from tests.support.cli import BULKPRESIGN, run
+from tests.support.tables import rows_of
+from tests.support.uploads import PART, open_uploads, table_of
 
 BODY = os.urandom(2 * PART + 1)
 DENIED = Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>")

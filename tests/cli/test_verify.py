@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import BULKPRESIGN, run
-from tests.pipeline.test_verify import filled, table
-from tests.test_checksums import checksum
+from tests.support.checksums import checksum
+from tests.support.cli import BULKPRESIGN, run
+from tests.support.manifests import filled
+from tests.support.tables import table
 
 
 def verify(folder: Path, *arguments: str, code: int, given: str = "") -> list[str]:

@@ -1,6 +1,9 @@
 """Every example runs as its own docstring says, against a real server."""
 
+import hashlib
+import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -48,6 +52,28 @@ def run(seaweedfs: S3Server) -> Run:
 
 
 @pytest.fixture
+def service(seaweedfs: S3Server, bucket: str) -> Iterator[str]:
+    """The url of `web_service.py`, which signs for `bucket`."""
+    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(EXAMPLES), "--port", "0", "web_service:app"]
+    env = os.environ | seaweedfs.environment | {"BUCKET": bucket, "PYTHONPATH": str(EXAMPLES.parent)}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        said = ""
+        try:
+            while not (found := re.search(r"running on (http://127.0.0.1:\d+)", said)):
+                line = process.stdout.readline()
+                assert line, said
+                said += line
+            yield found[1]
+        finally:
+            process.terminate()
+            said += process.stdout.read()
+    assert "Application shutdown complete" in said
+    assert "Traceback" not in said
+    assert "X-Amz-Signature" not in said
+
+
+@pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
@@ -72,7 +98,8 @@ def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
 
 def test_every_example_has_a_test() -> None:
     text = Path(__file__).read_text()
-    assert [example.name for example in EXAMPLES.glob("*.py") if f'"{example.name}"' not in text] == []
+    names = [example.stem for example in EXAMPLES.glob("*.py")]
+    assert [name for name in names if not re.search(rf'"{name}(\.py|:app)"', text)] == []
 
 
 def test_download_with_requests(run: Run, client: Any, bucket: str) -> None:
@@ -139,3 +166,79 @@ def test_read_into_memory(run: Run, client: Any, bucket: str) -> None:
     printed = run("read_into_memory.py", f"s3://{bucket}/set/").splitlines()
     assert min(printed) == "5 objects, 15 bytes"
     assert "set/0.txt: 2d711642b726" in printed
+
+
+def test_web_service_signs_in_bulk(service: str, client: Any, bucket: str) -> None:
+    keys = [f"in/{number} é.txt" for number in range(3000)]
+    answer = requests.post(f"{service}/links", json={"keys": keys, "method": "PUT"}, timeout=30)
+    assert answer.status_code == 200, answer.text
+    links = answer.json()
+    assert [link["key"] for link in links] == keys
+    assert requests.put(links[7]["url"], b"seven", headers=links[7]["headers"], timeout=30).status_code == 200
+    assert client.get_object(Bucket=bucket, Key=keys[7])["Body"].read() == b"seven"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"keys": ["x" * 1025]}, "key"),
+        ({"keys": ["a"], "expires_in": 700_000}, "expires_in"),
+        ({"keys": ["a"], "method": "PATCH"}, "'GET', 'PUT', 'HEAD' or 'DELETE'"),
+    ],
+)
+def test_web_service_refuses(service: str, wanted: dict[str, Any], words: str) -> None:
+    answer = requests.post(f"{service}/links", json=wanted, timeout=30)
+    assert answer.status_code == 422
+    assert words in json.dumps(answer.json(), ensure_ascii=False)
+
+
+def test_web_service_streams_digests(service: str, client: Any, bucket: str) -> None:
+    bodies = {f"set/{number}": os.urandom(1000 + number) for number in range(40)}
+    for key, body in bodies.items():
+        client.put_object(Bucket=bucket, Key=key, Body=body)
+    keys = [*bodies, "set/missing"]
+    with requests.post(f"{service}/digests", json={"keys": keys}, timeout=30, stream=True) as answer:
+        lines = [json.loads(line) for line in answer.iter_lines()]
+    found = {line.pop("key"): line for line in lines}
+    assert found.pop("set/missing") == {"error": "NoSuchKey"}
+    assert found == {
+        key: {"size": len(body), "sha256": hashlib.sha256(body).hexdigest()} for key, body in bodies.items()
+    }
+
+
+def test_web_service_goes_on_when_a_client_leaves(service: str, client: Any, bucket: str) -> None:
+    keys = [f"set/{number}" for number in range(50)]
+    for key in keys:
+        client.put_object(Bucket=bucket, Key=key, Body=b"x")
+    with requests.post(f"{service}/digests", json={"keys": keys}, timeout=30, stream=True) as answer:
+        next(answer.iter_lines())
+    with requests.post(f"{service}/digests", json={"keys": keys}, timeout=30, stream=True) as answer:
+        assert len(list(answer.iter_lines())) == 50
+
+
+NOTEBOOK = """
+import bulkpresign as bp
+outcomes = bp.get_outcomes("s3://{bucket}/set/", to="{folder}")
+print([outcome.status async for outcome in outcomes])
+async with bp.Presigner() as presigner:
+    (link,) = presigner.sign_batch([bp.ObjectRef("{bucket}", "set/0")])
+    print([len(data) async for _, data in bp.read([link])])
+
+report = await bp.get("s3://{bucket}/set/", to="{folder}")
+print(report.skipped, "skipped")
+"""
+
+
+def test_everything_can_be_awaited_at_a_prompt(seaweedfs: S3Server, client: Any, bucket: str, tmp_path: Path) -> None:
+    """As in a notebook: at the prompt of `python -m asyncio`, whose loop runs before and after each line."""
+    client.put_object(Bucket=bucket, Key="set/0", Body=b"12345")
+    done = subprocess.run(
+        [sys.executable, "-m", "asyncio"],
+        input=NOTEBOOK.format(bucket=bucket, folder=tmp_path / "to"),
+        env=os.environ | seaweedfs.environment | {"PYTHONPATH": str(EXAMPLES.parent)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    printed = [line.lstrip(">. ") for line in done.stdout.splitlines()]
+    assert printed[:3] == ["['done']", "[5]", "1 skipped"], done.stdout + done.stderr

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import run
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.faults.closing import PROPERTY
 from tests.faults.scene import Counts, Scene, contents, upload, write
 from tests.faults.schedule import Schedule
 from tests.servers.proxy import FaultProxy
 from tests.servers.server import S3Server
+from tests.support.cli import run
 
 #: Makes a scene of a verb in a new folder and bucket, and gives it with the bucket's name.
 MakeScene = Callable[..., tuple[Scene, str]]

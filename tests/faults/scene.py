@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import unquote
 
-from tests.cli.command import BULKPRESIGN
 from tests.faults.schedule import ATTEMPTS, Schedule
 from tests.servers.proxy import FaultProxy
-from tests.transfer.running import files
+from tests.support.cli import BULKPRESIGN
+from tests.support.folders import files
 
 KIB, MIB = 1 << 10, 1 << 20
 SIZES = (0, 1, 1000, 64 * KIB, 300 * KIB, MIB - 1, MIB, MIB + 1, 2 * MIB, 3 * MIB, 5 * MIB, 8 * MIB)

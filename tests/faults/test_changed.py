@@ -14,17 +14,17 @@ from bulkpresign.events import ObjectFinished
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.model import Link, ObjectRef, Outcome, ResumePoint
-from bulkpresign.pipeline.completed import CompletedFilter, files_are_current
+from bulkpresign.pipeline.run.completed import CompletedFilter, files_are_current
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.uploads.body import opened
-from tests.cli.command import run
-from tests.cli.test_get import links
 from tests.conftest import Boto
 from tests.faults.conftest import MakeScene, sign
 from tests.faults.scene import MIB, Counts, Scene, download, everything
 from tests.faults.schedule import ROUNDS
 from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.servers.server import S3Server
+from tests.support.cli import run
+from tests.support.links import links
 
 pytestmark = pytest.mark.timeout(240 * ROUNDS)
 

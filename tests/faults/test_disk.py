@@ -14,20 +14,16 @@ from tests.faults.conftest import MakeScene
 from tests.faults.scene import Counts, Scene, everything
 from tests.faults.schedule import ROUNDS
 from tests.servers.proxy import Fault, Seen
-from tests.transfer.running import files
+from tests.support.disks import mounted
+from tests.support.folders import files
 
 pytestmark = pytest.mark.timeout(240 * ROUNDS)
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("no tmpfs can be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with mounted(tmp_path / "disk", "1m") as disk:
+        yield disk
 
 
 def resize(disk: Path, size: str) -> None:

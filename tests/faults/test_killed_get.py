@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from bulkpresign.checksums import base64_of, hasher
-from tests.cli.test_get import links
 from tests.faults.conftest import MakeScene
 from tests.faults.scene import MIB, Counts, everything
 from tests.faults.schedule import ROUNDS
 from tests.servers.proxy import Fault
+from tests.support.links import links
 
 KILLS = 18
 KILLS_IN_PARTS = 8

@@ -12,14 +12,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from tests.cli.command import run
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.faults.scene import MIB, Counts, Scene, download, everything, write
 from tests.faults.schedule import ROUNDS, Schedule
-from tests.pipeline.test_upload_faults import is_look
-from tests.pipeline.test_uploads import open_uploads
 from tests.servers.proxy import FaultProxy
 from tests.servers.server import S3Server
+from tests.support.cli import run
+from tests.support.uploads import is_look, open_uploads
 
 KILLS = 5
 PART_SIZE = "5MiB"

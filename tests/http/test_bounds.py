@@ -12,7 +12,7 @@ from bulkpresign.http import response as exchange
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.connection import Chunk
 from bulkpresign.model import Link
-from tests.http.test_connection import Serve, asked, body_of, saying, talk
+from tests.http.talking import Serve, asked, body_of, saying, talk
 from tests.transfer.running import get
 
 OK = b"HTTP/1.1 200 OK\r\n"

@@ -15,7 +15,8 @@ from bulkpresign.http import pool
 from bulkpresign.http.client import HttpClient
 from bulkpresign.model import Link, ObjectRef
 from tests.servers.proxy import Fault, FaultProxy
-from tests.transfer.running import Run, files, get, put
+from tests.support.folders import files
+from tests.transfer.running import Run, get, put
 
 TARGETS = [
     "/b/a?X-Amz-Signature=abc%2Fdef%2fghi&X-Amz-Credential=A%2F20300101%2Fus-east-1%2Fs3%2Faws4_request",

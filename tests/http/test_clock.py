@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bulkpresign.http.clock import Clock
 from bulkpresign.http.dates import unix_time
 from bulkpresign.model import utc_now
-from tests.transfer.running import date_in
+from tests.support.dates import date_in
 
 
 @given(st.integers(0, 7_258_118_400).map(lambda seconds: datetime.fromtimestamp(seconds, UTC)))

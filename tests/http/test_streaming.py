@@ -11,7 +11,7 @@ from bulkpresign.http.client import HttpClient
 from bulkpresign.http.connection import BodyCallback, Chunk
 from bulkpresign.http.response import Response
 from bulkpresign.model import Link
-from tests.http.test_connection import CHUNKED, PLAIN, UNTIL_END, body_of, saying, talk
+from tests.http.talking import CHUNKED, PLAIN, UNTIL_END, body_of, saying, talk
 from tests.servers.proxy import FaultProxy
 from tests.transfer.running import Runner
 

@@ -20,7 +20,8 @@ from bulkpresign.ledger.journal import Journal, belongs_to_another_run
 from bulkpresign.ledger.record import Record, contradicts
 from bulkpresign.ledger.report import read_report
 from bulkpresign.ledger.schema import VERSION
-from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, ResumePoint
+from bulkpresign.model import Checkpoint, Evidence, Link, ObjectRef, Outcome, ResumePoint
+from tests.support.disks import mounted
 
 
 def link(
@@ -84,13 +85,13 @@ def test_no_signature_is_in_the_file(file: Path) -> None:
 
 def test_parts_are_known_until_their_object_is_done(journal: Journal) -> None:
     one = link("big")
-    assert journal.part(one) is None
+    assert journal.checkpoint(one) is None
     journal.set_resume_point(one, ResumePoint("etag", 100))
-    assert journal.part(one) == ResumePoint("etag", 100)
+    assert journal.checkpoint(one) == Checkpoint(ResumePoint("etag", 100))
     journal.record([outcome(one, "failed")])
-    assert journal.part(one) == ResumePoint("etag", 100)
+    assert journal.checkpoint(one) == Checkpoint(ResumePoint("etag", 100))
     journal.record([outcome(one)])
-    assert journal.part(one) is None
+    assert journal.checkpoint(one) is None
 
 
 def test_finished_parts_are_kept_over_runs_until_their_object_is_done_or_another(file: Path) -> None:
@@ -101,16 +102,14 @@ def test_finished_parts_are_kept_over_runs_until_their_object_is_done_or_another
             journal.add_finished_part(each, 1, "crc32:a")
             journal.add_finished_part(each, 3, "crc32:c")
     with Journal(file, "get", "/data") as journal:
-        assert journal.part(one) == ResumePoint("etag", 100, 30)
-        assert journal.finished_parts(one) == {1: "crc32:a", 3: "crc32:c"}
+        assert journal.checkpoint(one) == Checkpoint(ResumePoint("etag", 100, 30), {1: "crc32:a", 3: "crc32:c"})
         journal.record([outcome(one)])
         journal.set_resume_point(other, ResumePoint("another etag", 100, 30))
-        assert not journal.finished_parts(one)
-        assert not journal.finished_parts(other)
+        assert journal.checkpoint(one) is None
+        assert journal.checkpoint(other) == Checkpoint(ResumePoint("another etag", 100, 30))
     with Journal(file, "get", "/data") as journal:
-        assert journal.part(one) is None
-        assert not journal.finished_parts(one)
-        assert not journal.finished_parts(other)
+        assert journal.checkpoint(one) is None
+        assert journal.checkpoint(other) == Checkpoint(ResumePoint("another etag", 100, 30))
 
 
 ANOTHER = pytest.mark.parametrize(("verb", "destination"), [("put", "/data"), ("get", "/elsewhere")])
@@ -259,13 +258,8 @@ def test_a_folder_that_is_missing(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(small)]
-    if subprocess.run(mounted, capture_output=True, check=False).returncode:
-        pytest.skip("no tmpfs can be mounted here")
-    yield small
-    subprocess.run(["umount", str(small)], check=True)
+    with mounted(tmp_path / "small", "200k") as disk:
+        yield disk
 
 
 def test_a_full_disk_ends_the_run_with_a_clear_error(small_disk: Path) -> None:

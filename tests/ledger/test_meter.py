@@ -8,7 +8,7 @@ from bulkpresign.ledger.lines import log_line, status_line
 from bulkpresign.ledger.meter import STALL_AFTER, WINDOW, Meter, Reading
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.model import ObjectRef, Outcome
-from tests.ledger.test_progress import EVENTS
+from tests.ledger.samples import EVENTS
 
 
 class Run:

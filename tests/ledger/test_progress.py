@@ -8,26 +8,13 @@ from pathlib import Path
 import pytest
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.events import BytesMoved, BytesResumed, Event, ObjectFinished, ObjectRetried, RowsRead, RunStarted
+from bulkpresign.events import BytesMoved, BytesResumed, Event, RowsRead, RunStarted
 from bulkpresign.ledger import progress as module
 from bulkpresign.ledger.console import Console
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.ledger.meter import Meter
 from bulkpresign.ledger.progress import log_lines, progress, ticking
-from bulkpresign.model import ObjectRef, Outcome
-
-A = ObjectRef("b", "a", size=10)
-EVENTS: list[Event] = [
-    RunStarted("get", 4, 40),
-    BytesMoved(10),
-    BytesMoved(20),
-    ObjectRetried(A, 1, 0.1, "SlowDown", "503 SlowDown"),
-    BytesMoved(-20),
-    ObjectFinished(Outcome(A, "done", 10)),
-    ObjectFinished(Outcome(A, "skipped")),
-    ObjectFinished(Outcome(A, "failed")),
-    ObjectFinished(Outcome(A, "expired")),
-]
+from tests.ledger.samples import EVENTS
 
 
 class Terminal(io.StringIO):

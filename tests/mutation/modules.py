@@ -28,10 +28,10 @@ _QUICK = {
     "redact": "test_redact",
     "ledger/journal": "ledger/test_journal ledger/test_recorder transfer/downloads/test_kept_parts",
     "ledger/recorder": "ledger/test_recorder ledger/test_journal",
-    "pipeline/completed": "pipeline/test_recorded",
-    "pipeline/present": "pipeline/test_recorded",
-    "pipeline/evidence": "pipeline/test_recorded",
-    "pipeline/renewing": "pipeline/test_renewing cli/test_renewal",
+    "pipeline/run/completed": "pipeline/test_recorded",
+    "pipeline/run/present": "pipeline/test_recorded",
+    "pipeline/run/evidence": "pipeline/test_recorded",
+    "pipeline/sources/renewals": "pipeline/test_renewals cli/test_renewal",
     "cli/summary": "cli/test_runner cli/test_summary",
     "cli/runner": "cli/test_runner cli/test_summary",
 }
@@ -47,9 +47,10 @@ _WIDE = {
     **dict.fromkeys(_CHECKSUMS, f"pipeline/test_verify {_GET}"),
     "redact": "fuzz/test_answers transfer/test_pure cli/test_secrets",
     **dict.fromkeys(
-        ("pipeline/completed", "pipeline/present", "pipeline/evidence"), "cli/test_journal cli/test_evidence"
+        ("pipeline/run/completed", "pipeline/run/present", "pipeline/run/evidence"),
+        "cli/test_journal cli/test_evidence",
     ),
-    "pipeline/renewing": "cli/test_get pipeline/test_get cli/test_secrets",
+    "pipeline/sources/renewals": "cli/test_get pipeline/test_get cli/test_secrets",
     "cli/summary": "cli/test_get cli/test_put cli/test_renewal cli/test_journal",
     "cli/runner": "cli/test_get cli/test_put cli/test_renewal cli/test_options",
 }

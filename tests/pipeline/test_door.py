@@ -13,7 +13,7 @@ from bulkpresign.errors import ListingError, ManifestError, ParameterError
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.server import S3Server
-from tests.transfer.running import files
+from tests.support.folders import files
 
 BODIES = {f"k/{number}": os.urandom(100 + number) for number in range(70)}
 
@@ -24,7 +24,7 @@ async def one_by_one(rows: list[Any]) -> AsyncIterator[Any]:
         yield row
 
 
-async def links_of(refs: list[bp.ObjectRef], method: str = "GET") -> list[bp.Link]:
+async def links_of(refs: list[bp.ObjectRef], method: bp.Method = "GET") -> list[bp.Link]:
     async with bp.Presigner() as presigner:
         return presigner.sign_batch(refs, method)
 

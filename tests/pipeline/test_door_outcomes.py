@@ -12,7 +12,7 @@ import pytest
 
 import bulkpresign as bp
 from tests.servers.proxy import Fault, FaultProxy
-from tests.transfer.running import files
+from tests.support.folders import files
 
 BODIES = {f"{number}": os.urandom(100 + number) for number in range(40)}
 Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
@@ -145,7 +145,7 @@ def test_with_waits_until_the_run_has_ended(run: Run, refs: list[bp.ObjectRef], 
 def test_a_consumer_that_is_slow_slows_the_run(
     refs: list[bp.ObjectRef], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bulkpresign.pipeline.running._WAITING", 3)
+    monkeypatch.setattr("bulkpresign.pipeline.run.outcomes._WAITING", 3)
 
     async def main() -> None:
         with FaultProxy(os.environ["AWS_ENDPOINT_URL"]) as proxy:

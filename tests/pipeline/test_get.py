@@ -12,12 +12,12 @@ import pytest
 
 import bulkpresign as bp
 from bulkpresign.errors import ListingError, ManifestError, ParameterError
-from bulkpresign.events import Event, Listener, ObjectFinished
 from bulkpresign.model import Outcome
 from tests.conftest import AwsEnv, Boto, MakeBucket
+from tests.pipeline.listening import heard
 from tests.servers.proxy import FaultProxy, expired
 from tests.servers.server import S3Server
-from tests.transfer.running import files
+from tests.support.folders import files, write_all
 
 #: Every kind of awkward key that can be a file.
 KEYS = [
@@ -63,20 +63,6 @@ def rows(path: Path, keys: Sequence[str], bucket: str) -> Path:
 
 def bodies_of(keys: Sequence[str]) -> dict[str, bytes]:
     return {key: f"{number}: {key}".encode() for number, key in enumerate(keys)}
-
-
-def write_all(folder: Path, bodies: dict[str, bytes]) -> None:
-    for path, body in bodies.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(body)
-
-
-def heard(outcomes: list[Outcome]) -> Listener:
-    def listen(event: Event) -> None:
-        if isinstance(event, ObjectFinished):
-            outcomes.append(event.outcome)
-
-    return listen
 
 
 def keys_for(server: S3Server) -> list[str]:

@@ -14,17 +14,17 @@ import bulkpresign as bp
 from bulkpresign.model import Outcome
 from bulkpresign.transfer.downloads.part_concurrency import PartConcurrencyTuner
 from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.pipeline.test_get import heard
+from tests.pipeline.listening import heard
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.server import S3Server
-from tests.transfer.running import files
+from tests.support.folders import files
 
 MIB = 1 << 20
 PART = 5 * MIB
 SIZES = [0, 1, PART - 1, PART, PART + 1, 2 * PART, 3 * PART + 77]
 
 
-class WideLanes(PartConcurrencyTuner):
+class WidePartConcurrency(PartConcurrencyTuner):
     """As if it had been measured that the most pays."""
 
     def __init__(self, most: int) -> None:
@@ -37,7 +37,7 @@ class WideLanes(PartConcurrencyTuner):
 
 @pytest.fixture
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulkpresign.transfer.downloads.download.PartConcurrencyTuner", WideLanes)
+    monkeypatch.setattr("bulkpresign.transfer.executor.PartConcurrencyTuner", WidePartConcurrency)
 
 
 def upload(boto: Boto, server: S3Server, bucket: str, file: Path, key: str, part_size: int = PART) -> None:
@@ -155,13 +155,13 @@ def test_parts_that_are_too_small(tmp_path: Path) -> None:
         asyncio.run(bp.get(tmp_path / "links.txt", tmp_path / "out", part_size=65_535))
 
 
-#: As `WideLanes`, in a process of its own.
+#: As `WidePartConcurrency`, in a process of its own.
 MEASURE = """
 import asyncio, resource, sys
 import bulkpresign as bp
-from tests.pipeline.test_get_in_parts import WideLanes
-from bulkpresign.transfer.downloads import download
-download.PartConcurrencyTuner = WideLanes
+from tests.pipeline.test_get_in_parts import WidePartConcurrency
+from bulkpresign.transfer import executor
+executor.PartConcurrencyTuner = WidePartConcurrency
 table, to = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 report = asyncio.run(bp.get(table, to, concurrency=128, part_size=256 << 10, part_concurrency=16))

@@ -9,9 +9,9 @@ import bulkpresign as bp
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import Outcome
 from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.pipeline.test_get import heard, write_all
+from tests.pipeline.listening import heard
 from tests.servers.server import S3Server
-from tests.transfer.running import files
+from tests.support.folders import files, write_all
 
 
 @pytest.mark.parametrize("size", [1000, 20_000_000])

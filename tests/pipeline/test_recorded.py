@@ -12,12 +12,11 @@ from bulkpresign.errors import JournalError
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.listing_index import ListingIndex
 from bulkpresign.model import Evidence, Link, ObjectRef, Outcome
-from bulkpresign.pipeline.completed import CompletedFilter, etags_of, files_are_current
-from bulkpresign.pipeline.evidence import JournalEvidence
-from bulkpresign.pipeline.present import PresentObjects
+from bulkpresign.pipeline.run.completed import CompletedFilter, files_are_current, recorded_evidence
+from bulkpresign.pipeline.run.evidence import JournalEvidence
+from bulkpresign.pipeline.run.present import PresentObjects
 from bulkpresign.proof.files import Row
 from bulkpresign.transfer.disk.folder import Folder
-from bulkpresign.transfer.uploads.body import opened
 
 SECOND = 10**9
 
@@ -88,21 +87,11 @@ def test_a_file_in_another_state_is_not_done(change: str, scene: Scene) -> None:
     assert scene.are_done([link]) == [False]
 
 
-def test_the_etag_of_a_file_is_the_recorded_one_while_nothing_contradicts_it(scene: Scene) -> None:
+def test_evidence_is_what_was_recorded_where_the_row_does_not_contradict_it(scene: Scene) -> None:
     found = scene.record(link_to("a"))
-    etag = etags_of(scene.journal)
-    assert etag(link_to("a"), found) == "etag"
-    assert etag(link_to("a", etag="other"), found) is None
-    assert etag(link_to("b"), found) is None
-    assert etags_of(None)(link_to("a"), found) is None
-    (scene.folder / "a").write_bytes(b"bytes and more")
-    assert etag(link_to("a"), (scene.folder / "a").stat()) is None
-
-
-@pytest.mark.parametrize("recorded", [None, 'W/"weak"'])
-def test_a_weak_etag_is_no_condition_for_a_file(recorded: str | None, scene: Scene) -> None:
-    found = scene.record(link_to("a"), recorded)
-    assert etags_of(scene.journal)(link_to("a"), found) is None
+    recorded = Evidence(found.st_size, found.st_mtime_ns, found.st_ctime_ns, "etag")
+    links = [link_to("a"), link_to("a", etag="other"), link_to("b")]
+    assert recorded_evidence(scene.journal, links) == [recorded, None, None]
 
 
 def added(scene: Scene, *rows: Row, given: Path | None = None) -> Sequence[Row]:
@@ -204,22 +193,16 @@ def test_bytes_that_stand_at_their_destination_are_not_sent(
     digest = hashlib.md5(body)
     values = {"right": digest.hexdigest(), "parts": f"{hashlib.md5(digest.digest()).hexdigest()}-1"}
     etag = values.get(etag or "", etag)
-    sent = Outcome(link.object, "done", size, link=link)
-
-    async def put(_: Link) -> Outcome:
-        return sent
-
     with present(scene, ObjectRef("b", "a", size=size, etag=etag)) as objects:
-        outcome = asyncio.run(result(objects.unless_there(put)(link)))
-        assert (outcome is sent) is (verified_by is None)
-        assert outcome.verified_by == verified_by
-        if outcome is not sent:
+        outcome = asyncio.run(objects.find(link, "a"))
+        assert (outcome is None) is (verified_by is None)
+        if outcome is not None:
+            assert outcome.verified_by == verified_by
             assert (outcome.status, outcome.attempts) == ("skipped", 0)
             assert outcome.evidence is not None
             assert (outcome.evidence.etag, outcome.evidence.size) == (etag, size)
     for listed in (ObjectRef("b", "a", size=size + 1, etag=etag), ObjectRef("b", "b", size=size, etag=etag)):
-        with present(scene, listed) as objects, opened(objects._folder, "a") as file:
-            assert asyncio.run(objects.is_there(link, file)) is None
-            assert asyncio.run(result(objects.unless_there(put)(link))) is sent
+        with present(scene, listed) as objects:
+            assert asyncio.run(objects.find(link, "a")) is None
     with PresentObjects(Folder(scene.folder), 1) as objects:
-        assert asyncio.run(result(objects.unless_there(put)(link))) is sent
+        assert asyncio.run(objects.find(link, "a")) is None

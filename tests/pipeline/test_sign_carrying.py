@@ -11,7 +11,7 @@ import pytest
 import bulkpresign as bp
 from bulkpresign import LinkOptions
 from tests.signing.oracle import ACCESS_KEY, SECRET_KEY
-from tests.tables.test_files import names_in
+from tests.support.folders import names_in
 
 
 @pytest.fixture(autouse=True)

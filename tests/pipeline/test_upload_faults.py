@@ -17,12 +17,13 @@ import pytest
 import bulkpresign as bp
 from bulkpresign.events import BytesMoved, Event
 from bulkpresign.model import Outcome, Report
-from tests.cli.command import BULKPRESIGN
 from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.pipeline.test_get import heard
-from tests.pipeline.test_uploads import MIB, PART, open_uploads, rows_of, table_of
+from tests.pipeline.listening import heard
 from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.servers.server import S3Server
+from tests.support.cli import BULKPRESIGN
+from tests.support.tables import rows_of
+from tests.support.uploads import MIB, PART, is_look, open_uploads, table_of
 
 BODY = os.urandom(2 * PART + MIB)
 OVER = "2020-01-01T00:00:00Z"
@@ -37,11 +38,6 @@ def part_of(seen: Seen) -> int | None:
 
 def is_completion(seen: Seen) -> bool:
     return seen.method == "POST" and "uploadId=" in seen.target
-
-
-def is_look(seen: Seen) -> bool:
-    """True where it is asked what stands under a key."""
-    return seen.method == "GET" and seen.header("range") == "bytes=0-0"
 
 
 class Scene:

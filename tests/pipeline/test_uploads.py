@@ -18,20 +18,16 @@ from bulkpresign.errors import ManifestError, ParameterError, SigningError
 from bulkpresign.events import Event, UploadLeftOpen
 from bulkpresign.model import Outcome, Report
 from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.pipeline.test_get import heard, write_all
+from tests.pipeline.listening import heard
 from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.servers.server import S3Server
+from tests.support.folders import write_all
+from tests.support.tables import rows_of
+from tests.support.uploads import MIB, PART, open_uploads, table_of
 
-MIB = 1 << 20
-PART = 5 * MIB
 #: Around every edge: nothing, one byte, one part less, more, exactly, and three.
 SIZES = (0, 1, PART - 1, PART, PART + 1, 2 * PART, 3 * PART)
 BODIES = {f"d/{size} ü": os.urandom(size) for size in SIZES}
-
-
-def open_uploads(client: Any, bucket: str) -> list[str]:
-    """The keys for which an upload is open."""
-    return sorted(row["Key"] for row in client.list_multipart_uploads(Bucket=bucket).get("Uploads", []))
 
 
 def etag_of_boto(client: Any, bucket: str, file: Path) -> str:
@@ -39,19 +35,6 @@ def etag_of_boto(client: Any, bucket: str, file: Path) -> str:
     config = TransferConfig(multipart_threshold=PART + 1, multipart_chunksize=PART)
     client.upload_file(str(file), bucket, "of boto", Config=config)
     return str(client.head_object(Bucket=bucket, Key="of boto")["ETag"])
-
-
-def table_of(folder: Path, bucket: str, bodies: dict[str, bytes]) -> Path:
-    """Files in `in`, and `keys.csv` with their sizes."""
-    write_all(folder / "in", bodies)
-    rows = [f"{bucket},{key},{len(body)}\n" for key, body in bodies.items()]
-    (folder / "keys.csv").write_text("".join(["bucket,key,size\n", *rows]))
-    return folder / "keys.csv"
-
-
-def rows_of(file: Path) -> list[dict[str, str]]:
-    with file.open(newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 async def sign_and_put(folder: Path, table: Path, **more: Any) -> Report:

@@ -1,13 +1,11 @@
 """Verification from Python: what is counted, what is refused, what it takes."""
 
 import csv
-import hashlib
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -19,7 +17,9 @@ from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.events import BytesMoved, Event, ObjectFinished, RowsRead, RunFinished, RunStarted
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.server import S3Server
-from tests.test_checksums import checksum
+from tests.support.checksums import checksum
+from tests.support.manifests import filled
+from tests.support.tables import table
 
 pytestmark = pytest.mark.anyio
 MIB = 1 << 20
@@ -28,28 +28,6 @@ MIB = 1 << 20
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-def table(file: Path, rows: Sequence[dict[str, object]]) -> Path:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    with file.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-    return file
-
-
-def filled(folder: Path, count: int, size: int = 100) -> list[dict[str, object]]:
-    """Files in a folder, and the rows that are true of them."""
-    rows: list[dict[str, object]] = []
-    for number in range(count):
-        path = folder / f"d{number % 7}" / str(number)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        data = str(number).encode() * size
-        path.write_bytes(data)
-        etag = hashlib.md5(data).hexdigest()
-        rows.append({"bucket": "bkt", "key": f"d{number % 7}/{number}", "size": len(data), "etag": etag})
-    return rows
 
 
 async def test_all_is_counted(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 from bulkpresign.model import Link, ObjectRef, Outcome
 from bulkpresign.proof.files import MISSING, UNPROVEN, FileVerifier, Row, batches_of
 from bulkpresign.transfer.disk.folder import Folder
-from tests.test_checksums import checksum, composite_etag
+from tests.proof.descriptors import open_descriptors
+from tests.support.checksums import checksum, composite_etag
 
 MIB = 1 << 20
 
@@ -21,10 +22,6 @@ def folder(tmp_path: Path) -> Path:
     made = tmp_path / "folder"
     made.mkdir()
     return made
-
-
-def open_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def prove(folder: Path, *refs: ObjectRef, moved: list[int] | None = None, accept_size: bool = False) -> list[Outcome]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bulkpresign.proof.tree import FolderEntry, walk
-from tests.proof.test_files import open_descriptors
+from tests.proof.descriptors import open_descriptors
 
 
 def test_all_but_folders_are_found_once(tmp_path: Path) -> None:

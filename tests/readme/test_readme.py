@@ -1,10 +1,11 @@
-"""Every command of the README is run here, and prints what the README says it prints, numbers apart."""
+"""Every command of README.md and examples/*.md is run here, and prints what is written there, numbers apart."""
 
 import os
 import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,32 +16,44 @@ from tests.servers.server import S3Server
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+DOCUMENTS = [README, *sorted((ROOT / "examples").glob("*.md"))]
 BUCKET = "my-data"
 OBJECTS = 24
 
+#: Runs a program with `await` at its top level, as a notebook does.
+TOP_LEVEL_AWAIT = """
+import ast, asyncio, sys, types
+code = compile(sys.stdin.read(), "python blocks", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+asyncio.run(types.FunctionType(code, {})())
+"""
+
 
 class Command(NamedTuple):
+    document: Path
     line: int
     text: str
     output: str
 
 
-def commands() -> list[Command]:
-    """The commands of all console blocks, in order, each with the output that follows it."""
+def commands(document: Path) -> list[Command]:
+    """The commands of a document's console blocks, in order, each with the output that follows it."""
     found: list[Command] = []
     inside = False
-    for number, line in enumerate(README.read_text().splitlines(), 1):
+    for number, line in enumerate(document.read_text().splitlines(), 1):
         if line.startswith("```"):
             inside = line == "```console"
         elif inside and line.startswith("$ "):
-            found.append(Command(number, line[2:], ""))
+            found.append(Command(document, number, line[2:], ""))
         elif inside:
             found[-1] = found[-1]._replace(output=f"{found[-1].output}{line}\n")
     return found
 
 
-def shell_blocks() -> list[str]:
-    return re.findall(r"```sh\n(.*?)```", README.read_text(), re.DOTALL)
+COMMANDS = [command for document in DOCUMENTS for command in commands(document)]
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", document.read_text(), re.DOTALL)
 
 
 def masked(text: str) -> str:
@@ -51,19 +64,21 @@ def masked(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def shell(seaweedfs: S3Server, boto: Boto, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """`shell(command)`: its output and exit code, in a folder that all commands share."""
-    client, folder = boto(seaweedfs), tmp_path_factory.mktemp("readme")
-    client.create_bucket(Bucket=BUCKET)
-    for number in range(OBJECTS):
-        body = os.urandom(4096 + number)
-        client.put_object(Bucket=BUCKET, Key=f"reports/2026/report {number:02}.pdf", Body=body)
+    """`shell(document, words)`: the output and the exit code of a command, in the folder of its document."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
-    def run(command: str) -> str:
+    @cache
+    def folder_of(document: Path) -> Path:
+        """A new folder. The bucket has all objects again, and no others: documents do not share what they change."""
+        fill(boto(seaweedfs))
+        return tmp_path_factory.mktemp(document.stem)
+
+    def run(document: Path, words: list[str], given: str = "") -> str:
         done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=folder,
+            words,
+            cwd=folder_of(document),
             env=os.environ | seaweedfs.environment | {"PATH": path},
+            input=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -75,14 +90,46 @@ def shell(seaweedfs: S3Server, boto: Boto, tmp_path_factory: pytest.TempPathFact
     return run
 
 
+def fill(client: Any) -> None:
+    if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
+        client.create_bucket(Bucket=BUCKET)
+    for row in client.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
+        client.delete_object(Bucket=BUCKET, Key=row["Key"])
+    for number in range(OBJECTS):
+        body = os.urandom(4096 + number)
+        client.put_object(Bucket=BUCKET, Key=f"reports/2026/report {number:02}.pdf", Body=body)
+
+
 def test_the_readme_has_commands() -> None:
-    assert len(commands()) > 10
-    assert len(shell_blocks()) == 2
+    assert len(commands(README)) > 10
+    assert len(blocks(README, "sh")) == 2
+    assert len(COMMANDS) > 50
 
 
-@pytest.mark.parametrize("command", commands(), ids=lambda command: f"line {command.line}")
+def test_the_readme_links_to_every_example() -> None:
+    linked = set(re.findall(r"\]\(examples/([^)]+)\)", README.read_text()))
+    assert linked == {path.name for path in (ROOT / "examples").iterdir() if path.suffix in {".md", ".py"}}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_links_lead_to_files(document: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text())
+    assert not [target for target in targets if not (document.parent / target).exists()]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: f"{command.document.stem} line {command.line}")
 def test_command(command: Command, shell: Any) -> None:
-    assert masked(shell(command.text)) == masked(command.output)
+    printed = shell(command.document, ["bash", "-c", command.text])
+    assert masked(printed) == masked(command.output)
+
+
+@pytest.mark.parametrize("document", [each for each in DOCUMENTS if blocks(each, "python")], ids=lambda each: each.name)
+def test_python_blocks(document: Path, shell: Any) -> None:
+    """All of a document's blocks are one program."""
+    words = [sys.executable, "-W", "error", "-c", TOP_LEVEL_AWAIT]
+    printed = shell(document, words, "\n".join(blocks(document, "python")))
+    assert "[exit code" not in printed, printed
+    assert "None" not in printed
 
 
 @pytest.mark.timeout(400)  # it downloads what it installs
@@ -91,12 +138,14 @@ def test_the_first_command_shows_the_whole_job(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     left_out = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "tests")
     shutil.copytree(ROOT, copy, ignore=left_out)
-    done = subprocess.run(["bash", "-c", shell_blocks()[0]], cwd=copy, capture_output=True, text=True, timeout=380)
+    done = subprocess.run(
+        ["bash", "-c", blocks(README, "sh")[0]], cwd=copy, capture_output=True, text=True, timeout=380
+    )
     assert done.returncode == 0, done.stderr
     assert "300 of 300 files are the same" in done.stdout
 
 
 def test_the_second_command_is_the_one_that_ci_calls() -> None:
     test_command = "python -m pytest"
-    assert shell_blocks()[1].strip().endswith(test_command)
+    assert blocks(README, "sh")[1].strip().endswith(test_command)
     assert test_command in (ROOT / ".ci" / "run").read_text()

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from bulkpresign.signing.sigv4 import Signer
 from tests.signing.oracle import START, TOKEN, Both, both
 
 
@@ -59,3 +60,17 @@ def session_token(portal: BlockingPortal) -> Iterator[Both]:
 def either(request: pytest.FixtureRequest) -> Both:
     found: Both = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture
+def signers(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Every signer that is made."""
+    made: list[object] = []
+
+    class Counted(Signer):
+        def __init__(self, *arguments: object, **options: object) -> None:
+            made.append(self)
+            super().__init__(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("bulkpresign.signing.batch.Signer", Counted)
+    return made

@@ -14,7 +14,7 @@ from botocore.loaders import create_loader
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from bulkpresign.model import MAX_KEY_BYTES, Link, ObjectRef, Post
+from bulkpresign.model import MAX_KEY_BYTES, Link, Method, ObjectRef, Post
 from bulkpresign.signing.presigner import Presigner
 
 ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
@@ -28,7 +28,12 @@ _LOADER = create_loader()
 #: Fixtures are the same for every example: a clock that stands still, clients that hold no state.
 examples = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
-OPERATIONS = {"GET": "get_object", "PUT": "put_object", "HEAD": "head_object", "DELETE": "delete_object"}
+OPERATIONS: dict[Method, str] = {
+    "GET": "get_object",
+    "PUT": "put_object",
+    "HEAD": "head_object",
+    "DELETE": "delete_object",
+}
 QUERY_PARAMETERS = {
     "response-content-type": "ResponseContentType",
     "response-content-disposition": "ResponseContentDisposition",
@@ -122,7 +127,7 @@ class Both:
     client: Any
     portal: BlockingPortal
 
-    def expected(self, method: str, params: Mapping[str, Any], expires_in: int = 3600) -> str:
+    def expected(self, method: Method, params: Mapping[str, Any], expires_in: int = 3600) -> str:
         url: str = self.client.generate_presigned_url(OPERATIONS[method], dict(params), expires_in)
         return url
 
@@ -138,7 +143,7 @@ class Both:
 
         return self.portal.call(gather)
 
-    def all_ways(self, method: str, bucket: str, key: str) -> list[str]:
+    def all_ways(self, method: Method, bucket: str, key: str) -> list[str]:
         """The same link by each of the four ways."""
         ref = ObjectRef(bucket, key)
         return [

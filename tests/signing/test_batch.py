@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkpresign.model import ObjectRef
+from bulkpresign.model import BatchMethod, ObjectRef
 from bulkpresign.signing.batch import grouped
 from bulkpresign.signing.options import LinkOptions
-from bulkpresign.signing.sigv4 import Signer
 from tests.signing.oracle import Both
 
 
@@ -24,20 +23,6 @@ def test_groups_are_signed_together_in_the_order_of_the_rows(items: list[tuple[i
 
     assert grouped(items, lambda item: item[0], results_of) == items
     assert sorted(seen) == sorted({kind for kind, _ in items})
-
-
-@pytest.fixture
-def signers(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Every signer that is made."""
-    made: list[object] = []
-
-    class Counted(Signer):
-        def __init__(self, *arguments: object, **options: object) -> None:
-            made.append(self)
-            super().__init__(*arguments, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr("bulkpresign.signing.batch.Signer", Counted)
-    return made
 
 
 NUMBERS = range(50)
@@ -57,7 +42,7 @@ NUMBERS = range(50)
     ],
 )
 def test_rows_of_a_group_share_a_signer(
-    europe: Both, signers: list[object], method: str, options: dict[str, str], refs: list[ObjectRef], kinds: int
+    europe: Both, signers: list[object], method: BatchMethod, options: dict[str, str], refs: list[ObjectRef], kinds: int
 ) -> None:
     carried = LinkOptions(**options)  # type: ignore[arg-type]
     links = europe.presigner.sign_batch(refs, method, options=carried)

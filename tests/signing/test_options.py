@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.model import ObjectRef
+from bulkpresign.model import BatchMethod, ObjectRef
 from bulkpresign.signing.options import LinkOptions, headers_of, query_of, saved_as
 from bulkpresign.signing.values import customer_key, option_problem
 from tests.signing import oracle
@@ -198,7 +198,7 @@ def test_each_link_is_saved_under_the_name_of_its_key(europe: Both, clock: Clock
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
-def test_request_payer_is_in_the_query_of_links_without_a_body(europe: Both, clock: Clock, method: str) -> None:
+def test_request_payer_is_in_the_query_of_links_without_a_body(europe: Both, clock: Clock, method: BatchMethod) -> None:
     """botocore signs a header there; its signer, given the url with the parameter, is the oracle."""
     options = LinkOptions(request_payer="requester")
     (link,) = europe.presigner.sign_batch([ObjectRef("bucket", "a b", "v1")], method, options=options)
@@ -257,7 +257,7 @@ def test_a_header_of_a_row_overrides_one_given_by_name(europe: Both, clock: Cloc
     ],
 )
 def test_options_that_are_not_valid(
-    europe: Both, method: str, options: dict[str, Any], named: dict[str, Any], why: str
+    europe: Both, method: BatchMethod, options: dict[str, Any], named: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(ParameterError, match=why):
         europe.presigner.sign_batch([ObjectRef("bucket", "k")], method, options=LinkOptions(**options), **named)

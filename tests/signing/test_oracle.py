@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkpresign.model import ObjectRef
+from bulkpresign.model import Method, ObjectRef
 from tests.signing import oracle
 from tests.signing.conftest import Clock
 from tests.signing.oracle import AWKWARD_KEYS, Both, parameters
@@ -14,13 +14,13 @@ from tests.signing.oracle import AWKWARD_KEYS, Both, parameters
 
 @oracle.examples
 @given(keys=oracle.key_lists, method=oracle.methods, expires_in=oracle.seconds)
-def test_url_batch(either: Both, clock: Clock, keys: list[str], method: str, expires_in: int) -> None:
+def test_url_batch(either: Both, clock: Clock, keys: list[str], method: Method, expires_in: int) -> None:
     urls = either.presigner.url_batch("bucket", keys, method, expires_in=expires_in)
     assert urls == [either.expected(method, parameters("bucket", key), expires_in) for key in keys]
 
 
 @pytest.mark.parametrize("method", oracle.OPERATIONS)
-def test_awkward_keys(either: Both, clock: Clock, method: str) -> None:
+def test_awkward_keys(either: Both, clock: Clock, method: Method) -> None:
     expected = [either.expected(method, parameters("bucket", key)) for key in AWKWARD_KEYS]
     refs = [ObjectRef("bucket", key) for key in AWKWARD_KEYS]
     assert either.presigner.url_batch("bucket", AWKWARD_KEYS, method) == expected
@@ -41,7 +41,7 @@ def test_versions_and_overrides(
     either: Both,
     clock: Clock,
     rows: list[tuple[str, str, str | None]],
-    method: str,
+    method: Method,
     query: dict[str, str],
 ) -> None:
     query = {} if method == "DELETE" else query

@@ -5,13 +5,10 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.model import Link, ObjectRef
+from bulkpresign.model import Link, Method, ObjectRef
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.preserved import operation_query, preserved_settings, without_response_overrides
 from tests.signing.oracle import Both
-from tests.signing.test_batch import signers
-
-__all__ = ["signers"]
 
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 NAMED = "response-content-disposition"
@@ -80,7 +77,7 @@ def test_overrides_can_be_removed() -> None:
     assert without_response_overrides(PUT) is PUT
 
 
-def again(both: Both, refs: list[ObjectRef], method: str, options: LinkOptions, **more: object) -> list[Link]:
+def again(both: Both, refs: list[ObjectRef], method: Method, options: LinkOptions, **more: object) -> list[Link]:
     old = both.presigner.sign_batch(refs, method, options=options)
     return both.presigner.sign_again(old, **more)  # type: ignore[arg-type]
 
@@ -97,7 +94,7 @@ def again(both: Both, refs: list[ObjectRef], method: str, options: LinkOptions, 
         ("PUT", LinkOptions(sse="aws:kms", sse_kms_key_id="id", if_none_match="*", request_payer="requester")),
     ],
 )
-def test_a_link_that_is_signed_again_is_the_same(europe: Both, method: str, options: LinkOptions) -> None:
+def test_a_link_that_is_signed_again_is_the_same(europe: Both, method: Method, options: LinkOptions) -> None:
     """Byte for byte, as the clock stands still; the order of parameters apart."""
     refs = [ObjectRef("bucket", f"a/k {n}") for n in range(3)]
     old = europe.presigner.sign_batch(refs, method, options=options)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bulkpresign.errors import ManifestError
 from bulkpresign.tables.delimited import csv_cell, read_csv
-from tests.tables.test_files import block_size
+from tests.tables.blocks import block_size
 
 CELLS = st.text(st.sampled_from('ab,"\n\r é;')) | st.text(st.characters(codec="utf-8"))
 ROWS = st.lists(st.none() | st.tuples(CELLS, CELLS, CELLS), max_size=20)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bulkpresign.errors import ManifestError
 from bulkpresign.tables.documents import read_json, read_jsonl
 from bulkpresign.tables.rows import Rows
-from tests.tables.test_files import block_size
+from tests.tables.blocks import block_size
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 VALUES = st.recursive(

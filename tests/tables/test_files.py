@@ -1,9 +1,6 @@
 import gzip
 import os
 import stat
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,21 +8,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bulkpresign.errors import ManifestError, OutputError
-from bulkpresign.tables import Table, files
+from bulkpresign.tables import Table
 from bulkpresign.tables.files import line_blocks, not_empty, open_output, text_blocks
+from tests.support.folders import names_in
+from tests.tables.blocks import block_size
 
 TEXTS = st.text(st.sampled_from("ab\n\r é€😀\0"), min_size=1)
-
-
-@contextmanager
-def block_size(size: int) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "_BLOCK_SIZE", size)
-        yield
-
-
-def names_in(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir())
 
 
 @pytest.fixture(scope="module")
@@ -225,17 +213,6 @@ def test_a_full_device_is_reported() -> None:
         open_output("/dev/full") as output,
     ):
         output.write(b"a" * (1 << 22))
-
-
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], capture_output=True, check=False
-    )
-    if done.returncode:
-        pytest.skip("no tmpfs can be mounted here")
-    yield tmp_path
-    subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 @pytest.mark.parametrize("name", ["links.csv", "links.csv.gz"])

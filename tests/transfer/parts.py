@@ -52,7 +52,7 @@ class Got:
         folder: Path,
         ref: dict[str, object] | None = None,
         *,
-        tuner: int = 3,
+        part_concurrency: int = 3,
         attempts: int = 3,
         part_size: int = PART,
         journal: Path | None = None,
@@ -62,9 +62,16 @@ class Got:
         self.before = origin.count
         link = Link("GET", f"{origin.url}/a?X-Amz-Signature=secret", {}, object=reference(ref or {}))
 
-        async def get(parts: Journal | None) -> None:
+        async def get(journal: Journal | None) -> None:
             await self.run.in_parts(
-                [link], folder, part_size, tuner, attempts=attempts, parts=parts, renew=self.renew, if_exists=if_exists
+                [link],
+                folder,
+                part_size,
+                part_concurrency,
+                attempts=attempts,
+                journal=journal,
+                renew=self.renew,
+                if_exists=if_exists,
             )
 
         if journal is None:

@@ -2,24 +2,26 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
-from contextlib import suppress
-from datetime import timedelta
-from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 from bulkpresign.events import BytesMoved, BytesResumed, Event, Listener, ObjectFinished, ObjectRetried
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
-from bulkpresign.model import CheckpointStore, Link, ObjectRef, Outcome, utc_now
+from bulkpresign.ledger.journal import Journal
+from bulkpresign.ledger.recorder import Recorder
+from bulkpresign.model import Checkpoint, Link, ObjectRef, Outcome
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.downloads.download import Downloader, IfExists
 from bulkpresign.transfer.downloads.part_concurrency import PartConcurrencyTuner
-from bulkpresign.transfer.engine.jobs import Job, Renew
+from bulkpresign.transfer.engine.jobs import Job, LocalFile, Renew, RenewableLink
 from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
 from bulkpresign.transfer.engine.queue import JobQueue
 from bulkpresign.transfer.engine.workers import Engine, Work
 from bulkpresign.transfer.uploads.single import Uploader
+from tests.support.dates import date_in
 
 #: Runs a coroutine on one of the loops.
 Runner = Callable[..., Any]
@@ -61,37 +63,40 @@ class Run:
     async def links(self, verb: str, links: Sequence[Link], folder: Path, attempts: int, concurrency: int = 4) -> None:
         async with HttpClient(concurrency) as http:
             kind = Downloader if verb == "get" else Uploader
-            work = kind(http, Folder(folder), attempts, self.events.append, limiter=AdaptiveLimiter(concurrency))
-            await run(one_batch(links), work, concurrency, self.events.append)
+            context = TransferContext(http, self.events.append, AdaptiveLimiter(concurrency), attempts)
+            work = kind(context, Folder(folder), Coordinator())
+            await run(jobs_of(one_batch(links)), work, concurrency, self.events.append)
 
     async def in_parts(
         self,
         links: Sequence[Link],
         folder: Path,
         part_size: int,
-        tuner: int = 1,
+        part_concurrency: int = 1,
         *,
         attempts: int = 3,
-        parts: CheckpointStore | None = None,
+        journal: Journal | None = None,
         renew: Renew | None = None,
         if_exists: IfExists = "replace",
     ) -> Downloader:
         """Downloads, with so many parts of each object in flight from the start."""
         concurrency = 4
-        async with HttpClient(concurrency * tuner) as http:
-            work = Downloader(
+        requests = concurrency * part_concurrency
+        emit = Recorder(journal, self.events.append)
+        async with HttpClient(requests) as http:
+            context = TransferContext(
                 http,
-                Folder(folder),
+                emit,
+                AdaptiveLimiter(requests),
                 attempts,
-                self.events.append,
-                limiter=AdaptiveLimiter(concurrency * tuner),
-                parts=parts,
-                part_size=part_size,
-                part_concurrency=tuner,
-                if_exists=if_exists,
+                FixedPartConcurrency(part_concurrency),
+                keeps_checkpoints=journal is not None,
             )
-            work.tuner = FixedPartConcurrency(tuner)
-            await run(one_batch(links), work, concurrency, self.events.append, renew)
+            work = Downloader(context, Folder(folder), Coordinator(), part_size=part_size, if_exists=if_exists)
+            try:
+                await run(jobs_of(one_batch(links), renew, journal), work, concurrency, emit)
+            finally:
+                emit.flush()
         work.folder.close()
         return work
 
@@ -118,22 +123,24 @@ def reference(fields: dict[str, object]) -> ObjectRef:
     return ObjectRef("bucket", "a", **{"path": "a", **fields})  # type: ignore[arg-type]
 
 
-async def jobs_of(batches: AsyncIterable[Sequence[Link]], renew: Renew | None = None) -> AsyncIterator[Sequence[Job]]:
-    """The same links, each of which `renew` renews."""
+async def jobs_of(
+    batches: AsyncIterable[Sequence[Link]], renew: Renew | None = None, journal: Journal | None = None
+) -> AsyncIterator[Sequence[Job]]:
+    """Jobs for links, each of which `renew` renews; by their methods they download or upload a file."""
     async for links in batches:
-        yield [Job(link, renew) for link in links]
+        yield [_job(RenewableLink(link, renew), journal.checkpoint(link) if journal else None) for link in links]
+
+
+def _job(link: RenewableLink, checkpoint: Checkpoint | None) -> Job:
+    file = LocalFile(link.object.file_path)
+    return Job(file, link, checkpoint) if link.link.method == "PUT" else Job(link, file, checkpoint)
 
 
 async def run(
-    batches: AsyncIterable[Sequence[Link]],
-    work: Work,
-    concurrency: int,
-    emit: Listener,
-    renew: Renew | None = None,
-    clock: Clock | None = None,
+    batches: AsyncIterable[Sequence[Job]], work: Work, concurrency: int, emit: Listener, clock: Clock | None = None
 ) -> None:
-    """Links through an engine, each of which `renew` renews."""
-    await Engine(JobQueue(jobs_of(batches, renew)), work, emit, clock or Clock()).run(concurrency)
+    """Jobs through an engine."""
+    await Engine(JobQueue(batches), work, emit, clock or Clock()).run(concurrency)
 
 
 def set_clock() -> Clock:
@@ -143,19 +150,5 @@ def set_clock() -> Clock:
     return clock
 
 
-def date_in(**ahead: float) -> str:
-    """A Date header of a server whose clock is so far ahead of ours (the keywords of timedelta)."""
-    return format_datetime(utc_now() + timedelta(**ahead), usegmt=True)
-
-
 async def one_batch(links: Sequence[Link]) -> AsyncIterator[Sequence[Link]]:
     yield links
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, by its path; a run may be at work there, and give a part its name meanwhile."""
-    found = {}
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError, IsADirectoryError):
-            found[path.relative_to(folder).as_posix()] = path.read_bytes()
-    return found

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Literal, TypeVar, get_args
 
@@ -18,12 +18,13 @@ from bulkpresign.errors import (
     StorageError,
     TransferError,
 )
-from bulkpresign.events import BytesMoved, BytesResumed, Listener
-from bulkpresign.http.client import HttpClient
+from bulkpresign.events import BytesMoved, BytesResumed, PartFinished, ResumePointChanged
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.dates import unix_time
 from bulkpresign.http.response import Response
-from bulkpresign.model import CheckpointStore, Evidence, Link, Outcome, ResumePoint
+from bulkpresign.model import NO_RESUME_POINT, Checkpoint, Evidence, Link, Outcome, ResumePoint
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder, Target
 from bulkpresign.transfer.disk.temporary import TemporaryFile, remove_temporary
 from bulkpresign.transfer.downloads.existing import (
@@ -35,11 +36,11 @@ from bulkpresign.transfer.downloads.existing import (
     md5_of,
     with_file,
 )
-from bulkpresign.transfer.downloads.part_concurrency import PartConcurrencyTuner
 from bulkpresign.transfer.downloads.ranged import Moved, RangedDownload, is_mismatch, is_of_a_part
 from bulkpresign.transfer.downloads.ranges import RangePlan, kept_plan, likely_plan, told_plan
-from bulkpresign.transfer.downloads.resume import NO_RESUME_POINT, RANGE_MISMATCH, RESUMABLE_BYTES, Resume, resume_of
-from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from bulkpresign.transfer.downloads.resume import RANGE_MISMATCH, RESUMABLE_BYTES, Resume, resume_of
+from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
+from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.retries import numbered, with_retries
 
 #: Objects over this size move in parts of it, unless another size is given.
@@ -60,88 +61,67 @@ T = TypeVar("T")
 
 IfExists = Literal["replace", "keep", "fail"]
 IF_EXISTS = get_args(IfExists)
-#: Tells the size of the parts that an object was uploaded in, None where the server does not tell.
-AskPartSize = Callable[[Link], Awaitable[int | None]]
-#: Tells the etag of an object whose file is as an earlier run left it, None where nothing is known of it.
-EtagBefore = Callable[[Link, os.stat_result], str | None]
 
 
 class Downloader:
     """Downloads objects below a folder.
 
-    A file that is there already is skipped where it matches; `if_exists` tells what to do with one that differs. An
-    object over `part_size` bytes moves in parts where its value can be computed from parts, up to `part_concurrency` at
-    a time. `parts` knows of which objects the bytes on disk are, so that large ones go on where they were; without it
-    all start from zero. `max_object_size` (bytes) bounds objects whose rows tell no size. With `etag_before` every file
-    is compared with the server; `ask_part_size` finds part sizes that nothing else tells; `refuse_checksum_mode` is
-    called where a server does not take links that ask for a checksum; `fsync` waits for the disk.
+    An existing file that matches is skipped; `if_exists` tells what to do with one that differs. An object over
+    `part_size` bytes moves in parts where its checksum can be computed from parts. `max_object_size` (bytes) bounds
+    objects whose rows tell no size; with `fsync` an object is done once it is on the disk. With `rechecks` every
+    existing file is compared with the server, by its recorded etag where the file is as it was.
     """
 
     def __init__(
         self,
-        http: HttpClient,
+        context: TransferContext,
         folder: Folder,
-        attempts: int,
-        emit: Listener,
+        coordinator: Coordinator,
         *,
-        limiter: AdaptiveLimiter,
-        parts: CheckpointStore | None = None,
         part_size: int = PART_SIZE,
-        part_concurrency: int = 1,
         if_exists: IfExists = "replace",
         max_object_size: int | None = None,
-        etag_before: EtagBefore | None = None,
-        ask_part_size: AskPartSize | None = None,
-        refuse_checksum_mode: Callable[[], None] | None = None,
+        rechecks: bool = False,
         fsync: bool = False,
     ) -> None:
-        self.http = http
+        self.context = context
         self.folder = folder
-        self.emit = emit
-        self.limiter = limiter
-        self.parts = parts
+        self.coordinator = coordinator
         self.part_size = part_size
         self.if_exists = if_exists
         self.max_object_size = _NO_BOUND if max_object_size is None else max_object_size
-        self.etag_before = etag_before
-        self.ask_part_size = ask_part_size
-        self.refuse_checksum_mode = refuse_checksum_mode
+        self.rechecks = rechecks
         self.fsync = fsync
-        self.tuner = PartConcurrencyTuner(part_concurrency)
-        self.attempts = attempts
-        self._renewed: dict[str, int] = {}  # by path, the bytes of an earlier run, where a fresh link may follow
 
-    async def __call__(self, link: Link) -> Outcome:
-        """The outcome of one object; raises TransferError where it failed."""
-        ref = link.object
+    async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
+        """Downloads the object of one job. Raises TransferError where it fails."""
+        source, file, ref = job.source, job.target, job.object
+        assert isinstance(source, RenewableLink)  # noqa: S101 - as the dispatch has it
+        assert isinstance(file, LocalFile)  # noqa: S101 - likewise
         if ref.size == 0 and ref.key.endswith("/"):
-            return _skipped(link, "a folder marker has no file")
+            return _skipped(source.link, "a folder marker has no file")
         try:
-            target = self.folder.target(ref.file_path)
+            target = self.folder.target(file.path)
         except NameRefusedError as error:
             raise numbered(StorageError(str(error), code="NameRefused"), 0) from error
-        download = _Download(self, link, target, self._renewed.pop(target.path, None))
+        state = _State(job.checkpoint, job.evidence)
+        return await renewer.call(source, lambda link: self._download(link, target, state))
+
+    async def _download(self, link: Link, target: Target, state: "_State") -> Outcome:
         with target:
-            try:
-                return await self._run(download)
-            except LinkExpiredError:
-                if download.resumed is not None:
-                    self._renewed[target.path] = download.resumed
-                raise
+            return await self._run(_Download(self, link, target, state))
 
     async def _run(self, download: "_Download") -> Outcome:
-        link, target, ref = download.link, download.target, download.link.object
+        link, target, ref, context = download.link, download.target, download.link.object, self.context
         found = None if self.folder.is_new else target.found()
         if found is not None and (skipped := await self._existing(link, found, download)):
             remove_temporary(target)
             return skipped
         if not await download.plan():
-            (moved, verified_by), attempts = await with_retries(
-                download.attempt, ref, self.attempts, self.emit, self.limiter
-            )
+            (moved, verified_by), attempts = await context.retried(download.attempt, ref)
         if download.is_in_parts:  # which an attempt may have found out
             (moved, verified_by), attempts = await with_retries(
-                download.in_parts, ref, self.attempts, self.emit, None, should_retry=is_mismatch
+                download.in_parts, ref, context.attempts, context.emit, None, should_retry=is_mismatch
             )
             attempts = max(attempts, download.attempts)
         if moved is None:
@@ -163,13 +143,27 @@ class Downloader:
         return None
 
 
+class _State:
+    """The state of one object that outlives its links: what is recorded of it, and what an earlier run left."""
+
+    def __init__(self, checkpoint: Checkpoint | None, evidence: Evidence | None) -> None:
+        self.point = checkpoint.point if checkpoint is not None else None
+        self.parts: dict[int, str] = dict(checkpoint.parts) if checkpoint is not None else {}
+        #: How the object and its file were when an earlier run was done with them.
+        self.evidence = evidence
+        #: The bytes that an earlier run left, None until the first byte is stored.
+        self.resumed: int | None = None
+
+
 class _Download:
     """One object on its way to its file, over its attempts."""
 
-    def __init__(self, getter: Downloader, link: Link, target: Target, resumed: int | None) -> None:
-        self._getter = getter
+    def __init__(self, downloader: Downloader, link: Link, target: Target, state: _State) -> None:
+        self.downloader = downloader
+        self.context = downloader.context
         self.link = link
         self.target = target
+        self.state = state
         self._parallel: RangedDownload | None = None
         self._has_ranges = True
         #: True where something else stands under the name.
@@ -181,23 +175,31 @@ class _Download:
         self.evidence: Evidence | None = None
         #: The most that one request for a part took.
         self.attempts = 1
-        #: The bytes that an earlier run left, None until the first byte is stored.
-        self.resumed = resumed
+
+    def set_resume_point(self, point: ResumePoint) -> None:
+        """Records what the bytes that follow belong to."""
+        self.state.point, self.state.parts = point, {}
+        self.context.emit(ResumePointChanged(self.link, point))
+
+    def add_finished_part(self, number: int, proof: str) -> None:
+        """Records that a part is on the disk."""
+        self.state.parts[number] = proof
+        self.context.emit(PartFinished(self.link, number, proof))
 
     def begin(self, resumed: int) -> None:
         """Tells once how many bytes an earlier run left; bytes of an earlier attempt were told as they were moved."""
-        if self.resumed is None:
-            self.resumed = resumed
+        if self.state.resumed is None:
+            self.state.resumed = resumed
             if resumed:
-                self._getter.emit(BytesResumed(resumed))
+                self.context.emit(BytesResumed(resumed))
 
     def begin_anew(self, left: int = 0) -> None:
         """Takes back what an earlier run left, and what earlier attempts added up to `left` bytes: it is discarded."""
-        if self.resumed:
-            self._getter.emit(BytesResumed(-self.resumed))
-        if self.resumed is not None and left > self.resumed:
-            self._getter.emit(BytesMoved(self.resumed - left))
-        self.resumed = 0
+        if self.state.resumed:
+            self.context.emit(BytesResumed(-self.state.resumed))
+        if self.state.resumed is not None and left > self.state.resumed:
+            self.context.emit(BytesMoved(self.state.resumed - left))
+        self.state.resumed = 0
 
     @property
     def is_in_parts(self) -> bool:
@@ -212,11 +214,10 @@ class _Download:
         expected = expected_digest(self.link.object)
         if expected.size not in {None, found.st_size}:
             return False
-        before = self._getter.etag_before
-        if before is not None and (etag := before(self.link, found)) is not None:
+        if self.downloader.rechecks and (etag := _recorded_etag(self.state.evidence, found)) is not None:
             self.existing, self.verified_by = etag, "etag"
             self.evidence = _evidence(found, expected, etag)
-        elif expected.algorithm is None or before is not None:
+        elif expected.algorithm is None or self.downloader.rechecks:
             self.existing, self.verified_by = await in_thread(found.st_size, with_file, self.target, md5_of), "md5"
             self.evidence = _evidence(found, expected, self.existing)
         else:
@@ -233,10 +234,10 @@ class _Download:
         """
         plan = None
         if self._has_ranges:
-            kept = self._kept()
+            kept = self.state.point
             if kept is None or self._resume_of(kept) is None:
                 plan = await self._kept_plan(kept) or self._likely_plan()
-        self._parallel = None if plan is None else RangedDownload(self._getter, self, plan)
+        self._parallel = None if plan is None else RangedDownload(self, plan)
         return self._parallel is not None
 
     async def attempt(self) -> Moved:
@@ -244,10 +245,10 @@ class _Download:
 
         Where the answer tells that it is in parts, the first of them was moved, and the others follow `in_parts`.
         """
-        kept = self._kept()
+        kept = self.state.point
         resume = None if kept is None else self._resume_of(kept)
         headers = resume.headers if resume else self._condition()
-        async with self._getter.http.request(self.link, headers) as response:
+        async with self.context.http.request(self.link, headers) as response:
             if response.status == 200:
                 self.check_length(response.length)
                 plan = self._told_plan(response)
@@ -256,7 +257,7 @@ class _Download:
                 return await self._continue(response, resume)
             if response.status == 304 and self.existing:
                 return None, self.verified_by
-            raise await refusal(self.link, response, self._getter.refuse_checksum_mode)
+            raise await refusal(self.link, response, self.downloader.coordinator.refuse_checksum_mode)
 
     async def in_parts(self) -> Moved:
         """What is left of an object in parts; once something did not fit, all of it."""
@@ -277,52 +278,43 @@ class _Download:
 
     async def _anew(self) -> Moved:
         """All of the object, from a request for all of it on."""
-        getter = self._getter
-        moved, attempts = await with_retries(
-            self.attempt, self.link.object, getter.attempts, getter.emit, getter.limiter, should_retry=is_of_a_part
-        )
+        moved, attempts = await self.context.retried(self.attempt, self.link.object, should_retry=is_of_a_part)
         self.attempts = max(self.attempts, attempts)
         return await self.in_parts() if self.is_in_parts else moved
 
     def check_length(self, length: int | None) -> None:
         """Raises RefusedError for an object over the bound."""
-        if length is not None and length > self._getter.max_object_size:
-            bound = self._getter.max_object_size
+        if length is not None and length > self.downloader.max_object_size:
+            bound = self.downloader.max_object_size
             raise RefusedError(f"the object has {length:,} bytes; {bound:,} are allowed", code=TOO_LARGE)
-
-    def _kept(self) -> ResumePoint | None:
-        """What an earlier run, or attempt, began."""
-        parts = self._getter.parts
-        return None if parts is None else parts.part(self.link)
 
     def _resume_of(self, kept: ResumePoint) -> Resume | None:
         return resume_of(kept, self.target.temporary_size())
 
     async def _kept_plan(self, kept: ResumePoint | None) -> RangePlan | None:
         """The plan that an earlier run left, with those of its parts whose bytes are still what they were."""
-        parts = self._getter.parts
-        if parts is None or kept is None or not kept.part_size:
+        if kept is None or not kept.part_size:
             return None
-        finished = parts.finished_parts(self.link)
+        finished: Mapping[int, str] = dict(self.state.parts)
         if finished and self.target.temporary_size() == kept.size:
             finished = await in_thread(kept.size, intact_parts, self.target, kept, finished)
-        return kept_plan(self.link.object, kept, self.target.temporary_size(), finished, self._getter.part_size)
+        return kept_plan(self.link.object, kept, self.target.temporary_size(), finished, self.downloader.part_size)
 
     def _likely_plan(self) -> RangePlan | None:
         """The plan by what the row tells. A link that asks for a checksum is sent first: the answer tells more."""
         ref = self.link.object
         if ref.checksum is None and CHECKSUM_MODE in self.link.headers:
             return None
-        return likely_plan(ref, self._getter.part_size)
+        return likely_plan(ref, self.downloader.part_size)
 
     def _told_plan(self, response: Response) -> RangePlan | None:
-        size, part_size = response.length or 0, self._getter.part_size
+        size, part_size = response.length or 0, self.downloader.part_size
         if size <= part_size or not self._has_ranges:
             return None
         return told_plan(self.link.object, response.etag, self.expected_digest_of(response), size, part_size)
 
     async def _begin(self, plan: RangePlan, response: Response) -> Moved:
-        self._parallel = RangedDownload(self._getter, self, plan)
+        self._parallel = RangedDownload(self, plan)
         try:
             await self._parallel.begin(response)
         except BaseException as error:
@@ -336,7 +328,7 @@ class _Download:
 
     def may_replace(self) -> None:
         """Raises StorageError where something else stands under the name and has to stay."""
-        if self.replaces and self._getter.if_exists == "fail":
+        if self.replaces and self.downloader.if_exists == "fail":
             raise StorageError("another file of that name is there", code="FileExists")
 
     async def _continue(self, response: Response, resume: Resume) -> Moved:
@@ -372,7 +364,7 @@ class _Download:
                     file.discard()
                     self.begin_anew(begun)
                 if not (is_kept and file.size):
-                    self._getter.emit(BytesMoved(begun - verifier.bytes))
+                    self.context.emit(BytesMoved(begun - verifier.bytes))
                 raise
             await self.commit(file, response.headers.get("last-modified"), verifier, response.etag)
         return file.size, verified_by
@@ -380,7 +372,7 @@ class _Download:
     async def commit(self, file: TemporaryFile, modified: str | None, verifier: Verifier, etag: str | None) -> None:
         """Gives a file its name, and keeps how it and its object are."""
         modified_at = unix_time(modified)
-        if self._getter.fsync:
+        if self.downloader.fsync:
             found = await anyio.to_thread.run_sync(lambda: file.commit(modified_at, sync=True))
         else:
             found = file.commit(modified_at)
@@ -404,22 +396,22 @@ class _Download:
         return expected
 
     def _begin_part(self, response: Response) -> bool:
-        """Keeps of which object the part will be, where going on with it pays; a weak etag can't guard it."""
-        parts, size = self._getter.parts, response.length
-        if parts is None:
+        """Records which object the bytes will be of, where resuming pays; a weak etag can't guard it."""
+        size = response.length
+        if not self.context.keeps_checkpoints:
             return False
-        part = None
+        point = None
         if size is not None and size >= RESUMABLE_BYTES and (etag := response.etag) and not etag.startswith("W/"):
-            part = ResumePoint(etag, size)
-        if part is not None or self._kept() is not None:  # what was known of an earlier part is not true of this one
-            parts.set_resume_point(self.link, part or NO_RESUME_POINT)
-        return part is not None
+            point = ResumePoint(etag, size)
+        if point is not None or self.state.point is not None:  # an earlier point is not true of these bytes
+            self.set_resume_point(point or NO_RESUME_POINT)
+        return point is not None
 
     async def _receive(self, response: Response, file: TemporaryFile, verifier: Verifier) -> None:
-        emit, limiter, tuner = self._getter.emit, self._getter.limiter, self._getter.tuner
+        emit, limiter, tuner = self.context.emit, self.context.limiter, self.context.tuner
         expected = verifier.expected
         is_slow, is_announced = expected.is_slow, response.length is not None
-        bound = self._getter.max_object_size if expected.size is None else expected.size
+        bound = self.downloader.max_object_size if expected.size is None else expected.size
         taken: Chunk = b""
 
         def take(chunk: Chunk) -> bool:
@@ -452,7 +444,7 @@ class _Download:
         if not expected.parts:
             return verifier.verify()
         verified_by = await in_thread(verifier.bytes, verifier.verify, file.blocks)
-        ask = self._getter.ask_part_size
+        ask = self.downloader.coordinator.ask_part_size
         if verified_by == expected.name or ask is None:
             return verified_by
         told = await ask(self.link)
@@ -461,6 +453,18 @@ class _Download:
         if await in_thread(verifier.bytes, fits, msgspec.structs.replace(expected, part_size=told), file):
             verifier.part_size, verified_by = told, expected.name
         return verified_by
+
+
+def _recorded_etag(evidence: Evidence | None, found: os.stat_result) -> str | None:
+    """The etag that an object had when its file was written, where the file is still in that state."""
+    if evidence is None or evidence.etag is None or evidence.etag.startswith("W/"):
+        return None
+    is_same = (found.st_size, found.st_mtime_ns, found.st_ctime_ns) == (
+        evidence.size,
+        evidence.mtime_ns,
+        evidence.ctime_ns,
+    )
+    return evidence.etag if is_same else None
 
 
 def _over(bound: int, expected: ExpectedDigest) -> MismatchError | RefusedError:

@@ -14,18 +14,14 @@ import anyio
 
 from bulkpresign.checksums import ExpectedDigest, Verifier
 from bulkpresign.errors import LinkExpiredError, MismatchError, StorageError, TransferError, TruncatedError
-from bulkpresign.events import BytesMoved, Listener
-from bulkpresign.http.client import HttpClient
+from bulkpresign.events import BytesMoved
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
-from bulkpresign.model import CheckpointStore, Link, ResumePoint
-from bulkpresign.transfer.disk.folder import Folder, Target
+from bulkpresign.model import NO_RESUME_POINT, Link, ResumePoint
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.disk.folder import Target
 from bulkpresign.transfer.disk.temporary import TemporaryFile, remove_temporary
-from bulkpresign.transfer.downloads.part_concurrency import PartConcurrencyTuner
 from bulkpresign.transfer.downloads.ranges import RangePart, RangePlan
-from bulkpresign.transfer.downloads.resume import NO_RESUME_POINT
-from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
-from bulkpresign.transfer.engine.retries import with_retries
 
 #: The pause after a wait for the disk, as a multiple of what it took.
 _SYNC_PAUSE = 20
@@ -34,21 +30,10 @@ _SYNC_PAUSE = 20
 Moved = tuple[int | None, str | None]
 
 
-class Means(Protocol):
-    """What a run moves objects with."""
-
-    http: HttpClient
-    folder: Folder
-    attempts: int
-    emit: Listener
-    limiter: AdaptiveLimiter
-    parts: CheckpointStore | None
-    tuner: PartConcurrencyTuner
-
-
 class Download(Protocol):
     """What the parts of an object share with one that comes in one stream."""
 
+    context: TransferContext
     link: Link
     target: Target
 
@@ -80,6 +65,14 @@ class Download(Protocol):
         """Tells once how many bytes an earlier run left."""
         ...
 
+    def set_resume_point(self, point: ResumePoint) -> None:
+        """Records what the bytes that follow belong to."""
+        ...
+
+    def add_finished_part(self, number: int, proof: str) -> None:
+        """Records that a part is on the disk."""
+        ...
+
     def begin_anew(self) -> None:
         """Takes back what an earlier run left: it is discarded."""
         ...
@@ -88,8 +81,8 @@ class Download(Protocol):
 class RangedDownload:
     """One object in parts, from the first answer on until its file has its name."""
 
-    def __init__(self, means: Means, download: Download, plan: RangePlan) -> None:
-        self._means, self._download, self._plan = means, download, plan
+    def __init__(self, download: Download, plan: RangePlan) -> None:
+        self._context, self._download, self._plan = download.context, download, plan
         self._file = TemporaryFile(download.target, is_kept=plan.has_finished)
         self._group: anyio.abc.TaskGroup | None = None
         self._moved: Moved | None = None
@@ -118,7 +111,7 @@ class RangedDownload:
             async with anyio.create_task_group() as self._group:
                 self._widen()
         finally:
-            self._means.tuner.objects.discard(self._plan)
+            self._context.tuner.objects.discard(self._plan)
         if self._error is not None:
             if isinstance(self._error, LinkExpiredError):
                 self._error.has_served = self._is_kept and self._finished_bytes > 0
@@ -129,8 +122,8 @@ class RangedDownload:
         """Takes back what nobody goes on with; after a mismatch that is all of it."""
         is_wrong = isinstance(error, MismatchError)
         is_kept = self._is_kept and self._plan.has_finished and not is_wrong
-        self._means.tuner.objects.discard(self._plan)
-        self._means.emit(BytesMoved((self._finished_bytes if is_kept else 0) - self._bytes))
+        self._context.tuner.objects.discard(self._plan)
+        self._context.emit(BytesMoved((self._finished_bytes if is_kept else 0) - self._bytes))
         if not is_kept:
             self._file.discard()
         elif self._unsynced:
@@ -143,9 +136,9 @@ class RangedDownload:
 
     def _widen(self) -> None:
         """Opens as many lanes as should be."""
-        plan, means = self._plan, self._means
-        while self._group and self._error is None and plan.in_flight < means.tuner.allowed:
-            if plan.in_flight and not means.limiter.has_room:  # others wait for their turn already
+        plan, context = self._plan, self._context
+        while self._group and self._error is None and plan.in_flight < context.tuner.allowed:
+            if plan.in_flight and not context.limiter.has_room:  # others wait for their turn already
                 return
             piece = plan.take()
             if piece is None:
@@ -153,16 +146,14 @@ class RangedDownload:
             self._group.start_soon(self._lane, piece)
 
     async def _lane(self, piece: RangePart | None) -> None:
-        means = self._means
+        context = self._context
         try:
             while piece is not None:
                 fetch = partial(self._fetch, piece)
                 ref = self._download.link.object
-                _, number = await with_retries(
-                    fetch, ref, means.attempts, means.emit, means.limiter, should_retry=is_of_a_part
-                )
+                _, number = await context.retried(fetch, ref, should_retry=is_of_a_part)
                 self.attempts = max(self.attempts, number)
-                piece = self._plan.take() if self._plan.in_flight < means.tuner.allowed else None
+                piece = self._plan.take() if self._plan.in_flight < context.tuner.allowed else None
         except TransferError as error:
             self._fail(error)
 
@@ -177,7 +168,7 @@ class RangedDownload:
     async def _fetch(self, piece: RangePart) -> None:
         """One request for what is left of a part."""
         plan = self._plan
-        async with self._means.http.request(self._download.link, plan.headers(piece)) as response:
+        async with self._context.http.request(self._download.link, plan.headers(piece)) as response:
             if response.status == 200 and not plan.is_open:  # a server that knows no ranges
                 self._download.check_length(response.length)
                 self._moved = await self._download.store(response)
@@ -192,27 +183,27 @@ class RangedDownload:
 
     async def _open(self, response: Response) -> None:
         """The first answer: from here on there is a file for the parts, and a note of which object they are of."""
-        plan, download, parts = self._plan, self._download, self._means.parts
+        plan, download = self._plan, self._download
         download.may_replace()
-        self._means.tuner.objects.add(plan)
+        self._context.tuner.objects.add(plan)
         etag = response.etag or plan.etag
         is_whole = response.status == 200
         plan.open(download.expected_digest_of(response, None if is_whole else ResumePoint(etag or "", plan.size)), etag)
         self._modified = response.headers.get("last-modified")
-        self._is_kept = parts is not None and plan.etag is not None
+        self._is_kept = self._context.keeps_checkpoints and plan.etag is not None
         download.check_length(plan.size)
         self._file.__enter__()
         download.begin(plan.finished_bytes)
         if plan.has_finished:
             return
-        if parts is not None:
-            kept = NO_RESUME_POINT if plan.etag is None else ResumePoint(plan.etag, plan.size, plan.part_size)
-            parts.set_resume_point(download.link, kept)
+        if self._context.keeps_checkpoints:
+            point = NO_RESUME_POINT if plan.etag is None else ResumePoint(plan.etag, plan.size, plan.part_size)
+            download.set_resume_point(point)
         await anyio.to_thread.run_sync(self._file.allocate, plan.size)
 
     async def _receive(self, response: Response, piece: RangePart) -> None:
         """Stores what is left of a part, or less where a lane is to be closed."""
-        emit, limiter, tuner, plan = self._means.emit, self._means.limiter, self._means.tuner, self._plan
+        emit, limiter, tuner, plan = self._context.emit, self._context.limiter, self._context.tuner, self._plan
         is_slow, waits, has_more = plan.is_slow, plan.is_slow or limiter.limits_rate, response.status == 200
         file, at = self._file, piece.at
         taken: Chunk = b""
@@ -277,9 +268,8 @@ class RangedDownload:
         self._record(finished)
 
     def _record(self, finished: list[tuple[int, str]]) -> None:
-        if (parts := self._means.parts) is not None:
-            for number, proof in finished:
-                parts.add_finished_part(self._download.link, number, proof)
+        for number, proof in finished:
+            self._download.add_finished_part(number, proof)
 
     async def _commit(self) -> Moved:
         verifier = self._plan.verifier()

@@ -13,8 +13,6 @@ from bulkpresign.model import ResumePoint
 
 #: Smaller objects start again: asking where they were costs more than they do.
 RESUMABLE_BYTES = 1 << 20
-#: A part that no request goes on with.
-NO_RESUME_POINT = ResumePoint("", 0)
 #: The code of an answer with other bytes than those that were asked for.
 RANGE_MISMATCH = "RangeMismatch"
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)\Z")

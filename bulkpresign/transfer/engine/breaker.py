@@ -39,7 +39,7 @@ class CircuitBreaker:
         self._cause: str | None = None
         self._count = 0
 
-    def note(self, outcome: Outcome) -> None:
+    def record(self, outcome: Outcome) -> None:
         """Counts an outcome. Raises BreakerError when the last failures were all alike and nothing went well."""
         cause = outcome.code if outcome.status in {"failed", "expired"} else None
         if cause in FATAL_CAUSES:

@@ -32,6 +32,11 @@ def delay_before(attempt: int, error: TransferError) -> float | None:
     return random.uniform(0, min(MAX_DELAY, BASE_DELAY * 2 ** (attempt - 1)))
 
 
+def always(_: TransferError) -> bool:
+    """Retries whatever a retry can fix."""
+    return True
+
+
 async def with_retries(
     once: Callable[[], Awaitable[T]],
     ref: ObjectRef,
@@ -39,12 +44,12 @@ async def with_retries(
     emit: Listener,
     limiter: AdaptiveLimiter | None,
     *,
-    should_retry: Callable[[TransferError], bool] = lambda _: True,
+    should_retry: Callable[[TransferError], bool] = always,
 ) -> tuple[T, int]:
     """The result of `once`, and the number of the attempt that gave it. Raises the last attempt's TransferError.
 
-    Each attempt takes its turn in the `pace` (None: `once` takes turns of its own); while it waits to try again, an
-    object is not in flight. An error that is not `is_ours` to try again is raised at once.
+    Each attempt takes its turn in the `limiter` (None: `once` takes its own). An object that waits for its next attempt
+    is not in flight. An error that `should_retry` refuses is raised at once.
     """
     number = 1
     while True:

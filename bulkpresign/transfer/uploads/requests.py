@@ -14,13 +14,13 @@ from anyio.abc import TaskStatus
 
 from bulkpresign.checksums import expected_digest, hasher
 from bulkpresign.errors import MismatchError, RefusedError, ServerError, TruncatedError
-from bulkpresign.events import Listener
 from bulkpresign.http.client import HttpClient
 from bulkpresign.model import Link, ObjectRef, Outcome
 from bulkpresign.redact import redacted, secrets_of
-from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
-from bulkpresign.transfer.engine.retries import with_retries
-from bulkpresign.transfer.engine.workers import first_error
+from bulkpresign.tasks import ungrouped
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.engine.jobs import Job, RenewableLink
+from bulkpresign.transfer.engine.renewal import LinkRenewer
 
 GONE = "NoSuchUpload"
 _GRACE = 5.0  # seconds
@@ -35,18 +35,17 @@ _ANY_OBJECT = ObjectRef("", "")
 class UploadAborter:
     """Ends uploads through their DELETE links."""
 
-    def __init__(self, http: HttpClient, attempts: int, emit: Listener, *, limiter: AdaptiveLimiter) -> None:
-        self._http = http
-        self._attempts = attempts
-        self._emit = emit
-        self._limiter = limiter
+    def __init__(self, context: TransferContext) -> None:
+        self._context = context
 
-    async def __call__(self, link: Link) -> Outcome:
-        """The outcome of one upload; raises TransferError where it could not be ended."""
+    async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
+        """Ends the upload of one job. Raises TransferError where it can't be ended."""
+        assert isinstance(job.target, RenewableLink)  # noqa: S101 - as the dispatch has it
+        return await renewer.call(job.target, self._abort)
+
+    async def _abort(self, link: Link) -> Outcome:
         try:
-            _, attempts = await with_retries(
-                lambda: abort_upload(self._http, link), link.object, self._attempts, self._emit, self._limiter
-            )
+            _, attempts = await self._context.retried(lambda: abort_upload(self._context.http, link), link.object)
         except RefusedError as error:
             if error.code != GONE:
                 raise
@@ -87,15 +86,13 @@ async def finish_soon(work: Callable[[], Awaitable[None]]) -> None:
         finally:
             scope.deadline = anyio.current_time() + _GRACE
 
-    try:
+    with ungrouped():
         async with anyio.create_task_group() as group:
             scope = anyio.CancelScope(shield=True)
             await group.start(hurry, scope)
             with scope:
                 await work()
             group.cancel_scope.cancel()
-    except BaseExceptionGroup as failed:
-        raise first_error(failed) from None
 
 
 async def complete_upload(http: HttpClient, link: Link, etags: Mapping[int, str]) -> Completed:

@@ -1,36 +1,45 @@
 """PUT of a file through a link, in one request."""
 
-from bulkpresign.events import Listener
-from bulkpresign.http.client import HttpClient
+from functools import partial
+
 from bulkpresign.model import Evidence, Link, Outcome
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
-from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
-from bulkpresign.transfer.engine.retries import with_retries
+from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
+from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.uploads.body import FileBody, Stored, opened, store
 
 
 class Uploader:
-    """Uploads files that lie below a folder."""
+    """Uploads files that lie below a folder, each in one request."""
 
-    def __init__(
-        self, http: HttpClient, folder: Folder, attempts: int, emit: Listener, *, limiter: AdaptiveLimiter
-    ) -> None:
-        self._http = http
+    def __init__(self, context: TransferContext, folder: Folder, coordinator: Coordinator) -> None:
+        self._context = context
         self._folder = folder
-        self._attempts = attempts
-        self._emit = emit
-        self._limiter = limiter
+        self._coordinator = coordinator
 
-    async def __call__(self, link: Link) -> Outcome:
-        """The outcome of one object; raises TransferError where it failed."""
-        (stored, evidence), attempts = await with_retries(
-            lambda: self._send(link), link.object, self._attempts, self._emit, self._limiter
-        )
+    async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
+        """Uploads the file of one job. Raises TransferError where it fails."""
+        source, target = job.source, job.target
+        assert isinstance(source, LocalFile)  # noqa: S101 - as the dispatch has it
+        assert isinstance(target, RenewableLink)  # noqa: S101 - likewise
+        find_present, end_upload = self._coordinator.find_present, self._coordinator.end_upload
+        outcome = None if find_present is None else await find_present(target.link, source.path)
+        if outcome is None:
+            outcome = await renewer.call(target, partial(self._upload, source.path))
+        if job.checkpoint is not None and job.checkpoint.point.part_size and end_upload is not None:
+            await end_upload(job.object, job.checkpoint.point)  # of the file when it was larger
+        return outcome
+
+    async def _upload(self, path: str, link: Link) -> Outcome:
+        (stored, evidence), attempts = await self._context.retried(partial(self._send, path, link), link.object)
         verified_by = stored.verified_by
         return Outcome(link.object, "done", evidence.size, attempts, verified_by, link=link, evidence=evidence)
 
-    async def _send(self, link: Link) -> tuple[Stored, Evidence]:
-        """One attempt: what the server said of the bytes that went out, and how their file was."""
-        with opened(self._folder, link.object.file_path) as file:
-            stored = await store(self._http, link, FileBody(file, self._emit, self._limiter))
+    async def _send(self, path: str, link: Link) -> tuple[Stored, Evidence]:
+        """One attempt: what the server stored, and the state of the file."""
+        context = self._context
+        with opened(self._folder, path) as file:
+            stored = await store(context.http, link, FileBody(file, context.emit, context.limiter))
             return stored, file.evidence(stored.etag, stored.checksum)

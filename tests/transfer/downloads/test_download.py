@@ -9,11 +9,14 @@ import pytest
 
 from bulkpresign.http.client import HttpClient
 from bulkpresign.model import Link
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.downloads.download import Downloader
 from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
 from tests.servers.proxy import FaultProxy
-from tests.transfer.running import Run, files, one_batch, reference, run
+from tests.support.folders import files
+from tests.transfer.running import Run, jobs_of, one_batch, reference, run
 
 BODY = os.urandom(300_000)
 #: A size that no tool has, and that is no round number.
@@ -39,10 +42,9 @@ def test_a_part_size_that_the_server_tells_proves_what_no_guess_does(
     async def main(url: str) -> None:
         link = Link("GET", f"{url}/a", {}, object=reference({}))
         async with HttpClient(1) as http:
-            getter = Downloader(
-                http, Folder(tmp_path), 1, done.events.append, limiter=AdaptiveLimiter(1), ask_part_size=ask
-            )
-            await run(one_batch([link]), getter, 1, done.events.append)
+            context = TransferContext(http, done.events.append, AdaptiveLimiter(1), 1)
+            downloader = Downloader(context, Folder(tmp_path), Coordinator(ask_part_size=ask))
+            await run(jobs_of(one_batch([link])), downloader, 1, done.events.append)
 
     with FaultProxy() as origin:
         origin.objects["/a"], origin.etags["/a"] = BODY, f'"{ETAG}"'

@@ -15,6 +15,7 @@ from bulkpresign.ledger.journal import Journal
 from bulkpresign.model import Link, ObjectRef, ResumePoint
 from bulkpresign.transfer.disk.folder import Folder
 from tests.servers.proxy import Fault, FaultProxy, Seen
+from tests.support.folders import files
 from tests.transfer.parts import (
     BODY,
     ETAG,
@@ -28,14 +29,15 @@ from tests.transfer.parts import (
     parts_of,
     range_of,
 )
-from tests.transfer.running import Run, files, reference
+from tests.transfer.running import Run, reference
 
 __all__ = ["origin"]
 
 
 def finished(journal: Path, origin: FaultProxy) -> dict[int, str]:
     with Journal(journal, "get", "x") as opened:
-        return dict(opened.finished_parts(link_to(origin)))
+        checkpoint = opened.checkpoint(link_to(origin))
+        return dict(checkpoint.parts) if checkpoint else {}
 
 
 def link_to(origin: FaultProxy) -> Link:
@@ -46,7 +48,7 @@ def link_to(origin: FaultProxy) -> Link:
 def test_finished_parts_are_kept_for_the_next_run(ref: dict[str, object], origin: FaultProxy, tmp_path: Path) -> None:
     folder, journal = tmp_path / "to", tmp_path / "journal"
     origin.schedule = lambda seen: Fault(500) if (range_of(seen) or (0, 0))[0] == 6 * PART else None
-    first = Got(origin, folder, ref, attempts=1, tuner=1, journal=journal)
+    first = Got(origin, folder, ref, attempts=1, part_concurrency=1, journal=journal)
     assert (first.outcome.status, first.outcome.code) == ("failed", "HTTP500")
     assert set(finished(journal, origin)) == {1, 2, 3, 4, 5, 6}
     ((name, content),) = files(folder).items()
@@ -55,7 +57,7 @@ def test_finished_parts_are_kept_for_the_next_run(ref: dict[str, object], origin
     assert len(content) == len(BODY)
     assert first.run.bytes_moved == 6 * PART
     origin.schedule = lambda _: None
-    second = Got(origin, folder, ref, tuner=2, journal=journal)
+    second = Got(origin, folder, ref, part_concurrency=2, journal=journal)
     second.check(verified_by="crc64nvme" if ref else "size")
     assert Counter(second.asked) == Counter(parts_of(len(BODY))[6:])
     assert {seen.header("if-match") for seen in second.seen} == {ETAG}
@@ -88,7 +90,7 @@ def test_parts_are_kept_while_others_are_on_their_way(
 
     monkeypatch.setattr(Journal, "add_finished_part", add_finished_part)
     origin.always = Fault(delay=0.1)
-    Got(origin, tmp_path / "to", KNOWN, tuner=1, journal=tmp_path / "journal").check()
+    Got(origin, tmp_path / "to", KNOWN, part_concurrency=1, journal=tmp_path / "journal").check()
     assert kept[0][0] == 1
     assert kept[0][1] < 11  # before all parts were asked for
     assert [number for number, _ in kept] == list(range(1, len(kept) + 1))
@@ -99,7 +101,7 @@ def begun(origin: FaultProxy, tmp_path: Path, ref: dict[str, object] | None = No
     """A run that ended after six parts. Gives its folder, its journal and its file."""
     folder, journal = tmp_path / "to", tmp_path / "journal"
     origin.schedule = lambda seen: Fault(500) if (range_of(seen) or (0, 0))[0] == 6 * PART else None
-    Got(origin, folder, ref or KNOWN, attempts=1, tuner=1, journal=journal)
+    Got(origin, folder, ref or KNOWN, attempts=1, part_concurrency=1, journal=journal)
     origin.schedule = lambda _: None
     return folder, journal, Path(Folder(folder).target("a").temporary_full_name)
 
@@ -238,7 +240,7 @@ def test_a_link_that_is_over_keeps_its_parts(
 ) -> None:
     """Three times in one object; the renewals cost no attempt, and no part comes twice."""
     origin.faults.extend([*[None] * 3, Fault(403, body=EXPIRED), *[None] * 3, Fault(403, body=EXPIRED)])
-    got = Got(origin, tmp_path / "to", ref, tuner=tuner, attempts=1, journal=tmp_path / "journal")
+    got = Got(origin, tmp_path / "to", ref, part_concurrency=tuner, attempts=1, journal=tmp_path / "journal")
     got.check()
     whole = Counter(asked or (0, PART - 1) for asked in got.asked)
     assert whole.total() == 13
@@ -261,15 +263,15 @@ def test_parts_on_their_way_come_to_their_end_where_the_link_is_over(origin: Fau
     assert Counter(got.asked)[parts_of(len(BODY))[2]] == 1
 
 
-@pytest.mark.parametrize("tuner", [1, 3])
-def test_cancelled_at_any_moment(tuner: int, origin: FaultProxy, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part_concurrency", [1, 3])
+def test_cancelled_at_any_moment(part_concurrency: int, origin: FaultProxy, tmp_path: Path) -> None:
     """Whatever was moved, no half file has the name, and the next run needs only what is left."""
     origin.always = Fault(split=True)
     link = Link("GET", f"{origin.url}/a", {}, object=reference(KNOWN))
 
     async def cut(seconds: float, journal: Path, folder: Path) -> None:
         with Journal(journal, "get", "x") as opened, anyio.move_on_after(seconds):
-            await Run().in_parts([link], folder, PART, tuner, parts=opened)
+            await Run().in_parts([link], folder, PART, part_concurrency, journal=opened)
 
     for n in range(12):
         folder, journal = tmp_path / f"{n}", tmp_path / f"{n}.journal"

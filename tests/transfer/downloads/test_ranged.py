@@ -9,16 +9,16 @@ import pytest
 
 from bulkpresign.transfer.disk import temporary
 from tests.servers.proxy import Fault, FaultProxy, Seen
-from tests.tables.test_files import tiny_disk
+from tests.support.folders import files
 from tests.transfer.parts import BODY, ETAG, KIB, KNOWN, PART, Got, crc64, knowledge, origin, parts_of, range_of
-from tests.transfer.running import FixedPartConcurrency, files
+from tests.transfer.running import FixedPartConcurrency
 
-__all__ = ["origin", "tiny_disk"]
+__all__ = ["origin"]
 
 
 @pytest.mark.parametrize("tuner", [1, 2, 4, 16])
 def test_every_part_is_asked_for_once(tuner: int, origin: FaultProxy, tmp_path: Path) -> None:
-    got = Got(origin, tmp_path, KNOWN, tuner=tuner)
+    got = Got(origin, tmp_path, KNOWN, part_concurrency=tuner)
     got.check(verified_by="crc64nvme")
     assert sorted(got.asked, key=str) == sorted(parts_of(len(BODY)), key=str)
     assert got.seen[0].header("if-match") is None
@@ -167,7 +167,7 @@ def test_a_server_that_knows_no_ranges_sends_all_in_one_stream(
     attempts: int, ref: dict[str, object], origin: FaultProxy, tmp_path: Path
 ) -> None:
     origin.gives_ranges = False
-    got = Got(origin, tmp_path, ref, attempts=attempts, tuner=1)
+    got = Got(origin, tmp_path, ref, attempts=attempts, part_concurrency=1)
     got.check()
     assert got.outcome.attempts == 1
     assert len(got.seen) == (1 if ref else 3), "where all was asked for, nothing tells at first that it is in vain"
@@ -250,7 +250,7 @@ def test_a_lane_that_is_closed_leaves_the_rest_of_its_part(
 
     monkeypatch.setattr(FixedPartConcurrency, "update", update)
     origin.always = Fault(rate=4 * PART)
-    got = Got(origin, tmp_path, KNOWN, tuner=4)
+    got = Got(origin, tmp_path, KNOWN, part_concurrency=4)
     got.check(verified_by="crc64nvme")
     assert len(got.seen) > 11, "some parts came by two requests"
     assert Counter(asked[1] for asked in got.asked if asked).keys() == {last for _, last in parts_of(len(BODY))}
@@ -287,7 +287,7 @@ def test_a_checksum_in_the_first_answer_proves_the_parts(tmp_path: Path) -> None
 def test_only_the_first_part_is_read_of_an_answer_with_the_whole_object(origin: FaultProxy, tmp_path: Path) -> None:
     """The server sends no more of it than half of the second part."""
     origin.faults.append(Fault(hold_after=PART * 3 // 2))
-    got = Got(origin, tmp_path, tuner=2)
+    got = Got(origin, tmp_path, part_concurrency=2)
     got.check(verified_by="size")
     assert got.run.retries == []
     assert Counter(got.asked) == Counter([None, *parts_of(len(BODY))[1:]])
@@ -302,7 +302,7 @@ def test_parts_on_their_way_are_given_up_where_one_cannot_be_had(origin: FaultPr
         return faults.get(range_of(seen) or (0, 0))
 
     origin.schedule = schedule
-    got = Got(origin, tmp_path, KNOWN, tuner=3)
+    got = Got(origin, tmp_path, KNOWN, part_concurrency=3)
     assert (got.outcome.status, got.outcome.code, got.run.retries) == ("failed", "NoSuchKey", [])
     assert files(tmp_path) == {}
     assert got.run.bytes_moved == 0

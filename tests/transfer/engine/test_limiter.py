@@ -155,10 +155,10 @@ async def test_bytes_a_second_are_bounded() -> None:
 
 def test_the_breaker_ends_a_run_of_equal_failures() -> None:
     breaker = CircuitBreaker(3)
-    breaker.note(outcome("failed", "NoSuchHost"))
-    breaker.note(outcome("failed", "NoSuchHost"))
+    breaker.record(outcome("failed", "NoSuchHost"))
+    breaker.record(outcome("failed", "NoSuchHost"))
     with pytest.raises(BreakerError, match="NoSuchHost"):
-        breaker.note(outcome("failed", "NoSuchHost"))
+        breaker.record(outcome("failed", "NoSuchHost"))
 
 
 @pytest.mark.parametrize(
@@ -167,12 +167,12 @@ def test_the_breaker_ends_a_run_of_equal_failures() -> None:
 def test_the_breaker_starts_anew_after_anything_else(between: Outcome) -> None:
     breaker = CircuitBreaker(3)
     for one in (outcome("failed", "NoSuchHost"), outcome("failed", "NoSuchHost"), between):
-        breaker.note(one)
-    breaker.note(outcome("failed", "NoSuchHost"))
-    breaker.note(outcome("failed", "NoSuchHost"))
+        breaker.record(one)
+    breaker.record(outcome("failed", "NoSuchHost"))
+    breaker.record(outcome("failed", "NoSuchHost"))
 
 
 def test_missing_objects_never_trip_the_breaker() -> None:
     breaker = CircuitBreaker(3)
     for _ in range(100):
-        breaker.note(outcome("failed", "NoSuchKey"))
+        breaker.record(outcome("failed", "NoSuchKey"))

@@ -10,9 +10,9 @@ import pytest
 
 from bulkpresign.errors import LinkExpiredError
 from bulkpresign.http.clock import Clock
-from bulkpresign.model import Link, ObjectRef, Upload, UploadPart
+from bulkpresign.model import Link, ObjectRef, Upload
 from bulkpresign.transfer.engine import renewal
-from bulkpresign.transfer.engine.jobs import Job, Renew
+from bulkpresign.transfer.engine.jobs import Job, LocalFile, MultipartUpload, Renew, RenewableLink
 from bulkpresign.transfer.engine.renewal import MAX_RENEWALS, LinkRenewer
 from tests.transfer.running import set_clock
 
@@ -30,6 +30,10 @@ def anyio_backend() -> str:
 
 def link(key: str, ends: datetime | None = PAST) -> Link:
     return Link("GET", f"http://h/{key}", {}, ends, ObjectRef("bucket", key))
+
+
+def job(link: Link, renew: Renew | None = None) -> Job:
+    return Job(RenewableLink(link, renew), LocalFile(link.object.key))
 
 
 class Source:
@@ -53,7 +57,9 @@ async def ask(renewer: LinkRenewer, renew: Renew, keys: Sequence[str]) -> dict[s
 
     async def one(key: str) -> None:
         try:
-            responses[key] = await renewer.fresh_link(Job(link(key), renew))
+            asking = RenewableLink(link(key), renew)
+            await renewer.renew(asking)
+            responses[key] = asking.link
         except LinkExpiredError as error:
             responses[key] = error
 
@@ -82,20 +88,19 @@ async def test_those_who_ask_at_once_are_one_batch_and_those_after_them_another(
 async def test_those_in_line_that_have_lapsed_are_renewed_along_the_way() -> None:
     source = Source("x")
     renew = source.renew
-    alive, foreign = Job(link("alive", LATER), renew), Job(link("foreign"))
-    ready = deque([alive, Job(link("x"), renew), foreign, Job(link("y"), renew)])
+    alive, foreign = job(link("alive", LATER), renew), job(link("foreign"))
+    ready = deque([alive, job(link("x"), renew), foreign, job(link("y"), renew)])
     responses = await ask(LinkRenewer(ready, Clock()), renew, ["a"])
     assert source.asked == [["a", "x", "y"]]
     assert responses == {"a": link("a", LATER)}
     #: What has no fresh link is not asked for again.
-    assert list(ready) == [Job(link("x")), Job(link("y", LATER), renew), alive, foreign]
+    assert list(ready) == [job(link("x")), job(link("y", LATER), renew), alive, foreign]
 
 
 async def test_parts_of_an_upload_stand_in_a_line_of_their_own() -> None:
     source = Source()
     renew = source.renew
-    part = UploadPart(2, 5, 5, link("two"))
-    ready, line = deque([Job(link("x"), renew)]), deque([Job(link("two"), renew, part=part)])
+    ready, line = deque([job(link("x"), renew)]), deque([job(link("two"), renew)])
     renewer = LinkRenewer(ready, Clock())
     sent: list[Link] = []
 
@@ -103,19 +108,19 @@ async def test_parts_of_an_upload_stand_in_a_line_of_their_own() -> None:
         sent.append(fresh_link)
         return "etag"
 
-    assert await renewer.call(Job(link("one"), renew), send, line) == "etag"
+    assert await renewer.call(RenewableLink(link("one"), renew), send, line) == "etag"
     assert source.asked == [["one", "two"]]
     assert sent == [link("one", LATER)]
-    assert list(line) == [Job(link("two", LATER), renew, part=part)]
-    assert list(ready) == [Job(link("x"), renew)]
+    assert list(line) == [job(link("two", LATER), renew)]
+    assert list(ready) == [job(link("x"), renew)]
 
 
 async def test_an_upload_in_line_is_left_to_renew_its_links_itself() -> None:
     source = Source()
     renew = source.renew
     whole = link("u")
-    waiting = Job(whole, renew, Upload(whole.object, "id", (), whole))
-    ready = deque([waiting, Job(link("x"), renew)])
+    waiting = Job(LocalFile("u"), MultipartUpload(Upload(whole.object, "id", (), whole), renew))
+    ready = deque([waiting, job(link("x"), renew)])
     await ask(LinkRenewer(ready, Clock()), renew, ["a"])
     assert source.asked == [["a", "x"]]
     assert waiting in ready
@@ -125,7 +130,7 @@ async def test_a_batch_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(renewal, "RENEWAL_BATCH", 10)
     source = Source()
     renew = source.renew
-    ready = deque(Job(link(f"{n}"), renew) for n in range(25))
+    ready = deque(job(link(f"{n}"), renew) for n in range(25))
     await ask(LinkRenewer(ready, Clock()), renew, ["a"])
     assert [len(batch) for batch in source.asked] == [11]
     assert [job.link.expires_at for job in ready] == [LATER] * 10 + [PAST] * 15
@@ -152,23 +157,23 @@ async def test_where_there_is_none_the_others_have_theirs() -> None:
 async def test_a_source_that_fails_is_told_to_each_and_loses_nobody_in_line() -> None:
     source = Source(error=LinkExpiredError("it is broken", code="RenewalFailed"))
     renew = source.renew
-    ready = deque([Job(link("x"), renew), Job(link("y", LATER), renew)])
+    ready = deque([job(link("x"), renew), job(link("y", LATER), renew)])
     responses = await ask(LinkRenewer(ready, Clock()), renew, ["a", "b"])
     assert {key: str(response) for key, response in responses.items()} == {"a": "it is broken", "b": "it is broken"}
     assert len(set(map(id, responses.values()))) == 2
-    assert list(ready) == [Job(link("x"), renew), Job(link("y", LATER), renew)]
+    assert list(ready) == [job(link("x"), renew), job(link("y", LATER), renew)]
 
 
 async def test_a_source_that_breaks_or_is_cut_off_loses_nobody_in_line() -> None:
     source = Source(error=RuntimeError("a bug"))
     renew = source.renew
-    ready = deque([Job(link("x"), renew)])
+    ready = deque([job(link("x"), renew)])
     renewer = LinkRenewer(ready, Clock())
     with pytest.raises(RuntimeError):
-        await renewer.fresh_link(Job(link("a"), renew))
+        await renewer.renew(RenewableLink(link("a"), renew))
     with anyio.move_on_after(0.001):
-        await renewer.fresh_link(Job(link("b"), renew))
-    assert list(ready) == [Job(link("x"), renew)]
+        await renewer.renew(RenewableLink(link("b"), renew))
+    assert list(ready) == [job(link("x"), renew)]
 
 
 async def test_lapsed_is_by_the_servers_clock() -> None:
@@ -176,7 +181,7 @@ async def test_lapsed_is_by_the_servers_clock() -> None:
     renew = source.renew
     clock.skew = timedelta(hours=1)
     soon = datetime.now(UTC) + timedelta(minutes=30)
-    ready = deque([Job(link("x", soon), renew)])
+    ready = deque([job(link("x", soon), renew)])
     await ask(LinkRenewer(ready, clock), renew, ["a"])
     assert source.asked == [["a", "x"]]
 
@@ -198,10 +203,10 @@ async def test_as_many_links_as_it_takes_where_each_brings_something(has_served:
 
     renewer = LinkRenewer(deque(), Clock())
     if has_served:
-        assert await renewer.call(Job(link("a", LATER), source.renew), work) == 3 * MAX_RENEWALS + 1
+        assert await renewer.call(RenewableLink(link("a", LATER), source.renew), work) == 3 * MAX_RENEWALS + 1
     else:
         with pytest.raises(LinkExpiredError):
-            await renewer.call(Job(link("a", LATER), source.renew), work)
+            await renewer.call(RenewableLink(link("a", LATER), source.renew), work)
     assert len(source.asked) == asked
 
 
@@ -215,7 +220,7 @@ async def sent(link: Link, renew: Renew | None, clock: Clock, *refused: datetime
             raise LinkExpiredError("403", code="AccessDenied")
 
     with suppress(LinkExpiredError):
-        await LinkRenewer(deque(), clock).call(Job(link, renew), work)
+        await LinkRenewer(deque(), clock).call(RenewableLink(link, renew), work)
     return ends
 
 
@@ -250,5 +255,5 @@ async def test_why_it_could_not_be_renewed_is_told_once_the_server_calls_it_expi
 
     source = Source(error=LinkExpiredError("it is broken", code="RenewalFailed"))
     with pytest.raises(LinkExpiredError, match="it is broken") as caught:
-        await LinkRenewer(deque(), Clock()).call(Job(link("a"), source.renew), work)
+        await LinkRenewer(deque(), Clock()).call(RenewableLink(link("a"), source.renew), work)
     assert (caught.value.attempt, source.asked) == (2, [["a"]])

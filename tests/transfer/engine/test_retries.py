@@ -10,7 +10,8 @@ import pytest
 
 from bulkpresign.transfer.engine import retries
 from tests.servers.proxy import Fault, FaultProxy
-from tests.transfer.running import files, get, put
+from tests.support.folders import files
+from tests.transfer.running import get, put
 
 BODY = os.urandom(300_000)
 ETAG = hashlib.md5(BODY).hexdigest()

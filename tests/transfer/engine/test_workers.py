@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,18 +12,23 @@ import anyio.lowlevel
 import pytest
 
 from bulkpresign.errors import OutputError
-from bulkpresign.events import Event, ObjectFinished
+from bulkpresign.events import Event, Listener, ObjectFinished
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
 from bulkpresign.model import Link, ObjectRef, Outcome, utc_now
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.downloads.download import Downloader
+from bulkpresign.transfer.engine.jobs import Job, Renew, RenewableLink
 from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
 from bulkpresign.transfer.engine.queue import JobQueue
-from bulkpresign.transfer.engine.workers import Engine, first_error
+from bulkpresign.transfer.engine.renewal import LinkRenewer
+from bulkpresign.transfer.engine.workers import Engine
 from bulkpresign.transfer.uploads.single import Uploader
 from tests.servers.proxy import Fault, FaultProxy
-from tests.transfer.running import files, jobs_of, run, set_clock
+from tests.support.folders import files
+from tests.transfer.running import jobs_of, run, set_clock
 
 
 def links_to(url: str, count: int, method: str = "GET") -> list[Link]:
@@ -42,6 +47,23 @@ async def done(link: Link) -> Outcome:
     return Outcome(link.object, "done")
 
 
+async def run_links(
+    batches: AsyncIterable[Sequence[Link]],
+    move: Callable[[Link], Awaitable[Outcome]],
+    concurrency: int,
+    emit: Listener,
+    renew: Renew | None = None,
+    clock: Clock | None = None,
+) -> None:
+    """Links through an engine, each of which `renew` renews and `move` moves."""
+
+    async def work(job: Job, renewer: LinkRenewer) -> Outcome:
+        assert isinstance(job.source, RenewableLink)
+        return await renewer.call(job.source, move)
+
+    await run(jobs_of(batches, renew), work, concurrency, emit, clock)
+
+
 def names(events: list[Event]) -> list[str]:
     return [event.outcome.object.key for event in events if isinstance(event, ObjectFinished)]
 
@@ -51,7 +73,7 @@ def names(events: list[Event]) -> list[str]:
 def test_each_link_has_one_outcome(count: int, concurrency: int) -> None:
     events: list[Event] = []
     links = links_to("http://h", count)
-    asyncio.run(run(batches(links, 7), done, concurrency, events.append))
+    asyncio.run(run_links(batches(links, 7), done, concurrency, events.append))
     assert Counter(names(events)) == Counter(f"{n}" for n in range(count))
 
 
@@ -74,14 +96,14 @@ def test_no_more_in_flight_than_asked_and_input_read_as_it_is_used() -> None:
             yield batch
 
     events: list[Event] = []
-    asyncio.run(run(counted(), work, 5, events.append))
+    asyncio.run(run_links(counted(), work, 5, events.append))
     assert most == 5
 
 
 def test_a_link_that_lapsed_is_expired_without_a_request() -> None:
     link = Link("GET", "http://127.0.0.1:1/a", {}, utc_now() + timedelta(seconds=10), ObjectRef("b", "a"))
     events: list[Event] = []
-    asyncio.run(run(batches([link], 1), done, 1, events.append, clock=set_clock()))
+    asyncio.run(run_links(batches([link], 1), done, 1, events.append, clock=set_clock()))
     (event,) = events
     assert isinstance(event, ObjectFinished)
     assert (event.outcome.status, event.outcome.attempts) == ("expired", 0)
@@ -99,7 +121,7 @@ def test_a_link_that_lapsed_is_renewed_where_that_can_be() -> None:
         return [Link("GET", "fresh", {}, utc_now() + timedelta(hours=1), link.object) for link in links]
 
     expires_by = Link("GET", "old", {}, utc_now() - timedelta(seconds=1), ObjectRef("b", "a"))
-    asyncio.run(run(batches([expires_by], 1), work, 1, lambda _: None, renew))
+    asyncio.run(run_links(batches([expires_by], 1), work, 1, lambda _: None, renew))
     assert [link.url for link in used] == ["fresh"]
 
 
@@ -112,7 +134,7 @@ def test_an_error_that_nobody_foresaw_is_its_objects_outcome(caplog: pytest.LogC
             raise ZeroDivisionError(f"{link.url}?X-Amz-Signature={secret}")
         return Outcome(link.object, "done", link=link)
 
-    asyncio.run(run(batches(links, 2), work, 3, events.append))
+    asyncio.run(run_links(batches(links, 2), work, 3, events.append))
     outcomes = [event.outcome for event in events if isinstance(event, ObjectFinished)]
     assert sorted(outcome.status for outcome in outcomes) == ["done"] * 4 + ["failed"]
     (failed,) = [outcome for outcome in outcomes if outcome.status == "failed"]
@@ -129,7 +151,7 @@ def test_an_error_of_the_run_ends_it() -> None:
         raise OutputError("the journal can't be written")
 
     with pytest.raises(OutputError):
-        asyncio.run(run(batches(links_to("http://h", 5), 2), work, 3, lambda _: None))
+        asyncio.run(run_links(batches(links_to("http://h", 5), 2), work, 3, lambda _: None))
 
 
 class Cancelled:
@@ -147,11 +169,12 @@ class Cancelled:
         try:
             async with HttpClient(4) as http:
                 kind = Downloader if self.verb == "get" else Uploader
-                work = kind(http, Folder(self.folder), 3, self.events.append, limiter=AdaptiveLimiter(4))
+                context = TransferContext(http, self.events.append, AdaptiveLimiter(4), 3)
+                work = kind(context, Folder(self.folder), Coordinator())
                 await Engine(queue, work, self.events.append, Clock()).run(4)
         finally:
             with anyio.CancelScope(shield=True):
-                self.rest = [job.link.object.key async for batch in queue.rest() for job in batch]
+                self.rest = [job.link.object.key async for batch in queue.drain() for job in batch]
 
     def check(self, bodies: dict[str, bytes]) -> None:
         assert Counter(names(self.events) + self.rest) == Counter(link.object.key for link in self.links)
@@ -243,14 +266,7 @@ def test_a_feed_that_waits_when_it_is_cut_off_can_still_tell_the_rest() -> None:
     async def cut() -> list[int]:
         queue = JobQueue(jobs_of(slow()))
         with anyio.move_on_after(0.01):
-            assert await queue.take()
-        return [1] + [len(batch) async for batch in queue.rest()]
+            assert await queue.get()
+        return [1] + [len(batch) async for batch in queue.drain()]
 
     assert sum(asyncio.run(cut())) == 5
-
-
-def test_the_first_error_of_nested_groups_is_told() -> None:
-    first = OutputError("first")
-    inner = ExceptionGroup("", [first, OutputError("second")])
-    assert first_error(ExceptionGroup("", [inner, OutputError("third")])) is first
-    assert first_error(inner) is first

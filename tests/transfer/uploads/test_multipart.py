@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+from collections import deque
 from xml.etree import ElementTree
 
 import anyio
@@ -12,8 +13,12 @@ from hypothesis import strategies as st
 
 from bulkpresign.errors import MismatchError, RefusedError, ServerError, TruncatedError
 from bulkpresign.http.client import HttpClient
+from bulkpresign.http.clock import Clock
 from bulkpresign.model import Link, ObjectRef, Outcome
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.engine.jobs import NOTHING, Job, RenewableLink
 from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.uploads import requests
 from bulkpresign.transfer.uploads.requests import (
     Completed,
@@ -146,7 +151,8 @@ def ended(*faults: Fault, attempts: int = 2) -> tuple[Outcome, int]:
     async def end(origin: FaultProxy) -> Outcome:
         link = Link("DELETE", f"{origin.url}/a?uploadId=id", {}, object=ObjectRef("b", "a"))
         async with HttpClient(1) as http:
-            return await UploadAborter(http, attempts, lambda _: None, limiter=AdaptiveLimiter(1))(link)
+            context = TransferContext(http, lambda _: None, AdaptiveLimiter(1), attempts)
+            return await UploadAborter(context)(Job(NOTHING, RenewableLink(link)), LinkRenewer(deque(), Clock()))
 
     with FaultProxy() as origin:
         origin.faults.extend(faults)

@@ -1,0 +1,57 @@
+"""Checksums of local files into the rows that will be signed: the server then refuses any other bytes."""
+
+import os
+from itertools import count
+
+import anyio
+import anyio.to_thread
+from anyio import from_thread
+
+from bulkpresign.errors import ParameterError
+from bulkpresign.model import ObjectRef
+from bulkpresign.pipeline.sources.sources import Found
+from bulkpresign.proof.hashing import FileHasher, FileProblem
+from bulkpresign.tasks import run_workers
+from bulkpresign.transfer.disk.folder import Folder
+
+#: Those that S3 takes in a header of an upload (docs: "Checking object integrity").
+ALGORITHMS = ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")
+
+_FILES_AT_A_TIME = 8
+
+
+class HashedSource:
+    """Fills size and checksum of objects from their files below a folder: a thread for each CPU, 1 MiB in each.
+
+    Raises ParameterError for an algorithm that no upload can name, and for a folder that is missing.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], algorithm: str) -> None:
+        if algorithm not in ALGORITHMS:
+            raise ParameterError(f"checksum {algorithm!r} is none of {', '.join(ALGORITHMS)}")
+        root = Folder(folder)
+        root.require()
+        self._threads = os.cpu_count() or 1
+        self._limiter: anyio.CapacityLimiter | None = None
+        self._summer = FileHasher(root.open_source, root.file, algorithm, from_thread.check_cancelled)
+
+    async def __call__(self, found: Found) -> list[ObjectRef]:
+        """The objects with size and checksum. Raises ManifestError for the first whose file is not as its row says."""
+        self._limiter = self._limiter or anyio.CapacityLimiter(self._threads)
+        starts = count(0, _FILES_AT_A_TIME)
+        results: dict[int, list[ObjectRef | FileProblem]] = {}
+
+        async def worker() -> None:
+            while some := found.refs[(start := next(starts)) : start + _FILES_AT_A_TIME]:
+                results[start] = await anyio.to_thread.run_sync(self._summer, some, limiter=self._limiter)
+
+        await run_workers(self._threads, worker)
+        return [
+            _fit(found, index, it) for index, it in enumerate(it for start in sorted(results) for it in results[start])
+        ]
+
+
+def _fit(found: Found, index: int, result: ObjectRef | FileProblem) -> ObjectRef:
+    if isinstance(result, FileProblem):
+        raise found.error(index, result.problem, result.column)
+    return result

@@ -1,0 +1,240 @@
+"""sign --head: every object is asked for once, by a HEAD through a link of our own, before its link is signed.
+
+A HEAD tells size, etag, content type, time and, where it is asked for by a signed header, the checksum. Workers ask for
+many objects at a time; what they find is passed on in the order of the input.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+import msgspec
+
+from bulkpresign.errors import LinkExpiredError, RefusedError, TransferError
+from bulkpresign.events import Listener, ObjectFinished
+from bulkpresign.http.client import HttpClient
+from bulkpresign.http.clock import Clock
+from bulkpresign.model import Link, Method, ObjectRef, Outcome
+from bulkpresign.pipeline.rows.head_response import HEAD_COLUMNS, first_part_size, parts_count, with_head_response
+from bulkpresign.pipeline.run.multipart import Item, object_of
+from bulkpresign.signing.options import OVERRIDES, LinkOptions
+from bulkpresign.signing.preserved import without_response_overrides
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.tasks import run_workers
+from bulkpresign.transfer.engine.breaker import CircuitBreaker
+from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from bulkpresign.transfer.engine.retries import with_retries
+
+__all__ = ["CONCURRENCY", "HEAD_COLUMNS", "MISSING", "Heads", "asking_heads"]
+
+#: Objects asked for at a time.
+CONCURRENCY = 64
+#: The codes of objects that are not there.
+MISSING = frozenset({"NoSuchKey", "NoSuchVersion"})
+_ATTEMPTS = 5
+#: Seconds that the links of HEAD requests live.
+_EXPIRES_IN = 3600
+#: Objects that are read and not passed on yet, at most: those behind one that takes long.
+_MOST_HELD = 8192
+
+#: Takes objects that are there, or the old links of some, each with what its server tells, in order.
+BatchCallback = Callable[[Sequence[Item]], Awaitable[None]]
+
+_WELL = Outcome(ObjectRef("", ""), "done")
+
+
+@asynccontextmanager
+async def asking_heads(
+    presigner: Presigner, concurrency: int, options: LinkOptions, ca_bundle: str | None, emit: Listener
+) -> "AsyncIterator[Heads]":
+    """Heads on connections of their own. `options` are those of the run; `emit` hears of failures and retries."""
+    clock = Clock()
+    async with HttpClient(concurrency, clock, ca_bundle) as http:
+        yield Heads(presigner, http, concurrency, options, emit)
+
+
+class _Batch(msgspec.Struct):
+    """Some objects: the links to ask for them, and for each what was found (None: nothing yet, or nothing at all)."""
+
+    items: Sequence[Item]
+    links: Sequence[Link]
+    found: list[Item | None]
+    left: int
+
+
+class Heads:
+    """Asks for objects, `concurrency` at a time, and fills in what their server tells."""
+
+    def __init__(
+        self, presigner: Presigner, http: HttpClient, concurrency: int, options: LinkOptions, emit: Listener
+    ) -> None:
+        self._presigner, self._http, self._emit = presigner, http, emit
+        self._concurrency = concurrency
+        self._options = LinkOptions(
+            checksum_mode="ENABLED", request_payer=options.request_payer, sse_customer_key=options.sse_customer_key
+        )
+        self._limiter, self._breaker = AdaptiveLimiter(concurrency), CircuitBreaker()
+        self._buckets: set[str] = set()  # of which is known that they are there
+
+    async def run(self, batches: AsyncIterator[Sequence[Item]], take: BatchCallback) -> None:
+        """Asks for all objects. Raises BreakerError where all fail the same way."""
+        window = _Window(batches, self._asking, take)
+
+        async def worker() -> None:
+            while (next_one := await window.next()) is not None:
+                batch, index = next_one
+                batch.found[index] = await self._found(batch.items[index], batch.links[index])
+                await window.finished(batch)
+
+        await run_workers(self._concurrency, worker)
+
+    async def _found(self, item: Item, link: Link) -> Item | None:
+        """The same with what its server tells; None where it can't be had, which is told to the listener."""
+        try:
+            length, headers = await self._response(item, link)
+            count = parts_count(headers)
+            part_size = await self._part_size(item, count, length) if count else None
+        except TransferError as error:
+            ref = object_of(item)
+            old = item if isinstance(item, Link) else link
+            outcome = Outcome(ref, "failed", attempts=error.attempt, code=error.code, message=str(error), link=old)
+            self._emit(ObjectFinished(outcome))
+            self._breaker.record(outcome)
+            return None
+        self._breaker.record(_WELL)
+        if isinstance(item, Link):
+            return Link(
+                item.method, item.url, item.headers, None, with_head_response(item.object, length, headers, part_size)
+            )
+        return with_head_response(item, length, headers, part_size)
+
+    async def _response(self, item: Item, link: Link) -> tuple[int | None, Mapping[str, str]]:
+        ref = object_of(item)
+        try:
+            return (await with_retries(lambda: self._head(link), ref, _ATTEMPTS, self._emit, self._limiter))[0]
+        except (RefusedError, LinkExpiredError) as refused:
+            error = await self._why(item, refused)
+        if not isinstance(error, LinkExpiredError):
+            raise error
+        await self._presigner.prepare([ref])  # credentials ended meanwhile
+        (fresh_link,) = self._asking([item])
+        return (await with_retries(lambda: self._head(fresh_link), ref, _ATTEMPTS, self._emit, self._limiter))[0]
+
+    async def _head(self, link: Link) -> tuple[int | None, Mapping[str, str]]:
+        async with self._http.request(link) as response:
+            if response.status not in {200, 206}:
+                raise await response.error(link)
+            return response.length, response.headers
+
+    async def _part_size(self, item: Item, count: int, size: int | None) -> int | None:
+        """The bytes of each part but the last. No server has to tell, and some answer with the whole object."""
+        if count == 1 or size is None:
+            return size
+        (link,) = self._asking([item], {"partNumber": "1"})
+        try:
+            told, _ = await with_retries(lambda: self._head(link), link.object, _ATTEMPTS, self._emit, self._limiter)
+        except TransferError:
+            return None
+        return first_part_size(told[0], told[1], size, count)
+
+    async def _why(self, item: Item, refused: TransferError) -> TransferError:
+        """The same refusal with its reason, which only an answer with a body tells."""
+        ref = object_of(item)
+        if refused.status == 404 and ref.bucket in self._buckets:
+            return _missing(ref, refused)
+        (link,) = self._asking([item], method="GET")
+
+        async def ask() -> TransferError:
+            async with self._http.request(link, {"Range": "bytes=0-0"}) as response:
+                return refused if response.status < 300 else await response.error(link)
+
+        try:
+            error, _ = await with_retries(ask, ref, _ATTEMPTS, self._emit, self._limiter)
+        except TransferError:
+            return refused
+        if refused.status == 404 and error.status == 404 and error.code != "NoSuchBucket":
+            self._buckets.add(ref.bucket)
+            return _missing(ref, refused)
+        return error
+
+    def _asking(
+        self, items: Sequence[Item], query: Mapping[str, str] | None = None, method: Method = "HEAD"
+    ) -> list[Link]:
+        """Links that ask for some objects: no response overrides are in them, which the answer would repeat."""
+        refs = [_bare(object_of(item)) for item in items]
+        if not isinstance(items[0], Link):
+            return self._presigner.sign_batch(refs, method, expires_in=_EXPIRES_IN, query=query, options=self._options)
+        links = [
+            msgspec.structs.replace(without_response_overrides(item), object=ref)
+            for item, ref in zip(items, refs, strict=True)
+            if isinstance(item, Link)
+        ]
+        return self._presigner.sign_again(links, method, expires_in=_EXPIRES_IN, query=query, options=self._options)
+
+
+class _Window:
+    """Batches that are under way, in their order: read as workers ask for more, passed on as the first is whole."""
+
+    def __init__(
+        self,
+        batches: AsyncIterator[Sequence[Item]],
+        asking: Callable[[Sequence[Item]], list[Link]],
+        take: BatchCallback,
+    ) -> None:
+        self._batches, self._asking, self._take = batches, asking, take
+        self._reading, self._taking = anyio.Lock(), anyio.Lock()
+        self._order: deque[_Batch] = deque()
+        self._waiting: deque[tuple[_Batch, int]] = deque()
+        self._held = 0
+        self._has_room = anyio.Event()
+        self._ended = False
+
+    async def next(self) -> tuple[_Batch, int] | None:
+        """An object to ask for: its batch and its place there; None at the end."""
+        while not self._waiting:
+            async with self._reading:
+                if not self._waiting and not await self._read():
+                    return None
+        return self._waiting.popleft()
+
+    async def finished(self, batch: _Batch) -> None:
+        """Counts one object of a batch, and passes on what is whole from the first batch on."""
+        batch.left -= 1
+        if batch.left:
+            return
+        async with self._taking:
+            while self._order and not self._order[0].left:
+                whole = self._order.popleft()
+                await self._take([item for item in whole.found if item is not None])
+                self._held -= len(whole.items)
+                self._has_room.set()
+
+    async def _read(self) -> bool:
+        while self._held >= _MOST_HELD:
+            self._has_room = anyio.Event()
+            await self._has_room.wait()
+        if self._ended or (items := await anext(self._batches, None)) is None:
+            self._ended = True
+            return False
+        if items:
+            batch = _Batch(items, self._asking(items), [None] * len(items), len(items))
+            self._held += len(items)
+            self._order.append(batch)
+            self._waiting.extend((batch, index) for index in range(len(items)))
+        return True
+
+
+def _bare(ref: ObjectRef) -> ObjectRef:
+    """The object without columns that set headers of an answer."""
+    if ref.extra is None or ref.extra.keys().isdisjoint(OVERRIDES):
+        return ref
+    return msgspec.structs.replace(ref, extra={name: ref.extra[name] for name in ref.extra.keys() - set(OVERRIDES)})
+
+
+def _missing(ref: ObjectRef, refused: TransferError) -> RefusedError:
+    code = "NoSuchVersion" if ref.version_id else "NoSuchKey"
+    what = "the key has no such version" if ref.version_id else "there is no object of this key"
+    error = RefusedError(f"404 {code}: {what}", code=code, status=404)
+    error.attempt = refused.attempt
+    return error

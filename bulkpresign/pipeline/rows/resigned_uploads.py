@@ -1,0 +1,52 @@
+"""Rows of multipart uploads, signed again for the same uploads."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from itertools import groupby
+
+from bulkpresign.errors import SigningError
+from bulkpresign.manifest.links import links_of
+from bulkpresign.manifest.uploads import UploadGrouper
+from bulkpresign.model import Link, Upload
+from bulkpresign.pipeline.sources.renewals import signed_again
+from bulkpresign.pipeline.sources.sources import rows_of
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.tables import Table
+
+#: Signs links again, each given with its line in a table.
+SignAgain = Callable[[Sequence[tuple[Link, int]]], list[Link]]
+
+
+async def resigned_rows(table: Table, presigner: Presigner, singles: SignAgain) -> AsyncIterator[list[Link]]:
+    """The rows of a table of links that has uploads, for a new time: an upload's for the same upload.
+
+    What is up of it stays of use. Other rows are signed by `singles`. Raises ManifestError for rows that are no upload,
+    SigningError for one that can't be signed.
+    """
+    gathering = UploadGrouper(table.file)
+    async for rows in rows_of(table):
+        async for links in _resigned_rows(gathering.add(links_of(rows), rows.lines), presigner, singles):
+            yield links
+    async for links in _resigned_rows(gathering.end(), presigner, singles):
+        yield links
+
+
+async def _resigned_rows(
+    gathered: Iterable[tuple[Link | Upload, int]], presigner: Presigner, singles: SignAgain
+) -> AsyncIterator[list[Link]]:
+    await presigner.refresh()
+    for is_single, some in groupby(gathered, lambda found: isinstance(found[0], Link)):
+        if not is_single:
+            for upload, _ in some:
+                links = upload.links if isinstance(upload, Upload) else []
+                yield [await _resigned(presigner, link) for link in links]
+            continue
+        alone = [(link, line) for link, line in some if isinstance(link, Link)]
+        await presigner.prepare([link.object for link, _ in alone])
+        yield singles(alone)
+
+
+async def _resigned(presigner: Presigner, link: Link) -> Link:
+    fresh_link = await signed_again(presigner, link)
+    if fresh_link is None:
+        raise SigningError(f"{link.object.uri}: this row of an upload can't be signed again")
+    return fresh_link

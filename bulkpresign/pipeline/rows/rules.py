@@ -1,0 +1,89 @@
+"""What the links of one run of `sign` are signed with, and which rows that fits."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bulkpresign.errors import ParameterError
+from bulkpresign.model import Link, Method, ObjectRef
+from bulkpresign.pipeline.run.multipart import Item
+from bulkpresign.signing.options import METHODS, LinkOptions
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.tables import Rows
+
+
+class Rules:
+    """What the links of a run are signed with, and which rows that fits. `method` None: each row's own."""
+
+    def __init__(
+        self,
+        method: Method | None,
+        headers: Mapping[str, str] | None,
+        query: Mapping[str, str] | None,
+        options: LinkOptions,
+        *,
+        head: bool,
+    ) -> None:
+        self.method = method
+        self._shared: dict[str, Any] = {"headers": headers, "query": query, "options": options}
+        self.head = head
+        self._problems: dict[str, str | None] = {}
+        if method is not None:
+            self.check(method)
+
+    def check_given(self, concurrency: int | None, failures: str | os.PathLike[str] | None) -> None:
+        """Raises ParameterError for what is of use with `head` alone."""
+        if concurrency is not None and concurrency < 1:
+            raise ParameterError(f"concurrency of {concurrency} is not at least 1")
+        for name, value in (("concurrency", concurrency), ("failures", failures)):
+            if value is not None and not self.head:
+                raise ParameterError(f"{name} is for a run that asks for every object: add --head (head=True)")
+
+    def check(self, method: str) -> None:
+        """Raises ParameterError where links of this method can't be signed so."""
+        if problem := self.problem(method):
+            raise ParameterError(problem)
+
+    def check_rows(self, rows: Rows, links: Sequence[Link]) -> None:
+        """Raises ManifestError for the first row whose own method does not fit."""
+        for method in {link.method for link in links} if self.method is None else ():
+            if problem := self.problem(method):
+                row = next(row for row, link in enumerate(links) if link.method == method)
+                raise rows.error(row, problem, "method")
+
+    def problem(self, method: str) -> str | None:
+        """Why links of this method can't be signed so, or None."""
+        if method not in self._problems:
+            self._problems[method] = self._problem(method, **self._shared)
+        return self._problems[method]
+
+    def _problem(
+        self,
+        method: str,
+        headers: Mapping[str, str] | None,
+        query: Mapping[str, str] | None,
+        options: LinkOptions,
+    ) -> str | None:
+        if method not in METHODS:
+            return f"method {method!r} is none of {', '.join(METHODS)}"
+        if method == "PUT" and self.head:
+            return "--head asks for objects that are there: it does not go with PUT links"
+        try:
+            options.check(method)
+        except ParameterError as error:
+            return str(error)
+        if query and method not in {"GET", "HEAD"}:
+            return f"{next(iter(query))} is for GET links"
+        if headers and method == "GET":
+            return "headers are signed into PUT links; a GET link that signs them opens in no browser"
+        return None
+
+    def signed(self, presigner: Presigner, items: Sequence[Item]) -> list[Link]:
+        """The links of some objects, or of some old links, in order."""
+        if not items:
+            return []
+        refs = [item for item in items if isinstance(item, ObjectRef)]
+        if len(refs) == len(items):
+            return presigner.sign_batch(refs, self.method or "GET", **self._shared)
+        links = [item for item in items if isinstance(item, Link)]
+        return presigner.sign_again(links, self.method, **self._shared)

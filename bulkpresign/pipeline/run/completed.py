@@ -1,0 +1,86 @@
+"""Objects that an earlier run completed: recorded in its journal, and not contradicted by their rows and files."""
+
+import os
+from collections.abc import Callable, Sequence
+
+from bulkpresign.ledger.identity import identity_of
+from bulkpresign.ledger.journal import Journal
+from bulkpresign.ledger.record import Record, contradicts
+from bulkpresign.model import Evidence, Link, ObjectRef
+
+#: An object, and its link where it has one already.
+Row = tuple[ObjectRef, Link | None]
+#: Tells whether files, and copies elsewhere, are as they were recorded: one answer for each object, in order.
+AreCurrent = Callable[[Sequence[tuple[ObjectRef, Record]]], Sequence[bool]]
+
+
+class CompletedFilter:
+    """Tells for which objects nothing is left to do. Without a journal there are none."""
+
+    def __init__(self, journal: Journal | None, are_current: AreCurrent) -> None:
+        self._journal = journal
+        self._are_current = are_current
+
+    def are_done(self, rows: Sequence[Row]) -> list[bool]:
+        """For each object whether it is done: recorded, with nothing that its row or its file says against it.
+
+        An object without a link has no endpoint yet, so it counts as not done.
+        """
+        if self._journal is None:
+            return [False] * len(rows)
+        names = [identity_of(ref, link.url) if link else "" for ref, link in rows]
+        recorded = self._journal.finished(names)
+        if not recorded:
+            return [False] * len(rows)
+        found = [
+            (index, ref, known)
+            for index, (name, (ref, _)) in enumerate(zip(names, rows, strict=True))
+            if (known := recorded.get(name)) is not None and not contradicts(ref, known)
+        ]
+        done = [False] * len(rows)
+        for (index, _, _), is_current in zip(found, self._are_current([it[1:] for it in found]), strict=True):
+            done[index] = is_current
+        return done
+
+
+def files_are_current(root: str | os.PathLike[str]) -> AreCurrent:
+    """Compares the files below a folder with what was recorded of them."""
+    folder = os.fspath(root)
+
+    def are_current(found: Sequence[tuple[ObjectRef, Record]]) -> list[bool]:
+        return [_is_as_recorded(f"{folder}/{ref.file_path}", known) for ref, known in found]
+
+    return are_current
+
+
+def recorded_evidence(journal: Journal, links: Sequence[Link]) -> list[Evidence | None]:
+    """How objects and their files were when an earlier run was done, where their rows don't contradict it."""
+    names = [identity_of(link.object, link.url) for link in links]
+    recorded = journal.finished(names)
+    return [_evidence_of(link.object, recorded.get(name)) for link, name in zip(links, names, strict=True)]
+
+
+def _evidence_of(ref: ObjectRef, recorded: Record | None) -> Evidence | None:
+    if recorded is None or contradicts(ref, recorded):
+        return None
+    size, mtime_ns, ctime_ns = recorded.size, recorded.mtime_ns, recorded.ctime_ns
+    if size is None or mtime_ns is None or ctime_ns is None:
+        return None
+    return Evidence(size, mtime_ns, ctime_ns, recorded.etag)
+
+
+def _is_as_recorded(file: str, recorded: Record) -> bool:
+    """True where a file has the recorded size and times. An edit shows in mtime; a rename and a copied mtime in ctime.
+
+    They are compared for equality, as no clock can be trusted. A change that alters no byte (chmod) costs one more look
+    at the file.
+    """
+    try:
+        found = os.stat(file)  # noqa: PTH116 - Path would fold the name
+    except (OSError, ValueError):
+        return False
+    return (found.st_size, found.st_mtime_ns, found.st_ctime_ns) == (
+        recorded.size,
+        recorded.mtime_ns,
+        recorded.ctime_ns,
+    )

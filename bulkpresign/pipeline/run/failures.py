@@ -1,0 +1,94 @@
+"""What a run did not do, as a manifest that continues the work."""
+
+import os
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from bulkpresign.errors import InputError
+from bulkpresign.events import Event, ObjectFinished
+from bulkpresign.manifest.writing import ManifestWriter, link_writer, object_writer
+from bulkpresign.model import Link, ObjectRef, Upload
+from bulkpresign.pipeline.sources.sources import Sources
+from bulkpresign.tables import open_output
+from bulkpresign.tables.reading import table_format
+
+_FAILURES_BATCH = 256
+
+
+class FailureLog:
+    """A listener that writes what is not done to a manifest, which is valid input again.
+
+    Objects whose links we signed are written as objects, other ones with their links; each with its `reason`.
+    """
+
+    def __init__(self, writer: ManifestWriter[Any], *, as_links: bool, carried: Collection[str] | None) -> None:
+        """`carried`: the columns that the file can take besides our own, None for any."""
+        self._writer = writer
+        self._as_links = as_links
+        self._carried = carried
+        self._rows: list[Link | ObjectRef] = []
+        self.is_empty = True
+
+    def __call__(self, event: Event) -> None:
+        """Keeps an outcome that is not done."""
+        if type(event) is ObjectFinished and event.outcome.status in {"failed", "expired"}:
+            outcome = event.outcome
+            self.add(outcome.link, outcome.object, f"{outcome.code}: {outcome.message}", outcome.upload)
+
+    def add(self, link: Link | None, ref: ObjectRef, reason: str, upload: Upload | None = None) -> None:
+        """Adds one row, or all those of an upload."""
+        if upload is not None and self._as_links:
+            self._rows += [msgspec.structs.replace(row, object=self._with(row.object, reason)) for row in upload.links]
+        elif link is not None and self._as_links:
+            self._rows.append(msgspec.structs.replace(link, object=self._with(ref, reason)))
+        else:
+            self._rows.append(self._with(ref, reason))
+        self.is_empty = False
+        if len(self._rows) >= _FAILURES_BATCH:
+            self.flush()
+
+    def _with(self, ref: ObjectRef, reason: str) -> ObjectRef:
+        extra = {name: value for name, value in (ref.extra or {}).items() if self._takes(name)}
+        return msgspec.structs.replace(ref, extra={**extra, "reason": reason})
+
+    def _takes(self, column: str) -> bool:
+        return self._carried is None or column in self._carried
+
+    def flush(self) -> None:
+        """Writes what was kept."""
+        rows, self._rows = self._rows, []
+        if rows:
+            self._writer.write(rows)
+
+
+@asynccontextmanager
+async def failure_log(file: str | os.PathLike[str] | None, sources: Sources | None) -> AsyncIterator[FailureLog | None]:
+    """A failures file that is written however the run ends; None where none is wanted.
+
+    Where input was bad, so that there was no run, what stands under its name stays.
+    """
+    if file is None:
+        yield None
+        return
+    name = os.fspath(file)
+    kind = table_format(name)
+    as_links = sources is not None and sources.has_links
+    columns = sources.columns if sources else []
+    ended: BaseException | None = None
+    with open_output(name) as stream:
+        make = link_writer if as_links else object_writer
+        writer = make(stream, name, kind, list(dict.fromkeys([*columns, "reason"])))
+        log = FailureLog(writer, as_links=as_links, carried=columns if kind == "csv" else None)
+        try:
+            yield log
+        except BaseException as error:
+            if isinstance(error, InputError) and log.is_empty:
+                raise
+            ended = error  # raised again once the file stands
+        log.flush()
+        writer.finish()
+    if ended is not None:
+        raise ended

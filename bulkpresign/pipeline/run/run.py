@@ -1,0 +1,231 @@
+"""A run of a verb that transfers: its connections, its journal, its failures file and its listeners."""
+
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, suppress
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import anyio
+import anyio.lowlevel
+import msgspec
+
+from bulkpresign.errors import BreakerError, InputError, OutputError
+from bulkpresign.events import Listener, ObjectsSkipped, RunFinished, RunStarted, broadcast
+from bulkpresign.http.client import HttpClient
+from bulkpresign.http.clock import Clock
+from bulkpresign.ledger.journal import Journal
+from bulkpresign.ledger.record import Record
+from bulkpresign.ledger.recorder import Recorder
+from bulkpresign.ledger.tally import Tally
+from bulkpresign.model import ObjectRef, Report
+from bulkpresign.pipeline.run.batches import Batches, limited, no_batches, undone, with_records
+from bulkpresign.pipeline.run.completed import AreCurrent, CompletedFilter
+from bulkpresign.pipeline.run.config import TransferConfig
+from bulkpresign.pipeline.run.descriptors import affordable_objects
+from bulkpresign.pipeline.run.failures import FailureLog, failure_log
+from bulkpresign.pipeline.run.outcomes import OutcomeListener
+from bulkpresign.pipeline.run.preflight import Totals
+from bulkpresign.pipeline.sources.renewals import renewal
+from bulkpresign.pipeline.sources.sources import Sources
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.tasks import ungrouped
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.engine.jobs import Renew
+from bulkpresign.transfer.engine.queue import JobQueue
+from bulkpresign.transfer.executor import LocalExecutor, TransferSpec
+
+#: Seconds after which an outcome is passed on at the latest, where someone waits for it.
+_FLUSH_INTERVAL = 0.05
+
+
+def _no_coordinator(_: TransferContext) -> Coordinator:
+    return Coordinator()
+
+
+class Run:
+    """One run of a verb. Use as an async context manager.
+
+    Nothing is made before `transfer`: a run that is refused, or dry, leaves no journal and no failures file.
+    """
+
+    def __init__(
+        self,
+        verb: str,
+        *,
+        config: TransferConfig,
+        ca_bundle: str | None = None,
+        failures: str | os.PathLike[str] | None = None,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        self.config = config
+        self._verb = verb
+        self._ca_bundle, self._failures = ca_bundle, failures
+        self._tally = Tally(verb)
+        self._consumer = next((one for one in listeners if isinstance(one, OutcomeListener)), None)
+        self._listeners: list[Listener] = [self._tally, *listeners]
+        self._clock = Clock()
+        self._http = HttpClient(config.requests, self._clock, ca_bundle)
+        self._journal: Journal | None = None
+        self._opened: Journal | None = None
+        self._are_current: AreCurrent = none_is_current
+        #: The journal, where its word alone tells what was done before.
+        self.skipped_by: str | None = None
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.__aenter__()
+        await self._stack.enter_async_context(self._http)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    def use_journal(self, journal: Journal, are_current: AreCurrent) -> Journal | None:
+        """Takes a journal, and opens it where an earlier run left it; gives it then, else None.
+
+        `are_current` tells whether what it has recorded still holds.
+        """
+        self._journal, self._are_current = journal, are_current
+        if os.path.exists(journal.file):  # noqa: PTH110 - Path raises for a name that is too long
+            self._opened = self._stack.enter_context(journal)
+        return self._opened
+
+    @property
+    def completed(self) -> CompletedFilter:
+        """The objects that earlier runs completed."""
+        return CompletedFilter(self._opened, self._are_current)
+
+    async def renewal(self, presigner: Presigner | None, command: str | None, url: str | None) -> Renew | None:
+        """Where fresh links for those of others come from, None for nowhere. Raises ParameterError for two places."""
+        asking = self._http
+        if url is not None:  # another server has another clock
+            asking = await self._stack.enter_async_context(HttpClient(1, Clock(), self._ca_bundle))
+        return renewal(presigner, command, url, asking, self._clock)
+
+    async def plan(self, batches: Batches) -> Report:
+        """Counts what the run would do (`planned`, and its bytes where they are known), and sends nothing."""
+        tell, report = broadcast(self._listeners), self._tally.report
+        report.planned, report.skipped_by = 0, self.skipped_by
+        async for batch in limited(undone(batches, self.completed, tell), self.config.limit):
+            report.planned += len(batch)
+            report.bytes += sum(job.link.object.size or 0 for job in batch)
+        tell(RunFinished(report))
+        return report
+
+    async def transfer(
+        self,
+        batches: Batches,
+        spec: TransferSpec,
+        coordinator_for: Callable[[TransferContext], Coordinator] = _no_coordinator,
+        *,
+        folder: Folder | None = None,
+        totals: Totals | None = None,
+        sources: Sources | None = None,
+        within: AbstractContextManager[None] | None = None,
+    ) -> Report:
+        """Runs jobs through an executor, and counts their outcomes.
+
+        Objects that the journal has as done are skipped without a request, where files and rows don't contradict.
+        `coordinator_for` gives what jobs ask of this process. `folder` is where local files are. `totals` and `sources`
+        are those of the manifest, where there is one. `within` is entered once there is a failures file.
+        """
+        totals = totals or Totals()
+        log = await self._stack.enter_async_context(failure_log(self._failures, sources))
+        if within is not None:
+            self._stack.enter_context(within)
+        if self._journal is not None and self._opened is None:
+            self._opened = self._stack.enter_context(self._journal)
+        tell = broadcast([*self._listeners, *([log] if log else [])])
+        tell(RunStarted(self._verb, totals.objects, totals.bytes))
+        record = Recorder(self._opened, tell)
+        spec = self._completed_spec(spec, folder)
+        executor = LocalExecutor(spec, record, http=self._http, clock=self._clock, folder=folder)
+        if self._consumer is not None:
+            self._consumer.queue.open(spec.concurrency + self._consumer.waiting)
+        elif totals.is_nothing_left:
+            tell(ObjectsSkipped(totals.known, totals.bytes or 0))
+            batches = no_batches()
+        left = limited(undone(batches, self.completed, record, self._consumer), self.config.limit)
+        queue = JobQueue(
+            with_records(left, self._opened, rechecks=spec.rechecks),
+            is_callers=sources is not None and sources.items is not None,
+            slots=None if self._consumer is None else self._consumer.queue,
+        )
+        try:
+            run = partial(executor.run, queue, coordinator_for(executor.context))
+            await (run() if self._consumer is None else _flushing(record, run))
+            record.flush()
+        except BaseException as error:
+            with suppress(OutputError):  # the error that ended the run is raised
+                record.flush()
+            if log is not None:
+                _log_unrecorded(record, log)
+                await _log_rest(queue, log)
+            if isinstance(error, InputError) and self._opened is not None:
+                self._opened.discard_if_new()
+            if isinstance(error, OutputError):
+                raise BreakerError(f"{error}, so the run ends") from error
+            raise
+        finally:
+            report, statistics = self._tally.report, executor.statistics
+            report.skipped_by = self.skipped_by if report.skipped else None
+            report.slowed, report.lowest_concurrency = statistics.slowed, statistics.lowest_concurrency
+            report.uploads_left_open = statistics.uploads_left_open
+            tell(RunFinished(report))
+        return report
+
+    def _completed_spec(self, spec: TransferSpec, folder: Folder | None) -> TransferSpec:
+        """The verb's specification with what is the same for all verbs."""
+        config = self.config
+        affordable = affordable_objects() or config.requests
+        return msgspec.structs.replace(
+            spec,
+            folder="" if folder is None else os.fspath(folder.root),
+            concurrency=min(config.concurrency, affordable),
+            requests=min(config.requests, affordable),
+            part_size=config.part_size,
+            attempts=config.attempts,
+            limit_rate=config.limit_rate,
+            keeps_checkpoints=self._opened is not None,
+            ca_bundle=self._ca_bundle,
+        )
+
+
+def none_is_current(found: Sequence[tuple[ObjectRef, Record]]) -> Sequence[bool]:
+    """Believes no record: of every object there is something to do."""
+    return [False] * len(found)
+
+
+async def _flushing(record: Recorder, run: Callable[[], Awaitable[None]]) -> None:
+    """Runs, and passes outcomes on soon also where no event follows: someone waits for them."""
+
+    async def flush() -> None:
+        while True:
+            await anyio.sleep(_FLUSH_INTERVAL)
+            record.flush()
+
+    with ungrouped():
+        async with anyio.create_task_group() as group:
+            group.start_soon(flush)
+            await run()
+            group.cancel_scope.cancel()
+
+
+def _log_unrecorded(record: Recorder, log: FailureLog) -> None:
+    """Names what the journal could not take: done or not, the next run has to look at it."""
+    for outcome in record.unrecorded:
+        log.add(outcome.link, outcome.object, "Unrecorded: the journal could not be written", outcome.upload)
+
+
+async def _log_rest(queue: JobQueue, log: FailureLog) -> None:
+    """Names what a run that ended early did not come to."""
+    with anyio.CancelScope(shield=True):
+        async for jobs in queue.drain():
+            for job in jobs:
+                log.add(job.link, job.link.object, "Interrupted: the run ended before its turn", job.upload)

@@ -1,0 +1,256 @@
+"""Links, objects and urls that a program gives as they are: an (async) iterable of them, or of batches of them."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self, cast
+
+import anyio
+import anyio.lowlevel
+import msgspec
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from bulkpresign.errors import ManifestError, ParameterError
+from bulkpresign.manifest.links import expiry_of, links_of, path_of
+from bulkpresign.model import Link, ObjectRef
+from bulkpresign.pipeline.sources.given_links import is_link
+from bulkpresign.tables import Rows
+
+#: One object: a link to it, the object itself, or the url of a link.
+Item = Link | ObjectRef | str
+#: A list may name files and places instead.
+_Name = str | os.PathLike[str]
+#: Objects, one at a time or in batches, in any iterable; an async one may wait between them.
+Items = Link | ObjectRef | Iterable[_Name | Item | Sequence[Item]] | AsyncIterable[Item | Sequence[Item]]
+Row = Link | ObjectRef
+
+_BATCH = 64
+_TAKEN = "a Link, an ObjectRef, the url of a link, or a list of these"
+
+
+class ItemBatch(msgspec.Struct, frozen=True):
+    """Some rows, and the number of the first of them, from 1."""
+
+    rows: list[Row]
+    first: int
+
+
+class GivenItems:
+    """Rows out of an iterable, a batch at a time, read as they are used. Use as an async context manager.
+
+    An async iterable is read in one task of its own, which ends with the block; an async generator is closed then. Its
+    items are passed on as they come. Items of a plain iterable are put together in batches of 64. Errors name a row by
+    its number.
+    """
+
+    file = "given rows"
+
+    def __init__(self, items: Items) -> None:
+        """Raises TypeError for what is neither iterable nor an item, and for a list that holds anything else."""
+        if isinstance(items, Link | ObjectRef):
+            items = [items]
+        if not isinstance(items, AsyncIterable | Iterable) or isinstance(items, bytes | bytearray | memoryview):
+            raise TypeError(f"{_named(items)} is given; {_TAKEN}, or an iterable of these is taken")
+        self._items = items
+        self._count = 0
+        self._first: ItemBatch | None = None
+        self._is_list = isinstance(items, Sequence)
+        if isinstance(items, Sequence):
+            _check_types(items)
+        self._batches: AsyncIterator[list[Item]]
+        self._reader: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Waits for the first batch. Raises what the iterable raises, and TypeError for a row of another type."""
+        if isinstance(self._items, AsyncIterable):
+            send, receive = anyio.create_memory_object_stream[Any](0)
+            self._reader = asyncio.create_task(_read(self._items, send))  # cancelled once, as its own cleanup expects
+            self._batches = _received(receive)
+        else:
+            self._batches = _in_batches(self._items)
+        try:
+            self._first = await self._next()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([self._reader])
+
+    @property
+    def has_links(self) -> bool:
+        """True where the first rows, or those of a list, have a link."""
+        return any(isinstance(row, Link | str) for row in self._seen())
+
+    @property
+    def need_credentials(self) -> bool:
+        """True where the first rows, or those of a list, have an object without a link."""
+        return any(isinstance(row, ObjectRef) for row in self._seen())
+
+    @property
+    def carried(self) -> list[str]:
+        """The names in `extra` of the first rows' objects."""
+        rows = self._first.rows if self._first else []
+        return list(dict.fromkeys(name for row in rows for name in (object_of(row).extra or {})))
+
+    def _seen(self) -> Iterator[Item]:
+        if self._is_list:
+            for item in cast("Sequence[Item | Sequence[Item]]", self._items):
+                yield from _flat(item)
+        elif self._first is not None:
+            yield from self._first.rows
+
+    async def batches(self) -> AsyncIterator[ItemBatch]:
+        """All rows. Raises TypeError for a row of another type, ManifestError for a string that is no url."""
+        batch, self._first = self._first, None
+        while batch is not None:
+            yield batch
+            batch = await self._next()
+
+    async def _next(self) -> ItemBatch | None:
+        items = await anext(self._batches, None)
+        if items is None:
+            return None
+        first = self._count + 1
+        self._count += len(items)
+        return ItemBatch(_rows(items, first), first)
+
+
+def are_items(source: object) -> bool:
+    """True for what holds links, objects or urls, and not the names of files, places or links."""
+    if isinstance(source, str | os.PathLike):
+        return False
+    if isinstance(source, Sequence) and not isinstance(source, bytes | bytearray | memoryview):
+        return not all(isinstance(one, str | os.PathLike) for one in source)
+    return True
+
+
+def object_of(row: Row) -> ObjectRef:
+    """The object of a row."""
+    return row.object if isinstance(row, Link) else row
+
+
+def check_methods(rows: Sequence[Row], first: int, method: str) -> None:
+    """Raises ManifestError for a link of another method than is needed; `first` is the number of the first row."""
+    for number, row in enumerate(rows, first):
+        if isinstance(row, Link) and row.method != method:
+            raise ManifestError(
+                f"a {row.method} link where {method} links are needed",
+                file=GivenItems.file,
+                line=number,
+                column="method",
+            )
+
+
+async def _read(items: AsyncIterable[Any], send: MemoryObjectSendStream[Any]) -> None:
+    """Reads an async iterable to its end, in one task, so that what it holds open is closed where it was opened."""
+    iterator = aiter(items)
+    async with send:
+        try:
+            async for item in iterator:
+                await send.send(item)
+        except Exception as error:  # noqa: BLE001 - raised again where the rows are used
+            await send.send(_Raised(error))
+        finally:
+            if (close := getattr(iterator, "aclose", None)) is not None:
+                await close()
+
+
+class _Raised(msgspec.Struct):
+    """What an iterable raised."""
+
+    error: Exception
+
+
+async def _received(stream: MemoryObjectReceiveStream[Any]) -> AsyncIterator[list[Item]]:
+    async with stream:
+        async for item in stream:
+            if isinstance(item, _Raised):
+                raise item.error
+            yield list(_flat(item))
+
+
+async def _in_batches(items: Iterable[Any]) -> AsyncIterator[list[Item]]:
+    """Items of a plain iterable, together; a batch that is given stays one."""
+    batch: list[Item] = []
+    for item in items:
+        if isinstance(item, Link | ObjectRef | str):
+            batch.append(item)
+        else:
+            if batch:
+                yield batch
+            yield list(_flat(item))
+            batch = []
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+            await anyio.lowlevel.checkpoint()
+    if batch:
+        yield batch
+
+
+def _flat(item: Any) -> Iterator[Item]:
+    if isinstance(item, list | tuple):
+        yield from item
+    else:
+        yield item
+
+
+def _check_types(items: Sequence[Any]) -> None:
+    number = 0
+    for item in items:
+        for one in _flat(item):
+            number += 1
+            _check_type(one, number)
+
+
+def _check_type(item: object, number: int) -> None:
+    if not isinstance(item, Link | ObjectRef | str):
+        raise TypeError(f"row {number} is {_named(item)}; {_TAKEN} is taken")
+
+
+def _rows(items: Sequence[Item], first: int) -> list[Row]:
+    """The same with links for urls."""
+    for number, item in enumerate(items, first):
+        _check_type(item, number)
+    return [
+        _link_of(item, number)
+        if isinstance(item, str)
+        else _named_link(item, number)
+        if isinstance(item, Link)
+        else item
+        for number, item in enumerate(items, first)
+    ]
+
+
+def _link_of(url: str, number: int) -> Link:
+    if not is_link(url):
+        raise ParameterError(
+            f"{GivenItems.file}:{number}: {url[:80]!r} is no url; files and s3:// are given by themselves, or as a list"
+        )
+    (link,) = links_of(Rows(GivenItems.file, ("url",), [[url]], [number]))
+    return link
+
+
+def _named_link(link: Link, number: int) -> Link:
+    """The same link, with a path and its end by its url where it tells neither."""
+    ref, expires_at = link.object, link.expires_at
+    if ref.file_path and expires_at is not None:
+        return link
+    _link_of(link.url, number)
+    if not ref.file_path:
+        ref = msgspec.structs.replace(ref, path=path_of(link.url))
+    return msgspec.structs.replace(link, object=ref, expires_at=expires_at or expiry_of(link.url))
+
+
+def _named(value: object) -> str:
+    """What a value is, for a message; never its text, which can hold a signature."""
+    name = type(value).__name__
+    return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"

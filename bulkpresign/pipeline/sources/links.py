@@ -1,0 +1,155 @@
+"""The links of a run's sources: read from tables, given by a program, or signed just in time."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from itertools import groupby
+
+import anyio.lowlevel
+
+from bulkpresign.errors import ParameterError
+from bulkpresign.manifest.links import links_of
+from bulkpresign.manifest.uploads import UploadGrouper, upload_id_of
+from bulkpresign.model import Link, Method, ObjectRef, Upload
+from bulkpresign.pipeline.sources.items import GivenItems, Row, check_methods
+from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_signing
+from bulkpresign.pipeline.sources.sources import Sources, checked_links, grouped_puts, rows_of
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.source.location import Location
+from bulkpresign.tables import Table
+from bulkpresign.transfer.engine.jobs import MultipartUpload, Renew, RenewableLink
+
+#: Objects signed at a time just before use: few, so that a link is young when its turn comes.
+_JUST_IN_TIME = 64
+#: The remote side of a job.
+Remote = RenewableLink | MultipartUpload
+
+
+async def links_of_sources(
+    sources: Sources,
+    presigner: Presigner | None,
+    method: Method,
+    *,
+    renew: Renew | None,
+    streamed: Callable[[Sequence[ObjectRef]], None] = lambda _: None,
+    checksum_mode: ChecksumMode | None = None,
+    own: Callable[[], Awaitable[Presigner]] | None = None,
+) -> AsyncIterator[list[Remote]]:
+    """All links; objects are signed as they are read, and again when their links expire.
+
+    `renew` gives fresh links for those that others signed. A source that can't be read twice was not checked as a
+    whole: `streamed` gets every batch of it. `checksum_mode` tells whether links that are signed here ask for
+    checksums. `own` opens credentials where a program gives objects without links.
+    """
+    if sources.items is not None:
+        given = _GivenLinks(sources.items, method, renew, own, checksum_mode)
+        async for batch in given.batches():
+            streamed([remote.object for remote in batch])
+            yield batch
+        return
+    signing = None if presigner is None else by_signing(presigner, checksum_mode)
+    for part in sources.parts:
+        if isinstance(part, Table) and part.is_links:
+            batches = _upload_links(part, renew) if method == "PUT" else _table_links(part, method, renew)
+        else:
+            batches = _signed_links(sources, part, presigner, method, checksum_mode, signing)
+        async for batch in batches:
+            if not isinstance(part, Table) or part.is_stream:
+                streamed([remote.object for remote in batch])
+            yield batch
+
+
+async def _table_links(table: Table, method: Method, renew: Renew | None) -> AsyncIterator[list[Remote]]:
+    async for rows in rows_of(table):
+        yield [RenewableLink(link, renew) for link in checked_links(table, links_of(rows), rows.lines, method)]
+
+
+async def _upload_links(table: Table, renew: Renew | None) -> AsyncIterator[list[Remote]]:
+    """Links of single files, and multipart uploads."""
+    grouper = UploadGrouper(table.file)
+    async for rows in rows_of(table):
+        yield [_upload(found, renew) for found, _ in grouped_puts(grouper, table, rows)]
+    if rest := [_upload(found, renew) for found, _ in grouper.end()]:
+        yield rest
+
+
+async def _signed_links(  # noqa: PLR0917 - as links_of_sources has them
+    sources: Sources,
+    part: Table | Location,
+    presigner: Presigner | None,
+    method: Method,
+    checksum_mode: ChecksumMode | None,
+    renew: Renew | None,
+) -> AsyncIterator[list[Remote]]:
+    assert presigner is not None  # noqa: S101 - a source of objects needs credentials
+    async for found in sources.found_in(part, presigner, method):
+        async for batch in _just_in_time(presigner, found.refs, method, checksum_mode, renew):
+            yield batch
+
+
+async def _just_in_time(
+    presigner: Presigner,
+    refs: Sequence[ObjectRef],
+    method: Method,
+    checksum_mode: ChecksumMode | None,
+    renew: Renew | None,
+) -> AsyncIterator[list[Remote]]:
+    for at in range(0, len(refs), _JUST_IN_TIME):
+        some = refs[at : at + _JUST_IN_TIME]
+        await presigner.prepare(some)
+        links = presigner.sign_batch(some, method, headers=checksum_mode.headers if checksum_mode else None)
+        yield [RenewableLink(link, renew) for link in links]
+        await anyio.lowlevel.checkpoint()
+
+
+class _GivenLinks:
+    """The links of rows that a program gives, in their order."""
+
+    def __init__(
+        self,
+        items: GivenItems,
+        method: Method,
+        renew: Renew | None,
+        own: Callable[[], Awaitable[Presigner]] | None,
+        checksum_mode: ChecksumMode | None,
+    ) -> None:
+        self._items, self._method, self._renew = items, method, renew
+        self._own, self._checksum_mode = own, checksum_mode
+        self._signing: Renew | None = None
+        self._grouper = UploadGrouper(items.file)
+
+    async def batches(self) -> AsyncIterator[list[Remote]]:
+        """All links. Objects are signed as they are read."""
+        async for batch in self._items.batches():
+            for is_object, some in groupby(enumerate(batch.rows, batch.first), _is_object):
+                numbers, rows = zip(*some, strict=True)
+                if is_object:
+                    async for signed in self._signed([row for row in rows if isinstance(row, ObjectRef)], numbers[0]):
+                        yield signed
+                else:
+                    yield self._links([row for row in rows if isinstance(row, Link)], numbers)
+        if rest := [_upload(found, self._renew) for found, _ in self._grouper.end()]:
+            yield rest
+
+    def _links(self, links: Sequence[Link], numbers: Sequence[int]) -> list[Remote]:
+        if self._method == "PUT" and (self._grouper.is_open or any(upload_id_of(link.object) for link in links)):
+            check_methods([link for link in links if not upload_id_of(link.object)], numbers[0], self._method)
+            return [_upload(found, self._renew) for found, _ in self._grouper.add(links, numbers)]
+        check_methods(links, numbers[0], self._method)
+        return [RenewableLink(link, self._renew) for link in links]
+
+    async def _signed(self, refs: Sequence[ObjectRef], first: int) -> AsyncIterator[list[Remote]]:
+        if self._own is None:
+            hint = f'sign them: presigner.sign(objects, method="{self._method}")'
+            raise ParameterError(f"{self._items.file}:{first}: an ObjectRef where links are needed: {hint}")
+        presigner = await self._own()
+        if self._signing is None:
+            self._signing = by_signing(presigner, self._checksum_mode)
+        async for batch in _just_in_time(presigner, refs, self._method, self._checksum_mode, self._signing):
+            yield batch
+
+
+def _is_object(row: tuple[int, Row]) -> bool:
+    return isinstance(row[1], ObjectRef)
+
+
+def _upload(found: Link | Upload, renew: Renew | None) -> Remote:
+    return RenewableLink(found, renew) if isinstance(found, Link) else MultipartUpload(found, renew)

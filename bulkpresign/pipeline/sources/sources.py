@@ -1,0 +1,301 @@
+"""What SOURCE stands for: tables, listings, single keys, links; and objects or links out of it, a batch at a time."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from itertools import groupby, repeat
+from typing import Any, TypeVar, cast
+
+import anyio.lowlevel
+import anyio.to_thread
+import msgspec
+
+from bulkpresign.errors import InputError, ManifestError, ParameterError
+from bulkpresign.manifest.links import links_of, methods_of
+from bulkpresign.manifest.uploads import UploadGrouper, upload_id_of, whole_rows
+from bulkpresign.model import Link, ObjectRef, Upload
+from bulkpresign.pipeline.sources.given_links import GivenLinks, is_link, no_link
+from bulkpresign.pipeline.sources.items import GivenItems, Items, are_items
+from bulkpresign.pipeline.sources.locations import located
+from bulkpresign.signing.options import OPTION_COLUMNS
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.signing.values import REGION, option_problem
+from bulkpresign.source.location import SCHEME, Location
+from bulkpresign.tables import Rows, Table, objects_of
+from bulkpresign.tables.columns import LAST_MODIFIED
+from bulkpresign.tables.files import STDIN
+
+T = TypeVar("T")
+Source = str | os.PathLike[str]
+#: Why an object of so many bytes (None: unknown) can't be signed for, or None.
+SizeProblem = Callable[[int | None], str | None]
+
+#: The columns that set what one link carries, whatever its method.
+_ANY_OPTION = tuple(dict.fromkeys(name for names in OPTION_COLUMNS.values() for name in names))
+
+
+class Found(msgspec.Struct, frozen=True):
+    """Some objects of one source, and the rows that name them, where it is a table."""
+
+    refs: list[ObjectRef]
+    rows: Rows | None = None
+
+    def error(self, index: int, problem: str, column: str | None = None) -> InputError:
+        """An error that names object `index` (from 0) by its row, else by its uri."""
+        if self.rows is not None:
+            return self.rows.error(index, problem, column)
+        return ParameterError(f"{self.refs[index].uri}: {problem}")
+
+
+class Sources:
+    """The sources of one run, in their order. Opening them reads no more than each table's first rows."""
+
+    def __init__(
+        self,
+        sources: Source | Items,
+        *,
+        bucket: str | None = None,
+        from_format: str | None = None,
+        literal: bool = False,
+        no_links: str | None = "only get takes a link by itself; give a table with a column url",
+        takes_items: bool = False,
+    ) -> None:
+        """With `literal` a key of `s3://` is no pattern.
+
+        `no_links` tells what to do instead of giving a link as it is; None: links are taken. With `takes_items` links,
+        objects and urls are taken from any iterable; see `GivenItems`.
+        """
+        #: The rows that a program gives as they are, None where files and places are named.
+        self.items: GivenItems | None = None
+        if takes_items and are_items(sources):
+            self.items = GivenItems(cast("Items", sources))
+            self._bucket, self._parts = bucket, []
+            return
+        named = cast("Source | Sequence[Source]", sources)
+        given = [named] if isinstance(named, str | os.PathLike) else list(named)
+        if not given:
+            raise ParameterError("no source is given")
+        if given.count(STDIN) > 1:
+            raise ParameterError("standard input is given twice as a source")
+        self._bucket = bucket
+        self._parts = list(_parts([os.fspath(source) for source in given], from_format, no_links, literal=literal))
+        if literal and not self.has_locations:
+            raise ParameterError("literal is for keys of s3:// sources, and there is none")
+
+    async def begin(self, stack: AsyncExitStack | None = None) -> None:
+        """Waits for the first rows of what can be read only once; they tell whether it has links.
+
+        Rows that a program gives are read until the `stack` ends.
+        """
+        if self.items is not None and stack is not None:
+            await stack.enter_async_context(self.items)
+        for table in self.tables:
+            if table.is_stream:
+                await _in_thread(lambda table: table.columns, table)
+
+    @property
+    def tables(self) -> list[Table]:
+        """Those that are tables."""
+        return [part for part in self._parts if isinstance(part, Table)]
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of all tables, as far as their first rows tell, and of listings; reads those rows."""
+        if self.items is not None:
+            return self.items.carried
+        listed = [LAST_MODIFIED] if self.has_locations else []
+        return list(dict.fromkeys([*(name for table in self.tables for name in table.columns), *listed]))
+
+    @property
+    def has_locations(self) -> bool:
+        """True where one of them is a listing or a key of a bucket."""
+        return any(isinstance(part, Location) for part in self._parts)
+
+    @property
+    def has_links(self) -> bool:
+        """True where one of them is a table of links."""
+        if self.items is not None:
+            return self.items.has_links
+        return any(table.is_links for table in self.tables)
+
+    @property
+    def need_credentials(self) -> bool:
+        """True where one of them is a listing, a key, or a table of objects."""
+        if self.items is not None:
+            return self.items.need_credentials
+        return any(not (isinstance(part, Table) and part.is_links) for part in self._parts)
+
+    @property
+    def are_files(self) -> bool:
+        """True where all of them can be read twice: whole before the first request, and again."""
+        return self.items is None and all(isinstance(part, Table) and not part.is_stream for part in self._parts)
+
+    async def objects(self, presigner: Presigner, method: str = "GET") -> AsyncIterator[list[ObjectRef]]:
+        """All objects, to be signed for links of that method."""
+        async for found in self.found(presigner, method):
+            yield found.refs
+
+    async def found(
+        self, presigner: Presigner, method: str | None, size_problem: SizeProblem | None = None
+    ) -> AsyncIterator[Found]:
+        """The same with their rows, for those who find something wrong with one. `method` None: each row's own.
+
+        Raises ManifestError where `size_problem` tells why one's size will not do.
+        """
+        for part in self._parts:
+            async for batch in self.found_in(part, presigner, method, size_problem):
+                yield batch
+
+    @property
+    def parts(self) -> "list[Table | Location]":
+        """The sources one by one, for `found_in`."""
+        return list(self._parts)
+
+    async def check_sizes(self, size_problem: SizeProblem) -> None:
+        """Reads every table that can be read twice, and raises ManifestError for the first size that will not do."""
+        for table in self.tables:
+            if not table.is_stream:
+                for rows in table:
+                    self._refs(whole_rows(rows), "PUT", size_problem)
+                    await anyio.lowlevel.checkpoint()
+
+    async def found_in(
+        self,
+        part: Table | Location,
+        presigner: Presigner,
+        method: str | None,
+        size_problem: SizeProblem | None = None,
+        *,
+        must_exist: bool = False,
+    ) -> AsyncIterator[Found]:
+        """What `found` gives, of one source. Raises ListingError for a key that is not there and `must_exist`."""
+        if isinstance(part, Table):
+            own = method or (None if part.is_links else "GET")
+            async for rows in rows_of(part):
+                whole = whole_rows(rows)
+                yield Found(self._refs(whole, own, size_problem), whole)
+            return
+        async for page in located(part, presigner, method, must_exist=must_exist):
+            yield Found(page)
+
+    def _refs(self, rows: Rows, method: str | None, size_problem: SizeProblem | None = None) -> list[ObjectRef]:
+        refs = objects_of(rows, self._bucket)
+        check_options(rows, method)
+        if size_problem is not None:
+            for row, ref in enumerate(refs):
+                if problem := size_problem(ref.size):
+                    raise rows.error(row, problem, "size")
+        return refs
+
+    def located(self, table: Table, method: str) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:
+        """The checked rows of a table: the object, its link where it has one, and its location (`keys.csv:3`).
+
+        Of an upload only the row that completes it, at the location of its first row.
+        """
+        if method == "PUT" and table.is_links:
+            yield from _located_puts(table)
+            return
+        for rows in table:
+            locations = [f"{table.file}:{line}" for line in rows.lines]
+            if table.is_links:
+                links = checked_links(table, links_of(rows), rows.lines, method)
+                yield [(link.object, link, location) for link, location in zip(links, locations, strict=True)]
+            else:
+                refs = self._refs(rows, method)
+                yield [(ref, None, location) for ref, location in zip(refs, locations, strict=True)]
+
+
+def are_links(sources: Sequence[str], from_format: str | None) -> bool:
+    """True where all sources are files with links, so that nothing needs to be signed.
+
+    False where that can't be told: a stream can't be read twice, and what is no table at all is refused later.
+    """
+    try:
+        found = Sources(sources, from_format=from_format)
+        return found.are_files and not found.need_credentials
+    except InputError:
+        return False
+
+
+def _located_puts(table: Table) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:
+    grouper = UploadGrouper(table.file)
+    for rows in table:
+        yield [_located_put(table, found, line) for found, line in grouped_puts(grouper, table, rows)]
+    yield [_located_put(table, found, line) for found, line in grouper.end()]
+
+
+def _located_put(table: Table, found: Link | Upload, line: int) -> tuple[ObjectRef, Link | None, str]:
+    return found.object, found if isinstance(found, Link) else found.complete, f"{table.file}:{line}"
+
+
+def grouped_puts(grouper: UploadGrouper, table: Table, rows: Rows) -> Iterator[tuple[Link | Upload, int]]:
+    """Single links and whole uploads out of some rows of a table of links that upload."""
+    links = links_of(rows)
+    if "upload_id" not in rows.columns and not grouper.is_open:
+        yield from zip(checked_links(table, links, rows.lines, "PUT"), rows.lines, strict=True)
+        return
+    alone = [(link, line) for link, line in zip(links, rows.lines, strict=True) if not upload_id_of(link.object)]
+    checked_links(table, [link for link, _ in alone], [line for _, line in alone], "PUT")
+    yield from grouper.add(links, rows.lines)
+
+
+async def rows_of(table: Table) -> AsyncIterator[Rows]:
+    """The rows of a table. Standard input may keep us waiting, and a signal must be heard meanwhile."""
+    if table.is_stream:
+        batches = iter(table)
+        while (rows := await _in_thread(next, batches, None)) is not None:
+            yield rows
+        return
+    for rows in table:
+        yield rows
+        await anyio.lowlevel.checkpoint()
+
+
+async def _in_thread(work: Callable[..., T], *arguments: Any) -> T:
+    return await anyio.to_thread.run_sync(work, *arguments, abandon_on_cancel=True)
+
+
+def checked_links(table: Table, links: list[Link], lines: Sequence[int], method: str) -> list[Link]:
+    """The same links. Raises ManifestError for one of another method: a GET link can't upload."""
+    for link, line in zip(links, lines, strict=True):
+        if link.method != method:
+            raise ManifestError(
+                f"a {link.method} link where {method} links are needed", file=table.file, line=line, column="method"
+            )
+    return links
+
+
+def check_used(sources: Sources, bucket: str | None, from_format: str | None) -> None:
+    """Raises ParameterError for a setting of tables where no source is one."""
+    for name, value in (("bucket", bucket), ("from_format", from_format)):
+        if value is not None and not sources.tables:
+            raise ParameterError(f"{name.replace('_', '-')} is for the rows of tables, and no source is a table")
+
+
+def check_options(rows: Rows, method: str | None) -> None:
+    """Raises ManifestError for a cell of a column that sets what one link carries, where it can't be.
+
+    `method` is that of all links; None: each row's own.
+    """
+    methods = repeat(method) if method is not None else methods_of(rows)
+    for name in (REGION, *_ANY_OPTION):
+        for row, (cell, its) in enumerate(zip(rows.column(name) or (), methods, strict=False)):
+            if cell == "" or (name != REGION and name not in OPTION_COLUMNS.get(its, ())):
+                continue
+            if problem := option_problem(name, cell):
+                raise rows.error(row, problem, name)
+
+
+def _parts(
+    given: Iterable[str], from_format: str | None, no_links: str | None, *, literal: bool
+) -> Iterator[Table | Location]:
+    """The sources; links that follow each other are one."""
+    for are_links, some in groupby(given, is_link):
+        if not are_links:
+            for source in some:
+                is_place = source.startswith(SCHEME)
+                yield Location.parse(source, literal=literal) if is_place else Table(source, from_format)
+        elif no_links is not None:
+            raise no_link(next(some), no_links)
+        else:
+            yield GivenLinks(list(some))

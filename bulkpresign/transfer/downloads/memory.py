@@ -1,0 +1,73 @@
+"""GET through a link into memory: the bytes of an object, verified."""
+
+from functools import partial
+
+import anyio.to_thread
+
+from bulkpresign.checksums import Verifier, expected_digest
+from bulkpresign.errors import RefusedError
+from bulkpresign.http.connection import Chunk
+from bulkpresign.http.response import Response
+from bulkpresign.model import Link, Outcome
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.downloads.download import TOO_LARGE, refusal
+from bulkpresign.transfer.engine.jobs import Job, RenewableLink
+from bulkpresign.transfer.engine.renewal import LinkRenewer
+
+_INLINE_BYTES = 256 << 10
+
+
+class MemoryReader:
+    """Reads objects of at most `max_object_size` bytes, and gives them to the coordinator."""
+
+    def __init__(self, context: TransferContext, coordinator: Coordinator, max_object_size: int) -> None:
+        self._context = context
+        self._coordinator = coordinator
+        self._max_object_size = max_object_size
+
+    async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
+        """Reads the object of one job. Raises TransferError where it fails."""
+        assert isinstance(job.source, RenewableLink)  # noqa: S101 - as the dispatch has it
+        return await renewer.call(job.source, self._read)
+
+    async def _read(self, link: Link) -> Outcome:
+        (data, verified_by), attempts = await self._context.retried(partial(self._attempt, link), link.object)
+        receive = self._coordinator.receive
+        assert receive is not None  # noqa: S101 - a run whose objects go to memory takes them
+        receive(link, data)
+        return Outcome(link.object, "done", len(data), attempts, verified_by, link=link)
+
+    async def _attempt(self, link: Link) -> tuple[bytes, str | None]:
+        async with self._context.http.request(link) as response:
+            if response.status != 200:
+                raise await refusal(link, response, self._coordinator.refuse_checksum_mode)
+            expected = expected_digest(link.object, response.etag, response.headers, response.length)
+            if response.length is not None:
+                expected.check_size(response.length)
+                self._check_size(response.length)
+            data = await self._body(response)
+        verifier = Verifier(expected)
+        if len(data) <= _INLINE_BYTES:
+            return data, verifier.verified(lambda: (data,))
+        return data, await anyio.to_thread.run_sync(verifier.verified, lambda: (data,), abandon_on_cancel=True)
+
+    async def _body(self, response: Response) -> bytes:
+        body, limiter = bytearray(), self._context.limiter
+        last = 0
+
+        def take(chunk: Chunk) -> bool:
+            nonlocal last
+            last = len(chunk)
+            self._check_size(len(body) + last)
+            body.extend(chunk)
+            return limiter.limits_rate
+
+        while await response.stream_to(take):
+            await limiter.throttle(last)
+        return bytes(body)
+
+    def _check_size(self, size: int) -> None:
+        bound = self._max_object_size
+        if size > bound:
+            raise RefusedError(f"the object has {size:,} bytes or more; {bound:,} are allowed", code=TOO_LARGE)

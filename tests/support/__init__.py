@@ -1,0 +1,1 @@
+"""Helpers that several packages of tests use; one purpose a module."""
