@@ -164,11 +164,11 @@ class _NamedPaths(PathIndex):
     def unnamed(self, paths: Sequence[bytes]) -> set[bytes]:
         """Those of some paths that no row names; bytes, for a file's name need not be UTF-8."""
         marks = ",".join(["CAST(? AS TEXT)"] * len(paths))
-        query = f"SELECT CAST(path AS BLOB) FROM taken WHERE path IN ({marks})"  # noqa: S608
+        query = f"SELECT CAST(path AS BLOB) FROM used WHERE path IN ({marks})"  # noqa: S608
         try:
             return set(paths).difference(path for (path,) in self._database.execute(query, paths))
         except sqlite3.OperationalError as error:
-            raise OutputError(f"the temporary index of paths: {error}; TMPDIR tells where it goes") from error
+            raise OutputError(f"the temporary index of paths can't be read: {error}; TMPDIR sets its folder") from error
 
 
 class _Counts:

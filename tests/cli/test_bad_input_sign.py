@@ -21,7 +21,7 @@ TABLES: list[tuple[str, str | bytes, str]] = [
     ("empty.json", "", "empty.json: the file is empty"),
     ("empty.txt", b"\xef\xbb\xbf", "empty.txt: the file is empty"),
     ("a.csv", "bucket,size\nb-1,1\n", "a.csv:1: there is no column key or url among bucket, size"),
-    ("a.csv", "name\nb-1\n", "a.csv:1: column key: a header names"),
+    ("a.csv", "name\nb-1\n", "a.csv:1: column key: a header needs"),
     ("a.csv", "key,size\na,1\nb\n", "a.csv:3: column size: 1 field where 2 are expected"),
     ("a.csv", "key,size\na,1\nb,1,2\n", "a.csv:3: 3 fields where 2 are expected"),
     ("a.csv", 'key,size\na,1\n"b,1\nc,1\n', "a.csv:3: a quote is not closed"),

@@ -155,7 +155,7 @@ def test_no_rows(tmp_path: Path) -> None:
         (["checksum.csv", "--in", "in"], "'crc32:x': 'x' is not base64"),
         (["s3://bucket/", "--in", "in"], "error: s3://bucket/ is no table: verify is offline"),
         (["m.csv", "--in", "in", "--failures", "no/where.csv"], "error: "),
-        (["m.csv", "--in", "in", "--progress", "maybe"], "none of auto, on, off, json"),
+        (["m.csv", "--in", "in", "--progress", "maybe"], "not one of auto, on, off, json"),
         (["m.csv", "--in", "in", "--concurrency", "0"], "Invalid value for '--concurrency'"),
         (["m.csv"], "Missing option '--in'"),
     ],
