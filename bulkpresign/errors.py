@@ -1,31 +1,31 @@
-"""Every exception that leaves this package.
+"""All exceptions of this package.
 
     BulkpresignError
-    ├── InputError               what was given can't be used; nothing was sent
+    ├── InputError               the input is not valid; no request was sent
     │   ├── ParameterError       an argument or an option
-    │   ├── ManifestError        a row of a table: knows file, line and column
-    │   ├── NameRefusedError     a path that must not, or can't, be a file below the folder
-    │   ├── CredentialsError     none, incomplete, lapsed
+    │   ├── ManifestError        a table or one of its rows; has file, line and column
+    │   ├── NameRefusedError     a path that is not allowed as a file below the folder
+    │   ├── CredentialsError     credentials are missing, incomplete or expired
     │   ├── SigningError         an operation that can't be presigned, or not with these parameters
-    │   ├── RegionError          a bucket whose region is not known, or can't be found
-    │   ├── ListingError         a bucket that can't be listed
-    │   └── JournalError         a journal that is damaged, in use, or another run's
-    ├── OutputError              a result that can't be written: disk full, closed pipe, no permission
-    ├── BreakerError             everything failed the same way, or could not be recorded, so the run was ended
-    ├── DaemonError              the demo's server doesn't start
-    │   └── DaemonEndedError     ... because its program ended, as it does where a port is taken
-    └── TransferError            why one request failed; says of itself what helps (`retry`, `retry_after`)
-        ├── LinkExpiredError     the link's time is over                       fresh_link
-        ├── ThrottledError       429, 503: slower                              same_link, retry_after
-        ├── ServerError          500, 502, 504, 408: the server's own trouble  same_link
+    │   ├── RegionError          the region of a bucket is not known, or can't be found
+    │   ├── ListingError         a bucket or folder can't be listed
+    │   └── JournalError         a journal that is damaged, in use, or of another run
+    ├── OutputError              a result can't be written: disk full, closed pipe, no permission
+    ├── BreakerError             the run was stopped: all objects failed the same way, or the journal can't be written
+    ├── DaemonError              the server of the demo does not start
+    │   └── DaemonEndedError     ... because its program ended, for example if its port is in use
+    └── TransferError            a request failed; `retry` and `retry_after` tell what helps
+        ├── LinkExpiredError     the link has expired                          fresh_link
+        ├── ThrottledError       429, 503: a lower rate is needed              same_link, retry_after
+        ├── ServerError          500, 502, 504, 408                            same_link
         ├── ConnectionFailedError  refused, reset, no such host, timeout       same_link
         ├── TruncatedError       fewer or more bytes than announced            same_link
-        ├── MismatchError        bytes that differ from etag or size           same_link
-        ├── RefusedError         any other answer: denied, not found, wrong signature   never
+        ├── MismatchError        the bytes differ from etag, checksum or size  same_link
+        ├── RefusedError         any other response: denied, not found, wrong signature   never
         └── StorageError         the file system refused                       never
 
-A failed object is data (`model.Outcome`), so no TransferError leaves the engine unless a caller asks for one object.
-Messages name the operation and the object. They never hold a signature, a token or a secret.
+A failed object is data (`model.Outcome`), so the engine raises a TransferError only for a single requested object.
+Messages name the operation and the object. They never contain a signature, a token or a secret.
 """
 
 from typing import ClassVar, Literal
@@ -36,33 +36,33 @@ Retry = Literal["never", "same_link", "fresh_link"]
 
 
 class BulkpresignError(Exception):
-    """Base of everything that this package raises."""
+    """Base of all exceptions of this package."""
 
 
 class InputError(BulkpresignError):
-    """What was given can't be used. Raised before anything is sent."""
+    """The input is not valid. Raised before any request is sent."""
 
 
 class ParameterError(InputError, ValueError):
-    """An argument or option that can't be, such as an expiry of eight days."""
+    """An argument or option is not valid, for example an expiry of eight days."""
 
 
 class ManifestError(InputError):
-    """A table, or a row of it, that can't be used.
+    """A table, or one of its rows, is not valid.
 
-    `file` as it was given, `line` from 1 (None: the file as a whole), `column` by name (None: the row as a whole).
-    Queries are hidden in the problem and the column: a cell that is quoted may be a link in the wrong column.
+    `file` is the name as given, `line` starts at 1 (None: the whole file), `column` is a name (None: the whole row).
+    Queries are hidden in `problem` and `column`, because a quoted cell may be a link in the wrong column.
     """
 
     def __init__(self, problem: str, *, file: str, line: int | None = None, column: str | None = None) -> None:
         problem, column = redacted(problem), None if column is None else redacted(column)
         self.problem, self.file, self.line, self.column = problem, file, line, column
-        place = file if line is None else f"{file}:{line}"
-        super().__init__(f"{place}: {problem}" if column is None else f"{place}: column {column}: {problem}")
+        location = file if line is None else f"{file}:{line}"
+        super().__init__(f"{location}: {problem}" if column is None else f"{location}: column {column}: {problem}")
 
 
 class NameRefusedError(InputError):
-    """A path that must not be, or can't be, the name of a file below the folder."""
+    """A path is not allowed as the name of a file below the folder."""
 
     def __init__(self, path: str, why: str) -> None:
         self.path, self.why = path, why
@@ -70,23 +70,23 @@ class NameRefusedError(InputError):
 
 
 class CredentialsError(InputError):
-    """No credentials, incomplete ones, or ones that have lapsed."""
+    """Credentials are missing, incomplete or expired."""
 
 
 class SigningError(InputError):
-    """An operation that can't be presigned, or not with these parameters."""
+    """An operation can't be presigned, or not with these parameters."""
 
 
 class RegionError(InputError):
-    """A bucket's region under `auto` that is not known yet, where nothing waits for it, or that can't be found."""
+    """The region of a bucket can't be found, or with region `auto` it is not known yet in a call that never waits."""
 
 
 class ListingError(InputError):
-    """A bucket or folder that can't be listed."""
+    """A bucket or folder can't be listed."""
 
 
 class JournalError(InputError):
-    """A journal that can't be used: damaged, in use, a newer version's, or another verb's or destination's."""
+    """A journal can't be used: it is damaged, in use, or of another version, verb or destination."""
 
 
 class OutputError(BulkpresignError):
@@ -94,23 +94,23 @@ class OutputError(BulkpresignError):
 
 
 class BreakerError(BulkpresignError):
-    """Everything failed the same way, or nothing could be recorded, so the run ended; the rest of it is not done."""
+    """The run was stopped early: all objects failed the same way, or the journal could not be written."""
 
 
 class DaemonError(BulkpresignError):
-    """A server of our own that never was ready. The message ends with the last lines of its log."""
+    """A server that we started did not become ready. The message ends with the last lines of its log."""
 
 
 class DaemonEndedError(DaemonError):
-    """A server of our own that ended at its start, as it does where a port is taken."""
+    """A server that we started ended at once, for example because its port is in use."""
 
 
 class TransferError(BulkpresignError):
-    """Why one request failed.
+    """One request failed.
 
-    `code` is S3's own word where the answer had one (`NoSuchKey`), else ours (`Truncated`). `retry` tells what helps;
-    `retry_after` is the pause in seconds that the server asked for; `attempt` is the one that failed, from 1. The
-    message is shown and stored, so that values which it names as secrets are hidden.
+    `code` is S3's error code if the response has one (`NoSuchKey`), else ours (`Truncated`). `retry` tells what helps;
+    `retry_after` is the delay in seconds that the server asked for; `attempt` is the number of the failed attempt, from
+    1. The message is shown and stored, so secrets in it are hidden.
     """
 
     retry: ClassVar[Retry] = "never"
@@ -122,9 +122,9 @@ class TransferError(BulkpresignError):
 
 
 class LinkExpiredError(TransferError):
-    """The link's time is over, or its credentials' time is. Only a fresh link helps.
+    """The link or its credentials have expired. Only a fresh link helps.
 
-    `has_served` is True where it brought something of the object to stay before it ended.
+    `has_served` is True if the link moved bytes that are kept before it expired.
     """
 
     retry = "fresh_link"
@@ -132,19 +132,19 @@ class LinkExpiredError(TransferError):
 
 
 class ThrottledError(TransferError):
-    """The server asks for a slower pace (429, 503 SlowDown)."""
+    """The server asks for a lower rate (429, 503 SlowDown)."""
 
     retry = "same_link"
 
 
 class ServerError(TransferError):
-    """The server failed (5xx, 408), which may pass."""
+    """The server failed (5xx, 408); a retry can help."""
 
     retry = "same_link"
 
 
 class ConnectionFailedError(TransferError):
-    """No connection, or one that broke or fell silent."""
+    """There is no connection, or it was closed or timed out."""
 
     retry = "same_link"
 
@@ -156,14 +156,14 @@ class TruncatedError(TransferError):
 
 
 class MismatchError(TransferError):
-    """The bytes that arrived are not the object's: etag or size differ."""
+    """The received bytes are not the object's: checksum, etag or size differ."""
 
     retry = "same_link"
 
 
 class RefusedError(TransferError):
-    """An answer that asking again won't change: denied, not found, wrong signature, archived."""
+    """The server refused the request, and a retry does not help: denied, not found, wrong signature, archived."""
 
 
 class StorageError(TransferError):
-    """The local file system refused: disk full, no permission, file vanished."""
+    """The local file system refused: disk full, no permission, file deleted."""

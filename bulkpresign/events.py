@@ -1,7 +1,7 @@
-"""What happened in a run, as data. Stages emit events; the ledger and the progress display listen.
+"""The events of a run. The stages emit events; the ledger and the progress display listen to them.
 
-That an event is no instance of another class takes Python longer to say than that it is one; who hears most events
-asks for the frequent kinds first, or compares types.
+In Python, a failing `isinstance` is slower than a succeeding one. Listeners test for the frequent events first, or
+compare types.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from bulkpresign.model import Link, ObjectRef, Outcome, Report, ResumePoint
 
 
 class RunStarted(msgspec.Struct, frozen=True, gc=False):
-    """A run began. Totals are None where the source is a stream."""
+    """A run started. The totals are None if the source is a stream."""
 
     verb: str
     objects: int | None = None
@@ -20,28 +20,28 @@ class RunStarted(msgspec.Struct, frozen=True, gc=False):
 
 
 class BytesMoved(msgspec.Struct, frozen=True, gc=False):
-    """`count` bytes went through. Negative: what a failed attempt had moved is taken back."""
+    """`count` bytes were moved. A failed attempt subtracts its bytes with a negative count."""
 
     count: int
 
 
 class BytesResumed(msgspec.Struct, frozen=True, gc=False):
-    """`count` bytes of an object were there already, from an earlier run. They are not moved and have no speed.
+    """`count` bytes of an object exist from an earlier run. They are not moved and do not count in rates.
 
-    Emitted once for an object. Negative: these bytes are discarded, and the object is moved from its start.
+    Emitted once for an object. A negative count discards these bytes: the object is moved from its start.
     """
 
     count: int
 
 
 class RowsRead(msgspec.Struct, frozen=True, gc=False):
-    """`count` rows of the input were read and checked; nothing is sent yet."""
+    """`count` rows of the input were read and checked. No request was sent yet."""
 
     count: int
 
 
 class ObjectRetried(msgspec.Struct, frozen=True, gc=False):
-    """An attempt failed and another follows after `delay` seconds."""
+    """An attempt failed. The next one starts after `delay` seconds."""
 
     object: ObjectRef
     attempt: int
@@ -57,7 +57,7 @@ class ObjectFinished(msgspec.Struct, frozen=True, gc=False):
 
 
 class ObjectsSkipped(msgspec.Struct, frozen=True, gc=False):
-    """`count` objects need nothing: the journal has them as done. `bytes` is the sum of their known sizes."""
+    """`count` objects were skipped, because they are done in the journal. `bytes` is the sum of their known sizes."""
 
     count: int
     bytes: int = 0
@@ -85,14 +85,14 @@ class PartFinished(msgspec.Struct, frozen=True, gc=False):
 
 
 class UploadLeftOpen(msgspec.Struct, frozen=True, gc=False):
-    """A multipart upload was opened in vain and could not be ended: it keeps what was sent until someone ends it."""
+    """A multipart upload was created, not completed, and could not be aborted. The server stores its parts."""
 
     object: ObjectRef
     upload_id: str
 
 
 class RunFinished(msgspec.Struct, frozen=True, gc=False):
-    """A run ended, whole or not."""
+    """A run ended, completely or early."""
 
     report: Report
 
@@ -115,7 +115,7 @@ Listener = Callable[[Event], None]
 
 
 def broadcast(listeners: Sequence[Listener]) -> Listener:
-    """One listener for several: it tells them all, in their order."""
+    """A listener that forwards each event to several listeners, in order."""
 
     def tell(event: Event) -> None:
         for listener in listeners:

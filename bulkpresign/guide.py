@@ -1,6 +1,6 @@
 """The three functions of the presigned-URL guide, as coroutines.
 
-Source: AWS SDK for Python guide, "Presigned URLs". As there, what goes wrong is logged and gives None.
+Source: AWS SDK for Python guide, "Presigned URLs". As there, an error is logged and the result is None.
 """
 
 import logging
@@ -14,7 +14,7 @@ _logger = logging.getLogger(__name__)
 
 
 async def create_presigned_url(bucket_name: str, object_name: str, expiration: int = 3600) -> str | None:
-    """A url with which anyone can GET one object for `expiration` seconds, or None and a logged error."""
+    """A url that allows anyone to GET one object for `expiration` seconds. None and a logged error if it fails."""
     return await create_presigned_url_expanded("get_object", {"Bucket": bucket_name, "Key": object_name}, expiration)
 
 
@@ -26,7 +26,7 @@ async def create_presigned_url_expanded(
 ) -> str | None:
     """A url for any method of the S3 client, or None and a logged error.
 
-    The HTTP method is the one that the operation has, unless given.
+    The HTTP method is that of the operation unless given.
     """
     try:
         async with Presigner() as presigner:

@@ -1,7 +1,7 @@
-"""What flows through the house: objects, links, outcomes.
+"""The data of all stages: objects, links, outcomes, reports.
 
-All of them are msgspec structs: as cheap to make as tuples, compared by value, and decoded from JSON with errors that
-name the field. `gc=False` keeps millions of them out of the garbage collector's rounds; none can be part of a cycle.
+All are msgspec structs: as fast to create as tuples, compared by value, and decoded from JSON with errors that name the
+field. With `gc=False`, the garbage collector does not visit them; none can be part of a reference cycle.
 """
 
 import re
@@ -16,7 +16,7 @@ Method = Literal["GET", "PUT", "HEAD", "DELETE"]
 BatchMethod = Method | Literal["POST"]
 Status = Literal["done", "skipped", "failed", "expired"]
 
-#: The lease of a link ends early by this margin, or by a tenth of its lifetime where that is less.
+#: A link counts as expired this much before its expiry, or a tenth of its lifetime if that is less.
 LEASE_MARGIN = timedelta(seconds=30)
 
 #: The name of a header: a token of RFC 9110, 5.6.2.
@@ -24,17 +24,17 @@ HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _USER = re.compile(r"(?<=://)[^/#]*@")
 _LIFETIME = re.compile(r"[?&]X-Amz-Expires=(\d{1,9})(?:&|$)")
 
-#: The longest key that S3 takes, in bytes of UTF-8.
+#: The longest key that S3 allows, in bytes of UTF-8.
 MAX_KEY_BYTES = 1024
 
 _MAX_CHARACTER_BYTES = 4  # of UTF-8
 
 
 class ObjectRef(msgspec.Struct, frozen=True, gc=False):
-    """One object in a bucket, and what is known of it.
+    """One object in a bucket, with its known attributes.
 
-    `size` in bytes; `etag` without quotes; `checksum` as `algorithm:base64`; `path` is the file's place below a folder,
-    with `/` between segments (None: the key); `extra` holds the columns that a manifest carries through.
+    `size` in bytes; `etag` without quotes; `checksum` as `algorithm:base64`; `path` is the file's path below a folder,
+    with `/` between segments (None: the key); `extra` holds the carried columns of a manifest.
     """
 
     bucket: str
@@ -49,20 +49,20 @@ class ObjectRef(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def file_path(self) -> str:
-        """Where the object lies below a folder."""
+        """The path of the object's file below a folder."""
         return self.key if self.path is None else self.path
 
     @property
     def uri(self) -> str:
-        """The object's name for messages: `s3://bucket/key`, or its path where there is no key."""
+        """The object's name for messages: `s3://bucket/key`, or its path if it has no key."""
         return f"s3://{self.bucket}/{self.key}" if self.key else f"{self.path or ''}"
 
 
 class Link(msgspec.Struct, frozen=True, gc=False):
-    """One permitted request and how long it may be made: a lease.
+    """A presigned request, and the time at which it expires.
 
-    Send exactly `method`, `url` and `headers` (signed headers must have the very same values). `headers` may be shared
-    between the links of a batch. `expires_at` is an aware UTC datetime, None where unknown.
+    Send exactly `method`, `url` and `headers` (signed headers must have the same values). The links of a batch may
+    share one `headers`. `expires_at` is an aware UTC datetime, None if unknown.
     """
 
     method: str
@@ -75,11 +75,13 @@ class Link(msgspec.Struct, frozen=True, gc=False):
         return f"Link({self.method} {without_query(self.url)}?..., expires_at={self.expires_at})"
 
     def expires_by(self, now: datetime) -> bool:
-        """True when the lease is over, which is a margin before the server would say so.
+        """True if the link has expired at `now`, or will within the margin.
 
-        The margin is `LEASE_MARGIN`, or a tenth of the lifetime that the url tells where that is less.
+        The margin is `LEASE_MARGIN`, or a tenth of the link's lifetime if that is less.
         """
-        if self.expires_at is None or now + LEASE_MARGIN < self.expires_at:  # `expires_at` may be of the year 1
+        if (
+            self.expires_at is None or now + LEASE_MARGIN < self.expires_at
+        ):  # no subtraction: `expires_at` may be in year 1
             return False
         lifetime = _LIFETIME.search(self.url)
         margin = min(LEASE_MARGIN, timedelta(seconds=int(lifetime[1])) / 10) if lifetime else LEASE_MARGIN
@@ -87,7 +89,7 @@ class Link(msgspec.Struct, frozen=True, gc=False):
 
 
 class Post(msgspec.Struct, frozen=True, gc=False):
-    """One permitted form upload: `fields` go before the file, in a multipart/form-data POST to `url`."""
+    """A presigned form upload: a multipart/form-data POST to `url`, with `fields` before the file."""
 
     url: str
     fields: dict[str, str]
@@ -99,7 +101,7 @@ class Post(msgspec.Struct, frozen=True, gc=False):
 
 
 class UploadPart(msgspec.Struct, frozen=True, gc=False):
-    """One part of a multipart upload: `number` from 1, and which bytes of the file go through `link`."""
+    """One part of a multipart upload: its number (from 1), its range of bytes in the file, and its link."""
 
     number: int
     offset: int
@@ -108,13 +110,13 @@ class UploadPart(msgspec.Struct, frozen=True, gc=False):
 
 
 class Upload(msgspec.Struct, frozen=True, gc=False):
-    """One object that goes up in parts: all requests which that takes, each of them a link.
+    """A multipart upload of one object, with a link for each request.
 
-    `parts` are in the order of their numbers, without a gap. An `upload_id` that is empty says that the upload is still
-    to be opened, and `complete` then stands for the object alone. `abort` ends the upload, `look` (a GET) shows what is
-    under the key; each is None where we were not given one. `is_ours`: we opened it, so we end it where its object is
-    given up. `found` has the etags of the parts that the server says it has, by number; None where it was not asked.
-    `is_complete`: an earlier run completed it, as the object shows that is there.
+    `parts` are in the order of their numbers, without a gap. An empty `upload_id` means that the upload is not created
+    yet; `complete` then has only the object. `abort` aborts the upload, `get_link` gets the object under the key; each
+    is None if the manifest does not have it. With `created_by_us`, this run created the upload, and aborts it if the
+    object is given up. `found` has the etags of the parts on the server, by number; None if it was not asked. With
+    `is_complete`, an earlier run completed the upload, as the existing object shows.
     """
 
     object: ObjectRef
@@ -129,16 +131,16 @@ class Upload(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def links(self) -> list[Link]:
-        """Its rows in a manifest, in their order."""
+        """The links in the order of their rows in a manifest."""
         return [*(part.link for part in self.parts), self.complete, *([self.abort] if self.abort else [])]
 
 
 class Evidence(msgspec.Struct, frozen=True, gc=False):
-    """What is recorded of an object that is done: how the object was, and how its local file was.
+    """The recorded state of an object that is done, and of its local file.
 
-    `etag` (without quotes) and `checksum` (`algorithm:base64`) are the object's, as the server, the row or the bytes
-    tell; `part_size` is that of the parts of which one of them is a value (0: unknown). `size` (bytes), `mtime_ns` and
-    `ctime_ns` are those of the file: a later run compares them for equality, so no clock plays a part.
+    `etag` (without quotes) and `checksum` (`algorithm:base64`) are the object's, from the server, the row or the bytes;
+    `part_size` is the part size of a composite one (0: unknown). `size` (bytes), `mtime_ns` and `ctime_ns` are the
+    file's. A later run only tests whether they are equal, so clocks do not matter.
     """
 
     size: int
@@ -150,13 +152,12 @@ class Evidence(msgspec.Struct, frozen=True, gc=False):
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """What became of one object.
+    """The result for one object.
 
-    `bytes` counts what was moved; `verified_by` names a checksum's algorithm, `md5-parts` or the like, `size`,
-    or is None; `seconds` is how long it took in all. `evidence` is what a later run compares with rows and files.
-    `code` and `message` tell why an object failed: S3's own error code where there was one. `link` is what was used,
-    with which an object that failed can be written to a manifest again; `upload` are all of its links, where it was to
-    go up in parts.
+    `bytes` counts the bytes that were moved. `verified_by` is the name of a checksum algorithm, `md5-parts` or the
+    like, `size`, or None. `seconds` is the total time. A later run compares `evidence` with rows and files. `code` and
+    `message` tell why an object failed; `code` is the error code of S3 if there is one. With `link`, a failed object
+    can be written to a manifest again; `upload` has all links of a multipart upload.
     """
 
     object: ObjectRef
@@ -173,18 +174,18 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_unproven(self) -> bool:
-        """True for an object that is done though nothing but its size, or nothing at all, speaks for its bytes."""
+        """True for an object that is done although at most its size could be verified."""
         return self.status == "done" and self.verified_by in {None, "size"} and self.bytes > 0
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """The counts of one run. `bytes` are those of the objects done; `seconds` is wall time.
+    """The counts of one run. `bytes` counts those of the objects that are done; `seconds` is the elapsed time.
 
-    `unproven` counts those of the objects done for whose bytes nothing but their size speaks. `skipped_by` names the
-    journal on whose word alone objects were skipped (None: files or listings were compared as well).
-    `planned` counts what a dry run found to do (None: it was none). `slowed` counts how often a server asked for a
-    slower pace, and `lowest_concurrency` is the least that was in flight then. `uploads_opened` counts the multipart
-    uploads that were opened, `uploads_left_open` those of this run that are still open at its end.
+    `unproven` counts objects that are done although only their size could be verified. `skipped_by` is the journal, if
+    objects were skipped only because of it (None: files or listings were compared as well). `planned` is the number of
+    objects that a dry run would move (None: not a dry run). `slowed` counts how often a server asked for a lower rate,
+    and `lowest_concurrency` is the lowest number of requests in flight then. `uploads_opened` counts the multipart
+    uploads that were created, `uploads_left_open` those that are still open at the end.
     """
 
     verb: str
@@ -205,14 +206,14 @@ class Report(msgspec.Struct, kw_only=True):
 
     @property
     def objects(self) -> int:
-        """How many objects have an outcome."""
+        """The number of objects with an outcome."""
         return self.done + self.skipped + self.failed + self.expired + (self.planned or 0)
 
 
 class ResumePoint(msgspec.Struct, frozen=True):
-    """The object, or upload, that unfinished bytes belong to: an etag without quotes, or the id of an upload.
+    """The object to which partial data belongs: an object's etag without quotes, or the id of an upload.
 
-    `size` is that of the object; `part_size` that of the parts in which it moves, 0 where it is one. Both in bytes.
+    `size` is the object's, `part_size` that of its parts, 0 if it has no parts. Both in bytes.
     """
 
     etag: str
@@ -235,19 +236,19 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
 
 def without_query(url: str) -> str:
-    """The url without its query, where the signature is, and without a user's name: how a url is printed."""
+    """The url without its query, which has the signature, and without user and password. Messages show this."""
     address = url.partition("?")[0]
     return _USER.sub("", address) if "@" in address else address
 
 
 def endpoint_of(url: str) -> str:
-    """Scheme and host of a url, as they stand in it."""
+    """The scheme and host of a url."""
     end = url.find("/", 8)
     return without_query(url if end < 0 else url[:end])
 
 
 def utc_now() -> datetime:
-    """The present, aware and in UTC."""
+    """The current time as an aware UTC datetime."""
     return datetime.now(UTC)
 
 
@@ -255,10 +256,10 @@ _BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+\Z)[A-Za-z0-9](?:[A-Za-z0-9._-]{1,25
 
 
 def bucket_problem(bucket: str) -> str | None:
-    """Why this can't be a bucket's name, or None.
+    """Validation error for a bucket's name, or None.
 
-    Old buckets in us-east-1 and other servers allow up to 255 characters, upper case and `_`, so the rules of today
-    (docs: "General purpose bucket naming rules") would refuse buckets that exist. An ARN of an access point passes.
+    Old buckets in us-east-1 and other servers allow up to 255 characters, upper case and `_`. The current rules (docs:
+    "General purpose bucket naming rules") would refuse them. An ARN of an access point is valid.
     """
     if bucket.startswith("arn:") or _BUCKET.match(bucket):
         return None
@@ -266,7 +267,7 @@ def bucket_problem(bucket: str) -> str | None:
 
 
 def key_problem(key: str) -> str | None:
-    """Why S3 would not take this key, or None (docs: "Naming Amazon S3 objects": 1 to 1,024 bytes of UTF-8)."""
+    """Validation error for a key, or None (docs: "Naming Amazon S3 objects": 1 to 1,024 bytes of UTF-8)."""
     if not key:
         return "the key is empty"
     if "\0" in key:
@@ -275,13 +276,13 @@ def key_problem(key: str) -> str | None:
         size = len(key.encode())
     except UnicodeEncodeError:
         return "the key is not valid Unicode"
-    return f"the key has {size:,} bytes; S3 takes 1,024" if size > MAX_KEY_BYTES else None
+    return f"the key has {size:,} bytes; S3 allows 1,024" if size > MAX_KEY_BYTES else None
 
 
 def keys_are_plain(keys: Sequence[str]) -> bool:
-    """True when a whole batch of keys passes `key_problem`; False when one must be looked at more closely.
+    """True if all keys of a batch are valid. If False, `key_problem` tells which one is not.
 
-    A batch costs a tenth of what its keys cost one by one.
+    Checking a batch takes a tenth of the time of checking each key.
     """
     joined = "".join(keys)
     if "" in keys or "\0" in joined:

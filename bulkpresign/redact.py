@@ -1,8 +1,8 @@
-"""Hides secrets in texts that come from outside.
+"""Hides secrets in texts from outside.
 
-A server may repeat a request in its answer: the signature, a session token, a key. What a library says of a request may
-hold them as well. Every such text goes through `redacted` where it enters; `without_secrets` is the last look at a
-message that is about to be shown or stored. Both take time in proportion to the text.
+A server may repeat a request in its response, with signature, session token or key. So may the error message of a
+library. `redacted` is called for each such text when it is received; `without_secrets` is called again before a message
+is shown or stored. The time of both is linear in the length of the text.
 """
 
 import re
@@ -10,11 +10,11 @@ from collections.abc import Collection, Mapping
 from urllib.parse import unquote, unquote_plus
 
 HIDDEN = "***"
-#: Characters of a text from outside; the rest is cut off.
+#: The most characters of a text from outside; the rest is removed.
 MAX_TEXT = 2000
 
-#: What stands between a name and its value: in a query, a header, JSON or XML, escaped or not.
-_IS = r"""["']?\s?(?:=|:|%3[aAdD]|&\#(?:61|58|[xX]3[aAdD]);)\s?["']?"""
+#: The text between a name and its value: in a query, a header, JSON or XML, escaped or not.
+_EQUALS = r"""["']?\s?(?:=|:|%3[aAdD]|&\#(?:61|58|[xX]3[aAdD]);)\s?["']?"""
 _NAMES = (
     "x-amz-signature",
     "x-amz-security-token",
@@ -26,35 +26,35 @@ _NAMES = (
     "(?:access_?|id_?|refresh_?)?token",
     "pass(?:word|wd)",
 )
-_VALUE = rf"(?<![A-Za-z])({'|'.join(_NAMES)})({_IS})[^\s&\"'<>,;]+"
-#: Of several words, as `Basic dXNlcjpwYXNz`, so the rest of the line goes.
-_LINE = rf"(?<![A-Za-z])((?:proxy-)?authorization|(?:set-)?cookie)({_IS})[^\r\n\"'<>]+"
+_VALUE = rf"(?<![A-Za-z])({'|'.join(_NAMES)})({_EQUALS})[^\s&\"'<>,;]+"
+#: Values of several words, such as `Basic dXNlcjpwYXNz`: the rest of the line is hidden.
+_LINE = rf"(?<![A-Za-z])((?:proxy-)?authorization|(?:set-)?cookie)({_EQUALS})[^\r\n\"'<>]+"
 _NAMED = re.compile(f"{_VALUE}|{_LINE}", re.IGNORECASE)
-#: The access key's id stays: it tells whose link it is. The rest is the scope.
-_CREDENTIAL = re.compile(rf"(x-amz-credential{_IS}[A-Za-z0-9]{{1,128}})[^\s&\"'<>,;]*", re.IGNORECASE)
-#: The query of a signed url, wherever it was given and whatever it was taken for.
+#: The id of the access key stays, because it names the owner of the link. The rest is the scope.
+_CREDENTIAL = re.compile(rf"(x-amz-credential{_EQUALS}[A-Za-z0-9]{{1,128}})[^\s&\"'<>,;]*", re.IGNORECASE)
+#: The query of a signed url, in any text.
 _SIGNED_QUERY = re.compile(r"\?[^\s'\"]*(?:X-Amz-|Signature=)[^\s'\"]*", re.IGNORECASE)
 _URL = re.compile(r"://[^\s\"'<>]+")
 _QUERY = re.compile(r"(\?|%3[fF])([^\s\"'<>]+)")
-#: A message without any of these has nothing to hide; most have none.
+#: A message without any of these words has no secrets. Most messages have none of them.
 _SUSPECT = ("signature", "token", "authorization", "cookie", "customer-key", "secret", "credential", "passw", "@")
 
 _SECRET_HEADERS = re.compile(
     r"(?:proxy-)?authorization|cookie|x-amz-security-token|.*-server-side-encryption-customer-key(?:-md5)?",
     re.IGNORECASE,
 )
-#: Parameters of a link that may hold a secret: all but those of S3 that are known to hold none.
+#: Parameters of a link that may be secret: all except those of S3 that are known to be public.
 _PARAMETERS = re.compile(
     r"(?:^|&)(?!(?:X-Amz-(?:Algorithm|Credential|Date|Expires|SignedHeaders|Content-Sha256)|AWSAccessKeyId|Expires"
     r"|versionId|partNumber|uploadId|response-[a-z-]+|x-id|x-amz-checksum-[a-z0-9]+|x-amz-request-payer)(?:=|&|$))"
     r"([^&=]+)=?([^&]*)",
     re.IGNORECASE,
 )
-_LEAST_SECRET = 4  # shorter values are words of any message
+_MIN_SECRET_LENGTH = 4  # shorter values are likely to be in any message
 
 
 def without_secrets(text: str) -> str:
-    """The text without values that are named as secrets, and without a url's user and password."""
+    """The text without the values of secret names, and without the user and password of a url."""
     lowered = text.lower()
     if not any(word in lowered for word in _SUSPECT):
         return text
@@ -65,7 +65,7 @@ def without_secrets(text: str) -> str:
 
 
 def redacted(text: str, secrets: Collection[str] = ()) -> str:
-    """A text from outside without secrets and queries of urls; `secrets` are hidden wherever they stand."""
+    """A text from outside without secrets and without the queries of urls. `secrets` are hidden everywhere."""
     for secret in secrets:
         text = text.replace(secret, HIDDEN)
     if len(text) > MAX_TEXT:
@@ -76,7 +76,7 @@ def redacted(text: str, secrets: Collection[str] = ()) -> str:
 
 
 def secrets_of(url: str, headers: Mapping[str, str]) -> list[str]:
-    """The secrets that a request sends, as they are and decoded; the longest first, for one may hold another."""
+    """The secrets of a request, encoded and decoded. The longest is first, because one may contain another."""
     address, _, query = url.partition("?")
     found = {value or name for name, value in _PARAMETERS.findall(query)}
     for name, value in headers.items():
@@ -88,7 +88,7 @@ def secrets_of(url: str, headers: Mapping[str, str]) -> list[str]:
     for text in list(found):
         if "%" in text or "+" in text:
             found.update((unquote(text), unquote_plus(text)))
-    return sorted((text for text in found if len(text) >= _LEAST_SECRET), key=len, reverse=True)
+    return sorted((text for text in found if len(text) >= _MIN_SECRET_LENGTH), key=len, reverse=True)
 
 
 def _hidden(found: re.Match[str]) -> str:
@@ -107,6 +107,6 @@ def _without_any_query(url: re.Match[str]) -> str:
 
 
 def _without_query(found: re.Match[str]) -> str:
-    """Of a text that is no whole url, what looks like a query."""
+    """Hides the query of an incomplete url, if it looks like one."""
     is_query = "=" in found[2] or "%3d" in found[2].lower()
     return f"{found[1]}{HIDDEN}" if is_query else found[0]

@@ -1,10 +1,10 @@
-"""Counts, sizes and times as people read them. Everything that is shown uses these."""
+"""Formats counts, sizes and durations for people. All output uses these functions."""
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def show_bytes(count: int) -> str:
-    """A count of bytes: `512 B`, `1.5 KiB`, `2.00 TiB`."""
+    """A size: `512 B`, `1.5 KiB`, `2.00 TiB`."""
     value, unit = float(count), 0
     while abs(value) >= 1024 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1
@@ -13,7 +13,7 @@ def show_bytes(count: int) -> str:
 
 
 def show_seconds(seconds: float) -> str:
-    """A length of time as a clock shows it: `0:07`, `12:30`, `3:05:00`, `2d 04:00:00`."""
+    """A duration: `0:07`, `12:30`, `3:05:00`, `2d 04:00:00`."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

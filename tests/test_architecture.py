@@ -1,4 +1,4 @@
-"""The plan of the house: which way imports run, who opens which door, what is public."""
+"""The architecture: the direction of imports, the packages that import each library, and the public names."""
 
 import ast
 import json
@@ -16,7 +16,7 @@ from bulkpresign.errors import BulkpresignError
 
 ROOT = Path(bulkpresign.__file__).parent
 STAGES = {"source", "signing", "manifest", "transfer", "ledger", "proof"}
-#: From the ground up: a room imports its own floor's rooms where they are its own, and every floor below.
+#: From the lowest: a room imports rooms of lower floors, and those of its own floor that `NEIGHBOURS` names.
 FLOORS = [
     {"model", "errors", "events", "redact", "tasks", "text"},
     {"tables", "aws", "checksums", "http"},
@@ -25,7 +25,7 @@ FLOORS = [
     {"demo", "cli"},
     {"__main__"},
 ]
-#: `events` and `model` stand on the ground together; no other rooms of one floor know each other.
+#: Pairs of rooms on one floor of which the first may import the second.
 NEIGHBOURS = {
     ("events", "model"),
     ("model", "errors"),
@@ -34,9 +34,10 @@ NEIGHBOURS = {
     ("tables", "checksums"),
     ("cli", "demo"),
 }
-#: `guide` is a user of signing, and of no other stage.
+#: The stages that `guide` imports.
 STAGES_OF_THE_GUIDE = {"signing"}
-DOORS = {
+#: The rooms that may import a library.
+IMPORTERS = {
     "aioboto3": {"aws"},
     "aiobotocore": {"aws"},
     "boto3": {"aws"},
@@ -126,12 +127,12 @@ def test_the_facade_imports_lazily() -> None:
         assert taken <= {"__version__"}, name
 
 
-@pytest.mark.parametrize("library", DOORS)
-def test_every_foreign_library_has_one_door(library: str) -> None:
+@pytest.mark.parametrize("library", IMPORTERS)
+def test_every_library_is_imported_by_one_room(library: str) -> None:
     users = {
         room(name) for name, tree in modules().items() if library in {each.split(".")[0] for each in imports(tree)}
     }
-    assert users <= DOORS[library]
+    assert users <= IMPORTERS[library]
 
 
 def test_only_one_module_imports_each_network_library() -> None:
@@ -207,7 +208,7 @@ def loaded_after(code: str) -> set[str]:
 
 
 def foreign_after(code: str) -> set[str]:
-    """Of these, what is neither the interpreter's own nor loaded by an empty program."""
+    """The loaded modules that are not of the standard library and not loaded by an empty program."""
     return loaded_after(code) - loaded_after("") - set(sys.stdlib_module_names)
 
 

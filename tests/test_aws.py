@@ -1,4 +1,4 @@
-"""The AWS chain as machines have it: variables, files, programs, metadata services; and what goes wrong there."""
+"""The AWS chain: variables, files, programs, metadata services, and their errors."""
 
 import json
 import sys
@@ -16,6 +16,7 @@ import anyio
 import pytest
 
 from bulkpresign.aws import Aws, Credentials
+from bulkpresign.aws.sessions import ClientSession
 from bulkpresign.errors import CredentialsError, ListingError, ParameterError, SigningError
 from bulkpresign.model import ObjectRef
 from bulkpresign.signing.presigner import Presigner
@@ -68,14 +69,14 @@ def test_variables(own_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert credentials() == Credentials("AKID", "secret", "token")
 
 
-def test_variables_that_end(own_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_that_expire(own_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", "2099-01-02T04:04:05+01:00")
     found = credentials()
     assert found.expires_at == END
     assert found.expires_at.tzinfo is UTC
 
 
-def test_variables_that_have_ended(own_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_that_have_expired(own_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", "2020-01-02T03:04:05Z")
     with pytest.raises(CredentialsError, match="expired"):
         credentials()
@@ -191,7 +192,7 @@ def test_credentials_that_are_not_there(config: Path, text: str, options: dict[s
         url(**options)
 
 
-def test_a_session_of_ones_own(own_keys: None) -> None:
+def test_an_own_session(own_keys: None) -> None:
     session = aioboto3.Session("OWN", "secret", region_name="ca-central-1")
     assert scope_of(url(session=session))[:3:2] == ["OWN", "ca-central-1"]
     with pytest.raises(ParameterError, match="session"):
@@ -215,7 +216,7 @@ def test_regions(own_keys: None, config: Path, monkeypatch: pytest.MonkeyPatch) 
     assert region(region_name="ap-south-1") == "ap-south-1"
 
 
-def test_a_region_that_can_not_be(own_keys: None) -> None:
+def test_a_region_that_is_not_valid(own_keys: None) -> None:
     with pytest.raises(SigningError, match="region"):
         url(region_name="not a region")
 
@@ -227,12 +228,12 @@ def test_a_region_that_can_not_be(own_keys: None) -> None:
     "endpoint_url",
     ["", "localhost:9000", "ftp://host", "http://", "http://:80", "http://host:port", "http://[::1", "s3://bucket"],
 )
-def test_endpoints_that_can_not_be(endpoint_url: str) -> None:
+def test_endpoints_that_are_not_valid(endpoint_url: str) -> None:
     with pytest.raises(ParameterError, match="endpoint_url"):
         Presigner(endpoint_url=endpoint_url)
 
 
-def test_an_addressing_style_that_can_not_be() -> None:
+def test_an_addressing_style_that_is_not_valid() -> None:
     with pytest.raises(ParameterError, match="auto, path, virtual"):
         Presigner(addressing_style="upside-down")
 
@@ -246,7 +247,7 @@ def test_many_at_once_keep_their_headers_apart(own_keys: None) -> None:
 
     async def all_at_once() -> None:
         async with Presigner("eu-central-1") as presigner:
-            client = await presigner.aws._real_client()
+            client = await presigner.aws._session.client()
             client.meta.events.register_last("before-parameter-build.s3", _wait)
             client.meta.events.register_first("choose-signer.s3", _wait)
             async with anyio.create_task_group() as group:
@@ -272,14 +273,14 @@ async def _wait(**_: object) -> None:
 
 def test_one_client_is_opened_for_all(own_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
-    open_client = Aws._open
+    new_client = ClientSession._new_client
 
-    async def counted(self: Aws, region: str | None, **options: str) -> Any:
+    async def counted(self: ClientSession, region: str | None, **options: str) -> Any:
         opened.append(options)
         await anyio.sleep(0.01)
-        return await open_client(self, region, **options)
+        return await new_client(self, region, **options)
 
-    monkeypatch.setattr(Aws, "_open", counted)
+    monkeypatch.setattr(ClientSession, "_new_client", counted)
 
     async def all_at_once() -> None:
         async with Presigner("eu-central-1") as presigner, anyio.create_task_group() as group:
@@ -390,7 +391,7 @@ def _answering(responses: dict[str, str]) -> Iterator[str]:
             thread.join()
 
 
-def test_lapse_is_told_before_the_server_would(own_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_credentials_are_refused_before_a_request(own_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     end = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=20)
     monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", end.isoformat())
 

@@ -1,4 +1,4 @@
-"""Checksums against oracles: zlib, hashlib, CRCs bit by bit, S3's examples, and what a real server says."""
+"""Checksums, compared with zlib, hashlib, CRCs bit by bit, S3's examples, and a real server."""
 
 import base64
 import hashlib
@@ -52,7 +52,7 @@ algorithms = st.sampled_from(sorted(ALGORITHMS))
 
 
 @given(algorithms, chunks)
-def test_every_algorithm_is_what_its_oracles_say(algorithm: str, data: list[bytes]) -> None:
+def test_every_algorithm_equals_its_oracles(algorithm: str, data: list[bytes]) -> None:
     whole = hasher(algorithm)
     for chunk in data:
         whole.update(memoryview(chunk))
@@ -73,7 +73,7 @@ def test_documented_values() -> None:
 
 
 @given(st.sampled_from(sorted(COMBINABLE)), st.binary(max_size=500), st.binary(max_size=500))
-def test_two_crcs_make_one(algorithm: str, first: bytes, second: bytes) -> None:
+def test_two_crcs_are_combined(algorithm: str, first: bytes, second: bytes) -> None:
     both = combine(algorithm, digest_of(algorithm, first), digest_of(algorithm, second), len(second))
     assert both == digest_of(algorithm, first + second)
 
@@ -166,7 +166,7 @@ def test_an_etag_that_is_an_md5() -> None:
 @pytest.mark.parametrize(
     "etag", [None, "", "abc", "0" * 31, "0" * 33, "0" * 32 + "-0", "0" * 32 + "-", "W/" + "0" * 32]
 )
-def test_an_etag_that_tells_nothing(etag: str | None) -> None:
+def test_an_etag_that_is_not_an_md5(etag: str | None) -> None:
     assert expected_digest(REF, etag, size=3) == ExpectedDigest(3)
     assert verified(expected_digest(REF, etag, size=3), b"abc") == "size"
     assert verified(expected_digest(REF, etag), b"abc") is None
@@ -181,7 +181,7 @@ def test_an_etag_that_tells_nothing(etag: str | None) -> None:
         ({"x-amz-server-side-encryption-customer-algorithm": "AES256"}, "size"),
     ],
 )
-def test_an_etag_under_a_key(headers: Mapping[str, str], name: str) -> None:
+def test_an_etag_of_an_encrypted_object(headers: Mapping[str, str], name: str) -> None:
     assert expected_digest(REF, "0" * 32, headers, 3).name == name
     parts = "md5-parts" if name == "md5" else name
     assert expected_digest(REF, "0" * 32 + "-3", headers, 3).name == parts
@@ -222,14 +222,14 @@ def test_the_search_for_a_part_size_has_a_budget(monkeypatch: pytest.MonkeyPatch
     expected = expected_digest(REF, composite_etag(data, 3 * MIB), size=len(data))
     rank = part_sizes(len(data), 3).index(3 * MIB)
     for affordable, name in ((rank, "md5-parts"), (rank - 1, "size"), (0, "size")):
-        monkeypatch.setattr("bulkpresign.checksums.PROOF_BUDGET", affordable * len(data) + 1)
+        monkeypatch.setattr("bulkpresign.checksums.verifier.PROOF_BUDGET", affordable * len(data) + 1)
         verifier, reads = Verifier(expected), list[int]()
         assert verifier.verified(lambda reads=reads: reads.append(1) or [data]) == name  # type: ignore[misc]
         assert verifier.part_size == (3 * MIB if name == "md5-parts" else 0)
         assert len(reads) == (2 if affordable else 1)
 
 
-def test_a_part_size_that_a_row_tells_is_taken_where_it_fits() -> None:
+def test_the_part_size_of_a_row_is_used_if_it_fits() -> None:
     data = os.urandom(3 * MIB)
     etag = composite_etag(data, MIB | 3)
     for told, name in (
@@ -264,7 +264,7 @@ def test_one_part_is_as_large_as_the_object() -> None:
 
 
 @pytest.mark.parametrize("etag", [None, hashlib.md5(b"abc").hexdigest()])
-def test_a_size_that_is_another(etag: str | None) -> None:
+def test_a_different_size(etag: str | None) -> None:
     for size in (2, 4):
         with pytest.raises(MismatchError, match=f"there are 3 bytes where {size} are expected") as caught:
             verified(expected_digest(ObjectRef("b", "k", size=size), etag, size=3), b"abc")
@@ -305,11 +305,11 @@ def test_checksums_in_headers() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "x", "AAAA", "ungültig", "crc32c:AAAAAA=="])
-def test_headers_that_cannot_be_read_are_passed_over(value: str) -> None:
+def test_invalid_headers_are_skipped(value: str) -> None:
     assert expected_digest(REF, "0" * 32, {"x-amz-checksum-crc64nvme": value}).name == "md5"
 
 
-def test_a_header_of_parts_without_their_number_is_passed_over() -> None:
+def test_a_composite_header_without_a_part_count_is_skipped() -> None:
     headers = {"x-amz-checksum-crc32c": "AAAAAA==", "x-amz-checksum-type": "COMPOSITE"}
     assert expected_digest(REF, "0" * 32, headers).name == "md5"
 
@@ -317,24 +317,24 @@ def test_a_header_of_parts_without_their_number_is_passed_over() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "'' is no checksum such as"),
-        ("crc64nvme", "is no checksum such as crc64nvme:AAAAAAAAAAA="),
+        ("", "'' is not a checksum; example:"),
+        ("crc64nvme", "is not a checksum; example: crc64nvme:AAAAAAAAAAA="),
         ("sha512:AAAA", "(crc64nvme, crc32c, crc32, sha256, sha1, md5)"),
-        ("SHA256:AAAA", "is no checksum such as"),
+        ("SHA256:AAAA", "is not a checksum; example:"),
         ("crc32:", "crc32 has 4 bytes, not 0"),
-        ("crc32:AAAAAA", "'AAAAAA' is no base64"),
-        ("crc32:AAAAAB==", "'AAAAAB==' is no base64"),
-        ("crc32:AA AAAA==", "is no base64"),
-        ("crc32:ÄAAAAA==", "is no base64"),
+        ("crc32:AAAAAA", "'AAAAAA' is not base64"),
+        ("crc32:AAAAAB==", "'AAAAAB==' is not base64"),
+        ("crc32:AA AAAA==", "is not base64"),
+        ("crc32:ÄAAAAA==", "is not base64"),
         ("crc32:00000000", "crc32 has 4 bytes, not 6"),
         ("crc64nvme:AAAAAA==", "crc64nvme has 8 bytes, not 4"),
-        ("crc32:AAAAAA==-0", "is no base64"),
-        ("crc32:AAAAAA==-1000000", "is no base64"),
-        ("crc32:AAAAAA==-٣", "is no base64"),
+        ("crc32:AAAAAA==-0", "is not base64"),
+        ("crc32:AAAAAA==-1000000", "is not base64"),
+        ("crc32:AAAAAA==-٣", "is not base64"),
         ("md5:d41d8cd98f00b204e9800998ecf8427e", "md5 has 16 bytes, not 24"),
     ],
 )
-def test_a_cell_that_is_no_checksum(text: str, words: str) -> None:
+def test_invalid_checksum_cells(text: str, words: str) -> None:
     assert words in str(checksum_problem(text))
     with pytest.raises(ParameterError):
         expected_digest(ObjectRef("b", "k", checksum=text))
@@ -350,7 +350,7 @@ def test_any_text_is_a_checksum_or_has_a_problem(text: str) -> None:
 
 
 @given(algorithms, st.binary(max_size=100), st.integers(0, 99_999))
-def test_a_checksum_is_read_as_it_is_written(algorithm: str, data: bytes, parts: int) -> None:
+def test_checksums_round_trip(algorithm: str, data: bytes, parts: int) -> None:
     digest = digest_of(algorithm, data)
     value = base64.b64encode(digest).decode() + (f"-{parts}" if parts else "")
     assert checksum_problem(f"{algorithm}:{value}") is None
@@ -382,7 +382,7 @@ def uploaded(client: Any, bucket: str, data: bytes, part_size: int, algorithm: s
 
 
 @pytest.mark.parametrize("part_size", [5 * MIB, 6 * MIB, 8 * MIB, 7_000_000])
-def test_what_a_real_server_says_of_parts(
+def test_composite_values_of_a_real_server(
     part_size: int, seaweedfs: S3Server, boto: Boto, make_bucket: MakeBucket
 ) -> None:
     client, bucket, data = boto(seaweedfs), make_bucket(seaweedfs), os.urandom(13 * MIB)
@@ -395,7 +395,7 @@ def test_what_a_real_server_says_of_parts(
         assert verified(expected_digest(REF, etag, size=len(data)), data) == "md5-parts"
 
 
-def test_what_a_real_server_says_of_whole_objects(seaweedfs: S3Server, boto: Boto, make_bucket: MakeBucket) -> None:
+def test_values_of_a_real_server(seaweedfs: S3Server, boto: Boto, make_bucket: MakeBucket) -> None:
     client, bucket = boto(seaweedfs), make_bucket(seaweedfs)
     for algorithm in ("CRC64NVME", "CRC32C", "CRC32", "SHA256", "SHA1"):
         for size in (0, 1, 5000):
@@ -410,7 +410,7 @@ def test_what_a_real_server_says_of_whole_objects(seaweedfs: S3Server, boto: Bot
 
 
 def test_speed_is_printed(tmp_path: Path) -> None:
-    """Of a large file for each algorithm; and of 4 KiB with an md5, beside the bare md5."""
+    """For a large file with each algorithm; and for 4 KiB with an md5, compared with hashlib."""
     data = os.urandom(64 * MIB)
     (tmp_path / "file").write_bytes(data)
     for algorithm in ALGORITHMS:
@@ -432,7 +432,7 @@ def test_speed_is_printed(tmp_path: Path) -> None:
     print(f"md5 of 4 KiB: {(time.perf_counter() - began) / count * 1e6:.1f} us, bare {bare / count * 1e6:.1f} us")
 
 
-def test_awscrt_is_loaded_by_those_who_need_it() -> None:
+def test_awscrt_is_loaded_only_if_necessary() -> None:
     code = """
 import sys
 from bulkpresign.checksums import hasher

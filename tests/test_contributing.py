@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md names every room, and files that are there."""
+"""CONTRIBUTING.md names every room, and only files that exist."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The three functions of the guide, against a real server, and what they do where it goes wrong."""
+"""The three functions of the guide on a real server, and their errors."""
 
 import logging
 from typing import Any
@@ -109,7 +109,7 @@ def test_no_credentials(caplog: pytest.LogCaptureFixture) -> None:
     assert_logged(caplog, "s3://bucket/key", "no credentials")
 
 
-def test_half_of_the_credentials(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_incomplete_credentials(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
     assert url("bucket", "key") is None
     assert_logged(caplog, "get_object", "AWS_SECRET_ACCESS_KEY")
@@ -122,7 +122,7 @@ def test_an_unknown_profile(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogC
 
 
 @pytest.mark.parametrize(("bucket", "key"), [("no/bucket", "key"), ("bucket", ""), ("bucket", "x" * 1025)])
-def test_forms_that_can_not_be(
+def test_forms_that_are_not_valid(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, bucket: str, key: str
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")

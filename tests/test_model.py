@@ -1,4 +1,4 @@
-"""What flows through the house, and the rules for names."""
+"""The structs of the model, and the rules for buckets and keys."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -64,11 +64,11 @@ def test_buckets(bucket: str) -> None:
 @pytest.mark.parametrize(
     "bucket", ["", "ab", "x" * 256, "a/b", "a b", "-abc", "abc.", "1.2.3.4", "bücket", "abc\n", "s3://abc"]
 )
-def test_buckets_that_can_not_be(bucket: str) -> None:
+def test_buckets_that_are_not_valid(bucket: str) -> None:
     assert "bucket" in str(bucket_problem(bucket))
 
 
-def test_where_an_object_lies() -> None:
+def test_the_file_path_of_an_object() -> None:
     assert ObjectRef("bucket", "a/b").file_path == "a/b"
     assert ObjectRef("bucket", "a/b", path="b").file_path == "b"
     assert ObjectRef("bucket", "a/b", path="").file_path == ""
@@ -88,13 +88,13 @@ def test_where_an_object_lies() -> None:
         (None, 30, True),
     ],
 )
-def test_a_lease_ends_early_by_a_margin(lifetime: int | None, left: int, expires_by: bool) -> None:
+def test_a_link_expires_early_by_a_margin(lifetime: int | None, left: int, expires_by: bool) -> None:
     url = "https://host/key" if lifetime is None else f"https://host/key?X-Amz-Expires={lifetime}&X-Amz-Signature=0"
     link = Link("GET", url, {}, NOW + timedelta(seconds=left))
     assert link.expires_by(NOW) is expires_by
 
 
-def test_a_link_of_unknown_end_does_not_lapse() -> None:
+def test_a_link_without_expiry_does_not_expire() -> None:
     assert not Link("GET", URL, {}).expires_by(NOW)
 
 
@@ -117,5 +117,5 @@ def test_a_report_counts_outcomes() -> None:
     assert Report(verb="get", done=1, skipped=2, failed=4, expired=8).objects == 15
 
 
-def test_the_present_is_in_utc() -> None:
+def test_the_current_time_is_in_utc() -> None:
     assert utc_now().tzinfo is UTC

@@ -68,5 +68,5 @@ def test_the_secrets_of_a_request_are_its_values_as_they_are_and_decoded() -> No
 
 
 @pytest.mark.parametrize(("value", "decoded"), [("a%2Fb%3Dc", "a/b=c"), ("abc+def", "abc def"), ("abcdef", "abcdef")])
-def test_a_secret_is_known_as_a_server_decodes_it(value: str, decoded: str) -> None:
+def test_decoded_secrets_are_hidden(value: str, decoded: str) -> None:
     assert set(secrets_of(f"http://h/a@b?t={value}", {})) == {value, decoded}

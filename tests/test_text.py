@@ -27,6 +27,6 @@ def test_seconds(seconds: float, shown: str) -> None:
     assert show_seconds(seconds) == shown
 
 
-def test_one_is_one() -> None:
+def test_singular_and_plural() -> None:
     assert [counted(n, "link") for n in (0, 1, 2, 2000)] == ["0 links", "1 link", "2 links", "2,000 links"]
     assert counted(2, "retry", "retries") == "2 retries"

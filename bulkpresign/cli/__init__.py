@@ -1,4 +1,4 @@
-"""The command line: one file a verb, each of which parses, calls the pipeline and prints."""
+"""The command line: one module per verb. Each parses the arguments, calls the pipeline and prints the result."""
 
 import gc
 import os
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 if TYPE_CHECKING:
     import click
 
-#: New objects until they are looked through for garbage. Python's 700 are fewer than most of the modules bring that we
-#: import, and all of those stay: it would be looked for dozens of times in vain before the first request.
+#: The threshold of the garbage collector. Most imports reach Python's default of 700 new objects, so it would run
+#: dozens of times before the first request and find nothing.
 _GC_THRESHOLD = 50_000
 
 
@@ -36,10 +36,10 @@ def _asks_for_json(words: Sequence[str]) -> bool:
 
 
 def _run_in_json(app: "click.Group") -> NoReturn:
-    """Runs a command line under `--progress json`, where an error of usage is a JSON object, as every line is."""
+    """Runs a command line with `--progress json`. A usage error is printed as a JSON object."""
     from click import ClickException
 
-    from bulkpresign.cli.saying import console, say
+    from bulkpresign.cli.messages import console, say
 
     console.is_json = True
     try:
@@ -50,32 +50,32 @@ def _run_in_json(app: "click.Group") -> NoReturn:
 
 
 def _leave(code: int) -> NoReturn:
-    """Ends the process at once: whatever had to be closed is.
+    """Ends the process at once, after everything was closed.
 
-    Python would take every module apart, which is of no use, and would wait for a thread that reads standard input.
+    A normal exit of Python destroys every module first, and waits for a thread that reads standard input.
     """
     if not _is_flushed(sys.stdout):
         code = code or 1
-    _is_flushed(sys.stderr)  # a run is what it is, whether somebody reads of it or not
+    _is_flushed(sys.stderr)  # does not change the exit code
     os._exit(code)
 
 
 def _is_flushed(stream: TextIO | None) -> bool:
-    """False where the rest of a stream can't be written; None is a stream that was closed from the start."""
+    """False if the rest of a stream can't be written. None is a stream that is closed from the start."""
     try:
         if stream is not None:
             stream.flush()
-    except (OSError, ValueError):  # nobody reads it
+    except (OSError, ValueError):  # the reader closed the pipe
         return False
     return True
 
 
 def _fill_missing_streams() -> None:
-    """Takes descriptors 0 to 2 where they are closed: the first file or socket opened would pass for one of them."""
+    """Opens descriptors 0 to 2 if they are closed. Otherwise the first file or socket would get one of them."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDONLY)
-    if sys.stderr is None:  # messages go nowhere then
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - it stays open, and pathlib takes its time
+    if sys.stderr is None:  # drops the messages
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - it stays open, and pathlib is slow to import

@@ -17,40 +17,46 @@ if TYPE_CHECKING:
     "what",
     cls=Argument,
     metavar="LINKS | s3://bucket/prefix/",
-    help="A table of links from sign --part-size, or where uploads are open.",
+    help="A table of links from sign --part-size, or a prefix with open uploads.",
 )
 @click.option(
     "--older-than",
     type=duration,
     metavar="DURATION",
-    help="Leave younger ones alone: 30s, 15m, 12h, 7d. For LINKS since they were signed.",
+    help="Only uploads older than this: 30s, 15m, 12h, 7d. For LINKS, the age since they were signed.",
 )
-@click.option("--dry-run", is_flag=True, help="End none; print them as CSV: bucket, key, upload_id, age in seconds.")
+@click.option(
+    "--dry-run", is_flag=True, help="Abort nothing; print the uploads as CSV: bucket, key, upload_id, age in seconds."
+)
 @options.from_format
-@click.option("--concurrency", type=click.IntRange(min=1), default=32, metavar="N", help="Uploads ended at a time.")
+@click.option(
+    "--concurrency", type=click.IntRange(min=1), default=32, metavar="N", help="Uploads aborted at the same time."
+)
 @options.attempts
 @options.server
 @options.ca_bundle
 @options.transport
 @options.listeners
 def abort(**settings: Any) -> None:
-    """End multipart uploads that were opened and not finished.
+    """Abort multipart uploads that were created and not completed.
 
-    Until then S3 keeps, and bills, the parts that were sent. LINKS need no credentials. Objects that were completed
-    stay as they are.
+    Until then, S3 stores the parts that were sent, and bills them. LINKS need no credentials. Completed objects are not
+    changed.
 
     \b
     bulkpresign abort uploads.csv
     bulkpresign abort s3://bucket/prefix/ --older-than 7d --dry-run
 
-    Exit codes: 0 all ended; 1 some failed; 2 nothing was sent; 3 links had expired;
+    Exit codes: 0 all aborted; 1 some failed; 2 nothing was sent; 3 links had expired;
     130 interrupted; 143 terminated; 129 hung up.
     """
-    from bulkpresign.cli import unused
-    from bulkpresign.cli.running import run_transfer
+    from bulkpresign.cli import option_checks
+    from bulkpresign.cli.runner import run_transfer
     from bulkpresign.pipeline.abort import abort as run
 
-    unused.refuse(unused.ABORT_LISTED if settings["what"].startswith("s3://") else unused.ABORT_LINKS)
+    option_checks.check_applicable(
+        option_checks.ABORT_LISTED if settings["what"].startswith("s3://") else option_checks.ABORT_LINKS
+    )
     run_transfer("abort", run, in_one_line=_summary, **settings)
 
 

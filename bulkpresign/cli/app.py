@@ -1,4 +1,4 @@
-"""All verbs under one name. A verb's module is imported when it is called, or listed in `--help`."""
+"""The command `bulkpresign` with all verbs. A verb's module is imported when it is called, or for `--help`."""
 
 from difflib import get_close_matches
 from importlib import import_module
@@ -10,17 +10,17 @@ from click.exceptions import Exit
 from bulkpresign import __version__
 
 VERBS = ("sign", "post", "get", "put", "abort", "verify", "report", "demo")
-#: Verbs of other tools, and ours for the same.
-_MEANT = {"download": "get", "upload": "put", "presign": "sign", "check": "verify", "cp": "get", "sync": "get"}
+#: Verbs of other tools, and the verb here that does the same.
+_ALIASES = {"download": "get", "upload": "put", "presign": "sign", "check": "verify", "cp": "get", "sync": "get"}
 
 
 class _Verbs(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Their names, in the order of a job."""
+        """The names of the verbs, in the usual order of use."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
-        """The command that the module of this name has under its own name."""
+        """The command of a verb: the function of the same name in the module of the same name."""
         if cmd_name == "help":
             return _help
         if cmd_name not in VERBS:
@@ -31,13 +31,13 @@ class _Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The verb that is called. Raises UsageError for an unknown one, with those that may be meant."""
+        """The called verb. Raises UsageError with similar verbs if it is unknown."""
         if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             raise click.UsageError(_unknown(args[0]), ctx)
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs a verb. Ctrl-C before a verb has its own handler is 130 as after; click would make it 1."""
+        """Runs a verb. Ctrl-C before the verb has its own handler gives exit code 130; click would give 1."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -47,7 +47,7 @@ class _Verbs(click.Group):
 def _unknown(verb: str) -> str:
     typed = verb.lower()
     meant = [name for name in VERBS if sorted(name) == sorted(typed) or (len(typed) > 1 and name.startswith(typed))]
-    meant = meant or [_MEANT.get(name, name) for name in get_close_matches(typed, [*VERBS, "help", *_MEANT], n=1)]
+    meant = meant or [_ALIASES.get(name, name) for name in get_close_matches(typed, [*VERBS, "help", *_ALIASES], n=1)]
     then = f"did you mean {' or '.join(meant)}?" if meant else f"use one of {', '.join(VERBS)}."
     return f"There is no verb {verb!r}: {then}"
 
@@ -66,7 +66,7 @@ def app() -> None:
 @click.argument("verb", required=False)
 @click.pass_context
 def _help(ctx: click.Context, verb: str | None) -> None:
-    """Show the help of a verb, or of all."""
+    """Show the help of a verb, or of all verbs."""
     group = ctx.find_root()
     if verb is None or verb == "help":
         click.echo(group.get_help())

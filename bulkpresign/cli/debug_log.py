@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bulkpresign.cli.saying import say
+from bulkpresign.cli.messages import say
 
 
 class _SayHandler(logging.Handler):

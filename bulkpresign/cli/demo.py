@@ -9,9 +9,9 @@ from bulkpresign.cli.help import Verb
 @click.command(cls=Verb)
 @click.option("--keep", is_flag=True, help="Leave the server running, and print its endpoint and variables.")
 def demo(keep: bool) -> None:
-    """Show all of it on an embedded S3 server.
+    """Show all steps on an embedded S3 server.
 
-    It needs no account and sends nothing elsewhere.
+    It needs no account, and sends requests only to this server.
     """
     from bulkpresign.demo.tour import tour
 

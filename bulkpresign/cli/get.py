@@ -11,7 +11,9 @@ from bulkpresign.cli.units import size
 
 @click.command(cls=Verb)
 @options.linked_sources
-@click.option("--to", required=True, type=FileName(), metavar="DIR", help="The folder; made with its parents.")
+@click.option(
+    "--to", required=True, type=FileName(), metavar="DIR", help="The folder for the files; created with its parents."
+)
 @options.bucket
 @options.from_format
 @options.literal
@@ -20,7 +22,7 @@ from bulkpresign.cli.units import size
     "--if-exists", default="replace", metavar="replace|keep|fail", help="What to do with an existing file that differs."
 )
 @click.option("--max-object-size", type=size, metavar="SIZE", help="Refuse objects over this size.")
-@click.option("--recheck", is_flag=True, help="Ask the server about each object that was done before.")
+@click.option("--recheck", is_flag=True, help="Ask the server again about each object that was done before.")
 @click.option("--fsync", is_flag=True, help="Wait for the disk before an object counts as done.")
 @options.records
 @options.renewal
@@ -32,8 +34,8 @@ from bulkpresign.cli.units import size
 def get(**settings: Any) -> None:
     """Download through links, or from a bucket with own credentials.
 
-    LINKS need no credentials; any other source is signed just in time. What is there already and matches is skipped.
-    A file appears under its name when it is whole and verified.
+    LINKS need no credentials; any other source is signed just before use. Files that exist and match are skipped.
+    A file appears under its name when it is complete and verified.
 
     \b
     bulkpresign get links.csv --to data/
@@ -44,18 +46,18 @@ def get(**settings: Any) -> None:
     Exit codes: 0 all done; 1 some failed; 2 nothing was sent; 3 links had expired;
     130 interrupted; 143 terminated; 129 hung up.
     """
-    from bulkpresign.cli import unused
-    from bulkpresign.cli.running import run_transfer
+    from bulkpresign.cli import option_checks
+    from bulkpresign.cli.runner import run_transfer
     from bulkpresign.pipeline.get import get as run
     from bulkpresign.pipeline.sources.sources import are_links
 
     sources = settings["source"]
     if all(source.startswith("s3://") for source in sources):
-        unused.refuse([unused.NO_TABLE])
+        option_checks.check_applicable([option_checks.NO_TABLE])
     elif (
-        unused.has_given(unused.NOTHING_IS_SIGNED.names)
+        option_checks.has_given(option_checks.NOTHING_IS_SIGNED.names)
         and not settings["renew_credentials"]
         and are_links(sources, settings["from_format"])
     ):
-        unused.refuse([unused.NOTHING_IS_SIGNED])
+        option_checks.check_applicable([option_checks.NOTHING_IS_SIGNED])
     run_transfer("get", run, **settings)

@@ -1,4 +1,4 @@
-"""What click's `--help` lacks: arguments that are explained, and options in sections."""
+"""Extensions of click's `--help`: arguments with a description, and options in sections."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,27 +8,27 @@ from click.shell_completion import CompletionItem
 
 
 class FileName(click.types.StringParamType):
-    """A text that the shell completes as the name of a file or folder."""
+    """A text argument that the shell completes as a file name."""
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
-        """Leaves it to the shell."""
+        """Leaves the completion to the shell."""
         return [CompletionItem(incomplete, type="file")]
 
 
 class Argument(click.Argument):
-    """An argument with a help text, which the shell completes as a file; click's own take a text from 8.5 on."""
+    """An argument with a help text, completed as a file name. click supports the text only since 8.5."""
 
     def __init__(self, names: Sequence[str], *, help: str, **settings: Any) -> None:  # noqa: A002 - as in click.Option
         super().__init__(names, required=True, type=FileName(), **settings)
         self.help = help
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:  # noqa: ARG002 - click's signature
-        """Its name and its text, in two columns."""
+        """The name and the help text of the argument."""
         return self.human_readable_name, f"{self.help}  [required]"
 
 
 class SectionedOption(click.Option):
-    """An option that stands in a section of its own kind."""
+    """An option in a named section of the help."""
 
     def __init__(self, names: Sequence[str], *, section: str, **settings: Any) -> None:
         super().__init__(names, **settings)
@@ -36,10 +36,10 @@ class SectionedOption(click.Option):
 
 
 class Verb(click.Command):
-    """A command whose help has its arguments, its options, and then a section for each kind of option that has one."""
+    """A command whose help has sections: arguments, options, then the named sections."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes all sections, those of options in the order in which they first appear."""
+        """Writes all sections. Named sections come in the order of their first option."""
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
         for param in self.get_params(ctx):
             if (record := param.get_help_record(ctx)) is not None:
@@ -51,4 +51,4 @@ class Verb(click.Command):
                     formatter.write_dl(records)
 
     def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes nothing: they have a section above. click before 8.5 does not call this."""
+        """Writes nothing: the arguments have their own section. click before 8.5 does not call this."""

@@ -1,4 +1,4 @@
-"""The options of what a link carries, for `sign`, by the names that LinkOptions has for them."""
+"""The options of `sign` that become settings of the links, with the names of LinkOptions."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,76 +13,87 @@ from bulkpresign.errors import ParameterError
 if TYPE_CHECKING:
     from bulkpresign.signing.options import LinkOptions
 
-_GET = "GET links (a column of the same name, with _ for -, sets one row's own)"
-_PUT = "PUT links: headers, signed and to be sent (columns as above)"
+_GET = "GET links (a column of the same name, with _ for -, overrides it for one row)"
+_PUT = "PUT links: signed headers, which must be sent (columns as above)"
 
 
-def _of_get(*names: str, **settings: Any) -> Decorator:
+def _get_option(*names: str, **settings: Any) -> Decorator:
     return click.option(*names, cls=SectionedOption, section=_GET, **settings)
 
 
-def _of_put(*names: str, **settings: Any) -> Decorator:
+def _put_option(*names: str, **settings: Any) -> Decorator:
     return click.option(*names, cls=SectionedOption, section=_PUT, **settings)
 
 
 def _response_header(name: str) -> Decorator:
-    return _of_get(name, metavar="VALUE", help="This response header.")
+    return _get_option(name, metavar="VALUE", help="Set this response header.")
 
 
 def _header(name: str) -> Decorator:
-    return _of_put(name, metavar="VALUE", help="This header.")
+    return _put_option(name, metavar="VALUE", help="Set this header.")
 
 
-carried = together(
-    _of_get("--filename", metavar="NAME", help="Save under this name; {name} is the key's last segment."),
+link_settings = together(
+    _get_option("--filename", metavar="NAME", help="The file name in a browser; {name} is the key's last segment."),
     _response_header("--response-content-type"),
     _response_header("--response-content-disposition"),
     _response_header("--response-content-encoding"),
     _response_header("--response-content-language"),
     _response_header("--response-cache-control"),
     _response_header("--response-expires"),
-    _of_get(
+    _get_option(
         "--request-payer",
         flag_value="requester",
-        help="Whoever signs pays for requests and traffic. For links of any method.",
+        help="The signer pays for requests and traffic. For links of any method.",
     ),
-    _of_get(
+    _get_option(
         "--checksum-mode",
         flag_value="ENABLED",
-        help="Sign the header x-amz-checksum-mode, with which S3 sends the object's checksum: get then verifies by it. "
-        "Such links open in no browser, only with tools that send the headers of their rows. For HEAD links as well.",
+        help="Sign the header x-amz-checksum-mode: S3 then sends the object's checksum, and get verifies it. Such "
+        "links don't open in a browser, only with tools that send the headers of their rows. For HEAD links as well.",
     ),
-    _of_put("--content-type", metavar="TYPE", help="Of rows that have no content_type."),
+    _put_option("--content-type", metavar="TYPE", help="The content type of rows without one."),
     _header("--cache-control"),
     _header("--content-disposition"),
     _header("--content-encoding"),
-    _of_put("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Any other header. Repeatable."),
-    _of_put("--metadata", multiple=True, metavar="K=V", help="Repeatable; as a column, a JSON object."),
-    _of_put("--storage-class", metavar="CLASS", help="Such as STANDARD_IA or GLACIER_IR."),
-    _of_put("--tagging", metavar="'K=V&K2=V2'", help="Tags, quoted as in a url."),
-    _of_put("--acl", metavar="ACL", help="A canned one, such as bucket-owner-full-control."),
-    _of_put("--sse", metavar="AES256|aws:kms", help="Encryption on the server."),
-    _of_put("--sse-kms-key-id", metavar="ID", help="The key of aws:kms."),
-    _of_put(
+    _put_option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Any other header. Repeatable."),
+    _put_option(
+        "--metadata", multiple=True, metavar="K=V", help="User metadata. Repeatable. As a column: a JSON object."
+    ),
+    _put_option("--storage-class", metavar="CLASS", help="The storage class, such as STANDARD_IA or GLACIER_IR."),
+    _put_option("--tagging", metavar="'K=V&K2=V2'", help="Tags, quoted as in a url."),
+    _put_option("--acl", metavar="ACL", help="A canned ACL, such as bucket-owner-full-control."),
+    _put_option("--sse", metavar="AES256|aws:kms", help="The encryption on the server."),
+    _put_option("--sse-kms-key-id", metavar="ID", help="The KMS key for aws:kms."),
+    _put_option(
         "--sse-customer-key",
         type=Path,
         metavar="FILE",
-        help="A key of your own: 32 bytes, or their base64. For GET links as well.",
+        help="A file with your own key: 32 bytes, or their base64. For GET links as well.",
     ),
-    _of_put("--if-none-match", flag_value="*", help="Overwrite nothing: If-None-Match: *"),
-    _of_put("--checksum", metavar="ALGORITHM", help="Of the files of --from: crc64nvme crc32c crc32 sha256 sha1."),
-    _of_put("--from", "folder", metavar="DIR", help="The files to be uploaded; the links let no other bytes through."),
+    _put_option("--if-none-match", flag_value="*", help="Overwrite nothing: If-None-Match: *"),
+    _put_option(
+        "--checksum",
+        metavar="ALGORITHM",
+        help="Sign the checksum of each file in --from: crc64nvme crc32c crc32 sha256 sha1.",
+    ),
+    _put_option(
+        "--from",
+        "folder",
+        metavar="DIR",
+        help="The folder with the files for --checksum; the links accept only these files.",
+    ),
 )
 
 
-def take_link_options(settings: dict[str, Any]) -> "LinkOptions":
-    """Takes out of a command's settings what its links carry. Raises ParameterError for what can't be."""
+def pop_link_options(settings: dict[str, Any]) -> "LinkOptions":
+    """Removes the link options from a command's settings and returns them. Raises ParameterError."""
     from bulkpresign.signing.options import LinkOptions
 
-    taken = {name: settings.pop(name) for name in LinkOptions.__struct_fields__}
-    taken["metadata"] = _metadata_map(taken["metadata"])
-    taken["sse_customer_key"] = _customer_key_of(taken["sse_customer_key"])
-    return LinkOptions(**taken)
+    options = {name: settings.pop(name) for name in LinkOptions.__struct_fields__}
+    options["metadata"] = _metadata_map(options["metadata"])
+    options["sse_customer_key"] = _customer_key_of(options["sse_customer_key"])
+    return LinkOptions(**options)
 
 
 def _metadata_map(pairs: Iterable[str]) -> dict[str, str] | None:
@@ -98,7 +109,7 @@ def _metadata_map(pairs: Iterable[str]) -> dict[str, str] | None:
 
 
 def _customer_key_of(file: Path | None) -> str | None:
-    """The customer's key that a file holds, in base64; no message shows what it holds."""
+    """The customer's key in a file, in base64. Messages never show the content of the file."""
     from bulkpresign.signing.values import customer_key
 
     if file is None:

@@ -1,4 +1,4 @@
-"""The options that several verbs share, each said once, by the name that the functions of the pipeline have for it."""
+"""The options that several verbs share. Their names are those of the pipeline's parameters."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ Decorator = Callable[[Function], Function]
 
 
 def together(*options: Decorator) -> Decorator:
-    """One decorator for several options, which `--help` has in this order."""
+    """One decorator for several options, in the order of `--help`."""
 
     def decorate(function: Function) -> Function:
         for option in reversed(options):
@@ -27,7 +27,7 @@ def together(*options: Decorator) -> Decorator:
 
 
 def _renew_url(context: click.Context, _: click.Parameter, given: str | None) -> str | None:
-    """The url as it was given, in a file, or in the environment: a command line is seen by every user of a machine."""
+    """The url of the option, of a file, or of the environment. All users of a machine can see a command line."""
     if given is None and not (context.params.get("renew_command") or context.params.get("renew_credentials")):
         given = os.environ.get("BULKPRESIGN_RENEW_URL") or None
     if given is None or not given.startswith("@"):
@@ -43,7 +43,7 @@ def _renew_url(context: click.Context, _: click.Parameter, given: str | None) ->
 
 
 def _in(section: str) -> Callable[..., Decorator]:
-    """Makes options that stand in one section of the help."""
+    """Returns a function that creates options in one section of the help."""
     return partial(click.option, cls=SectionedOption, section=section)
 
 
@@ -54,8 +54,8 @@ _of_server = _in("Server")
 _of_messages = _in("Messages")
 
 _SOURCES = (
-    "s3://bucket/prefix/ (everything under it), s3://bucket/key, 's3://bucket/a/*.csv' (a pattern over a listing: "
-    "* and ? match no /, ** does; a path is the key after the last / before the pattern), "
+    "s3://bucket/prefix/ (everything under it), s3://bucket/key, 's3://bucket/a/*.csv' (a pattern of keys: "
+    "* and ? match no /, ** does; a path is the key after the last / before the wildcard), "
     "a table (.csv .jsonl .json .txt, each also .gz), "
 )
 sources = click.argument(
@@ -68,37 +68,42 @@ linked_sources = click.argument(
     metavar="SOURCE...",
     help=f"{_SOURCES}a link (https://...), or - for standard input.",
 )
-literal = click.option("--literal", is_flag=True, help="Keys of s3:// sources hold * ? or [ themselves: no pattern.")
-bucket = click.option("--bucket", metavar="B", help="The bucket of rows that name none.")
+literal = click.option(
+    "--literal", is_flag=True, help="The characters * ? [ in keys of s3:// sources are not wildcards."
+)
+bucket = click.option("--bucket", metavar="B", help="The bucket of rows without one.")
 from_format = click.option(
     "--from-format",
     metavar="csv|jsonl|json|txt",
-    help="The format of a source whose name does not tell, such as -.",
+    help="The format of a source without a known extension, such as -.",
 )
 output = click.option(
-    "-o", "--output", default="-", type=FileName(), metavar="FILE", help="Where rows go; - is standard output."
+    "-o", "--output", default="-", type=FileName(), metavar="FILE", help="The file for the rows; - is standard output."
 )
 output_format = click.option(
     "--format",
     metavar="csv|jsonl|json",
-    help="The format of the output where its name does not tell.",
+    help="The format of an output without a known extension.",
 )
 expires_in = click.option(
     "--expires-in",
     type=duration,
     default="1h",
     metavar="DURATION",
-    help="How long links live: 30s, 15m, 12h, at most 7d; never longer than the credentials.",
+    help="The lifetime of links: 30s, 15m, 12h, at most 7d; never longer than that of the credentials.",
 )
 attempts = _of_transfer(
     "--attempts",
     type=click.IntRange(min=1),
     default=5,
     metavar="N",
-    help="How often a request is tried, where trying again can help.",
+    help="Attempts per request, for errors that a retry can fix.",
 )
 ca_bundle = _of_server(
-    "--ca-bundle", type=FileName(), metavar="FILE", help="Certificates to trust; else AWS_CA_BUNDLE or the system's."
+    "--ca-bundle",
+    type=FileName(),
+    metavar="FILE",
+    help="Certificates to trust. Default: AWS_CA_BUNDLE or the system's.",
 )
 transport = _of_server(
     "--transport",
@@ -110,86 +115,86 @@ progress = _of_messages(
     "--progress",
     default="auto",
     metavar="auto|on|off|json",
-    help="On standard error. auto: a bar on a terminal, else a line a minute. json: every line is a JSON object.",
+    help="Progress on standard error. auto: a bar on a terminal, else a line per minute. json: JSON objects.",
 )
-quiet = _of_messages("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+quiet = _of_messages("-q", "--quiet", is_flag=True, help="Print only errors.")
 
-#: How much of a run is in flight, and where it ends.
+#: The limits of a run.
 bounds = together(
     _of_transfer(
         "--concurrency",
         type=click.IntRange(min=1),
         default=64,
         metavar="N",
-        help="Objects in flight. Memory is at most concurrency x part-concurrency x 512 KiB.",
+        help="Objects in flight. Memory: at most concurrency x part-concurrency x 512 KiB.",
     ),
     _of_transfer(
         "--part-size",
         type=size,
         default="64MiB",
         metavar="SIZE",
-        help="Larger objects move in parts of this size.",
+        help="Larger objects are moved in parts of this size.",
     ),
     _of_transfer(
         "--part-concurrency",
         type=click.IntRange(min=1),
         default=8,
         metavar="N",
-        help="Parts in flight of each large object, at most: as many as are measured to pay.",
+        help="The most parts in flight of each large object; fewer if more are not faster.",
     ),
     attempts,
-    _of_transfer("--limit-rate", type=size, metavar="SIZE", help="Bytes a second, over the whole run."),
-    _of_transfer("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after so many objects: for a trial."),
+    _of_transfer("--limit-rate", type=size, metavar="SIZE", help="The most bytes per second, for the whole run."),
+    _of_transfer("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after this number of objects."),
 )
-#: What a run leaves behind, for people and for the next run.
+#: The files that a run writes, for people and for the next run.
 records = together(
     _of_records(
         "--failures",
         type=FileName(),
         metavar="FILE",
-        help="A manifest of what is not done, each row with its reason. It is valid input again.",
+        help="Write a manifest of the objects that are not done, with reasons. It is a valid input.",
     ),
     _of_records(
         "--journal",
         type=FileName(),
         metavar="FILE",
-        help="What was done, over runs: the next one goes on from there. Else it stands beside the folder.",
+        help="The record of what is done, with which the next run continues. Default: beside the folder.",
     ),
-    _of_records("--dry-run", is_flag=True, help="Check everything and say what is left to do; send nothing."),
+    _of_records("--dry-run", is_flag=True, help="Check everything and print what would be done; send nothing."),
 )
-#: Where fresh links come from.
+#: The sources of fresh links.
 renewal = together(
-    _of_renewal("--renew-credentials", is_flag=True, help="Sign links again that run out, with own credentials."),
+    _of_renewal("--renew-credentials", is_flag=True, help="Sign expired links again, with your own credentials."),
     _of_renewal(
         "--renew-command",
         metavar="CMD",
-        help="Gives fresh links for those that run out: rows as JSONL on its standard input and output.",
+        help="A command that returns fresh links for expired ones: rows as JSONL on its standard input and output.",
     ),
     _of_renewal(
         "--renew-url",
         metavar="URL|@FILE",
         callback=_renew_url,
-        help="The same from a url, by POST of rows as JSONL. A url with a token: in FILE, or in BULKPRESIGN_RENEW_URL.",
+        help="The same from a url, by POST of rows as JSONL. Put a url with a token in FILE or BULKPRESIGN_RENEW_URL.",
     ),
 )
-#: Which server, and who asks it.
+#: The server, and the credentials.
 server = together(
     _of_server(
         "--region",
         "region_name",
         metavar="R",
-        help="Else from the environment or the profile. auto: each bucket is asked for its own.",
+        help="Default: AWS_REGION or the profile's. auto: the region of each bucket is looked up.",
     ),
-    _of_server("--endpoint-url", metavar="URL", help="Another S3 server than AWS."),
+    _of_server("--endpoint-url", metavar="URL", help="The url of an S3 server other than AWS."),
     _of_server("--profile", "profile_name", metavar="P", help="A profile of ~/.aws/config."),
     _of_server(
         "--addressing-style",
         default="auto",
         metavar="auto|path|virtual",
-        help="Where the bucket's name goes. `virtual` gives regional host names for AWS.",
+        help="The bucket in the path, or as part of the host name. With AWS, virtual uses regional host names.",
     ),
 )
-#: What a run says of itself.
+#: The messages of a run.
 listeners = together(
     progress,
     quiet,
@@ -198,13 +203,13 @@ listeners = together(
         "--verbose",
         count=True,
         show_default=False,
-        help="Name every failure and every retry; -vv: every request, too.",
+        help="Print every failure and every retry; -vv: every request, too.",
     ),
 )
 
 
 def header_map(headers: Iterable[str], content_type: str | None = None) -> dict[str, str]:
-    """`NAME: VALUE` lines as a mapping. Raises ParameterError for a line that is none, and for a name given twice."""
+    """Parses `NAME: VALUE` lines. Raises ParameterError for an invalid line, and for a name that is given twice."""
     given = [*headers, *([] if content_type is None else [f"Content-Type: {content_type}"])]
     found: dict[str, str] = {}
     for line in given:

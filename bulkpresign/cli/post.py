@@ -12,8 +12,8 @@ from bulkpresign.cli.units import size
 @click.command(cls=Verb)
 @options.sources
 @options.output
-@click.option("--max-size", type=size, default="5GiB", metavar="SIZE", help="Larger bodies are refused.")
-@click.option("--content-type", metavar="TYPE", help="Other types are refused; image/* allows a kind.")
+@click.option("--max-size", type=size, default="5GiB", metavar="SIZE", help="The server refuses larger files.")
+@click.option("--content-type", metavar="TYPE", help="The server refuses other types; image/* allows all images.")
 @options.expires_in
 @options.bucket
 @options.output_format
@@ -24,12 +24,12 @@ from bulkpresign.cli.units import size
 @options.progress
 @options.quiet
 def post(output: str, progress: str, quiet: bool, **settings: Any) -> None:
-    """Turn a list of keys into upload forms for browsers and curl.
+    """Create upload forms for browsers and curl from a list of keys.
 
     \b
     bulkpresign post keys.csv -o forms.json --max-size 100MiB --content-type 'image/*'
     """
-    from bulkpresign.cli.running import display, run_verb, say_last
+    from bulkpresign.cli.runner import display, run_verb, say_last
     from bulkpresign.ledger.counts import Counts
     from bulkpresign.pipeline.post import post as run
     from bulkpresign.text import counted

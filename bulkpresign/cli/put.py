@@ -16,9 +16,9 @@ from bulkpresign.cli.help import Argument, FileName, Verb
     cls=Argument,
     nargs=-1,
     metavar="LINKS... | DIR s3://bucket/prefix/",
-    help="Tables of PUT links, or a folder and where it goes.",
+    help="Tables of PUT links, or a folder and its destination.",
 )
-@click.option("--from", "source", type=FileName(), metavar="DIR", help="The folder with the files that LINKS name.")
+@click.option("--from", "source", type=FileName(), metavar="DIR", help="The folder with the files of LINKS.")
 @options.from_format
 @options.bounds
 @options.records
@@ -30,7 +30,7 @@ from bulkpresign.cli.help import Argument, FileName, Verb
     "headers",
     multiple=True,
     metavar="'NAME: VALUE'",
-    help="Signed into PUT links; stands in their rows. Repeatable.",
+    help="Signed into PUT links, and written to their rows. Repeatable.",
 )
 @options.server
 @options.ca_bundle
@@ -41,8 +41,8 @@ def put(
 ) -> None:
     """Upload through PUT links, or a folder with own credentials.
 
-    LINKS need no credentials. Large files of a folder go up in parts; LINKS have their parts from sign --part-size.
-    Parts that are up already are kept over runs.
+    LINKS need no credentials. Large files of a folder are uploaded in parts; LINKS have parts with sign --part-size.
+    Parts that are uploaded are not sent again by a later run.
 
     \b
     bulkpresign put uploads.csv --from data/
@@ -56,15 +56,17 @@ def put(
     if (source is None) != to_bucket or (source or "").startswith("s3://"):
         raise click.BadParameter("use: put LINKS --from DIR, or: put DIR s3://bucket/prefix/")
 
-    from bulkpresign.cli import unused
-    from bulkpresign.cli.running import reporting_errors, run_transfer
+    from bulkpresign.cli import option_checks
+    from bulkpresign.cli.runner import reporting_errors, run_transfer
     from bulkpresign.pipeline import put as pipeline
 
     if source is not None:
-        unused.refuse((*unused.PUT_LINKS, *([] if settings["renew_credentials"] else [unused.NOTHING_IS_SIGNED])))
-        del settings["part_size"]  # it has a default, which is that of a folder
+        option_checks.check_applicable(
+            (*option_checks.PUT_LINKS, *([] if settings["renew_credentials"] else [option_checks.NOTHING_IS_SIGNED]))
+        )
+        del settings["part_size"]  # its default is for folders
         run_transfer("put", partial(pipeline.put, what, source), **settings)
-    unused.refuse(unused.PUT_FOLDER)
+    option_checks.check_applicable(option_checks.PUT_FOLDER)
     with reporting_errors():
         signed = options.header_map(headers, content_type)
     run_transfer("put", partial(pipeline.put, *what, headers=signed), **settings)

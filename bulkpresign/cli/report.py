@@ -17,12 +17,12 @@ _BAR_WIDTH = 40
 
 @click.command(cls=Verb)
 @click.argument("run", cls=Argument, metavar="RUN", help="The folder of a run, or its journal: data/ or data.journal.")
-@click.option("--json", is_flag=True, help="All figures, as one JSON object for each journal.")
+@click.option("--json", is_flag=True, help="Print one JSON object per journal.")
 def report(run: str, json: bool) -> None:
-    """Say what a run did, from its journal.
+    """Report what a run did, from its journal.
 
-    Counts, bytes, rates over time, the slowest objects, errors by cause, and by what the objects were verified. A
-    folder may have several journals, one for each verb and destination; all of them are shown.
+    Counts, bytes, rates over time, the slowest objects, errors by cause, and verifications. A folder may have several
+    journals, one per verb and destination; all are shown.
 
     \b
     bulkpresign report data/
@@ -30,7 +30,7 @@ def report(run: str, json: bool) -> None:
     """
     import msgspec
 
-    from bulkpresign.cli.running import reporting_errors
+    from bulkpresign.cli.runner import reporting_errors
     from bulkpresign.ledger.report import journals_of, read_report
 
     with reporting_errors():
@@ -73,12 +73,12 @@ def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
 def _rates(rates: list["Interval"]) -> Iterator[str]:
     most = max((interval.bytes / interval.seconds for interval in rates), default=0)
     for interval in rates:
-        at = datetime.fromtimestamp(interval.at)  # noqa: DTZ006 - people read their own time
+        at = datetime.fromtimestamp(interval.at)  # noqa: DTZ006 - shown in local time
         speed = f"{interval.objects / interval.seconds:>8,.0f} objects/s"
         moved = f"{show_bytes(int(interval.bytes / interval.seconds))}/s"
         yield f"{at:%H:%M:%S}  {speed}  {moved:>12}  {_bar(interval, most)}".rstrip()
 
 
 def _bar(interval: "Interval", most: float) -> str:
-    """Its bytes a second, beside the most."""
+    """A bar for its bytes per second, relative to the highest rate."""
     return "#" * round(_BAR_WIDTH * interval.bytes / interval.seconds / most) if most else ""

@@ -20,7 +20,7 @@ from bulkpresign.errors import BreakerError
     "--method",
     type=str.upper,
     metavar="GET|PUT|HEAD|DELETE",
-    help="What the links allow: GET, or each row's own where LINKS are signed again.",
+    help="The method of the links. Default: GET, or the method of each row of LINKS.",
 )
 @options.expires_in
 @options.bucket
@@ -30,33 +30,33 @@ from bulkpresign.errors import BreakerError
 @click.option(
     "--head",
     is_flag=True,
-    help="Ask for every object once: its row tells size, etag, checksum, content type, last_modified and part_size. "
-    "What is not there has no link, and the exit code is 1.",
+    help="Send a HEAD request for every object: its row then has size, etag, checksum, content type, last_modified and "
+    "part_size. A missing object has no link, and the exit code is 1.",
 )
 @click.option(
-    "--concurrency", type=click.IntRange(min=1), metavar="N", help="With --head: objects asked for at a time; else 64."
+    "--concurrency", type=click.IntRange(min=1), metavar="N", help="With --head: requests in flight. Default: 64."
 )
 @click.option(
     "--failures",
     metavar="FILE",
-    help="With --head: a manifest of what has no link, each row with its reason. It is valid input again.",
+    help="With --head: write a manifest of objects without a link, with reasons. It is a valid input.",
 )
 @click.option(
     "--part-size",
     type=size,
     metavar="SIZE",
-    help="PUT links: larger objects become multipart uploads with parts of this size (5MiB to 5GiB), "
-    "which are opened here. Their sizes have to be known. Without it, rows of uploads are signed again.",
+    help="PUT links: larger objects become multipart uploads with parts of this size (5MiB to 5GiB), which are created "
+    "here. Their sizes must be known. Without this option, the rows of uploads are signed again.",
 )
 @options.server
 @options.ca_bundle
 @options.progress
 @options.quiet
-@link_options.carried
+@link_options.link_settings
 def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, **settings: Any) -> None:
-    """Turn a list of keys into a manifest of links.
+    """Create a manifest of links from a list of keys.
 
-    LINKS are signed again: each row keeps its method, headers and response overrides unless an option says otherwise.
+    LINKS are signed again: each row keeps its method, headers and response overrides unless an option overrides them.
 
     \b
     bulkpresign sign keys.csv -o links.csv --expires-in 12h
@@ -68,14 +68,14 @@ def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, **sett
     bulkpresign sign sizes.csv --bucket B --method PUT --part-size 64MiB -o uploads.csv
     cut -f1 keys.tsv | bulkpresign sign - --from-format txt --bucket B
     """
-    from bulkpresign.cli.closing import NAMED_FAILURES, Failures
-    from bulkpresign.cli.running import display, exit_code, reporting_errors, run_verb, say_last
-    from bulkpresign.cli.saying import say_left_open
+    from bulkpresign.cli.messages import say_left_open
+    from bulkpresign.cli.runner import display, exit_code, reporting_errors, run_verb, say_last
+    from bulkpresign.cli.summary import NAMED_FAILURES, Failures
     from bulkpresign.ledger.counts import Counts
     from bulkpresign.pipeline.sign import sign as run
 
     with reporting_errors():
-        settings["options"] = link_options.take_link_options(settings)
+        settings["options"] = link_options.pop_link_options(settings)
         settings["headers"] = options.header_map(headers)
     counts, unsigned = Counts("sign"), Failures(at_once=False)
     shown = display(progress, counts, quiet=quiet)

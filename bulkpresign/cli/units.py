@@ -1,4 +1,4 @@
-"""Sizes and durations as people write them: `64MiB`, `1h`. Both functions are types of options."""
+"""Parses sizes and durations: `64MiB`, `1h`. Both functions are types of click options."""
 
 import re
 
@@ -11,16 +11,16 @@ _NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)\Z")
 
 
 def size(text: str) -> int:
-    """Bytes of `512`, `64MiB`, `5GB`."""
+    """The bytes of `512`, `64MiB` or `5GB`."""
     found = _NUMBER.match(text)
     if not found or found[2].upper() not in _SIZES:
-        raise click.BadParameter(f"{text!r} is no size such as 64MiB, 5GB or 1000 (KiB MiB GiB KB MB GB)")
+        raise click.BadParameter(f"{text!r} is not a size; examples: 64MiB, 5GB, 1000 (units: KiB MiB GiB KB MB GB)")
     return int(float(found[1]) * _SIZES[found[2].upper()])
 
 
 def duration(text: str) -> int:
-    """Seconds of `90`, `30s`, `15m`, `12h`, `7d`."""
+    """The seconds of `90`, `30s`, `15m`, `12h` or `7d`."""
     found = _NUMBER.match(text)
     if not found or found[2] not in _DURATIONS:
-        raise click.BadParameter(f"{text!r} is no duration such as 30s, 15m, 12h, 7d or 3600")
+        raise click.BadParameter(f"{text!r} is not a duration; examples: 30s, 15m, 12h, 7d, 3600")
     return int(float(found[1]) * _DURATIONS[found[2]])

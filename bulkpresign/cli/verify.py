@@ -14,7 +14,7 @@ from bulkpresign.cli.help import Argument, FileName, Verb
     cls=Argument,
     nargs=-1,
     metavar="MANIFEST...",
-    help="Tables of objects or of links, which may be over; - for standard input.",
+    help="Tables of objects or links, which may have expired; - for standard input.",
 )
 @click.option("--in", "folder", required=True, type=FileName(), metavar="DIR", help="The folder with the files.")
 @options.bucket
@@ -24,32 +24,32 @@ from bulkpresign.cli.help import Argument, FileName, Verb
     type=click.IntRange(min=1),
     show_default="the number of CPUs",
     metavar="N",
-    help="Files read at a time.",
+    help="Files read at the same time.",
 )
 @click.option(
     "--failures",
     type=FileName(),
     metavar="FILE",
-    help="A manifest of files that differ, are missing or unproven, each with its reason. It is valid input of get.",
+    help="Write a manifest of files that differ, are missing or unproven, with reasons: a valid input of get.",
 )
-@click.option("--journal", metavar="FILE", help="The journal of the download. Default: DIR.journal, if there is one.")
-@click.option("--accept-size", is_flag=True, help="Accept files for which nothing but their size speaks.")
+@click.option("--journal", metavar="FILE", help="The journal of the download. Default: DIR.journal, if it exists.")
+@click.option("--accept-size", is_flag=True, help="Accept files of which only the size can be verified.")
 @options.progress
 @options.quiet
-@click.option("-v", "--verbose", is_flag=True, help="Name everything that differs, is missing or is extra.")
+@click.option("-v", "--verbose", is_flag=True, help="Print every file that differs, is missing or is extra.")
 def verify(**settings: Any) -> None:
     """Check the files of a folder against a manifest.
 
-    Sends nothing. A file is checked by its checksum, else by its etag; one for which nothing but its size speaks is
-    unproven. Names files that differ, are missing, or are in the folder though no row names them.
+    Sends nothing. A file is verified by its checksum or its etag; a file with only a size to compare is unproven.
+    Prints files that differ, are missing, or are in the folder without a row.
 
     \b
     bulkpresign verify links.csv --in data/
     bulkpresign verify keys.csv --in data/ --failures again.csv && bulkpresign get again.csv --to data/
 
-    Exit codes: 0 all is proven; 1 some files differ, are missing, unproven or extra; 2 bad manifest, no folder;
+    Exit codes: 0 all verified; 1 some files differ, are missing, unproven or extra; 2 bad manifest, no folder;
     130 interrupted; 143 terminated; 129 hung up.
     """
-    from bulkpresign.cli.verifying import run_verification
+    from bulkpresign.cli.verify_runner import run_verification
 
     run_verification(**settings)

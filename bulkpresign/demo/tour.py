@@ -1,4 +1,4 @@
-"""The guided tour: the whole job on an embedded server, as commands that one could type."""
+"""The guided tour: upload, sign, download and upload again on an embedded server, with shell commands."""
 
 import csv
 import filecmp
@@ -28,11 +28,11 @@ _KINDS = (
 
 
 def tour(*, keep: bool) -> int:
-    """Runs the tour and returns its exit code. With `keep` the server stays afterwards, until Ctrl-C.
+    """Runs the tour and returns its exit code. With `keep`, the server keeps running until Ctrl-C.
 
-    Ctrl-C and SIGTERM stop everything at any moment; no process and no file is left.
+    Ctrl-C and SIGTERM stop the tour at any time, and leave no process and no file.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for background jobs
     signal.signal(signal.SIGTERM, _terminated)
     try:
         with tempfile.TemporaryDirectory(prefix="bulkpresign-demo-") as folder, EmbeddedServer() as server:
@@ -40,9 +40,9 @@ def tour(*, keep: bool) -> int:
             if keep:
                 _wait(server, Path(folder))
             else:
-                _say("The server is gone again; `bulkpresign demo --keep` leaves it running for you to try.")
+                _say("The server has stopped; `bulkpresign demo --keep` leaves it running.")
     except KeyboardInterrupt:
-        _say("\nstopped; nothing is left")
+        _say("\nstopped; no process and no file is left")
         return 130
     return code
 
@@ -60,39 +60,39 @@ class _Tour:
         _say(f"\n1. Someone with credentials fills a bucket with {len(names)} objects.")
         self._command(["put", "dataset", f"s3://{BUCKET}/2026/"], credentials=True)
 
-        _say("\n2. They sign a manifest: one link an object, good for an hour.")
+        _say("\n2. They sign a manifest: one link per object, valid for an hour.")
         source = f"s3://{BUCKET}/2026/"
         self._command(["sign", source, "-o", "links.csv", "--expires-in", "1h"], credentials=True)
 
-        _say("\n3. Someone without an account downloads everything through it.")
+        _say("\n3. Someone without an account downloads all objects with it.")
         self._command(["get", "links.csv", "--to", "downloaded"])
 
-        _say("\n4. Once more: what is there and matches is not fetched again.")
+        _say("\n4. Again: files that exist and match are not downloaded again.")
         self._command(["get", "links.csv", "--to", "downloaded"])
 
-        _say("\n5. The other way: links that allow a PUT, and files that go up through them.")
+        _say("\n5. The other direction: links that allow a PUT, and files that are uploaded with them.")
         self._command(["sign", "links.csv", "--method", "PUT", "-o", "uploads.jsonl"], credentials=True)
         self._command(["put", "uploads.jsonl", "--from", "downloaded"])
 
         same = _same(self._folder / "dataset", self._folder / "downloaded", names)
-        _say(f"\nResult: {same} of {len(names)} files are the same, byte for byte, after all of that.")
+        _say(f"\nResult: {same} of {len(names)} files are the same, byte for byte, after these steps.")
         return 0 if same == len(names) else 1
 
     def _command(self, arguments: list[str], *, credentials: bool = False) -> None:
-        """Shows a command and runs it; without credentials it runs in an environment that has none."""
+        """Shows a command and runs it, with or without credentials in its environment."""
         _say("  $ " + shlex.join(["bulkpresign", *arguments]))
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         subprocess.run(  # noqa: S603
             [sys.executable, "-m", "bulkpresign", *arguments],
             cwd=self._folder,
             env=environment | (self._server.environment if credentials else {}),
-            stderr=subprocess.STDOUT,  # so that a redirected tour stays in order
+            stderr=subprocess.STDOUT,  # one stream, so that redirected output stays in order
             check=True,
         )
 
 
 def _make_files(folder: Path) -> list[str]:
-    """Files of real-looking names and sizes, the same ones every time."""
+    """Creates files with realistic names and sizes, the same in every run."""
     names = []
     source = random.Random(_SEED)
     for n in range(OBJECTS):
@@ -116,8 +116,8 @@ def _make_files(folder: Path) -> list[str]:
 
 
 def make_bucket(server: EmbeddedServer, bucket: str) -> None:
-    """Makes a bucket on the embedded server, through a link."""
-    opener = build_opener(ProxyHandler({}))  # the server is on this machine, whatever the environment says
+    """Creates a bucket on the embedded server with a link."""
+    opener = build_opener(ProxyHandler({}))  # ignores the proxies of the environment: the server is local
     with opener.open(Request(server.presigned("PUT", f"/{bucket}"), method="PUT")):  # noqa: S310
         pass
 
@@ -133,13 +133,13 @@ def _wait(server: EmbeddedServer, folder: Path) -> None:
         _say(f"  export {name}={value}")
     _say(f"  bulkpresign sign s3://{BUCKET}/2026/ -o links.csv")
     _say("Any link opens with curl or in a browser, such as this one, for an hour:")
-    _say(f"  curl -O '{_a_link(folder / 'links.csv')}'")
+    _say(f"  curl -O '{_example_link(folder / 'links.csv')}'")
     _say("Ctrl-C stops the server and removes everything.")
     with suppress(KeyboardInterrupt):
         signal.pause()
 
 
-def _a_link(manifest: Path) -> str:
+def _example_link(manifest: Path) -> str:
     with manifest.open(newline="") as stream:
         return next(row["url"] for row in csv.DictReader(stream) if "/events/" in row["url"])
 
@@ -149,4 +149,4 @@ def _terminated(number: int, _frame: object) -> NoReturn:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - this is what the tour is for
+    print(text, flush=True)  # noqa: T201 - the output of the tour

@@ -1,1 +1,1 @@
-"""What became of every object: counts, progress, names of paths that are taken."""
+"""The outcomes of objects: the journal, counts, progress, reports."""

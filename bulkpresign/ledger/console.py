@@ -1,6 +1,6 @@
 """Standard error: messages as lines or as JSON objects, and one status line below them.
 
-Nobody has to read it. A stream that can't be written to is given up, and the run goes on.
+If the stream can't be written, later messages are dropped, and the run continues.
 """
 
 import os
@@ -12,19 +12,19 @@ from typing import TextIO
 
 
 class Console:
-    """One stream. `stream` is standard error unless given; it may be written to from several threads."""
+    """Writes to `stream`, by default standard error. Several threads may use it."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._given = stream
         self._lock = threading.Lock()
         self._status = ""
         self._is_broken = False
-        #: True where every line is a JSON object.
+        #: True if every line is a JSON object.
         self.is_json = False
 
     @property
     def is_terminal(self) -> bool:
-        """True where somebody may look at it."""
+        """True for a terminal."""
         try:
             return self._stream.isatty()
         except (OSError, ValueError):
@@ -32,7 +32,7 @@ class Console:
 
     @property
     def width(self) -> int:
-        """The columns of the terminal as it is now, less the last: a character there would wrap in some terminals."""
+        """The current columns of the terminal, minus one: in some terminals, a character in the last column wraps."""
         try:
             columns = os.get_terminal_size(self._stream.fileno()).columns
         except (OSError, ValueError):
@@ -41,7 +41,7 @@ class Console:
 
     @property
     def can_draw(self) -> bool:
-        """True where the stream takes the characters of a smooth bar."""
+        """True if the stream can show the Unicode characters of a smooth bar."""
         return (getattr(self._stream, "encoding", None) or "").lower().replace("-", "") == "utf8"
 
     @property
@@ -49,32 +49,32 @@ class Console:
         return self._given or sys.stderr
 
     def row(self, row: Mapping[str, object]) -> None:
-        """One JSON object."""
-        import json  # it escapes whatever a name may hold: line ends, what steers a terminal, half a character
+        """Writes one JSON object."""
+        import json  # escapes all special characters of a name: line ends, control characters, lone surrogates
 
         self.line(json.dumps(row))
 
     def line(self, text: str) -> None:
-        """One line, above the status line where there is one."""
+        """Writes one line, above the status line if there is one."""
         with self._lock:
             status = self._status
-            self._write(f"{self._over('')}{text}\n{status}")
+            self._write(f"{self._replacement('')}{text}\n{status}")
             self._status = status
 
     def draw(self, status: str) -> None:
         """Replaces the status line."""
         with self._lock:
-            self._write(self._over(status))
+            self._write(self._replacement(status))
 
-    def leave(self) -> None:
-        """Ends the status line; it stays where it is."""
+    def end_status(self) -> None:
+        """Ends the status line, which stays on the screen."""
         with self._lock:
             if self._status:
                 self._status = ""
                 self._write("\n")
 
-    def _over(self, status: str) -> str:
-        """The text that replaces the status line. Blanks cover the rest of the old one, as far as the terminal goes."""
+    def _replacement(self, status: str) -> str:
+        """The text that replaces the status line. Blanks overwrite the rest of a longer old one."""
         if not self._status and not status:
             return ""
         blanks = min(len(self._status), self.width) - len(status)
@@ -87,5 +87,5 @@ class Console:
         try:
             self._stream.write(text)
             self._stream.flush()
-        except (OSError, ValueError):  # a full disk, a reader that left, a terminal that was closed
+        except (OSError, ValueError):  # a full disk, a closed pipe or terminal
             self._is_broken = True

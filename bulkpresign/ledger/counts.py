@@ -1,4 +1,4 @@
-"""The counts of a run while it goes on: what is done, what was moved, what is left."""
+"""The counts of a running transfer: objects done, bytes moved, objects left."""
 
 from bulkpresign.events import (
     BytesMoved,
@@ -14,10 +14,10 @@ from bulkpresign.model import Outcome
 
 
 class Counts(Tally):
-    """A listener that counts what progress needs besides the report. Its attributes may be read by another thread.
+    """A listener that counts for the progress display. Other threads may read its attributes.
 
-    `moved` are the bytes that this run moved, `resumed` those that were there before it. Totals are those of the
-    manifest, None where they are not known.
+    `moved` counts the bytes that this run moved, `resumed` those of earlier runs. Totals are those of the manifest,
+    None if unknown.
     """
 
     def __init__(self, verb: str) -> None:
@@ -31,27 +31,27 @@ class Counts(Tally):
         self.resumed = 0
         self.interrupted = 0
         self.skipped_bytes = 0
-        self._ended_bytes = 0  # the sizes of all objects that have an outcome, without the skipped ones
+        self._ended_bytes = 0  # the sizes of all objects with an outcome, except skipped ones
         self._done_bytes = 0
 
     @property
     def attempted(self) -> int:
-        """How many objects have an outcome and were not skipped."""
+        """The number of objects with an outcome, except skipped ones."""
         report = self._report
         return report.done + report.failed + report.expired
 
     @property
     def bytes_there(self) -> int:
-        """The bytes that are settled or in flight, without those of skipped objects. At the end it is their total.
+        """The bytes that are finished or in flight, except those of skipped objects. At the end, it is their total.
 
-        An object that has its outcome counts with its size, whatever was moved of it.
+        An object with an outcome counts with its size, however many bytes were moved.
         """
         in_flight = self.moved + self.resumed - self._done_bytes
         return self._ended_bytes + max(0, in_flight)
 
     @property
     def objects_left(self) -> int | None:
-        """How many objects have no outcome of their own yet; None where the total is not known."""
+        """The number of objects without an outcome, or interrupted; None if the total is unknown."""
         if self.total_objects is None:
             return None
         return max(0, self.total_objects - self._report.skipped - self.attempted + self.interrupted)
@@ -64,7 +64,7 @@ class Counts(Tally):
             return
         super().__call__(event)
         if isinstance(event, ObjectFinished):
-            self._end(event.outcome)
+            self._add_outcome(event.outcome)
         elif isinstance(event, ObjectsSkipped):
             self.skipped_bytes += event.bytes
         elif isinstance(event, BytesResumed):
@@ -75,7 +75,7 @@ class Counts(Tally):
             self.is_started = True
             self.total_objects, self.total_bytes = event.objects, event.bytes
 
-    def _end(self, outcome: Outcome) -> None:
+    def _add_outcome(self, outcome: Outcome) -> None:
         size = outcome.object.size or 0
         if outcome.status == "skipped":
             self.skipped_bytes += size

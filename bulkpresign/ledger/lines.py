@@ -1,4 +1,4 @@
-"""A reading as one line, for a terminal of any width or for a log."""
+"""Formats the progress as one line, for a terminal of any width or for a log."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -8,25 +8,25 @@ from bulkpresign.ledger.counts import Counts
 from bulkpresign.ledger.meter import Reading
 from bulkpresign.text import counted, show_bytes, show_seconds
 
-_LEAST_BAR = 8
-_MOST_BAR = 40
-#: Columns from which there is a bar.
-_WITH_BAR = 60
-#: The cause that a stalled run names, by verb.
+_MIN_BAR = 8
+_MAX_BAR = 40
+#: The least width of a line with a bar.
+_MIN_WIDTH_WITH_BAR = 60
+#: The cause of a stall, by verb.
 _WAITS_FOR = {"verify": "the disk", "sign": "rows", "post": "rows"}
 
 #: The word for the counted objects, by verb.
 _NOUNS = {"verify": "files", "sign": "links", "post": "forms", "abort": "uploads"}
 _NOUN = "objects"
 
-#: Draws a bar of so many columns for a fraction from 0 to 1.
+#: Draws a bar for a fraction from 0 to 1, with this number of columns.
 DrawBar = Callable[[float, int], str]
 
 
 class _Part(msgspec.Struct, frozen=True):
-    """Some words of the line. Where it is too long, the part of the highest rank is left out first.
+    """A part of the line. If the line is too long, the part with the highest rank is left out first.
 
-    With `short`, its rank is `short_rank` at first, and it is shortened instead of left out.
+    A part with `short` has `short_rank` at first, and is then shortened instead of left out.
     """
 
     rank: int
@@ -36,23 +36,23 @@ class _Part(msgspec.Struct, frozen=True):
 
     @property
     def next_rank(self) -> int:
-        """The rank at which it is shortened or left out."""
+        """The rank with which it is shortened or left out."""
         return self.rank if self.short is None else self.short_rank
 
 
 def status_line(counts: Counts, reading: Reading, width: int, bar: DrawBar) -> str:
-    """One line of at most `width` columns, with a bar where there is room for one."""
+    """One line of at most `width` columns, with a bar if there is room for it."""
     head = _head(counts, reading)
-    has_bar = reading.fraction is not None and width >= _WITH_BAR
-    words = _fitting(head, list(_parts(counts, reading)), width - (_LEAST_BAR + 2 if has_bar else 0))
+    has_bar = reading.fraction is not None and width >= _MIN_WIDTH_WITH_BAR
+    words = _fitting(head, list(_parts(counts, reading)), width - (_MIN_BAR + 2 if has_bar else 0))
     if reading.fraction is None or not has_bar:
         return f"{head} {words}"[:width]
     room = width - len(head) - len(words) - 3
-    return f"{head}|{bar(reading.fraction, min(room, _MOST_BAR))}| {words}"[:width]
+    return f"{head}|{bar(reading.fraction, min(room, _MAX_BAR))}| {words}"[:width]
 
 
 def log_line(counts: Counts, reading: Reading) -> str:
-    """The same for a file: all words, and no bar."""
+    """The same line for a log file, with all parts and without a bar."""
     return f"{_head(counts, reading)} {', '.join(part.text for part in _parts(counts, reading))}"
 
 
@@ -63,7 +63,7 @@ def _head(counts: Counts, reading: Reading) -> str:
 
 
 def _parts(counts: Counts, reading: Reading) -> Iterator[_Part]:
-    """All there is to say, in the order in which it is shown."""
+    """All parts of the line, in order."""
     if not counts.is_started:
         read = f"{counted(counts.rows, 'row')} read" if counts.rows else "starting"
         yield _Part(1, read)
@@ -75,7 +75,7 @@ def _parts(counts: Counts, reading: Reading) -> Iterator[_Part]:
             yield _Part(0, f"waiting for {waits_for}, {seconds}", f"waiting, {seconds}", 3)
         else:
             yield from _speed(reading, _NOUNS.get(counts.verb, _NOUN))
-        yield from _trouble(counts)
+        yield from _problems(counts)
     yield _Part(2, show_seconds(reading.seconds))
 
 
@@ -99,7 +99,7 @@ def _speed(reading: Reading, noun: str) -> Iterator[_Part]:
         yield _Part(4, f"{show_seconds(reading.seconds_left)} left")
 
 
-def _trouble(counts: Counts) -> Iterator[_Part]:
+def _problems(counts: Counts) -> Iterator[_Part]:
     report = counts.report
     if failed := report.failed - counts.interrupted:
         yield _Part(1, f"{failed:,} failed")
@@ -112,11 +112,11 @@ def _trouble(counts: Counts) -> Iterator[_Part]:
 
 
 def _fitting(head: str, parts: Sequence[_Part], width: int) -> str:
-    kept = list(parts)
-    while kept and len(head) + 1 + len(words := ", ".join(part.text for part in kept)) > width:
-        worst = max(range(len(kept)), key=lambda index: (kept[index].next_rank, index))
-        if (short := kept[worst].short) is not None:
-            kept[worst] = _Part(kept[worst].rank, short)
+    shown = list(parts)
+    while shown and len(head) + 1 + len(words := ", ".join(part.text for part in shown)) > width:
+        worst = max(range(len(shown)), key=lambda index: (shown[index].next_rank, index))
+        if (short := shown[worst].short) is not None:
+            shown[worst] = _Part(shown[worst].rank, short)
         else:
-            del kept[worst]
-    return words if kept else ""
+            del shown[worst]
+    return words if shown else ""

@@ -1,4 +1,4 @@
-"""How fast a run is and how long it takes, from its counts at several times."""
+"""Measures the rate and the remaining time of a run, from its counts at several times."""
 
 import time
 from collections import deque
@@ -10,16 +10,16 @@ from bulkpresign.ledger.counts import Counts
 
 #: Seconds over which a rate is measured.
 WINDOW = 8.0
-#: Seconds without any event after which a run counts as stalled.
+#: Seconds without an event after which a run is stalled.
 STALL_AFTER = 5.0
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """A run at one time. `seconds` since its start; rates are a second, over the last `WINDOW` seconds.
+    """The state of a run at one time. `seconds` since its start; rates per second, over the last `WINDOW` seconds.
 
-    `fraction` is what part of the work is done, from 0 to 1, by bytes where all sizes are known (`by_bytes`), else by
-    objects; None where no total is known. Skipped objects are no work. `seconds_left` is an estimate. `stalled` is for
-    how many seconds nothing came, 0 where something did.
+    `fraction` is the part of the work that is done, from 0 to 1: by bytes if all sizes are known (`by_bytes`), else by
+    objects; None if the total is unknown. Skipped objects are not part of the work. `seconds_left` is an estimate.
+    `stalled` is the number of seconds without an event, 0 if the run is not stalled.
     """
 
     seconds: float
@@ -35,19 +35,19 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Meter:
-    """Reads counts again and again."""
+    """Takes readings of the counts of a run."""
 
     def __init__(self, counts: Counts, clock: Callable[[], float] = time.monotonic) -> None:
         self.counts = counts
         self._clock = clock
-        self._began = self._alive_at = clock()
+        self._began = self._last_event_at = clock()
         self._samples: deque[tuple[float, int, int]] = deque([(self._began, 0, 0)])
         self._last: tuple[int, ...] = ()
 
     def read(self) -> Reading:
-        """The run as it is now."""
+        """The current state of the run."""
         now, counts = self._clock(), self.counts
-        self._note(now)
+        self._sample(now)
         by_bytes = counts.total_bytes is not None and counts.total_bytes > counts.skipped_bytes
         skipped = counts.report.skipped
         objects_total = None if counts.total_objects is None else max(0, counts.total_objects - skipped)
@@ -69,20 +69,20 @@ class Meter:
             bytes_per_second=moved_rate,
             objects_per_second=object_rate,
             seconds_left=(total - there) / rate if total is not None and rate > 0 else None,
-            stalled=now - self._alive_at if now - self._alive_at >= STALL_AFTER else 0.0,
+            stalled=now - self._last_event_at if now - self._last_event_at >= STALL_AFTER else 0.0,
         )
 
-    def _note(self, now: float) -> None:
+    def _sample(self, now: float) -> None:
         counts, samples = self.counts, self._samples
         seen = (counts.moved, counts.attempted, counts.report.skipped, counts.rows, counts.is_started)
         if seen != self._last:
-            self._last, self._alive_at = seen, now
+            self._last, self._last_event_at = seen, now
         samples.append((now, counts.moved, counts.attempted))
         while len(samples) > 2 and samples[1][0] <= now - WINDOW:
             samples.popleft()
 
     def _rates(self) -> tuple[float, float]:
-        """Bytes and objects a second. What a failed attempt took back is no speed."""
+        """Bytes and objects per second. A failed attempt subtracts bytes, so a negative rate becomes 0."""
         then, moved, attempted = self._samples[0]
         now, moved_now, attempted_now = self._samples[-1]
         seconds = max(now - then, 0.001)

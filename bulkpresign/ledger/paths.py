@@ -1,4 +1,4 @@
-"""Which paths are taken, for any number of them in flat memory."""
+"""An index of file paths that finds duplicates, in constant memory."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -6,12 +6,12 @@ from typing import Self
 
 from bulkpresign.errors import OutputError
 
-#: SQLite's page cache in KiB; the index itself lies in a temporary file.
+#: SQLite's page cache in KiB; the index itself is in a temporary file.
 _CACHE_KIB = 32 * 1024
 
 
 def temporary_database() -> sqlite3.Connection:
-    """A database that spills to a file without a name, so nothing is left behind however the run ends."""
+    """A database in a temporary file without a name, which disappears when the process ends."""
     database = sqlite3.connect("", isolation_level=None)
     for pragma in ("journal_mode=MEMORY", "synchronous=OFF", f"cache_size=-{_CACHE_KIB}"):
         database.execute(f"PRAGMA {pragma}")
@@ -19,11 +19,11 @@ def temporary_database() -> sqlite3.Connection:
 
 
 class PathIndex:
-    """Finds two rows that would land on one path."""
+    """Finds two rows with the same file path."""
 
     def __init__(self) -> None:
         self._database = temporary_database()
-        self._database.execute("CREATE TABLE taken (path TEXT PRIMARY KEY, place TEXT) WITHOUT ROWID")
+        self._database.execute("CREATE TABLE used (path TEXT PRIMARY KEY, location TEXT) WITHOUT ROWID")
 
     def __enter__(self) -> Self:
         return self
@@ -32,22 +32,24 @@ class PathIndex:
         self._database.close()
 
     def add(self, rows: Sequence[tuple[str, str]]) -> tuple[str, str, str] | None:
-        """Takes paths, each with its place (`keys.csv:3`), up to the first that is taken.
+        """Adds paths, each with its location (`keys.csv:3`), up to the first duplicate.
 
-        Returns that path, the place that has it, and the place that wants it; None where all were free. Raises
-        OutputError where the temporary file can't be written.
+        Returns the duplicate path, the location of its first row, and that of its second row; None if there is no
+        duplicate. Raises OutputError if the temporary file can't be written.
         """
         try:
-            clash = None if self._add_all(rows) else self._add_each(rows)
+            duplicate = None if self._add_all(rows) else self._add_each(rows)
         except sqlite3.OperationalError as error:
-            raise OutputError(f"the temporary index of paths: {error}; TMPDIR tells where it goes") from error
-        return clash
+            raise OutputError(
+                f"the temporary index of paths can't be written: {error}; TMPDIR sets its folder"
+            ) from error
+        return duplicate
 
     def _add_all(self, rows: Sequence[tuple[str, str]]) -> bool:
-        """Takes all paths at once, or none of them where one is taken."""
+        """Adds all paths at once, or none if one is a duplicate."""
         self._database.execute("BEGIN")
         try:
-            self._database.executemany("INSERT INTO taken VALUES (?, ?)", rows)
+            self._database.executemany("INSERT INTO used VALUES (?, ?)", rows)
         except sqlite3.IntegrityError:
             self._database.execute("ROLLBACK")
             return False
@@ -55,10 +57,10 @@ class PathIndex:
         return True
 
     def _add_each(self, rows: Sequence[tuple[str, str]]) -> tuple[str, str, str] | None:
-        for path, place in rows:
+        for path, location in rows:
             try:
-                self._database.execute("INSERT INTO taken VALUES (?, ?)", (path, place))
+                self._database.execute("INSERT INTO used VALUES (?, ?)", (path, location))
             except sqlite3.IntegrityError:
-                (first,) = self._database.execute("SELECT place FROM taken WHERE path = ?", (path,)).fetchone()
-                return path, first, place
+                (first,) = self._database.execute("SELECT location FROM used WHERE path = ?", (path,)).fetchone()
+                return path, first, location
         return None

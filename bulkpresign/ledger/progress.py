@@ -1,6 +1,6 @@
-"""Progress for people (a bar, or a line a minute) and for programs (JSON lines).
+"""Shows progress to people (a bar, or a line per minute) and to programs (JSON lines).
 
-A thread shows it. So the display goes on while no event arrives, and a slow terminal does not delay the run.
+A thread writes it, so that it is updated without events, and a slow terminal does not delay the run.
 """
 
 import logging
@@ -20,21 +20,21 @@ MODES = ("auto", "on", "off", "json")
 _BAR_INTERVAL = 0.1
 _INTERVAL = 1.0
 _LOG_INTERVAL = 60.0
-#: Seconds that the end of a run waits for the thread, which may hang in a terminal that was stopped.
+#: Seconds to wait for the thread at the end. It can hang if the terminal is stopped.
 _JOIN_TIMEOUT = 1.0
 
-#: Shows a reading. `is_last` is True for the one at the end.
+#: Shows a reading. The second argument is True for the last one.
 Show = Callable[[Reading, bool], None]
 
 
 @contextmanager
 def progress(mode: str, counts: Counts, console: Console) -> Iterator[None]:
-    """Shows the counts of a run while the block runs. `auto` is a bar on a terminal, and a line a minute elsewhere.
+    """Shows the counts of a run while the block runs. `auto` is a bar on a terminal, else a line per minute.
 
-    Raises ParameterError for a mode that is none of `MODES`.
+    Raises ParameterError for a mode that is not in `MODES`.
     """
     if mode not in MODES:
-        raise ParameterError(f"progress {mode!r} is none of {', '.join(MODES)}")
+        raise ParameterError(f"progress {mode!r} is not one of {', '.join(MODES)}")
     meter = Meter(counts)
     if mode == "off":
         yield
@@ -46,7 +46,7 @@ def progress(mode: str, counts: Counts, console: Console) -> Iterator[None]:
             with ticking(meter, _bar(counts, console), _BAR_INTERVAL):
                 yield
         finally:
-            console.leave()
+            console.end_status()
     else:
         with ticking(meter, log_lines(counts, console, _LOG_INTERVAL), _INTERVAL):
             yield
@@ -54,22 +54,22 @@ def progress(mode: str, counts: Counts, console: Console) -> Iterator[None]:
 
 @contextmanager
 def ticking(meter: Meter, show: Show, interval: float) -> Iterator[None]:
-    """Reads the meter every `interval` seconds and shows the reading, and once more at the end.
+    """Shows a reading of the meter every `interval` seconds, and once at the end.
 
-    What `show` raises ends the display, and nothing else.
+    An exception of `show` ends the display, and not the run.
     """
     ended = threading.Event()
 
-    def look(is_last: bool) -> None:
+    def update(is_last: bool) -> None:
         try:
             show(meter.read(), is_last)
-        except Exception:  # noqa: BLE001 - the display is not the run
+        except Exception:  # noqa: BLE001 - the run must not fail with its display
             _log.debug("progress can't be shown", exc_info=True)
             ended.set()
 
     def tick() -> None:
         while not ended.wait(interval):
-            look(False)
+            update(False)
 
     thread = threading.Thread(target=tick, name="progress", daemon=True)
     thread.start()
@@ -79,11 +79,11 @@ def ticking(meter: Meter, show: Show, interval: float) -> Iterator[None]:
         ended.set()
         thread.join(_JOIN_TIMEOUT)
         if not thread.is_alive():
-            look(True)
+            update(True)
 
 
 def log_lines(counts: Counts, console: Console, every: float) -> Show:
-    """A plain line every so many seconds; a run that is shorter has none."""
+    """Shows a plain line every `every` seconds. A shorter run has no line."""
     shown_at = 0.0
 
     def show(reading: Reading, is_last: bool) -> None:
@@ -99,7 +99,7 @@ def _bar(counts: Counts, console: Console) -> Show:
     draw_bar = _draw_bar(console)
 
     def show(reading: Reading, is_last: bool) -> None:
-        if is_last and not counts.is_started:  # it was refused
+        if is_last and not counts.is_started:  # the input was not valid
             console.draw("")
             return
         console.draw(status_line(counts, reading, console.width, draw_bar))
@@ -108,7 +108,7 @@ def _bar(counts: Counts, console: Console) -> Show:
 
 
 def _draw_bar(console: Console) -> DrawBar:
-    from tqdm import tqdm  # 30 ms, for those who see a bar
+    from tqdm import tqdm  # takes 30 ms to import
 
     def draw(fraction: float, columns: int) -> str:
         return tqdm.format_meter(fraction, 1, 0, ncols=columns, ascii=not console.can_draw, bar_format="{bar}")
@@ -125,7 +125,7 @@ def _json_rows(counts: Counts, console: Console) -> Show:
 
 
 def progress_fields(counts: Counts) -> dict[str, object]:
-    """The counts as fields of a JSON object. `bytes` are those that this run moved."""
+    """The counts as fields of a JSON object. `bytes` counts those that this run moved."""
     report = counts.report
     return {
         "verb": counts.verb,

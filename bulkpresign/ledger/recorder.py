@@ -1,4 +1,4 @@
-"""Between the engine and everything that counts: no outcome is counted before the journal has it."""
+"""Writes outcomes to the journal before other listeners receive them."""
 
 import time
 from collections.abc import Sequence
@@ -7,51 +7,52 @@ from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, Part
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.model import Outcome
 
-#: A transaction for each outcome would cost more than a small object's transfer.
-_MOST_HELD = 256
-_LONGEST_HELD = 0.1
-#: Seconds of moved bytes that are held where no outcome comes: a killed run loses these from its report.
-_MOST_SECONDS = 10
+#: Outcomes, and seconds, after which the pending outcomes are written. A transaction per outcome would take longer than
+#: the transfer of a small object.
+_MAX_PENDING = 256
+_MAX_DELAY = 0.1
+#: Seconds of moved bytes that are pending without an outcome. If the run is killed, its report lacks them.
+_MAX_MOVED_SECONDS = 10
 
 
 class Recorder:
-    """A listener that holds outcomes back until they are in the journal, and then passes them on.
+    """A listener that delays outcomes until they are in the journal, and then forwards them.
 
-    What a killed process had not recorded yet stands on disk, whole and verified, and the next run finds it there.
-    The journal also gets the bytes of every second, for the report.
+    If the process is killed, the files of pending outcomes are complete on disk, and the next run finds them. The bytes
+    moved in each second are also written, for the report.
     """
 
     def __init__(self, journal: Journal | None, forward: Listener) -> None:
         self._journal = journal
         self._forward = forward
-        self._held: list[ObjectFinished] = []
+        self._pending: list[ObjectFinished] = []
         self._finished_at: list[float] = []
         self._moved: dict[int, int] = {}
         self._since = 0.0
 
     @property
     def unrecorded(self) -> Sequence[Outcome]:
-        """Outcomes that the journal does not have, and nobody has counted: more than a moment only where it failed."""
-        return [event.outcome for event in self._held]
+        """Pending outcomes, which are not written and not counted. After a failed write they stay pending."""
+        return [event.outcome for event in self._pending]
 
     def __call__(self, event: Event) -> None:
-        """Takes one event."""
+        """Forwards one event, or adds its outcome to the pending ones."""
         kind = type(event)
         if self._journal is None or kind is not ObjectFinished:
             self._forward(event)
         if self._journal is None:
             return
         if isinstance(event, ObjectFinished):
-            if not self._held:
+            if not self._pending:
                 self._since = time.monotonic()
-            self._held.append(event)
+            self._pending.append(event)
             self._finished_at.append(time.time())
         elif isinstance(event, BytesMoved):
             second = int(time.time())
             self._moved[second] = self._moved.get(second, 0) + event.count
         elif kind is PartFinished or kind is ResumePointChanged:
             self._record_checkpoint(event)
-        if (self._held and self._is_due) or len(self._moved) > _MOST_SECONDS:
+        if (self._pending and self._is_due) or len(self._moved) > _MAX_MOVED_SECONDS:
             self.flush()
 
     def _record_checkpoint(self, event: Event) -> None:
@@ -64,14 +65,14 @@ class Recorder:
 
     @property
     def _is_due(self) -> bool:
-        return len(self._held) >= _MOST_HELD or time.monotonic() - self._since >= _LONGEST_HELD
+        return len(self._pending) >= _MAX_PENDING or time.monotonic() - self._since >= _MAX_DELAY
 
     def flush(self) -> None:
-        """Records what is held, and passes it on. What can't be recorded stays held."""
-        if self._journal is not None and (self._held or self._moved):
+        """Writes the pending outcomes and forwards them. If the write fails, they stay pending."""
+        if self._journal is not None and (self._pending or self._moved):
             self._since = time.monotonic()
             self._journal.record(self.unrecorded, self._finished_at, self._moved)
             self._moved = {}
-        held, self._held, self._finished_at = self._held, [], []
-        for event in held:
+        pending, self._pending, self._finished_at = self._pending, [], []
+        for event in pending:
             self._forward(event)

@@ -1,4 +1,4 @@
-"""What a run did, read from its journal: counts, bytes, rates over time, the slowest, errors by cause, verification."""
+"""Reads a journal into a report: counts, bytes, rates over time, slowest objects, errors by cause, verification."""
 
 import glob
 import os
@@ -9,20 +9,19 @@ from pathlib import Path
 import msgspec
 
 from bulkpresign.errors import JournalError
-from bulkpresign.ledger.journal import check_version, database_errors
+from bulkpresign.ledger.schema import check_version, connect_read_only, database_errors
 
 _SLOWEST = 10
 _INTERVALS = 20
 
-
-#: How a file of SQLite's begins.
+#: The first bytes of a SQLite file.
 _MAGIC = b"SQLite format 3\0"
 _TABLES = (".csv", ".jsonl", ".json", ".txt", ".parquet")
 _WHERE = "the folder of the run, or the journal beside it: DIR.journal of get, DIR.put.journal of put"
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """A part of a run's time: the objects that were done and the bytes that were moved in it.
+    """An interval of a run: the objects that were done and the bytes that were moved in it.
 
     `at` is its start in Unix seconds, `seconds` its length.
     """
@@ -33,8 +32,8 @@ class Interval(msgspec.Struct, frozen=True):
     bytes: int
 
 
-class Slow(msgspec.Struct, frozen=True):
-    """An object that took long."""
+class SlowObject(msgspec.Struct, frozen=True):
+    """One of the slowest objects."""
 
     object: str
     seconds: float
@@ -43,7 +42,7 @@ class Slow(msgspec.Struct, frozen=True):
 
 
 class JournalReport(msgspec.Struct, frozen=True):
-    """All runs of one verb to one destination, as their journal has them. Bytes are those of the objects done."""
+    """The report of all runs with one verb and destination. `bytes` counts those of the objects that are done."""
 
     verb: str
     destination: str
@@ -59,31 +58,31 @@ class JournalReport(msgspec.Struct, frozen=True):
     errors: dict[str, int]
     verified_by: dict[str, int]
     rates: list[Interval]
-    slowest: list[Slow]
+    slowest: list[SlowObject]
 
 
 def read_report(file: str | os.PathLike[str]) -> JournalReport:
-    """Reads a journal, which may be in use. Raises JournalError where it is none or damaged."""
+    """Reads a journal, even if it is in use. Raises JournalError if it is not valid or damaged."""
     path = Path(file)
     if not path.is_file():
         raise JournalError(f"{path}: no such journal")
     if _is_table(path):
         raise JournalError(f"{path} is a manifest, not a journal: give {_WHERE}")
-    with database_errors(path), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+    with database_errors(path), closing(connect_read_only(path)) as database:
         check_version(path, database)
         return _report(database)
 
 
 def journals_of(run: str | os.PathLike[str]) -> list[Path]:
-    """The journals that `run` names: the file itself, or those that stand beside the folder of this name.
+    """The journals of `run`: the file itself, or the journals beside the folder of this name.
 
-    Raises JournalError for a folder that has none.
+    Raises JournalError for a folder without a journal.
     """
     given = Path(run)
     if not given.is_dir():
         return [given]
     found: list[Path] = []
-    for folder in dict.fromkeys([Path(os.path.abspath(given)), given.resolve()]):  # noqa: PTH100 - links stay as they are
+    for folder in dict.fromkeys([Path(os.path.abspath(given)), given.resolve()]):  # noqa: PTH100 - links are not resolved
         name = glob.escape(folder.name)
         found += [*folder.parent.glob(f"{name}.journal"), *folder.parent.glob(f"{name}.put*.journal")]
     if not found:
@@ -92,7 +91,7 @@ def journals_of(run: str | os.PathLike[str]) -> list[Path]:
 
 
 def _is_table(path: Path) -> bool:
-    """True for a file that is no database and has the name of a table."""
+    """True for a file with the extension of a table that is not a database."""
     suffixes = path.suffixes[-2:]
     if not any(suffix.lower() in _TABLES for suffix in suffixes):
         return False
@@ -129,13 +128,13 @@ def _report(database: sqlite3.Connection) -> JournalReport:
     )
 
 
-def _counts(database: sqlite3.Connection, what: str, where: str) -> dict[str, int]:
-    query = f"SELECT {what}, count(*) FROM outcomes WHERE {where} GROUP BY 1 ORDER BY 2 DESC, 1"  # noqa: S608 - ours
+def _counts(database: sqlite3.Connection, column: str, where: str) -> dict[str, int]:
+    query = f"SELECT {column}, count(*) FROM outcomes WHERE {where} GROUP BY 1 ORDER BY 2 DESC, 1"  # noqa: S608 - ours
     return dict(database.execute(query))
 
 
 def _rates(database: sqlite3.Connection, first: float | None, last: float | None) -> list[Interval]:
-    """Objects by when they were done, bytes by when they were moved."""
+    """Objects by the time they were done, bytes by the time they were moved."""
     moved = database.execute("SELECT second, bytes FROM moved ORDER BY second").fetchall()
     starts = [at for at in (first, moved[0][0] if moved else None) if at is not None]
     ends = [at for at in (last, moved[-1][0] if moved else None) if at is not None]
@@ -143,36 +142,38 @@ def _rates(database: sqlite3.Connection, first: float | None, last: float | None
         return []
     begin = min(starts)
     seconds = max(1.0, (max(ends) - begin) / _INTERVALS)
-    objects, sizes = _done_in(database, begin, seconds), dict[int, int]()
+    objects, sizes = _done_by_interval(database, begin, seconds), dict[int, int]()
     for second, count in moved:
         number = max(0, int((second - begin) / seconds))
         sizes[number] = sizes.get(number, 0) + count
-    _settle(sizes)
+    _remove_negative(sizes)
     numbers = sorted(number for number in objects.keys() | sizes.keys() if objects.get(number) or sizes.get(number))
     return [Interval(begin + n * seconds, seconds, objects.get(n, 0), sizes.get(n, 0)) for n in numbers]
 
 
-def _done_in(database: sqlite3.Connection, begin: float, seconds: float) -> dict[int, int]:
-    """The objects that were done, by interval."""
+def _done_by_interval(database: sqlite3.Connection, begin: float, seconds: float) -> dict[int, int]:
+    """The number of objects done in each interval."""
     query = "SELECT CAST((finished_at - ?) / ? AS INTEGER), count(*) FROM outcomes WHERE status = 'done' GROUP BY 1"
     return dict(database.execute(query, (begin, seconds)).fetchall())
 
 
-def _settle(sizes: dict[int, int]) -> None:
-    """Takes what a failed attempt took back from the time before, so that no interval moves less than nothing."""
+def _remove_negative(sizes: dict[int, int]) -> None:
+    """Subtracts the bytes of failed attempts from earlier intervals, so that no interval has a negative number."""
     owed = 0
     for number in sorted(sizes, reverse=True):
         left = sizes[number] + owed
         sizes[number], owed = max(0, left), min(0, left)
 
 
-def _slowest(database: sqlite3.Connection) -> list[Slow]:
+def _slowest(database: sqlite3.Connection) -> list[SlowObject]:
     rows = database.execute(
         "SELECT id, seconds, bytes, attempts FROM outcomes ORDER BY seconds DESC, id LIMIT ?", (_SLOWEST,)
     )
-    return [Slow(_name(identity), round(seconds, 3), size, attempts) for identity, seconds, size, attempts in rows]
+    return [
+        SlowObject(_name(identity), round(seconds, 3), size, attempts) for identity, seconds, size, attempts in rows
+    ]
 
 
 def _name(identity: str) -> str:
-    place, bucket, key, *_ = identity.split("\0")
-    return f"s3://{bucket}/{key}" if bucket else place
+    endpoint_or_url, bucket, key, *_ = identity.split("\0")
+    return f"s3://{bucket}/{key}" if bucket else endpoint_or_url

@@ -1,4 +1,4 @@
-"""Events become the counts of a run."""
+"""Counts the events of a run."""
 
 import time
 
@@ -13,8 +13,8 @@ from bulkpresign.events import (
 )
 from bulkpresign.model import Report
 
-#: The fields of a report that its run alone knows.
-_AT_THE_END = (
+#: The fields of a report that come with the last event.
+_FINAL_FIELDS = (
     "bytes",
     "planned",
     "skipped_by",
@@ -26,7 +26,7 @@ _AT_THE_END = (
 
 
 class Tally:
-    """A listener that counts. `report` is true at any time."""
+    """A listener that counts. `report` is up to date at any time."""
 
     def __init__(self, verb: str) -> None:
         self._report = Report(verb=verb)
@@ -40,7 +40,7 @@ class Tally:
 
     def __call__(self, event: Event) -> None:
         """Counts one event."""
-        if isinstance(event, BytesMoved):  # most events; bytes count once their object is done
+        if isinstance(event, BytesMoved):  # the most frequent event; bytes count when their object is done
             return
         if isinstance(event, ObjectFinished):
             report, outcome = self._report, event.outcome
@@ -61,5 +61,5 @@ class Tally:
         elif isinstance(event, ObjectRetried):
             self._report.retries += 1
         elif isinstance(event, RunFinished):
-            for name in _AT_THE_END:
+            for name in _FINAL_FIELDS:
                 setattr(self._report, name, getattr(event.report, name))

@@ -1,4 +1,4 @@
-"""Manifests in: rows become links."""
+"""Reads manifests: converts rows into links."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,10 +20,10 @@ _LABEL = r"[A-Za-z0-9_-]{1,63}"
 _MAX_HOST = 253
 _HOST = rf"(?=[^/?#:]{{1,{_MAX_HOST + 1}}}(?:[/?#:]|\Z)){_LABEL}(?:\.{_LABEL})*\.?"
 _PORT = r"(?::(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5]))?"
-#: A url whose host is a plain name, by far the most.
-_PLAIN = re.compile(rf"https?://{_HOST}{_PORT}(?:[/?#]|\Z)", re.ASCII)
-#: The parts of any url: a host in brackets, or one that may have to be encoded.
-_OTHER = re.compile(rf"https?://(?:\[([^\]]*)\]|([^/?#\\@:\[\]]+)){_PORT}(?:[/?#]|\Z)", re.ASCII)
+#: A url whose host is a plain name, as almost all are.
+_PLAIN_URL = re.compile(rf"https?://{_HOST}{_PORT}(?:[/?#]|\Z)", re.ASCII)
+#: Any url: its host is in brackets, or may need IDNA encoding.
+_ANY_URL = re.compile(rf"https?://(?:\[([^\]]*)\]|([^/?#\\@:\[\]]+)){_PORT}(?:[/?#]|\Z)", re.ASCII)
 _PLAIN_HOST = re.compile(rf"{_HOST}\Z", re.ASCII)
 _BLANK = bytes(range(0x21)) + b"\x7f"
 _BROKEN_VALUE = re.compile(r"[\x00\r\n]")
@@ -35,32 +35,32 @@ _METHODS = frozenset({"GET", "PUT", "HEAD", "DELETE", "POST"})
 
 
 def links_of(rows: Rows) -> list[Link]:
-    """The links of some rows. Raises ManifestError with the place of what is no link."""
+    """The links of some rows. Raises ManifestError, with file and line, for a row that is not a link."""
     if not rows.cells:
         return []
     urls = text_column(rows, "url")
     if urls is None:
-        raise rows.error(0, "there is none", "url")
+        raise rows.error(0, "the column is missing", "url")
     if "fields" in rows.columns and "method" not in rows.columns:
-        raise rows.error(0, "an upload form is no link: it is for browsers and curl", "fields")
-    if not (all(map(_PLAIN.match, urls)) and _has_no_blank("".join(urls))):
+        raise rows.error(0, "an upload form is not a link: it is for browsers and curl", "fields")
+    if not (all(map(_PLAIN_URL.match, urls)) and _has_no_blank("".join(urls))):
         complain(rows, "url", urls, _url_problem)
     return list(map(Link, _methods(rows), urls, _headers(rows), _expiries(rows, urls), _objects(rows, urls)))
 
 
 def expiry_of(url: str) -> datetime | None:
-    """When a SigV4 link ends by its own words, or None."""
+    """The time at which a SigV4 link expires, from its query, or None."""
     signed_at, expires_in = _SIGNED_AT.search(url), _EXPIRES_IN.search(url)
     return _end(signed_at[1], expires_in[1]) if signed_at and expires_in else None
 
 
 def signed_at_of(url: str) -> datetime | None:
-    """When a SigV4 link was signed by its own words, or None."""
+    """The time at which a SigV4 link was signed, from its query, or None."""
     signed_at = _SIGNED_AT.search(url)
     return _end(signed_at[1], "0") if signed_at else None
 
 
-@lru_cache(maxsize=64)  # the links of a batch were signed at one instant
+@lru_cache(maxsize=64)  # the links of a batch were signed at one time
 def _end(signed_at: str, expires_in: str) -> datetime | None:
     try:
         begin = datetime.strptime(signed_at, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
@@ -71,41 +71,41 @@ def _end(signed_at: str, expires_in: str) -> datetime | None:
 
 
 def path_of(url: str) -> str:
-    """Where a link's object goes when nothing else says so: the path of its url, unquoted."""
+    """The default path of a link's object: the path of its url, unquoted."""
     return unquote(urlsplit(url).path).removeprefix("/")
 
 
 def _url_problem(url: str) -> str | None:
     if not url:
         return "the url is empty"
-    found = _OTHER.match(url)
+    found = _ANY_URL.match(url)
     if found is None or not _has_no_blank(url):
-        return f"{without_query(url)[:80]!r} is no http(s) url"
+        return f"{without_query(url)[:80]!r} is not an http(s) url"
     problem = _address_problem(found[1]) if found[2] is None else _host_problem(found[2])
-    return problem and f"{without_query(url)[:80]!r} is no http(s) url: {problem}"
+    return problem and f"{without_query(url)[:80]!r} is not an http(s) url: {problem}"
 
 
 def _address_problem(address: str) -> str | None:
     try:
         IPv6Address(address)
     except ValueError:
-        return "what stands in brackets is no IPv6 address"
+        return "the host in brackets is not an IPv6 address"
     return None
 
 
 def _host_problem(host: str) -> str | None:
-    """Why a name can't be a host's (RFC 1035, 2.3.4; RFC 3490 for names that are not ASCII), or None."""
+    """Validation error for a host (RFC 1035, 2.3.4; RFC 3490 for names that are not ASCII), or None."""
     try:
         name = host if host.isascii() else host[: _MAX_HOST + 1].encode("idna").decode()
     except UnicodeError:
         name = ""
     if len(host) <= _MAX_HOST + 1 and _PLAIN_HOST.match(name):
         return None
-    return f"a host has labels of 1 to 63 letters, digits, '-' or '_' with a '.' between them, {_MAX_HOST} in all"
+    return f"a host is labels of 1 to 63 letters, digits, '-' or '_', separated by '.', at most {_MAX_HOST} in all"
 
 
 def _has_no_blank(text: str) -> bool:
-    """True where nothing is white space or a control character."""
+    """True for a text without white space and control characters."""
     raw = text.encode()
     return len(raw.translate(None, _BLANK)) == len(raw)
 
@@ -118,7 +118,12 @@ def _methods(rows: Rows) -> Iterable[str]:
         return cells
     methods = [cell.upper() or "GET" for cell in cells]
     if not _METHODS.issuperset(methods):
-        complain(rows, "method", methods, lambda method: None if method in _METHODS else f"no method {method!r}")
+        complain(
+            rows,
+            "method",
+            methods,
+            lambda method: None if method in _METHODS else f"{method!r} is not a method of links",
+        )
     return methods
 
 
@@ -128,7 +133,7 @@ def _headers(rows: Rows) -> Iterable[Mapping[str, str]]:
         return repeat(_NO_HEADERS)
     if (
         len(cells) > 1 and isinstance(cells[0], str) and cells.count(cells[0]) == len(cells)
-    ):  # as of links signed together
+    ):  # for example, links that were signed together
         return repeat(_header_map(rows, 0, cells[0]))
     return [_header_map(rows, row, cell) for row, cell in enumerate(cells)]
 
@@ -142,13 +147,13 @@ def _header_map(rows: Rows, row: int, cell: Any) -> Mapping[str, str]:
         raise rows.error(row, f"not a JSON object of header names and values: {error}", "headers") from error
     for name, value in headers.items():
         if not HEADER_NAME.match(name):
-            raise rows.error(row, f"{name!r} is no header's name", "headers")
+            raise rows.error(row, f"{name!r} is not a valid header name", "headers")
         if _BROKEN_VALUE.search(value):
             raise rows.error(row, f"the value of {name} is not one line of text", "headers")
     if len(headers) > 1 and len({name.lower() for name in headers}) < len(headers):
         lowered = [name.lower() for name in headers]
         twice = next(name for name in headers if lowered.count(name.lower()) > 1)
-        raise rows.error(row, f"{twice} is there twice; case does not tell headers apart", "headers")
+        raise rows.error(row, f"{twice} is there twice; upper and lower case are the same in header names", "headers")
     return headers
 
 
@@ -165,17 +170,17 @@ def _expiries(rows: Rows, urls: Sequence[str]) -> Iterable[datetime | None]:
 
 
 def _moment(rows: Rows, row: int, cell: str, url: str) -> datetime:
-    """The moment that a cell names. Of a local date only the url tells which moment it is."""
+    """The time in a cell. A local date has no time zone, so the expiry in the url is used instead."""
     moment = moment_of(cell)
     if moment is None and is_local(cell):
         moment = expiry_of(url)
         if moment is None:
-            problem = f"{cell!r} does not tell its time zone, nor does the url tell its end: write {_EXAMPLE}"
+            problem = f"{cell!r} has no time zone, and the url has no expiry: write {_EXAMPLE}"
             raise rows.error(row, problem, "expires_at")
     if moment is None:
-        raise rows.error(row, f"{cell[:80]!r} is no time such as {_EXAMPLE}", "expires_at")
+        raise rows.error(row, f"{cell[:80]!r} is not a time; example: {_EXAMPLE}", "expires_at")
     if not EARLIEST <= moment <= LATEST:
-        problem = f"{cell!r} is no time at which a link can end; the cell is empty where that is unknown"
+        problem = f"{cell!r} can't be the expiry of a link; leave the cell empty if it is unknown"
         raise rows.error(row, problem, "expires_at")
     return moment
 
@@ -183,16 +188,16 @@ def _moment(rows: Rows, row: int, cell: str, url: str) -> datetime:
 def _objects(rows: Rows, urls: Sequence[str]) -> Iterable[ObjectRef]:
     blank = [""] * len(urls)
     buckets, keys, paths = (text_column(rows, name) or blank for name in ("bucket", "key", "path"))
-    places = [path or key or path_of(url) for path, key, url in zip(paths, keys, urls, strict=True)]
-    return refs_of(rows, buckets, keys, places)
+    file_paths = [path or key or path_of(url) for path, key, url in zip(paths, keys, urls, strict=True)]
+    return refs_of(rows, buckets, keys, file_paths)
 
 
 def methods_of(rows: Rows) -> Sequence[str]:
-    """The method of each row: GET where there is no column of methods."""
+    """The method of each row; GET if there is no column `method`."""
     return list(islice(_methods(rows), len(rows.cells)))
 
 
 def old_links(rows: Rows, objects: Sequence[ObjectRef]) -> list[Link]:
-    """The links of some rows to be signed again, each for its object of `objects`; their urls may be of no use."""
+    """The links of some rows that are signed again, each for its object in `objects`. Their urls may be invalid."""
     urls = text_column(rows, "url") or [""] * len(objects)
     return list(map(Link, _methods(rows), urls, _headers(rows), repeat(None), objects))

@@ -1,7 +1,7 @@
-"""Links, objects and upload forms as rows of CSV or JSON.
+"""Encodes links, objects and upload forms as rows of CSV or JSON.
 
-A batch is written column by column: most columns of most batches are empty or the same throughout, and what is left is
-one `join` for all rows.
+A batch is encoded by column. Most columns of a batch are empty or have one value, which is encoded once; a single
+`join` then makes all rows.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,8 +33,8 @@ def link_columns(links: Sequence[Link]) -> Columns:
 
 
 def object_columns(objects: Sequence[ObjectRef]) -> Columns:
-    """The columns of objects, in the manifest's order; path is the key unless the object says otherwise."""
-    return {  # spelled out, for looking fields up by name costs three times as much
+    """The columns of objects, in the manifest's order. The path is the key unless the object has one."""
+    return {  # written out, because a lookup of fields by name takes three times as long
         "bucket": [ref.bucket for ref in objects],
         "key": [ref.key for ref in objects],
         "version_id": [ref.version_id for ref in objects],
@@ -58,7 +58,7 @@ def post_columns(posts: Sequence[Post]) -> Columns:
 
 
 def csv_rows(columns: Columns) -> bytes:
-    """The rows of some columns as lines of CSV. What all rows share is joined once, not once a row."""
+    """Lines of CSV. Values that all rows share are joined once, not for each row."""
     count = len(next(iter(columns.values())))
     pieces: list[Iterable[str]] = []
     shared = ""
@@ -74,12 +74,12 @@ def csv_rows(columns: Columns) -> bytes:
 
 
 def jsonl_rows(columns: Columns) -> bytes:
-    """The rows of some columns as lines of JSON objects; what is unknown is null."""
+    """Lines of JSON objects, one per row. Unknown values are null."""
     return _ENCODER.encode_lines(_mappings(columns))
 
 
 def json_rows(columns: Columns) -> bytes:
-    """The rows of some columns as items of a JSON list, one a line; what is unknown is null."""
+    """Items of a JSON list, one per row and line. Unknown values are null."""
     return b",\n".join(map(_ENCODER.encode, _mappings(columns)))
 
 
@@ -87,7 +87,7 @@ ENCODERS: dict[str, Callable[[Columns], bytes]] = {"csv": csv_rows, "json": json
 
 
 def rfc3339(moment: datetime | None) -> str | None:
-    """A moment in UTC, to the second, as `2026-11-24T12:00:00Z`."""
+    """A time in UTC, to the second, as `2026-11-24T12:00:00Z`."""
     return None if moment is None else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
@@ -97,19 +97,19 @@ def _mappings(columns: Columns) -> list[dict[str, Any]]:
 
 
 def _csv_column(values: Sequence[Any]) -> str | Sequence[str]:
-    """A column's cells, or the one cell that all rows share; quoted where they must be."""
+    """A column's cells, or the one cell that all rows share. Quoted if necessary."""
     first = values[0]
-    # Of other types than these, unlike values can be equal: 1 and True.
+    # Only these types: different values of other types can be equal, such as 1 and True.
     if (first is None or isinstance(first, str)) and values[-1] == first and values.count(first) == len(values):
         return csv_cell(first or "")
     if set(map(type, values)) != {str}:
         return _csv_column(_rendered(values, _text))
-    # One look at the whole column tells whether any cell needs quotes.
+    # One check of the whole column shows whether any cell needs quotes.
     return list(map(csv_cell, values)) if needs_quotes("".join(values)) else values
 
 
 def _rendered(values: Sequence[Any], render: Callable[[Any], Any]) -> Sequence[Any]:
-    """Each value rendered; but once where all of them are one and the same, as most of a batch is."""
+    """Each value rendered. If all are the same object, as in most batches, it is rendered once."""
     if len(set(map(id, values))) == 1:
         return [render(values[0])] * len(values)
     return [render(value) for value in values]

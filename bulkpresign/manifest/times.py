@@ -1,10 +1,10 @@
-"""Times in cells: RFC 3339 as manifests have it, and the local dates that spreadsheets make of it."""
+"""Parses times in cells: RFC 3339, and the local dates that spreadsheets convert it into."""
 
 import re
 from datetime import UTC, date, datetime
 from functools import lru_cache
 
-#: Margins are added to moments and taken from them, which the first and the last year that Python has do not allow.
+#: Times between these are valid. Python can't subtract from its first year or add to its last.
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
 
 _TIME = r"(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:[.,]\d+)?)?(?:\s?[ap]\.?m\.?)?"
@@ -13,7 +13,7 @@ _LOCAL = re.compile(rf"(\d{{1,4}})([./-])(\d{{1,2}})\2(\d{{1,4}})(?:(?:,?\s|T){_
 
 @lru_cache(maxsize=64)
 def moment_of(cell: str) -> datetime | None:
-    """The moment in UTC that a time with its zone names, or None."""
+    """A time with a time zone, converted to UTC, or None."""
     try:
         moment = datetime.fromisoformat(cell)
         return moment.astimezone(UTC) if moment.tzinfo else None
@@ -22,9 +22,9 @@ def moment_of(cell: str) -> datetime | None:
 
 
 def is_local(cell: str) -> bool:
-    """True for a date, with or without a time of day, that names no zone: `31.01.2026 12:00`, `1/31/2026 12:00 PM`.
+    """True for a date, with or without a time, without a time zone: `31.01.2026 12:00`, `1/31/2026 12:00 PM`.
 
-    Which moment it is depends on where it was written, and so can the order of day and month.
+    Its meaning depends on the time zone, and on the order of day and month, of the computer that wrote it.
     """
     found = _LOCAL.match(cell.strip())
     if found is None:

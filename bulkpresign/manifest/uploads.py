@@ -1,7 +1,7 @@
-"""The rows of multipart uploads: gathered into uploads, and left out where objects are wanted.
+"""The rows of multipart uploads: grouped into uploads, or removed from a list of objects.
 
-An upload is a group of rows that stand together and have one `upload_id`: one per part (PUT, with `part_number`,
-`offset` and `size`), one that completes it (POST, with the object's `size`), and one that ends it (DELETE).
+An upload is a group of consecutive rows with the same `upload_id`: one per part (PUT, with `part_number`, `offset` and
+`size`), one that completes it (POST, with the object's `size`), and one that aborts it (DELETE).
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,12 +18,12 @@ _COMPLETES = "POST"
 
 
 def upload_id_of(ref: ObjectRef) -> str:
-    """The upload that a row is of, empty where it is of none."""
+    """The upload id of a row, empty if it does not belong to an upload."""
     return str((ref.extra or {}).get("upload_id") or "")
 
 
 def whole_rows(rows: Rows) -> Rows:
-    """The same rows without those of parts, so that each object is there once, and without the columns of uploads."""
+    """The same rows without those of parts, so that each object has one row, and without the columns of uploads."""
     if "upload_id" not in rows.columns:
         return rows
     ids, methods = rows.column("upload_id") or (), rows.column("method") or [""] * len(rows.cells)
@@ -42,9 +42,9 @@ def whole_rows(rows: Rows) -> Rows:
 
 
 def check_upload_url(file: str, link: Link, line: int) -> None:
-    """Raises ManifestError where the url of an upload's row is not for the upload, or the part, that its columns name.
+    """Raises ManifestError if the url of a row is for another upload, or another part, than its columns.
 
-    A DELETE link without the upload's id deletes the object.
+    A DELETE link without an upload id would delete the object.
     """
     columns = link.object.extra or {}
     _check_parameter(file, link, line, "uploadId", str(columns.get("upload_id") or ""))
@@ -59,18 +59,18 @@ def _check_parameter(file: str, link: Link, line: int, name: str, expected: str)
         return
     column = "upload_id" if name == "uploadId" else "part_number"
     if len(found) == 1:
-        problem = f"{name} in the url is not {expected[:80]!r}, as column {column} says"
+        problem = f"{name} in the url is not {expected[:80]!r}, the value of column {column}"
     else:
-        problem = f"{name} is not in the url once, as column {column} requires"
-    raise ManifestError(f"{problem}: take the rows as sign writes them", file=file, line=line, column="url")
+        problem = f"the url must have {name} once, because of column {column}"
+    raise ManifestError(f"{problem}: use the rows that sign wrote, without changes", file=file, line=line, column="url")
 
 
 class UploadGrouper:
-    """Takes the links of one table in their order, and gives uploads and single links, each with its first line.
+    """Groups the links of one table into uploads and single links, each with its first line.
 
-    Raises ManifestError for a group of rows that is no upload: with a gap, a part twice, bytes that don't add up, none
-    to complete it, another object's row among them, or a url of another upload or part. A group is held in memory,
-    about 1 KiB a part.
+    Raises ManifestError for a group of rows that is not a valid upload: a missing or duplicate part, a wrong total
+    size, no row that completes it, a row of another object, or a url of another upload or part. A group is held in
+    memory, about 1 KiB per part.
     """
 
     def __init__(self, file: str) -> None:
@@ -79,11 +79,11 @@ class UploadGrouper:
 
     @property
     def is_open(self) -> bool:
-        """True where rows of an upload may follow."""
+        """True if more rows of an upload may follow."""
         return self._group is not None
 
     def add(self, links: Sequence[Link], lines: Sequence[int]) -> Iterator[tuple[Link | Upload, int]]:
-        """What is whole after some more rows."""
+        """Adds rows, and yields the uploads and links that are complete."""
         for link, line in zip(links, lines, strict=True):
             upload_id = upload_id_of(link.object)
             if self._group is not None and self._group.upload_id != upload_id:
@@ -96,13 +96,13 @@ class UploadGrouper:
             self._group.add(link, line)
 
     def end(self) -> Iterator[tuple[Link | Upload, int]]:
-        """What is whole at the table's end."""
+        """Yields the last upload at the end of the table."""
         if self._group is not None:
             yield self._finished(None)
 
     def _finished(self, line: int | None) -> tuple[Upload, int]:
         group, self._group = self._group, None
-        assert group is not None  # noqa: S101 - whoever calls has looked
+        assert group is not None  # noqa: S101 - the callers checked it
         return group.upload(line), group.line
 
 
@@ -119,13 +119,13 @@ class _Group:
     def add(self, link: Link, line: int) -> None:
         ref = link.object
         if (ref.bucket, ref.key, ref.file_path) != (self._ref.bucket, self._ref.key, self._ref.file_path):
-            raise self._error(f"{ref.uri} is among the rows of the upload of {self._ref.uri}", line, "upload_id")
+            raise self._error(f"{ref.uri} is in the rows of the upload of {self._ref.uri}", line, "upload_id")
         if link.method == "PUT":
             self._add_part(link, line)
         elif link.method not in {_COMPLETES, "DELETE"}:
-            raise self._error(f"no row of an upload has method {link.method}", line, "method")
+            raise self._error(f"a row of an upload can't have method {link.method}", line, "method")
         elif link.method in self._others:
-            what = "completes" if link.method == _COMPLETES else "ends"
+            what = "completes" if link.method == _COMPLETES else "aborts"
             raise self._error(f"a second row that {what} the upload", line, "method")
         else:
             check_upload_url(self._file, link, line)
@@ -147,7 +147,9 @@ class _Group:
         if _COMPLETES not in self._others:
             message = f"the upload has no row that completes it (method {_COMPLETES})"
             if next_line is not None:
-                message += f" before line {next_line}, where others begin: its rows stand together"
+                message += (
+                    f" before line {next_line}, where other rows start: the rows of an upload must be consecutive"
+                )
             raise self._error(message, self.line, "upload_id")
         complete, line = self._others[_COMPLETES]
         parts = self._checked_parts(complete.object.size, line)
@@ -165,7 +167,7 @@ class _Group:
             if number != expected:
                 raise self._error(f"part {expected} is missing before part {number}", at, "part_number")
             if part.offset != end:
-                raise self._error(f"part {number} begins at byte {part.offset}, not at {end}", at, "offset")
+                raise self._error(f"part {number} starts at byte {part.offset}, not at {end}", at, "offset")
             end += part.size
         if end != size:
             raise self._error(f"the parts have {counted(end, 'byte')}, the object {size:,}", line, "size")
@@ -177,7 +179,7 @@ class _Group:
             return cell
         if isinstance(cell, str) and cell.isascii() and cell.isdecimal() and len(cell) < 19:
             return int(cell)
-        raise self._error(f"{str(cell)[:40]!r} is no number", line, column)
+        raise self._error(f"{str(cell)[:40]!r} is not a number", line, column)
 
     def _error(self, problem: str, line: int, column: str) -> ManifestError:
         return ManifestError(problem, file=self._file, line=line, column=column)

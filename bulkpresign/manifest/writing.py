@@ -1,4 +1,4 @@
-"""Manifests out: links, objects or upload forms, with the columns that their rows carried."""
+"""Writes manifests of links, objects or upload forms, with their carried columns."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
@@ -15,10 +15,10 @@ T = TypeVar("T", bound=Link | ObjectRef | Post)
 
 
 class ManifestWriter(Generic[T]):
-    """Writes one kind of row to `output`, a batch at a time.
+    """Writes rows of one type to `output`, a batch at a time.
 
-    CSV has to name its carried columns in the header, so they are those of the first batch, and of `carried` before
-    those; a later row that brings another one is an error that names it. JSON takes them as they come.
+    In CSV, the header needs all carried columns: those of `carried` and of the first batch. A new column in a later row
+    is a ManifestError. JSON can have new columns at any time.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class ManifestWriter(Generic[T]):
         self._encode = ENCODERS[format]
         self._columns_of = columns_of
         self._carried: list[str] = [name for name in carried if name not in KNOWN]
-        self._begun = False
+        self._has_header = False
 
     def write(self, batch: Sequence[T]) -> None:
         """Adds a batch of rows."""
@@ -43,31 +43,31 @@ class ManifestWriter(Generic[T]):
         columns = self._columns_of(batch)
         extras = [_object_of(row).extra for row in batch]
         if any(extras):
-            self._learn(extras)
-        taken = self._carried_columns(extras, columns)
-        self._begin([*columns, *taken])
-        self._table.rows(self._encode(columns | taken))
+            self._add_carried(extras)
+        carried = self._carried_columns(extras, columns)
+        self._write_header([*columns, *carried])
+        self._table.rows(self._encode(columns | carried))
 
     def finish(self) -> None:
-        """Ends the manifest; one without rows still has its header."""
-        self._begin([*self._columns_of([]), *self._carried])
+        """Ends the manifest. It has a header even without rows."""
+        self._write_header([*self._columns_of([]), *self._carried])
         self._table.finish()
 
-    def _begin(self, columns: Sequence[str]) -> None:
-        if not self._begun:
+    def _write_header(self, columns: Sequence[str]) -> None:
+        if not self._has_header:
             self._table.header(columns)
-            self._begun = True
+            self._has_header = True
 
-    def _learn(self, extras: Sequence[dict[str, Any] | None]) -> None:
+    def _add_carried(self, extras: Sequence[dict[str, Any] | None]) -> None:
         seen = dict.fromkeys(name for extra in extras if extra for name in extra)
         new = [name for name in seen if name not in self._carried]
-        if new and self._begun and self._table.format == "csv":
+        if new and self._has_header and self._table.format == "csv":
             raise ManifestError(
-                f"column {new[0]} turns up after the header was written: write jsonl instead", file=self._file
+                f"column {new[0]} is new after the header was written: write jsonl instead", file=self._file
             )
         self._carried += new
         if len(self._carried) > MAX_COLUMNS:
-            raise ManifestError(f"over {MAX_COLUMNS:,} columns are carried from the rows", file=self._file)
+            raise ManifestError(f"the rows have over {MAX_COLUMNS:,} carried columns", file=self._file)
 
     def _carried_columns(self, extras: Sequence[dict[str, Any] | None], own: Columns) -> Columns:
         names = [name for name in self._carried if name not in own]

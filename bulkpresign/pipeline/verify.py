@@ -27,8 +27,8 @@ from bulkpresign.pipeline.run.preflight import check, reserve_paths
 from bulkpresign.pipeline.sources.items import Items, object_of
 from bulkpresign.pipeline.sources.named_files import check_named_files
 from bulkpresign.pipeline.sources.sources import Source, Sources, rows_of
-from bulkpresign.proof.files import MISSING, UNPROVEN, Prover, Row, batches_of
-from bulkpresign.proof.walking import walk
+from bulkpresign.proof.files import MISSING, UNPROVEN, FileVerifier, Row, batches_of
+from bulkpresign.proof.tree import walk
 from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Rows, Table, objects_of
 from bulkpresign.tasks import run_workers
@@ -110,7 +110,7 @@ async def verify(
         counts = _Counts([log, *listeners] if log else listeners)
         counts.emit(RunStarted("verify", totals.objects, totals.bytes))
         try:
-            prover = partial(Prover, root.open_source, accept_size=accept_size)
+            prover = partial(FileVerifier, root.open_source, accept_size=accept_size)
             async with aclosing(sources.batches(index)) as batches:
                 await _prove(batches, known, prover, threads, counts.emit)
             await _find_extras(root, index, counts, extras)
@@ -164,11 +164,11 @@ class _NamedPaths(PathIndex):
     def unnamed(self, paths: Sequence[bytes]) -> set[bytes]:
         """Those of some paths that no row names; bytes, for a file's name need not be UTF-8."""
         marks = ",".join(["CAST(? AS TEXT)"] * len(paths))
-        query = f"SELECT CAST(path AS BLOB) FROM taken WHERE path IN ({marks})"  # noqa: S608
+        query = f"SELECT CAST(path AS BLOB) FROM used WHERE path IN ({marks})"  # noqa: S608
         try:
             return set(paths).difference(path for (path,) in self._database.execute(query, paths))
         except sqlite3.OperationalError as error:
-            raise OutputError(f"the temporary index of paths: {error}; TMPDIR tells where it goes") from error
+            raise OutputError(f"the temporary index of paths can't be read: {error}; TMPDIR sets its folder") from error
 
 
 class _Counts:
@@ -215,7 +215,7 @@ def _check_form(paths: Sequence[str]) -> None:
 async def _prove(
     batches: AsyncIterator[list[Row]],
     known: JournalEvidence,
-    prover_for: Callable[[Callable[[int], None]], Prover],
+    prover_for: Callable[[Callable[[int], None]], FileVerifier],
     threads: int,
     emit: Listener,
 ) -> None:

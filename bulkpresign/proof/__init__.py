@@ -1,1 +1,1 @@
-"""Files held against what a manifest says of them, long after they came."""
+"""Compares local files with the rows of a manifest, and hashes local files."""

@@ -1,4 +1,4 @@
-"""The checksum of a local file, for links that let no other bytes through. No async: callers bring a thread."""
+"""Computes the checksum of a local file, for links that sign it. Callers run this in a thread."""
 
 import os
 import stat
@@ -13,17 +13,17 @@ from bulkpresign.text import counted
 
 
 class FileProblem(msgspec.Struct, frozen=True):
-    """Why a row and its file don't belong together, and the row's column that says so."""
+    """The reason why a row and its file don't match, and the row's column that differs."""
 
     problem: str
     column: str | None = None
 
 
 class FileHasher:
-    """Takes size and checksum of objects from their files; several threads may use it.
+    """Adds the size and checksum of local files to their objects. Several threads may use it.
 
-    `open_file` gives a descriptor of the file at a path, and raises NameRefusedError or OSError; `file_name` gives its
-    full name; `read` is called after each block of 1 MiB.
+    `open_file` returns a descriptor of the file at a path, or raises NameRefusedError or OSError; `file_name` returns
+    its full name; `on_block` is called after each block of 1 MiB.
     """
 
     def __init__(
@@ -31,18 +31,19 @@ class FileHasher:
         open_file: Callable[[str], int],
         file_name: Callable[[str], str],
         algorithm: str,
-        read: Callable[[], object],
+        on_block: Callable[[], object],
     ) -> None:
-        self._open_file, self._file_name, self._algorithm, self._read = open_file, file_name, algorithm, read
+        self._open_file, self._file_name = open_file, file_name
+        self._algorithm, self._on_block = algorithm, on_block
 
     def __call__(self, refs: list[ObjectRef]) -> list[ObjectRef | FileProblem]:
-        """For each object itself with its file's size and checksum, or why it can't have them."""
-        return [self._one(ref) for ref in refs]
+        """Each object with the size and checksum of its file, or the problem with it."""
+        return [self._hashed(ref) for ref in refs]
 
-    def _one(self, ref: ObjectRef) -> ObjectRef | FileProblem:
+    def _hashed(self, ref: ObjectRef) -> ObjectRef | FileProblem:
         file = self._file_name(ref.file_path)
         try:
-            size, checksum = self._summed(ref.file_path)
+            size, checksum = self._size_and_checksum(ref.file_path)
         except NameRefusedError as error:
             return FileProblem(str(error))
         except OSError as error:
@@ -55,8 +56,8 @@ class FileHasher:
             return FileProblem(f"{file} has {checksum}, the row says {ref.checksum}", "checksum")
         return msgspec.structs.replace(ref, size=size, checksum=checksum)
 
-    def _summed(self, path: str) -> tuple[int | None, str]:
-        """The size of a file (None: it is none) and its checksum. Nothing but a file is waited for."""
+    def _size_and_checksum(self, path: str) -> tuple[int | None, str]:
+        """The size of a file and its checksum. The size is None for anything but a file, which is not read."""
         digest, size = hasher(self._algorithm), 0
         descriptor = self._open_file(path)
         try:
@@ -65,7 +66,7 @@ class FileHasher:
             for block in descriptor_blocks(descriptor):
                 digest.update(block)
                 size += len(block)
-                self._read()
+                self._on_block()
         finally:
             os.close(descriptor)
         return size, f"{self._algorithm}:{base64_of(digest.digest())}"

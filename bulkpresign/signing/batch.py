@@ -1,7 +1,7 @@
-"""One batch of links, signed at one instant: what its rows have in common is computed once.
+"""A batch of links with one signing time.
 
-Objects are of a kind where bucket, region and the names of what they carry of their own are the same; a kind shares one
-Signer, however the values differ. Most batches carry nothing of their own, and are spared the look at every row.
+The rows are grouped by bucket, region and the names of their own settings. A group shares one Signer, even if the
+values differ. Most batches have no settings of their own; they are signed without a look at each row.
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
@@ -17,7 +17,6 @@ from bulkpresign.aws import Credentials
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.signing.endpoint import Endpoint
-from bulkpresign.signing.kept import Kept, replaced_by, without_replaced
 from bulkpresign.signing.options import (
     CREATING,
     OPTION_COLUMNS,
@@ -27,6 +26,7 @@ from bulkpresign.signing.options import (
     row_settings,
     run_settings,
 )
+from bulkpresign.signing.preserved import PreservedSettings, replaced_by, without_replaced
 from bulkpresign.signing.sigv4 import Signer
 from bulkpresign.signing.values import REGION, option_problem
 
@@ -39,7 +39,7 @@ _NOTHING: Mapping[str, str] = {}
 
 
 class _Row(NamedTuple):
-    """An object, and what its link carries of its own; the first five make its kind."""
+    """An object and the settings of its own link. The first five fields are its group."""
 
     bucket: str
     region: str | None
@@ -51,19 +51,19 @@ class _Row(NamedTuple):
     ref: ObjectRef
 
 
-_KIND = itemgetter(slice(5))
+_GROUP = itemgetter(slice(5))
 
 
-def _kept_row(ref: ObjectRef, kept: Kept) -> _Row:
-    """The row of an object that has nothing of its own, where nothing takes the place of what its old link had."""
-    query, headers = kept
+def _preserved_row(ref: ObjectRef, preserved: PreservedSettings) -> _Row:
+    """The row of an object without settings of its own: all settings of its old link are preserved."""
+    query, headers = preserved
     return _Row(ref.bucket, None, (), tuple(query), tuple(headers), query, headers, ref)
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """How the links of a batch are signed. `end` is when they expire; `expires_in` in seconds.
+    """Signs links with the same method, time and options. `end` is when they expire; `expires_in` is in seconds.
 
-    `headers` and `query` are what all of them carry beside `options`.
+    `headers` and `query` are added to all links, like `options`.
     """
 
     method: str
@@ -77,34 +77,34 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     options: LinkOptions
 
     def links(self, refs: Sequence[ObjectRef]) -> list[Link]:
-        """One link an object, in order. Raises ParameterError for an object whose own settings can't be."""
+        """One link per object, in order. Raises ParameterError for an object whose own settings are not valid."""
         if self._are_plain(refs):
-            return by_kind(refs, _BUCKET, self._plain_links)
-        return by_kind([self._row(ref) for ref in refs], _KIND, self._own_links)
+            return grouped(refs, _BUCKET, self._plain_links)
+        return grouped([self._row(ref) for ref in refs], _GROUP, self._own_links)
 
     def _are_plain(self, refs: Sequence[ObjectRef]) -> bool:
-        """True where nothing but bucket and key differs; a look at whole columns costs a tenth of one at every row."""
+        """True if only bucket and key differ. Checking whole columns takes a tenth of the time of checking each row."""
         if any(map(_VERSION, refs)) or self._filename_of_each is not None:
             return False
         if self.method in CREATING and (any(map(_CONTENT_TYPE, refs)) or any(map(_CHECKSUM, refs))):
             return False
-        carried = set().union(*filter(None, map(_EXTRA, refs)))
-        return carried.isdisjoint((REGION, *OPTION_COLUMNS[self.method]))
+        columns = set().union(*filter(None, map(_EXTRA, refs)))
+        return columns.isdisjoint((REGION, *OPTION_COLUMNS[self.method]))
 
-    def links_again(self, refs: Sequence[ObjectRef], kept: Sequence[Kept]) -> list[Link]:
-        """The same, with what old links had, each for its object. What a row or an option says goes before that."""
-        if not any(one.query or one.headers for one in kept):
+    def renewed_links(self, refs: Sequence[ObjectRef], preserved: Sequence[PreservedSettings]) -> list[Link]:
+        """The same, with the settings of an old link for each object. Settings of rows and options override them."""
+        if not any(one.query or one.headers for one in preserved):
             return self.links(refs)
         options = tuple(name for name, _ in self.options.given)
         is_free = not (options or self.query or self.headers) and self._are_plain(refs)
-        row_of = _kept_row if is_free else partial(self._row_again, options)
-        return by_kind(list(map(row_of, refs, kept)), _KIND, self._own_links)
+        row_of = _preserved_row if is_free else partial(self._merged_row, options)
+        return grouped(list(map(row_of, refs, preserved)), _GROUP, self._own_links)
 
-    def _row_again(self, options: tuple[str, ...], ref: ObjectRef, kept: Kept) -> _Row:
+    def _merged_row(self, options: tuple[str, ...], ref: ObjectRef, preserved: PreservedSettings) -> _Row:
         own = self._row(ref)
-        beginnings = replaced_by((*own.names, *options))
-        query = {**own.query, **without_replaced(kept.query, beginnings, map(str.lower, self.query))}
-        headers = {**own.headers, **without_replaced(kept.headers, beginnings, map(str.lower, self.headers))}
+        prefixes = replaced_by((*own.names, *options))
+        query = {**own.query, **without_replaced(preserved.query, prefixes, map(str.lower, self.query))}
+        headers = {**own.headers, **without_replaced(preserved.headers, prefixes, map(str.lower, self.headers))}
         return own._replace(query_names=tuple(query), header_names=tuple(headers), query=query, headers=headers)
 
     @property
@@ -142,10 +142,10 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     def _shared(
         self, own: Collection[str], own_query: Mapping[str, str] = _NOTHING, own_headers: Mapping[str, str] = _NOTHING
     ) -> tuple[dict[str, str], dict[str, str]]:
-        """The headers and the query that a kind of links shares: all that its rows don't have of their own."""
+        """The headers and the query that a group of links shares: all that its rows do not override."""
         settings = run_settings(self.options, own)
-        headers = _joined("header", self.headers, headers_of(settings, self.method))
-        query = _joined("query parameter", self.query, query_of(settings, self.method))
+        headers = _merged("header", self.headers, headers_of(settings, self.method))
+        query = _merged("query parameter", self.query, query_of(settings, self.method))
         return _without(headers, own_headers), _without(query, own_query)
 
     def _signer(self, bucket: str, region: str | None, headers: Mapping[str, str], query: Mapping[str, str]) -> Signer:
@@ -161,29 +161,32 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def region_of(ref: ObjectRef) -> str | None:
-    """The region that an object's row names, or None. Raises ParameterError for what can't be one."""
+    """The region in an object's row, or None. Raises ParameterError for a region that is not valid."""
     region: str | None = (ref.extra.get(REGION) or None) if ref.extra else None
     if region is not None and (problem := option_problem(REGION, region)):
         raise ParameterError(f"{ref.uri}: {problem}")
     return region
 
 
-def by_kind(
-    items: Sequence[Item], kind: Callable[[Item], Hashable], results_of: Callable[[list[Item]], Iterable[T]]
+def grouped(
+    items: Sequence[Item], group_of: Callable[[Item], Hashable], results_of: Callable[[list[Item]], Iterable[T]]
 ) -> list[T]:
-    """`results_of` all items of one kind at a time, in the order of `items`, however the kinds alternate."""
-    kinds = list(map(kind, items))
-    if len(set(kinds)) == 1:
+    """The results for all items, in their order. `results_of` is called once per group."""
+    keys = list(map(group_of, items))
+    if len(set(keys)) == 1:
         return list(results_of(list(items)))
-    alike: dict[Hashable, list[Item]] = {}
-    for one, item in zip(kinds, items, strict=True):
-        alike.setdefault(one, []).append(item)
-    results = {one: iter(results_of(some)) for one, some in alike.items()}
-    return [next(results[one]) for one in kinds]
+    groups: dict[Hashable, list[Item]] = {}
+    for key, item in zip(keys, items, strict=True):
+        groups.setdefault(key, []).append(item)
+    results = {key: iter(results_of(group)) for key, group in groups.items()}
+    return [next(results[key]) for key in keys]
 
 
-def _joined(what: str, given: Mapping[str, str], made: Mapping[str, str]) -> dict[str, str]:
-    """What was given by name, and what options make; nothing may be both. Names differ by more than case."""
+def _merged(what: str, given: Mapping[str, str], made: Mapping[str, str]) -> dict[str, str]:
+    """Settings that were given by name, and settings that options made. Names are compared without case.
+
+    Raises ParameterError for a name that is in both.
+    """
     lowered = {name.lower() for name in given}
     if twice := [name for name in made if name.lower() in lowered]:
         raise ParameterError(f"{what} {twice[0]} is given twice: by name, and by an option")

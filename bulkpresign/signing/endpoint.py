@@ -1,16 +1,16 @@
-"""Where a bucket is: the fixed parts of every link to it."""
+"""The endpoint of a bucket: the parts that all links to it share."""
 
 import msgspec
 
-#: The parameters of a signature, as botocore's own signer orders them in a url. Its other one, which it takes where
-#: awscrt is installed, has the last two the other way round.
+#: The parameters of a signature, in the order of botocore's Python signer. Its other signer, which it uses if awscrt is
+#: installed, swaps the last two.
 AUTH_NAMES = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders")
 
 
 class Endpoint(msgspec.Struct, frozen=True):
     """A link is `origin + base_path + key + query`.
 
-    `base_path` ends in `/`; `host` is the signed Host header; `auth_names` orders the signature's own parameters.
+    `base_path` ends in `/`; `host` is the signed Host header; `auth_names` is the order of the signature's parameters.
     """
 
     origin: str

@@ -1,4 +1,4 @@
-"""How long a link lives: what may be asked for, and what becomes of it."""
+"""The lifetime of links: the limits of S3, and the time at which a link expires."""
 
 from datetime import datetime, timedelta
 
@@ -9,7 +9,7 @@ MAX_EXPIRES_IN = 7 * 24 * 3600
 
 
 def check_expires_in(expires_in: int) -> int:
-    """The same number of seconds, or ParameterError: botocore signs more than seven days, which S3 then refuses."""
+    """The same number of seconds. Raises ParameterError for over seven days, which botocore signs and S3 refuses."""
     if isinstance(expires_in, bool) or not isinstance(expires_in, int):
         raise ParameterError(f"expires_in is a whole number of seconds, not {expires_in!r}")
     if not 1 <= expires_in <= MAX_EXPIRES_IN:
@@ -18,6 +18,6 @@ def check_expires_in(expires_in: int) -> int:
 
 
 def expires_at(signed_at: datetime, expires_in: int, credentials_expire_at: datetime | None) -> datetime:
-    """When a link ends: after `expires_in` seconds, or with the credentials that signed it, whichever is first."""
+    """The time at which a link expires: after `expires_in` seconds, or earlier with its credentials."""
     end = signed_at.replace(microsecond=0) + timedelta(seconds=expires_in)
     return end if credentials_expire_at is None else min(end, credentials_expire_at.astimezone(end.tzinfo))

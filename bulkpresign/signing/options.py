@@ -1,8 +1,8 @@
-"""What a link carries beside its object: options of a run, and columns of the same names for single rows.
+"""The options of links: for a whole run, or for one row by a column of the same name.
 
-Pure functions turn them into the query parameters and headers that are signed. botocore is the reference for both,
-requester pays apart: botocore signs that as a header, with which no link opens in a browser. AWS takes it in the query
-(docs: "Downloading objects from Requester Pays buckets"), where GET, HEAD and DELETE links have it.
+They become signed query parameters and headers, the same as botocore's. The exception is requester pays: botocore signs
+it as a header, so its links don't open in a browser. AWS also accepts it in the query (docs: "Downloading objects from
+Requester Pays buckets"), and the GET, HEAD and DELETE links here have it there.
 """
 
 import re
@@ -21,29 +21,29 @@ from bulkpresign.model import ObjectRef
 from bulkpresign.signing.values import metadata_of, option_problem
 
 METHODS = ("GET", "PUT", "HEAD", "DELETE")
-#: The methods of links that make an object: at once, or by a multipart upload that is opened.
+#: The methods of links that create an object, or a multipart upload.
 CREATING = frozenset({"PUT", "POST"})
 
 Settings = Mapping[str, Any]
 
-#: What an object's `extra` has where its row has nothing of its own.
-_NOTHING = (None, "")
+#: Values in an object's `extra` of a row that does not set an option.
+_UNSET = (None, "")
 
 
 class LinkOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What every link of a run carries; None: nothing. A row's own column of the same name goes first.
+    """The options of every link of a run; None: not set. A row's column of the same name overrides an option.
 
-    GET links: `filename` is the name under which a browser saves (`{name}`: the key's last segment), in place of
-    `response_content_disposition`; the other overrides are the response headers that S3 then sends.
+    GET links: `filename` is the file name that a browser uses (`{name}`: the key's last segment); it sets
+    `response_content_disposition`. The `response_...` options are response headers that S3 then sends.
 
     PUT links: headers, which are signed and must be sent. `metadata` by name (as a column: a JSON object), `tagging` as
     `k=v&k2=v2`, quoted as in a url; `sse` is `AES256` or `aws:kms`; `if_none_match` is `*`: nothing is overwritten.
 
-    Both: `sse_customer_key` is 32 bytes in base64, whose headers GET links need as well; `request_payer` is
-    `requester`. Values that S3 may know tomorrow (storage classes, canned ACLs) are passed on as they are.
+    Both: `sse_customer_key` is 32 bytes in base64, and GET links need its headers as well; `request_payer` is
+    `requester`. Values that S3 may extend (storage classes, canned ACLs) are passed on without a check.
 
-    GET and HEAD links: `checksum_mode` is `ENABLED`. It is a signed header, with which S3 sends the object's checksum;
-    such a link opens in no browser, only with tools that send its headers.
+    GET and HEAD links: `checksum_mode` is `ENABLED`. It is a signed header with which S3 sends the object's checksum.
+    Such a link does not open in a browser, only with tools that send its headers.
     """
 
     filename: str | None = None
@@ -73,11 +73,11 @@ class LinkOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def given(self) -> list[tuple[str, Any]]:
-        """Those that are set, by name."""
+        """The options that are set, by name."""
         return [(name, value) for name in self.__struct_fields__ if (value := getattr(self, name)) is not None]
 
     def check(self, method: str) -> None:
-        """Raises ParameterError for one that can't be, or that links of this method don't carry."""
+        """Raises ParameterError for an invalid value, and for an option that links of this method can't have."""
         for name, value in self.given:
             if method not in _METHODS[name]:
                 methods = [each for each in _METHODS[name] if each in METHODS]
@@ -88,7 +88,7 @@ class LinkOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 _CUSTOMER_KEY = "sse_customer_key"
 OVERRIDES = tuple(name for name in LinkOptions.__struct_fields__ if name.startswith("response_"))
-#: The header that an option becomes as it is.
+#: Options whose value becomes the value of a header.
 HEADERS = {
     "checksum_mode": "x-amz-checksum-mode",
     "content_type": "Content-Type",
@@ -104,11 +104,11 @@ HEADERS = {
 }
 PAYER = "x-amz-request-payer"
 _DISPOSITION = "response_content_disposition"
-#: Each of the two takes the other's place.
-_STAND_IN = {"filename": _DISPOSITION, _DISPOSITION: "filename"}
+#: Setting one of the two unsets the other.
+_ALTERNATIVE = {"filename": _DISPOSITION, _DISPOSITION: "filename"}
 
-#: The methods whose links carry an option. A POST opens a multipart upload, with the headers of a PUT; what is put only
-#: if nothing is there is minded when it is completed.
+#: The methods whose links can have an option. A POST creates a multipart upload, with the headers of a PUT; S3 checks
+#: `if_none_match` when the upload is completed.
 _METHODS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(LinkOptions.__struct_fields__, ("PUT", "POST")),
     **dict.fromkeys(OVERRIDES, ("GET", "HEAD")),
@@ -117,8 +117,8 @@ _METHODS: dict[str, tuple[str, ...]] = {
     "request_payer": ("GET", "HEAD", "PUT", "DELETE", "POST"),
     _CUSTOMER_KEY: ("GET", "HEAD", "PUT", "POST"),
 }
-#: The columns that set an option for one row, by method; other methods carry them through unread, so that one list
-#: serves for uploads and downloads. `content_type` and `checksum` have a place in the object itself.
+#: The columns that set an option for one row, by method. Other methods ignore them and carry them through, so that one
+#: list works for uploads and downloads. `content_type` and `checksum` are fields of the object.
 OPTION_COLUMNS: dict[str, tuple[str, ...]] = {
     method: tuple(name for name in LinkOptions.__struct_fields__ if method in _METHODS[name] and name != "content_type")
     for method in _METHODS["request_payer"]
@@ -128,20 +128,20 @@ _NOT_PLAIN = re.compile(r"[\x00-\x1f\x7f\\\"]")
 
 
 def row_settings(ref: ObjectRef, method: str, filename: str | None) -> dict[str, Any]:
-    """What one object's link carries of its own, by option or `version_id` or `checksum`.
+    """The settings of one object's row: options, `version_id` and `checksum`, by name.
 
-    `filename` is the run's, where it differs from key to key. Raises ParameterError for what can't be.
+    `filename` is the run's option if it depends on the key. Raises ParameterError for a value that is not valid.
     """
     settings: dict[str, Any] = {}
     if ref.version_id:
         settings["version_id"] = ref.version_id
     if ref.content_type and method in CREATING:
         settings["content_type"] = ref.content_type
-    if ref.checksum and method == "PUT" and "-" not in ref.checksum:  # of parts it ends in their number
-        settings["checksum"] = _checked_sum(ref, ref.checksum)
+    if ref.checksum and method == "PUT" and "-" not in ref.checksum:  # a composite one ends in -N
+        settings["checksum"] = _checked_checksum(ref, ref.checksum)
     if ref.extra:
         for name in OPTION_COLUMNS[method]:
-            if ref.extra.get(name) not in _NOTHING:
+            if ref.extra.get(name) not in _UNSET:
                 settings[name] = _checked(ref, name)
     if filename is not None and _DISPOSITION not in settings:
         settings.setdefault("filename", filename)
@@ -152,16 +152,16 @@ def row_settings(ref: ObjectRef, method: str, filename: str | None) -> dict[str,
 
 
 def run_settings(options: LinkOptions, own: Collection[str]) -> dict[str, Any]:
-    """What the links of a kind share: the options, without those that their rows have of their own, by name."""
-    replaced = {*own, *(_STAND_IN[name] for name in own if name in _STAND_IN)}
+    """The options of a run, without those that the rows set themselves (`own`)."""
+    replaced = {*own, *(_ALTERNATIVE[name] for name in own if name in _ALTERNATIVE)}
     settings = {name: value for name, value in options.given if name not in replaced}
     if "filename" in settings and _DISPOSITION in settings:
-        raise ParameterError("filename and response-content-disposition are both given: the one makes the other")
+        raise ParameterError("filename and response-content-disposition are both given: filename sets the other")
     return settings
 
 
 def query_of(settings: Settings, method: str) -> dict[str, str]:
-    """The query parameters that some settings become."""
+    """The query parameters of some settings."""
     query = {"versionId": settings["version_id"]} if "version_id" in settings else {}
     if "filename" in settings:
         query["response-content-disposition"] = saved_as(settings["filename"])
@@ -172,7 +172,7 @@ def query_of(settings: Settings, method: str) -> dict[str, str]:
 
 
 def headers_of(settings: Settings, method: str) -> dict[str, str]:
-    """The headers that some settings become."""
+    """The headers of some settings."""
     headers = {header: settings[name] for name, header in HEADERS.items() if name in settings}
     if "checksum" in settings:
         algorithm, _, value = settings["checksum"].partition(":")
@@ -189,7 +189,7 @@ def headers_of(settings: Settings, method: str) -> dict[str, str]:
 
 
 def saved_as(name: str) -> str:
-    """The disposition with which a browser saves under a name (RFC 6266: plain for old ones, UTF-8 for the rest)."""
+    """The Content-Disposition with a file name (RFC 6266: ASCII for old browsers, UTF-8 for others)."""
     plain = _NOT_PLAIN.sub("_", name.encode("ascii", "replace").decode())
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
@@ -201,7 +201,7 @@ def _checked(ref: ObjectRef, name: str) -> Any:
     return value
 
 
-def _checked_sum(ref: ObjectRef, checksum: str) -> str:
+def _checked_checksum(ref: ObjectRef, checksum: str) -> str:
     if problem := checksum_problem(checksum):
         raise ParameterError(f"{ref.uri}: {problem}")
     return checksum

@@ -1,4 +1,4 @@
-"""How an object is cut into the parts of an upload, and what stands in the rows of its links.
+"""The parts of a multipart upload: their sizes, the headers of each request, and the columns of their rows.
 
 Source: docs "Amazon S3 multipart upload limits".
 """
@@ -10,40 +10,41 @@ import msgspec
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import ObjectRef
+from bulkpresign.text import counted
 
 MIN_PART_SIZE = 5 << 20
 MAX_PART_SIZE = 5 << 30
 MAX_PARTS = 10_000
 _ROUND = 1 << 20
-_OF_EVERY_REQUEST = ("x-amz-request-payer", "x-amz-expected-bucket-owner")
-#: A customer's own key: S3 keeps none, so every part brings it along.
-_OF_EVERY_PART = (*_OF_EVERY_REQUEST, "x-amz-server-side-encryption-customer-")
-#: Whether an object may be replaced is decided when it is whole.
-_TO_COMPLETE = (*_OF_EVERY_REQUEST, "if-none-match")
+_REQUEST_HEADERS = ("x-amz-request-payer", "x-amz-expected-bucket-owner")
+#: S3 does not store a customer's key, so it is sent with every part.
+_PART_HEADERS = (*_REQUEST_HEADERS, "x-amz-server-side-encryption-customer-")
+#: S3 checks `if-none-match` when the upload is completed.
+_COMPLETE_HEADERS = (*_REQUEST_HEADERS, "if-none-match")
 
 
 def check_part_size(part_size: int) -> int:
-    """The same number of bytes. Raises ParameterError where S3 takes no parts of that size."""
+    """The same number of bytes. Raises ParameterError if S3 does not allow parts of that size."""
     if not MIN_PART_SIZE <= part_size <= MAX_PART_SIZE:
         raise ParameterError(
-            f"a part size of {part_size:,} bytes is not between 5 MiB and 5 GiB, which S3 wants of parts"
+            f"a part size of {counted(part_size, 'byte')} is not between 5 MiB and 5 GiB, the limits of S3"
         )
     return part_size
 
 
 def part_size_problem(size: int, part_size: int) -> str | None:
-    """Why an object of `size` bytes can't go up in such parts, or None."""
+    """Error for an object of `size` bytes that would have too many parts, or None."""
     if size <= part_size * MAX_PARTS:
         return None
     least = least_part_size(size)
     if least > MAX_PART_SIZE:
-        return f"{size:,} bytes are more than an object can have"
+        return f"{size:,} bytes are more than S3 allows for an object"
     count = -(-size // part_size)
-    return f"{size:,} bytes make {count:,} parts, and S3 takes {MAX_PARTS:,}: --part-size {least >> 20}MiB would do"
+    return f"{size:,} bytes make {count:,} parts, and S3 allows {MAX_PARTS:,}: use --part-size {least >> 20}MiB or more"
 
 
 def least_part_size(size: int) -> int:
-    """The least part size, in whole MiB, by which `size` bytes make no more parts than S3 takes."""
+    """The smallest part size, in whole MiB, with which `size` bytes have no more parts than S3 allows."""
     least = -(-size // MAX_PARTS)
     return max(MIN_PART_SIZE, -(-least // _ROUND) * _ROUND)
 
@@ -56,30 +57,30 @@ def parts_of(size: int, part_size: int) -> list[tuple[int, int, int]]:
 
 
 def headers_of_parts(headers: Mapping[str, str]) -> dict[str, str]:
-    """Of the headers of a PUT of the whole object those that go with every part of it."""
-    return _beginning_with(headers, _OF_EVERY_PART)
+    """The headers of each part, from those of a PUT of the whole object."""
+    return _with_prefix(headers, _PART_HEADERS)
 
 
 def headers_to_complete(headers: Mapping[str, str]) -> dict[str, str]:
-    """Those that go with the request that makes an object of the parts."""
-    return _beginning_with(headers, _TO_COMPLETE)
+    """The headers of the request that completes the upload, from those of a PUT."""
+    return _with_prefix(headers, _COMPLETE_HEADERS)
 
 
 def headers_to_abort(headers: Mapping[str, str]) -> dict[str, str]:
-    """Those that go with the request that ends an upload without an object."""
-    return _beginning_with(headers, _OF_EVERY_REQUEST)
+    """The headers of the request that aborts the upload, from those of a PUT."""
+    return _with_prefix(headers, _REQUEST_HEADERS)
 
 
-def _beginning_with(headers: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower().startswith(names)}
+def _with_prefix(headers: Mapping[str, str], prefixes: tuple[str, ...]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower().startswith(prefixes)}
 
 
 def with_columns(ref: ObjectRef, **columns: Any) -> ObjectRef:
-    """The same object, with more columns to be carried."""
+    """The same object with additional carried columns."""
     return msgspec.structs.replace(ref, extra={**(ref.extra or {}), **columns})
 
 
 def part_ref(ref: ObjectRef, number: int, offset: int, size: int) -> ObjectRef:
-    """What stands in a part's row: the bytes of the part, and of the object what does not tell of other bytes."""
+    """The object of a part's row: its size is the part's, and it has no etag or checksum of the whole object."""
     extra = {**(ref.extra or {}), "part_number": number, "offset": offset}
     return msgspec.structs.replace(ref, size=size, etag=None, checksum=None, extra=extra)

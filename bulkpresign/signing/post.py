@@ -1,6 +1,7 @@
 """Upload forms in bulk: POST policies (docs: "Creating an HTML form using AWS Signature Version 4").
 
-Field for field what botocore's `generate_presigned_post` gives, with all but the key's own part computed once.
+The fields are the same as those of botocore's `generate_presigned_post`. Only the part with the key is computed for
+each form.
 """
 
 import base64
@@ -20,7 +21,7 @@ _FILENAME = "${filename}"
 
 
 class PostSigner:
-    """Signs forms for one bucket at one instant. `expires_in` in seconds; `fields` must be allowed by `conditions`."""
+    """Signs forms for one bucket at one time. `expires_in` is in seconds; `conditions` must allow the `fields`."""
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class PostSigner:
         }
         if credentials.token is not None:
             self._auth["x-amz-security-token"] = credentials.token
-        # The policy is one JSON object; the key's condition stands between these two.
+        # The policy is one JSON object: the head, the condition of the key, the tail.
         expiration = f"{now + timedelta(seconds=expires_in):%Y-%m-%dT%H:%M:%SZ}"
         before = json.dumps({"expiration": expiration, "conditions": [*conditions, {"bucket": bucket}]})
         after = json.dumps([{name: value} for name, value in self._auth.items()])
@@ -52,7 +53,7 @@ class PostSigner:
         self._key = signing_key(credentials.secret_key, timestamp[:8], endpoint.region, endpoint.service)
 
     def fields(self, key: str) -> dict[str, str]:
-        """All fields of one key's form, signed. A key that ends in `${filename}` takes the uploaded file's name."""
+        """All fields of one signed form. A key that ends in `${filename}` accepts any name of the uploaded file."""
         policy = f"{self._policy_head}{json.dumps(_key_condition(key))}{self._policy_tail}"
         encoded = base64.b64encode(policy.encode())
         signature = hmac.digest(self._key, encoded, "sha256").hex()

@@ -1,7 +1,7 @@
-"""Endpoints as botocore sees them.
+"""Finds a bucket's endpoint with a sample link of botocore.
 
-botocore's rules for endpoints (regions, partitions, path style, dual-stack, FIPS, access points, dotted names) are not
-written again: botocore signs one sample link for a bucket, which is cut at the key. The rest is arithmetic.
+botocore has the rules for endpoints: regions, partitions, path style, dual-stack, FIPS, access points, dotted names.
+They are not repeated here: botocore signs one sample link per bucket, and the endpoint is the url before the key.
 """
 
 from datetime import UTC, datetime
@@ -16,10 +16,10 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def endpoint_of_sample(url: str) -> Endpoint:
-    """Cuts a sample link (`Aws.sample_link`) at its key.
+    """The endpoint of a sample link (`Aws.sample_link`).
 
-    Proves that nothing was lost: signed here for the same instant, the sample must come out byte for byte. Raises
-    SigningError where it does not.
+    Signs the sample again with the endpoint and compares. Raises SigningError if the two links are not the same, byte
+    for byte.
     """
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
@@ -43,7 +43,7 @@ def endpoint_of_sample(url: str) -> Endpoint:
 
 
 def _signed_host(parts: SplitResult) -> str:
-    """The Host header that is signed: in lower case, IPv6 in brackets, without the scheme's own port."""
+    """The signed Host header: lower case, IPv6 in brackets, without the default port of the scheme."""
     host = parts.hostname or ""
     if ":" in host:
         host = f"[{host}]"
@@ -52,5 +52,5 @@ def _signed_host(parts: SplitResult) -> str:
 
 def _not_in_batches() -> SigningError:
     return SigningError(
-        "links for this bucket can't be signed in batches, for botocore signs them in a way of its own: use presign"
+        "links for this bucket can't be signed in batches: botocore signs them in another way; use presign"
     )

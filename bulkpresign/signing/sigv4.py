@@ -1,9 +1,9 @@
 """AWS Signature Version 4 in the query of a url, for many keys at once.
 
-Source: docs "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)"; botocore is the reference for
-every byte. All that does not depend on the key is computed once per batch: timestamp, scope, signing key, the query,
-the head and tail of the canonical request, and both SHA-256 states of the HMAC. What is left per key is one digest, two
-copied states and one string.
+Source: docs "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)". The urls are byte for byte the
+same as botocore's. Everything that does not depend on the key is computed once per batch: timestamp, scope, signing
+key, query, the head and tail of the canonical request, and both SHA-256 states of the HMAC. For each key, one digest,
+two copied states and one string are left.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from bulkpresign.errors import ParameterError
 from bulkpresign.model import HEADER_NAME
 from bulkpresign.signing.endpoint import Endpoint
 
-#: What stands in a url as it is (docs: "UriEncode()"), and the NUL that parts one text from the next.
+#: Bytes that are not quoted in a url (docs: "UriEncode()"), and the NUL that separates texts.
 _PLAIN = b"\0ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~"
 _PERCENT_SIGN = ord("%")
 _RESERVED = frozenset(
@@ -27,16 +27,16 @@ _RESERVED = frozenset(
 )
 _BLOCK_SIZE = 64
 
-#: What differs from key to key, by name: one value a key.
+#: Settings that differ between keys, by name: one value per key.
 Columns = Mapping[str, Sequence[str]]
-_SAME: Columns = {}
+_NO_COLUMNS: Columns = {}
 
 
 class Signer:
-    """Signs links of one kind (bucket, method, headers, query) for many keys, at one instant.
+    """Signs links for many keys of one bucket, at one time, with the same method, headers and query.
 
-    `headers` are signed and must be sent with the link; `query` holds the operation's own parameters, such as
-    `response-content-type`. `expires_in` in seconds.
+    `headers` are signed and must be sent with the link; `query` holds parameters of the operation, such as
+    `response-content-type`. `expires_in` is in seconds.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class Signer:
         self._inner, self._outer = _hmac_states(secret)
         self._inner.update(f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n".encode())
 
-    def urls(self, keys: Sequence[str], query: Columns = _SAME, headers: Columns = _SAME) -> list[str]:
-        """One url a key, in order.
+    def urls(self, keys: Sequence[str], query: Columns = _NO_COLUMNS, headers: Columns = _NO_COLUMNS) -> list[str]:
+        """One url per key, in order.
 
-        `query` and `headers` hold what differs from key to key: by name, one value a key. They go before the signer's
-        own parameters in the url, as the version goes in botocore's.
+        `query` and `headers` hold settings that differ between keys: by name, one value per key. In the url they come
+        before the signer's parameters, in the order of botocore's urls.
         """
         tails, url_tails = self._tails(query, headers)
         head, url_head = self._head, self._url_head
@@ -89,20 +89,21 @@ class Signer:
         return urls
 
     def _tails(self, query: Columns, headers: Columns) -> tuple[Iterable[str], Iterable[str]]:
-        """What follows the key, in the canonical request and in the url: the same for all, or one a key.
+        """The text after the key, in the canonical request and in the url: one for all keys, or one per key.
 
-        Made once, with a slot where a value differs: its column's number between NULs, which no value holds.
+        It is made once as a template. A slot for a value that differs is the number of its column between NULs, which
+        no value contains.
         """
         columns = [_quoted_column(*column) for column in query.items()]
         columns += [_canonical_column(*column) for column in headers.items()]
         slots = [f"\0{number}\0" for number in range(len(columns))]
         if twice := query.keys() & self._query.keys():
-            raise ParameterError(f"query parameter {min(twice)} is given twice: by an object, and for all of them")
+            raise ParameterError(f"query parameter {min(twice)} is given twice: for one object, and for all of them")
         own = {**dict(zip(query, slots, strict=False)), **self._query}
         names, lines = _canonical({**self._headers, **dict(zip(headers, slots[len(query) :], strict=True))})
         auth = self._auth | {"X-Amz-SignedHeaders": names}
         auth = {name: auth[name] for name in self._auth_names} | self._token
-        # Sorted by name, then by value, each of them quoted; in the url, botocore puts the operation's own first.
+        # Quoted, then sorted by name and value. In the url, botocore puts the parameters of the operation first.
         canonical = "&".join(f"{name}={value}" for name, value in sorted(_quoted(auth | own)))
         url = "&".join(f"{name}={value}" for name, value in _quoted(own | auth))
         return (
@@ -112,7 +113,7 @@ class Signer:
 
 
 def canonical_headers(headers: Mapping[str, str]) -> tuple[str, str]:
-    """The names of the signed headers, and their canonical lines. Raises ParameterError for a header that can't be."""
+    """The names of the signed headers, and their canonical lines. Raises ParameterError for an invalid header."""
     for name, value in headers.items():
         _check_header(name, value)
     return _canonical(headers)
@@ -120,9 +121,9 @@ def canonical_headers(headers: Mapping[str, str]) -> tuple[str, str]:
 
 def _check_header(name: str, value: str) -> None:
     if not HEADER_NAME.match(name):
-        raise ParameterError(f"{name!r} can't be a header's name")
+        raise ParameterError(f"{name!r} is not a valid header name")
     if not _is_text(value) or "\r" in value or "\n" in value:
-        raise ParameterError(f"header {name}: a value is one line of text")
+        raise ParameterError(f"header {name}: the value must be one line of text")
 
 
 def _canonical(headers: Mapping[str, str]) -> tuple[str, str]:
@@ -134,7 +135,7 @@ def _canonical(headers: Mapping[str, str]) -> tuple[str, str]:
 
 
 def signing_key(secret_key: str, date: str, region: str, service: str) -> bytes:
-    """The day's key for one region and service (docs: "Deriving the signing key")."""
+    """The signing key of a day, region and service (docs: "Deriving the signing key")."""
     key = b"AWS4" + secret_key.encode()
     for part in (date, region, service, "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
@@ -142,15 +143,15 @@ def signing_key(secret_key: str, date: str, region: str, service: str) -> bytes:
 
 
 def quote_keys(keys: Sequence[str]) -> Sequence[str]:
-    """Keys as they stand in a url's path: quoted once, `/` kept, nothing normalised. None of them holds a NUL."""
+    """Keys quoted for a url's path, except `/`; nothing is normalised. No key may contain NUL."""
     return _quote_all(keys, _PLAIN + b"/")
 
 
 def _quote_all(texts: Sequence[str], plain: bytes) -> Sequence[str]:
-    """Each text with all bytes but the `plain` ones quoted.
+    """Each text with all bytes quoted except the `plain` ones.
 
-    The whole batch is one string, in which each byte that needs it is replaced once: most keys need no quoting, and
-    those that do pay by the kind of byte, not by the character.
+    The texts are joined, and each byte value that needs quoting is replaced in the whole string at once. Most keys need
+    no quoting, and the others cost one replacement per byte value, not per character.
     """
     joined = "\0".join(texts).encode()
     unsafe = set(joined.translate(None, plain))
@@ -162,7 +163,7 @@ def _quote_all(texts: Sequence[str], plain: bytes) -> Sequence[str]:
 
 
 def _filled(template: str, columns: Sequence[Sequence[str]]) -> Iterable[str]:
-    """The template once a key, each slot filled from its column; without columns the same for ever."""
+    """The template once per key, each slot filled from its column. Without columns, the same text without end."""
     pieces = template.split("\0")
     if len(pieces) == 1:
         return repeat(template)
@@ -180,12 +181,12 @@ def _canonical_column(name: str, values: Sequence[str]) -> Sequence[str]:
 
 
 def _check_parameters(query: Mapping[str, str]) -> None:
-    """Raises ParameterError for a parameter of the operation that can't be, or that the signature brings."""
+    """Raises ParameterError for an invalid parameter, and for one that the signature adds itself."""
     for name, value in query.items():
         if name.lower() in _RESERVED:
-            raise ParameterError(f"query parameter {name} is the signature's own")
+            raise ParameterError(f"query parameter {name} is reserved for the signature")
         if not (name and _is_text(name) and _is_text(value)):
-            raise ParameterError(f"query parameter {name!r}: name and value are text")
+            raise ParameterError(f"query parameter {name!r}: name and value must be text")
 
 
 def _quoted(query: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -193,7 +194,7 @@ def _quoted(query: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _is_text(value: str) -> bool:
-    """True for a string without NUL and lone surrogates."""
+    """True for a string that has no NUL and no lone surrogates."""
     try:
         return b"\0" not in value.encode()
     except UnicodeEncodeError:
@@ -201,7 +202,7 @@ def _is_text(value: str) -> bool:
 
 
 def _hmac_states(key: bytes) -> "tuple[hashlib._Hash, hashlib._Hash]":
-    """HMAC-SHA256 as two SHA-256 states that have read the padded key (RFC 2104)."""
+    """The two SHA-256 states of HMAC-SHA256 after the padded key (RFC 2104)."""
     block = key.ljust(_BLOCK_SIZE, b"\0")
     inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
     outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))

@@ -1,4 +1,4 @@
-"""What the values of options and of their columns can be. What S3 alone can know is not asked here."""
+"""Checks the values of options and of their columns. Values that only S3 can check are passed on."""
 
 import re
 from base64 import b64encode
@@ -13,7 +13,7 @@ from bulkpresign.errors import ParameterError
 from bulkpresign.model import HEADER_NAME
 from bulkpresign.text import counted
 
-#: The column that names the region of one object's bucket, for links of any method.
+#: The column with the region of one object's bucket, for links of any method.
 REGION = "region"
 CUSTOMER_KEY_BYTES = 32
 
@@ -23,21 +23,21 @@ _LINE_END = re.compile(r"[\x00\r\n]")
 
 
 def option_problem(name: str, value: Any) -> str | None:
-    """Why an option can't have this value, or None. A cell is text; metadata may be a mapping."""
+    """Validation error for the value of an option, or None. A cell is text; metadata may be a mapping."""
     if not isinstance(value, str) and name != "metadata":
         return f"text is expected, not {type(value).__name__}"
     return _PROBLEMS.get(name, _line_problem)(value)
 
 
 def region_problem(region: str) -> str | None:
-    """Why this can't be a region's name, or None. Any label of a host name can: servers have names of their own."""
+    """Validation error for a region, or None. Any label of a host name is valid: servers have their own names."""
     if region == AUTO:
-        return f"{AUTO} is for a whole run: leave it empty in a row"
-    return None if _REGION.match(region) else f"{region[:80]!r} can't be a region such as eu-west-1"
+        return f"{AUTO} is a value for the whole run: leave the cell of a row empty"
+    return None if _REGION.match(region) else f"{region[:80]!r} is not a region; example: eu-west-1"
 
 
 def customer_key(content: bytes) -> str:
-    """A customer's key in base64, from a file's content: its 32 bytes, or their base64. Raises ParameterError."""
+    """A customer's key in base64. `content` is its 32 bytes, or their base64. Raises ParameterError."""
     if len(content) == CUSTOMER_KEY_BYTES:
         return b64encode(content).decode()
     text = content.strip().decode("ascii", "replace")
@@ -47,7 +47,7 @@ def customer_key(content: bytes) -> str:
 
 
 def metadata_of(value: Any) -> Mapping[str, str]:
-    """Metadata by name, from an option or from a cell."""
+    """Metadata by name. `value` is an option's mapping, or a cell with a JSON object."""
     return msgspec.json.decode(value, type=dict[str, str]) if isinstance(value, str) else value
 
 
@@ -63,7 +63,7 @@ def _metadata_problem(value: Any) -> str | None:
     try:
         metadata = msgspec.convert(metadata_of(value), dict[str, str])
     except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
-        return "a JSON object of names and texts is expected"
+        return "a JSON object with text values is expected"
     names = [name.lower() for name in metadata]
     return next(_entry_problems(metadata), None) or ("a name is given twice" if len(set(names)) < len(names) else None)
 
@@ -71,16 +71,16 @@ def _metadata_problem(value: Any) -> str | None:
 def _entry_problems(metadata: Mapping[str, str]) -> Iterator[str]:
     for name, value in metadata.items():
         if not HEADER_NAME.match(name):
-            yield f"{name[:80]!r} can't be a name: it stands in a header's name"
+            yield f"{name[:80]!r} is not a valid name: it becomes part of a header's name"
         elif not (value.isascii() and value.isprintable()):
-            yield f"{name}: a value is one line of ASCII"
+            yield f"{name}: the value must be one line of ASCII"
 
 
 def _customer_key_problem(value: str) -> str | None:
     try:
         key = a2b_base64(value.encode("ascii"), strict_mode=True)
     except (Error, ValueError):
-        return f"it is neither {CUSTOMER_KEY_BYTES} bytes nor their base64"
+        return f"the file must hold {CUSTOMER_KEY_BYTES} bytes, or their base64"
     return None if len(key) == CUSTOMER_KEY_BYTES else f"it has {counted(len(key), 'byte')}, not {CUSTOMER_KEY_BYTES}"
 
 

@@ -1,1 +1,1 @@
-"""Where objects come from: tables, listings of a bucket, folders."""
+"""The sources of objects: locations in a bucket, key patterns, local folders."""

@@ -1,4 +1,4 @@
-"""The files of a folder as objects to be uploaded."""
+"""Lists the files of a local folder as objects to upload."""
 
 import mimetypes
 import os
@@ -14,11 +14,11 @@ _BATCH = 256
 
 
 def folder_objects(folder: Path, bucket: str, prefix: str) -> Iterator[list[ObjectRef]]:
-    """The regular files below a folder, in the order of their names; key is the prefix and the path.
+    """The files below a folder, sorted by name, in batches. The key of an object is the prefix plus its path.
 
-    Symbolic links to files are followed where they are read. One to a folder is not, so that no walk goes in circles;
-    it comes as a file that can't be read, for nothing may be left out in silence.
-    Raises ListingError where a folder can't be read.
+    Symbolic links to files are followed when they are read. A link to a folder is not followed, because it could be a
+    loop; it is listed as a file, so that the run reports it as unreadable. Raises ListingError for a folder that can't
+    be read.
     """
     files = (_object(entry, path, bucket, prefix) for entry, path in _files(folder, ""))
     while batch := list(islice(files, _BATCH)):
@@ -43,7 +43,7 @@ def _object(entry: os.DirEntry[str], path: str, bucket: str, prefix: str) -> Obj
     try:
         found = entry.stat()
         size = found.st_size if stat.S_ISREG(found.st_mode) else None
-    except OSError:  # gone, or a link to nowhere: whoever reads it says so, with its name
+    except OSError:  # deleted, or a broken link: the upload reports it, with its name
         size = None
     content_type, encoding = mimetypes.guess_type(path)
     return ObjectRef(bucket, prefix + path, size=size, content_type=None if encoding else content_type, path=path)

@@ -1,4 +1,4 @@
-"""`s3://bucket/prefix/`, `s3://bucket/key` and `s3://bucket/*.csv`, as the command line writes them."""
+"""Parses `s3://bucket/prefix/`, `s3://bucket/key` and `s3://bucket/*.csv`."""
 
 import msgspec
 
@@ -10,7 +10,7 @@ SCHEME = "s3://"
 
 
 class Location(msgspec.Struct, frozen=True):
-    """A place in a bucket: one key, everything under a prefix (empty, or ending in `/`), or what a pattern matches."""
+    """A key, a prefix (empty, or ending in `/`), or a pattern in a bucket."""
 
     bucket: str
     key: str
@@ -18,22 +18,22 @@ class Location(msgspec.Struct, frozen=True):
 
     @property
     def is_prefix(self) -> bool:
-        """True where the place is a prefix."""
+        """True for a prefix."""
         return self.pattern is None and (not self.key or self.key.endswith("/"))
 
     @property
     def uri(self) -> str:
-        """The place's name for messages."""
+        """The location as `s3://bucket/key`, for messages."""
         return f"{SCHEME}{self.bucket}/{self.key}"
 
     @classmethod
     def parse(cls, uri: str, *, literal: bool = True) -> "Location":
-        """Raises ParameterError for what is no `s3://bucket[/key]`, and for a key that S3 would not take.
+        """Parses `s3://bucket[/key]`. Unless `literal` is set, a key may be a pattern.
 
-        Unless it is `literal`, a key may be a pattern.
+        Raises ParameterError for another text, and for a bucket or key that S3 does not allow.
         """
         if not uri.startswith(SCHEME):
-            raise ParameterError(f"{uri!r} is no s3://bucket/prefix/")
+            raise ParameterError(f"{uri!r} is not of the form s3://bucket/prefix/")
         bucket, _, key = uri.removeprefix(SCHEME).partition("/")
         problem = bucket_problem(bucket) or (key_problem(key) if key else None)
         if problem:

@@ -1,7 +1,7 @@
-"""Patterns over keys, as shells and other S3 tools have them.
+"""Patterns of keys, as in shells and other S3 tools.
 
-`*` stands for any characters but `/`, `?` for one of these, `[a-z]` and `[!a-z]` for one of a set; `**` stands for any
-characters, and `**/` for any number of segments. A pattern that ends in `/` is for everything below what it matches.
+`*` matches any characters but `/`, `?` one character but `/`, `[a-z]` and `[!a-z]` one character of a set; `**` matches
+any characters, and `**/` any number of segments. A pattern that ends in `/` matches everything below.
 """
 
 import re
@@ -12,45 +12,46 @@ _WILDCARDS = re.compile(r"[*?\[]")
 
 
 class Pattern:
-    """One pattern.
+    """A pattern of keys.
 
-    `prefix` is what all its keys begin with; `base` is the prefix up to its last `/`: a key's path is what follows it.
+    All keys that it matches start with `prefix`. `base` is the prefix up to its last `/`; the path of a key is the rest
+    after `base`.
     """
 
     def __init__(self, pattern: str) -> None:
-        """Raises ParameterError for a range that runs backwards."""
-        expression, literal = _translated(f"{pattern}**" if pattern.endswith("/") else pattern)
+        """Raises ParameterError for a reversed range, such as `[z-a]`."""
+        expression, literal = _regular_expression(f"{pattern}**" if pattern.endswith("/") else pattern)
         self._matches = re.compile(expression, re.DOTALL).fullmatch
         self.prefix = pattern[:literal]
         self.base = self.prefix[: self.prefix.rfind("/") + 1]
 
     def matches(self, key: str) -> bool:
-        """True for a key that the pattern is for."""
+        """True for a key that matches the pattern."""
         return self._matches(key) is not None
 
 
 def is_pattern(key: str) -> bool:
-    """True where a key holds characters that stand for others; a `[` that nothing closes stands for itself."""
+    """True for a key with wildcards. A `[` without a `]` after it is not a wildcard."""
     return any(char.group() != "[" or _end_of_set(key, char.start()) for char in _WILDCARDS.finditer(key))
 
 
-def _translated(pattern: str) -> tuple[str, int]:
-    """A regular expression, and how many of the pattern's characters all keys begin with."""
+def _regular_expression(pattern: str) -> tuple[str, int]:
+    """The regular expression of a pattern, and the number of characters before its first wildcard."""
     found: list[str] = []
     literal, at = len(pattern), 0
     while at < len(pattern):
-        piece, end = _piece(pattern, at)
-        if piece is None:
-            piece = re.escape(pattern[at])
+        part, end = _wildcard(pattern, at)
+        if part is None:
+            part = re.escape(pattern[at])
         else:
             literal = min(literal, at)
-        found.append(piece)
+        found.append(part)
         at = end
     return "".join(found), literal
 
 
-def _piece(pattern: str, at: int) -> tuple[str | None, int]:
-    """What stands at a place, None for a character that is itself; and where the next begins."""
+def _wildcard(pattern: str, at: int) -> tuple[str | None, int]:
+    """The expression of the wildcard at an index, None for a plain character; and the index after it."""
     if pattern.startswith("**", at):
         end = at + 2
         while pattern.startswith("*", end):
@@ -68,7 +69,7 @@ def _piece(pattern: str, at: int) -> tuple[str | None, int]:
 
 
 def _end_of_set(pattern: str, at: int) -> int:
-    """Where a set ends that begins at a place, 0 where it does not. A `]` that comes first is one of its characters."""
+    """The index after the set that starts at `at`, 0 if none does. A `]` at the start is a member of the set."""
     first = at + 2 if pattern[at + 1 : at + 2] in {"!", "^"} else at + 1
     return pattern.find("]", first + 1) + 1
 
@@ -79,7 +80,7 @@ def _set(body: str) -> str:
     while at < len(chars):
         if chars[at + 1 : at + 2] == "-" and at + 2 < len(chars):
             if chars[at] > chars[at + 2]:
-                raise ParameterError(f"the pattern's range {chars[at : at + 3]} runs backwards")
+                raise ParameterError(f"the range {chars[at : at + 3]} of the pattern is reversed")
             found += f"{re.escape(chars[at])}-{re.escape(chars[at + 2])}"
             at += 3
         else:

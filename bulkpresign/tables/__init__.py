@@ -1,4 +1,4 @@
-"""Rows in and out of files: CSV, JSON, JSONL, text, each also gzipped. Every error knows file, line and column."""
+"""Reads and writes tables: CSV, JSON, JSONL and text, also gzipped. Every error names file, line and column."""
 
 from bulkpresign.tables.columns import LINK_COLUMNS, OBJECT_COLUMNS
 from bulkpresign.tables.files import Output, open_output

@@ -1,4 +1,4 @@
-"""The names that a manifest's columns have. Any other column is carried through."""
+"""The names of a manifest's columns. All other columns are carried through."""
 
 OBJECT_COLUMNS = ("bucket", "key", "version_id", "size", "etag", "checksum", "content_type", "path")
 
@@ -19,12 +19,12 @@ LINK_COLUMNS = (
 
 #: A carried column that listings and `sign --head` fill: RFC 3339 in UTC, such as 2026-01-31T12:00:00Z.
 LAST_MODIFIED = "last_modified"
-#: A carried column that `sign --head` fills: the bytes of each part but the last of an object that came in parts.
+#: A carried column that `sign --head` fills: the bytes of each part but the last, for an object uploaded in parts.
 PART_SIZE = "part_size"
 
 POST_COLUMNS = ("bucket", "key", "url", "fields", "expires_at", "path")
 
 KNOWN = frozenset(OBJECT_COLUMNS) | frozenset(LINK_COLUMNS)
 
-#: What the cells of a CSV without a header are.
+#: The columns of a CSV file without a header.
 HEADERLESS = ("bucket", "key", "version_id")

@@ -1,4 +1,4 @@
-"""How a program wrote a CSV file: what stands before the header, and what separates the cells."""
+"""Detects the variant of a CSV file: the lines before the header, and the separator of cells."""
 
 import csv
 import re
@@ -9,13 +9,13 @@ import msgspec
 from bulkpresign.errors import ManifestError
 
 _SEPARATORS = ",;\t|"
-#: Excel's first line, which names the separator, and PowerShell's, which names a type.
+#: The first line of Excel, which names the separator, and of PowerShell, which names a type.
 _SEPARATOR_LINE = re.compile(r'"?sep=(.?)"?\Z', re.IGNORECASE)
 _TYPE_LINE = re.compile(r"#TYPE(?: |\Z)", re.IGNORECASE)
 
 
 class Dialect(msgspec.Struct, frozen=True):
-    """The separator of cells, and how many lines and characters stand before the first row."""
+    """The separator of cells, and the number of lines and characters before the first row."""
 
     separator: str
     lines: int
@@ -23,17 +23,17 @@ class Dialect(msgspec.Struct, frozen=True):
 
 
 def dialect_of(file: str, text: str) -> Dialect | None:
-    """The dialect that the first lines of a file tell, None where no row is among them.
+    """The dialect of a file that starts with `text`, None if `text` has no row.
 
-    Without a line that names it, the separator is a comma, unless the first row is a header only with another one.
-    Raises ManifestError where that is ambiguous, and for a separator that is not read.
+    The separator is the one in a line `sep=`, else a comma, unless the first row is a valid header only with another
+    separator. Raises ManifestError if that is ambiguous, and for an unsupported separator.
     """
     separator = None
     for number, (start, line) in enumerate(_lines(text)):
         if found := _SEPARATOR_LINE.match(line):
-            separator = _named(file, found[1], number + 1)
+            separator = _declared(file, found[1], number + 1)
         elif line and not _TYPE_LINE.match(line):
-            return Dialect(separator or _sniffed(file, line, number + 1), number, start)
+            return Dialect(separator or _detected(file, line, number + 1), number, start)
     return None
 
 
@@ -45,19 +45,19 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
         start = end + 1
 
 
-def _named(file: str, separator: str, line: int) -> str:
+def _declared(file: str, separator: str, line: int) -> str:
     if not separator or separator not in _SEPARATORS:
-        raise ManifestError(f"sep={separator} names no separator that is read: , ; | or tab", file=file, line=line)
+        raise ManifestError(f"sep={separator} is not supported: use , ; | or tab", file=file, line=line)
     return separator
 
 
-def _sniffed(file: str, header: str, line: int) -> str:
+def _detected(file: str, header: str, line: int) -> str:
     if _is_header(header, ","):
         return ","
     found = [separator for separator in ";\t" if _is_header(header, separator)]
     if len(found) > 1:
-        problem = "the header has a column key or url with ';' and with tabs between cells"
-        raise ManifestError(f"{problem}: begin the file with a line sep=; to tell which", file=file, line=line)
+        problem = "the header has a column key or url both with ';' and with tabs as separator"
+        raise ManifestError(f"{problem}: start the file with a line sep=; to choose one", file=file, line=line)
     return found[0] if found else ","
 
 

@@ -1,4 +1,4 @@
-"""JSON lists and JSON lines, read and decoded piece by piece."""
+"""Reads JSON lists and JSON lines, one value at a time."""
 
 import json
 from collections.abc import Iterator
@@ -14,17 +14,17 @@ _MAX_ITEM = 4 << 20
 _LONGEST_WORD = len("-Infinity")
 _SPACE = " \t\r\n"
 
-#: The line on which a value begins, the value, and how long its text is.
+#: The line on which a value starts, the value, and the length of its text.
 _Item = tuple[int, Any, int]
 
 
 def read_jsonl(file: str) -> Iterator[Rows]:
-    """The rows of a JSONL file in batches: an object or a string a line. A manifest without rows is an empty file."""
+    """The rows of a JSONL file in batches: one object or string per line. An empty file has no rows."""
     return _batches(file, _line_items(file))
 
 
 def read_json(file: str) -> Iterator[Rows]:
-    """The rows of a JSON file in batches: one list of objects or strings, never held whole."""
+    """The rows of a JSON file in batches. The file is one list of objects or strings, decoded item by item."""
     return _batches(file, _list_items(file))
 
 
@@ -57,7 +57,7 @@ def _line_items(file: str) -> Iterator[_Item]:
 
 
 class _Scanner:
-    """Decodes the items of a JSON list out of blocks of text; holds no more than one item and one block."""
+    """Decodes the items of a JSON list from blocks of text. Holds at most one item and one block in memory."""
 
     def __init__(self, file: str) -> None:
         self._file = file
@@ -66,12 +66,12 @@ class _Scanner:
         self._decode = json.JSONDecoder().raw_decode
 
     def error(self, problem: str, at: int | None = None) -> ManifestError:
-        """An error on the line of the character at `at`; without it, on that of the next one."""
+        """An error on the line of the character at index `at`, by default of the next character."""
         line = self.line + (self._text.count("\n", self._at, at) if at is not None else 0)
         return ManifestError(problem, file=self._file, line=line)
 
     def peek(self) -> str:
-        """The next character that is not white space; `""` at the end."""
+        """The next character that is not white space, or `""` at the end."""
         while True:
             end = self._at
             while end < len(self._text) and self._text[end] in _SPACE:
@@ -83,11 +83,11 @@ class _Scanner:
                 return ""
 
     def skip(self) -> None:
-        """Goes past the character that `peek` told."""
+        """Skips the character that `peek` returned."""
         self._advance(self._at + 1)
 
     def value(self) -> tuple[Any, int]:
-        """The object or string that begins here, and the length of its text."""
+        """The object or string that starts here, and the length of its text."""
         while True:
             try:
                 value, end = self._decode(self._text, self._at)
@@ -99,7 +99,7 @@ class _Scanner:
                 if not self._more():
                     raise self._no_value(error) from error
             except (RecursionError, ValueError) as error:  # ValueError: a number of over 4,300 digits
-                raise self.error(f"not JSON that can be read: {error}") from error
+                raise self.error(f"this JSON can't be read: {error}") from error
             else:
                 self._check_unicode(value, end)
                 length = end - self._at
@@ -118,7 +118,7 @@ class _Scanner:
         self._at = end
 
     def _is_cut(self, error: json.JSONDecodeError) -> bool:
-        """True where the text ends in the middle of the value, so that more of it may follow."""
+        """True if the text ends in the middle of the value, and the next block may continue it."""
         return error.msg.startswith("Unterminated") or error.pos >= len(self._text.rstrip()) - _LONGEST_WORD
 
     def _no_value(self, error: json.JSONDecodeError) -> ManifestError:
@@ -126,7 +126,7 @@ class _Scanner:
         return self.error(f"not JSON: {'it ends in the middle of a value' if ended else error.msg}", error.pos)
 
     def _check_unicode(self, value: Any, end: int) -> None:
-        r"""Half of a surrogate pair can't be written; only an escape such as `\ud800` can bring one."""
+        r"""Raises ManifestError for half of a surrogate pair, as in `\ud800`, which can't be encoded."""
         if self._text.find("\\u", self._at, end) >= 0:
             try:
                 json.dumps(value, ensure_ascii=False).encode()

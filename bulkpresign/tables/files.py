@@ -1,4 +1,4 @@
-"""Bytes in and out of files: gzip, text with its place, and files that appear whole or not at all."""
+"""Reads and writes files: gzip, text with line numbers, and atomic writes."""
 
 import codecs
 import gzip
@@ -23,38 +23,38 @@ _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
 class Output(Protocol):
-    """Where bytes go."""
+    """A destination for bytes."""
 
     def write(self, data: bytes, /) -> int:
-        """Takes all of `data`."""
+        """Writes all of `data`."""
         ...
 
     def flush(self) -> None:
-        """Passes on what it holds. What was written before is out then, or this raises OutputError."""
+        """Writes all buffered bytes to the destination. Raises OutputError if that fails."""
         ...
 
 
 def is_stream(file: str) -> bool:
-    """True for what can be read only once: standard input, a pipe, a device."""
+    """True for an input that can be read only once: standard input, a pipe, a device."""
     return file == STDIN or _is_device(file)
 
 
 def is_packed(file: str) -> bool:
-    """True for a name that stands for a gzip file."""
+    """True for the name of a gzip file."""
     return file.lower().endswith(".gz")
 
 
 def text_blocks(file: str) -> Iterator[str]:
-    """A file's text in blocks of about 1 MiB, cut anywhere; `-` is standard input, a gzip file is unpacked.
+    """A file's text in blocks of about 1 MiB. `-` is standard input; a gzip file is decompressed.
 
-    The text is UTF-8, or UTF-16 where it begins with a byte order mark. Raises ManifestError for what can't be read,
-    with the line of the first byte that is neither, and for more than 8 MiB of white space: a small gzip file can hold
-    blank lines for hours of reading.
+    The text is UTF-8, or UTF-16 if it starts with a byte order mark. Raises ManifestError for a file that can't be
+    read, for an invalid byte (with its line), and for more than 8 MiB of white space: a small gzip file can hold so
+    many blank lines that reading it takes hours.
     """
     encoding, blocks = _encoded(file, _byte_blocks(file))
     decoder = codecs.getincrementaldecoder(encoding)()
     lines = blanks = 0
-    for read in chain(blocks, (b"",)):  # an empty one is the end
+    for read in chain(blocks, (b"",)):  # an empty block ends the text
         try:
             text = decoder.decode(read, final=not read)
         except UnicodeDecodeError as error:
@@ -63,27 +63,27 @@ def text_blocks(file: str) -> Iterator[str]:
             continue
         blanks = blanks + len(text) if text.isspace() else 0
         if blanks > _MAX_BLANKS:
-            raise ManifestError(f"over {_MAX_BLANKS >> 20} MiB of blanks without a row", file=file, line=lines + 1)
+            raise ManifestError(f"over {_MAX_BLANKS >> 20} MiB of blank lines without a row", file=file, line=lines + 1)
         lines += text.count("\n")
         yield text
 
 
 def _encoded(file: str, blocks: Iterator[bytes]) -> tuple[str, Iterator[bytes]]:
-    """The encoding that the first bytes tell, and all bytes after a mark of UTF-16."""
+    """The encoding, by the byte order mark, and all bytes after a mark of UTF-16."""
     start = b""
     for block in blocks:
         start += block
         if len(start) >= len(codecs.BOM_UTF32_LE):
             break
     if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        raise ManifestError("UTF-32 is not read: save it as UTF-8", file=file)
+        raise ManifestError("UTF-32 is not supported: save the file as UTF-8", file=file)
     encoding = next((encoding for mark, encoding in _UTF16.items() if start.startswith(mark)), "utf-8-sig")
     rest = start[2:] if encoding in _UTF16.values() else start
     return encoding, chain((rest,) if rest else (), blocks)
 
 
 def line_blocks(file: str) -> Iterator[str]:
-    """The same text in blocks that end with a line, as the last one need not."""
+    """The same text in blocks of whole lines. Only the last block may end without a line end."""
     rest, lines = "", 0
     for text in text_blocks(file):
         end = text.rfind("\n") + 1
@@ -99,7 +99,7 @@ def line_blocks(file: str) -> Iterator[str]:
 
 
 def not_empty(file: str, blocks: Iterator[str]) -> Iterator[str]:
-    """The same blocks. Raises ManifestError where there are none, unless from standard input."""
+    """The same blocks. Raises ManifestError if there are none, except for standard input."""
     block = None
     for block in blocks:
         yield block
@@ -143,32 +143,32 @@ def _not_decoded(error: UnicodeDecodeError, file: str, encoding: str, lines_befo
 
 @contextmanager
 def open_output(file: str) -> Iterator[Output]:
-    """A file, readable by its owner alone, that appears under its name when the block ends well, or not at all.
+    """Opens a file to be written, as a context manager. The file appears when the block ends without an error.
 
-    `-` is standard output; a device or a pipe is written as it is. A name that ends in `.gz` is packed. Raises
-    OutputError where it can't be written.
+    Only its owner can read it. `-` is standard output; a device or a pipe is written directly. If the name ends in
+    `.gz`, the file is compressed. Raises OutputError if it can't be written.
     """
     if file == STDOUT:
         if sys.stdout is None:
             raise OutputError(f"{_STDOUT_NAME} is closed")
-        with _written(_STDOUT_NAME, sys.stdout.buffer) as output:
+        with _writer(_STDOUT_NAME, sys.stdout.buffer) as output:
             yield output
     elif _is_device(file):
         with _output_errors(file):
             device = Path(file).open("wb")  # noqa: SIM115 - closed below
         try:
-            with _written(file, device) as output:
+            with _writer(file, device) as output:
                 yield output
         finally:
-            with suppress(OSError):  # a buffer that could not be written is not written now either
+            with suppress(OSError):  # the first error was raised already
                 device.close()
     else:
-        with _whole_file(file) as output:
+        with _atomic_file(file) as output:
             yield output
 
 
 @contextmanager
-def _whole_file(file: str) -> Iterator[Output]:
+def _atomic_file(file: str) -> Iterator[Output]:
     with _output_errors(file):
         path = Path(os.path.realpath(file))
         if path.is_dir():
@@ -177,7 +177,7 @@ def _whole_file(file: str) -> Iterator[Output]:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     stream = os.fdopen(descriptor, "wb", buffering=_BLOCK_SIZE)
     try:
-        with _written(file, stream) as output:
+        with _writer(file, stream) as output:
             yield output
         with _output_errors(file):
             os.fsync(descriptor)
@@ -192,12 +192,12 @@ def _whole_file(file: str) -> Iterator[Output]:
 
 
 @contextmanager
-def _written(file: str, stream: BinaryIO) -> Iterator[Output]:
-    """What is written goes into `stream`, packed where the name says so, and is flushed at the end."""
-    # Level 6 costs more than the signing; signatures hardly compress.
+def _writer(file: str, stream: BinaryIO) -> Iterator[Output]:
+    """Writes into `stream`, compressed if the name ends in `.gz`, and flushes it at the end."""
+    # Level 6 takes longer than the signing, and signatures hardly compress.
     packed = gzip.GzipFile(fileobj=stream, mode="wb", filename="", compresslevel=1) if is_packed(file) else None
     try:
-        yield _Guarded(file, cast("BinaryIO", packed or stream))
+        yield _ErrorTranslator(file, cast("BinaryIO", packed or stream))
         with _output_errors(file):
             if packed:
                 packed.close()
@@ -208,8 +208,8 @@ def _written(file: str, stream: BinaryIO) -> Iterator[Output]:
                 packed.close()
 
 
-class _Guarded:
-    """A stream that fails with OutputError; what else fails while it is open is none of its errors."""
+class _ErrorTranslator:
+    """Writes to a stream and raises its errors as OutputError. Other errors in the block are not translated."""
 
     def __init__(self, name: str, stream: BinaryIO) -> None:
         self._name, self._stream = name, stream
@@ -237,12 +237,12 @@ def _output_errors(name: str) -> Iterator[None]:
 
 
 def appears_whole(file: str) -> bool:
-    """True where `open_output` gives the file its name at the end; what else is written is read as it comes."""
+    """True if `open_output` renames the file at the end. Other outputs are read while they are written."""
     return file != STDOUT and not _is_device(file)
 
 
 def _is_device(file: str) -> bool:
-    """True for a device, a pipe or a socket: a rename would put a file in its place."""
+    """True for a device, a pipe or a socket, which a rename would replace with a file."""
     try:
         mode = Path(file).stat().st_mode
     except (OSError, ValueError):

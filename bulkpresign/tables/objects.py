@@ -1,4 +1,4 @@
-"""Rows become objects. A batch is checked as a whole; only where something is wrong is every row looked at."""
+"""Converts rows into objects. A batch is checked as a whole; single rows are checked only to find an error."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
@@ -14,20 +14,20 @@ _NO_SIZE = 10 ** (_SIZE_DIGITS - 1)
 
 
 def objects_of(rows: Rows, bucket: str | None = None) -> list[ObjectRef]:
-    """The objects that rows name; `bucket` stands in where a row has none. Raises ManifestError with the place."""
+    """The objects of some rows. `bucket` is used for rows without one. Raises ManifestError with file and line."""
     if not rows.cells:
         return []
     keys = text_column(rows, "key")
     if keys is None:
-        hint = ": bucket and key are what is signed, not the url" if "url" in rows.columns else ""
-        raise rows.error(0, f"there is none{hint}", "key")
+        hint = "; a url alone can't be signed" if "url" in rows.columns else ""
+        raise rows.error(0, f"the column is missing{hint}", "key")
     if not keys_are_plain(keys):
         complain(rows, "key", keys, key_problem)
     return refs_of(rows, _buckets(rows, bucket), keys, texts_of(rows, "path"))
 
 
 def refs_of(rows: Rows, buckets: Iterable[str], keys: Iterable[str], paths: Iterable[str | None]) -> list[ObjectRef]:
-    """One object a row, with all that the table tells of it."""
+    """One object per row, with all known columns of the table."""
     etags = [etag and etag.strip('"') for etag in texts_of(rows, "etag")] if "etag" in rows.columns else repeat(None)
     return list(
         map(
@@ -63,7 +63,7 @@ def sizes_of(rows: Rows) -> Iterable[int | None]:
 
 
 def carried_of(rows: Rows) -> Iterable[dict[str, Any] | None]:
-    """The columns that are not ours, by name, a row at a time."""
+    """The unknown columns of each row, by name."""
     carried = [(index, name) for index, name in enumerate(rows.columns) if name not in KNOWN]
     if not carried:
         return repeat(None)
@@ -71,7 +71,7 @@ def carried_of(rows: Rows) -> Iterable[dict[str, Any] | None]:
 
 
 def text_column(rows: Rows, name: str) -> Sequence[str] | None:
-    """A column whose cells are text, or None. Raises ManifestError for a cell that is not (JSON can bring them)."""
+    """A column's cells, or None. Raises ManifestError for a cell that is not text, which JSON can have."""
     cells = rows.column(name)
     if cells is not None and set(map(type, cells)) - {str}:
         row, cell = next((row, cell) for row, cell in enumerate(cells) if type(cell) is not str)
@@ -80,7 +80,7 @@ def text_column(rows: Rows, name: str) -> Sequence[str] | None:
 
 
 def texts_of(rows: Rows, name: str) -> Iterable[str | None]:
-    """A column's text, None where a cell is empty or the column is not there."""
+    """A column's cells, None for empty cells and if the table does not have the column."""
     cells = text_column(rows, name)
     return repeat(None) if cells is None else [cell or None for cell in cells]
 
@@ -98,14 +98,14 @@ def _buckets(rows: Rows, default: str | None) -> Iterable[str]:
         buckets = [bucket or default for bucket in buckets]
     problems = {bucket: problem for bucket in set(buckets) if (problem := bucket_problem(bucket))}
     if "" in problems:
-        problems[""] = "the row names no bucket; give one with --bucket"
+        problems[""] = "the row has no bucket; name one with --bucket"
     if problems:
         complain(rows, "bucket", buckets, problems.get)
     return buckets
 
 
 def _are_sizes(cells: Sequence[str]) -> bool:
-    """True where every cell is a size; a look at the whole column costs a third of one at each."""
+    """True if every cell is a size. Checking the whole column takes a third of the time of checking each cell."""
     joined = "".join(cells)
     return joined.isascii() and joined.isdecimal() and "" not in cells and max(map(len, cells)) < _SIZE_DIGITS
 
@@ -117,4 +117,4 @@ def _size(rows: Rows, row: int, cell: Any) -> int | None:
         return cell
     if isinstance(cell, str) and cell.isascii() and cell.isdecimal() and len(cell) < _SIZE_DIGITS:
         return int(cell)
-    raise rows.error(row, f"{str(cell)[:40]!r} is no number of bytes", "size")
+    raise rows.error(row, f"{str(cell)[:40]!r} is not a number of bytes", "size")

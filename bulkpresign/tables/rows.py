@@ -1,4 +1,4 @@
-"""A batch of rows, and where each of them stands in its file."""
+"""A batch of rows, with their line numbers."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -8,11 +8,11 @@ import msgspec
 from bulkpresign.errors import ManifestError
 from bulkpresign.tables.columns import KNOWN
 
-#: Rows read, signed and written at a time. More than 700 would start a garbage collection with every batch.
+#: Rows that are read, signed and written at a time. More than 700 would start a garbage collection per batch.
 BATCH_ROWS = 512
-#: Fewer rows where they are long: a batch ends at about so many characters.
+#: Characters after which a batch ends, even with fewer rows.
 BATCH_LENGTH = 8 << 20
-#: Columns of a table: more are no manifest, and cells would fill the memory.
+#: Columns of a table. More columns would fill the memory with cells.
 MAX_COLUMNS = 1_000
 _MAX_DEPTH = 32
 
@@ -20,10 +20,10 @@ T = TypeVar("T")
 
 
 class Rows(msgspec.Struct):
-    """Some rows of a table: cells as they stand in the file, in the order of `columns`.
+    """A batch of rows. Each row has one cell per column, in the order of `columns`.
 
-    Cells are text; absent ones are `""`. JSON may bring other values in columns that are carried through. `lines[i]` is
-    the line (from 1) on which row i begins.
+    Cells are text; missing ones are `""`. In JSON, carried columns may have other values. `lines[i]` is the line (from
+    1) on which row i starts.
     """
 
     file: str
@@ -32,19 +32,19 @@ class Rows(msgspec.Struct):
     lines: Sequence[int]
 
     def column(self, name: str) -> Sequence[Any] | None:
-        """One column's cells, or None where the table does not have it."""
+        """The cells of one column, or None if the table does not have it."""
         if name not in self.columns:
             return None
         index = self.columns.index(name)
         return [row[index] for row in self.cells]
 
     def error(self, row: int, problem: str, column: str | None = None) -> ManifestError:
-        """An error that names row `row` (from 0, in this batch)."""
+        """An error with the location of row `row` (from 0, in this batch)."""
         return ManifestError(problem, file=self.file, line=self.lines[row], column=column)
 
 
 def batched(items: Iterable[tuple[int, T, int]]) -> Iterator[tuple[list[int], list[T]]]:
-    """Items of a line number, a value and its length, in batches: the lines, and the values."""
+    """Groups items of line number, value and length into batches of lines and values."""
     lines: list[int] = []
     values: list[T] = []
     left = BATCH_LENGTH
@@ -60,9 +60,9 @@ def batched(items: Iterable[tuple[int, T, int]]) -> Iterator[tuple[list[int], li
 
 
 def rows_of_mappings(file: str, mappings: Sequence[Mapping[str, Any]], lines: Sequence[int]) -> Rows:
-    """Rows whose columns are the union of the mappings' names; null and absent become `""`.
+    """Rows with the columns of all mappings. Null and missing values become `""`.
 
-    Raises ManifestError for too many columns, and for a carried value that is nested too deep to be written again.
+    Raises ManifestError for too many columns, and for a carried value that is nested too deeply.
     """
     columns = tuple(dict.fromkeys(name for mapping in mappings for name in mapping))
     if len(columns) > MAX_COLUMNS:
@@ -89,11 +89,11 @@ def _check_carried(rows: Rows, name: str) -> None:
     if set(map(type, values)) - {str}:
         for row, value in enumerate(values):
             if _is_deep(value):
-                raise rows.error(row, f"the value is nested more than {_MAX_DEPTH} deep", name)
+                raise rows.error(row, f"the value is nested more than {_MAX_DEPTH} levels deep", name)
 
 
 def _is_deep(value: Any) -> bool:
-    """True where lists and objects are nested more than `_MAX_DEPTH` deep. No recursion: it may be a thousand deep."""
+    """True if lists and objects are nested more than `_MAX_DEPTH` levels deep. Not recursive: the value may be deep."""
     level = [value]
     for _ in range(_MAX_DEPTH + 1):
         outer = [one for one in level if isinstance(one, dict | list)]
@@ -104,9 +104,9 @@ def _is_deep(value: Any) -> bool:
 
 
 def mapping_of_text(file: str, line: int, text: str) -> dict[str, str]:
-    """What one line of text, or one JSON string, names: a link, an `s3://` uri, or a key.
+    """The columns of one line of text, or one JSON string: a link, an `s3://` uri, or a key.
 
-    Raises ManifestError for a uri that names no bucket or no key; an empty bucket would become that of `--bucket`.
+    Raises ManifestError for a uri without a bucket or key. An empty bucket would be replaced by `--bucket`.
     """
     if text.startswith(("http://", "https://")):
         return {"url": text}
@@ -114,6 +114,6 @@ def mapping_of_text(file: str, line: int, text: str) -> dict[str, str]:
         bucket, _, key = text.removeprefix("s3://").partition("/")
         if not bucket or not key:
             missing = "key" if bucket else "bucket"
-            raise ManifestError(f"{text!r} names no {missing}", file=file, line=line, column=missing)
+            raise ManifestError(f"{text!r} has no {missing}", file=file, line=line, column=missing)
         return {"bucket": bucket, "key": key}
     return {"key": text}

@@ -1,4 +1,4 @@
-"""Rows into files: the frame of each format (header, brackets, line ends) around rows that are already encoded."""
+"""Writes tables: the header and brackets of each format around encoded rows."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ WRITTEN_FORMATS = ("csv", "jsonl", "json")
 
 
 class TableWriter:
-    """Writes the frame of a table of one format to `output`.
+    """Writes a table of one format to `output`.
 
     Call `header` once, `rows` any number of times, `finish` once.
     """
@@ -23,12 +23,12 @@ class TableWriter:
         self._separator = b"[\n"
 
     def header(self, columns: Sequence[str]) -> None:
-        """Begins the table."""
+        """Starts the table."""
         if self.format == "csv":
             self._output.write((",".join(map(csv_cell, columns)) + "\n").encode())
 
     def rows(self, encoded: bytes) -> None:
-        """Adds rows, at least one: whole lines, or items of a JSON list without a comma at the end."""
+        """Adds at least one row. `encoded` is whole lines, or items of a JSON list without a comma at the end."""
         if self.format == "json":
             self._output.write(self._separator)
             self._separator = b",\n"

@@ -20,31 +20,31 @@ TABLES: list[tuple[str, str | bytes, str]] = [
     ("empty.csv", "", "empty.csv: the file is empty"),
     ("empty.json", "", "empty.json: the file is empty"),
     ("empty.txt", b"\xef\xbb\xbf", "empty.txt: the file is empty"),
-    ("a.csv", "bucket,size\nb-1,1\n", "a.csv:1: no column key or url among bucket, size"),
-    ("a.csv", "name\nb-1\n", "a.csv:1: column key: a header names"),
+    ("a.csv", "bucket,size\nb-1,1\n", "a.csv:1: there is no column key or url among bucket, size"),
+    ("a.csv", "name\nb-1\n", "a.csv:1: column key: a header needs"),
     ("a.csv", "key,size\na,1\nb\n", "a.csv:3: column size: 1 field where 2 are expected"),
     ("a.csv", "key,size\na,1\nb,1,2\n", "a.csv:3: 3 fields where 2 are expected"),
-    ("a.csv", 'key,size\na,1\n"b,1\nc,1\n', "a.csv:3: a quote is never closed"),
+    ("a.csv", 'key,size\na,1\n"b,1\nc,1\n', "a.csv:3: a quote is not closed"),
     ("a.csv", b"key\na\nb\xff\n", "a.csv:3: byte 0xff is not UTF-8"),
     ("a.csv", f"key\n{MANY}".encode() + b"\xe9\n", "a.csv:120002: byte 0xe9 is not UTF-8"),
     ("a.csv", "key\na\nb\0\n", "a.csv:3: column key: the key has a NUL character"),
-    ("a.csv", f"key\na\n{'x' * 1025}\n", "a.csv:3: column key: the key has 1,025 bytes; S3 takes 1,024"),
+    ("a.csv", f"key\na\n{'x' * 1025}\n", "a.csv:3: column key: the key has 1,025 bytes; S3 allows 1,024"),
     ("a.csv", 'key\na\n""\n', "a.csv:3: column key: the key is empty"),
     ("a.csv", "bucket,key\nb-1,a\nx y,b\n", "a.csv:3: column bucket: 'x y' can't be a bucket's name"),
-    ("a.csv", "key,size\na,1\nb,x\n", "a.csv:3: column size: 'x' is no number of bytes"),
-    ("a.csv", "key,size\na,1\nb,-1\n", "a.csv:3: column size: '-1' is no number of bytes"),
+    ("a.csv", "key,size\na,1\nb,x\n", "a.csv:3: column size: 'x' is not a number of bytes"),
+    ("a.csv", "key,size\na,1\nb,-1\n", "a.csv:3: column size: '-1' is not a number of bytes"),
     ("a.csv", f"key,size\n{MANY.replace(chr(10), ',1' + chr(10))}b,x\n", "a.csv:120002: column size: 'x' is no"),
-    ("a.csv", "key,size,key\na,1,b\n", "a.csv:1: column key: the header has it twice"),
+    ("a.csv", "key,size,key\na,1,b\n", "a.csv:1: column key: the header has this column twice"),
     ("a.json", '[{"key": "a"},\n{"key": "b', "a.json:2: not JSON: it ends in the middle of a value"),
     ("a.json", '{"key": "a"}', "a.json:1: a list of objects is expected"),
     ("a.json", '["a",\n3]', "a.json:2: an object or a string is expected, not 3"),
     ("a.json", '["a",\n"\\ud800"]', "a.json:2: half of a surrogate pair"),
     ("a.jsonl", '"a"\n{"key": b}\n', "a.jsonl:2: not JSON"),
-    ("a.txt", "a\ns3:///k\n", "a.txt:2: column bucket: 's3:///k' names no bucket"),
-    ("a.txt", "https://h/k\n", "a.txt:1: column key: there is none"),
+    ("a.txt", "a\ns3:///k\n", "a.txt:2: column bucket: 's3:///k' has no bucket"),
+    ("a.txt", "https://h/k\n", "a.txt:1: column key: the column is missing"),
     ("a.csv.gz", gzip.compress(os.urandom(5000))[:-2000], "a.csv.gz: not a whole gzip file"),
     ("a.csv.gz", b"key\na\n", "a.csv.gz: not a whole gzip file"),
-    ("a.parquet", b"PAR1", "a.parquet: parquet is none of the formats csv, jsonl, json, txt"),
+    ("a.parquet", b"PAR1", "a.parquet: parquet is not one of the formats csv, jsonl, json, txt"),
 ]
 
 
@@ -79,16 +79,16 @@ def test_a_bad_table(tmp_path: Path, listener: socket.socket, name: str, content
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], "keys.csv:2: column bucket: the row names no bucket; give one with --bucket"),
+        ([], "keys.csv:2: column bucket: the row has no bucket; name one with --bucket"),
         (["--bucket", "a b"], "keys.csv:2: column bucket: 'a b' can't be a bucket's name"),
         (["--bucket", "b-1", "--expires-in", "0"], "expires_in of 0 s is not between"),
         (["--bucket", "b-1", "--expires-in", "8d"], "expires_in of 691,200 s is not between"),
         (["--bucket", "b-1", "--expires-in", "604801"], "expires_in of 604,801 s is not between"),
         (["--bucket", "b-1", "--method", "PATCH"], "method 'PATCH' is none of GET, PUT, HEAD, DELETE"),
         (["--bucket", "b-1", "--endpoint-url", "localhost:9000"], "endpoint_url 'localhost:9000'"),
-        (["--bucket", "b-1", "--format", "xml", "-o", "links"], "links: 'xml' is none of the formats"),
+        (["--bucket", "b-1", "--format", "xml", "-o", "links"], "links: 'xml' is not one of the formats"),
         (["--bucket", "b-1", "-o", "links.txt"], "format 'txt' can't be written"),
-        (["--bucket", "b-1", "-o", "links.parquet"], "links.parquet: parquet is none of the formats"),
+        (["--bucket", "b-1", "-o", "links.parquet"], "links.parquet: parquet is not one of the formats"),
         (["--bucket", "b-1", "-o", "missing/links.csv"], "missing/links.csv can't be written: No such file"),
         (["--bucket", "b-1", "-o", "."], ". can't be written: it is a folder"),
         (["--bucket", "b-1", "-o", "/dev/full"], "/dev/full can't be written: No space left"),
@@ -143,10 +143,10 @@ def test_what_a_link_can_not_carry(tmp_path: Path, listener: socket.socket, opti
 
 
 @pytest.mark.parametrize("value", ["-1", "soon", "1y", ""])
-def test_a_duration_that_is_none(tmp_path: Path, value: str) -> None:
+def test_a_duration_that_is_not_valid(tmp_path: Path, value: str) -> None:
     done = run("sign", "-", "--expires-in", value, folder=tmp_path)
     assert done.returncode == 2
-    assert f"'{value}' is no duration such as 30s, 15m" in done.stderr
+    assert f"'{value}' is not a duration; examples: 30s, 15m" in done.stderr
     assert "Traceback" not in done.stderr
 
 

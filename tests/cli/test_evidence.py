@@ -1,4 +1,4 @@
-"""Rows, bytes and servers against what a run remembers: where they differ, memory gives way."""
+"""Rows, bytes and servers that contradict the journal: the journal is not used."""
 
 import csv
 import os
@@ -44,7 +44,7 @@ class Scene:
         return str(done["ETag"]).strip('"')
 
     def run(self, *arguments: str, code: int = 0, env: dict[str, str] | None = None) -> str:
-        """What it said on standard error."""
+        """Its standard error."""
         done = run(*arguments, folder=self.folder, env=self.env if env is None else env)
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
@@ -214,7 +214,7 @@ def test_a_damaged_file_is_not_verified(scene: Scene) -> None:
     assert "different: big: the bytes have md5-parts" in said  # the journal knows the part size
     (scene.folder / "t.journal").unlink()
     said = scene.run("verify", "l.csv", "--in", "t", "--failures", "f.csv", code=1)
-    assert "unproven: big: the parts of its etag have no likely size" in said
+    assert "unproven: big: the part size of its etag is unknown" in said
     assert "verify: 3 verified (3 by md5), 1 unproven; " in said
     with (scene.folder / "f.csv").open() as stream:
         assert [row["reason"].partition(":")[0] for row in csv.DictReader(stream)] == ["Unproven"]

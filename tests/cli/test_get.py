@@ -1,4 +1,4 @@
-"""`bulkpresign get` as its users meet it: exit codes, messages, what is sent and what is left behind."""
+"""`bulkpresign get` in its own process: exit codes, messages, requests, and files that remain."""
 
 import csv
 import json
@@ -100,10 +100,10 @@ def test_two_rows_on_one_path(origin: FaultProxy, tmp_path: Path) -> None:
     ("change", "words"),
     [
         ({"method": "PUT"}, "l.csv:3: column method: a PUT link where GET links are needed"),
-        ({"url": "ftp://h/a"}, "l.csv:3: column url: 'ftp://h/a' is no http(s) url"),
+        ({"url": "ftp://h/a"}, "l.csv:3: column url: 'ftp://h/a' is not an http(s) url"),
         ({"url": ""}, "l.csv:3: column url: the url is empty"),
-        ({"size": "many"}, "l.csv:3: column size: 'many' is no number of bytes"),
-        ({"expires_at": "soon"}, "l.csv:3: column expires_at: 'soon' is no time"),
+        ({"size": "many"}, "l.csv:3: column size: 'many' is not a number of bytes"),
+        ({"expires_at": "soon"}, "l.csv:3: column expires_at: 'soon' is not a time"),
         ({"headers": "[]"}, "l.csv:3: column headers: not a JSON object"),
     ],
 )
@@ -178,7 +178,7 @@ def test_failures_are_named_and_can_be_done_again(origin: FaultProxy, tmp_path: 
     said = get(tmp_path, "l.csv", "--to", "to", "--failures", "f.csv", code=1)
     assert said.count("failed: s3://bucket/d/") == 10
     assert "404 NoSuchKey" in said
-    assert "... and 10 more: --failures FILE keeps them all\n" in said
+    assert "... and 10 more: --failures FILE lists all of them\n" in said
     assert "get: 20 done, 20 failed;" in said
     with (tmp_path / "f.csv").open() as stream:
         failed = list(csv.DictReader(stream))
@@ -201,7 +201,7 @@ def test_rows_from_standard_input(origin: FaultProxy, tmp_path: Path) -> None:
     bad = "".join(json.dumps(row) + "\n" for row in [*many(origin, 1), {"url": "no"}])
     done = run("get", "-", "--from-format", "jsonl", "--to", "bad", folder=tmp_path, given=bad, env={})
     assert done.returncode == 2
-    assert "-:2: column url: 'no' is no http(s) url" in done.stderr
+    assert "-:2: column url: 'no' is not an http(s) url" in done.stderr
 
 
 def test_rows_that_bring_other_columns_late(origin: FaultProxy, tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_stopped_in_the_middle(
     assert ended == code
     found = files(tmp_path / "to")
     whole = {name: body for name, body in found.items() if not name.endswith(".part")}
-    assert said == f"{word}: {len(whole)} done, {200 - len(whole)} left; run the same command to go on\n"
+    assert said == f"{word}: {len(whole)} done, {200 - len(whole)} left; run the same command to continue\n"
     assert 0 < len(whole) < 200
     assert whole == {name: begun.bodies[name] for name in whole}
     with (tmp_path / "f.csv").open() as stream:

@@ -1,4 +1,4 @@
-"""`sign --head`: rows tell what the server tells, and nothing that is not there has a link."""
+"""`sign --head`: rows have the values of the server, and missing objects have no link."""
 
 import csv
 import json
@@ -112,7 +112,7 @@ def test_ten_are_named_and_the_rest_counted(scene: Scene) -> None:
     rows, said = scene.sign("-", "--head", "-q", code=1, given=given)
     assert rows == []
     assert len(said.splitlines()) == 11
-    assert said.endswith("... and 2 more: --failures FILE keeps them all\n")
+    assert said.endswith("... and 2 more: --failures FILE lists all of them\n")
 
 
 def test_a_single_key_that_is_missing_is_a_failure(scene: Scene) -> None:
@@ -205,9 +205,9 @@ def test_a_run_in_which_all_fail_alike_ends(scene: Scene, env: dict[str, str], b
     rows, said = scene.sign("-", "--head", "--failures", "f.csv", code=1, given=given, **env)
     assert rows == [] and names_in(scene.folder) == ["f.csv"]
     ended, first, more = said.splitlines()
-    assert ended.startswith("error: the last 50 objects failed alike, so the run ends: ") and words in ended
+    assert ended.startswith("error: stopped: the last 50 objects all failed with ") and words in ended
     assert first.startswith("failed: s3://") and words in first
-    assert more.endswith(" more: --failures FILE keeps them all")
+    assert more.endswith(" more: --failures FILE lists all of them")
     assert 50 <= len(rows_of(scene.folder / "f.csv")) < 300
 
 
@@ -224,7 +224,7 @@ def test_options_that_do_not_go_together(scene: Scene, options: list[str], words
     assert said.startswith(f"error: {words}") and not names_in(scene.folder)
 
 
-def test_a_row_of_a_put_link_is_told(scene: Scene) -> None:
+def test_a_row_of_a_put_link_is_reported(scene: Scene) -> None:
     (scene.folder / "old.csv").write_text(f"bucket,key,method,url\n{scene.bucket},k,PUT,https://h/k\n")
     _, said = scene.sign("old.csv", "--head", code=2)
     assert said.startswith("error: old.csv:2: column method: --head asks for objects that are there")

@@ -1,4 +1,4 @@
-"""What `--help` says, what it loads, and that each option has a parameter of the pipeline to go to."""
+"""`--help`: its text, the modules that it loads, and a parameter of the pipeline for each option."""
 
 import inspect
 import os
@@ -14,7 +14,7 @@ from click.exceptions import Exit
 from click.testing import CliRunner
 
 import bulkpresign.ledger.report
-from bulkpresign.cli import running, verifying
+from bulkpresign.cli import runner, verify_runner
 from bulkpresign.cli.app import VERBS, app
 from bulkpresign.pipeline.run.config import TransferConfig
 from bulkpresign.signing.options import LinkOptions
@@ -95,7 +95,7 @@ def test_settings_are_what_the_pipeline_takes(
         called.append((verb, settings))
         raise Exit(0)
 
-    for module in (running, verifying):
+    for module in (runner, verify_runner):
         monkeypatch.setattr(module, "run_verb", run_verb)
     CliRunner().invoke(app, [request.node.callspec.id.split()[0], *words], catch_exceptions=False)
     ((verb, settings),) = called

@@ -1,4 +1,4 @@
-"""`bulkpresign get` on hostile ground: bodies without end, folders that are exchanged, few descriptors."""
+"""`bulkpresign get` with endless bodies, replaced folders and few descriptors."""
 
 import os
 import shutil
@@ -132,7 +132,7 @@ def test_few_descriptors_slow_a_run_and_do_not_end_it(limit: int, origin: FaultP
     assert len(files(tmp_path / "t")) == 50
 
 
-def test_a_name_that_is_too_long_is_told(origin: FaultProxy, tmp_path: Path) -> None:
+def test_a_name_that_is_too_long_is_reported(origin: FaultProxy, tmp_path: Path) -> None:
     links(tmp_path / "l.csv", many(origin, 2))
     for name in ("x" * 300, f"{'x' * 300}/y"):
         assert "can't be made: File name too long" in get(tmp_path, "l.csv", "--to", name, code=2)

@@ -1,4 +1,4 @@
-"""Runs that go on where they were: what is not asked for again, whose journal it is, and what is wrong with it."""
+"""Runs that continue with a journal: no repeated requests, the owner of a journal, damaged journals."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Files that options name: none may be another one of the run, and no name may be empty."""
+"""The files of options: no two may be the same file, and no name may be empty."""
 
 import os
 import sqlite3

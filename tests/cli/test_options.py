@@ -1,4 +1,4 @@
-"""Concurrency, circuit breaker, and what a user may say of a run, each through the command line."""
+"""Concurrency, circuit breaker and other options of a run, on the command line."""
 
 import csv
 import os
@@ -78,7 +78,7 @@ def test_a_server_that_is_not_there_ends_the_run(host: str, words: str, origin: 
     said = get(tmp_path, "l.csv", "--to", "to", "--failures", "f.csv", "--attempts", "2", code=1)
     assert time.monotonic() - began < 15
     (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert line.startswith("error: the last 50 objects failed alike, so the run ends: ")
+    assert line.startswith("error: stopped: the last 50 objects all failed with ")
     assert words in line
     assert len([line for line in said.splitlines() if line.startswith("failed: ")]) == 1  # it tells them all
     left = failures(tmp_path)
@@ -97,7 +97,7 @@ def test_wrong_credentials_end_the_run(
         arguments = ("get", "keys.csv", "--to", "to", "--failures", "f.csv", "--concurrency", "8")
         done = run(*arguments, folder=tmp_path, env=env)
         assert done.returncode == 1
-        assert done.stderr.count("error: the last 50 objects failed alike") == 1
+        assert done.stderr.count("error: stopped: the last 50 objects all failed with SignatureDoesNotMatch: ") == 1
         assert "SignatureDoesNotMatch" in done.stderr
         assert 50 <= proxy.count <= 58
     assert {row["key"] for row in failures(tmp_path)} == {f"{n}" for n in range(500)}

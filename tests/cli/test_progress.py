@@ -1,4 +1,4 @@
-"""What a run says of itself while it goes on, in processes and terminals of their own."""
+"""The progress of a run, in its own process and terminal."""
 
 import fcntl
 import json
@@ -75,7 +75,7 @@ class Screen:
             assert self.read(), self.said[-300:]
 
     def drain(self) -> str:
-        """What it said since the last time."""
+        """Its output since the last call."""
         self.read()
         said, self.said = self.said, ""
         return said

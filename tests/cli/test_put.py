@@ -1,4 +1,4 @@
-"""`bulkpresign put` as its users meet it."""
+"""`bulkpresign put` in its own process."""
 
 import csv
 import os
@@ -144,7 +144,7 @@ def test_stopped_in_the_middle(origin: FaultProxy, folder: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert said == "interrupted: 2 done, 3 left; run the same command to go on\n"
+    assert said == "interrupted: 2 done, 3 left; run the same command to continue\n"
     with (folder / "f.csv").open() as stream:
         left = [row["path"] for row in csv.DictReader(stream)]
     assert left == ["2", "3", "4"]

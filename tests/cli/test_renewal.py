@@ -1,4 +1,4 @@
-"""Runs that outlive their links: who is asked for fresh ones, how often, and who goes first."""
+"""Runs that are longer than the lifetime of their links: requests for fresh links, their number and order."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""`bulkpresign report` as its reader sees it."""
+"""The output of `bulkpresign report`."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A server that repeats each request in its answers: no secret of it is in anything that a run prints or leaves."""
+"""A server that repeats each request in its responses: no output and no file of a run has its secrets."""
 
 import csv
 import os
@@ -173,7 +173,7 @@ def test_a_row_that_is_refused_keeps_them(url: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("by", ["file", "variable"])
 def test_the_list_of_processes_shows_no_token(by: str, tmp_path: Path) -> None:
-    """What is on a command line, every user of the machine can read."""
+    """All users of a machine can read a command line."""
     with FaultProxy() as renewer:
         renewer.always = Fault(stall=True)
         with FaultProxy() as origin:

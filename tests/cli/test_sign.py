@@ -1,4 +1,4 @@
-"""What the command line of `sign` promises, held from outside."""
+"""`bulkpresign sign` in its own process."""
 
 import csv
 import gzip

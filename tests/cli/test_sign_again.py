@@ -1,4 +1,4 @@
-"""Links that are signed again keep what they carry, from the command line to what a server does with them."""
+"""Links that are signed again preserve their settings, up to the requests to a server."""
 
 import csv
 import json
@@ -127,7 +127,7 @@ def test_rows_of_standard_input_are_signed_again(signing: Signing) -> None:
             [],
             "old.csv:3: column key: the key is empty",
         ),
-        ("b-1,k,GET,https://h/k\n,l,GET,https://h/l\n", [], "old.csv:3: column bucket: the row names no bucket"),
+        ("b-1,k,GET,https://h/k\n,l,GET,https://h/l\n", [], "old.csv:3: column bucket: the row has no bucket"),
         ("b-1,k,GET,https://h/k\nb-1,l,POST,https://h/l\n", [], "old.csv:3: column method: method 'POST' is none of"),
         (
             "b-1,k,GET,https://h/k\nb-1,l,PUT,https://h/l\n",
@@ -154,7 +154,7 @@ def test_a_row_that_can_not_be_signed_again(signing: Signing, rows: str, options
 
 def test_links_alone_can_not_be_signed_again(signing: Signing) -> None:
     (signing.folder / "links.txt").write_text("https://h/k?X-Amz-Signature=secret\n")
-    assert signing.error("links.txt").startswith("links.txt:1: column key: there is none: bucket and key are what")
+    assert signing.error("links.txt").startswith("links.txt:1: column key: the column is missing; a url alone")
 
 
 def test_larger_objects_of_old_links_become_uploads_with_their_headers(

@@ -1,4 +1,4 @@
-"""What a SOURCE can be, from the command line: patterns, keys that are not there, and links as they are."""
+"""The forms of SOURCE on the command line: patterns, missing keys, and single links."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ class Scene:
         return done.stderr.removeprefix("error: ").rstrip("\n")
 
     def run(self, *arguments: str, code: int = 0, env: dict[str, str] | None = None) -> str:
-        """What it says, having ended so."""
+        """Its standard error, after a check of the exit code."""
         done = run(*arguments, folder=self.folder, env=self._env if env is None else env)
         assert done.returncode == code, done.stderr
         return done.stderr
@@ -86,7 +86,7 @@ def test_post_takes_patterns(scene: Scene) -> None:
         ("v1/*.pdf", "no object matches s3://{}/v1/*.pdf; --literal is for a key that holds * ? or [ itself"),
         ("v1", "s3://{0}/v1 is no object; objects lie under s3://{0}/v1/: write that"),
         ("v1/x", "s3://{0}/v1/x is no object, and no objects lie under s3://{0}/v1/x/"),
-        ("[z-a]", "the pattern's range z-a runs backwards"),
+        ("[z-a]", "the range z-a of the pattern is reversed"),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
@@ -149,7 +149,7 @@ def test_keys_that_hold_special_characters(
     ],
 )
 @pytest.mark.parametrize("verb", ["sign", "post"])
-def test_an_option_that_nothing_uses_is_told(scene: Scene, arguments: list[str], words: str, verb: str) -> None:
+def test_an_option_that_nothing_uses_is_reported(scene: Scene, arguments: list[str], words: str, verb: str) -> None:
     (scene.folder / "keys.txt").write_text("a\n")
     assert scene.error(verb, *arguments, "-o", "out.json") == words
 
@@ -174,7 +174,7 @@ def test_listings_tell_when_objects_were_stored(scene: Scene, seaweedfs: S3Serve
 
 
 def links_to(scene: Scene, seaweedfs: S3Server, boto: Boto, *keys: str) -> list[str]:
-    """What somebody pastes who was sent links."""
+    """A link from a message, on the command line."""
     sign = boto(seaweedfs).generate_presigned_url
     return [sign("get_object", {"Bucket": scene.bucket, "Key": key}) for key in keys]
 

@@ -1,4 +1,4 @@
-"""Waiting for standard input, and for pipes that have a name."""
+"""Waiting for standard input and for named pipes."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""`bulkpresign verify` as its users meet it: exit codes, what is named, what is left behind."""
+"""`bulkpresign verify` in its own process: exit codes, messages, and files that remain."""
 
 import csv
 import hashlib
@@ -29,12 +29,12 @@ def verify(folder: Path, *arguments: str, code: int, given: str = "") -> list[st
 
 @pytest.fixture
 def rows(tmp_path: Path) -> list[dict[str, object]]:
-    """Those of 30 files in the folder `in`, which are as they say."""
+    """The rows of 30 files in the folder `in` that match."""
     return filled(tmp_path / "in", 30)
 
 
 def stamps(folder: Path) -> dict[Path, int]:
-    """What is in a folder, and when it was written."""
+    """The files in a folder, with their times."""
     return {path: path.lstat().st_mtime_ns for path in folder.rglob("*")}
 
 
@@ -69,7 +69,7 @@ def test_every_verdict_is_named(rows: list[dict[str, object]], tmp_path: Path) -
     table(tmp_path / "m.csv", rows)
     said = verify(tmp_path, "m.csv", "--in", "in", "--failures", "f.jsonl", "--concurrency", "1", code=1)
     found, etag = hashlib.md5(b"1" * 99 + b"2").hexdigest(), rows[1]["etag"]
-    hint = " (or the object is under a key of KMS or the customer, where an etag is no md5)"
+    hint = " (or the object is encrypted with a key of KMS or the customer, and its etag is not an md5)"
     bad, good = (checksum("sha256", data).partition(":")[2] for data in (b"3" * 100, b"other"))
     assert said[:-1] == [
         f"different: d1/1: the bytes have md5 {found}, the etag is {etag}{hint}",
@@ -77,7 +77,7 @@ def test_every_verdict_is_named(rows: list[dict[str, object]], tmp_path: Path) -
         f"different: d3/3: the bytes have sha256 {bad}, the checksum is {good}",
         "missing: d4/4: there is no such file",
         "different: d5/5: path 'd5/5' is refused: it leaves the folder through a symbolic link",
-        "unproven: d0/7: the parts of its etag have no likely size, so its size alone speaks for it",
+        "unproven: d0/7: the part size of its etag is unknown, so only its size could be checked",
         "extra: d6/6.0a1b.part: no row names it",
     ]
     assert said[-1].startswith("verify: 24 verified (24 by md5), 4 different, 1 missing, 1 unproven, 1 extra; ")
@@ -105,7 +105,7 @@ def test_one_thing_wrong_is_enough(rows: list[dict[str, object]], tmp_path: Path
 
 
 def test_the_failures_file_is_valid_input(rows: list[dict[str, object]], tmp_path: Path) -> None:
-    """Of verify itself: what is missing there is what was missing here. For get see tests/pipeline."""
+    """The failures file has the missing files. For get see tests/pipeline."""
     links: list[dict[str, object]] = [
         {"url": f"http://127.0.0.1:1/{row['key']}?X-Amz-Signature=secret", "path": f"{row['key']}x"} for row in rows
     ]
@@ -125,7 +125,7 @@ def test_the_first_few_are_named_and_v_names_all(tmp_path: Path) -> None:
         (tmp_path / "in" / name).write_bytes(b"")
     said = verify(tmp_path, "m.csv", "--in", "in", code=1)
     assert len(said) == 12
-    assert said[10] == "... and 32 more: -v names them all"
+    assert said[10] == "... and 32 more: -v prints all"
     said = verify(tmp_path, "m.csv", "--in", "in", "-v", code=1)
     assert len(said) == 43
     assert {"extra: new\\nline: no row names it", "extra: esc\\x1b[31m: no row names it"} < set(said)
@@ -147,15 +147,15 @@ def test_no_rows(tmp_path: Path) -> None:
         (["m.csv", "--in", "nowhere"], "error: nowhere is missing"),
         (["m.csv", "--in", "m.csv"], "error: m.csv is not a folder"),
         (["nothing.csv", "--in", "in"], "error: nothing.csv: "),
-        (["bad.csv", "--in", "in"], "error: bad.csv:2: column size: 'x' is no number of bytes"),
+        (["bad.csv", "--in", "in"], "error: bad.csv:2: column size: 'x' is not a number of bytes"),
         (
             ["twice.csv", "--in", "in"],
             "error: twice.csv:3: column path: path 'd0/0' is the path of twice.csv:2 as well",
         ),
-        (["checksum.csv", "--in", "in"], "'crc32:x': 'x' is no base64"),
+        (["checksum.csv", "--in", "in"], "'crc32:x': 'x' is not base64"),
         (["s3://bucket/", "--in", "in"], "error: s3://bucket/ is no table: verify is offline"),
         (["m.csv", "--in", "in", "--failures", "no/where.csv"], "error: "),
-        (["m.csv", "--in", "in", "--progress", "maybe"], "none of auto, on, off, json"),
+        (["m.csv", "--in", "in", "--progress", "maybe"], "not one of auto, on, off, json"),
         (["m.csv", "--in", "in", "--concurrency", "0"], "Invalid value for '--concurrency'"),
         (["m.csv"], "Missing option '--in'"),
     ],
@@ -172,7 +172,7 @@ def test_what_cannot_be_used(
 
 
 def test_a_bad_stream_ends_with_2(rows: list[dict[str, object]], tmp_path: Path) -> None:
-    """What can't be read twice is checked as it comes."""
+    """A stream is checked while it is read."""
     given = table(tmp_path / "m.csv", [*rows, rows[0]]).read_text()
     said = verify(tmp_path, "-", "--in", "in", code=2, given=given)
     assert said[-1] == "error: -:32: column path: path 'd0/0' is the path of -:2 as well"

@@ -98,7 +98,7 @@ def test_signed_headers_go_out_as_they_are(origin: FaultProxy, tmp_path: Path) -
 def test_a_signed_length_that_is_not_the_files_is_told_before_it_is_sent(origin: FaultProxy, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     outcome, _ = put(f"{origin.url}/a", tmp_path, headers={"content-length": "4"})
-    assert outcome.message == "the link is signed for 4 bytes, the file has 3"
+    assert outcome.message == "the link is signed for a length of 4, the file has 3 bytes"
     assert origin.count == 0
 
 

@@ -15,9 +15,11 @@ import msgspec
 import pytest
 
 from bulkpresign.errors import JournalError, OutputError
-from bulkpresign.ledger.journal import VERSION, Journal, identity, is_of_another
-from bulkpresign.ledger.recorded import Recorded, contradicts
+from bulkpresign.ledger.identity import identity
+from bulkpresign.ledger.journal import Journal, belongs_to_another_run
+from bulkpresign.ledger.record import Record, contradicts
 from bulkpresign.ledger.report import read_report
+from bulkpresign.ledger.schema import VERSION
 from bulkpresign.model import Checkpoint, Evidence, Link, ObjectRef, Outcome, ResumePoint
 from tests.support.disks import mounted
 
@@ -34,7 +36,7 @@ def outcome(of: Link, status: str = "done", **more: object) -> Outcome:
     return Outcome(of.object, status, 10, link=of, **more)  # type: ignore[arg-type]
 
 
-def finished(journal: Journal, links: Sequence[Link]) -> dict[str, Recorded]:
+def finished(journal: Journal, links: Sequence[Link]) -> dict[str, Record]:
     return journal.finished([identity(link) for link in links])
 
 
@@ -49,7 +51,7 @@ def journal(file: Path) -> Iterator[Journal]:
         yield opened
 
 
-def test_outcomes_stay_over_runs(file: Path) -> None:
+def test_outcomes_are_kept_over_runs(file: Path) -> None:
     links = [link("a"), link("b"), link("c")]
     with Journal(file, "get", "/data") as journal:
         journal.record([outcome(links[0]), outcome(links[1], "failed", code="NoSuchKey"), outcome(links[2], "skipped")])
@@ -121,17 +123,17 @@ def test_another_verb_or_destination_is_refused(file: Path, verb: str, destinati
             journal.set_resume_point(link("a"), ResumePoint("upload", 10, 5))
         else:
             journal.record([outcome(link("a"), what)])
-    assert is_of_another(file, verb, destination)
+    assert belongs_to_another_run(file, verb, destination)
     with pytest.raises(JournalError, match=f"is the journal of get to /data, not of {verb} to {destination}"):
         Journal(file, verb, destination).__enter__()
-    assert not is_of_another(file, "get", "/data")
+    assert not belongs_to_another_run(file, "get", "/data")
 
 
 @ANOTHER
-def test_a_journal_in_which_nothing_was_done_is_begun_anew(file: Path, verb: str, destination: str) -> None:
+def test_a_journal_without_work_is_cleared(file: Path, verb: str, destination: str) -> None:
     with Journal(file, "get", "/data") as journal:
         journal.record([outcome(link("a"), "failed", code="NoSuchBucket"), outcome(link("b"), "expired")])
-    assert not is_of_another(file, verb, destination)
+    assert not belongs_to_another_run(file, verb, destination)
     with Journal(file, verb, destination) as journal:
         journal.record([outcome(link("c"))])
     report = read_report(file)
@@ -153,7 +155,7 @@ ROWS: list[tuple[dict[str, object], bool]] = [
 
 
 @pytest.mark.parametrize(("row", "differs"), ROWS)
-def test_a_row_that_says_otherwise_contradicts_the_record(journal: Journal, row: dict[str, Any], differs: bool) -> None:
+def test_a_row_with_other_values_contradicts_the_record(journal: Journal, row: dict[str, Any], differs: bool) -> None:
     one = link("a")
     journal.record([msgspec.structs.replace(outcome(one), evidence=RECORDED)])
     (recorded,) = finished(journal, [one]).values()
@@ -161,7 +163,7 @@ def test_a_row_that_says_otherwise_contradicts_the_record(journal: Journal, row:
 
 
 @pytest.mark.parametrize(("row", "differs"), ROWS)
-def test_a_row_that_says_what_it_said_contradicts_nothing(journal: Journal, row: dict[str, Any], differs: bool) -> None:
+def test_a_row_with_the_same_claims_does_not_contradict(journal: Journal, row: dict[str, Any], differs: bool) -> None:
     """As with uploads: their rows can tell of the object that was there before."""
     before = msgspec.structs.replace(link("a"), object=ObjectRef("bucket", "a", size=3, etag="before"))
     journal.record([msgspec.structs.replace(outcome(before), evidence=RECORDED)])
@@ -170,7 +172,7 @@ def test_a_row_that_says_what_it_said_contradicts_nothing(journal: Journal, row:
     assert contradicts(msgspec.structs.replace(link("a").object, **row), recorded) is differs
 
 
-def test_an_older_version_is_not_guessed_at(file: Path) -> None:
+def test_an_older_version_is_refused(file: Path) -> None:
     with Journal(file, "get", "/data"):
         pass
     with closing(sqlite3.connect(file)) as database:
@@ -214,7 +216,7 @@ def test_a_killed_process_leaves_what_it_recorded(file: Path) -> None:
     ("content", "message"),
     [(b"not a database, but long enough to look like one" * 100, "damaged"), (b"x", "damaged")],
 )
-def test_what_is_no_journal_is_refused(file: Path, content: bytes, message: str) -> None:
+def test_other_files_are_refused(file: Path, content: bytes, message: str) -> None:
     file.write_bytes(content)
     with pytest.raises(JournalError, match=message):
         Journal(file, "get", "/data").__enter__()
@@ -225,7 +227,7 @@ def test_another_programs_database_is_refused(file: Path) -> None:
     database = sqlite3.connect(file)
     database.execute("CREATE TABLE theirs (x)")
     database.close()
-    with pytest.raises(JournalError, match="no journal of bulkpresign"):
+    with pytest.raises(JournalError, match="not a journal of bulkpresign"):
         Journal(file, "get", "/data").__enter__()
 
 
@@ -277,7 +279,7 @@ def test_a_hundred_thousand_outcomes_in_flat_memory(journal: Journal) -> None:
     assert len(finished(journal, [link(f"data/{n:09d}") for n in range(99_000, 101_000)])) == 1000
 
 
-def test_an_object_that_is_found_as_it_was_keeps_its_record(file: Path) -> None:
+def test_an_unchanged_object_keeps_its_record(file: Path) -> None:
     one = link("a")
     done = msgspec.structs.replace(outcome(one, verified_by="md5"), evidence=RECORDED)
     found = Outcome(one.object, "skipped", verified_by="etag", link=one, evidence=Evidence(10, 1, 2, "e1"))

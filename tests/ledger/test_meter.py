@@ -1,4 +1,4 @@
-"""Rates, shares and what is left, at times that the test gives."""
+"""Rates, fractions and remaining time, with a clock of the test."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_by_bytes_where_all_sizes_are_known() -> None:
     assert (reading.fraction, reading.bytes_per_second, reading.seconds_left) == (0.25, 1000, 3)
 
 
-def test_by_objects_elsewhere() -> None:
+def test_by_objects_if_a_size_is_unknown() -> None:
     run = Run("get", 10)
     run.counts(BytesMoved(77))
     run.end(2)
@@ -54,7 +54,7 @@ def test_by_objects_elsewhere() -> None:
 
 
 @pytest.mark.parametrize("sizes", [3000, None])
-def test_what_was_skipped_is_no_speed_and_no_work(sizes: int | None) -> None:
+def test_skipped_objects_do_not_count_in_rate_and_work(sizes: int | None) -> None:
     run = Run("get", 30, sizes)
     run.counts(ObjectsSkipped(10, 1000))
     run.end(10, "skipped", 100)
@@ -85,7 +85,7 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
     assert run.meter.read().bytes_per_second == pytest.approx(10_000, rel=0.02)
 
 
-def test_what_is_taken_back_is_no_negative_speed() -> None:
+def test_a_failed_attempt_is_not_a_negative_rate() -> None:
     run = Run("get", 1, 1000)
     run.counts(BytesMoved(500))
     run.after(WINDOW + 1)
@@ -95,7 +95,7 @@ def test_what_is_taken_back_is_no_negative_speed() -> None:
     assert (reading.bytes_per_second, reading.fraction) == (0, 0)
 
 
-def test_a_bar_ends_at_its_end_whatever_was_moved() -> None:
+def test_a_bar_is_full_at_the_end() -> None:
     """Objects that failed were not moved; those of a verification may prove themselves by their size."""
     run = Run("verify", 3, 300)
     run.counts(BytesMoved(100))
@@ -119,7 +119,7 @@ def test_a_stall_shows_and_the_clock_goes_on() -> None:
     assert "waiting" not in run.line()
 
 
-def test_a_stall_is_named_by_what_is_waited_for() -> None:
+def test_a_stall_names_its_cause() -> None:
     for verb, words in (("verify", "the disk"), ("sign", "rows"), ("put", "the server")):
         run = Run(verb)
         run.after(0)
@@ -136,7 +136,7 @@ def test_signing_counts_links() -> None:
 
 
 @pytest.mark.parametrize("width", range(1, 200))
-def test_the_line_fits_and_loses_the_least_first(width: int) -> None:
+def test_a_long_line_loses_the_least_important_part(width: int) -> None:
     run = Run("get", 2_000_000, 5 << 40)
     run.counts(BytesMoved(1 << 40))
     run.end(3, "failed", 10)
@@ -160,7 +160,7 @@ def test_the_tally() -> None:
     assert (report.bytes, report.retries, report.objects) == (10, 1, 4)
 
 
-def test_what_is_left() -> None:
+def test_objects_left() -> None:
     run = Run("get", 10)
     run.end(3)
     run.end(1, "skipped")

@@ -9,7 +9,7 @@ from bulkpresign.ledger.paths import PathIndex
 
 
 @given(st.lists(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=3), max_size=6), max_size=6))
-def test_the_first_path_that_is_taken_is_found(batches: list[list[str]]) -> None:
+def test_the_first_duplicate_path_is_found(batches: list[list[str]]) -> None:
     taken: dict[str, str] = {}
     with PathIndex() as index:
         for number, paths in enumerate(batches):
@@ -25,12 +25,12 @@ def test_the_first_path_that_is_taken_is_found(batches: list[list[str]]) -> None
                 return
 
 
-def test_names_that_only_look_alike_are_two() -> None:
+def test_similar_names_are_different() -> None:
     with PathIndex() as index:
         assert index.add([("\u00e9", "a:1"), ("e\u0301", "a:2"), ("A", "a:3"), ("a", "a:4")]) is None
 
 
-def test_a_full_disk_is_told() -> None:
+def test_a_full_disk_is_reported() -> None:
     index = PathIndex()
     index._database.execute("PRAGMA max_page_count = 3")
     with index, pytest.raises(OutputError, match="database or disk is full"):

@@ -1,4 +1,4 @@
-"""What is shown of a run, by its events alone; nothing here knows what made them."""
+"""The progress display, driven only by events."""
 
 import io
 import json
@@ -133,7 +133,7 @@ def test_rows_are_shown_before_a_run_begins(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("mode", ["on", "json"])
-def test_nobody_has_to_look(mode: str) -> None:
+def test_a_closed_stream_does_not_stop_the_run(mode: str) -> None:
     before = threading.active_count()
     assert shown(mode, Lost()) == ""
     console = Console(Lost())
@@ -144,7 +144,7 @@ def test_nobody_has_to_look(mode: str) -> None:
 
 def test_an_unknown_mode() -> None:
     with (
-        pytest.raises(ParameterError, match="progress 'maybe' is none of auto, on, off, json"),
+        pytest.raises(ParameterError, match="progress 'maybe' is not one of auto, on, off, json"),
         progress("maybe", Counts("get"), Console(io.StringIO())),
     ):
         pass
@@ -163,7 +163,7 @@ def test_a_line_is_a_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     assert capsys.readouterr().err == "a line\n"
 
 
-def test_bytes_that_were_there_are_no_speed() -> None:
+def test_resumed_bytes_do_not_count_in_the_rate() -> None:
     now = 0.0
     counts = Counts("get")
     meter = Meter(counts, lambda: now)
@@ -177,7 +177,7 @@ def test_bytes_that_were_there_are_no_speed() -> None:
     assert meter.read().fraction == 0.1
 
 
-def test_a_display_that_fails_fails_alone() -> None:
+def test_a_failing_display_does_not_stop_the_run() -> None:
     shown = threading.Event()
 
     def show(_reading: object, _is_last: bool) -> None:

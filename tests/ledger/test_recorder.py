@@ -1,4 +1,4 @@
-"""No outcome is counted before the journal has it, and none twice."""
+"""The journal has each outcome before it is counted, and each is counted once."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def told() -> list[Event]:
     return []
 
 
-def test_it_is_kept_before_it_is_told(journal: Kept, told: list[Event]) -> None:
+def test_outcomes_are_recorded_before_they_are_forwarded(journal: Kept, told: list[Event]) -> None:
     def tell(event: Event) -> None:
         assert isinstance(event, ObjectFinished)
         assert event.outcome.object.key in journal.kept
@@ -70,20 +70,18 @@ def test_it_is_kept_before_it_is_told(journal: Kept, told: list[Event]) -> None:
     assert record.unrecorded == []
 
 
-def test_few_are_held_back_until_the_moment_is_over(
-    journal: Kept, told: list[Event], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_few_outcomes_wait_for_the_delay(journal: Kept, told: list[Event], monkeypatch: pytest.MonkeyPatch) -> None:
     record = Recorder(journal, told.append)
     record(finished("a"))
     assert (told, journal.kept) == ([], [])
     assert [outcome.object.key for outcome in record.unrecorded] == ["a"]
-    monkeypatch.setattr(recorder, "_LONGEST_HELD", 0.0)
+    monkeypatch.setattr(recorder, "_MAX_DELAY", 0.0)
     record(BytesMoved(1))
     assert journal.kept == ["a"]
     assert [type(event) for event in told] == [BytesMoved, ObjectFinished]
 
 
-def test_times_are_of_when_it_came_about(journal: Kept, told: list[Event]) -> None:
+def test_times_are_those_of_the_events(journal: Kept, told: list[Event]) -> None:
     """A file that is changed between that and the record is another one."""
     record = Recorder(journal, told.append)
     before = time.time()
@@ -94,7 +92,7 @@ def test_times_are_of_when_it_came_about(journal: Kept, told: list[Event]) -> No
     assert before <= journal.times[0] <= after
 
 
-def test_other_events_go_straight_on(journal: Kept, told: list[Event]) -> None:
+def test_other_events_are_forwarded_at_once(journal: Kept, told: list[Event]) -> None:
     record = Recorder(journal, told.append)
     events: list[Event] = [RunStarted("get", None, None), ObjectsSkipped(3), BytesMoved(1)]
     for event in events:
@@ -104,7 +102,7 @@ def test_other_events_go_straight_on(journal: Kept, told: list[Event]) -> None:
     assert journal.kept == []
 
 
-def test_without_a_journal_all_goes_straight_on(told: list[Event]) -> None:
+def test_without_a_journal_all_events_are_forwarded_at_once(told: list[Event]) -> None:
     record = Recorder(None, told.append)
     event = finished("a")
     record(event)
@@ -113,7 +111,7 @@ def test_without_a_journal_all_goes_straight_on(told: list[Event]) -> None:
     assert told == [event]
 
 
-def test_what_cannot_be_kept_is_not_told_and_not_lost(journal: Kept, told: list[Event]) -> None:
+def test_outcomes_that_cannot_be_recorded_stay_pending(journal: Kept, told: list[Event]) -> None:
     journal.fails = True
     record = Recorder(journal, told.append)
     record(finished("a"))
@@ -128,7 +126,7 @@ def test_what_cannot_be_kept_is_not_told_and_not_lost(journal: Kept, told: list[
     assert journal.kept == ["a"]
 
 
-def test_moved_bytes_are_kept_by_the_second(journal: Kept, told: list[Event], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moved_bytes_are_recorded_per_second(journal: Kept, told: list[Event], monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "time", lambda: now)
     record = Recorder(journal, told.append)

@@ -1,4 +1,4 @@
-"""What a journal tells of its runs."""
+"""The report of a journal."""
 
 import time
 from pathlib import Path
@@ -101,14 +101,14 @@ def test_journals_are_found_beside_their_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["links.csv", "links.JSONL.gz", "keys.txt"])
-def test_a_manifest_is_no_journal(tmp_path: Path, name: str) -> None:
+def test_a_manifest_is_not_a_journal(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("bucket,key\n")
     with pytest.raises(JournalError, match="is a manifest, not a journal: give the folder of the run, or the journal"):
         read_report(tmp_path / name)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"something else that is no database at all, and long enough" * 9])
-def test_what_is_no_journal(tmp_path: Path, content: bytes | None) -> None:
+def test_other_files_are_not_journals(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "x").write_bytes(content)
     with pytest.raises(JournalError):

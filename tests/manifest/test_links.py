@@ -61,11 +61,11 @@ def test_headers_come_as_text_and_as_objects(tmp_path: Path) -> None:
         *("http://h%2Fx/k", "http://h,i/k", "http://h*/k", "http://h\u200b\u2100/k"),
     ],
 )
-def test_a_url_that_is_none_is_told(tmp_path: Path, url: str) -> None:
+def test_a_url_that_is_not_valid(tmp_path: Path, url: str) -> None:
     with pytest.raises(ManifestError) as caught:
         read(tmp_path / "a.csv", f'note,url\na,https://h/k\nb,"{url}"\n')
     assert (caught.value.line, caught.value.column) == (3, "url")
-    assert "is no http(s) url" in caught.value.problem or caught.value.problem == "the url is empty"
+    assert "is not an http(s) url" in caught.value.problem or caught.value.problem == "the url is empty"
 
 
 @pytest.mark.parametrize(
@@ -86,11 +86,11 @@ def test_a_url_that_is_none_is_told(tmp_path: Path, url: str) -> None:
         "http://xn--bcher-kva.example/",
     ],
 )
-def test_a_url_that_is_one_is_taken_as_it_is(tmp_path: Path, url: str) -> None:
+def test_valid_urls_are_not_changed(tmp_path: Path, url: str) -> None:
     assert [link.url for link in read(tmp_path / "a.csv", f"url\n{url}\n")] == [url]
 
 
-def test_a_signature_is_not_told(tmp_path: Path) -> None:
+def test_no_message_shows_a_signature(tmp_path: Path) -> None:
     with pytest.raises(ManifestError) as caught:
         read(tmp_path / "a.csv", f"url\n{SIGNED.replace('https', 'ftp')}\n")
     assert "5ec2e7" not in str(caught.value)
@@ -112,7 +112,7 @@ def test_a_signature_is_not_told(tmp_path: Path) -> None:
         "key,checksum\nk,{}\n",
     ],
 )
-def test_a_signature_in_another_column_is_not_told(tmp_path: Path, text: str, separator: str) -> None:
+def test_no_message_shows_a_signature_in_another_column(tmp_path: Path, text: str, separator: str) -> None:
     file = tmp_path / "a.csv"
     file.write_text(text.replace("{}", SIGNED.replace("&", separator)))
     with pytest.raises(ManifestError) as caught:
@@ -143,7 +143,7 @@ def test_a_signature_in_another_column_is_not_told(tmp_path: Path, text: str, se
         ("size", "x"),
     ],
 )
-def test_a_bad_cell_is_told_with_its_place(tmp_path: Path, column: str, cell: str) -> None:
+def test_an_invalid_cell_is_reported_with_line_and_column(tmp_path: Path, column: str, cell: str) -> None:
     quoted = cell.replace('"', '""')
     with pytest.raises(ManifestError) as caught:
         read(tmp_path / "a.csv", f'url,{column}\nhttps://h/k,\nhttps://h/k,"{quoted}"\n')
@@ -151,13 +151,13 @@ def test_a_bad_cell_is_told_with_its_place(tmp_path: Path, column: str, cell: st
 
 
 @pytest.mark.parametrize("cell", ["[]", "0", "false", '["a"]', '{"a":[]}'])
-def test_headers_of_another_kind_are_told(tmp_path: Path, cell: str) -> None:
+def test_invalid_headers_are_reported(tmp_path: Path, cell: str) -> None:
     with pytest.raises(ManifestError, match=r"a.jsonl:1: column headers: not a JSON object"):
         read(tmp_path / "a.jsonl", f'{{"url":"https://h/k","headers":{cell}}}')
 
 
 @pytest.mark.parametrize("date", ["20261331T120000Z", "99991231T235959Z", "00010101T000000Z", "19691231T000000Z"])
-def test_a_url_whose_time_can_not_be_has_none(date: str) -> None:
+def test_a_url_with_an_invalid_time_has_no_expiry(date: str) -> None:
     assert expiry_of(f"https://h/k?X-Amz-Date={date}&X-Amz-Expires=3600") is None
 
 
@@ -175,7 +175,7 @@ LOCAL = [
 
 
 @pytest.mark.parametrize("cell", LOCAL)
-def test_a_local_date_stands_for_the_end_that_the_url_tells(tmp_path: Path, cell: str) -> None:
+def test_a_local_date_is_replaced_by_the_expiry_of_the_url(tmp_path: Path, cell: str) -> None:
     first, second, third = read(
         tmp_path / "a.csv", f'url,expires_at\n{SIGNED},"{cell}"\n{SIGNED},\n{SIGNED},"{cell}"\n'
     )
@@ -185,8 +185,8 @@ def test_a_local_date_stands_for_the_end_that_the_url_tells(tmp_path: Path, cell
 
 
 @pytest.mark.parametrize("cell", LOCAL)
-def test_a_local_date_without_that_is_told_with_its_cause(tmp_path: Path, cell: str) -> None:
-    with pytest.raises(ManifestError, match=r"does not tell its time zone.*write 2026-01-31T12:00:00Z") as caught:
+def test_a_local_date_without_an_expiry_in_the_url_is_refused(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(ManifestError, match=r"has no time zone.*write 2026-01-31T12:00:00Z") as caught:
         read(tmp_path / "a.csv", f'url,expires_at\n{SIGNED},"{cell}"\nhttps://h/k,"{cell}"\n')
     assert (caught.value.line, caught.value.column) == (3, "expires_at")
 
@@ -204,19 +204,21 @@ def test_a_local_date_without_that_is_told_with_its_cause(tmp_path: Path, cell: 
         "31.01-2026",
     ],
 )
-def test_no_date_at_all_is_told_whatever_the_url_tells(tmp_path: Path, cell: str) -> None:
-    with pytest.raises(ManifestError, match=r"a.csv:2: column expires_at: .* is no time such as 2026-01-31T12:00:00Z"):
+def test_invalid_dates_are_refused(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(
+        ManifestError, match=r"a.csv:2: column expires_at: .* is not a time; example: 2026-01-31T12:00:00Z"
+    ):
         read(tmp_path / "a.csv", f'url,expires_at\n{SIGNED},"{cell}"\n')
 
 
-def test_rows_without_url_are_told(tmp_path: Path) -> None:
+def test_rows_without_a_url_are_refused(tmp_path: Path) -> None:
     rows = '{"url":"https://h/k"}\n' * 512 + '{"key":"k"}\n'
-    with pytest.raises(ManifestError, match=r"a.jsonl:513: column url: there is none"):
+    with pytest.raises(ManifestError, match=r"a.jsonl:513: column url: the column is missing"):
         read(tmp_path / "a.jsonl", rows)
 
 
 @pytest.mark.parametrize("url", ["ftp://h/a?t=hidden", "http://a..b/a?t=hidden", "http://h:0/a?t=hidden"])
 def test_an_error_shows_no_query_of_a_url(url: str) -> None:
-    with pytest.raises(ManifestError, match="is no http") as raised:
+    with pytest.raises(ManifestError, match="is not an http") as raised:
         links_of(Rows("l.csv", ("url",), [[url]], [2]))
     assert "hidden" not in str(raised.value)

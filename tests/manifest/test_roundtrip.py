@@ -1,4 +1,4 @@
-"""A manifest that is written and read again gives the same links."""
+"""A manifest that is written and read again has the same links."""
 
 import csv
 import gzip
@@ -78,13 +78,13 @@ def read(file: Path) -> list[Link]:
 
 
 @given(links=st.lists(LINKS, max_size=6), batch=st.integers(1, 3), name=NAMES)
-def test_links_come_back_as_they_were(folder: Path, links: list[Link], batch: int, name: str) -> None:
+def test_links_round_trip(folder: Path, links: list[Link], batch: int, name: str) -> None:
     write(folder / name, links, batch)
     assert read(folder / name) == links
 
 
 @given(refs=st.lists(REFS, min_size=1, max_size=6), name=NAMES)
-def test_objects_come_back_as_they_were(folder: Path, refs: list[ObjectRef], name: str) -> None:
+def test_objects_round_trip(folder: Path, refs: list[ObjectRef], name: str) -> None:
     file = folder / name
     with open_output(str(file)) as output:
         writer = object_writer(output, str(file), name.removesuffix(".gz").rpartition(".")[2], carried(refs))
@@ -120,7 +120,7 @@ LINK = Link(
 )
 
 
-def test_a_row_is_written_as_the_contract_says(tmp_path: Path) -> None:
+def test_the_columns_of_a_written_row(tmp_path: Path) -> None:
     write(tmp_path / "m.csv", [LINK, msgspec.structs.replace(LINK, headers={"a": "b"}, expires_at=None)])
     assert (tmp_path / "m.csv").read_text() == (
         "bucket,key,version_id,method,url,headers,expires_at,size,etag,checksum,content_type,path\n"
@@ -137,12 +137,12 @@ def test_a_row_is_written_as_the_contract_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content"), [("m.csv", ",".join(LINK_COLUMNS) + "\n"), ("m.json", "[]\n"), ("m.jsonl", "")]
 )
-def test_a_manifest_without_rows_has_its_frame(tmp_path: Path, name: str, content: str) -> None:
+def test_a_manifest_without_rows_has_a_header(tmp_path: Path, name: str, content: str) -> None:
     write(tmp_path / name, [])
     assert (tmp_path / name).read_text() == content
 
 
-def test_cells_of_unlike_types_that_are_equal_stay_apart(tmp_path: Path) -> None:
+def test_equal_values_of_different_types_are_kept(tmp_path: Path) -> None:
     refs = [ObjectRef("b-1", "k", extra={"n": value}) for value in (1, True, 1.0, [1], [1.0], 2**70)]
     write(tmp_path / "m.csv", [msgspec.structs.replace(LINK, object=ref) for ref in refs])
     assert [(link.object.extra or {})["n"] for link in read(tmp_path / "m.csv")] == [
@@ -155,7 +155,7 @@ def test_a_gz_is_a_gzip_file(tmp_path: Path) -> None:
     assert len(gzip.decompress((tmp_path / "m.csv.gz").read_bytes()).splitlines()) == 1001
 
 
-def test_a_carried_column_that_turns_up_late_is_an_error_in_csv_alone(tmp_path: Path) -> None:
+def test_a_carried_column_that_comes_late_is_an_error_in_csv_alone(tmp_path: Path) -> None:
     late = msgspec.structs.replace(LINK, object=ObjectRef("b-1", "l", extra={"note": "n"}))
     for name in ("m.json", "m.jsonl"):
         with open_output(str(tmp_path / name)) as output:
@@ -165,7 +165,7 @@ def test_a_carried_column_that_turns_up_late_is_an_error_in_csv_alone(tmp_path: 
             writer.finish()
         assert [link.object.extra for link in read(tmp_path / name)] == [None, {"note": "n"}]
     with (
-        pytest.raises(ManifestError, match=r"m.csv: column note turns up"),
+        pytest.raises(ManifestError, match=r"m.csv: column note is new"),
         open_output(str(tmp_path / "m.csv")) as output,
     ):
         csv_writer = link_writer(output, "m.csv", "csv")
@@ -173,7 +173,7 @@ def test_a_carried_column_that_turns_up_late_is_an_error_in_csv_alone(tmp_path: 
         csv_writer.write([late])
 
 
-def test_forms_have_columns_of_their_own_and_are_no_links(tmp_path: Path) -> None:
+def test_forms_have_their_own_columns_and_are_not_links(tmp_path: Path) -> None:
     file = tmp_path / "forms.csv"
     with open_output(str(file)) as output:
         writer = post_writer(output, str(file), "csv")
@@ -181,7 +181,7 @@ def test_forms_have_columns_of_their_own_and_are_no_links(tmp_path: Path) -> Non
         writer.finish()
     with file.open() as stream:
         assert next(csv.reader(stream)) == list(POST_COLUMNS)
-    with pytest.raises(ManifestError, match=r"forms.csv:2: column fields: an upload form is no link"):
+    with pytest.raises(ManifestError, match=r"forms.csv:2: column fields: an upload form is not a link"):
         read(file)
 
 

@@ -1,4 +1,4 @@
-"""Rows of multipart uploads: which groups are uploads, and what is said of those that are none."""
+"""The rows of multipart uploads: valid groups, and the errors of invalid ones."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -73,7 +73,7 @@ def test_the_rows_of_a_group_may_be_in_any_order(order: list[int]) -> None:
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=20), st.booleans())
-def test_json_brings_numbers(sizes: list[int], as_text: bool) -> None:
+def test_numbers_in_json(sizes: list[int], as_text: bool) -> None:
     rows = upload_rows(sizes)
     if as_text:
         rows = [{name: str(value) for name, value in row.items()} for row in rows]
@@ -96,17 +96,17 @@ Change = Callable[[list[Row]], object]
         ),
         (lambda rows: rows.pop(3), "l.csv:2: column upload_id: the upload has no row that completes it (method POST)"),
         (lambda rows: rows.append(rows[3]), "l.csv:7: column method: a second row that completes the upload"),
-        (lambda rows: rows.append(rows[4]), "l.csv:7: column method: a second row that ends the upload"),
-        (lambda rows: rows[1].update(offset=6), "l.csv:3: column offset: part 2 begins at byte 6, not at 5"),
+        (lambda rows: rows.append(rows[4]), "l.csv:7: column method: a second row that aborts the upload"),
+        (lambda rows: rows[1].update(offset=6), "l.csv:3: column offset: part 2 starts at byte 6, not at 5"),
         (lambda rows: rows[3].update(size=13), "l.csv:5: column size: the parts have 12 bytes, the object 13"),
         (lambda rows: rows[3].update(size=""), "l.csv:5: column size: the row that completes an upload needs"),
         (lambda rows: rows[2].update(size=""), "l.csv:4: column size: a part needs its size"),
-        (lambda rows: rows[1].update(part_number="x"), "l.csv:3: column part_number: 'x' is no number"),
-        (lambda rows: rows[1].update(part_number=-1), "l.csv:3: column part_number: '-1' is no number"),
-        (lambda rows: rows[1].update(offset=""), "l.csv:3: column offset: '' is no number"),
-        (lambda rows: rows[1].update(method="GET"), "l.csv:3: column method: no row of an upload has method GET"),
-        (lambda rows: rows[1].update(key="other"), "l.csv:3: column upload_id: s3://bucket/other is among the rows of"),
-        (lambda rows: rows[1].update(path="other"), "l.csv:3: column upload_id: s3://bucket/k is among the rows of"),
+        (lambda rows: rows[1].update(part_number="x"), "l.csv:3: column part_number: 'x' is not a number"),
+        (lambda rows: rows[1].update(part_number=-1), "l.csv:3: column part_number: '-1' is not a number"),
+        (lambda rows: rows[1].update(offset=""), "l.csv:3: column offset: '' is not a number"),
+        (lambda rows: rows[1].update(method="GET"), "l.csv:3: column method: a row of an upload can't have method GET"),
+        (lambda rows: rows[1].update(key="other"), "l.csv:3: column upload_id: s3://bucket/other is in the rows of"),
+        (lambda rows: rows[1].update(path="other"), "l.csv:3: column upload_id: s3://bucket/k is in the rows of"),
         (
             lambda rows: rows[1].update(upload_id="v"),
             "l.csv:2: column upload_id: the upload has no row that completes it (method POST) before line 3",
@@ -116,12 +116,12 @@ Change = Callable[[list[Row]], object]
             lambda rows: rows[0].update(part_number=0, url="https://h/k?partNumber=0&uploadId=u"),
             "l.csv:2: column part_number: part 1 is missing before part 0",
         ),
-        (lambda rows: rows[4].update(url="https://h/k"), "l.csv:6: column url: uploadId is not in the url once"),
+        (lambda rows: rows[4].update(url="https://h/k"), "l.csv:6: column url: the url must have uploadId once"),
         (lambda rows: rows[4].update(url="https://h/k?uploadId=v"), "l.csv:6: column url: uploadId in the url is not"),
-        (lambda rows: rows[3].update(url="https://h/k#?uploadId=u"), "l.csv:5: column url: uploadId is not in the url"),
+        (lambda rows: rows[3].update(url="https://h/k#?uploadId=u"), "l.csv:5: column url: the url must have uploadId"),
         (
             lambda rows: rows[3].update(url="https://h/k?uploadId=u&uploadId=u"),
-            "l.csv:5: column url: uploadId is not in the url once",
+            "l.csv:5: column url: the url must have uploadId once",
         ),
         (
             lambda rows: rows[1].update(url="https://h/k?partNumber=1&uploadId=u"),
@@ -129,7 +129,7 @@ Change = Callable[[list[Row]], object]
         ),
         (
             lambda rows: rows[1].update(url="https://h/k?uploadId=u"),
-            "l.csv:3: column url: partNumber is not in the url",
+            "l.csv:3: column url: the url must have partNumber",
         ),
         (
             lambda rows: rows[1].update(url="https://h/k?partNumber=2&uploadId=v"),
@@ -137,14 +137,14 @@ Change = Callable[[list[Row]], object]
         ),
     ],
 )
-def test_what_is_no_upload_is_named_with_its_place(change: Change, message: str) -> None:
+def test_invalid_uploads_are_reported_with_line_and_column(change: Change, message: str) -> None:
     rows = upload_rows()
     change(rows)
     with pytest.raises(ManifestError, match=re.escape(message)):
         gathered(rows)
 
 
-def test_objects_are_there_once() -> None:
+def test_each_object_has_one_row() -> None:
     rows = [single(), *upload_rows(), single("last")]
     found = whole_rows(rows_of(rows))
     assert found.column("key") == ["one", "k", "last"]
@@ -163,7 +163,7 @@ def test_an_upload_id_is_quoted_in_urls() -> None:
     assert upload.upload_id == "2~a+b c="
 
 
-def test_the_query_is_not_told() -> None:
+def test_no_message_shows_the_query() -> None:
     rows = upload_rows()
     rows[4]["url"] = "https://h/k?uploadId=v&X-Amz-Signature=5ec2e7"
     with pytest.raises(ManifestError) as caught:

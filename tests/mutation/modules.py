@@ -3,6 +3,7 @@
 # ruff: noqa: E501 - one line a module
 
 _PARTS = "transfer/downloads/test_ranged transfer/downloads/test_kept_parts"
+_CHECKSUMS = tuple(f"checksums/{name}" for name in ("algorithms", "expected", "sources", "verifier", "segments"))
 _QUICK = {
     "http/protocol": "http/test_protocol",
     "http/connection": "http/test_connection http/test_streaming http/test_bounds http/test_client",
@@ -26,7 +27,7 @@ _QUICK = {
     "transfer/engine/retries": "transfer/test_pure transfer/engine/test_retries transfer/engine/test_limiter transfer/downloads/test_ranged",
     "transfer/engine/limiter": "transfer/engine/test_limiter transfer/engine/test_workers",
     "transfer/engine/workers": "transfer/engine/test_workers transfer/engine/test_renewal transfer/engine/test_retries",
-    "checksums": "test_checksums transfer/downloads/test_ranges proof/test_hashing",
+    **dict.fromkeys(_CHECKSUMS, "test_checksums transfer/downloads/test_ranges proof/test_hashing"),
     "redact": "test_redact",
     "ledger/journal": "ledger/test_journal ledger/test_recorder transfer/downloads/test_kept_parts",
     "ledger/recorder": "ledger/test_recorder ledger/test_journal",
@@ -34,8 +35,8 @@ _QUICK = {
     "pipeline/run/present": "pipeline/test_recorded",
     "pipeline/run/evidence": "pipeline/test_recorded",
     "pipeline/sources/renewals": "pipeline/test_renewals cli/test_renewal",
-    "cli/closing": "cli/test_running cli/test_closing",
-    "cli/running": "cli/test_running cli/test_closing",
+    "cli/summary": "cli/test_runner cli/test_summary",
+    "cli/runner": "cli/test_runner cli/test_summary",
 }
 _GET = "pipeline/test_get_in_parts cli/test_get cli/test_hostile_get cli/test_journal"
 _PUT = "pipeline/test_put pipeline/test_uploads pipeline/test_upload_faults cli/test_put cli/test_uploads"
@@ -47,15 +48,15 @@ _WIDE = {
     **dict.fromkeys(("http/s3_errors", "transfer/engine/retries", "transfer/engine/limiter"), _HTTP),
     **dict.fromkeys(("transfer/uploads/body", "transfer/uploads/multipart", "transfer/uploads/requests"), _PUT),
     "transfer/disk/folder": f"proof/test_files proof/test_hashing {_GET}",
-    "checksums": f"pipeline/test_verify {_GET}",
+    **dict.fromkeys(_CHECKSUMS, f"pipeline/test_verify {_GET}"),
     "redact": "fuzz/test_answers transfer/test_pure cli/test_secrets",
     **dict.fromkeys(
         ("pipeline/run/completed", "pipeline/run/present", "pipeline/run/evidence"),
         "cli/test_journal cli/test_evidence",
     ),
     "pipeline/sources/renewals": "cli/test_get pipeline/test_get cli/test_secrets",
-    "cli/closing": "cli/test_get cli/test_put cli/test_renewal cli/test_journal",
-    "cli/running": "cli/test_get cli/test_put cli/test_renewal cli/test_options",
+    "cli/summary": "cli/test_get cli/test_put cli/test_renewal cli/test_journal",
+    "cli/runner": "cli/test_get cli/test_put cli/test_renewal cli/test_options",
 }
 
 #: For each module, groups of test files, the quick group first.

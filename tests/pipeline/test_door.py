@@ -183,7 +183,7 @@ def test_strings_that_are_no_urls(refs: list[bp.ObjectRef], tmp_path: Path) -> N
     with pytest.raises(ParameterError, match=r"given rows:2: 'keys.csv' is no url"):
         rows: list[bp.ObjectRef | str] = [refs[0], "keys.csv"]
         asyncio.run(bp.get(rows, to=tmp_path))
-    with pytest.raises(ManifestError, match=r"given rows:1: column url: .* is no http"):
+    with pytest.raises(ManifestError, match=r"given rows:1: column url: .* is not an http"):
         asyncio.run(bp.get(iter(["https://"]), to=tmp_path))
     with pytest.raises(ManifestError) as refused:
         asyncio.run(bp.get(iter(["https://a b/?X-Amz-Signature=secret"]), to=tmp_path))
@@ -320,9 +320,9 @@ def test_what_a_presigner_can_not_sign(seaweedfs: S3Server, aws_env: AwsEnv) -> 
 
     async def run() -> None:
         async with bp.Presigner() as presigner:
-            with pytest.raises(TypeError, match="row 1 is of type str; an ObjectRef is taken; url_batch takes keys"):
+            with pytest.raises(TypeError, match="row 1 is of type str; expected an ObjectRef; url_batch takes keys"):
                 presigner.sign_batch(["k"])  # type: ignore[list-item]
-            with pytest.raises(TypeError, match="row 2 is of type NoneType; an ObjectRef is taken"):
+            with pytest.raises(TypeError, match="row 2 is of type NoneType; expected an ObjectRef"):
                 async for _ in presigner.sign([bp.ObjectRef("bucket", "k"), None]):  # type: ignore[list-item]
                     pass
 

@@ -10,7 +10,7 @@ import pytest
 
 from bulkpresign.errors import JournalError
 from bulkpresign.ledger.journal import Journal
-from bulkpresign.ledger.listed import ListedObjects
+from bulkpresign.ledger.listing_index import ListingIndex
 from bulkpresign.model import Evidence, Link, ObjectRef, Outcome
 from bulkpresign.pipeline.run.completed import CompletedFilter, files_are_current, recorded_evidence
 from bulkpresign.pipeline.run.evidence import JournalEvidence
@@ -107,9 +107,9 @@ def test_a_row_gets_what_the_journal_has_of_its_object(is_given: bool, scene: Sc
     given = scene.file if is_given else None
     rows = [Row(ObjectRef("b", key)) for key in "abc"]
     one, two, none = added(scene, *rows, given=given)
-    assert one.known == ObjectRef("b", "a", size=5, etag="etag", checksum="crc32:AAAAAA==")
+    assert one.recorded == ObjectRef("b", "a", size=5, etag="etag", checksum="crc32:AAAAAA==")
     assert one.part_size == 7
-    assert two.known == ObjectRef("b", "b", size=5, etag="etag")
+    assert two.recorded == ObjectRef("b", "b", size=5, etag="etag")
     assert two.part_size is None
     assert none == rows[2]
 
@@ -118,7 +118,7 @@ def test_a_row_is_believed_before_the_journal(scene: Scene) -> None:
     scene.record(link_to("a"), checksum="crc32:AAAAAA==")
     own = Row(ObjectRef("b", "a", size=5, checksum="sha1:AAAAAAAAAAAAAAAAAAAAAAAAAAA="))
     (row,) = added(scene, own)
-    assert row.known == ObjectRef("b", "a", size=5, etag="etag", checksum=own.ref.checksum)
+    assert row.recorded == ObjectRef("b", "a", size=5, etag="etag", checksum=own.ref.checksum)
     for contradiction in (ObjectRef("b", "a", size=6), ObjectRef("b", "a", etag="other")):
         assert added(scene, Row(contradiction)) == [Row(contradiction)]
 
@@ -148,7 +148,7 @@ async def result(outcome: Awaitable[Outcome]) -> Outcome:
 def present(scene: Scene, *listed: ObjectRef) -> PresentObjects:
     """A folder's destination with some objects."""
     made = PresentObjects(Folder(scene.folder), 1 << 20)
-    made._listed = ListedObjects()
+    made._listed = ListingIndex()
     made._listed.add(listed)
     return made
 

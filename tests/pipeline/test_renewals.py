@@ -286,7 +286,7 @@ def test_order_and_more_than_asked_do_not_matter() -> None:
         ("echo garbage", "no list of links: JSON is malformed"),
         ("printf '\\377\\n'", "no list of links"),
         ("echo '[]'", "no list of links: Expected `object`"),
-        ("echo '{}'", "no list of links: the renewal command:1: column url: there is none"),
+        ("echo '{}'", "no list of links: the renewal command:1: column url: the column is missing"),
         ('echo \'{"url": "ftp://x/secret"}\'', "no list of links: the renewal command:1: column url"),
         ("x" * 200_000, "can't be started: Argument list too long"),
     ],

@@ -56,17 +56,17 @@ def test_options_that_do_not_go_together(options: dict[str, Any], words: str) ->
 
 CELLS = [
     ("PUT", "storage_class", '"a\nb"', "one line of text is expected"),
-    ("PUT", "metadata", "k=v", "a JSON object of names and texts is expected"),
-    ("PUT", "metadata", '"{""a b"": ""x""}"', "'a b' can't be a name"),
+    ("PUT", "metadata", "k=v", "a JSON object with text values is expected"),
+    ("PUT", "metadata", '"{""a b"": ""x""}"', "'a b' is not a valid name"),
     ("PUT", "tagging", "k", "'k' is not of the form k=v&k2=v2"),
     ("PUT", "if_none_match", "yes", "'yes' is not *"),
     ("PUT", "request_payer", "yes", "'yes' is not requester"),
     ("GET", "request_payer", "yes", "'yes' is not requester"),
     ("GET", "sse_customer_key", "c2hvcnQ=", "it has 5 bytes, not 32"),
     ("GET", "filename", '"a\rb"', "one line of text is expected"),
-    ("GET", "region", "eu west", "'eu west' can't be a region such as eu-west-1"),
-    ("DELETE", "region", "-x", "'-x' can't be a region such as eu-west-1"),
-    ("PUT", "checksum", "crc32:x", "checksum 'crc32:x': 'x' is no base64"),
+    ("GET", "region", "eu west", "'eu west' is not a region; example: eu-west-1"),
+    ("DELETE", "region", "-x", "'-x' is not a region; example: eu-west-1"),
+    ("PUT", "checksum", "crc32:x", "checksum 'crc32:x': 'x' is not base64"),
 ]
 
 
@@ -80,7 +80,7 @@ def test_a_cell_that_a_link_can_not_carry(method: str, column: str, cell: str, w
 def test_a_region_that_is_none_is_told_by_other_verbs_too() -> None:
     Path("a.csv").write_text("key,region\na,\nb,eu west\n")
     for verb in (bp.get("a.csv", "to", bucket="b-1"), bp.post("a.csv", bucket="b-1")):
-        with pytest.raises(bp.ManifestError, match=r"a\.csv:3: column region: 'eu west' can't be a region"):
+        with pytest.raises(bp.ManifestError, match=r"a\.csv:3: column region: 'eu west' is not a region"):
             asyncio.run(verb)
     assert names_in(Path()) == ["a.csv"]
 

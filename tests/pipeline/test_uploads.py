@@ -182,7 +182,7 @@ def test_jsonl_takes_the_same_way(proxied: tuple[FaultProxy, Any, str], tmp_path
         ("key\nbig\n", "keys.csv:2: column size: with --part-size an object needs its size"),
         (
             "key,size\nbig,9999999\nhuge,99999999999\n",
-            "keys.csv:3: column size: 99,999,999,999 bytes make 19,074 parts, and S3 takes 10,000: --part-size 10MiB",
+            "keys.csv:3: column size: 99,999,999,999 bytes make 19,074 parts, and S3 allows 10,000: use --part-size 10",
         ),
     ],
 )
@@ -315,7 +315,7 @@ def test_rows_of_uploads_are_signed_again_for_the_same_uploads(
         (lambda rows: rows.append(rows.pop(0)), "links.csv:2: column part_number: part 1 is missing"),
         (lambda rows: rows.insert(5, rows[0]), "links.csv:7: column part_number: part 1 is there twice"),
         (lambda rows: rows.extend(rows[:5]), "links.csv:8: column upload_id: the rows of upload"),
-        (lambda rows: rows[4].update(method="GET"), "links.csv:6: column method: no row of an upload"),
+        (lambda rows: rows[4].update(method="GET"), "links.csv:6: column method: a row of an upload"),
         (lambda rows: rows[5].update(method="POST"), "links.csv:7: column method: a POST link where PUT links"),
     ],
 )

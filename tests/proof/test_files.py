@@ -1,4 +1,4 @@
-"""Rows against files in a folder: every verdict, and what can stand where a file should be."""
+"""Verification of files against rows: every outcome, and other things in the place of files."""
 
 import base64
 import hashlib
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bulkpresign.model import Link, ObjectRef, Outcome
-from bulkpresign.proof.files import MISSING, UNPROVEN, Prover, Row, batches_of
+from bulkpresign.proof.files import MISSING, UNPROVEN, FileVerifier, Row, batches_of
 from bulkpresign.transfer.disk.folder import Folder
 from tests.proof.descriptors import open_descriptors
 from tests.support.checksums import checksum, composite_etag
@@ -26,10 +26,10 @@ def folder(tmp_path: Path) -> Path:
 
 def prove(folder: Path, *refs: ObjectRef, moved: list[int] | None = None, accept_size: bool = False) -> list[Outcome]:
     heard: list[int] = [] if moved is None else moved
-    return Prover(Folder(folder).open_source, heard.append, accept_size=accept_size)([Row(ref) for ref in refs])
+    return FileVerifier(Folder(folder).open_source, heard.append, accept_size=accept_size)([Row(ref) for ref in refs])
 
 
-def test_what_verifies(folder: Path) -> None:
+def test_files_that_match(folder: Path) -> None:
     data = b"some bytes"
     etag = hashlib.md5(data).hexdigest()
     (folder / "a").write_bytes(data)
@@ -45,7 +45,7 @@ def test_what_verifies(folder: Path) -> None:
         assert (outcome.status, outcome.verified_by, outcome.bytes, outcome.message) == ("done", name, 10, None)
 
 
-def test_what_differs(folder: Path) -> None:
+def test_files_that_differ(folder: Path) -> None:
     (folder / "a").write_bytes(b"some bytes")
     cases = {
         "SizeMismatch": ObjectRef("b", "a", size=9, etag=hashlib.md5(b"some bytes").hexdigest()),
@@ -56,10 +56,10 @@ def test_what_differs(folder: Path) -> None:
     for code, ref in cases.items():
         (outcome,) = prove(folder, ref)
         assert (outcome.status, outcome.code, outcome.bytes, outcome.verified_by) == ("failed", code, 0, None)
-    assert str(prove(folder, cases["EtagMismatch"])[0].message).endswith("where an etag is no md5)")
+    assert str(prove(folder, cases["EtagMismatch"])[0].message).endswith("and its etag is not an md5)")
 
 
-def test_a_size_that_differs_is_told_without_reading(folder: Path) -> None:
+def test_a_different_size_is_reported_without_reading(folder: Path) -> None:
     (folder / "a").write_bytes(bytes(1000))
     moved: list[int] = []
     prove(folder, ObjectRef("b", "a", size=9, etag="0" * 32), ObjectRef("b", "a", size=1000), moved=moved)
@@ -68,26 +68,26 @@ def test_a_size_that_differs_is_told_without_reading(folder: Path) -> None:
     assert sum(moved) == 1000
 
 
-def test_parts_of_no_part_size(folder: Path) -> None:
+def test_parts_of_an_unknown_size(folder: Path) -> None:
     (folder / "a").write_bytes(bytes(1000))
     (outcome,) = prove(folder, ObjectRef("b", "a", size=1000, etag="0" * 32 + "-3"))
     assert (outcome.status, outcome.code, outcome.bytes) == ("failed", UNPROVEN, 0)
-    assert "the parts of its etag have no likely size" in str(outcome.message)
+    assert "the part size of its etag is unknown" in str(outcome.message)
     (outcome,) = prove(folder, outcome.object, accept_size=True)
     assert (outcome.status, outcome.verified_by) == ("done", "size")
 
 
-def test_what_nothing_proves(folder: Path) -> None:
+def test_unproven_files(folder: Path) -> None:
     (folder / "a").write_bytes(b"abc")
     (folder / "empty").write_bytes(b"")
     outcomes = prove(folder, ObjectRef("b", "a", size=3), ObjectRef("b", "a"), ObjectRef("b", "empty", size=0))
     assert [outcome.code for outcome in outcomes] == [UNPROVEN, UNPROVEN, None]
-    assert "its row tells a size, but" in str(outcomes[0].message)
-    assert "neither a size nor a checksum" in str(outcomes[1].message)
+    assert "its row has a size, but" in str(outcomes[0].message)
+    assert "no size and no checksum" in str(outcomes[1].message)
     assert outcomes[2].verified_by == "size"  # no other file has no bytes
 
 
-def test_parts_that_are_found_on_the_file_read_again(folder: Path) -> None:
+def test_the_part_size_is_found_in_a_second_read(folder: Path) -> None:
     data = os.urandom(8 * MIB)
     (folder / "a").write_bytes(data)
     moved: list[int] = []
@@ -103,10 +103,10 @@ def test_a_folder_marker_has_no_file(folder: Path) -> None:
     assert (outcome.status, outcome.code) == ("failed", "NameRefused")
 
 
-def test_what_a_link_signs_tells_as_well(folder: Path) -> None:
+def test_signed_headers_of_a_link_are_used(folder: Path) -> None:
     """A PUT link's checksum; that an etag is under a customer's key."""
     (folder / "a").write_bytes(b"abc")
-    prover = Prover(Folder(folder).open_source, lambda count: None, accept_size=True)
+    prover = FileVerifier(Folder(folder).open_source, lambda count: None, accept_size=True)
     crc = base64.b64encode(bytes(4)).decode()
     signed = [
         ({"X-Amz-Checksum-CRC32": crc}, "ChecksumMismatch", None),
@@ -121,7 +121,7 @@ def test_what_a_link_signs_tells_as_well(folder: Path) -> None:
         assert outcome.link is link
 
 
-def test_what_is_no_file(folder: Path, tmp_path: Path) -> None:
+def test_folders_and_pipes_are_not_files(folder: Path, tmp_path: Path) -> None:
     """A pipe would wait for its other end."""
     (folder / "sub").mkdir()
     (folder / "plain").write_bytes(b"")
@@ -167,7 +167,7 @@ def test_no_descriptor_is_left_open(folder: Path) -> None:
     assert open_descriptors() == before
 
 
-def test_bytes_are_told_as_they_are_read_and_can_end_the_work(folder: Path) -> None:
+def test_read_bytes_are_reported_and_can_stop_the_work(folder: Path) -> None:
     (folder / "a").write_bytes(bytes(40 * MIB))
     row = ObjectRef("b", "a", checksum=checksum("crc32", b""))
     moved: list[int] = []
@@ -178,7 +178,7 @@ def test_bytes_are_told_as_they_are_read_and_can_end_the_work(folder: Path) -> N
         raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        Prover(Folder(folder).open_source, stop)([Row(row)])
+        FileVerifier(Folder(folder).open_source, stop)([Row(row)])
 
 
 def test_batches_are_bounded_by_rows_and_by_bytes() -> None:
@@ -195,7 +195,7 @@ def test_batches_are_bounded_by_rows_and_by_bytes() -> None:
     assert max(batches(*[None] * 600)) == 256
 
 
-def test_threads_share_a_prover(folder: Path) -> None:
+def test_threads_share_a_verifier(folder: Path) -> None:
     rows: list[Row] = []
     for number in range(400):
         path = folder / str(number % 20) / str(number)
@@ -203,7 +203,7 @@ def test_threads_share_a_prover(folder: Path) -> None:
         path.write_bytes(str(number).encode())
         etag = hashlib.md5(str(number).encode()).hexdigest()
         rows.append(Row(ObjectRef("b", f"{number % 20}/{number}", etag=etag)))
-    prover, done = Prover(Folder(folder).open_source, lambda count: None), []
+    prover, done = FileVerifier(Folder(folder).open_source, lambda count: None), []
     threads = [threading.Thread(target=lambda part=rows[n::4]: done.extend(prover(part))) for n in range(4)]
     for thread in threads:
         thread.start()

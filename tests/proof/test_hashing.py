@@ -1,4 +1,4 @@
-"""Checksums of files, and files that can't have one."""
+"""Checksums of files, and files without one."""
 
 import hashlib
 import os
@@ -51,7 +51,7 @@ def test_a_block_at_a_time(tmp_path: Path) -> None:
     assert len(blocks) == 3
 
 
-def test_what_can_not_have_one(tmp_path: Path) -> None:
+def test_files_without_a_checksum(tmp_path: Path) -> None:
     def refuse(path: str) -> int:
         raise NameRefusedError(path, "no")
 

@@ -1,4 +1,4 @@
-"""One clock for botocore and for us, and one event loop for tests that are no coroutines."""
+"""One clock for botocore and for this package, and an event loop for tests that are not coroutines."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta

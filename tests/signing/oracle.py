@@ -1,4 +1,4 @@
-"""botocore as the oracle: what it signs with `signature_version="s3v4"`, and what it is asked."""
+"""botocore as the oracle: its links with `signature_version="s3v4"`, and the arguments for them."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -106,7 +106,7 @@ def parameters(
     query: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """What botocore must be asked for the same link."""
+    """The arguments of botocore for the same link."""
     params: dict[str, Any] = {"Bucket": bucket, "Key": key}
     if version_id is not None:
         params["VersionId"] = version_id

@@ -1,4 +1,4 @@
-"""Rows of one kind share a signer, and come out in their order."""
+"""Rows of one group share a signer, and the links are in the order of the rows."""
 
 from collections.abc import Iterable
 
@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkpresign.model import BatchMethod, ObjectRef
-from bulkpresign.signing.batch import by_kind
+from bulkpresign.signing.batch import grouped
 from bulkpresign.signing.options import LinkOptions
 from tests.signing.oracle import Both
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers())))
-def test_kinds_are_served_together_and_come_out_in_order(items: list[tuple[int, int]]) -> None:
+def test_groups_are_signed_together_in_the_order_of_the_rows(items: list[tuple[int, int]]) -> None:
     seen: list[int] = []
 
     def results_of(alike: list[tuple[int, int]]) -> Iterable[tuple[int, int]]:
@@ -21,7 +21,7 @@ def test_kinds_are_served_together_and_come_out_in_order(items: list[tuple[int, 
         seen.append(kind)
         return iter(alike)
 
-    assert by_kind(items, lambda item: item[0], results_of) == items
+    assert grouped(items, lambda item: item[0], results_of) == items
     assert sorted(seen) == sorted({kind for kind, _ in items})
 
 
@@ -41,7 +41,7 @@ NUMBERS = range(50)
         ("PUT", {}, [ObjectRef("bucket", f"{n}", extra={"metadata": {f"n{n}": "x"}}) for n in NUMBERS], len(NUMBERS)),
     ],
 )
-def test_rows_of_a_kind_share_a_signer(
+def test_rows_of_a_group_share_a_signer(
     europe: Both, signers: list[object], method: BatchMethod, options: dict[str, str], refs: list[ObjectRef], kinds: int
 ) -> None:
     carried = LinkOptions(**options)  # type: ignore[arg-type]

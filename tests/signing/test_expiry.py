@@ -1,4 +1,4 @@
-"""How long a link lives."""
+"""The lifetime of links."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -25,7 +25,7 @@ def test_refused(expires_in: Any) -> None:
 
 
 @pytest.mark.parametrize("expires_in", [value for value in REFUSED if value is not None])
-def test_refused_by_every_way_to_sign(europe: Both, expires_in: Any) -> None:
+def test_all_signing_methods_refuse_it(europe: Both, expires_in: Any) -> None:
     refs = [ObjectRef("bucket", "key")]
     for attempt in (
         lambda: europe.presigner.url_batch("bucket", ["key"], expires_in=expires_in),
@@ -49,12 +49,12 @@ def test_allowed(europe: Both, clock: Clock, expires_in: int) -> None:
     assert europe.presign("list_buckets", expires_in=expires_in).expires_at == end
 
 
-def test_the_credentials_own_end_counts() -> None:
+def test_a_link_expires_with_its_credentials() -> None:
     assert expires_at(NOW, 60, None) == datetime(2026, 1, 1, 12, 1, tzinfo=UTC)
     assert expires_at(NOW, 60, NOW + timedelta(seconds=30)) == NOW + timedelta(seconds=30)
     assert expires_at(NOW, 60, NOW + timedelta(seconds=90)) == datetime(2026, 1, 1, 12, 1, tzinfo=UTC)
 
 
-def test_the_end_is_in_utc() -> None:
+def test_the_expiry_is_in_utc() -> None:
     elsewhere = (NOW + timedelta(seconds=30)).astimezone(timezone(timedelta(hours=9)))
     assert expires_at(NOW, 60, elsewhere).tzinfo is UTC

@@ -1,4 +1,4 @@
-"""What links carry, by run and by row: botocore's url for the corresponding parameters, the same headers."""
+"""The options of links, per run and per row, compared with botocore's urls and headers."""
 
 import hashlib
 from base64 import b64encode
@@ -81,7 +81,7 @@ checksums = st.sampled_from(
 
 
 def parameters(bucket: str, key: str, *levels: Mapping[str, Any]) -> dict[str, Any]:
-    """What botocore must be asked for the same link: what is the row's own first, then what all rows share."""
+    """The arguments of botocore for the same link: those of the row, then those of all rows."""
     params: dict[str, Any] = {"Bucket": bucket, "Key": key}
     for settings in levels:
         for name, parameter in PARAMETERS.items():
@@ -133,7 +133,7 @@ def test_options_of_put_links(
 
 @oracle.examples
 @given(key=oracle.keys, shared=put_settings, own=put_settings, content_type=st.none() | st.just("a/b"))
-def test_a_post_that_opens_an_upload_carries_what_a_put_would(
+def test_a_post_that_creates_an_upload_has_the_settings_of_a_put(
     either: Both, clock: Clock, key: str, shared: dict[str, Any], own: dict[str, Any], content_type: str | None
 ) -> None:
     own.pop("content_type", None)
@@ -153,7 +153,7 @@ def test_a_post_that_opens_an_upload_carries_what_a_put_would(
     shared=get_settings,
 )
 @example(rows=[("bucket", "k", {"response_content_type": "text/csv"})], shared={"filename": "{name}"})
-def test_rows_of_get_links_have_their_own(
+def test_rows_of_get_links_override_options(
     either: Both, clock: Clock, rows: list[tuple[str, str, dict[str, Any]]], shared: dict[str, Any]
 ) -> None:
     refs = [ObjectRef(bucket, key, extra={**own, "note": "carried"}) for bucket, key, own in rows]
@@ -172,7 +172,7 @@ def test_rows_of_get_links_have_their_own(
     rows=st.lists(st.tuples(oracle.keys, put_settings, checksums), min_size=1, max_size=6),
     shared=put_settings,
 )
-def test_rows_of_put_links_have_their_own(
+def test_rows_of_put_links_override_options(
     either: Both, clock: Clock, rows: list[tuple[str, dict[str, Any], str | None]], shared: dict[str, Any]
 ) -> None:
     refs = [
@@ -198,7 +198,7 @@ def test_each_link_is_saved_under_the_name_of_its_key(europe: Both, clock: Clock
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
-def test_who_pays_stands_in_the_query_of_links_without_a_body(europe: Both, clock: Clock, method: BatchMethod) -> None:
+def test_request_payer_is_in_the_query_of_links_without_a_body(europe: Both, clock: Clock, method: BatchMethod) -> None:
     """botocore signs a header there; its signer, given the url with the parameter, is the oracle."""
     options = LinkOptions(request_payer="requester")
     (link,) = europe.presigner.sign_batch([ObjectRef("bucket", "a b", "v1")], method, options=options)
@@ -213,7 +213,7 @@ def test_who_pays_stands_in_the_query_of_links_without_a_body(europe: Both, cloc
     )
 
 
-def test_what_a_method_does_not_carry_is_carried_through_its_row(europe: Both, clock: Clock) -> None:
+def test_columns_of_other_methods_are_carried_through(europe: Both, clock: Clock) -> None:
     """One list serves for uploads and downloads."""
     ref = ObjectRef("bucket", "k", content_type="a/b", extra={"storage_class": "X", "metadata": "free text", "acl": 5})
     (link,) = europe.presigner.sign_batch([ref])
@@ -223,12 +223,12 @@ def test_what_a_method_does_not_carry_is_carried_through_its_row(europe: Both, c
     assert (link.url, link.headers) == (europe.expected("PUT", parameters("bucket", "k")), {})
 
 
-def test_the_checksum_of_parts_is_no_file_s(europe: Both, clock: Clock) -> None:
+def test_a_composite_checksum_is_not_signed(europe: Both, clock: Clock) -> None:
     (link,) = europe.presigner.sign_batch([ObjectRef("bucket", "k", checksum=f"sha256:{KEY_TEXT}-2")], "PUT")
     assert link.headers == {}
 
 
-def test_a_row_s_header_takes_the_place_of_one_given_by_name(europe: Both, clock: Clock) -> None:
+def test_a_header_of_a_row_overrides_one_given_by_name(europe: Both, clock: Clock) -> None:
     ref = ObjectRef("bucket", "k", extra={"storage_class": "GLACIER_IR", "metadata": '{"a": "1"}'})
     given_headers = {"X-Amz-Storage-Class": "OTHER", "x-amz-meta-b": "2"}
     (link,) = europe.presigner.sign_batch([ref], "PUT", headers=given_headers)
@@ -253,10 +253,10 @@ def test_a_row_s_header_takes_the_place_of_one_given_by_name(europe: Both, clock
         ("PUT", {"if_none_match": "*"}, {"headers": {"if-none-match": "*"}}, "If-None-Match is given twice"),
         ("GET", {"response_expires": "x"}, {"query": {"response-expires": "y"}}, "response-expires is given twice"),
         ("GET", {"filename": "x", "response_content_disposition": "y"}, {}, "both given"),
-        ("PUT", {"metadata": {"a b": "x"}}, {}, "metadata: 'a b' can't be a name"),
+        ("PUT", {"metadata": {"a b": "x"}}, {}, "metadata: 'a b' is not a valid name"),
     ],
 )
-def test_options_that_can_not_be(
+def test_options_that_are_not_valid(
     europe: Both, method: BatchMethod, options: dict[str, Any], named: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(ParameterError, match=why):
@@ -273,28 +273,28 @@ def test_options_that_can_not_be(
         ("metadata", "{}x", "a JSON object"),
         ("metadata", '{"a": 1}', "a JSON object"),
         ("metadata", ["a"], "a JSON object"),
-        ("metadata", '{"a:": "x"}', "'a:' can't be a name"),
-        ("metadata", '{"": "x"}', "'' can't be a name"),
-        ("metadata", '{"a": "x\\ny"}', "a: a value is one line of ASCII"),
+        ("metadata", '{"a:": "x"}', "'a:' is not a valid name"),
+        ("metadata", '{"": "x"}', "'' is not a valid name"),
+        ("metadata", '{"a": "x\\ny"}', "a: the value must be one line of ASCII"),
         ("metadata", '{"a": "\ud800"}', "a JSON object"),
-        ("metadata", '{"a": "é"}', "a: a value is one line of ASCII"),
+        ("metadata", '{"a": "é"}', "a: the value must be one line of ASCII"),
         ("metadata", '{"a": "1", "A": "2"}', "a name is given twice"),
         ("tagging", "k", "'k' is not of the form"),
         ("tagging", "k=v&", "'k=v&' is not of the form"),
         ("tagging", "k=v w", "'k=v w' is not of the form"),
         ("request_payer", "me", "'me' is not requester"),
         ("if_none_match", "etag", "'etag' is not [*]"),
-        ("sse_customer_key", "x", "neither 32 bytes nor their base64"),
-        ("sse_customer_key", "é", "neither 32 bytes nor their base64"),
+        ("sse_customer_key", "x", "must hold 32 bytes, or their base64"),
+        ("sse_customer_key", "é", "must hold 32 bytes, or their base64"),
         ("sse_customer_key", "AAAA", "it has 3 bytes, not 32"),
     ],
 )
-def test_cells_that_can_not_be(europe: Both, name: str, value: Any, why: str) -> None:
+def test_cells_that_are_not_valid(europe: Both, name: str, value: Any, why: str) -> None:
     with pytest.raises(ParameterError, match=f"s3://bucket/k: {name}: .*{why}"):
         europe.presigner.sign_batch([ObjectRef("bucket", "k", extra={name: value})], "PUT")
 
 
-def test_a_checksum_or_region_that_can_not_be(europe: Both) -> None:
+def test_a_checksum_or_region_that_is_not_valid(europe: Both) -> None:
     for ref in (ObjectRef("bucket", "k", checksum="x"), ObjectRef("bucket", "k", extra={"region": "eu west"})):
         with pytest.raises(ParameterError, match="s3://bucket/k: "):
             europe.presigner.sign_batch([ref], "PUT")
@@ -322,7 +322,7 @@ def test_no_message_shows_a_customer_key() -> None:
     assert query_of({"sse_customer_key": KEY_TEXT}, "GET") == {}
 
 
-def test_a_session_token_stands_after_what_rows_have_of_their_own(session_token: Both, clock: Clock) -> None:
+def test_a_session_token_comes_after_the_settings_of_rows(session_token: Both, clock: Clock) -> None:
     ref = ObjectRef("bucket", "k", "v1", extra={"filename": "{name}.txt"})
     (link,) = session_token.presigner.sign_batch([ref])
     assert TOKEN.split("+", maxsplit=1)[0] in link.url

@@ -1,4 +1,4 @@
-"""Byte for byte botocore's: keys, versions, overrides, headers, tokens, expiries."""
+"""Urls are byte for byte those of botocore: keys, versions, overrides, headers, tokens, expiries."""
 
 from collections.abc import AsyncIterator, Mapping
 
@@ -72,7 +72,7 @@ def test_signed_headers_of_a_put(either: Both, clock: Clock, keys: list[str], he
 
 @oracle.examples
 @given(key=oracle.keys, headers=oracle.headers)
-def test_presign_tells_the_headers_it_signed(either: Both, clock: Clock, key: str, headers: Mapping[str, str]) -> None:
+def test_presign_returns_the_signed_headers(either: Both, clock: Clock, key: str, headers: Mapping[str, str]) -> None:
     params = parameters("bucket", key, headers=headers)
     link = either.presign("put_object", params)
     assert link.url == either.expected("PUT", params)
@@ -136,7 +136,7 @@ def test_http_method_override(either: Both, clock: Clock) -> None:
     assert link.url == either.client.generate_presigned_url("get_object", params, 3600, "HEAD")
 
 
-def test_a_long_run_is_one_link_an_object_in_order(europe: Both, clock: Clock) -> None:
+def test_a_long_run_has_one_link_per_object_in_order(europe: Both, clock: Clock) -> None:
     async def objects() -> AsyncIterator[ObjectRef]:
         for number in range(2500):
             yield ObjectRef("bucket", f"key-{number}")

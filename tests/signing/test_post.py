@@ -1,4 +1,4 @@
-"""Upload forms, field for field botocore's."""
+"""Upload forms have the same fields as botocore's."""
 
 import base64
 import copy
@@ -71,7 +71,7 @@ def test_many_buckets_in_one_batch(either: Both, clock: Clock) -> None:
     ]
 
 
-def test_what_is_given_stays_as_it_was(europe: Both) -> None:
+def test_arguments_are_not_modified(europe: Both) -> None:
     fields, conditions = {"acl": "private"}, [{"acl": "private"}]
     europe.presign_post("bucket", "key", fields, conditions)
     europe.presigner.post_batch([ObjectRef("bucket", "key")], fields, conditions)
@@ -86,14 +86,14 @@ def test_the_policy_says_what_was_asked(europe: Both, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "a\0b", "x" * 1025, "\ud800"])
-def test_keys_that_can_not_be(europe: Both, key: str) -> None:
+def test_keys_that_are_not_valid(europe: Both, key: str) -> None:
     with pytest.raises(ParameterError, match="key"):
         europe.presign_post("bucket", key)
     with pytest.raises(ParameterError, match="key"):
         europe.presigner.post_batch([ObjectRef("bucket", "good"), ObjectRef("bucket", key)])
 
 
-def test_buckets_that_can_not_be(europe: Both) -> None:
+def test_buckets_that_are_not_valid(europe: Both) -> None:
     with pytest.raises(ParameterError, match="bucket"):
         europe.presign_post("no/bucket", "key")
     with pytest.raises(ParameterError, match="bucket"):

@@ -1,4 +1,4 @@
-"""What a Presigner takes, what it refuses, and what it never tells."""
+"""The arguments of a Presigner, its errors, and no secrets in messages."""
 
 import logging
 from collections.abc import Callable
@@ -18,7 +18,7 @@ BAD_BUCKETS = ["", "ab", "with/slash", "with space", "192.168.0.1", "-bucket", "
 
 
 @pytest.mark.parametrize("key", BAD_KEYS)
-def test_keys_that_can_not_be(europe: Both, key: str) -> None:
+def test_keys_that_are_not_valid(europe: Both, key: str) -> None:
     refs = [ObjectRef("bucket", "good"), ObjectRef("bucket", key)]
     for attempt in (
         lambda: europe.presigner.url_batch("bucket", ["good", key]),
@@ -31,7 +31,7 @@ def test_keys_that_can_not_be(europe: Both, key: str) -> None:
 
 
 @pytest.mark.parametrize("bucket", BAD_BUCKETS)
-def test_buckets_that_can_not_be(europe: Both, bucket: str) -> None:
+def test_buckets_that_are_not_valid(europe: Both, bucket: str) -> None:
     for attempt in (
         lambda: europe.presigner.url_batch(bucket, ["key"]),
         lambda: europe.presigner.sign_batch([ObjectRef(bucket, "key")]),
@@ -42,7 +42,7 @@ def test_buckets_that_can_not_be(europe: Both, bucket: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "get", "", "OPTIONS"])
-def test_methods_that_can_not_be(europe: Both, method: str) -> None:
+def test_methods_that_are_not_valid(europe: Both, method: str) -> None:
     with pytest.raises(ParameterError, match="GET, PUT, HEAD, DELETE"):
         europe.presigner.url_batch("bucket", ["key"], method)  # type: ignore[arg-type]
     with pytest.raises(ParameterError, match="GET, PUT, HEAD, DELETE"):
@@ -55,7 +55,7 @@ def test_a_put_can_not_name_a_version(europe: Both) -> None:
         europe.presigner.sign_batch(refs, "PUT")
 
 
-def test_batches_are_lists_or_anything_that_gives_one_after_another(europe: Both) -> None:
+def test_batches_accept_any_iterable(europe: Both) -> None:
     urls = europe.presigner.url_batch("bucket", ["a", "b"])
     assert [url.partition("?")[0].rpartition("/")[2] for url in urls] == ["a", "b"]
     assert len(europe.presigner.url_batch("bucket", (key for key in "ab"))) == 2
@@ -70,7 +70,7 @@ def test_batches_are_lists_or_anything_that_gives_one_after_another(europe: Both
         europe.sign([ObjectRef("bucket", "a")], batch_size=0)
 
 
-def test_headers_given_once_are_not_changed_by_the_caller_later(europe: Both) -> None:
+def test_headers_are_copied(europe: Both) -> None:
     headers = {"Content-Type": "a/b"}
     (link,) = europe.presigner.sign_batch([ObjectRef("bucket", "key")], "PUT", headers=headers)
     headers["Content-Type"] = "other"
@@ -90,7 +90,7 @@ def test_headers_given_once_are_not_changed_by_the_caller_later(europe: Both) ->
         ("upload_part", {"Bucket": "bucket", "Key": "k", "UploadId": "u", "PartNumber": "x"}),
     ],
 )
-def test_what_s3_does_not_have(europe: Both, method: str, params: dict[str, Any]) -> None:
+def test_unknown_operations_and_parameters(europe: Both, method: str, params: dict[str, Any]) -> None:
     with pytest.raises(SigningError):
         europe.presign(method, params)
 
@@ -136,7 +136,7 @@ def _attempts(opened: Both) -> list[Callable[[], object]]:
     ]
 
 
-def test_nothing_that_is_printed_holds_a_secret(portal: BlockingPortal, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_repr_shows_a_secret(portal: BlockingPortal, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "bulkpresign")
     caplog.set_level(logging.INFO)
     shown = []

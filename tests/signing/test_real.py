@@ -1,4 +1,4 @@
-"""Links that a real server takes."""
+"""Links on a real server."""
 
 import hashlib
 from base64 import b64encode
@@ -51,7 +51,7 @@ def test_batches_put_get_head_and_delete(presigner: Presigner, bucket: str) -> N
         assert requests.get(url, timeout=30).status_code == 404
 
 
-def test_a_batch_can_be_huge_of_one_letter_off(presigner: Presigner, bucket: str) -> None:
+def test_a_large_batch_with_one_other_letter(presigner: Presigner, bucket: str) -> None:
     """A signature is for its own key: swapped between two links, neither opens."""
     one, other = presigner.url_batch(bucket, ["a", "b"])
     swapped = one.rpartition("=")[0] + "=" + other.rpartition("=")[2]
@@ -59,7 +59,7 @@ def test_a_batch_can_be_huge_of_one_letter_off(presigner: Presigner, bucket: str
     assert requests.get(one, timeout=30).status_code == 404
 
 
-def test_presign_tells_what_must_be_sent(presigner: Presigner, bucket: str, portal: BlockingPortal) -> None:
+def test_presign_returns_the_headers_to_send(presigner: Presigner, bucket: str, portal: BlockingPortal) -> None:
     params = {
         "Bucket": bucket,
         "Key": "a b/ü",
@@ -115,7 +115,7 @@ def test_forms(presigner: Presigner, bucket: str, portal: BlockingPortal) -> Non
         assert refused.status_code == 400
 
 
-def test_operations_that_are_no_objects(presigner: Presigner, bucket: str, portal: BlockingPortal) -> None:
+def test_operations_on_buckets(presigner: Presigner, bucket: str, portal: BlockingPortal) -> None:
     for key in KEYS[:2]:
         assert requests.put(presigner.url_batch(bucket, [key], "PUT")[0], data=b"x", timeout=30).ok
     buckets = send(portal.call(lambda: presigner.presign("list_buckets")))

@@ -1,4 +1,4 @@
-"""Credentials that live for minutes: batches refuse lapsed ones, everything else renews them."""
+"""Credentials that expire in minutes: batches refuse expired ones, the async methods renew them."""
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -94,7 +94,7 @@ def client_of(number: int) -> Any:
     return session.client("s3", region_name="eu-central-1", config=Config(signature_version="s3v4"))
 
 
-def test_links_end_with_their_credentials(presigner: Presigner, portal: BlockingPortal, clock: Clock) -> None:
+def test_links_expire_with_their_credentials(presigner: Presigner, portal: BlockingPortal, clock: Clock) -> None:
     end = clock.now + timedelta(seconds=3600)
     (link,) = presigner.sign_batch(REFS[:1], expires_in=7200)
     (post,) = presigner.post_batch(REFS[:1], expires_in=7200)
@@ -105,7 +105,7 @@ def test_links_end_with_their_credentials(presigner: Presigner, portal: Blocking
     assert short.expires_at == clock.now.replace(microsecond=0) + timedelta(seconds=60)
 
 
-def test_batches_refuse_lapsed_credentials(presigner: Presigner, portal: BlockingPortal, clock: Clock) -> None:
+def test_batches_refuse_expired_credentials(presigner: Presigner, portal: BlockingPortal, clock: Clock) -> None:
     clock.forward(3599)
     presigner.url_batch("bucket", ["key"])
     clock.forward(2)
@@ -114,7 +114,7 @@ def test_batches_refuse_lapsed_credentials(presigner: Presigner, portal: Blockin
         lambda: presigner.sign_batch(REFS),
         lambda: presigner.post_batch(REFS),
     ):
-        with pytest.raises(CredentialsError, match=r"lapsed at 2026-03-01 00:59:58 UTC: await presigner\.refresh"):
+        with pytest.raises(CredentialsError, match=r"expired at 2026-03-01 00:59:58 UTC: await presigner\.refresh"):
             attempt()
     portal.call(presigner.refresh)
     assert [number_of(link) for link in presigner.sign_batch(REFS[:2])] == [2, 2]
@@ -131,7 +131,7 @@ def test_presign_renews(presigner: Presigner, portal: BlockingPortal, clock: Clo
     assert form.fields["x-amz-security-token"] == "token-3"
 
 
-def test_a_long_run_changes_keys_and_every_link_holds(
+def test_a_long_run_changes_keys_and_every_link_is_valid(
     presigner: Presigner, issuer: Issuer, portal: BlockingPortal, clock: Clock
 ) -> None:
     async def slowly() -> AsyncIterator[ObjectRef]:
@@ -164,7 +164,7 @@ def test_a_refresh_that_fails(presigner: Presigner, issuer: Issuer, portal: Bloc
             portal.call(lambda: presigner.presign("list_buckets"))
 
 
-def test_a_refresh_that_gives_old_ones(
+def test_a_refresh_that_returns_expired_credentials(
     presigner: Presigner, issuer: Issuer, portal: BlockingPortal, clock: Clock
 ) -> None:
     clock.forward(3601)
@@ -173,9 +173,7 @@ def test_a_refresh_that_gives_old_ones(
         portal.call(presigner.refresh)
 
 
-def test_what_is_not_needed_yet_may_fail(
-    presigner: Presigner, issuer: Issuer, portal: BlockingPortal, clock: Clock
-) -> None:
+def test_an_early_refresh_may_fail(presigner: Presigner, issuer: Issuer, portal: BlockingPortal, clock: Clock) -> None:
     """In the last quarter of an hour botocore tries to renew, and goes on with what it has."""
     clock.forward(3600 - 14 * 60)
     issuer.broken = OSError("no route")

@@ -1,4 +1,4 @@
-"""Every place a bucket can be: regions, addressing, own endpoints, dual-stack, FIPS, accelerate, access points."""
+"""The endpoints of buckets: regions, addressing, own endpoints, dual-stack, FIPS, accelerate, access points."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -69,7 +69,7 @@ def test_endpoints(portal: BlockingPortal, clock: Clock, endpoint_url: str, styl
 
 
 def brackets_follow_names() -> bool:
-    """Whether this Python reads `http://bucket.[::1]/` as a url; newer ones refuse it, and botocore with them."""
+    """True if this Python parses `http://bucket.[::1]/`; newer ones refuse it, and so does botocore."""
     try:
         urlsplit("http://bucket.[::1]/")
     except ValueError:
@@ -135,7 +135,7 @@ def test_access_points(portal: BlockingPortal, clock: Clock, bucket: str) -> Non
             assert opened.presigner.url_batch(bucket, [key]) == [expected]
 
 
-def test_an_access_point_elsewhere_is_signed_for_its_own_region(portal: BlockingPortal, clock: Clock) -> None:
+def test_an_access_point_is_signed_for_its_own_region(portal: BlockingPortal, clock: Clock) -> None:
     with both(portal, "eu-west-1") as opened:
         (url,) = opened.presigner.url_batch(ACCESS_POINTS[0], ["key"])
         assert url == opened.expected("GET", parameters(ACCESS_POINTS[0], "key"))
@@ -151,7 +151,7 @@ def test_an_access_point_elsewhere_is_signed_for_its_own_region(portal: Blocking
         ("arn:aws:s3:made", "Invalid bucket name"),
     ],
 )
-def test_what_takes_no_sigv4_link_is_refused(europe: Both, bucket: str, why: str) -> None:
+def test_buckets_without_sigv4_links_are_refused(europe: Both, bucket: str, why: str) -> None:
     for attempt in (
         lambda: europe.presigner.url_batch(bucket, ["key"]),
         lambda: europe.all_ways("GET", bucket, "key"),
@@ -161,7 +161,7 @@ def test_what_takes_no_sigv4_link_is_refused(europe: Both, bucket: str, why: str
             attempt()
 
 
-def test_what_botocore_refuses_is_refused(
+def test_errors_of_botocore_are_translated(
     portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     config = tmp_path / "config"
@@ -171,7 +171,7 @@ def test_what_botocore_refuses_is_refused(
         opened.presigner.url_batch("dotted.bucket", ["key"])
 
 
-def test_a_sample_that_arithmetic_does_not_reproduce_is_refused(europe: Both) -> None:
+def test_a_sample_that_is_not_reproduced_is_refused(europe: Both) -> None:
     sample = europe.presigner.aws.sample_link("bucket")
     assert endpoint_of_sample(sample).region == "eu-central-1"
     for other in (

@@ -1,4 +1,4 @@
-"""The arithmetic, against AWS's published example and the standard library."""
+"""Signatures, compared with AWS's published example and the standard library."""
 
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -45,7 +45,7 @@ def test_every_awkward_key_is_quoted_once() -> None:
     assert list(quote_keys([])) == []
 
 
-def test_what_differs_from_key_to_key_is_signed_as_what_all_share() -> None:
+def test_settings_per_key_are_signed_like_shared_ones() -> None:
     keys, shared = ["a", "b c", "a"], {"x-amz-meta-z": " 1  2 "}
     query = {"versionId": ["v/1", "v 2", "é"], "a": ["1", "2", "3"]}
     headers = {"Content-Type": ["a/b", " c  d ", "e"], "x-amz-meta-zz": ["", "2", "3"]}
@@ -57,13 +57,13 @@ def test_what_differs_from_key_to_key_is_signed_as_what_all_share() -> None:
 
 
 def test_values_that_look_like_a_slot() -> None:
-    """What differs goes where it belongs, whatever stands in headers and overrides."""
+    """Values that look like a slot are not replaced."""
     headers, query = {"x-amz-meta-a": "versionId=%000%00"}, {"response-content-type": "versionId=%000%00 0 1"}
     alone = signer(headers=headers, query={"versionId": "%001%00", **query})
     assert signer(headers=headers, query=query).urls(["a"], {"versionId": ["%001%00"]}) == alone.urls(["a"])
 
 
-def test_what_is_given_twice() -> None:
+def test_settings_that_are_given_twice() -> None:
     with pytest.raises(ParameterError, match="versionId is given twice"):
         signer(query={"versionId": "1"}).urls(["a"], {"versionId": ["2"]})
     with pytest.raises(ParameterError, match="given twice"):
@@ -73,13 +73,13 @@ def test_what_is_given_twice() -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("versionId", "a\0b"), ("versionId", "\ud800"), ("X-Amz-Date", "x"), ("", "x"), ("a\0", "b")]
 )
-def test_columns_of_parameters_that_can_not_be(name: str, value: str) -> None:
+def test_columns_of_parameters_that_are_not_valid(name: str, value: str) -> None:
     with pytest.raises(ParameterError, match="query parameter"):
         signer().urls(["a", "b"], {name: ["1", value]})
 
 
 @pytest.mark.parametrize(("name", "value"), [("a", "x\ny"), ("a", "\0"), ("a b", "x"), ("a", "\ud800")])
-def test_columns_of_headers_that_can_not_be(name: str, value: str) -> None:
+def test_columns_of_headers_that_are_not_valid(name: str, value: str) -> None:
     with pytest.raises(ParameterError, match="header"):
         signer().urls(["a", "b"], {}, {name: ["1", value]})
 
@@ -105,7 +105,7 @@ def test_headers_are_made_canonical() -> None:
         ({"Host": "evil"}, "twice"),
     ],
 )
-def test_headers_that_can_not_be(headers: dict[str, str], why: str) -> None:
+def test_headers_that_are_not_valid(headers: dict[str, str], why: str) -> None:
     with pytest.raises(ParameterError, match=why):
         signer(headers=headers)
 
@@ -121,6 +121,6 @@ def test_headers_that_can_not_be(headers: dict[str, str], why: str) -> None:
         {"response-content-type": "\ud800"},
     ],
 )
-def test_query_parameters_that_can_not_be(query: dict[str, str]) -> None:
+def test_query_parameters_that_are_not_valid(query: dict[str, str]) -> None:
     with pytest.raises(ParameterError, match="query parameter"):
         signer(query=query)

@@ -1,4 +1,4 @@
-"""The links of multipart uploads: byte for byte botocore's, and how an object is cut."""
+"""The links of multipart uploads, compared with botocore's, and the sizes of parts."""
 
 import re
 
@@ -47,7 +47,7 @@ def test_every_link_is_botocores(either: Both, clock: Clock, key: str) -> None:
 
 @oracle.examples
 @given(key=oracle.keys, headers=oracle.headers)
-def test_opening_takes_the_headers(either: Both, clock: Clock, key: str, headers: dict[str, str]) -> None:
+def test_creating_an_upload_signs_the_headers(either: Both, clock: Clock, key: str, headers: dict[str, str]) -> None:
     headers = {name: value for name, value in headers.items() if not name.startswith(("x-amz-checksum", "Content-MD5"))}
     (link,) = either.presigner.sign_batch([ObjectRef("bucket", key)], "POST", headers=headers, query={"uploads": ""})
     params = parameters("bucket", key, headers=headers)
@@ -55,13 +55,13 @@ def test_opening_takes_the_headers(either: Both, clock: Clock, key: str, headers
     assert link.headers == headers
 
 
-def test_the_objects_type_is_signed_as_it_is_opened(europe: Both, clock: Clock) -> None:
+def test_the_content_type_is_signed_when_an_upload_is_created(europe: Both, clock: Clock) -> None:
     refs = [ObjectRef("bucket", "a", content_type="a/b"), ObjectRef("bucket", "b")]
     links = europe.presigner.sign_batch(refs, "POST", query={"uploads": ""})
     assert [dict(link.headers) for link in links] == [{"Content-Type": "a/b"}, {}]
 
 
-def test_a_customers_key_goes_with_every_part(europe: Both, clock: Clock) -> None:
+def test_a_customer_key_is_sent_with_every_part(europe: Both, clock: Clock) -> None:
     headers = {CUSTOMER: "AES256", "x-amz-meta-a": "b", "X-Amz-Request-Payer": "requester"}
     upload = europe.presigner.sign_upload(ObjectRef("bucket", "k", size=2), "u", 1, headers=headers)
     assert [dict(part.link.headers) for part in upload.parts] == [
@@ -72,7 +72,7 @@ def test_a_customers_key_goes_with_every_part(europe: Both, clock: Clock) -> Non
     assert upload.abort.headers == {"X-Amz-Request-Payer": "requester"}
 
 
-def test_nothing_is_overwritten_where_that_was_asked(europe: Both, clock: Clock) -> None:
+def test_if_none_match_is_signed_when_an_upload_is_completed(europe: Both, clock: Clock) -> None:
     """It is decided when the object is whole, and by no part."""
     upload = europe.presigner.sign_upload(ObjectRef("bucket", "k", size=2), "u", 1, headers={"If-None-Match": "*"})
     params = {"Bucket": "bucket", "Key": "k", "UploadId": "u", "IfNoneMatch": "*"}
@@ -81,7 +81,7 @@ def test_nothing_is_overwritten_where_that_was_asked(europe: Both, clock: Clock)
     assert not any(part.link.headers for part in upload.parts)
 
 
-def test_what_stands_in_the_rows(europe: Both, clock: Clock) -> None:
+def test_the_columns_of_the_rows(europe: Both, clock: Clock) -> None:
     ref = ObjectRef("bucket", "k", size=7, etag="e", checksum="crc32:AAAAAA==", content_type="a/b", extra={"note": 1})
     upload = europe.presigner.sign_upload(ref, "u", 4)
     found = [(link.method, link.object.size, link.object.etag, link.object.extra) for link in upload.links]
@@ -93,21 +93,21 @@ def test_what_stands_in_the_rows(europe: Both, clock: Clock) -> None:
     ]
 
 
-def test_as_many_parts_as_there_can_be(europe: Both) -> None:
+def test_the_maximum_number_of_parts(europe: Both) -> None:
     ref = ObjectRef("bucket", "k", size=MAX_PARTS * MIN_PART_SIZE)
     upload = europe.presigner.sign_upload(ref, "u", MIN_PART_SIZE)
     assert len({part.link.url for part in upload.parts}) == MAX_PARTS
 
 
-def test_a_post_is_for_uploads_alone(europe: Both, clock: Clock) -> None:
-    with pytest.raises(ParameterError, match="'POST' is none of GET"):
+def test_a_post_is_only_for_uploads(europe: Both, clock: Clock) -> None:
+    with pytest.raises(ParameterError, match="'POST' is not one of GET"):
         europe.presigner.sign_batch([ObjectRef("bucket", "k")], "POST")
     with pytest.raises(ParameterError, match="a POST can't name a version"):
         europe.presigner.sign_batch([ObjectRef("bucket", "k", "v")], "POST", query={"uploads": ""})
 
 
 @given(st.integers(1, 1 << 45), st.integers(MIN_PART_SIZE, MAX_PART_SIZE))
-def test_parts_are_all_of_the_bytes(size: int, part_size: int) -> None:
+def test_parts_cover_all_bytes(size: int, part_size: int) -> None:
     part_size = max(part_size, least_part_size(size))
     assert part_size_problem(size, part_size) is None
     parts = parts_of(size, part_size)
@@ -119,17 +119,19 @@ def test_parts_are_all_of_the_bytes(size: int, part_size: int) -> None:
 
 
 @given(st.integers(1, 1 << 45))
-def test_the_size_that_is_named_would_do_and_a_mebibyte_less_would_not(size: int) -> None:
+def test_the_suggested_part_size_is_the_smallest_possible(size: int) -> None:
     least = least_part_size(size)
     assert part_size_problem(size, least) is None
     if least > MIN_PART_SIZE:
         problem = part_size_problem(size, least - (1 << 20))
         assert problem is not None
-        assert f"--part-size {least >> 20}MiB would do" in problem
+        assert f"--part-size {least >> 20}MiB or more" in problem
 
 
-def test_sizes_that_s3_does_not_take() -> None:
+def test_part_sizes_that_s3_does_not_allow() -> None:
     for size in (0, MIN_PART_SIZE - 1, MAX_PART_SIZE + 1):
         with pytest.raises(ParameterError, match=re.escape("is not between 5 MiB and 5 GiB")):
             check_part_size(size)
-    assert "more than an object can have" in (part_size_problem(MAX_PARTS * MAX_PART_SIZE + 1, MIN_PART_SIZE) or "")
+    assert "more than S3 allows for an object" in (
+        part_size_problem(MAX_PARTS * MAX_PART_SIZE + 1, MIN_PART_SIZE) or ""
+    )

@@ -37,6 +37,6 @@ def test_a_thousand_files_come_in_batches(tmp_path: Path) -> None:
     assert [ref.path for batch in batches for ref in batch] == [f"{i:04}" for i in range(600)]
 
 
-def test_a_folder_that_can_not_be_read_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_can_not_be_read_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ListingError, match="can't be read: No such file"):
         list(folder_objects(tmp_path / "missing", "b-1", ""))

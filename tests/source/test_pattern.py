@@ -1,4 +1,4 @@
-"""Patterns over keys: what they match, and from where a listing has to begin."""
+"""Patterns of keys: the keys that they match, and the prefix of a listing."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def test_what_a_pattern_matches(pattern: str, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize("key", ["a/b.csv", "a[b", "a]b[", "a+(b).csv", "a\\b", "{a,b}", "[]"])
-def test_a_key_that_is_none(key: str) -> None:
+def test_keys_without_wildcards(key: str) -> None:
     assert not is_pattern(key)
     assert Location.parse(f"s3://bucket/{key}", literal=False) == Location("bucket", key)
 
@@ -62,15 +62,15 @@ def test_a_key_that_is_none(key: str) -> None:
         ("ab?/", "ab", ""),
     ],
 )
-def test_where_a_listing_begins(pattern: str, prefix: str, base: str) -> None:
+def test_the_prefix_and_base_of_a_pattern(pattern: str, prefix: str, base: str) -> None:
     assert (Pattern(pattern).prefix, Pattern(pattern).base) == (prefix, base)
 
 
-def test_a_range_that_runs_backwards_is_told() -> None:
-    with pytest.raises(ParameterError, match="the pattern's range z-a runs backwards"):
+def test_a_reversed_range_is_refused() -> None:
+    with pytest.raises(ParameterError, match="the range z-a of the pattern is reversed"):
         Location.parse("s3://bucket/[z-a]", literal=False)
 
 
-def test_a_place_is_literal_unless_it_is_a_source() -> None:
+def test_a_location_is_literal_by_default() -> None:
     assert Location.parse("s3://bucket/a*/").is_prefix
     assert not Location.parse("s3://bucket/a*/", literal=False).is_prefix

@@ -52,7 +52,7 @@ def test_batches_lose_no_row_and_no_line(file: Path, count: int) -> None:
 
 
 @given(cell=CELLS)
-def test_a_cell_is_read_as_it_was_written(cell: str) -> None:
+def test_cells_round_trip(cell: str) -> None:
     assert next(
         csv.reader([f"{csv_cell(cell)},x"], strict=True)
         if "\n" not in cell and "\r" not in cell
@@ -60,13 +60,13 @@ def test_a_cell_is_read_as_it_was_written(cell: str) -> None:
     ) == [cell, "x"]
 
 
-def test_no_header_is_bucket_key_and_maybe_version(file: Path) -> None:
+def test_a_file_without_a_header(file: Path) -> None:
     assert rows_of("b-1,k\nb-2,l,v\n", file) == [(1, ["b-1", "k", ""]), (2, ["b-2", "l", "v"])]
     assert next(read_csv(str(file))).columns == ("bucket", "key", "version_id")
 
 
 @pytest.mark.parametrize("start", ["", "\ufeff", "\n\r\n"])
-def test_a_header_is_found_whatever_its_case_and_what_stands_before(file: Path, start: str) -> None:
+def test_a_header_in_any_case_after_blank_lines(file: Path, start: str) -> None:
     file.write_text(f"{start} Key,BUCKET,Note\na,b,c\n", newline="")
     assert next(read_csv(str(file))).columns == ("key", "bucket", "Note")
 
@@ -78,11 +78,11 @@ def test_a_header_is_found_whatever_its_case_and_what_stands_before(file: Path, 
         ("key,size\n\na,1\nb,1,2\n", 4, None, "3 fields where 2 are expected (key,size)"),
         ("bucket-1,a\nbucket-1\n", 2, "key", "1 field where 3 are expected"),
         ("bucket-1,a\nbucket-1,b,c,d\n", 2, None, "4 fields where 3 are expected"),
-        ('key,size\n"a\nb",1\nc,1\n"d,1\ne,1\nf,1\n', 5, None, "a quote is never closed"),
-        ('key,size\na,1\n"' + "b,1\n" * 50_000, 3, None, "a quote is never closed"),
+        ('key,size\n"a\nb",1\nc,1\n"d,1\ne,1\nf,1\n', 5, None, "a quote is not closed"),
+        ('key,size\na,1\n"' + "b,1\n" * 50_000, 3, None, "a quote is not closed"),
         ('key,size\n"a"b,1\n', 2, None, "something follows a closing quote"),
         ("key,size\na\rb,1\n", 2, None, "a carriage return without a line feed"),
-        ("key,size,key\na,1,b\n", 1, "key", "the header has it twice"),
+        ("key,size,key\na,1,b\n", 1, "key", "the header has this column twice"),
         (
             "key," + ",".join(f"c{n}" for n in range(40_000)) + "\n",
             1,
@@ -90,21 +90,19 @@ def test_a_header_is_found_whatever_its_case_and_what_stands_before(file: Path, 
             "40,001 columns; a table has at most 1,000",
         ),
         ("b-1," * 40_000 + "\n", 1, None, "40,001 columns; a table has at most 1,000"),
-        ("name,Partner\nreport 1.pdf,ACME\n", 1, "bucket", "'name' reads as the name of a column, not of a bucket"),
+        ("name,Partner\nreport 1.pdf,ACME\n", 1, "bucket", "'name' looks like a column name, not a bucket"),
         ("File Name,Partner\na,b\n", 1, "bucket", "'File Name' can't be a bucket's name"),
         ("n\0a\0m\0e\0\n\0", 1, None, "UTF-16"),
-        ("key;url\tkey\n", 1, None, "with ';' and with tabs between cells"),
+        ("key;url\tkey\n", 1, None, "both with ';' and with tabs as separator"),
         ("sep=x\nkeyxsize\n", 1, None, "sep=x"),
         ("key;size\na;1;2\n", 2, None, "3 fields where 2 are expected (key,size)"),
-        ("\nkey,note,note\n", 2, "note", "the header has it twice"),
-        ("name\na\n", 1, "key", "a header names a column key or url"),
-        ("a,b,c,d\n", 1, "key", "a header names a column key or url"),
+        ("\nkey,note,note\n", 2, "note", "the header has this column twice"),
+        ("name\na\n", 1, "key", "a header needs a column key or url"),
+        ("a,b,c,d\n", 1, "key", "a header needs a column key or url"),
         ("bucket,k" + "\0" * 3 + ",d,e\nb,a\n", 2, "d", "2 fields where 4"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(
-    file: Path, text: str, line: int, column: str | None, problem: str
-) -> None:
+def test_errors_have_file_line_and_column(file: Path, text: str, line: int, column: str | None, problem: str) -> None:
     with pytest.raises(ManifestError) as caught:
         rows_of(text, file)
     assert (caught.value.line, caught.value.column) == (line, column)
@@ -132,25 +130,25 @@ def test_rows_as_spreadsheets_write_them(file: Path, separator: str, quoted: boo
 
 
 @pytest.mark.parametrize("other", [";", "\t", "|"])
-def test_a_header_with_commas_stays_one(file: Path, other: str) -> None:
+def test_a_header_with_commas_is_split_at_commas(file: Path, other: str) -> None:
     assert rows_of(f"key,a{other}url\nx{other}y,1\n", file) == [(2, [f"x{other}y", "1"])]
 
 
-def test_a_separator_that_is_named_goes_first(file: Path) -> None:
+def test_a_declared_separator_is_used(file: Path) -> None:
     assert rows_of("sep=|\nkey|a,url\nx,y|1\n", file) == [(3, ["x,y", "1"])]
 
 
-def test_the_first_row_comes_with_those_that_follow(file: Path) -> None:
+def test_the_first_row_is_in_the_first_batch(file: Path) -> None:
     """Where a row is bad, none before it in the batch was passed on."""
     file.write_text("bucket-1,a\nbucket-1,b\n")
     assert [len(rows.cells) for rows in read_csv(str(file))] == [2]
 
 
-def test_a_bucket_may_have_any_name_under_a_header(file: Path) -> None:
+def test_a_bucket_may_have_any_name_if_there_is_a_header(file: Path) -> None:
     assert rows_of("bucket,key\nname,Partner\n", file) == [(2, ["name", "Partner"])]
 
 
-def test_the_first_row_may_leave_the_bucket_to_the_option(file: Path) -> None:
+def test_the_first_row_may_have_an_empty_bucket(file: Path) -> None:
     assert rows_of(",a key\n,b\n", file) == [(1, ["", "a key", ""]), (2, ["", "b", ""])]
 
 

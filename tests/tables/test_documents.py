@@ -104,13 +104,13 @@ def test_a_list_cut_off_anywhere_is_an_error(folder: Path, length: int) -> None:
         ('["a"]\n["b"]', 2, "something follows the list"),
         ('["a",\n{"key": tru}]', 2, "not JSON: Expecting value"),
         ('["a",\n {"key": "\\ud800"}]', 2, "half of a surrogate pair"),
-        ('["a",\n' + "[" * 100_000, 2, "not JSON that can be read"),
-        ('["a",\n{"size": ' + "1" * 5000 + "}]", 2, "not JSON that can be read"),
-        ('["a",\n"s3:///k"]', 2, "names no bucket"),
+        ('["a",\n' + "[" * 100_000, 2, "this JSON can't be read"),
+        ('["a",\n{"size": ' + "1" * 5000 + "}]", 2, "this JSON can't be read"),
+        ('["a",\n"s3:///k"]', 2, "has no bucket"),
         ('["a",\n"' + "x" * (9 << 20) + '"]', 2, "one value of over 4 MiB"),
         ('["a",\n{"key": "' + "x" * (9 << 20), 2, "one value of over 4 MiB"),
         ('["a",\n{"key": ' + "1, " * (3 << 20), 2, "not JSON: Expecting property name"),
-        ('["a",\n{"key": "b", "n": ' + "[" * 40 + "]" * 40 + "}]", 2, "nested more than 32 deep"),
+        ('["a",\n{"key": "b", "n": ' + "[" * 40 + "]" * 40 + "}]", 2, "nested more than 32 levels deep"),
         (
             '["a",\n' + ", ".join(f'{{"key": "b", "c{n}": 1, "d{n}": 2}}' for n in range(512)) + "]",
             2,
@@ -118,7 +118,7 @@ def test_a_list_cut_off_anywhere_is_an_error(folder: Path, length: int) -> None:
         ),
     ],
 )
-def test_what_is_wrong_in_a_list_is_told_with_its_line(folder: Path, text: str, line: int, problem: str) -> None:
+def test_errors_in_a_list_have_a_line(folder: Path, text: str, line: int, problem: str) -> None:
     file = folder / "wrong.json"
     file.write_text(text)
     with pytest.raises(ManifestError) as caught:
@@ -136,11 +136,11 @@ def test_what_is_wrong_in_a_list_is_told_with_its_line(folder: Path, text: str, 
         ('["b"]', 'an object or a string is expected, not ["b"]'),
         ('{"key": "\\ud800"}', "not JSON"),
         ("[" * 100_000, "not JSON"),
-        ('{"key": "b", "n": ' + "[" * 40 + "]" * 40 + "}", "nested more than 32 deep"),
+        ('{"key": "b", "n": ' + "[" * 40 + "]" * 40 + "}", "nested more than 32 levels deep"),
         ("{" + ", ".join(f'"c{n}": 1' for n in range(1001)) + "}", "over 1,000 columns"),
     ],
 )
-def test_what_is_wrong_in_a_line_is_told_with_its_line(folder: Path, text: str, problem: str) -> None:
+def test_errors_in_a_line_have_a_line_number(folder: Path, text: str, problem: str) -> None:
     file = folder / "wrong.jsonl"
     file.write_text(f'{{"key": "a"}}\n\n{text}\n')
     with pytest.raises(ManifestError) as caught:

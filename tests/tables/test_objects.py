@@ -12,13 +12,13 @@ def read(file: Path, text: str, bucket: str | None = None) -> list[ObjectRef]:
     return [ref for rows in Table(str(file)) for ref in objects_of(rows, bucket)]
 
 
-def test_every_column_finds_its_place(tmp_path: Path) -> None:
+def test_every_column_becomes_a_field(tmp_path: Path) -> None:
     header = "path,content_type,checksum,etag,size,version_id,key,bucket,note,empty"
     (ref,) = read(tmp_path / "a.csv", f'{header}\np/q,text/x,crc32c:AAAAAA==,"""e""",12,v,k,b-1,n,\n')
     assert ref == ObjectRef("b-1", "k", "v", 12, "e", "crc32c:AAAAAA==", "text/x", "p/q", {"note": "n"})
 
 
-def test_what_is_absent_is_none(tmp_path: Path) -> None:
+def test_missing_values_are_none(tmp_path: Path) -> None:
     assert read(tmp_path / "a.csv", "key,bucket,size,etag\nk,,,\nl,b-2,0,\n", "b-1") == [
         ObjectRef("b-1", "k"),
         ObjectRef("b-2", "l", size=0),
@@ -35,8 +35,8 @@ def test_what_is_absent_is_none(tmp_path: Path) -> None:
     ("name", "text", "column", "problem"),
     [
         ("a.csv", "key\nok\na\0b\n", "key", "the key has a NUL character"),
-        ("a.csv", f"key\nok\n{'x' * 1025}\n", "key", "the key has 1,025 bytes; S3 takes 1,024"),
-        ("a.csv", f"key\nok\n{'é' * 513}\n", "key", "the key has 1,026 bytes; S3 takes 1,024"),
+        ("a.csv", f"key\nok\n{'x' * 1025}\n", "key", "the key has 1,025 bytes; S3 allows 1,024"),
+        ("a.csv", f"key\nok\n{'é' * 513}\n", "key", "the key has 1,026 bytes; S3 allows 1,024"),
         ("a.csv", 'key\nok\n""\n', "key", "the key is empty"),
         ("a.jsonl", '"ok"\n{"size": 3}\n', "key", "the key is empty"),
         ("a.jsonl", '"ok"\n{"key": 3}\n', "key", "text is expected, not 3"),
@@ -45,16 +45,16 @@ def test_what_is_absent_is_none(tmp_path: Path) -> None:
         ("a.csv", "key,bucket\nok,b-1\nk,ab\n", "bucket", "'ab' can't be a bucket's name"),
         ("a.csv", "key,bucket\nok,b-1\nk,1.2.3.4\n", "bucket", "'1.2.3.4' can't be a bucket's name"),
         *(
-            ("a.csv", f"key,size\nok,1\nk,{size}\n", "size", f"'{size}' is no number of bytes")
+            ("a.csv", f"key,size\nok,1\nk,{size}\n", "size", f"'{size}' is not a number of bytes")
             for size in ("x", "-1", "1.5", "1e3", "0x10", "1_000", "٣", "+1", " 1", "9" * 19)
         ),
-        ("a.jsonl", '"ok"\n{"key": "k", "size": 1.0}\n', "size", "'1.0' is no number of bytes"),
-        ("a.jsonl", '"ok"\n{"key": "k", "size": true}\n', "size", "'True' is no number of bytes"),
-        ("a.jsonl", '"ok"\n{"key": "k", "size": -1}\n', "size", "'-1' is no number of bytes"),
-        ("a.csv", "key,size\nok,1\nk," + "9" * 5000 + "\n", "size", "is no number of bytes"),
+        ("a.jsonl", '"ok"\n{"key": "k", "size": 1.0}\n', "size", "'1.0' is not a number of bytes"),
+        ("a.jsonl", '"ok"\n{"key": "k", "size": true}\n', "size", "'True' is not a number of bytes"),
+        ("a.jsonl", '"ok"\n{"key": "k", "size": -1}\n', "size", "'-1' is not a number of bytes"),
+        ("a.csv", "key,size\nok,1\nk," + "9" * 5000 + "\n", "size", "is not a number of bytes"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, name: str, text: str, column: str, problem: str) -> None:
+def test_errors_have_file_line_and_column(tmp_path: Path, name: str, text: str, column: str, problem: str) -> None:
     with pytest.raises(ManifestError) as caught:
         read(tmp_path / name, text, "default")
     assert caught.value.line == (2 if name.endswith("jsonl") else 3)
@@ -62,28 +62,28 @@ def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, name: str, text: s
     assert problem in caught.value.problem
 
 
-def test_a_missing_bucket_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=r"a.csv:2: column bucket: the row names no bucket; give one with --bucket"):
+def test_a_missing_bucket_suggests_the_option(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"a.csv:2: column bucket: the row has no bucket; name one with --bucket"):
         read(tmp_path / "a.csv", "key\nk\n")
 
 
-def test_the_line_is_right_far_down(tmp_path: Path) -> None:
+def test_the_line_number_is_right_in_later_batches(tmp_path: Path) -> None:
     rows = "".join(f'"k{i}\nx",1\n\n' for i in range(2000))
     with pytest.raises(ManifestError) as caught:
         read(tmp_path / "a.csv", f"key,size\n{rows}k,x\n", "b-1")
     assert caught.value.line == 6002
 
 
-def test_a_key_of_1024_bytes_is_taken(tmp_path: Path) -> None:
+def test_a_key_of_1024_bytes_is_allowed(tmp_path: Path) -> None:
     assert len(read(tmp_path / "a.csv", f"key\n{'é' * 512}\n", "b-1")) == 1
 
 
-def test_links_without_keys_can_not_be_signed_anew(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=r"a.txt:1: column key: there is none: bucket and key are what is signed"):
+def test_links_without_keys_can_not_be_signed_again(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"a.txt:1: column key: the column is missing; a url alone"):
         read(tmp_path / "a.txt", "https://h/k\n", "b-1")
 
 
 @pytest.mark.parametrize("cell", ["sha256", "md6:AAAA", "crc32c:AA==", "md5:not base64"])
-def test_a_checksum_that_is_none(tmp_path: Path, cell: str) -> None:
+def test_a_checksum_that_is_not_valid(tmp_path: Path, cell: str) -> None:
     with pytest.raises(ManifestError, match=r"a.csv:3: column checksum: "):
         read(tmp_path / "a.csv", f"key,checksum\nk,\nl,{cell}\n", "b-1")

@@ -24,13 +24,13 @@ from bulkpresign.tables.reading import Table, table_format
         ("json", None, "csv"),
     ],
 )
-def test_a_format_is_told_by_the_extension_then_by_the_option(file: str, given: str | None, expected: str) -> None:
+def test_the_format_is_that_of_the_extension_then_of_the_option(file: str, given: str | None, expected: str) -> None:
     assert table_format(file, given) == expected
 
 
 @pytest.mark.parametrize(("file", "given"), [("a.parquet", None), ("a.parquet", "csv"), ("-", "parquet"), ("-", "xml")])
 def test_an_unknown_format_is_named(file: str, given: str | None) -> None:
-    with pytest.raises(ParameterError, match=r"(parquet|'parquet'|'xml') is none of the formats csv, jsonl, json, txt"):
+    with pytest.raises(ParameterError, match=r"(parquet|'parquet'|'xml') is not one of the formats csv, jsonl, json"):
         table_format(file, given)
 
 
@@ -48,7 +48,7 @@ def test_a_text_has_keys_uris_or_links(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "column"), [("a\ns3://\n", "bucket"), ("a\ns3:///k\n", "bucket"), ("a\ns3://b-1\n", "key")]
 )
-def test_a_uri_that_is_none_is_told(tmp_path: Path, text: str, column: str) -> None:
+def test_a_uri_that_is_not_valid(tmp_path: Path, text: str, column: str) -> None:
     file = tmp_path / "list.txt"
     file.write_text(text)
     with pytest.raises(ManifestError) as caught:
@@ -68,7 +68,7 @@ def test_a_file_can_be_read_again(tmp_path: Path) -> None:
 def test_a_table_without_key_and_url_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "keys.csv"
     file.write_text("bucket,size\nb-1,2\n")
-    with pytest.raises(ManifestError, match=r"keys.csv:1: no column key or url among bucket, size"):
+    with pytest.raises(ManifestError, match=r"keys.csv:1: there is no column key or url among bucket, size"):
         list(Table(str(file)))
 
 
@@ -84,7 +84,7 @@ def test_a_pipe_with_a_name_is_read_once(tmp_path: Path, name: str) -> None:
     assert table.columns == ("key",)
     assert [row for rows in table for row in rows.cells] == [["a"], ["b"]]
     writer.join()
-    with pytest.raises(RuntimeError, match="read once"):
+    with pytest.raises(RuntimeError, match="read only once"):
         list(table)
 
 
@@ -94,7 +94,7 @@ def test_devices_are_streams(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing.csv", "a\0b", "."])
-def test_what_is_no_stream(tmp_path: Path, name: str) -> None:
+def test_regular_files_are_not_streams(tmp_path: Path, name: str) -> None:
     (tmp_path / "link.csv").symlink_to(tmp_path / "file.csv")
     (tmp_path / "file.csv").write_text("key\n")
     assert not Table(f"{tmp_path}/{name}").is_stream

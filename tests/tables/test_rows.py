@@ -52,5 +52,5 @@ def test_one_line_of_text() -> None:
     ("uri", "missing"), [("s3://", "bucket"), ("s3:///k", "bucket"), ("s3://b", "key"), ("s3://b/", "key")]
 )
 def test_a_uri_that_is_not_whole(uri: str, missing: str) -> None:
-    with pytest.raises(ManifestError, match=f"a.txt:7: column {missing}: .* names no {missing}"):
+    with pytest.raises(ManifestError, match=f"a.txt:7: column {missing}: .* has no {missing}"):
         mapping_of_text("a.txt", 7, uri)

@@ -18,8 +18,8 @@ from bulkpresign.http.clock import Clock
 from bulkpresign.model import Link, Method, ObjectRef, Outcome
 from bulkpresign.pipeline.rows.head_response import HEAD_COLUMNS, first_part_size, parts_count, with_head_response
 from bulkpresign.pipeline.run.multipart import Item, object_of
-from bulkpresign.signing.kept import without_overrides
 from bulkpresign.signing.options import OVERRIDES, LinkOptions
+from bulkpresign.signing.preserved import without_response_overrides
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tasks import run_workers
 from bulkpresign.transfer.engine.breaker import CircuitBreaker
@@ -166,7 +166,7 @@ class Heads:
         if not isinstance(items[0], Link):
             return self._presigner.sign_batch(refs, method, expires_in=_EXPIRES_IN, query=query, options=self._options)
         links = [
-            msgspec.structs.replace(without_overrides(item), object=ref)
+            msgspec.structs.replace(without_response_overrides(item), object=ref)
             for item, ref in zip(items, refs, strict=True)
             if isinstance(item, Link)
         ]

@@ -3,14 +3,15 @@
 import os
 from collections.abc import Callable, Sequence
 
-from bulkpresign.ledger.journal import Journal, name_of
-from bulkpresign.ledger.recorded import Recorded, contradicts
+from bulkpresign.ledger.identity import identity_of
+from bulkpresign.ledger.journal import Journal
+from bulkpresign.ledger.record import Record, contradicts
 from bulkpresign.model import Evidence, Link, ObjectRef
 
 #: An object, and its link where it has one already.
 Row = tuple[ObjectRef, Link | None]
 #: Tells whether files, and copies elsewhere, are as they were recorded: one answer for each object, in order.
-AreCurrent = Callable[[Sequence[tuple[ObjectRef, Recorded]]], Sequence[bool]]
+AreCurrent = Callable[[Sequence[tuple[ObjectRef, Record]]], Sequence[bool]]
 
 
 class CompletedFilter:
@@ -27,7 +28,7 @@ class CompletedFilter:
         """
         if self._journal is None:
             return [False] * len(rows)
-        names = [name_of(ref, link.url) if link else "" for ref, link in rows]
+        names = [identity_of(ref, link.url) if link else "" for ref, link in rows]
         recorded = self._journal.finished(names)
         if not recorded:
             return [False] * len(rows)
@@ -46,7 +47,7 @@ def files_are_current(root: str | os.PathLike[str]) -> AreCurrent:
     """Compares the files below a folder with what was recorded of them."""
     folder = os.fspath(root)
 
-    def are_current(found: Sequence[tuple[ObjectRef, Recorded]]) -> list[bool]:
+    def are_current(found: Sequence[tuple[ObjectRef, Record]]) -> list[bool]:
         return [_is_as_recorded(f"{folder}/{ref.file_path}", known) for ref, known in found]
 
     return are_current
@@ -54,12 +55,12 @@ def files_are_current(root: str | os.PathLike[str]) -> AreCurrent:
 
 def recorded_evidence(journal: Journal, links: Sequence[Link]) -> list[Evidence | None]:
     """How objects and their files were when an earlier run was done, where their rows don't contradict it."""
-    names = [name_of(link.object, link.url) for link in links]
+    names = [identity_of(link.object, link.url) for link in links]
     recorded = journal.finished(names)
     return [_evidence_of(link.object, recorded.get(name)) for link, name in zip(links, names, strict=True)]
 
 
-def _evidence_of(ref: ObjectRef, recorded: Recorded | None) -> Evidence | None:
+def _evidence_of(ref: ObjectRef, recorded: Record | None) -> Evidence | None:
     if recorded is None or contradicts(ref, recorded):
         return None
     size, mtime_ns, ctime_ns = recorded.size, recorded.mtime_ns, recorded.ctime_ns
@@ -68,7 +69,7 @@ def _evidence_of(ref: ObjectRef, recorded: Recorded | None) -> Evidence | None:
     return Evidence(size, mtime_ns, ctime_ns, recorded.etag)
 
 
-def _is_as_recorded(file: str, recorded: Recorded) -> bool:
+def _is_as_recorded(file: str, recorded: Record) -> bool:
     """True where a file has the recorded size and times. An edit shows in mtime; a rename and a copied mtime in ctime.
 
     They are compared for equality, as no clock can be trusted. A change that alters no byte (chmod) costs one more look

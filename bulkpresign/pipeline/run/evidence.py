@@ -9,8 +9,8 @@ from typing import Self
 import msgspec
 
 from bulkpresign.errors import JournalError
-from bulkpresign.ledger.journal import open_to_read, recorded_of
-from bulkpresign.ledger.recorded import Recorded, contradicts
+from bulkpresign.ledger.journal import open_read_only
+from bulkpresign.ledger.record import Record, contradicts, records_of
 from bulkpresign.pipeline.run.journals import journal_of
 from bulkpresign.proof.files import Row
 
@@ -31,7 +31,7 @@ class JournalEvidence:
         file = self._file()
         if file is not None:
             try:
-                self._database = open_to_read(file)
+                self._database = open_read_only(file)
                 self._endpoints = list(_endpoints(self._database))
             except JournalError:
                 if self._given is not None:
@@ -54,14 +54,14 @@ class JournalEvidence:
         """The same rows, with what the journal has of them where the row does not say otherwise."""
         if self._database is None:
             return rows
-        known: dict[int, Recorded] = {}
+        known: dict[int, Record] = {}
         for endpoint in self._endpoints:
-            found = recorded_of(self._database, endpoint, [row.ref for row in rows])
+            found = records_of(self._database, endpoint, [row.ref for row in rows])
             known.update((index, found[index]) for index in found)
         return [_with(row, known.get(index)) for index, row in enumerate(rows)]
 
 
-def _with(row: Row, recorded: Recorded | None) -> Row:
+def _with(row: Row, recorded: Record | None) -> Row:
     ref = row.ref
     if recorded is None or contradicts(ref, recorded):
         return row
@@ -71,7 +71,7 @@ def _with(row: Row, recorded: Recorded | None) -> Row:
         etag=ref.etag or recorded.etag,
         checksum=ref.checksum or recorded.checksum,
     )
-    return row._replace(known=known, part_size=recorded.part_size or None)
+    return row._replace(recorded=known, part_size=recorded.part_size or None)
 
 
 def _endpoints(database: sqlite3.Connection) -> Iterator[str]:

@@ -5,7 +5,7 @@ import zlib
 from pathlib import Path
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.ledger.journal import Journal, is_of_another
+from bulkpresign.ledger.journal import Journal, belongs_to_another_run
 
 
 def journal_of(
@@ -24,6 +24,6 @@ def journal_of(
     stem = f"{root.name}" if verb == "get" else f"{root.name}.{verb}"
     file = root.with_name(f"{stem}.journal")
     own = root.with_name(f"{stem}.{zlib.crc32(os.fsencode(destination)):08x}.journal")
-    if verb != "get" and (os.path.lexists(own) or is_of_another(file, verb, destination)):
+    if verb != "get" and (os.path.lexists(own) or belongs_to_another_run(file, verb, destination)):
         file = own
     return Journal(file, verb, destination)

@@ -7,8 +7,8 @@ import anyio.to_thread
 
 from bulkpresign.checksums import Verifier, descriptor_blocks, expected_digest
 from bulkpresign.errors import ListingError, MismatchError
-from bulkpresign.ledger.listed import Listed, ListedObjects
-from bulkpresign.ledger.recorded import Recorded
+from bulkpresign.ledger.listing_index import ListedObject, ListingIndex
+from bulkpresign.ledger.record import Record
 from bulkpresign.model import Link, ObjectRef, Outcome
 from bulkpresign.pipeline.run.completed import files_are_current
 from bulkpresign.signing.presigner import Presigner
@@ -25,7 +25,7 @@ class PresentObjects:
     def __init__(self, folder: Folder, part_size: int) -> None:
         self._folder, self._part_size = folder, part_size
         self._files_are_current = files_are_current(folder.root)
-        self._listed: ListedObjects | None = None
+        self._listed: ListingIndex | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -36,7 +36,7 @@ class PresentObjects:
 
     async def list_destination(self, presigner: Presigner, location: Location) -> bool:
         """Lists the destination, one request for a thousand objects. False where that is refused."""
-        listed = ListedObjects()
+        listed = ListingIndex()
         try:
             async for page in presigner.aws.list_objects(location.bucket, location.key):
                 listed.add(page)
@@ -46,7 +46,7 @@ class PresentObjects:
         self._listed = listed
         return True
 
-    def are_current(self, found: Sequence[tuple[ObjectRef, Recorded]]) -> list[bool]:
+    def are_current(self, found: Sequence[tuple[ObjectRef, Record]]) -> list[bool]:
         """Whether files are as they were when they were sent, and objects as they were stored."""
         current = self._files_are_current(found)
         if self._listed is None:
@@ -74,7 +74,7 @@ class PresentObjects:
             evidence = file.evidence(listed.etag, part_size=part_size)
         return Outcome(link.object, "skipped", attempts=0, verified_by=verified_by, link=link, evidence=evidence)
 
-    def _compared(self, file: OpenFile, listed: Listed) -> tuple[str | None, int]:
+    def _compared(self, file: OpenFile, listed: ListedObject) -> tuple[str | None, int]:
         """By what the bytes of a file are those of a listed object (None: they are not), and its part size."""
         expected = expected_digest(ObjectRef("", "", size=listed.size, etag=listed.etag), part_size=self._part_size)
         if expected.algorithm is None:
@@ -88,7 +88,7 @@ class PresentObjects:
         return None, 0
 
 
-def _is_as_stored(listed: Listed | None, recorded: Recorded) -> bool:
+def _is_as_stored(listed: ListedObject | None, recorded: Record) -> bool:
     """True where a listed object is the one that was stored. A server that tells no etag is believed by the size."""
     if listed is None or listed.size != recorded.size:
         return False

@@ -16,7 +16,7 @@ from bulkpresign.events import Listener, ObjectsSkipped, RunFinished, RunStarted
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
 from bulkpresign.ledger.journal import Journal
-from bulkpresign.ledger.recorded import Recorded
+from bulkpresign.ledger.record import Record
 from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.model import ObjectRef, Report
@@ -198,7 +198,7 @@ class Run:
         )
 
 
-def none_is_current(found: Sequence[tuple[ObjectRef, Recorded]]) -> Sequence[bool]:
+def none_is_current(found: Sequence[tuple[ObjectRef, Record]]) -> Sequence[bool]:
     """Believes no record: of every object there is something to do."""
     return [False] * len(found)
 

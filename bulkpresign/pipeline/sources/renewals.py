@@ -26,13 +26,13 @@ from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
-from bulkpresign.ledger.journal import identity
+from bulkpresign.ledger.identity import identity
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.rows import jsonl_rows, link_columns
 from bulkpresign.manifest.uploads import UPLOAD_COLUMNS, upload_id_of
 from bulkpresign.model import BatchMethod, Link, ObjectRef, utc_now
 from bulkpresign.redact import redacted
-from bulkpresign.signing.kept import kept_query
+from bulkpresign.signing.preserved import operation_query
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.values import REGION
 from bulkpresign.tables.rows import rows_of_mappings
@@ -95,7 +95,7 @@ async def signed_again(presigner: Presigner, link: Link) -> Link | None:
     """The same permission for a new time, None where it can't be signed. Raises CredentialsError."""
     if not (link.object.bucket and link.object.key):
         return None
-    query = kept_query(link.url)
+    query = operation_query(link.url)
     headers = {name: value for name, value in link.headers.items() if name.lower() != "host"}
     try:
         await presigner.prepare([ref := _bare(link.object)])

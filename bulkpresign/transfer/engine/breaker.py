@@ -50,4 +50,4 @@ class CircuitBreaker:
         self._count = self._count + 1 if cause == self._cause else 1
         self._cause = cause
         if self._count >= self._most:
-            raise BreakerError(f"the last {self._count} objects failed alike, so the run ends: {outcome.message}")
+            raise BreakerError(f"stopped: the last {self._count} objects all failed with {cause}: {outcome.message}")

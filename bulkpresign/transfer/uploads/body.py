@@ -14,6 +14,7 @@ from bulkpresign.events import BytesMoved, Listener
 from bulkpresign.http.client import CHUNK_SIZE, HttpClient
 from bulkpresign.http.response import Response
 from bulkpresign.model import Evidence, Link, ObjectRef
+from bulkpresign.text import counted
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
 from bulkpresign.transfer.engine.retries import numbered
@@ -233,7 +234,7 @@ def _headers(link: Link, size: int) -> dict[str, str]:
     if len(headers) < len(link.headers):
         (signed,) = link.headers.keys() - headers.keys()
         if link.headers[signed] != str(size):
-            message = f"the link is signed for {link.headers[signed]} bytes, the file has {size:,}"
+            message = f"the link is signed for a length of {link.headers[signed]}, the file has {counted(size, 'byte')}"
             raise RefusedError(message, code="LengthSigned")
     headers["Content-Length"] = str(size)
     return headers

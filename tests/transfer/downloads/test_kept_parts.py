@@ -68,7 +68,7 @@ def test_finished_parts_are_kept_for_the_next_run(ref: dict[str, object], origin
 def test_an_etag_that_only_answers_tell_proves_parts_of_two_runs(
     origin: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bulkpresign.checksums._USUAL", (PART,))
+    monkeypatch.setattr("bulkpresign.checksums.part_size._COMMON", (PART,))
     digests = [hashlib.md5(BODY[at : at + PART]).digest() for at in range(0, len(BODY), PART)]
     origin.etags["/a"] = f'"{hashlib.md5(b"".join(digests)).hexdigest()}-{len(digests)}"'
     folder, journal, _ = begun(origin, tmp_path, {"size": len(BODY)})

@@ -57,7 +57,7 @@ def test_one_md5_of_all_bytes_has_to_see_them_in_their_order(origin: FaultProxy,
 
 @pytest.mark.parametrize("own", [PART // 2, PART, 3 * PART])
 def test_an_etag_of_parts(own: int, origin: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulkpresign.checksums._USUAL", (own,))
+    monkeypatch.setattr("bulkpresign.checksums.part_size._COMMON", (own,))
     digests = [hashlib.md5(BODY[at : at + own]).digest() for at in range(0, len(BODY), own)]
     etag = f"{hashlib.md5(b''.join(digests)).hexdigest()}-{len(digests)}"
     origin.etags["/a"] = f'"{etag}"'

@@ -133,7 +133,7 @@ def test_a_length_that_the_link_signs_is_compared_first(name: str, origin: Fault
     (tmp_path / "a").write_bytes(b"right")
     outcome, _ = put(f"{origin.url}/a", tmp_path, headers={name: "6"})
     assert (outcome.status, outcome.code, outcome.attempts, origin.count) == ("failed", "LengthSigned", 1, 0)
-    assert outcome.message == "the link is signed for 6 bytes, the file has 5"
+    assert outcome.message == "the link is signed for a length of 6, the file has 5 bytes"
     outcome, _ = put(f"{origin.url}/a", tmp_path, headers={name: "5"})
     assert (outcome.status, origin.objects["/a"]) == ("done", b"right")
     assert origin.seen[0].header("content-length") == "5"

@@ -1,4 +1,4 @@
-"""What links carry, from the command line to what a server then does with it."""
+"""The link options of `sign`, up to the requests to a server."""
 
 import csv
 import io

@@ -1,13 +1,13 @@
-"""Runs `verify`: names what is wrong, prints the summary, and exits by what was found."""
+"""Runs `verify`: prints files that differ and the summary, and exits with the exit code of the result."""
 
 from functools import partial
 from typing import Any, NoReturn
 
 from click.exceptions import Exit
 
-from bulkpresign.cli.closing import interruption
-from bulkpresign.cli.running import EXIT_DONE, EXIT_FAILED, display, run_verb, say_last
-from bulkpresign.cli.saying import say, say_problem
+from bulkpresign.cli.messages import say, say_problem
+from bulkpresign.cli.runner import EXIT_DONE, EXIT_FAILED, display, run_verb, say_last
+from bulkpresign.cli.summary import interruption
 from bulkpresign.events import Event, ObjectFinished
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.model import Outcome
@@ -20,20 +20,20 @@ _VERDICTS = {MISSING: "missing", UNPROVEN: "unproven"}
 
 
 def run_verification(*, progress: str, quiet: bool, verbose: bool, **settings: Any) -> NoReturn:
-    """Verifies, and exits with 1 where something is not as the manifest says."""
-    names, counts, stopped = _Names(at_once=verbose), Counts("verify"), list[str]()
+    """Verifies, and exits with 1 if something is not as in the manifest."""
+    problems, counts, stopped = _Problems(at_once=verbose), Counts("verify"), list[str]()
     shown = display(progress, counts, quiet=quiet)
     try:
         report = run_verb(
-            partial(verify, extras=names.extra), [counts, names], shown=shown, on_stop=stopped.append, **settings
+            partial(verify, extras=problems.extra), [counts, problems], shown=shown, on_stop=stopped.append, **settings
         )
     except Exit as ended:
-        names.say_rest()
+        problems.say_rest()
         if stopped:
             text = interruption(stopped[0], counts, "run the same command to verify from the start")
             say_last(text, [], counts, quiet=False, exit_code=ended.exit_code)
         raise
-    names.say_rest()
+    problems.say_rest()
     code = EXIT_DONE if report.is_good else EXIT_FAILED
     notes = [] if report.objects else [("there were no rows", "warning")]
     say_last(summary(report), notes, counts, quiet=quiet, exit_code=code, **_found(report))
@@ -56,8 +56,8 @@ def summary(report: VerifyReport) -> str:
     return f"verify: {', '.join(counts)}; {show_bytes(report.bytes)} in {report.seconds:.1f} s ({rate}/s)"
 
 
-class _Names:
-    """Names what is wrong, a line each: at once, or the first few of it at the end."""
+class _Problems:
+    """Prints files with a problem, one per line: each at once, or the first few at the end."""
 
     def __init__(self, *, at_once: bool) -> None:
         self._at_once = at_once
@@ -74,7 +74,7 @@ class _Names:
             self._add(_VERDICTS.get(str(outcome.code), "different"), path, outcome.message or "")
 
     def extra(self, path: str, problem: str) -> None:
-        """Names a file that no row names."""
+        """Prints a file without a row."""
         self._add("extra", path, problem)
 
     def _add(self, kind: str, path: str, problem: str) -> None:
@@ -86,8 +86,8 @@ class _Names:
             self._more += 1
 
     def say_rest(self) -> None:
-        """Says what was kept."""
+        """Prints the first problems, and the number of the others."""
         for kind, path, problem in self._first:
             say_problem(kind, path, problem)
         if self._more:
-            say(f"... and {self._more:,} more: -v names them all")
+            say(f"... and {self._more:,} more: -v prints all")

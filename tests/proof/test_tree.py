@@ -1,4 +1,4 @@
-"""Everything below a folder is found, once, in flat memory."""
+"""Everything below a folder is listed once, in constant memory."""
 
 import os
 import tracemalloc
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkpresign.proof.walking import Found, walk
+from bulkpresign.proof.tree import FolderEntry, walk
 from tests.proof.descriptors import open_descriptors
 
 
@@ -45,10 +45,10 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pyte
         return real(folder)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    assert sorted(walk(tmp_path)) == [Found(b"sub/closed/", "Permission denied"), Found(b"sub/file")]
+    assert sorted(walk(tmp_path)) == [FolderEntry(b"sub/closed/", "Permission denied"), FolderEntry(b"sub/file")]
 
 
-def test_memory_is_flat_and_nothing_is_left_open(tmp_path: Path) -> None:
+def test_memory_is_constant_and_no_folder_stays_open(tmp_path: Path) -> None:
     for number in range(5000):
         (tmp_path / f"file-{number:0200}").write_bytes(b"")
     before = open_descriptors()

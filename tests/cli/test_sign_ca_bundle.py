@@ -1,4 +1,4 @@
-"""`sign` and `post` trust the certificates that `--ca-bundle` names, for whatever they ask of a server."""
+"""`sign` and `post` use the certificates of `--ca-bundle` for all requests."""
 
 import csv
 import ssl
@@ -38,7 +38,7 @@ def test_certificates_to_trust(
 @pytest.mark.parametrize("verb", ["sign", "post"])
 @pytest.mark.parametrize("content", [None, "no certificate"])
 @pytest.mark.parametrize("source", ["keys.txt", "s3://b-1/"])
-def test_a_bundle_that_can_not_be(tmp_path: Path, verb: str, content: str | None, source: str) -> None:
+def test_a_bundle_that_is_not_valid(tmp_path: Path, verb: str, content: str | None, source: str) -> None:
     (tmp_path / "keys.txt").write_text("k\n")
     if content is not None:
         (tmp_path / "ca.pem").write_text(content)
@@ -47,5 +47,5 @@ def test_a_bundle_that_can_not_be(tmp_path: Path, verb: str, content: str | None
     env = {**CREDENTIALS, "AWS_ENDPOINT_URL": "https://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"}
     done = run(verb, source, *options, "-o", "out.csv", "--ca-bundle", "ca.pem", folder=tmp_path, env=env)
     assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("error: ca.pem is no file of certificates: ") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ca.pem is not a file of certificates: ") and done.stderr.count("\n") == 1
     assert names_in(tmp_path) == before

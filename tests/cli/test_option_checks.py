@@ -1,4 +1,4 @@
-"""Options that would be ignored are errors that name them, before anything is sent."""
+"""Options that do not apply are errors with their names, before any request."""
 
 from collections.abc import Iterator
 from pathlib import Path

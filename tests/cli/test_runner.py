@@ -1,4 +1,4 @@
-"""Exit codes, and what is said at the end of a run: a verb that tells events, run as the command line runs it."""
+"""Exit codes and the last messages of a run, with a verb that only emits events."""
 
 import os
 import signal
@@ -12,9 +12,9 @@ import anyio
 import pytest
 from click.exceptions import Exit
 
-from bulkpresign.cli.closing import Failures, expired_advice, left_open
-from bulkpresign.cli.running import exit_code, reporting_errors, run_transfer, run_verb
-from bulkpresign.cli.stopping import WORDS
+from bulkpresign.cli.runner import exit_code, reporting_errors, run_transfer, run_verb
+from bulkpresign.cli.signals import SIGNAL_WORDS
+from bulkpresign.cli.summary import Failures, expired_advice, left_open
 from bulkpresign.errors import BreakerError, BulkpresignError, JournalError
 from bulkpresign.events import Event, Listener, ObjectFinished, ObjectRetried, RunFinished, RunStarted
 from bulkpresign.model import ObjectRef, Outcome, Report
@@ -134,7 +134,7 @@ def test_a_run_that_broke_counts_what_came_before(capsys: pytest.CaptureFixture[
     assert code_of(Verb(failed, BreakerError("all fail alike"))) == 1
     said = capsys.readouterr().err
     assert said.count("failed: s3://b/k") == 1
-    assert "... and 11 more: --failures FILE keeps them all\n" in said
+    assert "... and 11 more: --failures FILE lists all of them\n" in said
     assert "get: 1 done, 12 failed;" in said
     assert code_of(Verb(failed, JournalError("the disk is full"))) == 2
     assert capsys.readouterr().err.count("failed: s3://b/k") == 10
@@ -143,7 +143,7 @@ def test_a_run_that_broke_counts_what_came_before(capsys: pytest.CaptureFixture[
 @pytest.fixture
 def _signals_end_a_process() -> Iterator[None]:
     """As in a shell; nohup and background jobs begin with some of them ignored."""
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in WORDS}
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNAL_WORDS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -163,7 +163,7 @@ def test_a_run_that_is_stopped_says_how_far_it_came(
 ) -> None:
     events: list[Event] = [RunStarted("get", 9), DONE, FAILED, INTERRUPTED]
     assert code_of(Verb(events, stops=number), quiet=True) == code
-    go_on = "run the same command to go on"
+    go_on = "run the same command to continue"
     assert capsys.readouterr().err.splitlines() == [
         "failed: s3://b/k: 404 NoSuchKey",
         f"{word}: 1 done, 1 failed, 7 left; {go_on}",
@@ -173,7 +173,7 @@ def test_a_run_that_is_stopped_says_how_far_it_came(
 #: A run that is closing for long after it was stopped, as one that writes to a slow disk is.
 CLOSING = """
 import anyio
-from bulkpresign.cli.running import run_verb
+from bulkpresign.cli.runner import run_verb
 
 async def verb(listeners):
     print("running", flush=True)

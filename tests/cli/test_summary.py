@@ -1,4 +1,4 @@
-"""How a run ends, in words."""
+"""The summary and the advice at the end of a run."""
 
 import signal
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkpresign.cli.closing import expired_advice, interruption, left_open, summary
+from bulkpresign.cli.summary import expired_advice, interruption, left_open, summary
 from bulkpresign.events import ObjectFinished, ObjectsSkipped, RunStarted
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.model import ObjectRef, Outcome, Report
@@ -37,7 +37,7 @@ def ended(status: str, code: str | None = None) -> Outcome:
 
 
 def test_how_far_an_interrupted_run_came() -> None:
-    go_on = "; run the same command to go on"
+    go_on = "; run the same command to continue"
     assert interruption("interrupted", Counts("get")) == "interrupted"
     cut_off = ended("failed", "Interrupted")
     assert (
@@ -50,7 +50,7 @@ def test_how_far_an_interrupted_run_came() -> None:
     assert interruption("interrupted", counts(1), None) == "interrupted: 0 done, 1 left"
 
 
-def test_one_is_one() -> None:
+def test_singular_and_plural() -> None:
     assert "1 retry;" in summary(Report(verb="get", done=1, retries=1))
     assert "2 retries;" in summary(Report(verb="get", done=1, retries=2))
     assert "; 1 not proven by its bytes" in summary(Report(verb="get", done=2, unproven=1))
@@ -92,5 +92,5 @@ def test_what_failed_before_a_stop_is_named_and_what_was_cut_off_is_not(origin: 
     assert process.returncode == 130
     assert said.splitlines() == [
         "failed: d/0: 404 NoSuchKey",
-        "interrupted: 0 done, 1 failed, 3 left; run the same command to go on",
+        "interrupted: 0 done, 1 failed, 3 left; run the same command to continue",
     ]

@@ -1,4 +1,4 @@
-"""The objects of a listing, looked up by key, in flat memory and in whatever order they came."""
+"""An index of a listing's objects by key, in constant memory, in any order."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -8,18 +8,18 @@ from bulkpresign.errors import OutputError
 from bulkpresign.ledger.paths import temporary_database
 from bulkpresign.model import ObjectRef
 
-_LOOK_UP = 1000
+_MAX_KEYS = 1000
 
 
-class Listed(NamedTuple):
-    """Size (bytes) and etag (without quotes) of an object, as its listing tells."""
+class ListedObject(NamedTuple):
+    """The size (bytes) and etag (without quotes) of an object in a listing."""
 
     size: int
     etag: str
 
 
-class ListedObjects:
-    """An index of listed objects. Use as a context manager; nothing is left behind however the run ends."""
+class ListingIndex:
+    """An index of listed objects in a temporary file without a name. Use as a context manager."""
 
     def __init__(self) -> None:
         self._database = temporary_database()
@@ -32,20 +32,22 @@ class ListedObjects:
         self._database.close()
 
     def add(self, refs: Sequence[ObjectRef]) -> None:
-        """Adds a page. Raises OutputError where the temporary file can't be written."""
+        """Adds a page of objects. Raises OutputError if the temporary file can't be written."""
         rows = [(ref.key, ref.size, ref.etag or "") for ref in refs]
         try:
             self._database.execute("BEGIN")
             self._database.executemany("INSERT OR REPLACE INTO listed VALUES (?, ?, ?)", rows)
             self._database.execute("COMMIT")
         except sqlite3.OperationalError as error:
-            raise OutputError(f"the temporary index of a listing: {error}; TMPDIR tells where it goes") from error
+            raise OutputError(
+                f"the temporary index of a listing can't be written: {error}; TMPDIR sets its folder"
+            ) from error
 
-    def find(self, keys: Sequence[str]) -> dict[str, Listed]:
-        """Those of some keys that are listed."""
-        found: dict[str, Listed] = {}
-        for at in range(0, len(keys), _LOOK_UP):
-            some = keys[at : at + _LOOK_UP]
+    def find(self, keys: Sequence[str]) -> dict[str, ListedObject]:
+        """The listed objects among some keys, by key."""
+        found: dict[str, ListedObject] = {}
+        for at in range(0, len(keys), _MAX_KEYS):
+            some = keys[at : at + _MAX_KEYS]
             query = f"SELECT key, size, etag FROM listed WHERE key IN ({','.join('?' * len(some))})"  # noqa: S608
-            found.update((key, Listed(size, etag)) for key, size, etag in self._database.execute(query, some))
+            found.update((key, ListedObject(size, etag)) for key, size, etag in self._database.execute(query, some))
         return found

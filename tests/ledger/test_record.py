@@ -2,13 +2,13 @@
 
 import pytest
 
-from bulkpresign.ledger.recorded import Recorded, claims_of, contradicts
+from bulkpresign.ledger.record import Record, claims_of, contradicts
 from bulkpresign.model import ObjectRef
 
 
-def recorded(**fields: object) -> Recorded:
+def recorded(**fields: object) -> Record:
     known = {"size": 7, "etag": "e", "checksum": "crc32:AAAAAA==", "said": None} | fields
-    return Recorded(status="done", verified_by="crc32", mtime_ns=1, ctime_ns=1, part_size=None, **known)  # type: ignore[arg-type]
+    return Record(status="done", verified_by="crc32", mtime_ns=1, ctime_ns=1, part_size=None, **known)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from typing import Any, NoReturn, TypeVar
 import anyio
 from click.exceptions import Exit
 
-from bulkpresign.cli.closing import NAMED_FAILURES, Failures, expired_advice, interruption, left_open, summary
 from bulkpresign.cli.debug_log import debug_log
-from bulkpresign.cli.saying import console, finish, say, say_retry
-from bulkpresign.cli.stopping import WORDS, stop_on_signal
+from bulkpresign.cli.messages import console, finish, say, say_retry
+from bulkpresign.cli.signals import SIGNAL_WORDS, stop_on_signal
+from bulkpresign.cli.summary import NAMED_FAILURES, Failures, expired_advice, interruption, left_open, summary
 from bulkpresign.errors import BreakerError, BulkpresignError
 from bulkpresign.events import Listener
 from bulkpresign.ledger.counts import Counts
@@ -35,9 +35,9 @@ def run_transfer(
     in_one_line: Callable[[Report], str] | None = None,
     **settings: Any,
 ) -> NoReturn:
-    """Runs a transfer with its progress, names what failed, prints the summary, and exits by what became of it.
+    """Runs a transfer with progress, prints failures and the summary, and exits with the exit code of the result.
 
-    `verbose`: 1 names each failure and retry as it comes, 2 also shows the debug log.
+    `verbose`: 1 prints each failure and retry as it comes, 2 also the debug log.
     """
     counts, failures, stopped = Counts(name), Failures(at_once=bool(verbose)), list[str]()
     listeners: list[Listener] = [counts, failures, *([say_retry] if verbose else [])]
@@ -61,7 +61,7 @@ def run_transfer(
 def say_last(
     text: str, notes: Sequence[tuple[str, str]], counts: Counts, *, quiet: bool, exit_code: int, **fields: object
 ) -> None:
-    """The closing summary, then `notes`, each a message and its level; as JSON objects the summary comes last."""
+    """Prints the summary and `notes` (message and level). As JSON, the summary is the last line."""
     if not console.is_json:
         finish(text, counts, quiet=quiet)
     for message, level in notes:
@@ -71,7 +71,7 @@ def say_last(
 
 
 def display(progress: str, counts: Counts, *, quiet: bool) -> AbstractContextManager[None]:
-    """Shows counts while a run goes on. With `json` all that is said from here on are JSON objects."""
+    """A context manager that shows the progress. With `json`, all later messages are JSON objects."""
     console.is_json = console.is_json or progress == "json"
     return show_progress("off" if quiet and progress == "auto" else progress, counts, console)
 
@@ -84,10 +84,10 @@ def run_verb(
     on_stop: Callable[[str], object] = say,
     **settings: Any,
 ) -> R:
-    """Runs a coroutine to its end; exits with 2 where it raises one of our errors, 129, 130 or 143 when it was stopped.
+    """Runs a verb. Exits with 2 for one of our errors (1 for BreakerError), and with 129, 130 or 143 for a signal.
 
-    `verb` is a function of the pipeline, `settings` are its parameters by their names. `shown` is entered for the run;
-    `on_stop` is told the word for a run that was stopped.
+    `verb` is a function of the pipeline, `settings` are its parameters by name. `shown` is a context manager for the
+    run. If the run is stopped by a signal, `on_stop` is called with the word for that, such as `interrupted`.
     """
     _allow_open_files()
     stopped: list[int] = []
@@ -109,14 +109,14 @@ def run_verb(
         _fail(_leaf(errors))
     if stopped or report is None:
         number = signal.Signals(stopped[0] if stopped else signal.SIGINT)
-        on_stop(WORDS[number])
+        on_stop(SIGNAL_WORDS[number])
         raise Exit(128 + number)
     return report
 
 
 @contextmanager
 def reporting_errors() -> Iterator[None]:
-    """Ends the program with a message where one of our errors is raised."""
+    """Prints one of our errors and exits."""
     try:
         yield
     except BulkpresignError as error:
@@ -124,7 +124,7 @@ def reporting_errors() -> Iterator[None]:
 
 
 def exit_code(report: Report) -> int:
-    """The exit code that counts mean."""
+    """The exit code for a report."""
     if report.expired:
         return EXIT_EXPIRED
     return EXIT_FAILED if report.failed else EXIT_DONE
@@ -147,7 +147,7 @@ def _notes(report: Report, expired_codes: set[str | None], *, is_whole: bool) ->
 
 
 def _allow_open_files() -> None:
-    """Raises the shell's limit, often 1,024, as far as it may be: connections and files in flight can be more."""
+    """Raises the limit of open files, often 1,024, as far as allowed: a run can have more connections and files."""
     try:
         import resource
     except ImportError:  # not POSIX

@@ -1,18 +1,18 @@
-"""How a transfer ends, in words: what failed, the summary, what to do next."""
+"""The last messages of a transfer: failures, the summary, and advice."""
 
-from bulkpresign.cli.saying import say, say_failure
+from bulkpresign.cli.messages import say, say_failure
 from bulkpresign.events import Event, ObjectFinished
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.model import Outcome, Report
 from bulkpresign.text import counted, show_bytes
 
 NAMED_FAILURES = 10
-#: The code of an outcome that the end of the run cut off.
+#: The code of an object that was not finished when the run was stopped.
 _INTERRUPTED = "Interrupted"
 
 
 class Failures:
-    """Names what failed: at once, or the first few at the end of the run. What was cut off did not fail."""
+    """Prints failures: each at once, or the first few at the end of the run. Interrupted objects are not failures."""
 
     def __init__(self, *, at_once: bool) -> None:
         self._at_once = at_once
@@ -22,7 +22,7 @@ class Failures:
         self.expired_codes: set[str | None] = set()
 
     def __call__(self, event: Event) -> None:
-        """Keeps an outcome that is not done, or names it."""
+        """Prints or stores an outcome that failed."""
         if isinstance(event, ObjectFinished) and event.outcome.status in {"failed", "expired"}:
             self._add(event.outcome)
 
@@ -38,17 +38,17 @@ class Failures:
             self._first.append(outcome)
 
     def say_rest(self, most: int = NAMED_FAILURES) -> None:
-        """Names the first `most` of those that are not named yet, and counts the others."""
+        """Prints the first `most` failures that were not printed yet, and the number of the others."""
         named = self._first[:most]
         for outcome in named:
             say_failure(outcome)
         rest = 0 if self._at_once else self._count - len(named)
         if rest:
-            say(f"... and {rest:,} more: --failures FILE keeps them all")
+            say(f"... and {rest:,} more: --failures FILE lists all of them")
 
 
 def summary(report: Report, moved: int | None = None) -> str:
-    """A run in one line. The rate is that of the bytes that were `moved` (None: all); what was there has none."""
+    """A run in one line. The rate counts the bytes that were `moved` (None: all), without resumed ones."""
     if report.planned is not None:
         return f"{report.verb}: {report.planned:,} to do, {report.skipped:,} done before; {show_bytes(report.bytes)}"
     names = ("skipped", "failed", "expired")
@@ -67,8 +67,8 @@ def summary(report: Report, moved: int | None = None) -> str:
     return f"{report.verb}: {', '.join(counts)}; {done} ({rates}){slowed}{unproven}"
 
 
-def interruption(word: str, counts: Counts, then: str | None = "run the same command to go on") -> str:
-    """How far a run came that was `interrupted` or `terminated`, and what to do."""
+def interruption(word: str, counts: Counts, then: str | None = "run the same command to continue") -> str:
+    """The counts of a run that was `interrupted` or `terminated`, and how to continue."""
     if not counts.is_started:
         return word
     report = counts.report
@@ -86,7 +86,7 @@ def interruption(word: str, counts: Counts, then: str | None = "run the same com
 def expired_advice(codes: set[str | None]) -> str:
     """Advice for links that had expired, by the codes of their outcomes."""
     if codes == {"RenewalFailed"}:
-        return "the links could not be renewed, see above: once they can be, run this again"
+        return "the links could not be renewed, see above: fix that, then run this again"
     return (
         "the links had expired: ask the sender for fresh links, then run this again "
         "(--renew-credentials signs links to your own buckets again)"
@@ -96,4 +96,4 @@ def expired_advice(codes: set[str | None]) -> str:
 def left_open(count: int) -> str:
     """Advice for uploads of this run that are still open."""
     stays = "stays" if count == 1 else "stay"
-    return f"{counted(count, 'upload')} {stays} open: run this again to go on, or end them with bulkpresign abort"
+    return f"{counted(count, 'upload')} {stays} open: run this again to continue, or abort with bulkpresign abort"

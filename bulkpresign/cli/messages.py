@@ -1,4 +1,4 @@
-"""Messages of a verb on standard error: lines of text, or JSON objects under `--progress json`."""
+"""Prints messages on standard error: lines of text, or JSON objects with `--progress json`."""
 
 from bulkpresign.events import Event, ObjectRetried, UploadLeftOpen
 from bulkpresign.ledger.console import Console
@@ -7,15 +7,15 @@ from bulkpresign.ledger.progress import progress_fields
 from bulkpresign.model import Outcome
 from bulkpresign.redact import without_secrets
 
-#: The process's standard error.
+#: The console of this process.
 console = Console()
 
 
 def say(message: str, level: str = "info", event: str = "message", **fields: object) -> None:
-    """One line on standard error, where everything but data goes; above the bar where there is one.
+    """Prints one line on standard error, above the progress bar if there is one.
 
-    Names of objects can hold line ends and what steers a terminal; here they are escaped. `fields` stand in the JSON
-    object alone. `level` is `info`, `warning` or `error`; the last two begin the line.
+    Line ends and control characters, which names of objects can have, are escaped. `fields` are only in the JSON
+    object. `level` is `info`, `warning` or `error`; the line starts with the last two.
     """
     text = printable(message)
     if console.is_json:
@@ -25,7 +25,7 @@ def say(message: str, level: str = "info", event: str = "message", **fields: obj
 
 
 def finish(message: str, counts: Counts, *, quiet: bool, **fields: object) -> None:
-    """The closing summary; `fields` add to its JSON object."""
+    """Prints the summary of a run. `fields` are added to its JSON object."""
     if console.is_json:
         console.row({"event": "finished", **progress_fields(counts), **fields, "message": printable(message)})
     elif not quiet:
@@ -33,7 +33,7 @@ def finish(message: str, counts: Counts, *, quiet: bool, **fields: object) -> No
 
 
 def say_problem(kind: str, subject: str, problem: str, note: str = "", **fields: object) -> None:
-    """Names one object, or file, that is not as it should be: `failed`, `expired`, `missing`... and why."""
+    """Prints the problem of one object or file. `kind` is `failed`, `expired`, `missing` or the like."""
     if console.is_json:
         console.row({"event": kind, "level": "error", "object": subject, **fields, "message": printable(problem)})
     else:
@@ -41,14 +41,14 @@ def say_problem(kind: str, subject: str, problem: str, note: str = "", **fields:
 
 
 def say_failure(outcome: Outcome) -> None:
-    """Names an object that failed, and why."""
+    """Prints an object that failed, and the reason."""
     tries = f" (attempt {outcome.attempts})" if outcome.attempts > 1 else ""
     fields = {"code": outcome.code, "attempts": outcome.attempts}
     say_problem(outcome.status, outcome.object.uri, outcome.message or "", tries, **fields)
 
 
 def say_retry(event: Event) -> None:
-    """Names an object that is tried again, and why."""
+    """Prints an object that is tried again, and the reason."""
     if not isinstance(event, ObjectRetried):
         return
     if console.is_json:
@@ -59,7 +59,7 @@ def say_retry(event: Event) -> None:
 
 
 def say_left_open(event: Event) -> None:
-    """Names an upload that was opened in vain and could not be ended."""
+    """Prints an upload that was created and could not be aborted."""
     if isinstance(event, UploadLeftOpen):
         fields = {"object": event.object.uri, "upload_id": event.upload_id}
         message = f"still open: {event.object.uri}: upload {event.upload_id}; bulkpresign abort ends it"
@@ -67,7 +67,7 @@ def say_left_open(event: Event) -> None:
 
 
 def printable(text: str) -> str:
-    """The text with everything escaped that is no visible character. Messages hold no secret; this is the last look."""
+    """The text with all invisible characters escaped. Secrets are hidden once more, although messages have none."""
     shown = text if text.isprintable() else "".join(map(_printable, text))
     return without_secrets(shown)
 

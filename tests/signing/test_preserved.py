@@ -1,4 +1,4 @@
-"""What a link keeps that is signed again: its own operation, and nothing of its old signature."""
+"""A link that is signed again: its settings are preserved, and its signature is not."""
 
 from urllib.parse import parse_qsl, urlsplit
 
@@ -6,8 +6,8 @@ import pytest
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import Link, Method, ObjectRef
-from bulkpresign.signing.kept import kept_of, kept_query, without_overrides
 from bulkpresign.signing.options import LinkOptions
+from bulkpresign.signing.preserved import operation_query, preserved_settings, without_response_overrides
 from tests.signing.oracle import Both
 
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -36,7 +36,7 @@ def query_of(link: Link) -> dict[str, str]:
     ],
 )
 def test_the_parameters_of_an_operation(url: str, kept: dict[str, str]) -> None:
-    assert kept_query(url) == kept
+    assert operation_query(url) == kept
 
 
 GET = Link(
@@ -65,16 +65,16 @@ PAYER = {"x-amz-request-payer": "requester"}
         (PUT, "POST", {}, {"Content-Type": "t", "x-amz-meta-a": "b"} | PAYER),
     ],
 )
-def test_another_method_takes_what_fits_it(
+def test_another_method_keeps_the_settings_that_it_supports(
     link: Link, method: str, query: dict[str, str], headers: dict[str, str]
 ) -> None:
-    kept = kept_of(link, method)
+    kept = preserved_settings(link, method)
     assert (kept.query, kept.headers) == (query, headers)
 
 
-def test_overrides_can_be_taken_out() -> None:
-    assert without_overrides(GET).url == "https://h/k?versionId=v&x-amz-request-payer=requester&X-Amz-Date=d"
-    assert without_overrides(PUT) is PUT
+def test_overrides_can_be_removed() -> None:
+    assert without_response_overrides(GET).url == "https://h/k?versionId=v&x-amz-request-payer=requester&X-Amz-Date=d"
+    assert without_response_overrides(PUT) is PUT
 
 
 def again(both: Both, refs: list[ObjectRef], method: Method, options: LinkOptions, **more: object) -> list[Link]:
@@ -104,7 +104,7 @@ def test_a_link_that_is_signed_again_is_the_same(europe: Both, method: Method, o
         assert sorted(parse_qsl(urlsplit(after.url).query)) == sorted(parse_qsl(urlsplit(before.url).query))
 
 
-def test_links_that_carry_the_same_share_a_signer(europe: Both, signers: list[object]) -> None:
+def test_links_with_the_same_settings_share_a_signer(europe: Both, signers: list[object]) -> None:
     refs = [ObjectRef("bucket", f"{n}") for n in range(50)]
     put = europe.presigner.sign_batch(refs, "PUT", options=LinkOptions(content_type="t/x", metadata={"a": "b"}))
     get = europe.presigner.sign_batch(refs, "GET", options=LinkOptions(filename="{name}"))
@@ -119,7 +119,7 @@ def test_links_that_carry_the_same_share_a_signer(europe: Both, signers: list[ob
     assert len({id(link.headers) for link in fresh_link if link.method == "PUT"}) == 1
 
 
-def test_options_and_columns_go_before_what_a_link_has(europe: Both) -> None:
+def test_options_and_columns_override_the_settings_of_a_link(europe: Both) -> None:
     old = LinkOptions(content_type="old", metadata={"a": "1", "b": "2"}, sse="aws:kms", sse_kms_key_id="id")
     refs = [ObjectRef("bucket", "a"), ObjectRef("bucket", "b", content_type="row", extra={"metadata": '{"c": "3"}'})]
     links = [
@@ -143,9 +143,9 @@ def test_options_and_columns_go_before_what_a_link_has(europe: Both) -> None:
     assert query_of(named)["response-expires"] == "x"
 
 
-def test_what_can_not_be_signed_again_is_told(europe: Both) -> None:
+def test_links_without_bucket_or_key_are_refused(europe: Both) -> None:
     with pytest.raises(ParameterError, match="the key is empty"):
         europe.presigner.sign_again([Link("GET", "https://h/k?X-Amz-Date=d", {})])
-    with pytest.raises(ParameterError, match="method 'POST' is none of"):
+    with pytest.raises(ParameterError, match="method 'POST' is not one of"):
         europe.presigner.sign_again([Link("POST", "https://h/k", {}, None, ObjectRef("bucket", "k"))])
     assert europe.presigner.sign_again([]) == []

@@ -1,0 +1,121 @@
+"""Finds an object's expected digest: in its row, in the headers of a response, or in its etag."""
+
+import re
+from binascii import Error, a2b_base64
+from collections.abc import Mapping
+
+import msgspec
+
+from bulkpresign.checksums.algorithms import ALGORITHMS, base64_of
+from bulkpresign.checksums.expected import ExpectedDigest
+from bulkpresign.errors import ParameterError
+from bulkpresign.model import ObjectRef
+
+#: The column of a manifest with the size, in bytes, of the parts of an etag or checksum.
+_PART_SIZE_COLUMN = "part_size"
+_MAX_SIZE_DIGITS = 19
+
+_ETAG = re.compile(r"([0-9a-fA-F]{32})(?:-([1-9]\d{0,4}))?\Z", re.ASCII)
+_PART_COUNT = re.compile(r"-([1-9]\d{0,4})\Z", re.ASCII)
+_HEADERS = tuple((f"x-amz-checksum-{name}", name) for name in ALGORITHMS)
+
+
+def expected_digest(
+    ref: ObjectRef,
+    etag: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    size: int | None = None,
+    part_size: int | None = None,
+) -> ExpectedDigest:
+    """The best known digest of an object.
+
+    The order is: the checksum of `ref`, a checksum in `headers`, an etag that is an md5, the size alone. `headers` are
+    those of a response with the whole object (a range has the checksum of its part); their names are lower case, unless
+    the mapping ignores case. `etag` and `size` are used if `ref` has none. Raises ParameterError for a checksum in
+    `ref` that is not valid, see `checksum_problem`.
+    """
+    size = size if ref.size is None else ref.size
+    part_size = part_size or _part_size_of(ref)
+    if ref.checksum is not None:
+        return _with_sizes(_parse(ref.checksum), size, part_size)
+    if headers and (found := _from_headers(headers)):
+        return _with_sizes(found, size, part_size)
+    known = _ETAG.match(ref.etag or etag or "")
+    if known is None or (headers and not _etag_is_md5(headers)):
+        return ExpectedDigest(size)
+    digest, parts = bytes.fromhex(known[1]), known[2]
+    if parts is None:
+        return ExpectedDigest(size, "md5", digest, source="etag")
+    return _with_sizes(ExpectedDigest(None, "md5", digest, int(parts), source="etag"), size, part_size)
+
+
+def checksum_problem(text: str) -> str | None:
+    """Validation error for a checksum cell, or None."""
+    try:
+        _parse(text)
+    except ParameterError as error:
+        return str(error)
+    return None
+
+
+def _part_size_of(ref: ObjectRef) -> int | None:
+    """The part size in a row's column `part_size`, which `sign --head` writes."""
+    cell = ref.extra.get(_PART_SIZE_COLUMN) if ref.extra else None
+    if isinstance(cell, str) and cell.isascii() and cell.isdecimal() and len(cell) < _MAX_SIZE_DIGITS:
+        return int(cell) or None
+    return cell or None if isinstance(cell, int) and not isinstance(cell, bool) and cell > 0 else None
+
+
+def _parse(text: str) -> ExpectedDigest:
+    """The digest in `algorithm:base64`, without a size. Raises ParameterError."""
+    algorithm, colon, value = text.partition(":")
+    if not colon or algorithm not in ALGORITHMS:
+        algorithms = ", ".join(ALGORITHMS)
+        raise ParameterError(f"{text[:80]!r} is not a checksum; example: crc64nvme:AAAAAAAAAAA= ({algorithms})")
+    split = _PART_COUNT.search(value)
+    digest = _binary(value[: split.start()] if split else value)
+    if digest is None:
+        raise ParameterError(f"checksum {text[:80]!r}: {value[:60]!r} is not base64")
+    if len(digest) != ALGORITHMS[algorithm]:
+        raise ParameterError(
+            f"checksum {text[:80]!r}: {algorithm} has {ALGORITHMS[algorithm]} bytes, not {len(digest)}"
+        )
+    return ExpectedDigest(None, algorithm, digest, int(split[1]) if split else 0)
+
+
+def _binary(text: str) -> bytes | None:
+    """The bytes of base64 in its canonical form."""
+    try:
+        digest = a2b_base64(text, strict_mode=True)
+    except (Error, ValueError):  # ValueError: not ASCII
+        return None
+    return digest if base64_of(digest) == text else None
+
+
+def _from_headers(headers: Mapping[str, str]) -> ExpectedDigest | None:
+    """The checksum in a response's headers. Skips one that is not valid, and a composite one without a part count."""
+    for header, algorithm in _HEADERS:
+        value = headers.get(header)
+        if value is None or checksum_problem(f"{algorithm}:{value}"):
+            continue
+        found = _parse(f"{algorithm}:{value}")
+        if found.parts or headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE":
+            return found
+    return None
+
+
+def _etag_is_md5(headers: Mapping[str, str]) -> bool:
+    """False if the object is encrypted with a KMS key or a customer's key. Source: docs "Object", ETag."""
+    return (
+        headers.get("x-amz-server-side-encryption", "AES256") == "AES256"
+        and "x-amz-server-side-encryption-customer-algorithm" not in headers
+    )
+
+
+def _with_sizes(found: ExpectedDigest, size: int | None, part_size: int | None) -> ExpectedDigest:
+    """The same digest with the object's size, and with the part size if the size then makes the right part count."""
+    if not found.parts or (part_size and size is not None and -(-size // part_size) != found.parts):
+        part_size = None
+    if found.parts == 1 and size is not None:
+        part_size = max(size, 1)
+    return msgspec.structs.replace(found, size=size, part_size=part_size)

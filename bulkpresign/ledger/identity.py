@@ -1,0 +1,18 @@
+"""The identity of an object in the journal, the same in every run."""
+
+from bulkpresign.model import Link, ObjectRef, endpoint_of, without_query
+
+
+def identity(link: Link) -> str:
+    """The identity of a link's object."""
+    return identity_of(link.object, link.url)
+
+
+def identity_of(ref: ObjectRef, url: str) -> str:
+    """The identity of an object: endpoint (from the url of its link), bucket, key, version and path.
+
+    The same key on another endpoint is another object. An object without a key has the url without its query instead.
+    """
+    if ref.key:
+        return f"{endpoint_of(url)}\0{ref.bucket}\0{ref.key}\0{ref.version_id or ''}\0{ref.file_path}"
+    return f"{without_query(url)}\0\0\0{ref.version_id or ''}\0{ref.file_path}"

@@ -1,0 +1,86 @@
+"""The SQLite file of a journal: its tables, its version, and its errors."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bulkpresign.errors import JournalError, OutputError
+
+#: Marks the file as ours ("bprs"). The version is that of the tables.
+APPLICATION_ID = 0x62707273
+VERSION = 2
+
+SCHEMA = (
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {VERSION}",
+    "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID",
+    # `size`, `mtime` and `ctime` (ns) are those of the file; `said` has the row's claims if the object differs.
+    """CREATE TABLE outcomes (
+        id TEXT PRIMARY KEY, status TEXT, bytes INTEGER, attempts INTEGER, verified_by TEXT, code TEXT, message TEXT,
+        finished_at REAL, seconds REAL,
+        size INTEGER, mtime INTEGER, ctime INTEGER, etag TEXT, checksum TEXT, part_size INTEGER, said TEXT
+    ) WITHOUT ROWID""",
+    "CREATE TABLE parts (id TEXT PRIMARY KEY, etag TEXT, size INTEGER, part_size INTEGER) WITHOUT ROWID",
+    """CREATE TABLE finished_parts (
+        id TEXT, part_number INTEGER, proof TEXT, PRIMARY KEY (id, part_number)
+    ) WITHOUT ROWID""",
+    # The bytes that were moved in each second (Unix time).
+    "CREATE TABLE moved (second INTEGER PRIMARY KEY, bytes INTEGER)",
+)
+ADD_MOVED = "INSERT INTO moved VALUES (?, ?) ON CONFLICT (second) DO UPDATE SET bytes = bytes + excluded.bytes"
+#: If an object was done before and has not changed, its record stays: it has the time and the verification.
+ADD_OUTCOME = """INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET
+        status = excluded.status, bytes = excluded.bytes, attempts = excluded.attempts,
+        verified_by = excluded.verified_by, code = excluded.code, message = excluded.message,
+        finished_at = excluded.finished_at, seconds = excluded.seconds,
+        size = excluded.size, mtime = excluded.mtime, ctime = excluded.ctime, etag = excluded.etag,
+        checksum = excluded.checksum, part_size = excluded.part_size, said = excluded.said
+    WHERE NOT (
+        outcomes.status = 'done' AND excluded.status = 'skipped' AND excluded.message IS NULL
+        AND outcomes.size IS excluded.size AND outcomes.mtime IS excluded.mtime
+        AND outcomes.ctime IS excluded.ctime AND outcomes.etag IS excluded.etag
+    )"""
+
+
+def has_work(database: sqlite3.Connection) -> bool:
+    """True if a journal has an object that is done, or parts of an unfinished one."""
+    query = "SELECT 1 FROM outcomes WHERE status IN ('done', 'skipped') UNION ALL SELECT 1 FROM parts LIMIT 1"
+    return database.execute(query).fetchone() is not None
+
+
+def table_names(database: sqlite3.Connection) -> list[str]:
+    """The names of all tables."""
+    return [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+
+
+def check_version(file: Path, database: sqlite3.Connection) -> None:
+    """Raises JournalError if the file is not a journal, or has another version."""
+    (application,) = database.execute("PRAGMA application_id").fetchone()
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise JournalError(f"{file} is not a journal of bulkpresign")
+    if version > VERSION:
+        raise JournalError(f"{file} was written by a newer version (its format is {version}, this one reads {VERSION})")
+    if version < VERSION:
+        raise JournalError(
+            f"{file} was written by an older version (its format is {version}, this one reads {VERSION}): move it "
+            "away; whole files are found without it, and bulkpresign abort ends open uploads"
+        )
+
+
+@contextmanager
+def database_errors(file: Path) -> Iterator[None]:
+    """Raises OutputError for a journal that can't be written, and JournalError for a damaged one."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise OutputError(f"the journal {file} can't be written: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise JournalError(f"the journal {file} is damaged ({error}): move it away to start anew") from error
+
+
+def connect_read_only(file: Path) -> sqlite3.Connection:
+    """Opens the SQLite file without write access. Raises sqlite3.Error."""
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
