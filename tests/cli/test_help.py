@@ -24,7 +24,7 @@ GIVEN = {
     "sign": (["x"], {"source"}, {"query", "filename"}),
     "post": (["x"], {"source"}, set[str]()),
     "get": (["x", "--to", "y"], {"source", "to"}, set[str]()),
-    "put": (["x", "--from", "y"], set[str](), set[str]()),
+    "put": (["x", "--from", "y"], set[str](), {"headers", "part_size"}),
     "put folder": (["x", "s3://y/"], set[str](), set[str]()),
     "abort": (["x"], {"what"}, {"output"}),
     "verify": (["x", "--in", "y"], {"manifest", "folder"}, set[str]()),
@@ -191,7 +191,7 @@ def test_help_is_in_sections(verb: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "responses"),
+    ("words", "answers"),
     [
         ("bulkpresign ver", ["plain,verify"]),
         ("bulkpresign get --renew-c", ["plain,--renew-credentials", "plain,--renew-command"]),

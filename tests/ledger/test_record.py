@@ -7,7 +7,7 @@ from bulkpresign.model import ObjectRef
 
 
 def recorded(**fields: object) -> Record:
-    known = {"size": 7, "etag": "e", "checksum": "crc32:AAAAAA==", "said": None} | fields
+    known = {"size": 7, "etag": "e", "checksum": "crc32:AAAAAA==", "claims": None} | fields
     return Record(status="done", verified_by="crc32", mtime_ns=1, ctime_ns=1, part_size=None, **known)  # type: ignore[arg-type]
 
 
@@ -36,5 +36,5 @@ def test_nothing_contradicts_what_was_not_recorded() -> None:
 def test_a_row_that_says_the_same_as_before_contradicts_nothing() -> None:
     """Its etag was wrong then, and the object was proven in another way."""
     row = ObjectRef("b", "k", size=7, etag="stale")
-    assert not contradicts(row, recorded(said=claims_of(row)))
-    assert contradicts(ObjectRef("b", "k", size=7, etag="staler"), recorded(said=claims_of(row)))
+    assert not contradicts(row, recorded(claims=claims_of(row)))
+    assert contradicts(ObjectRef("b", "k", size=7, etag="staler"), recorded(claims=claims_of(row)))

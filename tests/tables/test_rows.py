@@ -38,7 +38,7 @@ def test_a_value_that_is_nested_too_deep_is_told_with_the_line() -> None:
     deep: object = "x"
     for _ in range(40):
         deep = [deep]
-    with pytest.raises(ManifestError, match=r"a\.json:2: column note: the value is nested more than 32 deep"):
+    with pytest.raises(ManifestError, match=r"a\.json:2: column note: the value is nested more than 32 levels deep"):
         rows_of_mappings("a.json", [{"key": "a", "note": [1]}, {"key": "b", "note": deep}], [1, 2])
 
 
