@@ -4,14 +4,14 @@ from functools import partial
 
 import anyio.to_thread
 
-from bulkpresign.checksums import Verifier, expected_digest
+from bulkpresign.checksums import Verifier
 from bulkpresign.errors import RefusedError
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
 from bulkpresign.model import Link, Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
-from bulkpresign.transfer.downloads.download import TOO_LARGE, refusal
+from bulkpresign.transfer.downloads.responses import TOO_LARGE, digest_of, refusal
 from bulkpresign.transfer.engine.jobs import Job, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 
@@ -42,9 +42,8 @@ class MemoryReader:
         async with self._context.http.request(link) as response:
             if response.status != 200:
                 raise await refusal(link, response, self._coordinator.refuse_checksum_mode)
-            expected = expected_digest(link.object, response.etag, response.headers, response.length)
+            expected = digest_of(link.object, response.etag, response.headers, response.length)
             if response.length is not None:
-                expected.check_size(response.length)
                 self._check_size(response.length)
             data = await self._body(response)
         verifier = Verifier(expected)

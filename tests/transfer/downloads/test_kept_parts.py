@@ -232,14 +232,14 @@ def test_bytes_of_an_attempt_are_taken_back_where_the_object_changes_after_it(
     assert (got.run.bytes_resumed, got.run.bytes_moved) == (0, len(body))
 
 
-@pytest.mark.parametrize("tuner", [1, 4])
+@pytest.mark.parametrize("part_concurrency", [1, 4])
 @knowledge
 def test_a_link_that_is_over_keeps_its_parts(
-    tuner: int, ref: dict[str, object], origin: FaultProxy, tmp_path: Path
+    part_concurrency: int, ref: dict[str, object], origin: FaultProxy, tmp_path: Path
 ) -> None:
     """Three times in one object; the renewals cost no attempt, and no part comes twice."""
     origin.faults.extend([*[None] * 3, Fault(403, body=EXPIRED), *[None] * 3, Fault(403, body=EXPIRED)])
-    got = Got(origin, tmp_path / "to", ref, part_concurrency=tuner, attempts=1, journal=tmp_path / "journal")
+    got = Got(origin, tmp_path / "to", ref, part_concurrency=part_concurrency, attempts=1, journal=tmp_path / "journal")
     got.check()
     whole = Counter(asked or (0, PART - 1) for asked in got.asked)
     assert whole.total() == 13

@@ -16,16 +16,16 @@ from tests.transfer.running import FixedPartConcurrency, files
 __all__ = ["origin", "tiny_disk"]
 
 
-@pytest.mark.parametrize("tuner", [1, 2, 4, 16])
-def test_every_part_is_asked_for_once(tuner: int, origin: FaultProxy, tmp_path: Path) -> None:
-    got = Got(origin, tmp_path, KNOWN, part_concurrency=tuner)
+@pytest.mark.parametrize("part_concurrency", [1, 2, 4, 16])
+def test_every_part_is_asked_for_once(part_concurrency: int, origin: FaultProxy, tmp_path: Path) -> None:
+    got = Got(origin, tmp_path, KNOWN, part_concurrency=part_concurrency)
     got.check(verified_by="crc64nvme")
     assert sorted(got.asked, key=str) == sorted(parts_of(len(BODY)), key=str)
     assert got.seen[0].header("if-match") is None
     assert {seen.header("if-match") for seen in got.seen[1:]} == {ETAG}
     assert files(tmp_path) == {"a": BODY}
     assert got.run.bytes_moved == len(BODY)
-    assert origin.most_open <= tuner
+    assert origin.most_open <= part_concurrency
 
 
 def test_an_object_of_which_nothing_is_known_tells_itself(origin: FaultProxy, tmp_path: Path) -> None:
