@@ -5,6 +5,7 @@ byte, and counts as a failed attempt of its request. The parts of a ranged downl
 """
 
 from types import TracebackType
+from typing import Self
 
 from bulkpresign.errors import TransferError
 from bulkpresign.events import ObjectRetried
@@ -37,20 +38,21 @@ class Attempts:
 
 
 class Turn:
-    """Gives a request's place in the limiter back when it ends: a context manager for after `limiter.acquire()`.
+    """Gives a request's place in the limiter back: a context manager for after `limiter.acquire()`.
 
-    It has no state, so that all requests of a run share one.
+    `error` is what went wrong where that is not raised.
     """
 
-    __slots__ = ("_limiter",)
+    __slots__ = ("_limiter", "error")
 
     def __init__(self, limiter: AdaptiveLimiter) -> None:
         self._limiter = limiter
+        self.error: TransferError | None = None
 
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._limiter.release(error if isinstance(error, TransferError) else None)
+        self._limiter.release(error if isinstance(error, TransferError) else self.error)

@@ -4,8 +4,6 @@ One loop drives an object: `steps.next_step` decides by all that is known, `stor
 attempt into the `Sink`, and its result or error adds to the knowledge.
 """
 
-from collections.abc import Mapping
-
 import anyio
 import msgspec
 
@@ -93,7 +91,9 @@ class Downloader:
             if existing is not None and existing.is_skipped:
                 remove_temporary(sink.target)
                 return existing.skipped(link)
-            knowledge = await self._knowledge(sink)
+            knowledge = self._row(link, existing)
+            if sink.point is not None:
+                knowledge = await _with_checkpoint(knowledge, sink)
             return await _Download(self._context, self._coordinator, sink, existing, knowledge).run()
 
     async def _existing(self, sink: Sink, evidence: Evidence | None) -> ExistingFile | None:
@@ -105,15 +105,18 @@ class Downloader:
         ref, keeps = sink.link.object, self._if_exists == "keep"
         return await check_existing(ref, sink.target, found, evidence, keeps=keeps, rechecks=self._rechecks)
 
-    async def _knowledge(self, sink: Sink) -> Knowledge:
-        """All that is known before the first request."""
-        ref = sink.link.object
-        asks_first = ref.checksum is None and CHECKSUM_MODE in sink.link.headers
-        if sink.point is None:
-            return Knowledge(ref, self._part_size, asks_first)
-        on_disk = sink.on_disk()
-        finished = await sink.intact_parts(on_disk)
-        return Knowledge(ref, self._part_size, asks_first, True, sink.point, finished, on_disk)
+    def _row(self, link: Link, existing: ExistingFile | None) -> Knowledge:
+        """Everything that is known without a checkpoint."""
+        asks_checksum = CHECKSUM_MODE in link.headers and link.object.checksum is None
+        asks_first = asks_checksum or (existing is not None and existing.etag is not None)
+        return Knowledge(link.object, self._part_size, asks_first)
+
+
+async def _with_checkpoint(knowledge: Knowledge, sink: Sink) -> Knowledge:
+    """Adds the bytes that an earlier attempt left on disk."""
+    on_disk = sink.on_disk()
+    finished = await sink.intact_parts(on_disk)
+    return msgspec.structs.replace(knowledge, point=sink.point, on_disk=on_disk, finished=finished)
 
 
 class _Download:
@@ -154,44 +157,54 @@ class _Download:
 
     async def _attempt(self) -> Outcome | RangedDownload:
         """Makes the request of the next step. Returns the outcome, or the download of the parts that are left."""
-        step, context = next_step(self._knowledge), self._context
-        ranged = RangedDownload(context, self._link, self._sink, step.plan()) if isinstance(step, Ranged) else None
-        headers = self._headers(step) if ranged is None else ranged.headers
+        step, context, ranged = next_step(self._knowledge), self._context, None
+        headers = None if self._existing is None else self._existing.condition
+        if isinstance(step, Ranged):
+            ranged = self._ranged(step)
+            headers = ranged.headers
+        elif isinstance(step, Resume):
+            headers = step.headers
         await context.limiter.acquire()
-        with Turn(context.limiter):
+        with Turn(context.limiter) as turn:
             async with context.http.request(self._link, headers) as response:
-                return await self._receive(response, step, ranged)
+                result = await self._receive(response, step, ranged)
+            if isinstance(result, RangedDownload):
+                turn.error = result.first_error
+            return result
 
-    def _headers(self, step: Step) -> Mapping[str, str] | None:
-        if isinstance(step, Resume):
-            return step.headers
-        return None if self._existing is None else self._existing.condition
+    def _ranged(self, step: Ranged) -> RangedDownload:
+        return RangedDownload(self._context, self._link, self._sink, step.plan())
 
     async def _receive(self, response: Response, step: Step, ranged: RangedDownload | None) -> Outcome | RangedDownload:
         """Takes the response of a step, whose head can make it another step."""
-        status, sink, existing = response.status, self._sink, self._existing
-        if status == 304 and existing is not None and existing.etag is not None:
-            remove_temporary(sink.target)
-            return existing.skipped(self._link, self._attempts.number)
+        status, sink = response.status, self._sink
         if status != 200 and (step is STREAM or status not in _RANGE_STATUSES):
-            raise await refusal(self._link, response, self._coordinator.refuse_checksum_mode)
+            return await self._without_object(response)
         head = ResponseHead(status, response.etag, response.length, response.headers)
         if status == 200 and head.length is not None:
             check_allowed(head.length, sink.max_object_size)
-        self._knowledge = self._knowledge.with_response(step, head)
-        step = next_step(self._knowledge)
+        if step is not STREAM or (head.length or 0) > self._knowledge.part_size:  # else it stays a stream
+            self._knowledge = self._knowledge.with_response(step, head)
+            step = next_step(self._knowledge)
         if isinstance(step, Restart):
             raise step.error
         if isinstance(step, Ranged):
-            return await self._begin(response, head, step, ranged)
+            return await self._begin(response, head, step, ranged or self._ranged(step))
         return self._done(await store_stream(response, head, sink, step if isinstance(step, Resume) else None))
 
+    async def _without_object(self, response: Response) -> Outcome:
+        """The outcome where the existing file is the object. Raises the error of any other response."""
+        existing = self._existing
+        if response.status == 304 and existing is not None and existing.etag is not None:
+            remove_temporary(self._sink.target)
+            return existing.skipped(self._link, self._attempts.number)
+        raise await refusal(self._link, response, self._coordinator.refuse_checksum_mode)
+
     async def _begin(
-        self, response: Response, head: ResponseHead, step: Ranged, ranged: RangedDownload | None
+        self, response: Response, head: ResponseHead, step: Ranged, ranged: RangedDownload
     ) -> RangedDownload:
         """Receives the first part. From here on each part has attempts of its own, and only restarts count."""
         self._knowledge = self._knowledge.with_response(step, head)
-        ranged = ranged or RangedDownload(self._context, self._link, self._sink, step.plan())
         await ranged.begin(response, head, self._attempts.number)
         self._most_attempts = max(self._most_attempts, self._attempts.number)
         self._attempts.number = 1 + self._restarts

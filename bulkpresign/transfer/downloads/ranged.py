@@ -1,7 +1,5 @@
 """The parts of one object into the sink, several at a time, each by a request with attempts of its own."""
 
-from math import inf
-
 import anyio
 import anyio.to_thread
 
@@ -22,24 +20,24 @@ from bulkpresign.transfer.downloads.steps import ResponseHead
 class RangedDownload:
     """One attempt at an object in parts.
 
-    `begin` takes the first response and receives the first part from it; `run` fetches the others and commits. `limit`
-    bounds how many parts are in flight. `attempts` is the most that one of the parts took.
+    `begin` takes the first response and receives the first part from it; `run` fetches the others and commits.
+    `attempts` is the most that one of the parts took; `first_error` is why the first part broke off.
     """
 
     def __init__(self, context: TransferContext, link: Link, sink: Sink, plan: RangePlan) -> None:
         self._context, self._link, self._sink, self._plan = context, link, sink, plan
         self._limit = PartLimit(context.tuner, context.limiter, plan)
-        self._turn = Turn(context.limiter)
         part = plan.take()
         assert part is not None  # noqa: S101 - a plan has a part
         self._first = part
         self._first_attempts: Attempts
-        self._first_delay = inf
+        self._first_delay = 0.0
         self._group: anyio.abc.TaskGroup | None = None
         self._error: TransferError | None = None
         self._has_finished = False
         self._head: ResponseHead
         self.attempts = 1
+        self.first_error: TransferError | None = None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -69,6 +67,7 @@ class RangedDownload:
             except MismatchError:
                 raise
             except TransferError as error:
+                self.first_error = error
                 self._first_delay = self._delay_after(error, self._first_attempts)
 
     async def run(self) -> Stored:
@@ -78,12 +77,12 @@ class RangedDownload:
         """
         with self._limit:
             async with anyio.create_task_group() as self._group:
-                if self._first_delay < inf:
+                if self.first_error is not None:
                     self._group.start_soon(self._worker, self._first, self._first_attempts, self._first_delay)
                 self._start_workers()
         if self._error is not None:
             if isinstance(self._error, LinkExpiredError):
-                self._error.has_served = self._sink.is_kept and self._has_finished
+                self._error.has_served = self._sink.is_resumable and self._has_finished
             raise self._error
         return await self._sink.commit(self._head, self._plan.etag, self._plan.verifier())
 
@@ -135,7 +134,7 @@ class RangedDownload:
     async def _request(self, part: RangePart) -> None:
         plan, context = self._plan, self._context
         await context.limiter.acquire()
-        with self._turn:
+        with Turn(context.limiter):
             async with context.http.request(self._link, plan.headers(part)) as response:
                 if response.status not in {200, 206, 412, 416}:
                     raise await response.error(self._link)

@@ -58,7 +58,7 @@ class Sink:
     #: True where a file exists under the name that must not be replaced.
     must_not_replace = False
     #: True where a failed attempt leaves its bytes to the next one.
-    is_kept = False
+    is_resumable = False
     #: The last bytes written by `write`. The buffer is the connection's: it is valid until the next read.
     last: Chunk = b""
     _file: TemporaryFile | None = None
@@ -70,7 +70,7 @@ class Sink:
     _moved = 0
     _resumed: int | None = None
     # Bytes of finished parts.
-    _kept = 0
+    _finished_bytes = 0
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Sink:
         self._file = TemporaryFile(self.target, at).__enter__()
         self._start_at(at)
         self._verifier = Verifier(expected)
-        self.is_kept = resume is not None or self._record_point(response)
+        self.is_resumable = resume is not None or self._record_point(response)
         self._is_announced, self._is_slow = response.length is not None, expected.is_slow
         self._bound = self.max_object_size if expected.size is None else expected.size
 
@@ -173,14 +173,14 @@ class Sink:
     async def open_parts(self, plan: RangePlan) -> None:
         """Opens the file for the parts of an open plan. Raises StorageError, also where another file has the name."""
         self._check_name()
-        keeps, self._kept = self._context.keeps_checkpoints, plan.finished_bytes
-        self.is_kept = keeps and plan.etag is not None
+        keeps_checkpoints, self._finished_bytes = self._context.keeps_checkpoints, plan.finished_bytes
+        self.is_resumable = keeps_checkpoints and plan.etag is not None
         file = self._file = TemporaryFile(self.target, is_kept=plan.has_finished).__enter__()
-        self._start_at(self._kept)
+        self._start_at(self._finished_bytes)
         self._checkpoints = PartCheckpoints(file, self._add_finished_part)
         if plan.has_finished:
             return
-        if keeps:
+        if keeps_checkpoints:
             point = NO_RESUME_POINT if plan.etag is None else ResumePoint(plan.etag, plan.size, plan.part_size)
             self._set_resume_point(point)
         await anyio.to_thread.run_sync(file.allocate, plan.size)
@@ -197,13 +197,13 @@ class Sink:
         """Takes note of a part whose bytes are written."""
         assert self._checkpoints is not None  # noqa: S101 - an attempt opened it
         self._checkpoints.add(number, proof)
-        self._kept += size
+        self._finished_bytes += size
 
     @property
     def due_checkpoints(self) -> PartCheckpoints | None:
         """The checkpoints that are to be synced now, None where it is not time, or nothing is to be recorded."""
         checkpoints = self._checkpoints
-        return checkpoints if self.is_kept and checkpoints is not None and checkpoints.is_due() else None
+        return checkpoints if self.is_resumable and checkpoints is not None and checkpoints.is_due() else None
 
     # The end of an attempt
 
@@ -234,22 +234,23 @@ class Sink:
         self._file = self._checkpoints = None
         if file is None:
             return
-        kept = self._kept if checkpoints is not None else file.size
-        if not self.is_kept or _is_useless(error):
-            kept = 0
-        self._take_back(kept)
-        if checkpoints is not None and kept:
+        is_useless = _is_useless(error)
+        remaining = self._finished_bytes if checkpoints is not None else file.size
+        if is_useless or not self.is_resumable:
+            remaining = 0
+        self._take_back_to(remaining)
+        if checkpoints is not None and remaining:
             await checkpoints.close()
-        if not kept and (checkpoints is not None or _is_useless(error)):
+        if is_useless or (checkpoints is not None and not remaining):
             file.discard()
         file.__exit__()
 
     def restart(self) -> None:
         """Discards all that is stored of the object."""
-        self._take_back(0)
+        self._take_back_to(0)
         remove_temporary(self.target)
 
-    # What is told of it
+    # Progress and records
 
     def _start_at(self, at: int) -> None:
         """Tells once how many bytes an earlier run left. Takes back those that are not in the file any more."""
@@ -258,18 +259,18 @@ class Sink:
             if at:
                 self._emit(BytesResumed(at))
         else:
-            self._take_back(at)
+            self._take_back_to(at)
 
-    def _take_back(self, kept: int) -> None:
-        """Takes back the progress of all bytes but `kept`: first of those that this run moved."""
+    def _take_back_to(self, remaining: int) -> None:
+        """Takes back the progress of all bytes but the remaining ones: first of those that this run moved."""
         resumed = self._resumed or 0
-        moved = min(self._moved, max(self._moved + resumed - kept, 0))
+        moved = min(self._moved, max(self._moved + resumed - remaining, 0))
         if moved:
             self._moved -= moved
             self._emit(BytesMoved(-moved))
-        if resumed > kept:
-            self._resumed = kept
-            self._emit(BytesResumed(kept - resumed))
+        if resumed > remaining:
+            self._resumed = remaining
+            self._emit(BytesResumed(remaining - resumed))
 
     def _check_name(self) -> None:
         if self.must_not_replace:

@@ -29,7 +29,7 @@ class ResponseHead(msgspec.Struct, frozen=True, gc=False):
 
 
 class Stream(msgspec.Struct, frozen=True):
-    """Fetch all bytes in one response, from the first one on."""
+    """Fetch all bytes in one response, from the first one on. `STREAM` is the only one."""
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -105,7 +105,7 @@ class Knowledge(msgspec.Struct, frozen=True):
 
     def with_response(self, step: Step, response: ResponseHead) -> "Knowledge":
         """The knowledge once a step has a response. A server that answers a range with all bytes gives no ranges."""
-        gives_ranges = self.gives_ranges and (response.status != 200 or isinstance(step, Stream))
+        gives_ranges = self.gives_ranges and (response.status != 200 or step is STREAM)
         return msgspec.structs.replace(self, step=step, response=response, error=None, gives_ranges=gives_ranges)
 
     def with_error(self, error: TransferError) -> "Knowledge":
@@ -119,8 +119,9 @@ class Knowledge(msgspec.Struct, frozen=True):
 
 def next_step(knowledge: Knowledge) -> Step:
     """The step that follows from what is known."""
-    if isinstance(knowledge.error, MismatchError):
-        return _restart(knowledge, knowledge.error)
+    error = knowledge.error
+    if error is not None and isinstance(error, MismatchError):
+        return _restart(knowledge, error)
     if knowledge.response is not None:
         return _by_response(knowledge, knowledge.response)
     if knowledge.point is not None and knowledge.gives_ranges:
