@@ -103,6 +103,27 @@ def test_a_part_that_breaks_off_is_asked_for_again(name: str, number: int, origi
     assert got.run.bytes_moved == len(BODY)
 
 
+def test_the_rest_of_a_first_part_is_asked_for_by_its_range(origin: FaultProxy, tmp_path: Path) -> None:
+    """The response with the whole object breaks off within the first part."""
+    origin.faults.append(Fault(cut_after=50 * KIB))
+    got = Got(origin, tmp_path, part_concurrency=1)
+    got.check()
+    assert [retry.code for retry in got.run.retries] == ["Truncated"]
+    assert Counter(got.asked) == Counter([None, (50 * KIB, PART - 1), *parts_of(len(BODY))[1:]])
+    assert got.outcome.attempts == 2
+    assert got.run.bytes_moved == len(BODY)
+
+
+@knowledge
+def test_attempts_of_the_first_request_are_in_the_outcome(
+    ref: dict[str, object], origin: FaultProxy, tmp_path: Path
+) -> None:
+    origin.faults.append(Fault(503, body=b"<Error><Code>SlowDown</Code></Error>"))
+    got = Got(origin, tmp_path, ref)
+    got.check()
+    assert got.outcome.attempts == 2
+
+
 def test_attempts_are_those_of_a_request(origin: FaultProxy, tmp_path: Path) -> None:
     """Each part breaks off once, and the object comes through with two."""
     broken: set[str] = set()
