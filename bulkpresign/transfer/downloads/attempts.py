@@ -1,7 +1,7 @@
 """The retry policy of downloads.
 
-Each request has its own attempts. A renewed link starts to count anew. A mismatch makes the object start from its first
-byte, and counts as a failed attempt of its request. The parts of a ranged download are retried one by one.
+Each request has its own attempts. With a renewed link the count starts again. A mismatch makes the object start from
+its first byte, and counts as a failed attempt of its request. The parts of a ranged download are retried one by one.
 """
 
 from types import TracebackType

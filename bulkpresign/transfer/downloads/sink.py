@@ -49,7 +49,7 @@ class Sink:
     """Stores one object, over all its attempts and links.
 
     An attempt opens it (`open_stream`, `open_parts`), writes, and ends with `commit` or `abandon`. The sink records
-    resume points and finished parts, and emits the progress: all bytes that it told of are in the file, or taken back.
+    resume points and finished parts. It emits the progress: bytes that don't stay in the file are taken back.
     """
 
     #: The resume point and the finished parts (number to proof) that are recorded of the object.
@@ -66,7 +66,7 @@ class Sink:
     _verifier: Verifier
     _bound = 0
     _is_announced = _is_slow = True
-    # Bytes told as progress: moved in this run, and left by an earlier one (None: not told yet).
+    # Bytes emitted as progress: moved in this run, and left by an earlier one (None: not emitted yet).
     _moved = 0
     _resumed: int | None = None
     # Bytes of finished parts.
