@@ -99,9 +99,9 @@ class Downloader:
     async def _existing(self, sink: Sink, evidence: Evidence | None) -> ExistingFile | None:
         """The file that exists under the object's name, None where there is none."""
         found = sink.target.found()
+        sink.must_not_replace = found is not None and self._if_exists == "fail"
         if found is None:
             return None
-        sink.must_not_replace = self._if_exists == "fail"
         ref, keeps = sink.link.object, self._if_exists == "keep"
         return await check_existing(ref, sink.target, found, evidence, keeps=keeps, rechecks=self._rechecks)
 

@@ -7,6 +7,7 @@ from bulkpresign.errors import LinkExpiredError, MismatchError, TransferError, T
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
 from bulkpresign.model import Link
+from bulkpresign.tasks import ungrouped
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.downloads.attempts import Attempts, Turn
 from bulkpresign.transfer.downloads.part_checkpoints import PartCheckpoints
@@ -75,7 +76,7 @@ class RangedDownload:
 
         Where the link has expired, parts in flight are finished first; other errors cancel them.
         """
-        with self._limit:
+        with self._limit, ungrouped():
             async with anyio.create_task_group() as self._group:
                 if self.first_error is not None:
                     self._group.start_soon(self._worker, self._first, self._first_attempts, self._first_delay)
