@@ -28,7 +28,7 @@ from bulkpresign.signing.presigner import Presigner
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
-from bulkpresign.transfer.downloads.download import IF_EXISTS, IfExists
+from bulkpresign.transfer.downloads.existing import IF_EXISTS, IfExists
 from bulkpresign.transfer.downloads.part_concurrency import part_concurrency_within
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
 from bulkpresign.transfer.executor import TransferSpec

@@ -32,7 +32,8 @@ from bulkpresign.proof.tree import walk
 from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Rows, Table, objects_of
 from bulkpresign.tasks import run_workers
-from bulkpresign.transfer.disk.folder import Folder, path_problem
+from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.disk.paths import path_problem
 
 #: Hears the path of what no row names, and what is wrong with it.
 Extras = Callable[[str, str], object]

@@ -17,7 +17,8 @@ from bulkpresign.model import Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
-from bulkpresign.transfer.downloads.download import PART_SIZE, Downloader, IfExists
+from bulkpresign.transfer.downloads.download import PART_SIZE, Downloader
+from bulkpresign.transfer.downloads.existing import IfExists
 from bulkpresign.transfer.downloads.memory import MemoryReader
 from bulkpresign.transfer.downloads.part_concurrency import PartConcurrencyTuner
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, Memory, MultipartUpload, Nothing, RenewableLink

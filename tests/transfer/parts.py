@@ -10,7 +10,7 @@ import pytest
 from bulkpresign.checksums import base64_of, hasher
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.model import Link, Outcome
-from bulkpresign.transfer.downloads.download import IfExists
+from bulkpresign.transfer.downloads.existing import IfExists
 from tests.servers.proxy import FaultProxy, Seen
 from tests.transfer.running import Run, reference
 

@@ -14,7 +14,8 @@ from bulkpresign.model import Checkpoint, Link, ObjectRef, Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
-from bulkpresign.transfer.downloads.download import Downloader, IfExists
+from bulkpresign.transfer.downloads.download import Downloader
+from bulkpresign.transfer.downloads.existing import IfExists
 from bulkpresign.transfer.downloads.part_concurrency import PartConcurrencyTuner
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, Renew, RenewableLink
 from bulkpresign.transfer.engine.limiter import AdaptiveLimiter

@@ -27,7 +27,8 @@ from bulkpresign.errors import (
 )
 from bulkpresign.http.s3_errors import error_of, retry_after
 from bulkpresign.model import Link
-from bulkpresign.transfer.disk.folder import Folder, Target, path_problem
+from bulkpresign.transfer.disk.folder import Folder, Target
+from bulkpresign.transfer.disk.paths import path_problem
 from bulkpresign.transfer.disk.temporary import TemporaryFile
 from bulkpresign.transfer.engine import retries
 from bulkpresign.transfer.engine.retries import delay_before

@@ -4,7 +4,7 @@ from bulkpresign.errors import InputError, TransferError
 from bulkpresign.http.client import HttpClient
 from bulkpresign.model import Link
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.transfer.downloads.download import CHECKSUM_MODE
+from bulkpresign.transfer.downloads.responses import CHECKSUM_MODE
 
 
 async def ask_part_size(presigner: Presigner, http: HttpClient, link: Link) -> int | None:

@@ -36,7 +36,7 @@ from bulkpresign.signing.preserved import operation_query
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.values import REGION
 from bulkpresign.tables.rows import rows_of_mappings
-from bulkpresign.transfer.downloads.download import CHECKSUM_MODE
+from bulkpresign.transfer.downloads.responses import CHECKSUM_MODE
 from bulkpresign.transfer.engine.jobs import Renew
 
 #: Seconds for one batch of a renewal command, or one answer of a renewal url.

@@ -1,1 +1,1 @@
-"""Files below a folder: paths that are refused, temporary files, renames."""
+"""Files below a folder: refused paths, temporary files, renames."""

@@ -1,11 +1,7 @@
-"""Names on disk: which paths are refused, and how they are opened below one folder.
-
-POSIX stores a key under its own bytes, so none is changed: a path that can't be stored as it is, is refused by name.
-"""
+"""A folder with one file for each object, opened relative to descriptors and never outside of it."""
 
 import errno
 import os
-import re
 import stat
 import zlib
 from collections.abc import Iterator, Sequence
@@ -15,38 +11,15 @@ from typing import Self
 
 from bulkpresign.errors import InputError, NameRefusedError, ParameterError, StorageError
 from bulkpresign.transfer.disk.beneath import FOLDER_FLAGS, Root
+from bulkpresign.transfer.disk.paths import MAX_NAME_BYTES, are_plain, path_problem
 
-#: The longest name of a file, in bytes, on the file systems in use.
-MAX_NAME_BYTES = 255
 _CHECKED_FOLDERS = 100_000
-#: Folders that are kept open, and the share of all files that a process may open.
+#: The most folders that stay open, and the share of the files that a process may open.
 _OPEN_FOLDERS, _SHARE_OF_FILES = 128, 8
-#: Most paths: no segment begins with a dot, none is long. Others are looked at a segment at a time.
-_PLAIN = r"[^/.\0][^/\0]{0,62}(?:/[^/.\0][^/\0]{0,62})*"
-_PLAIN_PATH = re.compile(rf"{_PLAIN}\Z")
-_PLAIN_PATHS = re.compile(rf"{_PLAIN}(?:\0{_PLAIN})*\Z")  # a NUL between them
 TEMPORARY_SUFFIX = ".part"
-_SHORT_NAME = 48  # characters: room for a suffix is certain
-#: Opening neither waits for the other end of a pipe, nor follows a symbolic link.
+_SHORT_NAME = 48  # characters: a suffix always fits
+#: Doesn't wait for the other end of a pipe.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-
-
-def path_problem(path: str) -> str | None:  # noqa: PLR0911 - one for each reason
-    """Why a path can't be a file below a folder, or None."""
-    if _PLAIN_PATH.match(path):
-        return None
-    if not path:
-        return "it is empty"
-    if "\0" in path:
-        return "it has a NUL character"
-    if path.startswith("/"):
-        return "it is absolute"
-    for segment in path.split("/"):
-        if segment in {"", ".", ".."}:
-            return "it has an empty segment" if not segment else f"it has a segment {segment!r}"
-        if len(segment) > MAX_NAME_BYTES // 4 and len(os.fsencode(segment)) > MAX_NAME_BYTES:
-            return f"it has a segment of over {MAX_NAME_BYTES} bytes"
-    return None
 
 
 class Directory:
@@ -62,17 +35,17 @@ class Directory:
 
 
 class Folder:
-    """A folder in which objects lie under their paths. Nothing is ever read or written outside of it.
+    """A folder with objects under their paths. Nothing is ever read or written outside of it.
 
-    Files are opened relative to descriptors of their directories, so that a directory that is exchanged for a symbolic
-    link in the middle of a run leads nowhere else.
+    Files are opened relative to descriptors of their directories: a directory that is replaced by a symbolic link in
+    the middle of a run doesn't lead elsewhere.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        if not os.fspath(root):  # Path takes it for the present folder
+        if not os.fspath(root):  # Path takes it for the current folder
             raise ParameterError("the name of the folder is empty: name one; . is the present one")
         self.root = Path(root)
-        #: True where we made it, so that what stands in it is ours.
+        #: True where this run made it, so that no file in it is older than the run.
         self.is_new = False
         self._real_root = os.path.realpath(self.root)
         self._checked: set[str] = set()
@@ -82,9 +55,9 @@ class Folder:
 
     @contextmanager
     def made(self) -> Iterator[None]:
-        """A context for which the folder is there, with its parents; what was made goes again where input is bad.
+        """Makes the folder and its parents, and closes it at the end. Bad input removes the folders that were made.
 
-        Raises ParameterError where it can't be made or written.
+        Raises ParameterError for a folder that can't be made or written.
         """
         missing = [folder for folder in (self.root, *self.root.parents) if not os.path.lexists(folder)]
         try:
@@ -100,7 +73,7 @@ class Folder:
             self.close()
 
     def close(self) -> None:
-        """Closes all directories that no file in work needs any more."""
+        """Closes the directories. A file in work keeps its own one open."""
         self._open.clear()
         self._open_root = None
 
@@ -115,14 +88,13 @@ class Folder:
             raise ParameterError(f"{self.root} can't be written: permission denied")
 
     def require(self) -> None:
-        """Raises ParameterError where the folder is missing or none."""
+        """Raises ParameterError for a folder that is missing, or is not a folder."""
         if not os.path.isdir(self.root):  # noqa: PTH112 - Path raises for a name that is too long
             raise ParameterError(f"{self.root} is {'not a folder' if os.path.lexists(self.root) else 'missing'}")
 
     def check_all(self, paths: Sequence[str]) -> None:
-        """Raises NameRefusedError for the first that `check` refuses; plain ones are looked at all at once."""
-        joined = "\0".join(paths)
-        if joined.count("\0") == len(paths) - 1 and _PLAIN_PATHS.match(joined):
+        """Raises NameRefusedError for the first path that `check` refuses. Plain paths are checked all at once."""
+        if are_plain(paths):
             first_in: dict[str, str] = {}
             for path in paths:
                 first_in.setdefault(path.rpartition("/")[0], path)
@@ -131,7 +103,7 @@ class Folder:
             self.check(path)
 
     def check(self, path: str) -> None:
-        """Raises NameRefusedError for a path that must not be used, by its form or through a symbolic link."""
+        """Raises NameRefusedError for a path that is not allowed, or that leaves the folder through a symbolic link."""
         if problem := path_problem(path):
             raise NameRefusedError(path, problem)
         parent = path.rpartition("/")[0]
@@ -142,7 +114,7 @@ class Folder:
             self._checked.add(parent)
 
     def check_sources(self, paths: Sequence[str]) -> None:
-        """Raises NameRefusedError for the first that is no file to be read: it leaves the folder."""
+        """Raises NameRefusedError for the first path that must not be read because it leaves the folder."""
         for path in paths:
             self.check(path)
             if os.path.islink(self.file(path)):  # noqa: PTH114
@@ -158,34 +130,34 @@ class Folder:
         return f"{self.root}/{path}"
 
     def open_source(self, path: str) -> int:
-        """A descriptor for reading what is at a path, of whatever kind. Symbolic links are followed inside the folder.
+        """Opens a file of any kind for reading. Follows symbolic links inside the folder. Returns a descriptor.
 
-        Raises NameRefusedError for one that leaves it, OSError for all else.
+        Raises NameRefusedError for a path that leaves the folder, OSError for other failures.
         """
         if problem := path_problem(path):
             raise NameRefusedError(path, problem)
         return self._beneath().open(path, _READ)
 
     def target(self, path: str) -> "Target":
-        """The file of one object. Raises NameRefusedError for a path that no file can have."""
+        """The file of one object. Raises NameRefusedError for a path that can't be a file."""
         if problem := path_problem(path):
             raise NameRefusedError(path, problem)
         return Target(self, path)
 
     def directory(self, path: str, *, make: bool = False) -> Directory:
-        """An open directory below the folder ("": the folder itself), made with its parents where that is asked.
+        """An open directory below the folder ("": the folder itself). With `make` it is made, with its parents.
 
-        Raises NameRefusedError where a symbolic link leads out, OSError for all else.
+        Raises NameRefusedError for a symbolic link that leads out, OSError for other failures.
         """
         found = self._open.get(path)
-        if found is None or (make and not os.fstat(found.descriptor).st_nlink):  # somebody removed it
+        if found is None or (make and not os.fstat(found.descriptor).st_nlink):  # it was removed
             if len(self._open) >= self._most_open:
                 self._open.pop(next(iter(self._open)))
             found = self._open[path] = Directory(self._opened(path, make), path)
         return found
 
     def limit_open(self, open_files: int) -> None:
-        """Keeps fewer directories open where a process may open only so many files."""
+        """Keeps fewer directories open if the process may open only `open_files` files."""
         self._most_open = max(1, min(_OPEN_FOLDERS, open_files // _SHARE_OF_FILES))
 
     def _opened(self, path: str, make: bool) -> int:
@@ -214,9 +186,9 @@ class Folder:
 
 
 class Target:
-    """The file that one object is to become: where it lies, what is there, and its temporary name beside it.
+    """The file for one object: its directory, its name and its temporary name beside it.
 
-    Use as a context manager, so that its directory is open no longer than needed, whatever holds on to an error.
+    Use as a context manager: its directory then is closed in time, even while an error keeps this object alive.
     """
 
     __slots__ = ("_directory", "folder", "name", "parent", "path")
@@ -239,7 +211,7 @@ class Target:
 
     @property
     def temporary_name(self) -> str:
-        """The name until the file is whole: beside it, and such as no other object has by chance."""
+        """The name until the file is whole. The suffix keeps it apart from other objects' names."""
         suffix = f".{zlib.crc32(self.path.encode('utf-8', 'surrogateescape')):08x}{TEMPORARY_SUFFIX}"
         if len(self.name) > _SHORT_NAME and len(raw := os.fsencode(self.name)) + len(suffix) > MAX_NAME_BYTES:
             return os.fsdecode(raw[: MAX_NAME_BYTES - len(suffix)]) + suffix
@@ -251,7 +223,10 @@ class Target:
         return self.folder.file(f"{self.parent}/{self.temporary_name}" if self.parent else self.temporary_name)
 
     def directory(self, *, make: bool = False) -> Directory:
-        """Its open directory. Raises StorageError, also for one that leaves the folder; FileNotFoundError for none."""
+        """Its open directory.
+
+        Raises StorageError, also for one that leaves the folder; FileNotFoundError for one that doesn't exist.
+        """
         if self._directory is None or make:
             try:
                 self._directory = self.folder.directory(self.parent, make=make)
@@ -266,7 +241,7 @@ class Target:
         return self._directory
 
     def found(self) -> os.stat_result | None:
-        """What stands under its name, a symbolic link as such; None: nothing.
+        """The state of the file, or of the symbolic link, under its name; None where there is none.
 
         Raises StorageError for a folder, which no file can replace.
         """
@@ -289,7 +264,7 @@ class Target:
             raise storage_error(self.full_name, error) from error
 
     def open(self) -> int:
-        """A descriptor for reading the regular file that stands under its name. Raises OSError."""
+        """Opens the regular file under its name for reading. Returns a descriptor. Raises OSError."""
         descriptor = os.open(self.name, _READ | os.O_NOFOLLOW, dir_fd=self.directory().descriptor)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
@@ -298,6 +273,6 @@ class Target:
 
 
 def storage_error(file: str, error: OSError) -> StorageError:
-    """An error of the file system as one of ours."""
+    """The StorageError for an error of the file system."""
     code = "DiskFull" if error.errno in {errno.ENOSPC, errno.EDQUOT} else type(error).__name__
     return StorageError(f"{file}: {error.strerror}", code=code)

@@ -1,4 +1,4 @@
-"""How a file appears whole or not at all: written under a temporary name, verified, then renamed."""
+"""Files that appear whole or not at all: written under a temporary name, verified, then renamed."""
 
 import ctypes
 import errno
@@ -16,19 +16,18 @@ from bulkpresign.transfer.disk.folder import Directory, Target, storage_error
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _NEW = _FLAGS | os.O_CREAT | os.O_EXCL
 _MODE = 0o666
-#: A file without an announced length may take all of a disk but this share, or this many bytes where that is less.
+#: A file of unannounced length leaves this share of the disk free, or this many bytes if that is less.
 _RESERVED_SHARE, _RESERVED_BYTES = 20, 256 << 20
 _CHECKED_EVERY = 1 << 20
-_TRIES = 10
+_ATTEMPTS = 10
 _fdatasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 
 
 class TemporaryFile:
-    """A file on its way to its name. Use as a context manager; one process at a time has it.
+    """A temporary file. Use as a context manager; one process at a time has it.
 
-    `resume_at` keeps that many bytes which an earlier attempt left; `is_kept` keeps all of them, for parts that come in
-    any order. Left without `commit`, a file without bytes vanishes and one with bytes stays for the next attempt.
-    Raises StorageError for what the file system refuses.
+    `resume_at` keeps that many bytes of an earlier attempt; `is_kept` keeps all of them, for parts in any order.
+    Without `commit`, an empty file is removed, and one with bytes stays for the next attempt. Raises StorageError.
     """
 
     def __init__(self, target: Target, resume_at: int = 0, *, is_kept: bool = False) -> None:
@@ -37,7 +36,7 @@ class TemporaryFile:
         self._descriptor = -1
         self._is_kept = is_kept
         self._checked_at = 0
-        #: Bytes that are there, in the order of the object; all of it where parts come in any order.
+        #: Bytes in the file; the size of the object where parts come in any order.
         self.size = resume_at
 
     @property
@@ -58,9 +57,9 @@ class TemporaryFile:
         return self
 
     def _open(self) -> None:
-        """Opens or makes the file, and locks it. A new one is ours alone; an old one may be another run's."""
+        """Opens or makes the file, and locks it. An old one may be in use by another run."""
         name, directory = self._name, self._directory_fd
-        for _ in range(_TRIES):
+        for _ in range(_ATTEMPTS):
             if not self.size and not self._is_kept:
                 try:
                     self._descriptor = os.open(name, _NEW, _MODE, dir_fd=directory)
@@ -72,7 +71,7 @@ class TemporaryFile:
             with suppress(FileNotFoundError):
                 self._descriptor = os.open(name, _FLAGS, dir_fd=directory)
                 if self._is_locked_in_place():
-                    self._keep_what_counts()
+                    self._set_size()
                     return
                 os.close(self._descriptor)
                 self._descriptor = -1
@@ -81,7 +80,7 @@ class TemporaryFile:
         raise StorageError(f"{self.name} vanished: another run was at work on it", code="InUse")
 
     def _lock(self) -> None:
-        """Takes the file for this process. Raises StorageError where another one has it."""
+        """Locks the file for this process. Raises StorageError if another one has it."""
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -90,7 +89,7 @@ class TemporaryFile:
             pass
 
     def _is_locked_in_place(self) -> bool:
-        """Locks a file that was there; False where another run gave it its final name, or removed it, before that."""
+        """Locks an old file. False if another run renamed or removed it before that."""
         opened = os.fstat(self._descriptor)
         if not stat.S_ISREG(opened.st_mode):
             raise StorageError(f"{self.name} is not a regular file: remove it", code="NotAFile")
@@ -100,7 +99,7 @@ class TemporaryFile:
             return (found.st_dev, found.st_ino) == (opened.st_dev, opened.st_ino)
         return False
 
-    def _keep_what_counts(self) -> None:
+    def _set_size(self) -> None:
         if self._is_kept:
             self.size = os.fstat(self._descriptor).st_size
         else:
@@ -108,7 +107,7 @@ class TemporaryFile:
             os.lseek(self._descriptor, 0, os.SEEK_END)
 
     def write(self, data: bytes | memoryview) -> None:
-        """Adds bytes. Written right here: a hop to a thread costs more than the write."""
+        """Appends bytes. Not in a thread: the hop costs more than the write."""
         try:
             count = os.write(self._descriptor, data)
             while count < len(data):
@@ -118,7 +117,7 @@ class TemporaryFile:
         self.size += count
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
-        """Writes bytes of a part at their place."""
+        """Writes bytes at an offset."""
         try:
             count = os.pwrite(self._descriptor, data, offset)
             while count < len(data):
@@ -127,7 +126,7 @@ class TemporaryFile:
             raise storage_error(self.name, error) from error
 
     def check_free_space(self) -> None:
-        """Raises StorageError before a file whose length nobody announced has used up the disk."""
+        """Raises StorageError before a file of unannounced length fills the disk."""
         if self.size - self._checked_at < _CHECKED_EVERY:
             return
         self._checked_at = self.size
@@ -138,7 +137,7 @@ class TemporaryFile:
             raise StorageError(message, code="DiskFull")
 
     def allocate(self, size: int) -> None:
-        """Takes the room of a whole object. Where the file system can't, the file is a hole of that size."""
+        """Reserves `size` bytes on the disk. Where the file system can't, the file is a hole of that size."""
         try:
             if not _fallocate(self._descriptor, size):
                 os.ftruncate(self._descriptor, size)
@@ -147,11 +146,11 @@ class TemporaryFile:
         self.size = size
 
     def blocks(self) -> Iterator[bytes]:
-        """The bytes that are there, in blocks of 1 MiB."""
+        """The bytes of the file, in blocks of 1 MiB."""
         return descriptor_blocks(self._descriptor)
 
     def read_at(self, offset: int, count: int) -> bytes:
-        """Some bytes that are there. Raises OSError."""
+        """At most `count` bytes from an offset on. Raises OSError."""
         return os.pread(self._descriptor, count, offset)
 
     def sync(self) -> None:
@@ -162,9 +161,9 @@ class TemporaryFile:
             raise storage_error(self.name, error) from error
 
     def commit(self, modified_at: float | None = None, *, sync: bool = False) -> os.stat_result:
-        """Gives the file its name: it is whole. Returns how it is then; `modified_at` in Unix seconds.
+        """Renames the whole file to its name. Returns its state then; `modified_at` is in Unix seconds.
 
-        With `sync` it returns when file and name are on the disk, and belongs in a thread.
+        With `sync` it returns when file and name are on the disk: call it in a thread.
         """
         directory = self._directory_fd
         try:
@@ -172,7 +171,7 @@ class TemporaryFile:
                 os.utime(self._descriptor, (modified_at, modified_at))
             if sync:
                 os.fsync(self._descriptor)
-            os.close(os.dup(self._descriptor))  # NFS tells here that it could not write; ours keeps the lock
+            os.close(os.dup(self._descriptor))  # NFS reports a failed write here; the other descriptor keeps the lock
             os.rename(self._name, self._target.name, src_dir_fd=directory, dst_dir_fd=directory)
             found = os.fstat(self._descriptor)
             if sync:
@@ -183,13 +182,13 @@ class TemporaryFile:
         return found
 
     def discard(self) -> None:
-        """Forgets what was written: it is wrong."""
+        """Discards the bytes: the file is removed when it is closed."""
         self.size = 0
 
     def __exit__(self, *exc_info: object) -> None:
         if self._descriptor < 0:
             return
-        with suppress(OSError):  # an error is on its way already, and says more
+        with suppress(OSError):  # the error that ended the attempt says more
             if not self.size:
                 os.unlink(self._name, dir_fd=self._directory_fd)
         self._close()
@@ -208,7 +207,7 @@ class TemporaryFile:
 
 
 def remove_temporary(target: Target) -> None:
-    """Removes what an earlier run left of an object that needs nothing of it; another run's stays."""
+    """Removes the temporary file of an earlier run. One that another run uses stays."""
     if target.temporary_size() is not None:
         with suppress(StorageError), TemporaryFile(target, is_kept=True) as left:
             left.discard()
@@ -223,9 +222,9 @@ def _sync_directory(directory: int) -> None:
 
 
 def _fallocate(descriptor: int, size: int) -> bool:
-    """Takes room for a file; false where the file system has no such call. Raises OSError where there is no room.
+    """Reserves bytes for a file. False if the file system can't. Raises OSError if there is no room.
 
-    `os.posix_fallocate` would fill the file with zeros instead, which over NFS sends all of them.
+    `os.posix_fallocate` would fill the file with zeros instead, and send all of them over NFS.
     """
     if _LIBC_FALLOCATE is None:
         return False
@@ -239,7 +238,7 @@ def _fallocate(descriptor: int, size: int) -> bool:
 
 
 def _libc_fallocate() -> Callable[[int, int, int, int], int] | None:
-    """fallocate(2) of Linux's C libraries; elsewhere there is none."""
+    """fallocate(2) of Linux's C libraries, None elsewhere."""
     function = getattr(ctypes.CDLL(None, use_errno=True), "fallocate64", None)
     if function is not None:
         function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)

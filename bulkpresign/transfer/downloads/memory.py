@@ -1,21 +1,18 @@
-"""GET through a link into memory: the bytes of an object, verified."""
+"""Downloads an object through a link into memory, verified."""
 
 from functools import partial
 
-import anyio.to_thread
-
-from bulkpresign.checksums import Verifier, expected_digest
+from bulkpresign.checksums import Verifier
 from bulkpresign.errors import RefusedError
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
 from bulkpresign.model import Link, Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
-from bulkpresign.transfer.downloads.download import TOO_LARGE, refusal
+from bulkpresign.transfer.downloads.rehash import in_thread
+from bulkpresign.transfer.downloads.responses import TOO_LARGE, digest_of, refusal
 from bulkpresign.transfer.engine.jobs import Job, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
-
-_INLINE_BYTES = 256 << 10
 
 
 class MemoryReader:
@@ -34,7 +31,7 @@ class MemoryReader:
     async def _read(self, link: Link) -> Outcome:
         (data, verified_by), attempts = await self._context.retried(partial(self._attempt, link), link.object)
         receive = self._coordinator.receive
-        assert receive is not None  # noqa: S101 - a run whose objects go to memory takes them
+        assert receive is not None  # noqa: S101 - a run into memory has it
         receive(link, data)
         return Outcome(link.object, "done", len(data), attempts, verified_by, link=link)
 
@@ -42,28 +39,24 @@ class MemoryReader:
         async with self._context.http.request(link) as response:
             if response.status != 200:
                 raise await refusal(link, response, self._coordinator.refuse_checksum_mode)
-            expected = expected_digest(link.object, response.etag, response.headers, response.length)
+            expected = digest_of(link.object, response.etag, response.headers, response.length)
             if response.length is not None:
-                expected.check_size(response.length)
                 self._check_size(response.length)
             data = await self._body(response)
-        verifier = Verifier(expected)
-        if len(data) <= _INLINE_BYTES:
-            return data, verifier.verified(lambda: (data,))
-        return data, await anyio.to_thread.run_sync(verifier.verified, lambda: (data,), abandon_on_cancel=True)
+        return data, await in_thread(len(data), Verifier(expected).verified, lambda: (data,))
 
     async def _body(self, response: Response) -> bytes:
         body, limiter = bytearray(), self._context.limiter
         last = 0
 
-        def take(chunk: Chunk) -> bool:
+        def append(chunk: Chunk) -> bool:
             nonlocal last
             last = len(chunk)
             self._check_size(len(body) + last)
             body.extend(chunk)
             return limiter.limits_rate
 
-        while await response.stream_to(take):
+        while await response.stream_to(append):
             await limiter.throttle(last)
         return bytes(body)
 

@@ -1,163 +1,112 @@
-"""The parts of one object on their way into one file, as many at a time as pay.
-
-A worker fetches one part after another, each by its own request with its own attempts. The plan says which part is
-next, the run's `PartConcurrencyTuner` how many workers there should be; it is asked at each chunk.
-"""
-
-import time
-from contextlib import suppress
-from functools import partial
-from math import inf
-from typing import Protocol
+"""The parts of one object into the sink, several at a time, each by a request with attempts of its own."""
 
 import anyio
+import anyio.to_thread
 
-from bulkpresign.checksums import ExpectedDigest, Verifier
-from bulkpresign.errors import LinkExpiredError, MismatchError, StorageError, TransferError, TruncatedError
-from bulkpresign.events import BytesMoved
+from bulkpresign.errors import LinkExpiredError, MismatchError, TransferError, TruncatedError
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
-from bulkpresign.model import NO_RESUME_POINT, Link, ResumePoint
+from bulkpresign.model import Link
+from bulkpresign.tasks import ungrouped
 from bulkpresign.transfer.context import TransferContext
-from bulkpresign.transfer.disk.folder import Target
-from bulkpresign.transfer.disk.temporary import TemporaryFile, remove_temporary
+from bulkpresign.transfer.downloads.attempts import Attempts, Turn
+from bulkpresign.transfer.downloads.part_checkpoints import PartCheckpoints
+from bulkpresign.transfer.downloads.part_concurrency import PartLimit
 from bulkpresign.transfer.downloads.ranges import RangePart, RangePlan
-
-#: The pause after a wait for the disk, as a multiple of what it took.
-_SYNC_PAUSE = 20
-
-#: An object's bytes, None where the file that is there is the object; and what verified them.
-Moved = tuple[int | None, str | None]
-
-
-class Download(Protocol):
-    """What the parts of an object share with one that comes in one stream."""
-
-    context: TransferContext
-    link: Link
-    target: Target
-
-    def may_replace(self) -> None:
-        """Raises StorageError where another file stands under the name and has to stay."""
-        ...
-
-    def expected_digest_of(self, response: Response, part: ResumePoint | None = None) -> ExpectedDigest:
-        """What the object's bytes must be, by an answer with all of them, or with some of a `part`'s."""
-        ...
-
-    async def store(self, response: Response) -> Moved:
-        """Stores an answer that has the whole object."""
-        ...
-
-    async def verified(self, verifier: Verifier, file: TemporaryFile) -> str | None:
-        """What verified the bytes of a file that is whole. Raises MismatchError."""
-        ...
-
-    async def commit(self, file: TemporaryFile, modified: str | None, verifier: Verifier, etag: str | None) -> None:
-        """Gives a file its name, and keeps how it and its object are."""
-        ...
-
-    def check_length(self, length: int | None) -> None:
-        """Raises RefusedError for an object over the bound."""
-        ...
-
-    def begin(self, resumed: int) -> None:
-        """Tells once how many bytes an earlier run left."""
-        ...
-
-    def set_resume_point(self, point: ResumePoint) -> None:
-        """Records what the bytes that follow belong to."""
-        ...
-
-    def add_finished_part(self, number: int, proof: str) -> None:
-        """Records that a part is on the disk."""
-        ...
-
-    def begin_anew(self) -> None:
-        """Takes back what an earlier run left: it is discarded."""
-        ...
+from bulkpresign.transfer.downloads.responses import check_allowed, digest_of
+from bulkpresign.transfer.downloads.sink import Sink, Stored
+from bulkpresign.transfer.downloads.steps import ResponseHead
 
 
 class RangedDownload:
-    """One object in parts, from the first answer on until its file has its name."""
+    """One attempt at an object in parts.
 
-    def __init__(self, download: Download, plan: RangePlan) -> None:
-        self._context, self._download, self._plan = download.context, download, plan
-        self._file = TemporaryFile(download.target, is_kept=plan.has_finished)
+    `begin` takes the first response and receives the first part from it; `run` fetches the others and commits.
+    `attempts` is the most that one of the parts took; `first_error` is why the first part broke off.
+    """
+
+    def __init__(self, context: TransferContext, link: Link, sink: Sink, plan: RangePlan) -> None:
+        self._context, self._link, self._sink, self._plan = context, link, sink, plan
+        self._limit = PartLimit(context.tuner, context.limiter, plan)
+        part = plan.take()
+        assert part is not None  # noqa: S101 - a plan has a part
+        self._first = part
+        self._first_attempts: Attempts
+        self._first_delay = 0.0
         self._group: anyio.abc.TaskGroup | None = None
-        self._moved: Moved | None = None
         self._error: TransferError | None = None
-        self._modified: str | None = None
-        self._is_kept = False
-        self._unsynced: list[tuple[int, str]] = []
-        self._sync_at = 0.0
-        self._bytes = self._finished_bytes = 0
-        #: The most that one request took.
+        self._has_finished = False
+        self._head: ResponseHead
         self.attempts = 1
+        self.first_error: TransferError | None = None
 
-    async def begin(self, response: Response) -> None:
-        """Takes the first part from an answer that has the whole object, and leaves the rest of it."""
-        piece = self._plan.take()
-        assert piece is not None  # noqa: S101 - nothing was taken before
-        await self._open(response)
-        await self._receive(response, piece)
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of the first request."""
+        return self._plan.headers(self._first)
 
-    async def run(self) -> Moved:
+    async def begin(self, response: Response, head: ResponseHead, number: int) -> None:
+        """Opens the sink, and receives the first part from a response with it or with the whole object.
+
+        `number` is the attempt that gave the response. Where the part breaks off, `run` fetches the rest of it.
+        Raises TransferError.
+        """
+        plan, part, ref = self._plan, self._first, self._link.object
+        self._head, self._first_attempts = head, Attempts(self._context, ref, number)
+        if head.status == 200:
+            etag, expected = head.etag, digest_of(ref, head.etag, head.headers, head.length)
+        else:
+            plan.check(part, head.status, head.headers, head.etag, head.length)
+            etag = head.etag or plan.etag
+            expected = digest_of(ref, etag or "", response.encryption, plan.size)
+        plan.open(expected, etag)
+        check_allowed(plan.size, self._sink.max_object_size)
+        await self._sink.open_parts(plan)
+        with self._limit:
+            try:
+                await self._receive(response, part, has_more=head.status == 200)
+            except MismatchError:
+                raise
+            except TransferError as error:
+                self.first_error = error
+                self._first_delay = self._delay_after(error, self._first_attempts)
+
+    async def run(self) -> Stored:
         """Fetches what is left, and gives the file its name. Raises the TransferError that ended it.
 
-        Where a link is over, parts that are on their way come to their end first; after other errors they are given up.
+        Where the link has expired, parts in flight are finished first; other errors cancel them.
         """
-        try:
+        with self._limit, ungrouped():
             async with anyio.create_task_group() as self._group:
-                self._widen()
-        finally:
-            self._context.tuner.objects.discard(self._plan)
+                if self.first_error is not None:
+                    self._group.start_soon(self._worker, self._first, self._first_attempts, self._first_delay)
+                self._start_workers()
         if self._error is not None:
             if isinstance(self._error, LinkExpiredError):
-                self._error.has_served = self._is_kept and self._finished_bytes > 0
+                self._error.has_served = self._sink.is_resumable and self._has_finished
             raise self._error
-        return self._moved or await self._commit()
+        return await self._sink.commit(self._head, self._plan.etag, self._plan.verifier())
 
-    async def give_up(self, error: BaseException) -> None:
-        """Takes back what nobody goes on with; after a mismatch that is all of it."""
-        is_wrong = isinstance(error, MismatchError)
-        is_kept = self._is_kept and self._plan.has_finished and not is_wrong
-        self._context.tuner.objects.discard(self._plan)
-        self._context.emit(BytesMoved((self._finished_bytes if is_kept else 0) - self._bytes))
-        if not is_kept:
-            self._file.discard()
-        elif self._unsynced:
-            with anyio.CancelScope(shield=True), suppress(StorageError):  # then the next run fetches these again
-                await self._sync()
-        self._file.__exit__()
-        if is_wrong:
-            remove_temporary(self._download.target)
-            self._download.begin_anew()
-
-    def _widen(self) -> None:
-        """Opens as many lanes as should be."""
-        plan, context = self._plan, self._context
-        while self._group and self._error is None and plan.in_flight < context.tuner.allowed:
-            if plan.in_flight and not context.limiter.has_room:  # others wait for their turn already
+    def _start_workers(self) -> None:
+        """Starts as many workers as parts may be in flight."""
+        while self._group and self._error is None and self._limit.allows_more:
+            part = self._plan.take()
+            if part is None:
                 return
-            piece = plan.take()
-            if piece is None:
-                return
-            self._group.start_soon(self._lane, piece)
+            self._group.start_soon(self._worker, part, Attempts(self._context, self._link.object), 0.0)
 
-    async def _lane(self, piece: RangePart | None) -> None:
-        context = self._context
+    async def _worker(self, part: RangePart | None, attempts: Attempts, delay: float) -> None:
+        """Fetches one part after another."""
         try:
-            while piece is not None:
-                fetch = partial(self._fetch, piece)
-                ref = self._download.link.object
-                _, number = await context.retried(fetch, ref, should_retry=is_of_a_part)
-                self.attempts = max(self.attempts, number)
-                piece = self._plan.take() if self._plan.in_flight < context.tuner.allowed else None
+            while part is not None:
+                await self._fetch(part, attempts, delay)
+                part = self._plan.take() if self._limit.has_room else None
+                attempts, delay = Attempts(self._context, self._link.object), 0.0
         except TransferError as error:
             self._fail(error)
 
     def _fail(self, error: TransferError) -> None:
+        """Takes no more parts. The first error counts, but one that is no expiry cancels the parts in flight."""
         self._plan.close()
         if not isinstance(error, LinkExpiredError) and self._group is not None:
             self._error = error
@@ -165,124 +114,77 @@ class RangedDownload:
         elif self._error is None:
             self._error = error
 
-    async def _fetch(self, piece: RangePart) -> None:
-        """One request for what is left of a part."""
-        plan = self._plan
-        async with self._context.http.request(self._download.link, plan.headers(piece)) as response:
-            if response.status == 200 and not plan.is_open:  # a server that knows no ranges
-                self._download.check_length(response.length)
-                self._moved = await self._download.store(response)
-                plan.close()
+    async def _fetch(self, part: RangePart, attempts: Attempts, delay: float) -> None:
+        """Fetches what is left of a part, in as many requests as it takes. A mismatch concerns the whole object."""
+        while True:
+            if delay:
+                await anyio.sleep(delay)
+            try:
+                await self._request(part)
                 return
-            if response.status not in {200, 206, 412, 416}:
-                raise await response.error(self._download.link)
-            plan.check(piece, response.status, response.headers, response.etag, response.length)
-            if not plan.is_open:
-                await self._open(response)
-            await self._receive(response, piece)
+            except MismatchError:
+                raise
+            except TransferError as error:
+                delay = self._delay_after(error, attempts)
 
-    async def _open(self, response: Response) -> None:
-        """The first answer: from here on there is a file for the parts, and a note of which object they are of."""
-        plan, download = self._plan, self._download
-        download.may_replace()
-        self._context.tuner.objects.add(plan)
-        etag = response.etag or plan.etag
-        is_whole = response.status == 200
-        plan.open(download.expected_digest_of(response, None if is_whole else ResumePoint(etag or "", plan.size)), etag)
-        self._modified = response.headers.get("last-modified")
-        self._is_kept = self._context.keeps_checkpoints and plan.etag is not None
-        download.check_length(plan.size)
-        self._file.__enter__()
-        download.begin(plan.finished_bytes)
-        if plan.has_finished:
-            return
-        if self._context.keeps_checkpoints:
-            point = NO_RESUME_POINT if plan.etag is None else ResumePoint(plan.etag, plan.size, plan.part_size)
-            download.set_resume_point(point)
-        await anyio.to_thread.run_sync(self._file.allocate, plan.size)
+    def _delay_after(self, error: TransferError, attempts: Attempts) -> float:
+        delay = attempts.delay_after(error)
+        self.attempts = max(self.attempts, attempts.number)
+        return delay
 
-    async def _receive(self, response: Response, piece: RangePart) -> None:
-        """Stores what is left of a part, or less where a lane is to be closed."""
-        emit, limiter, tuner, plan = self._context.emit, self._context.limiter, self._context.tuner, self._plan
-        is_slow, waits, has_more = plan.is_slow, plan.is_slow or limiter.limits_rate, response.status == 200
-        file, at = self._file, piece.at
-        taken: Chunk = b""
+    async def _request(self, part: RangePart) -> None:
+        plan, context = self._plan, self._context
+        await context.limiter.acquire()
+        with Turn(context.limiter):
+            async with context.http.request(self._link, plan.headers(part)) as response:
+                if response.status not in {200, 206, 412, 416}:
+                    raise await response.error(self._link)
+                plan.check(part, response.status, response.headers, response.etag, response.length)
+                await self._receive(response, part, has_more=False)
 
-        def take(chunk: Chunk) -> bool:
-            nonlocal taken, at
-            taken = chunk = chunk[: piece.left]
-            file.write_at(at, chunk)
-            at += len(chunk)
-            emit(BytesMoved(len(chunk)))
-            self._bytes += len(chunk)
-            tuner.bytes += len(chunk)
+    async def _receive(self, response: Response, part: RangePart, *, has_more: bool) -> None:
+        """Stores what is left of a part, or less where too many are in flight. `has_more`: the body goes on after."""
+        limit, sink, throttle = self._limit, self._sink, self._context.limiter.throttle
+        is_slow = self._plan.is_slow
+        waits = is_slow or self._context.limiter.limits_rate
+        offset, last = part.at, b""  # type: int, Chunk
+
+        def write(chunk: Chunk) -> bool:
+            nonlocal last, offset
+            last = chunk = chunk[: part.stop - offset]
+            sink.write_at(offset, chunk)
+            offset += len(chunk)
             if not is_slow:
-                piece.update(chunk)
-            tuner.update(time.monotonic())
-            return waits or plan.in_flight != tuner.allowed or (has_more and not piece.left)
+                part.update(chunk)
+            limit.update()
+            return waits or not limit.is_exact or (has_more and not part.left)
 
-        while await response.stream_to(take):
+        while await response.stream_to(write):
             if is_slow:
-                await anyio.to_thread.run_sync(piece.update, taken)
-            await limiter.throttle(len(taken))
-            if has_more and not piece.left:
+                await anyio.to_thread.run_sync(part.update, last)
+            await throttle(len(last))
+            if has_more and not part.left:
                 break
-            if plan.in_flight < tuner.allowed:
-                self._widen()
-            elif piece.left and plan.in_flight > tuner.allowed:
-                plan.put_back(piece)
+            self._start_workers()
+            if part.left and limit.is_exceeded:
+                self._plan.put_back(part)
                 return
-        if piece.left:
+        if part.left:
             raise TruncatedError("the body ended early", code="Truncated")
-        self._finish(piece)
+        self._finish(part)
 
-    def _finish(self, piece: RangePart) -> None:
-        """A part is there. The journal hears of it once it is on the disk: a power cut leaves zeros in its place."""
-        self._unsynced.append((piece.number, self._plan.finish(piece)))
-        self._finished_bytes += piece.stop - piece.start
-        if self._group is None or not self._is_kept or self._plan.is_finished:
+    def _finish(self, part: RangePart) -> None:
+        """Takes note of a part that is there, and syncs the finished ones while others go on."""
+        self._has_finished = True
+        self._sink.finish_part(part.number, part.stop - part.start, self._plan.finish(part))
+        if self._group is None or self._plan.is_finished:
             return
-        if time.monotonic() >= self._sync_at:
-            self._sync_at = inf
-            self._group.start_soon(self._sync_beside)
+        checkpoints = self._sink.due_checkpoints
+        if checkpoints is not None:
+            self._group.start_soon(self._sync, checkpoints)
 
-    async def _sync_beside(self) -> None:
-        """Syncs while parts go on."""
+    async def _sync(self, checkpoints: PartCheckpoints) -> None:
         try:
-            await self._sync()
+            await checkpoints.sync()
         except TransferError as error:
             self._fail(error)
-
-    async def _sync(self) -> None:
-        """Waits for the disk, and tells the journal. It may take a small share of the time; parts share one wait."""
-        began = time.monotonic()
-        finished, self._unsynced = self._unsynced, []
-        try:
-            await anyio.to_thread.run_sync(self._file.sync)
-        except BaseException:
-            self._unsynced = finished + self._unsynced
-            raise
-        finally:
-            ended = time.monotonic()
-            self._sync_at = ended + (ended - began) * _SYNC_PAUSE
-        self._record(finished)
-
-    def _record(self, finished: list[tuple[int, str]]) -> None:
-        for number, proof in finished:
-            self._download.add_finished_part(number, proof)
-
-    async def _commit(self) -> Moved:
-        verifier = self._plan.verifier()
-        verified_by = await self._download.verified(verifier, self._file)
-        await self._download.commit(self._file, self._modified, verifier, self._plan.etag)
-        return self._plan.size, verified_by
-
-
-def is_of_a_part(error: TransferError) -> bool:
-    """True where asking for the part again can help; what does not fit makes the whole object start again."""
-    return not is_mismatch(error)
-
-
-def is_mismatch(error: TransferError) -> bool:
-    """True where bytes, or the object they are of, are not what they should be."""
-    return isinstance(error, MismatchError)

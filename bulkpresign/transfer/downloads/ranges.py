@@ -1,4 +1,4 @@
-"""An object as a list of parts: which are left, what each of them asks for, and what they prove together. No I/O.
+"""An object as a list of parts: those left to fetch, their requests, and the digest that they combine to. No I/O.
 
 Source: RFC 9110, 13.1.1 (If-Match), 14.2 (Range).
 """
@@ -19,65 +19,34 @@ from bulkpresign.checksums import (
     segment_hasher,
 )
 from bulkpresign.errors import MismatchError
-from bulkpresign.model import ObjectRef, ResumePoint
-from bulkpresign.transfer.downloads.resume import RANGE_MISMATCH, check_range, told_size
+from bulkpresign.model import ObjectRef
+from bulkpresign.transfer.downloads.content_range import RANGE_MISMATCH, check_range, size_in_range
 
 
 def part_size_of(ref: ObjectRef, etag: str | None, size: int, part_size: int) -> int:
-    """The size, in bytes, nearest to the one wished for that splits no part of those that the object's value is of.
+    """The part size in bytes, near the one wished for.
 
-    The same whether an answer was seen or not, so that the next run comes to the same parts.
+    A composite checksum needs whole upload parts: then it is a multiple of their size. It is the same before and after
+    the first response, so that the next run has the same parts.
     """
     own = expected_digest(ref, etag, size=size).likeliest_part_size
     return part_size if own is None else max(part_size // own, 1) * own
 
 
-def likely_plan(ref: ObjectRef, part_size: int) -> "RangePlan | None":
-    """The plan for an object that is known to be large, and whose value can be computed from its parts."""
-    if ref.size is None or ref.size <= part_size:
-        return None
-    expected = expected_digest(ref)
-    return None if expected.algorithm is None else _plan(ref, None, expected, ref.size, part_size)
-
-
-def told_plan(
-    ref: ObjectRef, etag: str | None, expected: ExpectedDigest, size: int, part_size: int
-) -> "RangePlan | None":
-    """The same by an answer with the whole object. One that nothing proves needs an etag that keeps it together."""
-    return _plan(ref, etag, expected, size, part_size) if is_strong(etag) else None
-
-
-def kept_plan(
-    ref: ObjectRef, kept: ResumePoint | None, on_disk: int | None, finished: Mapping[int, str], part_size: int
-) -> "RangePlan | None":
-    """The plan that an earlier run left, where its file has the size, and the parts are such as they would be now."""
-    if kept is None or not kept.part_size or kept.size != on_disk or ref.size not in {None, kept.size}:
-        return None
-    plan = _plan(ref, kept.etag, expected_digest(ref, kept.etag, size=kept.size), kept.size, part_size)
-    return (
-        RangePlan(kept.size, kept.part_size, kept.etag, finished) if plan and plan.part_size == kept.part_size else None
-    )
-
-
-def _plan(ref: ObjectRef, etag: str | None, expected: ExpectedDigest, size: int, part_size: int) -> "RangePlan | None":
-    part_size = part_size_of(ref, etag, size, part_size)
-    return RangePlan(size, part_size) if expected.is_divisible and part_size < size else None
-
-
 def is_strong(etag: str | None) -> bool:
-    """True where an etag holds the parts of an object together; a weak one is no condition for a range."""
-    return etag is not None and not etag.startswith("W/")
+    """True for an etag that can guard a range request: a weak one, or an empty one, can't."""
+    return etag is not None and bool(etag) and not etag.startswith("W/")
 
 
-#: By this a part that an earlier run left is checked before it counts: 0.06 s of CPU for each GB.
+#: Checks the parts that an earlier run left: 0.06 s of CPU for each GB.
 _CHECK = "crc64nvme"
 _BLOCK_BYTES = 1 << 20
 
 
 def is_intact(read_at: Callable[[int, int], bytes], offset: int, size: int, proof: str) -> bool:
-    """True where the bytes of a part on disk have the checksum that its proof tells. Belongs in a thread.
+    """True where the bytes of a part on disk have the checksum in its proof. Call it in a thread.
 
-    `read_at` gives bytes from an offset on, at most so many. Raises OSError.
+    `read_at(offset, count)` reads at most `count` bytes. Raises OSError.
     """
     own, _, check = proof.partition(" ")
     algorithm, _, value = (check or own).partition(":")
@@ -91,10 +60,10 @@ def is_intact(read_at: Callable[[int, int], bytes], offset: int, size: int, proo
 
 
 class RangePart:
-    """One part on its way: `number` from 1, bytes from `start` to before `stop`, of which `at` is the next to come.
+    """A part that is fetched: `number` from 1, bytes from `start` to before `stop`; `at` is the next byte to come.
 
-    `hasher` makes its share of the object's value, `check` the checksum by which a later run knows it again (None: the
-    share is one).
+    `hasher` computes the digest that the object's is combined from, `check` the checksum by which a later run checks
+    the part (None: it checks by the digest).
     """
 
     __slots__ = ("at", "check", "hasher", "number", "start", "stop")
@@ -106,7 +75,7 @@ class RangePart:
 
     @property
     def left(self) -> int:
-        """Bytes that are still to come."""
+        """The number of bytes still to come."""
         return self.stop - self.at
 
     def update(self, chunk: bytes | memoryview) -> None:
@@ -121,8 +90,8 @@ class RangePart:
 class RangePlan:
     """The parts of one object of `size` bytes, each of `part_size` but the last.
 
-    `finished` are those that are there, by number with their proofs; `etag` is that of the object that they are of.
-    What the bytes must be is known from the first answer, which opens the plan; until then one part is in flight.
+    `finished` are parts on disk, by number with their proofs; they belong to the object with `etag`. The first response
+    opens the plan: it tells the expected digest. Until then only one part is in flight.
     """
 
     def __init__(
@@ -133,38 +102,39 @@ class RangePlan:
         self._count = -(-size // part_size)
         self._expected = ExpectedDigest(size)
         self._proofs = dict(finished or {})
-        self._proofs.pop(self._count if len(self._proofs) == self._count else 0, None)  # else no answer would come
+        if len(self._proofs) == self._count:  # fetch the last part again: one response must validate the object
+            del self._proofs[self._count]
         self._left = deque(number for number in range(1, self._count + 1) if number not in self._proofs)
         self._put_back: list[RangePart] = []
-        self._flying: set[RangePart] = set()
+        self._fetching: set[RangePart] = set()
 
     @property
     def in_flight(self) -> int:
-        """How many parts are on their way."""
-        return len(self._flying)
+        """The number of parts in flight."""
+        return len(self._fetching)
 
     @property
     def is_slow(self) -> bool:
-        """True where the bytes are better hashed in a thread."""
+        """True where hashing belongs in a thread."""
         return self._expected.is_slow
 
     @property
     def has_finished(self) -> bool:
-        """True where some part is there."""
+        """True where some part is on disk."""
         return bool(self._proofs)
 
     @property
     def finished_bytes(self) -> int:
-        """The bytes of the parts that are there."""
+        """The number of bytes in finished parts."""
         return sum(self._length(number) for number in self._proofs)
 
     @property
     def is_finished(self) -> bool:
-        """True where all parts are there."""
+        """True where all parts are on disk."""
         return len(self._proofs) == self._count
 
     def open(self, expected: ExpectedDigest, etag: str | None) -> None:
-        """Takes the first response. Parts with digests of another algorithm than the others are fetched again."""
+        """Sets the digest and etag of the first response. Parts with digests of other algorithms are fetched again."""
         self.is_open = True
         self._expected = expected
         self.etag = etag if is_strong(etag) else None
@@ -173,69 +143,69 @@ class RangePlan:
         for number in void:
             del self._proofs[number]
         self._left.extendleft(reversed(void))
-        for piece in self._flying:
-            piece.hasher, piece.check = self._hasher(), self._check()
+        for part in self._fetching:
+            part.hasher, part.check = self._hasher(), self._check()
 
     def take(self) -> RangePart | None:
-        """The next part to fetch; None: none is left, or more are not to be in flight yet."""
-        if self._flying and not self.is_open:
+        """The next part to fetch, None where none is left, or only one may be in flight yet."""
+        if self._fetching and not self.is_open:
             return None
         if self._put_back:
-            piece = self._put_back.pop()
+            part = self._put_back.pop()
         elif self._left:
             number = self._left.popleft()
             start = (number - 1) * self.part_size
-            piece = RangePart(number, start, min(start + self.part_size, self.size), self._hasher(), self._check())
+            part = RangePart(number, start, min(start + self.part_size, self.size), self._hasher(), self._check())
         else:
             return None
-        self._flying.add(piece)
-        return piece
+        self._fetching.add(part)
+        return part
 
-    def put_back(self, piece: RangePart) -> None:
-        """A part whose rest another request is to bring."""
-        self._flying.remove(piece)
-        self._put_back.append(piece)
+    def put_back(self, part: RangePart) -> None:
+        """Returns a part: another request fetches the rest of it."""
+        self._fetching.remove(part)
+        self._put_back.append(part)
 
-    def finish(self, piece: RangePart) -> str:
-        """A part is there. Gives its proof: its share of the object's value, and after a space its own checksum.
+    def finish(self, part: RangePart) -> str:
+        """Takes a part whose bytes are there. Returns its proof: its digest, and after a space its checksum.
 
-        Both are `algorithm:base64`; the one is empty where nothing is known of the object's bytes, the other is left
-        out where the share is such a checksum.
+        Both are `algorithm:base64`. The digest is empty if the object has none; the checksum is left out if the digest
+        is one.
         """
-        self._flying.remove(piece)
-        proof = "" if piece.hasher is None else f"{self._expected.algorithm}:{base64_of(piece.hasher.digest())}"
-        if piece.check is not None:
-            proof += f" {_CHECK}:{base64_of(piece.check.digest())}"
-        self._proofs[piece.number] = proof
+        self._fetching.remove(part)
+        proof = "" if part.hasher is None else f"{self._expected.algorithm}:{base64_of(part.hasher.digest())}"
+        if part.check is not None:
+            proof += f" {_CHECK}:{base64_of(part.check.digest())}"
+        self._proofs[part.number] = proof
         return proof
 
     def close(self) -> None:
-        """No more parts are to be fetched."""
+        """Fetches no more parts."""
         self._left.clear()
         self._put_back.clear()
 
-    def headers(self, piece: RangePart) -> dict[str, str]:
+    def headers(self, part: RangePart) -> dict[str, str]:
         """Asks for what is left of a part, on condition that the object is still the same."""
-        asked = {"Range": f"bytes={piece.at}-{piece.stop - 1}"}
-        return asked if self.etag is None else {**asked, "If-Match": f'"{self.etag}"'}
+        headers = {"Range": f"bytes={part.at}-{part.stop - 1}"}
+        return headers if self.etag is None else {**headers, "If-Match": f'"{self.etag}"'}
 
     def check(
-        self, piece: RangePart, status: int, headers: Mapping[str, str], etag: str | None, length: int | None
+        self, part: RangePart, status: int, headers: Mapping[str, str], etag: str | None, length: int | None
     ) -> None:
-        """Raises MismatchError where an answer does not bring just what is left of a part of this object."""
-        if status in {412, 416} or (self.etag and etag not in {None, self.etag}):  # not every server minds If-Match
+        """Raises MismatchError where a response has not exactly what is left of a part of this object."""
+        if status in {412, 416} or (self.etag and etag not in {None, self.etag}):  # some servers ignore If-Match
             raise MismatchError("the object changed since its first part was fetched", code="ObjectChanged")
         if status != 206:
             raise MismatchError("a range was asked for, the answer has the whole object", code=RANGE_MISMATCH)
-        if not self.is_open and (told := told_size(headers)) is not None:
-            self._expected.check_size(told)
-        check_range(headers, piece.at, piece.stop, self.size)
-        if length not in {None, piece.left}:
-            message = f"{piece.left:,} bytes were asked for, the answer announces {length:,}"
+        if not self.is_open and (size := size_in_range(headers)) is not None:
+            self._expected.check_size(size)
+        check_range(headers, part.at, part.stop, self.size)
+        if length not in {None, part.left}:
+            message = f"{part.left:,} bytes were asked for, the answer announces {length:,}"
             raise MismatchError(message, code=RANGE_MISMATCH)
 
     def verifier(self) -> Verifier:
-        """What verifies the object, once all parts are there."""
+        """A verifier with the digest that all parts combine to."""
         digest = None
         if self._hasher() is not None:
             digest = combined_digest(self._expected, map(self._digest, range(1, self._count + 1)))

@@ -19,7 +19,7 @@ from bulkpresign.transfer.disk.temporary import TemporaryFile, remove_temporary
 def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with links that stay inside and links that lead out, on both ways of opening."""
     if request.param == "by segments":
-        monkeypatch.setattr(beneath, "_strict_open", lambda: beneath.by_segments)
+        monkeypatch.setattr(beneath, "_open_below", lambda: beneath.by_segments)
     made = tmp_path / "data"
     (made / "sub").mkdir(parents=True)
     (made / "sub/f").write_text("inside")
@@ -135,7 +135,7 @@ def test_few_folders_are_open_at_a_time(root: Path) -> None:
 
 def test_finding_out_how_paths_are_opened_leaves_no_descriptor_open() -> None:
     before = open_descriptors()
-    beneath._strict_open.__wrapped__()
+    beneath._open_below.__wrapped__()
     assert open_descriptors() == before
 
 

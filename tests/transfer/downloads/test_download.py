@@ -1,4 +1,4 @@
-"""Downloads that ask the server for the part size that an etag is of."""
+"""Downloads that ask the server: for the part size of an etag, and whether an existing file is the object."""
 
 import asyncio
 import hashlib
@@ -16,6 +16,7 @@ from bulkpresign.transfer.downloads.download import Downloader
 from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
 from tests.servers.proxy import FaultProxy
 from tests.support.folders import files
+from tests.transfer.parts import crc64
 from tests.transfer.running import Run, jobs_of, one_batch, reference, run
 
 BODY = os.urandom(300_000)
@@ -54,3 +55,23 @@ def test_a_part_size_that_the_server_tells_proves_what_no_guess_does(
     assert outcome.evidence is not None
     assert outcome.evidence.part_size == part_size
     assert files(tmp_path) == {"a": BODY}
+
+
+def test_a_recheck_asks_for_a_large_object_before_it_is_fetched_in_parts(tmp_path: Path) -> None:
+    """Its row alone would do for a ranged download, which can't be asked for on condition."""
+    (tmp_path / "a").write_bytes(BODY)
+    done = Run()
+
+    async def main(url: str) -> None:
+        link = Link("GET", f"{url}/a", {}, object=reference({"size": len(BODY), "checksum": crc64(BODY)}))
+        async with HttpClient(1) as http:
+            context = TransferContext(http, done.events.append, AdaptiveLimiter(1), 1)
+            downloader = Downloader(context, Folder(tmp_path), Coordinator(), part_size=100_000, rechecks=True)
+            await run(jobs_of(one_batch([link])), downloader, 1, done.events.append)
+
+    with FaultProxy() as origin:
+        origin.objects["/a"], origin.gives_ranges = BODY, True
+        asyncio.run(main(origin.url))
+        (seen,) = origin.seen
+    assert seen.header("if-none-match") == f'"{hashlib.md5(BODY).hexdigest()}"'
+    assert [outcome.status for outcome in done.outcomes] == ["skipped"]

@@ -233,14 +233,35 @@ def test_bytes_of_an_attempt_are_taken_back_where_the_object_changes_after_it(
     assert (got.run.bytes_resumed, got.run.bytes_moved) == (0, len(body))
 
 
-@pytest.mark.parametrize("tuner", [1, 4])
+def test_an_answer_with_all_bytes_takes_back_what_was_resumed(origin: FaultProxy, tmp_path: Path) -> None:
+    """The second run resumes, and its next request is answered as if it asked for the whole object."""
+    body = origin.objects["/a"] = os.urandom(20 * PART)
+    ref = {"size": len(body), "checksum": crc64(body)}
+    folder, journal = tmp_path / "to", tmp_path / "journal"
+    origin.faults.append(Fault(reset_after=5 * PART))
+    Got(origin, folder, ref, part_size=len(body), attempts=1, journal=journal)
+    origin.faults.extend([Fault(cut_after=2 * PART), Fault(ignore_range=True)])
+    got = Got(origin, folder, ref, part_size=len(body), journal=journal)
+    got.check(body, "crc64nvme")
+    assert (got.run.bytes_resumed, got.run.bytes_moved) == (0, len(body))
+
+
+def test_a_mismatch_takes_back_the_parts_that_came_by_an_earlier_link(origin: FaultProxy, tmp_path: Path) -> None:
+    origin.faults.extend([*[None] * 3, Fault(403, body=EXPIRED), None, Fault(flip_answer=True)])
+    got = Got(origin, tmp_path / "to", KNOWN, part_concurrency=1, journal=tmp_path / "journal")
+    got.check(verified_by="crc64nvme")
+    assert [retry.code for retry in got.run.retries] == ["ChecksumMismatch"]
+    assert got.run.bytes_moved == len(BODY)
+
+
+@pytest.mark.parametrize("part_concurrency", [1, 4])
 @knowledge
 def test_a_link_that_is_over_keeps_its_parts(
-    tuner: int, ref: dict[str, object], origin: FaultProxy, tmp_path: Path
+    part_concurrency: int, ref: dict[str, object], origin: FaultProxy, tmp_path: Path
 ) -> None:
     """Three times in one object; the renewals cost no attempt, and no part comes twice."""
     origin.faults.extend([*[None] * 3, Fault(403, body=EXPIRED), *[None] * 3, Fault(403, body=EXPIRED)])
-    got = Got(origin, tmp_path / "to", ref, part_concurrency=tuner, attempts=1, journal=tmp_path / "journal")
+    got = Got(origin, tmp_path / "to", ref, part_concurrency=part_concurrency, attempts=1, journal=tmp_path / "journal")
     got.check()
     whole = Counter(asked or (0, PART - 1) for asked in got.asked)
     assert whole.total() == 13

@@ -16,16 +16,16 @@ from tests.transfer.running import FixedPartConcurrency
 __all__ = ["origin"]
 
 
-@pytest.mark.parametrize("tuner", [1, 2, 4, 16])
-def test_every_part_is_asked_for_once(tuner: int, origin: FaultProxy, tmp_path: Path) -> None:
-    got = Got(origin, tmp_path, KNOWN, part_concurrency=tuner)
+@pytest.mark.parametrize("part_concurrency", [1, 2, 4, 16])
+def test_every_part_is_asked_for_once(part_concurrency: int, origin: FaultProxy, tmp_path: Path) -> None:
+    got = Got(origin, tmp_path, KNOWN, part_concurrency=part_concurrency)
     got.check(verified_by="crc64nvme")
     assert sorted(got.asked, key=str) == sorted(parts_of(len(BODY)), key=str)
     assert got.seen[0].header("if-match") is None
     assert {seen.header("if-match") for seen in got.seen[1:]} == {ETAG}
     assert files(tmp_path) == {"a": BODY}
     assert got.run.bytes_moved == len(BODY)
-    assert origin.most_open <= tuner
+    assert origin.most_open <= part_concurrency
 
 
 def test_an_object_of_which_nothing_is_known_tells_itself(origin: FaultProxy, tmp_path: Path) -> None:
@@ -101,6 +101,27 @@ def test_a_part_that_breaks_off_is_asked_for_again(name: str, number: int, origi
         assert len({asked[0] for asked in got.asked if asked}) == 12
     assert files(tmp_path) == {"a": BODY}
     assert got.run.bytes_moved == len(BODY)
+
+
+def test_the_rest_of_a_first_part_is_asked_for_by_its_range(origin: FaultProxy, tmp_path: Path) -> None:
+    """The response with the whole object breaks off within the first part."""
+    origin.faults.append(Fault(cut_after=50 * KIB))
+    got = Got(origin, tmp_path, part_concurrency=1)
+    got.check()
+    assert [retry.code for retry in got.run.retries] == ["Truncated"]
+    assert Counter(got.asked) == Counter([None, (50 * KIB, PART - 1), *parts_of(len(BODY))[1:]])
+    assert got.outcome.attempts == 2
+    assert got.run.bytes_moved == len(BODY)
+
+
+@knowledge
+def test_attempts_of_the_first_request_are_in_the_outcome(
+    ref: dict[str, object], origin: FaultProxy, tmp_path: Path
+) -> None:
+    origin.faults.append(Fault(503, body=b"<Error><Code>SlowDown</Code></Error>"))
+    got = Got(origin, tmp_path, ref)
+    got.check()
+    assert got.outcome.attempts == 2
 
 
 def test_attempts_are_those_of_a_request(origin: FaultProxy, tmp_path: Path) -> None:

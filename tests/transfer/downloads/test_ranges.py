@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from bulkpresign.checksums import COMBINABLE, ExpectedDigest, base64_of, expected_digest, hasher
 from bulkpresign.errors import MismatchError
 from bulkpresign.model import ObjectRef
-from bulkpresign.transfer.downloads.ranges import RangePart, RangePlan, is_strong, likely_plan, part_size_of
+from bulkpresign.transfer.downloads.ranges import RangePart, RangePlan, is_strong, part_size_of
+from bulkpresign.transfer.downloads.steps import Knowledge, Ranged, next_step
 
 MIB = 1 << 20
 REF = ObjectRef("b", "k")
@@ -21,6 +22,13 @@ def opened(size: int, part_size: int, expected: ExpectedDigest | None = None, et
     plan = RangePlan(size, part_size)
     plan.open(expected or ExpectedDigest(size), etag)
     return plan
+
+
+def plan_of(ref: ObjectRef, part_size: int) -> RangePlan:
+    """The plan for an object by its row alone."""
+    step = next_step(Knowledge(ref, part_size))
+    assert isinstance(step, Ranged)
+    return step.plan()
 
 
 def taken(plan: RangePlan) -> list[RangePart]:
@@ -40,9 +48,9 @@ def composite(body: bytes, part_size: int) -> str:
 
 @given(st.integers(1, 10_000), st.integers(1, 10_000))
 def test_parts_are_all_the_bytes_once(size: int, part_size: int) -> None:
-    pieces = taken(opened(size, max(part_size, size // 100)))
-    assert [piece.number for piece in pieces] == list(range(1, len(pieces) + 1))
-    covered = [at for piece in pieces for at in range(piece.start, piece.stop)]
+    parts = taken(opened(size, max(part_size, size // 100)))
+    assert [part.number for part in parts] == list(range(1, len(parts) + 1))
+    covered = [at for part in parts for at in range(part.start, part.stop)]
     assert covered == list(range(size))
 
 
@@ -53,21 +61,21 @@ def test_one_part_is_in_flight_until_the_first_answer() -> None:
     assert plan.headers(first) == {"Range": "bytes=0-2"}
     assert plan.take() is None
     plan.open(SIZE_ONLY, "e")
-    assert [plan.headers(piece)["Range"] for piece in taken(plan)] == ["bytes=3-5", "bytes=6-8", "bytes=9-9"]
+    assert [plan.headers(part)["Range"] for part in taken(plan)] == ["bytes=3-5", "bytes=6-8", "bytes=9-9"]
     assert plan.in_flight == 4
     assert plan.headers(first) == {"Range": "bytes=0-2", "If-Match": '"e"'}
 
 
 def test_a_part_that_is_put_back_goes_on_where_it_was() -> None:
     plan = opened(10, 4)
-    piece = plan.take()
-    assert piece is not None
-    piece.update(b"abc")
-    plan.put_back(piece)
+    part = plan.take()
+    assert part is not None
+    part.update(b"abc")
+    plan.put_back(part)
     assert plan.in_flight == 0
     again = plan.take()
-    assert again is piece
-    assert plan.headers(piece)["Range"] == "bytes=3-3"
+    assert again is part
+    assert plan.headers(part)["Range"] == "bytes=3-3"
 
 
 @pytest.mark.parametrize("etag", [None, 'W/"x"'])
@@ -75,8 +83,8 @@ def test_a_weak_etag_is_no_condition(etag: str | None) -> None:
     assert not is_strong(etag)
     plan = opened(10, 4)
     plan.open(SIZE_ONLY, etag)
-    (piece, *_) = taken(plan)
-    assert "If-Match" not in plan.headers(piece)
+    (part, *_) = taken(plan)
+    assert "If-Match" not in plan.headers(part)
 
 
 @given(
@@ -108,18 +116,18 @@ def test_crcs_of_parts_in_any_order_prove_the_whole(
 def fetch(plan: RangePlan, body: bytes, seed: int) -> dict[int, str]:
     """Everything that is left, in any order and any chunks, by lanes that open and close. Gives the proofs."""
     rng = random.Random(seed)
-    flying = taken(plan)
+    in_flight = taken(plan)
     proofs = {}
-    while flying or (flying := taken(plan)):
-        piece = rng.choice(flying)
+    while in_flight or (in_flight := taken(plan)):
+        part = rng.choice(in_flight)
         if rng.random() < 0.2:
-            plan.put_back(piece)
-            flying.remove(piece)
+            plan.put_back(part)
+            in_flight.remove(part)
             continue
-        piece.update(body[piece.at : piece.at + rng.randint(1, piece.left)])
-        if not piece.left:
-            proofs[piece.number] = plan.finish(piece)
-            flying.remove(piece)
+        part.update(body[part.at : part.at + rng.randint(1, part.left)])
+        if not part.left:
+            proofs[part.number] = plan.finish(part)
+            in_flight.remove(part)
     return proofs
 
 
@@ -131,8 +139,7 @@ def test_a_value_of_parts_is_proved_by_whole_ones(own: int, wished: int) -> None
     part_size = part_size_of(ref, None, len(body), wished)
     assert part_size % own == 0
     assert part_size == max(own, wished // own * own)
-    plan = likely_plan(ref, wished)
-    assert plan is not None
+    plan = plan_of(ref, wished)
     plan.open(expected_digest(ref), "e")
     proofs = fetch(plan, body, 1)
     assert all(proof.startswith("md5:") for proof in proofs.values())
@@ -142,8 +149,7 @@ def test_a_value_of_parts_is_proved_by_whole_ones(own: int, wished: int) -> None
 def test_parts_of_another_size_than_the_likeliest_are_found_by_a_second_look() -> None:
     body = random.Random(1).randbytes(18 * MIB)
     ref = ObjectRef("b", "k", size=len(body), etag=composite(body, 7 * MIB))
-    plan = likely_plan(ref, MIB)
-    assert plan is not None
+    plan = plan_of(ref, MIB)
     plan.open(expected_digest(ref), "e")
     fetch(plan, body, 1)
     assert plan.verifier().verify() == "size"
@@ -166,22 +172,22 @@ def test_parts_of_another_size_than_the_likeliest_are_found_by_a_second_look() -
 )
 def test_what_can_move_in_parts(fields: dict[str, str], is_planned: bool) -> None:
     ref = ObjectRef("b", "k", size=20 * MIB, **fields)  # type: ignore[arg-type]
-    assert (likely_plan(ref, MIB) is not None) is is_planned
-    assert likely_plan(ref, 20 * MIB) is None
+    assert isinstance(next_step(Knowledge(ref, MIB)), Ranged) is is_planned
+    assert not isinstance(next_step(Knowledge(ref, 20 * MIB)), Ranged)
 
 
 def test_parts_that_something_else_proved_are_fetched_again() -> None:
     plan = RangePlan(10, 4, "e", {1: "md5:AAAA", 2: "crc32:AAAAAA=="})
     plan.open(ExpectedDigest(10, "crc32", bytes(4)), "e")
-    assert [piece.number for piece in taken(plan)] == [1, 3]
+    assert [part.number for part in taken(plan)] == [1, 3]
     plan = RangePlan(10, 4, "e", {1: "md5:AAAA", 2: ""})
     plan.open(SIZE_ONLY, "e")
-    assert [piece.number for piece in taken(plan)] == [3]
+    assert [part.number for part in taken(plan)] == [3]
 
 
 def test_where_all_parts_are_there_one_is_asked_for_so_that_an_answer_tells() -> None:
     plan = RangePlan(10, 4, "e", {1: "", 2: "", 3: ""})
-    assert [piece.number for piece in taken(plan)] == [3]
+    assert [part.number for part in taken(plan)] == [3]
 
 
 GOOD = {"content-range": "bytes 4-7/10"}
@@ -209,18 +215,18 @@ def test_an_answer_fits_or_it_does_not(
     status: int, headers: dict[str, str], etag: str | None, length: int | None, code: str | None
 ) -> None:
     plan = opened(10, 4)
-    _, piece, _ = taken(plan)
+    _, part, _ = taken(plan)
     if code is None:
-        plan.check(piece, status, headers, etag, length)
+        plan.check(part, status, headers, etag, length)
     else:
         with pytest.raises(MismatchError) as caught:
-            plan.check(piece, status, headers, etag, length)
+            plan.check(part, status, headers, etag, length)
         assert caught.value.code == code
 
 
 def test_the_first_answer_tells_another_size() -> None:
     plan = RangePlan(10, 4)
-    piece = plan.take()
-    assert piece is not None
+    part = plan.take()
+    assert part is not None
     with pytest.raises(MismatchError, match="there are 3 bytes where 10 are expected"):
-        plan.check(piece, 206, {"content-range": "bytes 0-2/3"}, "e", 3)
+        plan.check(part, 206, {"content-range": "bytes 0-2/3"}, "e", 3)

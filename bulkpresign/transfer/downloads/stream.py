@@ -1,0 +1,20 @@
+"""One response into the sink: all bytes of an object, or those after a resume point."""
+
+from bulkpresign.http.response import Response
+from bulkpresign.transfer.downloads.responses import digest_of
+from bulkpresign.transfer.downloads.sink import Sink, Stored
+from bulkpresign.transfer.downloads.steps import ResponseHead, Resume
+
+
+async def store_stream(response: Response, head: ResponseHead, sink: Sink, resume: Resume | None) -> Stored:
+    """Stores the bytes of a response, and gives the file its name. Raises TransferError."""
+    ref = sink.link.object
+    if resume is None:
+        sink.open_stream(digest_of(ref, head.etag, head.headers, head.length), head, None)
+    else:
+        point = resume.point
+        sink.open_stream(digest_of(ref, point.etag, response.encryption, point.size), head, resume)
+        await sink.hash_start(resume.at)
+    while await response.stream_to(sink.write):
+        await sink.catch_up()
+    return await sink.commit(head, head.etag)
