@@ -4,6 +4,8 @@ One loop drives an object: `steps.next_step` decides by all that is known, `stor
 attempt into the `Sink`, and its result or error adds to the knowledge.
 """
 
+from collections.abc import Awaitable, Mapping
+
 import anyio
 import msgspec
 
@@ -155,15 +157,20 @@ class _Download:
                 delay = self._delay_after(error)
             await anyio.sleep(delay)
 
-    async def _attempt(self) -> Outcome | RangedDownload:
-        """Makes the request of the next step. Returns the outcome, or the download of the parts that are left."""
-        step, context, ranged = next_step(self._knowledge), self._context, None
-        headers = None if self._existing is None else self._existing.condition
+    def _attempt(self) -> Awaitable[Outcome | RangedDownload]:
+        """Runs the next step. Gives the outcome, or the download of the parts that are left."""
+        step = next_step(self._knowledge)
         if isinstance(step, Ranged):
             ranged = self._ranged(step)
-            headers = ranged.headers
-        elif isinstance(step, Resume):
-            headers = step.headers
+            return ranged.start(lambda: self._request(step, ranged.headers, ranged))
+        if isinstance(step, Resume):
+            return self._request(step, step.headers)
+        return self._request(step, None if self._existing is None else self._existing.condition)
+
+    async def _request(
+        self, step: Step, headers: Mapping[str, str] | None, ranged: RangedDownload | None = None
+    ) -> Outcome | RangedDownload:
+        context = self._context
         await context.limiter.acquire()
         with Turn(context.limiter) as turn:
             async with context.http.request(self._link, headers) as response:

@@ -1,5 +1,9 @@
 """The parts of one object into the sink, several at a time, each by a request with attempts of its own."""
 
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from typing import TypeVar
+
 import anyio
 import anyio.to_thread
 
@@ -17,11 +21,14 @@ from bulkpresign.transfer.downloads.responses import check_allowed, digest_of
 from bulkpresign.transfer.downloads.sink import Sink, Stored
 from bulkpresign.transfer.downloads.steps import ResponseHead
 
+T = TypeVar("T")
+
 
 class RangedDownload:
     """One attempt at an object in parts.
 
-    `begin` takes the first response and receives the first part from it; `run` fetches the others and commits.
+    `start` runs the first request; `begin` takes its response and receives the first part from it, while other parts
+    are fetched; `run` fetches what is left and commits. An object whose first response has all of it needs no `start`.
     `attempts` is the most that one of the parts took; `first_error` is why the first part broke off.
     """
 
@@ -62,7 +69,7 @@ class RangedDownload:
         plan.open(expected, etag)
         check_allowed(plan.size, self._sink.max_object_size)
         await self._sink.open_parts(plan)
-        with self._limit:
+        with self._limit if self._group is None else nullcontext():
             try:
                 await self._receive(response, part, has_more=head.status == 200)
             except MismatchError:
@@ -71,16 +78,35 @@ class RangedDownload:
                 self.first_error = error
                 self._first_delay = self._delay_after(error, self._first_attempts)
 
+    async def start(self, first: Callable[[], Awaitable[T]]) -> "T | RangedDownload":
+        """The result of the first request, or this download where another part failed meanwhile.
+
+        Once the request has begun the download, further parts are fetched, until none is left.
+        """
+        result: T | RangedDownload = self
+        with self._limit, ungrouped():
+            async with anyio.create_task_group() as self._group:
+                result = await first()
+                if result is self:
+                    self._continue()
+        return result
+
+    def _continue(self) -> None:
+        """Fetches the rest of the first part, where it broke off, and other parts."""
+        if self._group is not None and self.first_error is not None:
+            self._group.start_soon(self._worker, self._first, self._first_attempts, self._first_delay)
+        self._start_workers()
+
+    async def _itself(self) -> "RangedDownload":
+        return self
+
     async def run(self) -> Stored:
         """Fetches what is left, and gives the file its name. Raises the TransferError that ended it.
 
         Where the link has expired, parts in flight are finished first; other errors cancel them.
         """
-        with self._limit, ungrouped():
-            async with anyio.create_task_group() as self._group:
-                if self.first_error is not None:
-                    self._group.start_soon(self._worker, self._first, self._first_attempts, self._first_delay)
-                self._start_workers()
+        if self._group is None:
+            await self.start(self._itself)
         if self._error is not None:
             if isinstance(self._error, LinkExpiredError):
                 self._error.has_served = self._sink.is_resumable and self._has_finished

@@ -103,6 +103,15 @@ def test_a_part_that_breaks_off_is_asked_for_again(name: str, number: int, origi
     assert got.run.bytes_moved == len(BODY)
 
 
+def test_parts_are_fetched_beside_a_first_part_that_takes_its_time(origin: FaultProxy, tmp_path: Path) -> None:
+    """The object has two parts, and the first one comes in a second."""
+    body = origin.objects["/a"] = BODY[: 2 * PART]
+    origin.faults.append(Fault(rate=PART))
+    got = Got(origin, tmp_path, {"size": len(body), "checksum": crc64(body)}, part_concurrency=2)
+    got.check(body, "crc64nvme")
+    assert origin.most_open == 2
+
+
 def test_the_rest_of_a_first_part_is_asked_for_by_its_range(origin: FaultProxy, tmp_path: Path) -> None:
     """The response with the whole object breaks off within the first part."""
     origin.faults.append(Fault(cut_after=50 * KIB))
