@@ -32,7 +32,7 @@ class Clock:
 
     @property
     def difference(self) -> str:
-        """How far this machine's clock is off, as a clause of a message; empty where it is about right."""
+        """The error of this machine's clock, as a clause of a message; empty where it is about right."""
         if abs(self.skew) < _LEAST_SHOWN:
             return ""
         side = "behind" if self.skew > timedelta() else "ahead of"

@@ -72,7 +72,7 @@ class ConnectionPool:
         return f"<ConnectionPool {total.open} open, {total.idle} idle, {len(self._origins)} origins>"
 
     def statistics(self) -> PoolStatistics:
-        """How many connections there are, and were."""
+        """Counts of connections, now and in all."""
         origins: dict[str, ConnectionCounts] = {}
         for origin, connections in self._origins.items():
             origins[str(origin)] = origins.get(str(origin), ConnectionCounts()) + connections.counts()

@@ -27,7 +27,7 @@ Chunk = bytes | memoryview
 
 
 class ResponseState(Enum):
-    """How far the response to the current request has come."""
+    """The progress of the response to the current request."""
 
     IDLE = "no request was sent yet"
     HEAD = "waits for the head, or its rest"

@@ -1,4 +1,4 @@
-"""What requests say at debug level. No message holds a query, a header or a body."""
+"""Debug messages of requests. No message holds a query, a header or a body."""
 
 import logging
 import time

@@ -241,7 +241,7 @@ class _Run:
                 yield links
 
     async def _items(self, part: Table | Location) -> AsyncIterator[Sequence[Item]]:
-        """What is signed, with all at hand that signing needs."""
+        """The objects, or old links, of a source, with regions and credentials ready for signing."""
         method = self._rules.method
         problem = self._uploads.size_problem if self._uploads else None
         must_exist = not self._rules.head

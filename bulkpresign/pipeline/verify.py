@@ -55,12 +55,12 @@ class VerifyReport(Report, kw_only=True):
 
     @property
     def verified(self) -> int:
-        """How many files are as their rows say."""
+        """The number of files that match their rows."""
         return self.done
 
     @property
     def different(self) -> int:
-        """How many files are there and are not as their rows say, or can't be read."""
+        """The number of files that differ from their rows, or can't be read."""
         return self.failed - self.missing - self.unproven
 
     @property
@@ -163,7 +163,7 @@ class _NamedPaths(PathIndex):
     """The paths that rows name, to be asked what they do not name."""
 
     def unnamed(self, paths: Sequence[bytes]) -> set[bytes]:
-        """Those of some paths that no row names; bytes, for a file's name need not be UTF-8."""
+        """The paths, of those given, that no row has. Paths are bytes: a file name need not be UTF-8."""
         marks = ",".join(["CAST(? AS TEXT)"] * len(paths))
         query = f"SELECT CAST(path AS BLOB) FROM used WHERE path IN ({marks})"  # noqa: S608
         try:

@@ -8,7 +8,7 @@ from bulkpresign.model import Link, ObjectRef, Outcome, ResumePoint, Upload
 
 
 class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
-    """What only the coordinating process can do for a job; None where this run can't do it.
+    """Functions of the process that coordinates the run, for its jobs; None where this run has no such function.
 
     `ask_part_size` tells the size of the parts that an object was uploaded in, None where its server does not tell.
     `refuse_checksum_mode` takes the checksum header out of links that are signed from now on: a server refused it.

@@ -54,7 +54,7 @@ class TransferSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Statistics(msgspec.Struct, frozen=True):
-    """How often a server slowed the run, the fewest requests that were allowed then, and uploads that stay open."""
+    """Counts of a run: slowdowns by a server, the fewest requests allowed then, and uploads that are left open."""
 
     slowed: int
     lowest_concurrency: int

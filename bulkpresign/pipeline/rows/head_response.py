@@ -1,4 +1,4 @@
-"""What the headers of a HEAD's answer tell of an object, and how that joins what its row says."""
+"""Reads an object's attributes from the headers of a HEAD response, and joins them with its row."""
 
 import re
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ def checksum_of(headers: Mapping[str, str]) -> str | None:
 
 
 def parts_count(headers: Mapping[str, str]) -> int:
-    """How many parts the etag or the checksum of an answer is of, 0 where it is of the whole object."""
+    """The number of parts of a composite etag or checksum, 0 where it is of the whole object."""
     checksum = checksum_of(headers)
     found = _COUNT.search(_etag_of(headers) or "") or (_COUNT.search(checksum) if checksum else None)
     return int(found[1]) if found else 0

@@ -1,4 +1,4 @@
-"""What the links of one run of `sign` are signed with, and which rows that fits."""
+"""The settings that the links of one run of `sign` are signed with, and the check that rows allow them."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from bulkpresign.tables import Rows
 
 
 class Rules:
-    """What the links of a run are signed with, and which rows that fits. `method` None: each row's own."""
+    """The settings of a run's links, and the check that rows allow them. `method` None: each row's own."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Rules:
                 raise rows.error(row, problem, "method")
 
     def problem(self, method: str) -> str | None:
-        """Why links of this method can't be signed so, or None."""
+        """The error for links of this method with these settings, or None."""
         if method not in self._problems:
             self._problems[method] = self._problem(method, **self._shared)
         return self._problems[method]

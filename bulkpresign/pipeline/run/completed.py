@@ -54,7 +54,7 @@ def files_are_current(root: str | os.PathLike[str]) -> AreCurrent:
 
 
 def recorded_evidence(journal: Journal, links: Sequence[Link]) -> list[Evidence | None]:
-    """How objects and their files were when an earlier run was done, where their rows don't contradict it."""
+    """The recorded state of objects that are done, and of their files, where their rows don't contradict it."""
     names = [identity_of(link.object, link.url) for link in links]
     recorded = journal.finished(names)
     return [_evidence_of(link.object, recorded.get(name)) for link, name in zip(links, names, strict=True)]

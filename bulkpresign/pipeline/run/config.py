@@ -34,7 +34,7 @@ class TransferConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def requests(self) -> int:
-        """How many requests may be in flight."""
+        """The requests that may be in flight."""
         return self.concurrency * self.part_concurrency
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""How much of a run may be in flight, where a process may open only so many files."""
+"""The objects that may be in flight, where the process may open a limited number of files."""
 
 import os
 import resource
@@ -11,7 +11,7 @@ _USUALLY_OPEN = 16
 
 
 def affordable_objects() -> int | None:
-    """How many objects can be in flight at once, at least one; None where any number can."""
+    """The objects that can be in flight at once, at least one; None where any number can."""
     limit = open_files_limit()
     if limit is None:
         return None
@@ -19,7 +19,7 @@ def affordable_objects() -> int | None:
 
 
 def open_files_limit() -> int | None:
-    """How many files this process may open, None for any number."""
+    """The number of files that this process may open, None for any number."""
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return None if soft == resource.RLIM_INFINITY else soft
 

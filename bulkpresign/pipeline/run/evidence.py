@@ -1,4 +1,4 @@
-"""What a journal recorded of objects as they came, for the check of their files later."""
+"""The checksums that a journal recorded when objects were downloaded, for a later check of their files."""
 
 import os
 import sqlite3

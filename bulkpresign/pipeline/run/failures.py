@@ -1,4 +1,4 @@
-"""What a run did not do, as a manifest that continues the work."""
+"""The objects that a run did not do, as a manifest that continues the work."""
 
 import os
 from collections.abc import AsyncIterator, Collection

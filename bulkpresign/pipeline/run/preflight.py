@@ -15,7 +15,7 @@ from bulkpresign.pipeline.sources.sources import Sources
 
 
 class Totals(msgspec.Struct):
-    """What a checked manifest holds; None where the input is a stream, or sizes are unknown.
+    """The totals of a checked manifest; None where the input is a stream, or sizes are unknown.
 
     `known` of the objects are done already.
     """

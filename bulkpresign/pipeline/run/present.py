@@ -47,7 +47,7 @@ class PresentObjects:
         return True
 
     def are_current(self, found: Sequence[tuple[ObjectRef, Record]]) -> list[bool]:
-        """Whether files are as they were when they were sent, and objects as they were stored."""
+        """True for each file that is unchanged since it was sent, and whose object is as it was stored."""
         current = self._files_are_current(found)
         if self._listed is None:
             return list(current)

@@ -178,7 +178,7 @@ class ResultStream(Generic[T, R]):
 
 
 class _Loop(Generic[T, R]):
-    """What one `async for` holds. It is dropped where the loop is left, however that is."""
+    """The iterator of one `async for`. It is deleted when the loop is left, in whatever way."""
 
     def __init__(self, work: _Work[T, R]) -> None:
         self._work = work

@@ -164,7 +164,7 @@ async def _read(items: AsyncIterable[Any], send: MemoryObjectSendStream[Any]) ->
 
 
 class _Raised(msgspec.Struct):
-    """What an iterable raised."""
+    """An exception that an iterable raised."""
 
     error: Exception
 
@@ -251,6 +251,6 @@ def _named_link(link: Link, number: int) -> Link:
 
 
 def _named(value: object) -> str:
-    """What a value is, for a message; never its text, which can hold a signature."""
+    """The type of a value, for a message; never its text, which can hold a signature."""
     name = type(value).__name__
     return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"

@@ -1,6 +1,6 @@
-"""Fresh links for those whose lease is over: signed again, or asked of a command or a url.
+"""Fresh links for expired ones: signed again, or requested from a command or a url.
 
-All three are one interface (`transfer.leases.Renew`): links in, and for each a fresh one, or None where there is none.
+All three have one interface, `transfer.engine.jobs.Renew`: a fresh link for each old one, or None where there is none.
 What comes from outside is checked like a manifest: it must be for the same object, the same method, and alive.
 """
 
@@ -64,7 +64,7 @@ def renewal(
 
 
 class ChecksumMode:
-    """Whether links that we sign ask S3 for the object's checksum, which it sends only if asked (docs: "GetObject").
+    """The header by which links that we sign ask S3 for an object's checksum, which it sends on request alone.
 
     A server that does not know the header may refuse it; after that it is left out.
     """

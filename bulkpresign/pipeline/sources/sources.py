@@ -1,4 +1,4 @@
-"""What SOURCE stands for: tables, listings, single keys, links; and objects or links out of it, a batch at a time."""
+"""The sources of a run: tables, listings, single keys and links; read a batch at a time."""
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -95,7 +95,7 @@ class Sources:
 
     @property
     def tables(self) -> list[Table]:
-        """Those that are tables."""
+        """The sources that are tables."""
         return [part for part in self._parts if isinstance(part, Table)]
 
     @property
@@ -168,7 +168,7 @@ class Sources:
         *,
         must_exist: bool = False,
     ) -> AsyncIterator[Found]:
-        """What `found` gives, of one source. Raises ListingError for a key that is not there and `must_exist`."""
+        """The same as `found`, for one source. Raises ListingError for a key that is not there and `must_exist`."""
         if isinstance(part, Table):
             own = method or (None if part.is_links else "GET")
             async for rows in rows_of(part):

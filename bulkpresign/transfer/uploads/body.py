@@ -24,7 +24,7 @@ _STORED = frozenset({200, 201, 204})
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
-    """What a server said of bytes that it stored: their etag without quotes, and what verified them.
+    """The response to an upload: the etag without quotes, and the name of what verified the bytes.
 
     `checksum` is the one that the link signs, as `algorithm:base64`.
     """
@@ -52,7 +52,7 @@ class OpenFile(msgspec.Struct, frozen=True):
         return f"{self.begun.st_mtime_ns} {self.begun.st_ctime_ns}"
 
     def evidence(self, etag: str | None, checksum: str | None = None, part_size: int = 0) -> Evidence:
-        """What is recorded once these bytes are stored."""
+        """The evidence to record once these bytes are stored."""
         begun = self.begun
         return Evidence(begun.st_size, begun.st_mtime_ns, begun.st_ctime_ns, etag, checksum, part_size)
 
@@ -114,11 +114,11 @@ class FileBody:
 
     @property
     def digest(self) -> bytes:
-        """Of what went."""
+        """The digest of the bytes that were sent."""
         return self._hasher.digest()
 
     async def md5(self) -> bytes:
-        """Of what went; where it was hashed otherwise the file is read again."""
+        """The md5 of the bytes that were sent; the file is read again where they were hashed with another algorithm."""
         return self.digest if self._algorithm == "md5" else await anyio.to_thread.run_sync(self._md5_again)
 
     def _md5_again(self) -> bytes:
@@ -196,7 +196,7 @@ async def _exchange(http: HttpClient, link: Link, body: FileBody) -> Stored:
 
 
 async def _verified(signed: ExpectedDigest, response: Response, body: FileBody) -> str | None:
-    """What shows that the server stored the bytes that went.
+    """The name of what proves that the server stored the bytes that were sent.
 
     That is the checksum that the link signs, where the server repeats it: then it has compared it. Else the etag.
     """

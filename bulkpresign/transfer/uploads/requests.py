@@ -1,6 +1,6 @@
-"""The three small requests around the parts of an upload: it is opened, completed, or ended.
+"""The requests that create, complete and abort a multipart upload.
 
-Each is one attempt; whoever calls decides about another one. Source: docs "CreateMultipartUpload",
+Each is one attempt; the caller decides about another one. Source: docs "CreateMultipartUpload",
 "CompleteMultipartUpload", "AbortMultipartUpload".
 """
 
@@ -54,7 +54,7 @@ class UploadAborter:
 
 
 class Completed(msgspec.Struct, frozen=True):
-    """What a server said of an object that it made of parts: its etag, and whose keys it is encrypted with."""
+    """A completed object: its etag, and the headers that tell its encryption."""
 
     etag: str
     encryption: Mapping[str, str]
@@ -158,7 +158,7 @@ def composite_etag(etags: Mapping[int, str]) -> str | None:
 
 
 def check_completed(completed: Completed, etags: Mapping[int, str]) -> str | None:
-    """What verified the object, None where its etag is of another kind. Raises MismatchError."""
+    """The name of what verified the object, None where its etag is of another kind. Raises MismatchError."""
     expected = expected_digest(_ANY_OBJECT, completed.etag, completed.encryption)
     ours = composite_etag(etags)
     if not expected.parts or ours is None:
