@@ -11,7 +11,7 @@ import msgspec
 from bulkpresign.model import Link, ObjectRef, Outcome, Report, ResumePoint
 
 
-class RunStarted(msgspec.Struct, frozen=True, gc=False):
+class RunStarted(msgspec.Struct, frozen=True, gc=False, tag=True):
     """A run started. The totals are None if the source is a stream."""
 
     verb: str
@@ -19,13 +19,13 @@ class RunStarted(msgspec.Struct, frozen=True, gc=False):
     bytes: int | None = None
 
 
-class BytesMoved(msgspec.Struct, frozen=True, gc=False):
+class BytesMoved(msgspec.Struct, frozen=True, gc=False, tag=True):
     """`count` bytes were moved. A failed attempt subtracts its bytes with a negative count."""
 
     count: int
 
 
-class BytesResumed(msgspec.Struct, frozen=True, gc=False):
+class BytesResumed(msgspec.Struct, frozen=True, gc=False, tag=True):
     """`count` bytes of an object exist from an earlier run. They are not moved and do not count in rates.
 
     Emitted once for an object. A negative count discards these bytes: the object is moved from its start.
@@ -34,13 +34,13 @@ class BytesResumed(msgspec.Struct, frozen=True, gc=False):
     count: int
 
 
-class RowsRead(msgspec.Struct, frozen=True, gc=False):
+class RowsRead(msgspec.Struct, frozen=True, gc=False, tag=True):
     """`count` rows of the input were read and checked. No request was sent yet."""
 
     count: int
 
 
-class ObjectRetried(msgspec.Struct, frozen=True, gc=False):
+class ObjectRetried(msgspec.Struct, frozen=True, gc=False, tag=True):
     """An attempt failed. The next one starts after `delay` seconds."""
 
     object: ObjectRef
@@ -50,33 +50,33 @@ class ObjectRetried(msgspec.Struct, frozen=True, gc=False):
     message: str
 
 
-class ObjectFinished(msgspec.Struct, frozen=True, gc=False):
+class ObjectFinished(msgspec.Struct, frozen=True, gc=False, tag=True):
     """An object has its outcome."""
 
     outcome: Outcome
 
 
-class ObjectsSkipped(msgspec.Struct, frozen=True, gc=False):
+class ObjectsSkipped(msgspec.Struct, frozen=True, gc=False, tag=True):
     """`count` objects were skipped, because they are done in the journal. `bytes` is the sum of their known sizes."""
 
     count: int
     bytes: int = 0
 
 
-class ObjectsSigned(msgspec.Struct, frozen=True, gc=False):
+class ObjectsSigned(msgspec.Struct, frozen=True, gc=False, tag=True):
     """`count` links or upload forms were signed and written."""
 
     count: int
 
 
-class ResumePointChanged(msgspec.Struct, frozen=True, gc=False):
+class ResumePointChanged(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The bytes that are about to be moved belong to `point`. What was recorded of the object before is forgotten."""
 
     link: Link
     point: ResumePoint
 
 
-class PartFinished(msgspec.Struct, frozen=True, gc=False):
+class PartFinished(msgspec.Struct, frozen=True, gc=False, tag=True):
     """A part is stored where a later run finds it. `proof` is its checksum, or its etag."""
 
     link: Link
@@ -84,14 +84,14 @@ class PartFinished(msgspec.Struct, frozen=True, gc=False):
     proof: str
 
 
-class UploadLeftOpen(msgspec.Struct, frozen=True, gc=False):
+class UploadLeftOpen(msgspec.Struct, frozen=True, gc=False, tag=True):
     """A multipart upload was created, not completed, and could not be aborted. The server stores its parts."""
 
     object: ObjectRef
     upload_id: str
 
 
-class RunFinished(msgspec.Struct, frozen=True, gc=False):
+class RunFinished(msgspec.Struct, frozen=True, gc=False, tag=True):
     """A run ended, completely or early."""
 
     report: Report
