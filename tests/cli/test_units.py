@@ -24,7 +24,7 @@ def test_sizes(text: str, count: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "MiB", "-1", "1e6", "5TB", "1,5KiB", "64 MiB!", "1_000"])
 def test_texts_that_are_not_sizes(text: str) -> None:
-    with pytest.raises(click.BadParameter, match="such as 64MiB"):
+    with pytest.raises(click.BadParameter, match="examples: 64MiB"):
         size(text)
 
 
@@ -37,5 +37,5 @@ def test_durations(text: str, seconds: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "h", "-1h", "1H", "5 weeks", "1h30m"])
 def test_texts_that_are_not_durations(text: str) -> None:
-    with pytest.raises(click.BadParameter, match="such as 30s"):
+    with pytest.raises(click.BadParameter, match="examples: 30s"):
         duration(text)
