@@ -3,6 +3,7 @@
 The links lead to a port that nobody listens on, so a request would fail.
 """
 
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.measuring import goal, run
 from bulkpresign.ledger.journal import Journal
-from bulkpresign.model import ObjectRef, Outcome
+from bulkpresign.model import Evidence, Link, ObjectRef, Outcome
 
 BATCH = 1000
 QUERY = (
@@ -45,12 +46,23 @@ def _finished_run(folder: Path, count: int) -> None:
             for path in paths:
                 (folder / "to" / path).touch()
             table.writelines(_row(path) for path in paths)
-            journal.record(_outcomes(paths))
+            journal.record(_outcomes(folder / "to", paths))
 
 
 def _row(path: str) -> str:
-    return f"bucket,{path},GET,http://127.0.0.1:1/bucket/{path}?{QUERY},{{}},2026-12-01T00:00:00Z,0,{path}\n"
+    return f"bucket,{path},GET,{_url(path)},{{}},2026-12-01T00:00:00Z,0,{path}\n"
 
 
-def _outcomes(paths: Sequence[str]) -> list[Outcome]:
-    return [Outcome(ObjectRef("bucket", path, path=path), "done", 0, verified_by="size") for path in paths]
+def _url(path: str) -> str:
+    return f"http://127.0.0.1:1/bucket/{path}?{QUERY}"
+
+
+def _outcomes(folder: Path, paths: Sequence[str]) -> list[Outcome]:
+    return [_outcome(ObjectRef("bucket", path, path=path), (folder / path).stat()) for path in paths]
+
+
+def _outcome(ref: ObjectRef, found: os.stat_result) -> Outcome:
+    """As a run records an object: with its link, and with the state of its file."""
+    link = Link("GET", _url(ref.key), {}, None, ref)
+    evidence = Evidence(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return Outcome(ref, "done", 0, verified_by="size", link=link, evidence=evidence)
