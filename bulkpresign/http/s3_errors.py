@@ -57,9 +57,14 @@ def error_of(
     kind: type[TransferError] = RefusedError
     if not _THROTTLED.isdisjoint((status, code)):
         kind = ThrottledError
-    elif not _TEMPORARY.isdisjoint((status, code)):
+    elif not _TEMPORARY.isdisjoint((status, code)) or _is_gateway_error(status):
         kind = ServerError
     return kind(message, code=code, status=status, retry_after=retry_after(headers, now))
+
+
+def _is_gateway_error(status: int) -> bool:
+    """True for 520 to 530, with which proxies and CDNs report that the server behind them failed."""
+    return 520 <= status <= 530
 
 
 def ended(link: Link) -> str:

@@ -1,6 +1,7 @@
 """post: a list of keys becomes a manifest of upload forms, for browsers and curl."""
 
 import os
+import time
 from collections.abc import Sequence
 
 from bulkpresign.aws import AwsSession
@@ -54,7 +55,7 @@ async def post(
     fields, conditions = _content_type_rule(content_type)
     conditions.append(["content-length-range", 0, max_size])
     columns = sources.columns  # what can't be read is told before credentials are looked for
-    report, tell = Report(verb="post"), broadcast(listeners)
+    report, tell, began = Report(verb="post"), broadcast(listeners), time.monotonic()
     tell(RunStarted("post"))
     async with Presigner(
         region_name, endpoint_url, profile_name, addressing_style, expires_in, session, ca_bundle=ca_bundle
@@ -67,6 +68,7 @@ async def post(
                 report.done += len(objects)
                 tell(ObjectsSigned(len(objects)))
             writer.finish()
+    report.seconds = time.monotonic() - began
     tell(RunFinished(report))
     return report
 

@@ -1,6 +1,7 @@
 """sign: a list of keys becomes a manifest of links."""
 
 import os
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 
@@ -121,7 +122,7 @@ async def sign(
     keeps_uploads = method in {None, "PUT"} and part_size is None
     if not (keeps_uploads and any(map(_has_uploads, sources.tables))):  # objects that were in parts are whole
         columns = [name for name in columns if name not in UPLOAD_COLUMNS]
-    report, tell = SignReport(verb="sign"), broadcast(listeners)
+    report, tell, began = SignReport(verb="sign"), broadcast(listeners), time.monotonic()
     tell(RunStarted("sign"))
     if size_problem is not None:
         columns += UPLOAD_COLUMNS
@@ -167,6 +168,7 @@ async def sign(
             await run.write(writer, heads, stream if uploads is not None and not appears_whole(file) else None)
             writer.finish()
         report.uploads_opened = uploads.opened if uploads else 0
+    report.seconds = time.monotonic() - began
     tell(RunFinished(report))
     return report
 

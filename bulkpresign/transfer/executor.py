@@ -84,7 +84,7 @@ class LocalExecutor:
         try:
             await Engine(queue, transfers, self.context.emit, self._clock).run(self._spec.concurrency)
         finally:
-            self._uploads_left_open = transfers.multipart.left_open if self._folder is not None else 0
+            self._uploads_left_open = transfers.uploads_left_open
 
     @property
     def statistics(self) -> Statistics:
@@ -137,6 +137,11 @@ class _Transfers:
     @cached_property
     def multipart(self) -> MultipartUploader:
         return MultipartUploader(self._context, self._folder, self._coordinator, self._spec.part_concurrency)
+
+    @property
+    def uploads_left_open(self) -> int:
+        """Multipart uploads that were created and neither completed nor aborted."""
+        return self.multipart.left_open if "multipart" in self.__dict__ else 0
 
     @cached_property
     def read(self) -> MemoryReader:

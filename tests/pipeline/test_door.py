@@ -180,7 +180,7 @@ def test_rows_of_other_types(rows: Any, said: str, tmp_path: Path) -> None:
 
 
 def test_strings_that_are_no_urls(refs: list[bp.ObjectRef], tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match=r"given rows:2: 'keys.csv' is no url"):
+    with pytest.raises(ParameterError, match=r"given rows:2: 'keys.csv' is not a url"):
         rows: list[bp.ObjectRef | str] = [refs[0], "keys.csv"]
         asyncio.run(bp.get(rows, to=tmp_path))
     with pytest.raises(ManifestError, match=r"given rows:1: column url: .* is not an http"):
@@ -188,6 +188,9 @@ def test_strings_that_are_no_urls(refs: list[bp.ObjectRef], tmp_path: Path) -> N
     with pytest.raises(ManifestError) as refused:
         asyncio.run(bp.get(iter(["https://a b/?X-Amz-Signature=secret"]), to=tmp_path))
     assert "secret" not in str(refused.value)
+    with pytest.raises(ParameterError, match="given rows:1") as refused_blank:
+        asyncio.run(bp.get(iter([" https://h/k?X-Amz-Signature=secret"]), to=tmp_path))
+    assert "secret" not in str(refused_blank.value)
 
 
 def test_two_rows_on_one_path(refs: list[bp.ObjectRef], tmp_path: Path) -> None:

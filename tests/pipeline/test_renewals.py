@@ -19,7 +19,7 @@ from bulkpresign.errors import CredentialsError, LinkExpiredError, ParameterErro
 from bulkpresign.http.client import HttpClient
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.pipeline.sources import renewals
-from bulkpresign.pipeline.sources.renewals import by_command, by_signing, by_url, renewal
+from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_command, by_signing, by_url, renewal
 from bulkpresign.signing.presigner import Presigner
 from tests.conftest import AwsEnv, Boto
 from tests.servers.proxy import Fault, FaultProxy
@@ -65,13 +65,13 @@ def asked(command: str, links: Sequence[Link]) -> Sequence[Link | None]:
     return asyncio.run(ask())
 
 
-def signed(links: Sequence[Link], env: pytest.MonkeyPatch) -> Sequence[Link | None]:
+def signed(links: Sequence[Link], env: pytest.MonkeyPatch, mode: ChecksumMode | None = None) -> Sequence[Link | None]:
     for name, value in CREDENTIALS.items():
         env.setenv(name, value)
 
     async def ask() -> Sequence[Link | None]:
         async with Presigner(expires_in=900) as presigner:
-            return await by_signing(presigner)(links)
+            return await by_signing(presigner, mode)(links)
 
     return asyncio.run(ask())
 
@@ -91,6 +91,18 @@ def test_signing_keeps_headers_overrides_and_the_object(monkeypatch: pytest.Monk
     assert query["X-Amz-Expires"] == ["900"]
     assert query["X-Amz-SignedHeaders"] == ["host;x-amz-request-payer"]
     assert not fresh_link.expires_by(datetime.now(UTC))
+
+
+def test_a_server_that_refuses_the_checksum_mode_gets_links_with_all_their_other_headers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mode = ChecksumMode()
+    mode.refuse()
+    headers = {"x-amz-checksum-mode": "ENABLED", "x-amz-request-payer": "requester"}
+    old = Link("GET", "https://old/k?X-Amz-Signature=old", headers, PAST, ObjectRef("bucket", "k"))
+    (fresh_link,) = signed([old], monkeypatch, mode)
+    assert fresh_link is not None
+    assert fresh_link.headers == {"x-amz-request-payer": "requester"}
 
 
 def test_signing_a_part_again_keeps_upload_and_number(monkeypatch: pytest.MonkeyPatch) -> None:

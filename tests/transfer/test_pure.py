@@ -54,6 +54,7 @@ def response(status: int, code: str = "", link: Link = LINK, **headers: str) -> 
         (200, "SlowDown", ThrottledError),
         (502, "", ServerError),
         (504, "", ServerError),
+        (522, "", ServerError),
         (408, "", ServerError),
         (400, "RequestTimeout", ServerError),
         (400, "BadDigest", ServerError),

@@ -187,7 +187,7 @@ class Run:
         affordable = affordable_objects() or config.requests
         return msgspec.structs.replace(
             spec,
-            folder="" if folder is None else os.fspath(folder.root),
+            folder="" if folder is None else os.path.abspath(folder.root),  # noqa: PTH100 - links are not resolved
             concurrency=min(config.concurrency, affordable),
             requests=min(config.requests, affordable),
             part_size=config.part_size,

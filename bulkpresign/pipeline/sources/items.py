@@ -13,7 +13,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.manifest.links import expiry_of, links_of, path_of
-from bulkpresign.model import Link, ObjectRef
+from bulkpresign.model import Link, ObjectRef, without_query
 from bulkpresign.pipeline.sources.given_links import is_link
 from bulkpresign.tables import Rows
 
@@ -232,8 +232,9 @@ def _rows(items: Sequence[Item], first: int) -> list[Row]:
 
 def _link_of(url: str, number: int) -> Link:
     if not is_link(url):
+        shown = without_query(url)[:80]
         raise ParameterError(
-            f"{GivenItems.file}:{number}: {url[:80]!r} is no url; files and s3:// are given by themselves, or as a list"
+            f"{GivenItems.file}:{number}: {shown!r} is not a url; pass files and s3:// alone, or in a list of names"
         )
     (link,) = links_of(Rows(GivenItems.file, ("url",), [[url]], [number]))
     return link

@@ -82,13 +82,18 @@ def by_signing(presigner: Presigner, checksum_mode: ChecksumMode | None = None) 
 
     async def renew(links: Sequence[Link]) -> list[Link | None]:
         if checksum_mode is not None and not checksum_mode.headers:
-            links = [msgspec.structs.replace(link, headers={}) for link in links]
+            links = [_without_checksum_mode(link) for link in links]
         try:
             return [await signed_again(presigner, link) for link in links]
         except CredentialsError as error:
             raise _failed(f"it can't be signed again: {error}") from error
 
     return renew
+
+
+def _without_checksum_mode(link: Link) -> Link:
+    headers = {name: value for name, value in link.headers.items() if name.lower() != CHECKSUM_MODE}
+    return msgspec.structs.replace(link, headers=headers)
 
 
 async def signed_again(presigner: Presigner, link: Link) -> Link | None:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import TypeVar
 
 import anyio
@@ -65,7 +66,8 @@ class LinkRenewer:
                 sent = error.attempt
             trusts_clock = False
             try:
-                await self.renew(renewable, waiting)
+                if renewable.link is link:  # else it was renewed with others meanwhile
+                    await self.renew(renewable, waiting)
             except LinkExpiredError as error:
                 not_renewed = numbered(error, sent)
                 if sent or self._clock.is_set:
@@ -73,12 +75,19 @@ class LinkRenewer:
 
     async def renew(self, renewable: RenewableLink, waiting: deque[Job] | None = None) -> None:
         """Replaces the link by a fresh one. Raises LinkExpiredError where there is none."""
+        old = renewable.link
         request = _Request(renewable, self._waiting if waiting is None else waiting)
         self._requests.append(request)
-        async with self._lock:
-            if not request.is_resolved:
-                await anyio.lowlevel.checkpoint()  # so that others ask too whose links expired at this moment
-                await self._renew_batch(request)
+        try:
+            async with self._lock:
+                if renewable.link is not old:  # renewed along with others while its job waited
+                    return
+                if not request.is_resolved:
+                    await anyio.lowlevel.checkpoint()  # so that others ask too whose links expired at this moment
+                    await self._renew_batch(request)
+        finally:
+            if request in self._requests:
+                self._requests.remove(request)
         if request.error is not None:
             raise LinkExpiredError(str(request.error), code=request.error.code)
         if request.link is None:
@@ -86,40 +95,31 @@ class LinkRenewer:
         renewable.link = request.link
 
     async def _renew_batch(self, first: "_Request") -> None:
+        """Renews the links of all requests of the same source, and of jobs that wait. Leaves none without a result."""
         renew = first.renewable.renew
-        assert renew is not None  # noqa: S101 - a link that can't be renewed is not asked for
-        together = [request for request in self._requests if request.renewable.renew is renew]
-        self._requests = [request for request in self._requests if request.renewable.renew is not renew]
-        expired = self._take_expired(renew, first.waiting)
+        if renew is None:  # a batch found no fresh link for it while its job waited
+            first.resolve(None)
+            return
+        open_requests = [request for request in self._requests if not request.is_resolved]
+        together = [request for request in open_requests if request.renewable.renew is renew]
+        expired = self._expired(renew, first.waiting)
         try:
-            olds = [request.renewable.link for request in together] + [side.link for _, side in expired]
-            links = await renew(olds)
-            for (_, side), link in zip(expired, links[len(together) :], strict=True):
-                side.link, side.renew = (link, renew) if link else (side.link, None)
-            for request, link in zip(together, links, strict=False):
-                request.resolve(link)
+            links = await renew([request.renewable.link for request in together] + [side.link for side in expired])
         except LinkExpiredError as error:
             for request in together:
                 request.resolve(None, error)
-        finally:
-            first.waiting.extendleft(job for job, _ in reversed(expired))
+            return
+        for request, link in zip(together, links, strict=False):
+            request.resolve(link)
+        for side, link in zip(expired, links[len(together) :], strict=True):
+            side.link, side.renew = (link, renew) if link else (side.link, None)
 
-    def _take_expired(self, renew: Renew, waiting: deque[Job]) -> list[tuple[Job, RenewableLink]]:
-        """Takes jobs with expired links out of the queue, which moves on meanwhile."""
+    def _expired(self, renew: Renew, waiting: deque[Job]) -> list[RenewableLink]:
+        """The expired links of jobs that wait. The jobs stay in their queue, which moves on meanwhile."""
         now = self._clock.now()
-        expired: list[tuple[Job, RenewableLink]] = []
-        for job in waiting:
-            side = job.renewable
-            if side is not None and side.renew is renew and side.link.expires_by(now):
-                expired.append((job, side))
-                if len(expired) == RENEWAL_BATCH:
-                    break
-        if expired:
-            taken = {id(job) for job, _ in expired}
-            others = [job for job in waiting if id(job) not in taken]
-            waiting.clear()
-            waiting.extend(others)
-        return expired
+        sides = (job.renewable for job in waiting)
+        expired = (side for side in sides if side is not None and side.renew is renew and side.link.expires_by(now))
+        return list(islice(expired, RENEWAL_BATCH))
 
 
 class _Request:

@@ -94,7 +94,7 @@ async def test_those_in_line_that_have_lapsed_are_renewed_along_the_way() -> Non
     assert source.asked == [["a", "x", "y"]]
     assert responses == {"a": link("a", LATER)}
     #: What has no fresh link is not asked for again.
-    assert list(ready) == [job(link("x")), job(link("y", LATER), renew), alive, foreign]
+    assert list(ready) == [alive, job(link("x")), foreign, job(link("y", LATER), renew)]
 
 
 async def test_parts_of_an_upload_stand_in_a_line_of_their_own() -> None:
@@ -174,6 +174,50 @@ async def test_a_source_that_breaks_or_is_cut_off_loses_nobody_in_line() -> None
     with anyio.move_on_after(0.001):
         await renewer.renew(RenewableLink(link("b"), renew))
     assert list(ready) == [job(link("x"), renew)]
+
+
+async def test_a_worker_that_is_cancelled_while_it_renews_leaves_the_others_to_the_next() -> None:
+    source, renewer = Source(), LinkRenewer(deque(), Clock())
+    renew, fresh = source.renew, list[Link]()
+    scope = anyio.CancelScope()
+
+    async def first() -> None:
+        with scope:
+            await renewer.renew(RenewableLink(link("a"), renew))
+
+    async def second() -> None:
+        asking = RenewableLink(link("b"), renew)
+        await renewer.renew(asking)
+        fresh.append(asking.link)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(first)
+        group.start_soon(second)
+        await anyio.sleep(0.005)  # both are in the batch that is under way
+        scope.cancel()
+    assert source.asked == [["a", "b"], ["b"]]
+    assert fresh == [link("b", LATER)]
+
+
+async def test_a_job_that_is_taken_while_its_link_is_renewed_waits_for_that() -> None:
+    source = Source()
+    renew = source.renew
+    waiting = job(link("x"), renew)
+    ready = deque([waiting])
+    renewer = LinkRenewer(ready, Clock())
+    sent: list[Link] = []
+
+    async def send(fresh_link: Link) -> None:
+        sent.append(fresh_link)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, renewer, renew, ["a"])
+        await anyio.sleep(0.005)  # the batch with both is under way
+        taken = ready.popleft().renewable
+        assert taken is not None
+        await renewer.call(taken, send)
+    assert source.asked == [["a", "x"]]
+    assert sent == [link("x", LATER)]
 
 
 async def test_lapsed_is_by_the_servers_clock() -> None:
