@@ -1,1 +1,1 @@
-"""Links become bytes moved: requests, retries, files on disk. The only room that knows aiohttp."""
+"""From jobs to bytes moved: the engine, downloads, uploads, and files on disk."""

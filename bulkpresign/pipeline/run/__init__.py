@@ -1,1 +1,1 @@
-"""The parts of a run that all verbs share: settings, journal, renewal, failures file, and the run itself."""
+"""A run of a verb that transfers: settings, journal, failures file, outcomes, and the run itself."""
