@@ -1,4 +1,4 @@
-"""abort: multipart uploads that were opened and not finished are ended, and what was sent of them is deleted."""
+"""abort: aborts multipart uploads that were created and not completed; the server deletes their parts."""
 
 import os
 from collections.abc import AsyncIterator, Sequence
@@ -28,7 +28,7 @@ from bulkpresign.transfer.executor import TransferSpec
 
 _COLUMNS = ("bucket", "key", "upload_id", "age")
 
-#: Links that end uploads, each with when it was opened (None: nothing tells).
+#: Jobs with links that abort uploads, each with the time when the upload was created (None: unknown).
 _Found = AsyncIterator[list[tuple[Job, datetime | None]]]
 
 
@@ -50,13 +50,14 @@ async def abort(
     session: AwsSession | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Report:
-    """Ends the multipart uploads that `what` names: a table of links, or those that are open under `s3://bucket/prefix/`.
+    """Aborts the multipart uploads of `what`: a table of links, or the open uploads under `s3://bucket/prefix/`.
 
-    A table needs no credentials: its rows that end uploads are used. `older_than` (seconds) leaves younger ones alone;
-    of a table's uploads only the links tell a time, that of signing, which counts instead. An upload that is gone is
-    counted as skipped. A dry run ends none and writes them to `output` as CSV, with their age in seconds.
+    A table needs no credentials: its rows that abort uploads are used. `older_than` (seconds) leaves younger uploads
+    alone, and those of unknown age. A table does not have the time when an upload was created; the time when the link
+    was signed is used instead. An upload that no longer exists counts as skipped. A dry run aborts no upload and writes
+    the uploads to `output` as CSV, with their age in seconds.
 
-    Raises InputError for what can't be used, before anything is sent.
+    Raises InputError for input that can't be used, before a request is sent.
     """
     config = TransferConfig(concurrency=concurrency, part_concurrency=1, attempts=attempts, transport=transport)
     source = os.fspath(what)
@@ -83,7 +84,7 @@ async def abort(
 
 
 def _check(table: Table) -> None:
-    """Reads a file of links before anything is sent. Raises ManifestError."""
+    """Checks a file of links before a request is sent. Raises ManifestError if it is not valid."""
     if not table.is_links:
         raise ManifestError("this is no table of links: abort takes one, or s3://bucket/prefix/", file=table.file)
     if not table.is_stream:
@@ -97,7 +98,7 @@ async def _named(table: Table) -> _Found:
 
 
 def _ending_links(rows: Rows) -> list[Link]:
-    """The links among some rows that end uploads. Raises ManifestError for one whose url does not name the upload."""
+    """The links of some rows that abort uploads. Raises ManifestError if the url of one does not name the upload."""
     numbered = zip(links_of(rows), rows.lines, strict=True)
     ending = [(link, line) for link, line in numbered if link.method == "DELETE" and upload_id_of(link.object)]
     for link, line in ending:
@@ -133,7 +134,7 @@ async def _jobs(uploads: _Found) -> AsyncIterator[list[Job]]:
 
 
 async def _listing(uploads: _Found, output: str, listeners: Sequence[Listener]) -> Report:
-    """Writes the uploads as CSV, and counts them."""
+    """Writes the uploads as CSV and counts them."""
     report, tell = Report(verb="abort", planned=0), broadcast(listeners)
     tell(RunStarted("abort"))
     with open_output(output) as stream:

@@ -1,4 +1,4 @@
-"""sign: a list of keys becomes a manifest of links."""
+"""sign: turns a list of keys into a manifest of links."""
 
 import os
 import time
@@ -43,7 +43,7 @@ NO_LINKS = "it can't be signed again without its bucket and key; give s3://bucke
 
 
 class SignReport(Report, kw_only=True):
-    """The counts of one run. `missing` of the `failed` objects are not there; they have no link."""
+    """The counts of one run. `missing` is the number of `failed` objects that do not exist; they have no link."""
 
     missing: int = 0
 
@@ -77,34 +77,35 @@ async def sign(
     presigner: Presigner | None = None,
     listeners: Sequence[Listener] = (),
 ) -> SignReport:
-    """Signs every object of `source` and writes the links to `output` (`-`: standard output), whole or not at all.
+    """Signs every object of `source` and writes the links to `output` (`-`: standard output), completely or not at all.
 
-    `headers` are signed into PUT links and stand in their rows. `query` holds response overrides of GET links, such as
-    `{"response-content-type": "text/csv"}`; `filename` is the name under which a browser saves, with `{name}` for the
-    last segment of the key. `options` has all of these and more by name; a row's column of an option's name goes first.
-    `checksum` is an algorithm: PUT links are signed for the bytes of the files below `folder` alone. With the region
-    `auto`, buckets are asked for theirs; a row's column `region` goes first.
+    `headers` are signed into PUT links and written to their rows. `query` holds response overrides of GET links, such
+    as `{"response-content-type": "text/csv"}`. `filename` is the name under which a browser saves the object, with
+    `{name}` for the last segment of the key. `options` has all of these and more by name; a column with the name of an
+    option takes precedence in its row. `checksum` is an algorithm: PUT links are signed with the checksums of the files
+    below `folder`, so that the server accepts no other bytes. With the region `auto`, the region of each bucket is
+    looked up; a column `region` takes precedence in its row.
 
-    `method` None is GET. A table of links is signed again: each row keeps its method, headers and response overrides
-    unless `method`, an option or a column says otherwise; what does not fit another method is dropped.
+    `method` None means GET. A table of links is signed again: each row keeps its method, headers and response overrides
+    unless `method`, an option or a column changes them; settings that do not apply to another method are dropped.
 
     A key of `s3://` may be a pattern (`*`, `?`, `[...]`, `**`) unless `literal`. It is matched against a listing; the
     path of an object is its key after the last `/` before the pattern's first special character. A pattern that matches
     nothing, and a key without an object, are errors, except that PUT links need no object.
 
-    With `head` each object is asked for once, `concurrency` (64) at a time, and its row tells size, etag, checksum,
-    content type, `last_modified` and `part_size` as the server does. An object that is not there, or can't be had, is
-    counted as failed, has no link, and is named in the manifest `failures`.
+    With `head`, each object is looked up once, `concurrency` (64) at a time, and its row has the size, etag, checksum,
+    content type, `last_modified` and `part_size` from the server. An object that does not exist, or whose request
+    fails, counts as failed, has no link, and is written to the manifest `failures`.
 
-    With a `part_size` (bytes) the PUT of a larger object becomes a multipart upload, which is opened here: a row a
-    part, one to complete it and one to end it. Without one, rows of uploads are signed again for the same uploads, so
-    that what is up of them stays of use. Memory is flat whatever the length.
+    With a `part_size` (bytes), the PUT of a larger object becomes a multipart upload, which is created here: one row
+    for each part, one to complete it and one to abort it. Without a `part_size`, rows of uploads are signed again for
+    the same uploads, so that the uploaded parts can still be used. Memory use does not grow with the number of objects.
 
-    `presigner` is an open Presigner, which signs instead of one made of `region_name`, `endpoint_url`, `profile_name`,
+    `presigner` is an open Presigner. It signs instead of one made from `region_name`, `endpoint_url`, `profile_name`,
     `addressing_style`, `session` and `expires_in`, and stays open.
 
-    Raises InputError for what can't be signed, OutputError for what can't be written, and BreakerError where all
-    objects fail the same way; then no file is left behind, and no upload open.
+    Raises InputError for input that can't be signed, OutputError for output that can't be written, and BreakerError if
+    all objects fail the same way. Then the run leaves no file behind, and no upload open.
     """
     options = _with_filename(options or LinkOptions(), filename)
     rules = Rules(method, headers, query, options, head=head)
@@ -116,11 +117,11 @@ async def sign(
     sources = Sources(source, bucket=bucket, from_format=from_format, literal=literal, no_links=NO_LINKS)
     await sources.begin()
     check_used(sources, bucket, from_format)
-    columns = sources.columns  # what can't be read is told before credentials are looked for
+    columns = sources.columns  # unreadable input is reported before credentials are loaded
     if method is None and sources.need_credentials:
         rules.check("GET")
     keeps_uploads = method in {None, "PUT"} and part_size is None
-    if not (keeps_uploads and any(map(_has_uploads, sources.tables))):  # objects that were in parts are whole
+    if not (keeps_uploads and any(map(_has_uploads, sources.tables))):  # each object has one row
         columns = [name for name in columns if name not in UPLOAD_COLUMNS]
     report, tell, began = SignReport(verb="sign"), broadcast(listeners), time.monotonic()
     tell(RunStarted("sign"))
@@ -174,7 +175,7 @@ async def sign(
 
 
 class _Run:
-    """Reads, signs and writes, a batch at a time."""
+    """Reads, signs and writes rows, a batch at a time."""
 
     def __init__(
         self,
@@ -193,7 +194,7 @@ class _Run:
         self._summing, self._uploads, self._keeps_uploads = summing, uploads, keeps_uploads
 
     def count(self, event: Event) -> None:
-        """Counts what was asked for in vain."""
+        """Counts failures and retries of HEAD requests."""
         if isinstance(event, ObjectFinished):
             self._report.failed += 1
             self._report.missing += event.outcome.code in MISSING
@@ -201,9 +202,9 @@ class _Run:
             self._report.retries += 1
 
     async def write(self, writer: ManifestWriter[Link], heads: Heads | None, flushed: Output | None) -> None:
-        """Writes the rows of all objects; with `heads` of those that are there.
+        """Writes the rows of all objects; with `heads`, only those of objects that exist.
 
-        `flushed` is the output where rows have to be out at once: an upload stays open only where they are.
+        `flushed` is the output if rows must be written at once: an upload stays open only if its rows are written.
         """
 
         async def take(items: Sequence[Item]) -> None:
@@ -230,7 +231,7 @@ class _Run:
                 yield items
 
     async def _links(self, part: Table | Location) -> AsyncIterator[list[Link]]:
-        """The rows of all objects of a source: a row each, but for those that are uploads, or become some."""
+        """The rows of all objects of a source: one each, except for objects that are, or become, multipart uploads."""
         if self._keeps_uploads and isinstance(part, Table) and _has_uploads(part):
             async for links in resigned_rows(part, self._presigner, lambda some: self._signed_alone(part, some)):
                 yield links
@@ -243,7 +244,7 @@ class _Run:
                 yield links
 
     async def _items(self, part: Table | Location) -> AsyncIterator[Sequence[Item]]:
-        """The objects, or old links, of a source, with regions and credentials ready for signing."""
+        """The objects or old links of a source. Regions and credentials are loaded before each batch is returned."""
         method = self._rules.method
         problem = self._uploads.size_problem if self._uploads else None
         must_exist = not self._rules.head
@@ -253,7 +254,7 @@ class _Run:
             yield self._again(found, refs) if isinstance(part, Table) and part.is_links else refs
 
     def _again(self, found: Found, refs: Sequence[ObjectRef]) -> list[Link]:
-        assert found.rows is not None  # noqa: S101 - it is a table
+        assert found.rows is not None  # noqa: S101 - the source is a table
         links = old_links(found.rows, refs)
         self._rules.check_rows(found.rows, links)
         return links
@@ -262,7 +263,7 @@ class _Run:
         return self._rules.signed(self._presigner, items)
 
     def _signed_alone(self, table: Table, links: Sequence[tuple[Link, int]]) -> list[Link]:
-        """Rows among those of uploads that are of none."""
+        """Signs the rows that belong to no upload."""
         for link, line in links:
             if self._rules.method is None and (problem := self._rules.problem(link.method)):
                 raise ManifestError(problem, file=table.file, line=line, column="method")

@@ -1,4 +1,4 @@
-"""Checksums of local files into the rows that will be signed: the server then refuses any other bytes."""
+"""Adds the checksums of local files to the rows that will be signed: the server then refuses any other bytes."""
 
 import os
 from itertools import count
@@ -14,16 +14,16 @@ from bulkpresign.proof.hashing import FileHasher, FileProblem
 from bulkpresign.tasks import run_workers
 from bulkpresign.transfer.disk.folder import Folder
 
-#: Those that S3 takes in a header of an upload (docs: "Checking object integrity").
+#: The algorithms that S3 accepts in a header of an upload (docs: "Checking object integrity").
 ALGORITHMS = ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")
 
 _FILES_AT_A_TIME = 8
 
 
 class HashedSource:
-    """Fills size and checksum of objects from their files below a folder: a thread for each CPU, 1 MiB in each.
+    """Adds the size and checksum of files below a folder to their objects. Uses one thread for each CPU, 1 MiB in each.
 
-    Raises ParameterError for an algorithm that no upload can name, and for a folder that is missing.
+    Raises ParameterError for an algorithm that S3 does not accept in uploads, and for a missing folder.
     """
 
     def __init__(self, folder: str | os.PathLike[str], algorithm: str) -> None:
@@ -36,7 +36,7 @@ class HashedSource:
         self._summer = FileHasher(root.open_source, root.file, algorithm, from_thread.check_cancelled)
 
     async def __call__(self, found: Found) -> list[ObjectRef]:
-        """The objects with size and checksum. Raises ManifestError for the first whose file is not as its row says."""
+        """The objects with size and checksum. Raises ManifestError for the first file that does not match its row."""
         self._limiter = self._limiter or anyio.CapacityLimiter(self._threads)
         starts = count(0, _FILES_AT_A_TIME)
         results: dict[int, list[ObjectRef | FileProblem]] = {}

@@ -1,4 +1,4 @@
-"""Reads an object's attributes from the headers of a HEAD response, and joins them with its row."""
+"""Reads an object's attributes from the headers of a HEAD response, and adds them to its row."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from bulkpresign.http.dates import unix_time
 from bulkpresign.model import ObjectRef
 from bulkpresign.tables.columns import LAST_MODIFIED, PART_SIZE
 
-#: The columns that a HEAD fills beside an object's own.
+#: The columns that a HEAD response fills, in addition to the attributes of an object.
 HEAD_COLUMNS = (LAST_MODIFIED, PART_SIZE)
 
 _COUNT = re.compile(r"-([1-9]\d{0,4})\Z", re.ASCII)
@@ -19,9 +19,10 @@ _HEADERS = tuple((f"x-amz-checksum-{name}", name) for name in ALGORITHMS)
 def with_head_response(
     ref: ObjectRef, size: int | None, headers: Mapping[str, str], part_size: int | None
 ) -> ObjectRef:
-    """The object with what the server tells: its size, etag, time and part size count, whatever the row says.
+    """The object with the attributes in the response. Size, etag, time and part size replace those of the row.
 
-    A checksum and a content type of the row stay, unless the row is of other bytes than those that are there.
+    The row keeps its content type. It keeps its checksum unless its size or etag differs from the response, or the
+    response has a checksum of the same algorithm.
     """
     etag = _etag_of(headers)
     checksum, theirs = ref.checksum, checksum_of(headers)
@@ -36,7 +37,7 @@ def with_head_response(
 
 
 def checksum_of(headers: Mapping[str, str]) -> str | None:
-    """The checksum of an answer, as `algorithm:base64`; one of parts is none without their number."""
+    """The checksum in a response, as `algorithm:base64`. A composite one without its number of parts is ignored."""
     for header, algorithm in _HEADERS:
         value = headers.get(header)
         if value is None or checksum_problem(f"{algorithm}:{value}"):
@@ -47,14 +48,17 @@ def checksum_of(headers: Mapping[str, str]) -> str | None:
 
 
 def parts_count(headers: Mapping[str, str]) -> int:
-    """The number of parts of a composite etag or checksum, 0 where it is of the whole object."""
+    """The number of parts of a composite etag or checksum, 0 if it is for the whole object."""
     checksum = checksum_of(headers)
     found = _COUNT.search(_etag_of(headers) or "") or (_COUNT.search(checksum) if checksum else None)
     return int(found[1]) if found else 0
 
 
 def first_part_size(length: int | None, headers: Mapping[str, str], size: int, count: int) -> int | None:
-    """The size of part 1 by an answer for it, None where that can't be: `count` such parts don't make `size` bytes."""
+    """The size of part 1, from the length and headers of the response to a request for it.
+
+    None if the length is unknown, the number of parts is not `count`, or `count` such parts don't make `size` bytes.
+    """
     told = headers.get("x-amz-mp-parts-count")
     if length is None or (told is not None and told != str(count)):
         return None

@@ -1,4 +1,4 @@
-"""Rows of multipart uploads, signed again for the same uploads."""
+"""Signs the rows of multipart uploads again, for the same uploads."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from itertools import groupby
@@ -12,15 +12,15 @@ from bulkpresign.pipeline.sources.sources import rows_of
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables import Table
 
-#: Signs links again, each given with its line in a table.
+#: Signs links again. Each link comes with its line in the table.
 SignAgain = Callable[[Sequence[tuple[Link, int]]], list[Link]]
 
 
 async def resigned_rows(table: Table, presigner: Presigner, singles: SignAgain) -> AsyncIterator[list[Link]]:
-    """The rows of a table of links that has uploads, for a new time: an upload's for the same upload.
+    """Signs the rows of a table of links again. Rows of an upload are for the same upload: its parts can still be used.
 
-    What is up of it stays of use. Other rows are signed by `singles`. Raises ManifestError for rows that are no upload,
-    SigningError for one that can't be signed.
+    `singles` signs the rows that belong to no upload. Raises ManifestError for rows that are not a valid upload,
+    SigningError for a row of an upload that can't be signed.
     """
     gathering = UploadGrouper(table.file)
     async for rows in rows_of(table):

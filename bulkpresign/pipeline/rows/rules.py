@@ -1,4 +1,4 @@
-"""The settings that the links of one run of `sign` are signed with, and the check that rows allow them."""
+"""The settings with which one run of `sign` signs its links, and the checks that they fit the rows."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from bulkpresign.tables import Rows
 
 
 class Rules:
-    """The settings of a run's links, and the check that rows allow them. `method` None: each row's own."""
+    """The settings of a run's links, and the checks that they fit the rows. `method` None: each row has its own."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Rules:
             self.check(method)
 
     def check_given(self, concurrency: int | None, failures: str | os.PathLike[str] | None) -> None:
-        """Raises ParameterError for what is of use with `head` alone."""
+        """Raises ParameterError for a setting that is only valid with `head`, and for a concurrency below 1."""
         if concurrency is not None and concurrency < 1:
             raise ParameterError(f"concurrency of {concurrency} is not at least 1")
         for name, value in (("concurrency", concurrency), ("failures", failures)):
@@ -40,12 +40,12 @@ class Rules:
                 raise ParameterError(f"{name} is for a run that asks for every object: add --head (head=True)")
 
     def check(self, method: str) -> None:
-        """Raises ParameterError where links of this method can't be signed so."""
+        """Raises ParameterError if links of this method can't be signed with these settings."""
         if problem := self.problem(method):
             raise ParameterError(problem)
 
     def check_rows(self, rows: Rows, links: Sequence[Link]) -> None:
-        """Raises ManifestError for the first row whose own method does not fit."""
+        """Raises ManifestError for the first row whose own method does not fit these settings."""
         for method in {link.method for link in links} if self.method is None else ():
             if problem := self.problem(method):
                 row = next(row for row, link in enumerate(links) if link.method == method)
@@ -79,7 +79,7 @@ class Rules:
         return None
 
     def signed(self, presigner: Presigner, items: Sequence[Item]) -> list[Link]:
-        """The links of some objects, or of some old links, in order."""
+        """Signs some objects, or some old links again. Returns the links in order."""
         if not items:
             return []
         refs = [item for item in items if isinstance(item, ObjectRef)]

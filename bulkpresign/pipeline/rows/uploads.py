@@ -1,4 +1,4 @@
-"""Multipart uploads that `sign` opens, and ends where the run fails."""
+"""Creates the multipart uploads of `sign`, and aborts them if the run fails."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -20,21 +20,21 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
 from bulkpresign.transfer.uploads.requests import finish_soon
 
-#: Uploads that are opened, or ended, at a time.
+#: Uploads that are created, or aborted, at a time.
 OPENED_AT_ONCE = 32
-#: Seconds for ending what was opened in vain, while the run itself is being ended.
+#: Seconds to abort the unused uploads when the run fails.
 _CLEAN_UP_TIMEOUT = 30.0
 
 
-#: Signs objects that take one request, or their links again.
+#: Signs objects that need one request, or signs their links again.
 SignSingle = Callable[[Sequence[Item]], list[Link]]
 
 
 class SigningUploads:
-    """Opens an upload for every object over `part_size`, and gives the rows of all.
+    """Creates an upload for every object larger than `part_size`, and returns the rows of all objects.
 
-    `opened` counts them. What is of no use where the run fails is ended by `end_all`: all of them, or, `as_they_come`,
-    those whose rows were not taken yet.
+    `opened` is the number of created uploads. `end_all` aborts the unused ones if the run fails: all of them, or with
+    `as_they_come` only those whose rows are not written yet.
     """
 
     def __init__(self, presigner: Presigner, opener: MultipartCreator, part_size: int, *, as_they_come: bool) -> None:
@@ -47,9 +47,9 @@ class SigningUploads:
         self._untaken: dict[str, ObjectRef] = {}
 
     async def rows(self, items: Sequence[Item], single: SignSingle) -> AsyncIterator[list[Link]]:
-        """The rows of some objects, in their order, an upload at a time; those of small ones are made by `single`.
+        """The rows of some objects, in order, one upload at a time. `single` signs the objects that need one request.
 
-        Raises SigningError where the server opens no upload, and for a size that will not do.
+        Raises SigningError if the server does not create an upload, and for a size that is not valid.
         """
         for ref in map(object_of, items):
             if problem := self.size_problem(ref.size):
@@ -93,7 +93,7 @@ class SigningUploads:
         return upload_id
 
     async def end_all(self, emit: Listener) -> None:
-        """Ends what was opened in vain, and tells of each upload that can't be ended."""
+        """Aborts the unused uploads; emits UploadLeftOpen for each that can't be aborted."""
         waiting = iter(list(self._untaken.items()))
 
         async def worker() -> None:
@@ -120,7 +120,7 @@ async def signing_uploads(
     ca_bundle: str | None = None,
     listeners: Sequence[Listener],
 ) -> AsyncIterator[SigningUploads]:
-    """Uploads for `sign`: where the block fails, those that were opened in vain are ended."""
+    """The uploads of `sign`. If the block fails, the unused uploads are aborted."""
     emit = broadcast(listeners)
     async with HttpClient(OPENED_AT_ONCE, ca_bundle=ca_bundle) as http:
         context = TransferContext(http, emit, AdaptiveLimiter(OPENED_AT_ONCE))
@@ -134,7 +134,10 @@ async def signing_uploads(
 
 
 def size_problem_of(part_size: int) -> Callable[[int | None], str | None]:
-    """Tells why an object's size will not do for parts of that size. Raises ParameterError where no parts have it."""
+    """Returns a function: the error for an object's size (None: unknown) with parts of `part_size` bytes, or None.
+
+    Raises ParameterError for a part size that is not valid.
+    """
     check_part_size(part_size)
 
     def problem(size: int | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Links that are given as they are, such as one that was pasted into a command."""
+"""Links that are sources themselves, such as a link that was pasted into a command."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ _SCHEMES = ("http://", "https://")
 
 
 class GivenLinks(Table):
-    """Links to download through, as a table that has a column `url` and nothing else; line 2 is the second link."""
+    """Links for downloads, as a table with the single column `url`. Line 2 is the second link."""
 
     def __init__(self, urls: Sequence[str]) -> None:
         super().__init__("given links")
@@ -19,10 +19,10 @@ class GivenLinks(Table):
 
 
 def is_link(source: str) -> bool:
-    """True for a source that is a link, and names no file and no place in a bucket."""
+    """True if the source is a link, and not a file or an S3 location."""
     return source[:8].lower().startswith(_SCHEMES)
 
 
 def no_link(url: str, instead: str) -> ParameterError:
-    """The error where a link is of no use; it shows no query."""
+    """The error for a link where none is accepted. It shows the link without its query."""
     return ParameterError(f"{without_query(url)[:200]} is a link: {instead}")

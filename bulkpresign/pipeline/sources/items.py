@@ -1,4 +1,4 @@
-"""Links, objects and urls that a program gives as they are: an (async) iterable of them, or of batches of them."""
+"""Links, objects and urls that a program passes: an iterable or async iterable of them, or of batches of them."""
 
 import asyncio
 import os
@@ -19,9 +19,9 @@ from bulkpresign.tables import Rows
 
 #: One object: a link to it, the object itself, or the url of a link.
 Item = Link | ObjectRef | str
-#: A list may name files and places instead.
+#: A list may have the names of files and S3 locations instead.
 _Name = str | os.PathLike[str]
-#: Objects, one at a time or in batches, in any iterable; an async one may wait between them.
+#: Items, single or in batches, in any iterable. An async iterable may wait between them.
 Items = Link | ObjectRef | Iterable[_Name | Item | Sequence[Item]] | AsyncIterable[Item | Sequence[Item]]
 Row = Link | ObjectRef
 
@@ -30,24 +30,24 @@ _TAKEN = "a Link, an ObjectRef, the url of a link, or a list of these"
 
 
 class ItemBatch(msgspec.Struct, frozen=True):
-    """Some rows, and the number of the first of them, from 1."""
+    """Some rows, and the number of the first one, from 1."""
 
     rows: list[Row]
     first: int
 
 
 class GivenItems:
-    """Rows out of an iterable, a batch at a time, read as they are used. Use as an async context manager.
+    """The rows of an iterable, in batches that are read on demand. Use as an async context manager.
 
-    An async iterable is read in one task of its own, which ends with the block; an async generator is closed then. Its
-    items are passed on as they come. Items of a plain iterable are put together in batches of 64. Errors name a row by
-    its number.
+    An async iterable is read in its own task, which ends with the block; an async generator is closed then. Its items
+    are passed on as soon as they arrive. The items of a plain iterable are collected in batches of 64. Errors name a
+    row by its number.
     """
 
     file = "given rows"
 
     def __init__(self, items: Items) -> None:
-        """Raises TypeError for what is neither iterable nor an item, and for a list that holds anything else."""
+        """Raises TypeError for a value that is neither an item nor iterable, and for a list with other values."""
         if isinstance(items, Link | ObjectRef):
             items = [items]
         if not isinstance(items, AsyncIterable | Iterable) or isinstance(items, bytes | bytearray | memoryview):
@@ -62,10 +62,10 @@ class GivenItems:
         self._reader: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Waits for the first batch. Raises what the iterable raises, and TypeError for a row of another type."""
+        """Waits for the first batch. Raises the iterable's own exception, and TypeError for a row of another type."""
         if isinstance(self._items, AsyncIterable):
             send, receive = anyio.create_memory_object_stream[Any](0)
-            self._reader = asyncio.create_task(_read(self._items, send))  # cancelled once, as its own cleanup expects
+            self._reader = asyncio.create_task(_read(self._items, send))  # cancelled once, so that its cleanup can run
             self._batches = _received(receive)
         else:
             self._batches = _in_batches(self._items)
@@ -86,17 +86,17 @@ class GivenItems:
 
     @property
     def has_links(self) -> bool:
-        """True where the first rows, or those of a list, have a link."""
+        """True if the first batch, or any row of a list, has a link."""
         return any(isinstance(row, Link | str) for row in self._seen())
 
     @property
     def need_credentials(self) -> bool:
-        """True where the first rows, or those of a list, have an object without a link."""
+        """True if the first batch, or any row of a list, has an object without a link."""
         return any(isinstance(row, ObjectRef) for row in self._seen())
 
     @property
     def carried(self) -> list[str]:
-        """The names in `extra` of the first rows' objects."""
+        """The names in `extra` of the objects in the first batch."""
         rows = self._first.rows if self._first else []
         return list(dict.fromkeys(name for row in rows for name in (object_of(row).extra or {})))
 
@@ -108,7 +108,7 @@ class GivenItems:
             yield from self._first.rows
 
     async def batches(self) -> AsyncIterator[ItemBatch]:
-        """All rows. Raises TypeError for a row of another type, ManifestError for a string that is no url."""
+        """All rows. Raises TypeError for a row of another type, ParameterError for a string that is not a url."""
         batch, self._first = self._first, None
         while batch is not None:
             yield batch
@@ -124,7 +124,7 @@ class GivenItems:
 
 
 def are_items(source: object) -> bool:
-    """True for what holds links, objects or urls, and not the names of files, places or links."""
+    """True for a source of links, objects or urls; False for names of files, S3 locations or links."""
     if isinstance(source, str | os.PathLike):
         return False
     if isinstance(source, Sequence) and not isinstance(source, bytes | bytearray | memoryview):
@@ -138,7 +138,7 @@ def object_of(row: Row) -> ObjectRef:
 
 
 def check_methods(rows: Sequence[Row], first: int, method: str) -> None:
-    """Raises ManifestError for a link of another method than is needed; `first` is the number of the first row."""
+    """Raises ManifestError for a link of another method than `method`. `first` is the number of the first row."""
     for number, row in enumerate(rows, first):
         if isinstance(row, Link) and row.method != method:
             raise ManifestError(
@@ -150,13 +150,13 @@ def check_methods(rows: Sequence[Row], first: int, method: str) -> None:
 
 
 async def _read(items: AsyncIterable[Any], send: MemoryObjectSendStream[Any]) -> None:
-    """Reads an async iterable to its end, in one task, so that what it holds open is closed where it was opened."""
+    """Reads an async iterable in one task, so that the task that opens its resources also closes them."""
     iterator = aiter(items)
     async with send:
         try:
             async for item in iterator:
                 await send.send(item)
-        except Exception as error:  # noqa: BLE001 - raised again where the rows are used
+        except Exception as error:  # noqa: BLE001 - raised again by the reader of the rows
             await send.send(_Raised(error))
         finally:
             if (close := getattr(iterator, "aclose", None)) is not None:
@@ -164,7 +164,7 @@ async def _read(items: AsyncIterable[Any], send: MemoryObjectSendStream[Any]) ->
 
 
 class _Raised(msgspec.Struct):
-    """An exception that an iterable raised."""
+    """An exception that the iterable raised."""
 
     error: Exception
 
@@ -178,7 +178,7 @@ async def _received(stream: MemoryObjectReceiveStream[Any]) -> AsyncIterator[lis
 
 
 async def _in_batches(items: Iterable[Any]) -> AsyncIterator[list[Item]]:
-    """Items of a plain iterable, together; a batch that is given stays one."""
+    """The items of a plain iterable in batches of 64. A batch in the iterable is passed on unchanged."""
     batch: list[Item] = []
     for item in items:
         if isinstance(item, Link | ObjectRef | str):
@@ -217,7 +217,7 @@ def _check_type(item: object, number: int) -> None:
 
 
 def _rows(items: Sequence[Item], first: int) -> list[Row]:
-    """The same with links for urls."""
+    """The items as rows: a url becomes a link."""
     for number, item in enumerate(items, first):
         _check_type(item, number)
     return [
@@ -241,7 +241,7 @@ def _link_of(url: str, number: int) -> Link:
 
 
 def _named_link(link: Link, number: int) -> Link:
-    """The same link, with a path and its end by its url where it tells neither."""
+    """The same link. Its path and `expires_at` are read from its url if it does not have them."""
     ref, expires_at = link.object, link.expires_at
     if ref.file_path and expires_at is not None:
         return link
@@ -252,6 +252,6 @@ def _named_link(link: Link, number: int) -> Link:
 
 
 def _named(value: object) -> str:
-    """The type of a value, for a message; never its text, which can hold a signature."""
+    """The type of a value, for a message. The value itself is not shown, because it can have a signature."""
     name = type(value).__name__
     return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"

@@ -1,4 +1,4 @@
-"""The links of a run's sources: read from tables, given by a program, or signed just in time."""
+"""The links of a run's sources: read from tables, passed by a program, or signed just before use."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import groupby
@@ -17,7 +17,7 @@ from bulkpresign.source.location import Location
 from bulkpresign.tables import Table
 from bulkpresign.transfer.engine.jobs import MultipartUpload, Renew, RenewableLink
 
-#: Objects signed at a time just before use: few, so that a link is young when its turn comes.
+#: Objects signed at a time, just before use. The number is small so that a link is still new when it is used.
 _JUST_IN_TIME = 64
 #: The remote side of a job.
 Remote = RenewableLink | MultipartUpload
@@ -33,11 +33,11 @@ async def links_of_sources(
     checksum_mode: ChecksumMode | None = None,
     own: Callable[[], Awaitable[Presigner]] | None = None,
 ) -> AsyncIterator[list[Remote]]:
-    """All links; objects are signed as they are read, and again when their links expire.
+    """All links, in batches. Objects are signed when they are read, and again when their links expire.
 
-    `renew` gives fresh links for those that others signed. A source that can't be read twice was not checked as a
-    whole: `streamed` gets every batch of it. `checksum_mode` tells whether links that are signed here ask for
-    checksums. `own` opens credentials where a program gives objects without links.
+    `renew` renews the links that are read from the sources. `streamed` is called with every batch of a source that
+    can't be read twice, because such a source is not checked in advance. `checksum_mode` sets the header by which links
+    that are signed here request checksums. `own` returns a presigner for objects that a program passes without links.
     """
     if sources.items is not None:
         given = _GivenLinks(sources.items, method, renew, own, checksum_mode)
@@ -63,7 +63,7 @@ async def _table_links(table: Table, method: Method, renew: Renew | None) -> Asy
 
 
 async def _upload_links(table: Table, renew: Renew | None) -> AsyncIterator[list[Remote]]:
-    """Links of single files, and multipart uploads."""
+    """The single PUT links and the multipart uploads of a table."""
     grouper = UploadGrouper(table.file)
     async for rows in rows_of(table):
         yield [_upload(found, renew) for found, _ in grouped_puts(grouper, table, rows)]
@@ -71,7 +71,7 @@ async def _upload_links(table: Table, renew: Renew | None) -> AsyncIterator[list
         yield rest
 
 
-async def _signed_links(  # noqa: PLR0917 - as links_of_sources has them
+async def _signed_links(  # noqa: PLR0917 - the parameters of links_of_sources
     sources: Sources,
     part: Table | Location,
     presigner: Presigner | None,
@@ -101,7 +101,7 @@ async def _just_in_time(
 
 
 class _GivenLinks:
-    """The links of rows that a program gives, in their order."""
+    """The links of the rows that a program passes, in order."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class _GivenLinks:
         self._grouper = UploadGrouper(items.file)
 
     async def batches(self) -> AsyncIterator[list[Remote]]:
-        """All links. Objects are signed as they are read."""
+        """All links. Objects are signed when they are read."""
         async for batch in self._items.batches():
             for is_object, some in groupby(enumerate(batch.rows, batch.first), _is_object):
                 numbers, rows = zip(*some, strict=True)

@@ -1,4 +1,4 @@
-"""The objects of a place in a bucket: one key, everything under a prefix, or what a pattern matches."""
+"""The objects of an S3 location: one key, all keys under a prefix, or all keys that match a pattern."""
 
 from collections.abc import AsyncIterator
 
@@ -13,10 +13,10 @@ from bulkpresign.source.pattern import Pattern
 async def located(
     place: Location, presigner: Presigner, method: str | None, *, must_exist: bool
 ) -> AsyncIterator[list[ObjectRef]]:
-    """All objects of a place, a page at a time, to be signed for links of that method.
+    """All objects of a location, a page at a time, to be signed for links of `method`.
 
-    Raises ListingError for a bucket that can't be listed, a pattern that matches nothing, and for a key under which
-    there is no object but others below it; where it `must_exist`, for any key without an object.
+    Raises ListingError for a bucket that can't be listed, for a pattern that matches nothing, and for a key that has no
+    object but is a prefix of others; with `must_exist`, for any key without an object. PUT links need no object.
     """
     if place.is_prefix:
         async for page in presigner.aws.list_objects(place.bucket, place.key):
@@ -24,7 +24,7 @@ async def located(
     elif place.pattern is not None:
         async for page in _matching(place, place.pattern, presigner):
             yield page
-    elif method in CREATING:  # it makes the object
+    elif method in CREATING:  # the request creates the object
         yield [ObjectRef(place.bucket, place.key)]
     else:
         yield [await _one(place, presigner, must_exist=must_exist)]

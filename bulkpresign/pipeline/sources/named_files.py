@@ -1,4 +1,4 @@
-"""The files that options name: what is written must not be what is read."""
+"""Checks the files that options name: an output must not overwrite an input."""
 
 import os
 import stat
@@ -12,15 +12,15 @@ from bulkpresign.tables.files import STDIN
 Name = str | os.PathLike[str] | None
 
 _JOURNAL_HEADER = b"SQLite format 3\0"
-#: A journal, and the files that SQLite keeps beside it.
+#: The suffixes of a journal, and of the files that SQLite creates next to it.
 _JOURNAL_SUFFIXES = ("", "-wal", "-shm", "-journal")
 
 
 def check_named_files(tables: Sequence[Table], failures: Name, journal: Name = None) -> None:
-    """Raises ParameterError where the failures file or the journal would take the place of another file of the run.
+    """Raises ParameterError if the failures file or the journal would overwrite another file.
 
-    That is a table of its input, the other one of the two, or, for failures, any journal. Files are compared, not
-    names: links and other spellings are found.
+    Neither may be an input table, or have an empty name. The failures file may not be a journal, of this or another
+    run. Files are compared, not names, so that links and other spellings are found.
     """
     for option, given in (("--failures", failures), ("--journal", journal)):
         name = None if given is None else os.fspath(given)
@@ -47,17 +47,17 @@ def _check_no_journal(failures: str, journal: Name) -> None:
 
 def _are_one(first: str, second: str) -> bool:
     try:
-        if os.path.exists(first) and os.path.exists(second):  # noqa: PTH110 - Path would fold the names
-            is_device = stat.S_ISCHR(os.stat(first).st_mode)  # noqa: PTH116 - as above; a terminal loses nothing
+        if os.path.exists(first) and os.path.exists(second):  # noqa: PTH110 - Path would normalize the names
+            is_device = stat.S_ISCHR(os.stat(first).st_mode)  # noqa: PTH116 - as above; a terminal can't be overwritten
             return os.path.samefile(first, second) and not is_device  # noqa: PTH121
         return os.path.realpath(first) == os.path.realpath(second)
-    except (OSError, ValueError):  # ValueError: a name with NUL; opening it tells
+    except (OSError, ValueError):  # ValueError: a name with NUL, an error when it is opened
         return False
 
 
 def _is_journal(file: str) -> bool:
     try:
-        if not Path(file).is_file():  # a pipe would wait
+        if not Path(file).is_file():  # opening a pipe would block
             return False
         with Path(file).open("rb") as stream:
             return stream.read(len(_JOURNAL_HEADER)) == _JOURNAL_HEADER

@@ -1,7 +1,7 @@
 """Fresh links for expired ones: signed again, or requested from a command or a url.
 
-All three have one interface, `transfer.engine.jobs.Renew`: a fresh link for each old one, or None where there is none.
-What comes from outside is checked like a manifest: it must be for the same object, the same method, and alive.
+All three have one interface, `transfer.engine.jobs.Renew`: a fresh link for each old one, or None if there is none.
+Links from a command or a url are checked like a manifest: they must be for the same object and method, and not expired.
 """
 
 import os
@@ -39,18 +39,18 @@ from bulkpresign.tables.rows import rows_of_mappings
 from bulkpresign.transfer.downloads.responses import CHECKSUM_MODE
 from bulkpresign.transfer.engine.jobs import Renew
 
-#: Seconds for one batch of a renewal command, or one answer of a renewal url.
+#: Seconds for one run of a renewal command, or one response of a renewal url.
 RENEW_TIMEOUT = 60.0
-#: Bytes of an answer; a batch of links needs about one MiB.
+#: The most bytes of a response, or of the output of a command. A batch of links needs about 1 MiB.
 MOST_OUTPUT = 64 << 20
 
 
 def renewal(
     presigner: Presigner | None, command: str | None, url: str | None, http: HttpClient, clock: Clock | None = None
 ) -> Renew | None:
-    """The one source of fresh links that was given, None for none. Raises ParameterError for two.
+    """The given source of fresh links, or None if none is given. Raises ParameterError for more than one.
 
-    `clock` tells the time of the server that the links are for.
+    `clock` has the time of the server that the links are for.
     """
     given = [
         by_signing(presigner) if presigner is not None else None,
@@ -64,21 +64,21 @@ def renewal(
 
 
 class ChecksumMode:
-    """The header by which links that we sign ask S3 for an object's checksum, which it sends on request alone.
+    """The header that requests an object's checksum, in the links that we sign. S3 sends a checksum only on request.
 
-    A server that does not know the header may refuse it; after that it is left out.
+    A server that does not know the header may refuse it; then links are signed without it.
     """
 
     def __init__(self) -> None:
         self.headers: Mapping[str, str] = {CHECKSUM_MODE: "ENABLED"}
 
     def refuse(self) -> None:
-        """Leaves it out of all links from now on."""
+        """Removes the header from all links that are signed from now on."""
         self.headers = {}
 
 
 def by_signing(presigner: Presigner, checksum_mode: ChecksumMode | None = None) -> Renew:
-    """Signs anew, with the headers and response overrides that the old links have; see `ChecksumMode`."""
+    """Renews links by signing them again, with their own headers and response overrides; see `ChecksumMode`."""
 
     async def renew(links: Sequence[Link]) -> list[Link | None]:
         if checksum_mode is not None and not checksum_mode.headers:
@@ -97,7 +97,7 @@ def _without_checksum_mode(link: Link) -> Link:
 
 
 async def signed_again(presigner: Presigner, link: Link) -> Link | None:
-    """The same permission for a new time, None where it can't be signed. Raises CredentialsError."""
+    """Signs the same request with a new expiry; None if it can't be signed. Raises CredentialsError."""
     if not (link.object.bucket and link.object.key):
         return None
     query = operation_query(link.url)
@@ -105,21 +105,22 @@ async def signed_again(presigner: Presigner, link: Link) -> Link | None:
     try:
         await presigner.prepare([ref := _bare(link.object)])
         (fresh_link,) = presigner.sign_batch([ref], cast("BatchMethod", link.method), headers=headers, query=query)
-    except (ParameterError, RegionError, SigningError):  # a row of others can name what can't be signed
+    except (ParameterError, RegionError, SigningError):  # a row from elsewhere may have values that can't be signed
         return None
     return msgspec.structs.replace(fresh_link, object=link.object)
 
 
 def _bare(ref: ObjectRef) -> ObjectRef:
-    """The object without what is signed already: that stands in the old link's headers and query."""
+    """The object without content type, checksum and options: the old link has them in its headers and query."""
     region = (ref.extra or {}).get(REGION)
     return msgspec.structs.replace(ref, content_type=None, checksum=None, extra=region and {REGION: region})
 
 
 def by_command(command: str, clock: Clock | None = None) -> Renew:
-    """Runs a command once a batch: link rows as JSONL on its standard input, fresh rows on its standard output.
+    """Renews links by a command that runs once for each batch.
 
-    Raises LinkExpiredError where it fails, hangs, or answers with what is no manifest of links.
+    It gets link rows as JSONL on its standard input and writes fresh rows to its standard output. Raises
+    LinkExpiredError if it fails, does not end in time, or its output is not a manifest of links.
     """
 
     async def renew(links: Sequence[Link]) -> list[Link | None]:
@@ -130,7 +131,10 @@ def by_command(command: str, clock: Clock | None = None) -> Renew:
 
 
 def by_url(url: str, http: HttpClient, clock: Clock | None = None) -> Renew:
-    """POSTs link rows as JSONL to a url, which answers with fresh rows. Raises LinkExpiredError where it does not."""
+    """Renews links by a POST of link rows as JSONL to a url, whose response has fresh rows.
+
+    Raises LinkExpiredError if the request fails, or the response is not a manifest of links.
+    """
     target = Link("POST", url, {"Content-Type": "application/jsonl"})
 
     async def renew(links: Sequence[Link]) -> list[Link | None]:
@@ -172,9 +176,9 @@ def _rows(links: Sequence[Link]) -> bytes:
 
 
 async def _run(command: str, rows: bytes) -> bytes:
-    """A command's output. The whole group of its processes is killed where it takes too long or we are cancelled."""
+    """The output of a command. Its process group is killed if it takes too long or this task is cancelled."""
     try:
-        with anyio.CancelScope(shield=True):  # cut off here, it would be ended without its children
+        with anyio.CancelScope(shield=True):  # a cancellation here would leave its child processes running
             process = await anyio.open_process(command, stderr=None, start_new_session=True)
     except OSError as error:
         raise _failed(f"the renewal command can't be started: {error.strerror}") from error
@@ -195,11 +199,11 @@ async def _run(command: str, rows: bytes) -> bytes:
 
 
 async def _talk(process: anyio.abc.Process, rows: bytes) -> tuple[bytes, int]:
-    """Writes and reads at once, for either side may wait for the other. Gives its output and exit code."""
+    """Writes and reads at the same time, because either side may wait for the other. Returns output and exit code."""
     output = bytearray()
 
     async def read() -> None:
-        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        assert process.stdout is not None  # noqa: S101 - opened as a pipe
         async for chunk in process.stdout:
             output.extend(chunk)
             if len(output) > MOST_OUTPUT:
@@ -208,8 +212,8 @@ async def _talk(process: anyio.abc.Process, rows: bytes) -> tuple[bytes, int]:
 
     async with anyio.create_task_group() as group:
         group.start_soon(read)
-        assert process.stdin is not None  # noqa: S101 - it is a pipe
-        with suppress(anyio.BrokenResourceError, OSError):  # it need not read everything
+        assert process.stdin is not None  # noqa: S101 - opened as a pipe
+        with suppress(anyio.BrokenResourceError, OSError):  # the command need not read all rows
             await process.stdin.send(rows)
         with suppress(anyio.BrokenResourceError, OSError):
             await process.stdin.aclose()
@@ -217,7 +221,7 @@ async def _talk(process: anyio.abc.Process, rows: bytes) -> tuple[bytes, int]:
 
 
 def _kill_group(process: anyio.abc.Process) -> None:
-    with suppress(ProcessLookupError, PermissionError):  # it has ended
+    with suppress(ProcessLookupError, PermissionError):  # the process has ended
         os.killpg(process.pid, signal.SIGKILL)
 
 
@@ -231,9 +235,9 @@ def _name(link: Link) -> tuple[str, ...]:
 
 
 def _matched(links: Sequence[Link], response: bytes, who: str, clock: Clock | None) -> list[Link | None]:
-    """The fresh link of each link, by bucket, key, version, path, upload and part; one for another is nobody's.
+    """The fresh link of each link, matched by bucket, key, version, path, method, upload and part. Others are ignored.
 
-    One that is over is as good as none, unless the clock by which it is over may be wrong.
+    An expired link counts as missing, unless the server's time is still unknown: this machine's clock may be wrong.
     """
     try:
         mappings = [msgspec.json.decode(line, type=dict) for line in response.splitlines() if line.strip()]

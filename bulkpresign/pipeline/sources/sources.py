@@ -1,4 +1,4 @@
-"""The sources of a run: tables, listings, single keys and links; read a batch at a time."""
+"""The sources of a run: tables, listings, single keys and links. They are read a batch at a time."""
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -27,28 +27,28 @@ from bulkpresign.tables.files import STDIN
 
 T = TypeVar("T")
 Source = str | os.PathLike[str]
-#: Why an object of so many bytes (None: unknown) can't be signed for, or None.
+#: The error for an object of this size in bytes (None: unknown), or None.
 SizeProblem = Callable[[int | None], str | None]
 
-#: The columns that set what one link carries, whatever its method.
+#: The columns that set an option of a single link, for any method.
 _ANY_OPTION = tuple(dict.fromkeys(name for names in OPTION_COLUMNS.values() for name in names))
 
 
 class Found(msgspec.Struct, frozen=True):
-    """Some objects of one source, and the rows that name them, where it is a table."""
+    """Some objects of one source, and their rows if the source is a table."""
 
     refs: list[ObjectRef]
     rows: Rows | None = None
 
     def error(self, index: int, problem: str, column: str | None = None) -> InputError:
-        """An error that names object `index` (from 0) by its row, else by its uri."""
+        """An error that names object `index` (from 0) by its row, or by its uri if it has no row."""
         if self.rows is not None:
             return self.rows.error(index, problem, column)
         return ParameterError(f"{self.refs[index].uri}: {problem}")
 
 
 class Sources:
-    """The sources of one run, in their order. Opening them reads no more than each table's first rows."""
+    """The sources of one run, in the given order. Opening them reads only the first rows of each table."""
 
     def __init__(
         self,
@@ -60,12 +60,12 @@ class Sources:
         no_links: str | None = "only get takes a link by itself; give a table with a column url",
         takes_items: bool = False,
     ) -> None:
-        """With `literal` a key of `s3://` is no pattern.
+        """With `literal`, a key of `s3://` is not a pattern.
 
-        `no_links` tells what to do instead of giving a link as it is; None: links are taken. With `takes_items` links,
-        objects and urls are taken from any iterable; see `GivenItems`.
+        `no_links` is the hint in the error for a link that is given as a source; None: such links are accepted. With
+        `takes_items`, any iterable of links, objects and urls is accepted; see `GivenItems`.
         """
-        #: The rows that a program gives as they are, None where files and places are named.
+        #: The items that a program passes, None if the sources are files, S3 locations or links.
         self.items: GivenItems | None = None
         if takes_items and are_items(sources):
             self.items = GivenItems(cast("Items", sources))
@@ -83,9 +83,9 @@ class Sources:
             raise ParameterError("literal is for keys of s3:// sources, and there is none")
 
     async def begin(self, stack: AsyncExitStack | None = None) -> None:
-        """Waits for the first rows of what can be read only once; they tell whether it has links.
+        """Waits for the first rows of each source that can be read only once; they show if it has links.
 
-        Rows that a program gives are read until the `stack` ends.
+        The items that a program passes are read until the `stack` ends.
         """
         if self.items is not None and stack is not None:
             await stack.enter_async_context(self.items)
@@ -100,7 +100,7 @@ class Sources:
 
     @property
     def columns(self) -> list[str]:
-        """The columns of all tables, as far as their first rows tell, and of listings; reads those rows."""
+        """The columns in the first rows of all tables, and the columns of listings. Reads those rows."""
         if self.items is not None:
             return self.items.carried
         listed = [LAST_MODIFIED] if self.has_locations else []
@@ -108,39 +108,39 @@ class Sources:
 
     @property
     def has_locations(self) -> bool:
-        """True where one of them is a listing or a key of a bucket."""
+        """True if one source is a listing or a key of a bucket."""
         return any(isinstance(part, Location) for part in self._parts)
 
     @property
     def has_links(self) -> bool:
-        """True where one of them is a table of links."""
+        """True if one source is a table of links."""
         if self.items is not None:
             return self.items.has_links
         return any(table.is_links for table in self.tables)
 
     @property
     def need_credentials(self) -> bool:
-        """True where one of them is a listing, a key, or a table of objects."""
+        """True if one source is a listing, a key, or a table of objects."""
         if self.items is not None:
             return self.items.need_credentials
         return any(not (isinstance(part, Table) and part.is_links) for part in self._parts)
 
     @property
     def are_files(self) -> bool:
-        """True where all of them can be read twice: whole before the first request, and again."""
+        """True if all sources are tables that can be read twice: completely before the first request, and again."""
         return self.items is None and all(isinstance(part, Table) and not part.is_stream for part in self._parts)
 
     async def objects(self, presigner: Presigner, method: str = "GET") -> AsyncIterator[list[ObjectRef]]:
-        """All objects, to be signed for links of that method."""
+        """All objects, to be signed for links of `method`."""
         async for found in self.found(presigner, method):
             yield found.refs
 
     async def found(
         self, presigner: Presigner, method: str | None, size_problem: SizeProblem | None = None
     ) -> AsyncIterator[Found]:
-        """The same with their rows, for those who find something wrong with one. `method` None: each row's own.
+        """All objects with their rows, so that an error can name the row. `method` None: each row has its own.
 
-        Raises ManifestError where `size_problem` tells why one's size will not do.
+        Raises ManifestError if `size_problem` returns an error for a row.
         """
         for part in self._parts:
             async for batch in self.found_in(part, presigner, method, size_problem):
@@ -148,11 +148,11 @@ class Sources:
 
     @property
     def parts(self) -> "list[Table | Location]":
-        """The sources one by one, for `found_in`."""
+        """The single sources, for `found_in`."""
         return list(self._parts)
 
     async def check_sizes(self, size_problem: SizeProblem) -> None:
-        """Reads every table that can be read twice, and raises ManifestError for the first size that will not do."""
+        """Reads every table that can be read twice. Raises ManifestError for the first size that is not valid."""
         for table in self.tables:
             if not table.is_stream:
                 for rows in table:
@@ -168,7 +168,7 @@ class Sources:
         *,
         must_exist: bool = False,
     ) -> AsyncIterator[Found]:
-        """The same as `found`, for one source. Raises ListingError for a key that is not there and `must_exist`."""
+        """The same as `found`, for one source. With `must_exist`, raises ListingError for a key without an object."""
         if isinstance(part, Table):
             own = method or (None if part.is_links else "GET")
             async for rows in rows_of(part):
@@ -188,9 +188,9 @@ class Sources:
         return refs
 
     def located(self, table: Table, method: str) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:
-        """The checked rows of a table: the object, its link where it has one, and its location (`keys.csv:3`).
+        """The checked rows of a table: the object, its link if it has one, and its location (`keys.csv:3`).
 
-        Of an upload only the row that completes it, at the location of its first row.
+        An upload has one entry: the link that completes it, with the location of its first row.
         """
         if method == "PUT" and table.is_links:
             yield from _located_puts(table)
@@ -206,9 +206,9 @@ class Sources:
 
 
 def are_links(sources: Sequence[str], from_format: str | None) -> bool:
-    """True where all sources are files with links, so that nothing needs to be signed.
+    """True if all sources are files with links, so that nothing needs to be signed.
 
-    False where that can't be told: a stream can't be read twice, and what is no table at all is refused later.
+    False for a stream, which can't be read twice, and for a source that can't be read, which is an error later.
     """
     try:
         found = Sources(sources, from_format=from_format)
@@ -229,7 +229,7 @@ def _located_put(table: Table, found: Link | Upload, line: int) -> tuple[ObjectR
 
 
 def grouped_puts(grouper: UploadGrouper, table: Table, rows: Rows) -> Iterator[tuple[Link | Upload, int]]:
-    """Single links and whole uploads out of some rows of a table of links that upload."""
+    """The single links and complete uploads in some rows of a table of PUT links, each with its first line."""
     links = links_of(rows)
     if "upload_id" not in rows.columns and not grouper.is_open:
         yield from zip(checked_links(table, links, rows.lines, "PUT"), rows.lines, strict=True)
@@ -240,7 +240,7 @@ def grouped_puts(grouper: UploadGrouper, table: Table, rows: Rows) -> Iterator[t
 
 
 async def rows_of(table: Table) -> AsyncIterator[Rows]:
-    """The rows of a table. Standard input may keep us waiting, and a signal must be heard meanwhile."""
+    """The rows of a table. A stream is read in a thread: it may block, and signals must still be handled."""
     if table.is_stream:
         batches = iter(table)
         while (rows := await _in_thread(next, batches, None)) is not None:
@@ -256,7 +256,7 @@ async def _in_thread(work: Callable[..., T], *arguments: Any) -> T:
 
 
 def checked_links(table: Table, links: list[Link], lines: Sequence[int], method: str) -> list[Link]:
-    """The same links. Raises ManifestError for one of another method: a GET link can't upload."""
+    """Returns the links unchanged. Raises ManifestError for a link of another method: a GET link can't upload."""
     for link, line in zip(links, lines, strict=True):
         if link.method != method:
             raise ManifestError(
@@ -266,16 +266,16 @@ def checked_links(table: Table, links: list[Link], lines: Sequence[int], method:
 
 
 def check_used(sources: Sources, bucket: str | None, from_format: str | None) -> None:
-    """Raises ParameterError for a setting of tables where no source is one."""
+    """Raises ParameterError for a setting of tables if no source is a table."""
     for name, value in (("bucket", bucket), ("from_format", from_format)):
         if value is not None and not sources.tables:
             raise ParameterError(f"{name.replace('_', '-')} is for the rows of tables, and no source is a table")
 
 
 def check_options(rows: Rows, method: str | None) -> None:
-    """Raises ManifestError for a cell of a column that sets what one link carries, where it can't be.
+    """Raises ManifestError for an invalid cell in a column that sets an option of a single link.
 
-    `method` is that of all links; None: each row's own.
+    `method` is that of all links; None: each row has its own. Cells that do not apply to the method are not checked.
     """
     methods = repeat(method) if method is not None else methods_of(rows)
     for name in (REGION, *_ANY_OPTION):
@@ -289,7 +289,7 @@ def check_options(rows: Rows, method: str | None) -> None:
 def _parts(
     given: Iterable[str], from_format: str | None, no_links: str | None, *, literal: bool
 ) -> Iterator[Table | Location]:
-    """The sources; links that follow each other are one."""
+    """The sources. Consecutive links are one source."""
     for are_links, some in groupby(given, is_link):
         if not are_links:
             for source in some:

@@ -1,11 +1,11 @@
-"""Ends a run in which everything fails the same way."""
+"""Stops a run in which all objects fail with the same error."""
 
 from bulkpresign.errors import BreakerError
 from bulkpresign.model import Outcome
 
-#: So many failures in a row, all for one cause and with no success between them, end a run.
+#: This many consecutive failures with the same cause, without a success between them, stop a run.
 BREAKER_FAILURES = 50
-#: Causes that lie in the run and not in its objects.
+#: Causes that concern the run and not a single object.
 COMMON_CAUSES = frozenset(
     {
         "AllAccessDisabled",
@@ -27,12 +27,12 @@ COMMON_CAUSES = frozenset(
     }
 )
 
-#: Causes that no other object can escape: the first failure ends the run.
+#: Causes that make every object fail: the first failure stops the run.
 FATAL_CAUSES = frozenset({"Proxy"})
 
 
 class CircuitBreaker:
-    """Ends a run in which everything fails the same way, instead of grinding through ten million errors."""
+    """Stops a run in which all objects fail with the same error, before it fails for millions of objects."""
 
     def __init__(self, failures: int = BREAKER_FAILURES) -> None:
         self._most = failures
@@ -40,7 +40,10 @@ class CircuitBreaker:
         self._count = 0
 
     def record(self, outcome: Outcome) -> None:
-        """Counts an outcome. Raises BreakerError when the last failures were all alike and nothing went well."""
+        """Counts an outcome. Raises BreakerError after too many consecutive failures with the same common cause.
+
+        A fatal cause raises it at the first failure.
+        """
         cause = outcome.code if outcome.status in {"failed", "expired"} else None
         if cause in FATAL_CAUSES:
             raise BreakerError(f"{outcome.message}, so the run ends")

@@ -6,15 +6,14 @@ import msgspec
 
 from bulkpresign.model import Checkpoint, Evidence, Link, ObjectRef, Upload
 
-#: Gives for each link a fresh one for the same object, or None where there is none. Raises LinkExpiredError where it
-#: can't give any.
+#: Returns a fresh link for each link, None for one that can't be renewed. Raises LinkExpiredError if none can be.
 Renew = Callable[[Sequence[Link]], Awaitable[Sequence[Link | None]]]
 
 
 class RenewableLink(msgspec.Struct, gc=False):
-    """A link, and the function that gives fresh ones for it (None: it can't be renewed).
+    """A link, and the function that renews it (None: it can't be renewed).
 
-    `link` is the current one: a renewal replaces it.
+    `link` is the current link: a renewal replaces it.
     """
 
     link: Link
@@ -27,44 +26,45 @@ class RenewableLink(msgspec.Struct, gc=False):
 
 
 class MultipartUpload(msgspec.Struct, frozen=True, gc=False):
-    """An object that is uploaded in parts. All links of the upload are renewed by `renew`, each when it expires."""
+    """An object that is uploaded in parts. `renew` renews each link of the upload when it expires."""
 
     upload: Upload
     renew: Renew | None = None
 
     @property
     def link(self) -> Link:
-        """The link that completes the upload, which stands for the object."""
+        """The link that completes the upload. It represents the object."""
         return self.upload.complete
 
     @property
     def object(self) -> ObjectRef:
-        """The object that the parts become."""
+        """The object that the upload creates."""
         return self.upload.object
 
 
 class LocalFile(msgspec.Struct, frozen=True, gc=False):
-    """A file below the run's folder; `path` has `/` between segments."""
+    """A file below the folder of the run. `path` has `/` between its segments."""
 
     path: str
 
 
 class Memory(msgspec.Struct, frozen=True, gc=False):
-    """The program that runs the transfer: it takes the object's bytes."""
+    """The memory of the calling program, which receives the object's bytes."""
 
 
 class Nothing(msgspec.Struct, frozen=True, gc=False):
-    """No bytes: the request itself is the work."""
+    """A source or target without bytes: the job is the request itself."""
 
 
-#: The only values that these two need.
+#: The only values of these two types.
 IN_MEMORY, NOTHING = Memory(), Nothing()
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):
     """One object to move.
 
-    `checkpoint` is what an earlier run left of it; `evidence` how the object and its file were when a run was done.
+    `checkpoint` is the state that an earlier run left of an unfinished object. `evidence` is the state of the object
+    and its file when an earlier run finished it.
     """
 
     source: RenewableLink | LocalFile | Nothing
@@ -74,24 +74,24 @@ class Job(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def link(self) -> Link:
-        """The link that stands for the object, in outcomes and in the journal."""
+        """The link that represents the object in outcomes and in the journal."""
         remote = self.source if isinstance(self.source, RenewableLink) else self.target
         assert isinstance(remote, RenewableLink | MultipartUpload)  # noqa: S101 - one side is remote
         return remote.link
 
     @property
     def object(self) -> ObjectRef:
-        """The object."""
+        """The object to move."""
         return self.link.object
 
     @property
     def upload(self) -> Upload | None:
-        """The multipart upload, where the target is one."""
+        """The multipart upload, None if the target is something else."""
         return self.target.upload if isinstance(self.target, MultipartUpload) else None
 
     @property
     def renewable(self) -> RenewableLink | None:
-        """The link that is renewed with others of its kind while the job waits. A multipart upload has many."""
+        """The link that can be renewed while the job waits, together with others. None for a multipart upload."""
         for side in (self.source, self.target):
             if isinstance(side, RenewableLink):
                 return side

@@ -1,4 +1,4 @@
-"""The jobs of a run, read as they are used."""
+"""The jobs of a run, read on demand."""
 
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
@@ -13,22 +13,23 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class OutcomeSlots(Protocol):
-    """A bound for outcomes that a consumer has not taken yet: a job is handed out with a free slot."""
+    """Bounds the outcomes that the consumer has not received yet: each job needs a free slot before it starts."""
 
     async def reserve(self) -> None:
         """Waits for a free slot."""
         ...
 
     def release(self) -> None:
-        """Frees a slot that was not needed. The consumer frees the others as it takes outcomes."""
+        """Frees a slot that was not needed. The consumer frees the other slots when it receives outcomes."""
         ...
 
 
 class JobQueue:
-    """Hands out jobs one at a time to any number of workers; reads its input a batch at a time, as it is used.
+    """Hands out jobs one at a time to any number of workers. Reads its input on demand, a batch at a time.
 
-    Within a batch those that expire first go first. With `is_callers` the input is a program's own iterable: waiting
-    for it can be cancelled, and what was not read of it is left to that program. `slots` bounds the outcomes that wait.
+    Each batch is sorted by the expiry of its links, the earliest first. With `is_callers` the input is an iterable of
+    the calling program: waiting for it can be cancelled, and unread input is left to that program. `slots` bounds the
+    outcomes that wait for the consumer.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class JobQueue:
         self.ready: deque[Job] = deque()
 
     async def get(self) -> Job | None:
-        """The next job, None at the end."""
+        """The next job, None at the end of the input."""
         if self._slots is None:
             return await self._next()
         await self._slots.reserve()
@@ -61,7 +62,7 @@ class JobQueue:
     async def _refill(self) -> bool:
         if self._ended:
             return False
-        # Cancelled while it waits, the input could not give the rest.
+        # A cancellation during the wait would end the input, and its rest could not be read by drain().
         with anyio.CancelScope(shield=not self._is_callers):
             batch = await anext(self._batches, None)
         self._ended = batch is None
@@ -69,7 +70,7 @@ class JobQueue:
         return not self._ended
 
     async def drain(self) -> AsyncIterator[Sequence[Job]]:
-        """The jobs that were not handed out, for a run that ends early."""
+        """The jobs that were not handed out, for a run that stops early."""
         yield list(self.ready)
         self.ready.clear()
         while not self._is_callers and await self._refill():

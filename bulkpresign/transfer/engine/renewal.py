@@ -1,4 +1,4 @@
-"""Fresh links for expired ones."""
+"""Renews expired links."""
 
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -17,18 +17,18 @@ from bulkpresign.transfer.engine.retries import numbered
 
 T = TypeVar("T")
 
-#: How often one link is renewed without success. A link that is refused as soon as it is fresh would otherwise be
-#: renewed for ever; a large object may need any number of links.
+#: The most consecutive renewals of one link without success. Without this limit, a link that the server always refuses
+#: would be renewed forever. Renewals after bytes were moved are not limited: a large object may need many links.
 MAX_RENEWALS = 10
 
-#: Links renewed at once, where a whole batch has expired.
+#: The most links of waiting jobs that are renewed together.
 RENEWAL_BATCH = 1024
 
 
 class LinkRenewer:
-    """Renews links in batches, however many workers find theirs expired at once.
+    """Renews links in batches: one batch for all workers whose links expire at the same time.
 
-    Expired links of jobs that still wait (in `waiting`, unless another queue is given) are renewed along with them.
+    Expired links of jobs that still wait (in `waiting`, unless another queue is given) are renewed in the same batch.
     """
 
     def __init__(self, waiting: deque[Job], clock: Clock) -> None:
@@ -40,10 +40,10 @@ class LinkRenewer:
     async def call(
         self, renewable: RenewableLink, work: Callable[[Link], Awaitable[T]], waiting: deque[Job] | None = None
     ) -> T:
-        """The result of `work` on a link; where the link has expired, or the server says so, on a fresh one.
+        """Returns the result of `work` on the link, or on a fresh link if the link has expired or the server says so.
 
-        Until a server told its time, a link that has expired by this machine's clock is renewed where it can be; where
-        it can't, or the fresh one has expired as well, it is sent: the clock may be wrong.
+        While the server's time is unknown, a link that has expired by this machine's clock is renewed if possible. If
+        it can't be renewed, or the fresh link has expired as well, it is sent anyway: the clock may be wrong.
         """
         renewals_left = MAX_RENEWALS if renewable.renew is not None else 0
         trusts_clock = renewable.renew is not None
@@ -66,7 +66,7 @@ class LinkRenewer:
                 sent = error.attempt
             trusts_clock = False
             try:
-                if renewable.link is link:  # else it was renewed with others meanwhile
+                if renewable.link is link:  # if not, it was renewed with others in the meantime
                     await self.renew(renewable, waiting)
             except LinkExpiredError as error:
                 not_renewed = numbered(error, sent)
@@ -74,16 +74,16 @@ class LinkRenewer:
                     raise not_renewed from None
 
     async def renew(self, renewable: RenewableLink, waiting: deque[Job] | None = None) -> None:
-        """Replaces the link by a fresh one. Raises LinkExpiredError where there is none."""
+        """Replaces the link by a fresh one. Raises LinkExpiredError if it can't be renewed."""
         old = renewable.link
         request = _Request(renewable, self._waiting if waiting is None else waiting)
         self._requests.append(request)
         try:
             async with self._lock:
-                if renewable.link is not old:  # renewed along with others while its job waited
+                if renewable.link is not old:  # renewed with others while this request waited
                     return
                 if not request.is_resolved:
-                    await anyio.lowlevel.checkpoint()  # so that others ask too whose links expired at this moment
+                    await anyio.lowlevel.checkpoint()  # other workers with expired links can join the batch
                     await self._renew_batch(request)
         finally:
             if request in self._requests:
@@ -95,9 +95,9 @@ class LinkRenewer:
         renewable.link = request.link
 
     async def _renew_batch(self, first: "_Request") -> None:
-        """Renews the links of all requests of the same source, and of jobs that wait. Leaves none without a result."""
+        """Renews the links of all requests with the same `renew`, and of jobs that wait. Sets each request's result."""
         renew = first.renewable.renew
-        if renew is None:  # a batch found no fresh link for it while its job waited
+        if renew is None:  # an earlier batch could not renew it while its job waited
             first.resolve(None)
             return
         open_requests = [request for request in self._requests if not request.is_resolved]
@@ -115,7 +115,7 @@ class LinkRenewer:
             side.link, side.renew = (link, renew) if link else (side.link, None)
 
     def _expired(self, renew: Renew, waiting: deque[Job]) -> list[RenewableLink]:
-        """The expired links of jobs that wait. The jobs stay in their queue, which moves on meanwhile."""
+        """The expired links of jobs that wait. The jobs stay in the queue, and workers may take them meanwhile."""
         now = self._clock.now()
         sides = (job.renewable for job in waiting)
         expired = (side for side in sides if side is not None and side.renew is renew and side.link.expires_by(now))

@@ -1,6 +1,6 @@
 """The requests that create, complete and abort a multipart upload.
 
-Each is one attempt; the caller decides about another one. Source: docs "CreateMultipartUpload",
+Each function makes one attempt; the caller decides about retries. Source: docs "CreateMultipartUpload",
 "CompleteMultipartUpload", "AbortMultipartUpload".
 """
 
@@ -33,14 +33,14 @@ _ANY_OBJECT = ObjectRef("", "")
 
 
 class UploadAborter:
-    """Ends uploads through their DELETE links."""
+    """Aborts uploads through their DELETE links."""
 
     def __init__(self, context: TransferContext) -> None:
         self._context = context
 
     async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
-        """Ends the upload of one job. Raises TransferError where it can't be ended."""
-        assert isinstance(job.target, RenewableLink)  # noqa: S101 - as the dispatch has it
+        """Aborts the upload of one job. Raises TransferError if it can't be aborted."""
+        assert isinstance(job.target, RenewableLink)  # noqa: S101 - the dispatch selects by these types
         return await renewer.call(job.target, self._abort)
 
     async def _abort(self, link: Link) -> Outcome:
@@ -54,29 +54,29 @@ class UploadAborter:
 
 
 class Completed(msgspec.Struct, frozen=True):
-    """A completed object: its etag, and the headers that tell its encryption."""
+    """A completed object: its etag, and the response headers about its encryption."""
 
     etag: str
     encryption: Mapping[str, str]
 
 
 async def create_upload(http: HttpClient, link: Link) -> str:
-    """Opens an upload, and gives its id."""
+    """Creates an upload and returns its id. Raises ServerError for a response without a usable id."""
     async with http.request(link, {"Content-Length": "0"}, b"") as response:
         said = await response.read()
         found = _UPLOAD_ID.search(said)
         if response.status != 200 or found is None:
             raise await response.error(link, said) if response.status != 200 else _no_id()
     upload_id = unescape(found[1].decode("utf-8", "replace"))
-    if redacted(upload_id, secrets_of(link.url, link.headers)) != upload_id:  # it would be stored and shown
+    if redacted(upload_id, secrets_of(link.url, link.headers)) != upload_id:  # the id is stored and shown
         raise ServerError("the upload's id repeats a secret of the request", code="NoUploadId")
     return upload_id
 
 
 async def finish_soon(work: Callable[[], Awaitable[None]]) -> None:
-    """Runs work that must not be cut off: the id of an upload that is being opened would be known to nobody.
+    """Runs work that must finish even if it is cancelled: otherwise the id of an upload being created would be lost.
 
-    Where we are cancelled it has a few more seconds, and should keep its result itself, for none is returned.
+    After a cancellation the work has 5 more seconds. It must store its result itself, because nothing is returned.
     """
 
     async def hurry(scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
@@ -96,10 +96,10 @@ async def finish_soon(work: Callable[[], Awaitable[None]]) -> None:
 
 
 async def complete_upload(http: HttpClient, link: Link, etags: Mapping[int, str]) -> Completed:
-    """Makes the object of its parts. `etags` are those of all parts, by number.
+    """Completes an upload. `etags` are those of all parts, by number.
 
-    S3 answers 200 before it is done, and may say after that that it failed; so an answer counts only once its end was
-    read.
+    S3 sends status 200 before it has finished, and may report an error in the body after that. So the response is read
+    to its end before it counts as a success.
     """
     body = completion(etags)
     async with http.request(link, {"Content-Length": str(len(body))}, body) as response:
@@ -110,14 +110,14 @@ async def complete_upload(http: HttpClient, link: Link, etags: Mapping[int, str]
 
 
 async def abort_upload(http: HttpClient, link: Link) -> None:
-    """Ends an upload; its parts are deleted."""
+    """Aborts an upload; the server deletes its parts."""
     async with http.request(link) as response:
         if response.status not in {200, 204}:
             raise await response.error(link)
 
 
 async def etag_under(http: HttpClient, link: Link) -> str | None:
-    """The etag of the object that is under a key, by its GET link; None where there is none."""
+    """The etag of the object that a GET link is for; None if the object does not exist."""
     async with http.request(link, {"Range": "bytes=0-0"}) as response:
         if response.status == 404:
             return None
@@ -127,7 +127,7 @@ async def etag_under(http: HttpClient, link: Link) -> str | None:
 
 
 def completion(etags: Mapping[int, str]) -> bytes:
-    """The body that completes an upload: its parts in their order, each with its etag."""
+    """The request body that completes an upload: its parts by number, each with its etag."""
     parts = "".join(
         f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{escape(etags[number], quote=False)}&quot;</ETag></Part>"
         for number in sorted(etags)
@@ -137,9 +137,9 @@ def completion(etags: Mapping[int, str]) -> bytes:
 
 
 def etag_of(said: bytes) -> str:
-    """The etag in an answer to a completion; empty where the server had completed the upload before (Ceph).
+    """The etag in the response to a completion; empty if the server had already completed the upload (Ceph).
 
-    Raises TruncatedError for an answer without one: it broke off.
+    Raises TruncatedError for a response without an etag element: it ended early.
     """
     found = _ETAG.search(said)
     if found is None and not _EMPTY_ETAG.search(said):
@@ -148,7 +148,7 @@ def etag_of(said: bytes) -> str:
 
 
 def composite_etag(etags: Mapping[int, str]) -> str | None:
-    """The etag of an object of these parts, None where their etags are no md5s."""
+    """The etag of an object with these parts, None if an etag of a part is not an MD5."""
     ordered = [etags[number] for number in sorted(etags)]
     if not all(map(_MD5.match, ordered)):
         return None
@@ -158,7 +158,10 @@ def composite_etag(etags: Mapping[int, str]) -> str | None:
 
 
 def check_completed(completed: Completed, etags: Mapping[int, str]) -> str | None:
-    """The name of what verified the object, None where its etag is of another kind. Raises MismatchError."""
+    """Compares the etag of a completed object with the etags of its parts. Returns the name of the check.
+
+    None if the etags can't be compared. Raises MismatchError if they differ.
+    """
     expected = expected_digest(_ANY_OBJECT, completed.etag, completed.encryption)
     ours = composite_etag(etags)
     if not expected.parts or ours is None:

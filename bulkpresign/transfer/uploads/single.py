@@ -1,4 +1,4 @@
-"""PUT of a file through a link, in one request."""
+"""Uploads a file through a PUT link, in one request."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ from bulkpresign.transfer.uploads.body import FileBody, Stored, opened, store
 
 
 class Uploader:
-    """Uploads files that lie below a folder, each in one request."""
+    """Uploads files below a folder, each in one request."""
 
     def __init__(self, context: TransferContext, folder: Folder, coordinator: Coordinator) -> None:
         self._context = context
@@ -20,16 +20,16 @@ class Uploader:
         self._coordinator = coordinator
 
     async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
-        """Uploads the file of one job. Raises TransferError where it fails."""
+        """Uploads the file of one job. Raises TransferError if it fails."""
         source, target = job.source, job.target
-        assert isinstance(source, LocalFile)  # noqa: S101 - as the dispatch has it
+        assert isinstance(source, LocalFile)  # noqa: S101 - the dispatch selects by these types
         assert isinstance(target, RenewableLink)  # noqa: S101 - likewise
         find_present, end_upload = self._coordinator.find_present, self._coordinator.end_upload
         outcome = None if find_present is None else await find_present(target.link, source.path)
         if outcome is None:
             outcome = await renewer.call(target, partial(self._upload, source.path))
         if job.checkpoint is not None and job.checkpoint.point.part_size and end_upload is not None:
-            await end_upload(job.object, job.checkpoint.point)  # of the file when it was larger
+            await end_upload(job.object, job.checkpoint.point)  # the file was larger in an earlier run
         return outcome
 
     async def _upload(self, path: str, link: Link) -> Outcome:
@@ -38,7 +38,7 @@ class Uploader:
         return Outcome(link.object, "done", evidence.size, attempts, verified_by, link=link, evidence=evidence)
 
     async def _send(self, path: str, link: Link) -> tuple[Stored, Evidence]:
-        """One attempt: what the server stored, and the state of the file."""
+        """Makes one attempt. Returns the response of the server, and the evidence to record."""
         context = self._context
         with opened(self._folder, path) as file:
             stored = await store(context.http, link, FileBody(file, context.emit, context.limiter))
