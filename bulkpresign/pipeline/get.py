@@ -33,7 +33,7 @@ from bulkpresign.transfer.downloads.part_concurrency import part_concurrency_wit
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
 from bulkpresign.transfer.executor import TransferSpec
 
-#: A request costs more than fewer bytes do.
+#: The request of a smaller part takes longer than its bytes.
 LEAST_PART_SIZE = 64 << 10
 
 
@@ -72,32 +72,34 @@ async def get(
     presigner: Presigner | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Report:
-    """Downloads everything that `source` names below the folder `to`, which is made.
+    """Downloads all objects of `source` into the folder `to`, which is created if it is missing.
 
     `source` is a file, `s3://...`, a url, or a sequence of these; or links (`Link`, or urls) and objects (`ObjectRef`)
     in any iterable or async iterable, one at a time or in lists, such as `presigner.sign(objects)`. Such an iterable is
-    read as it is used, in flat memory, and an async generator is closed at the end. Its links need no credentials; its
+    read on demand, in constant memory, and an async generator is closed at the end. Its links need no credentials; its
     objects are signed just in time. Raises TypeError for a row of another type.
 
-    `config` has the bounds of the transfer; a keyword that is given beside it (`concurrency`, `part_size`,
-    `part_concurrency`, `attempts`, `limit_rate`, `limit`, `transport`) goes before it. `presigner` is an open
-    Presigner, which signs instead of one made of `region_name`, `endpoint_url`, `profile_name`, `addressing_style`,
-    `session` and `expires_in`, and stays open.
+    `config` has the settings of the transfer; a keyword that is given as well (`concurrency`, `part_size`,
+    `part_concurrency`, `attempts`, `limit_rate`, `limit`, `transport`) replaces its setting. `presigner` is an open
+    Presigner to sign with; it stays open. Without it, one is created from `region_name`, `endpoint_url`,
+    `profile_name`, `addressing_style`, `session` and `expires_in`.
 
-    A table of links, and a link by itself (`https://...`), needs no credentials. Tables of objects and `s3://` sources,
-    whose keys may be patterns unless `literal` (see `sign`), are signed just in time. At most
-    `concurrency` objects are in flight. Those over `part_size` bytes (64 KiB at least) move in parts, one at a time and
-    up to `part_concurrency` where it is measured that more bring more. Memory is at most `concurrency x
-    part_concurrency x 512 KiB`, for the buffers of each request in flight. A request is tried `attempts` times where
-    that can help, and `limit_rate` bounds bytes a second. Links of others that run out are renewed by signing again, by
-    a command or by a url, where one of them is given. An object that the journal (`TO.journal` unless given) has as
-    done is not asked for again, unless its row or its file says otherwise; `recheck` asks the server for each of them,
-    by one conditional request. Large objects go on where they were. `max_object_size` (bytes) bounds objects whose size
-    no row tells; `fsync` waits for the disk before an object counts. `failures` names a manifest for what is not done.
+    A table of links, and a single link (`https://...`), needs no credentials. Tables of objects and `s3://` sources,
+    whose keys may be patterns unless `literal` (see `sign`), are signed just in time. At most `concurrency` objects
+    are in flight. An object over `part_size` bytes (64 KiB at least) is downloaded in parts; the parts in flight rise
+    from one to at most `part_concurrency` while the throughput rises. Memory is at most `concurrency x
+    part_concurrency x 512 KiB`, the buffers of all requests in flight.
 
-    An object that fails is counted in the report. Raises InputError for what can't be used, before anything is sent,
-    BreakerError where everything fails the same way or the journal can't be written any more, and OutputError where
-    failures can't be written.
+    A request is attempted up to `attempts` times if its error can be retried, and `limit_rate` bounds bytes per
+    second. Expired links of the source are renewed with credentials, a command or a url, if one of them is given. An
+    object that is done by the journal (default: `TO.journal`) is skipped unless its row or its file contradicts it;
+    `recheck` checks each with one conditional request. Interrupted downloads of large objects are resumed.
+    `max_object_size` (bytes) bounds objects whose row has no size. With `fsync` an object is done once it is on the
+    disk. `failures` is the manifest of the objects that are not done.
+
+    A failed object is counted in the report. Raises InputError for invalid input before any request, BreakerError if
+    everything fails the same way or the journal can't be written any more, and OutputError if the failures file can't
+    be written.
     """
     if if_exists not in IF_EXISTS:
         raise ParameterError(f"if_exists {if_exists!r} is none of {', '.join(IF_EXISTS)}")

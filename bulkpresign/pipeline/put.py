@@ -1,4 +1,4 @@
-"""put: files in a folder go out through links, or into a bucket with links signed just in time."""
+"""put: uploads the files of a folder through links, or into a bucket through links that are signed just in time."""
 
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -71,18 +71,19 @@ async def put(
 ) -> Report:
     """Uploads files, through PUT links (`put(links, source="data/")`) or into a bucket (`put("data/", "s3://b/p/")`).
 
-    With `links`, files below the folder `source` go out with the headers that stand in the links. `links` is a table of
-    links, or `Link`s in any iterable or async iterable, as for `get`. No credentials are needed, except where
-    `renew_credentials` signs links again that run out. Rows of a multipart upload go up in parts.
+    With `links`, files below the folder `source` are uploaded with the headers of the links. `links` is a table of
+    links, or `Link`s in any iterable or async iterable, as for `get`. No credentials are needed, unless
+    `renew_credentials` is set: then expired links are signed again. Rows of a multipart upload are uploaded as its
+    parts.
 
-    With `s3://bucket/prefix/` as the second argument, every file below the folder that the first one names goes up,
-    with own credentials or those of an open `presigner`; the links live `expires_in` seconds. `headers` are signed into
-    them, and the content type is guessed from the name unless `headers` has one. Files over `part_size` (bytes, 5 MiB
-    to 5 GiB, 64 MiB by default) go up in parts.
+    If the second argument is `s3://bucket/prefix/`, the first one is a folder, and all files below it are uploaded.
+    The links are signed with the caller's credentials or an open `presigner`, and expire after `expires_in` seconds.
+    `headers` are signed into them; the content type is guessed from the name unless `headers` has one. Files over
+    `part_size` (bytes, 5 MiB to 5 GiB, 64 MiB by default) are uploaded in parts.
 
-    `config` and the keywords beside it are those of `get`. A file that is missing, or an upload that fails, is counted
-    in the report. Parts that are up are kept over runs. `journal` is `FOLDER.put.journal` unless given. Raises
-    InputError for what can't be used, before anything is sent; ParameterError also for a keyword of the other form.
+    `config` and the keywords beside it are those of `get`. A missing file, or a failed upload, is counted in the
+    report. Later runs reuse parts that are uploaded. `journal` is `FOLDER.put.journal` by default. Raises InputError
+    for invalid input before any request, and ParameterError also for a keyword of the other form.
     """
     bounds = config_of(
         config,
@@ -160,7 +161,7 @@ class _Settings(NamedTuple):
 
 
 class _Renewal(NamedTuple):
-    """Where fresh links come from for those that run out."""
+    """The ways to renew expired links."""
 
     by_credentials: bool
     command: str | None
@@ -177,7 +178,7 @@ def _check_form(other: str, given: Mapping[str, object]) -> None:
 async def _put_links(
     settings: _Settings, links: Source | Items, folder: Folder, from_format: str | None, renewal: _Renewal
 ) -> Report:
-    """Uploads files below `folder` through PUT links. Needs no credentials, except where they sign links again."""
+    """Uploads files below `folder` through PUT links. Needs credentials only to sign expired links again."""
     sources = Sources(links, from_format=from_format, takes_items=True)
     check_named_files(sources.tables, settings.failures, settings.journal)
     if sources.items is None:
@@ -194,7 +195,9 @@ async def _put_links(
         opened = run.use_journal(
             journal_of(settings.journal, "put", folder.root, "its links"), files_are_current(folder.root)
         )
-        run.skipped_by = None if opened is None else opened.file.name  # links can't be asked what is there
+        run.skipped_by = (
+            None if opened is None else opened.file.name
+        )  # the destination can't be listed without credentials
         totals = await check(sources, folder.check_sources, index, "PUT", run.completed, listeners=settings.listeners)
         renew = await run.renewal(await own.get_if(renewal.by_credentials), renewal.command, renewal.url)
         jobs = _uploads(links_of_sources(sources, None, "PUT", renew=renew, streamed=index_paths(index)))
@@ -208,8 +211,8 @@ async def _put_folder(
 ) -> Report:
     """Uploads every file below `folder` under `s3://bucket/prefix/`, through links that are signed just in time.
 
-    What is up of an earlier run's upload is found and kept. An upload whose object can't be put is ended; one that was
-    interrupted stays open for the next run, and is counted in the report.
+    Uploaded parts of an earlier run are reused. An upload whose object fails for good is aborted; an interrupted one
+    stays open for the next run, and is counted in the report.
     """
     config = settings.config
     check_part_size(config.part_size)
@@ -242,7 +245,7 @@ async def _put_folder(
 
 
 async def _named(location: Location, presigner: Presigner) -> str:
-    """A destination for the journal: the same bucket's name at another endpoint is another place."""
+    """The destination's name in the journal. It has the endpoint: two endpoints can have a bucket of the same name."""
     await presigner.refresh([location.bucket])
     (url,) = presigner.url_batch(location.bucket, ["x"])
     parts = urlsplit(url)
@@ -269,6 +272,6 @@ async def _signed_files(
 
 
 def _to_be_opened(put: Link, renew: Renew) -> Job:
-    """An upload that is opened when its turn comes. Until then it has neither id nor links, and a url without query."""
+    """The job of an upload that is created when the job starts: it has no id, no links, and a url without a query."""
     link = Link("POST", without_query(put.url), {}, None, put.object)
     return Job(LocalFile(put.object.file_path), MultipartUpload(Upload(put.object, "", (), link), renew))

@@ -1,4 +1,4 @@
-"""The shared means of a run's transfers."""
+"""The objects that all transfers of a run share."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar

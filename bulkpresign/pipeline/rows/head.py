@@ -28,17 +28,17 @@ from bulkpresign.transfer.engine.retries import with_retries
 
 __all__ = ["CONCURRENCY", "HEAD_COLUMNS", "MISSING", "Heads", "asking_heads"]
 
-#: Objects asked for at a time.
+#: HEAD requests in flight.
 CONCURRENCY = 64
-#: The codes of objects that are not there.
+#: The codes of missing objects.
 MISSING = frozenset({"NoSuchKey", "NoSuchVersion"})
 _ATTEMPTS = 5
 #: Seconds that the links of HEAD requests live.
 _EXPIRES_IN = 3600
-#: Objects that are read and not passed on yet, at most: those behind one that takes long.
+#: The most objects that are read and not passed on, because an earlier one is slow.
 _MOST_HELD = 8192
 
-#: Takes objects that are there, or the old links of some, each with what its server tells, in order.
+#: Receives existing objects (or their old links) with their HEAD attributes, in order.
 BatchCallback = Callable[[Sequence[Item]], Awaitable[None]]
 
 _WELL = Outcome(ObjectRef("", ""), "done")
@@ -48,14 +48,14 @@ _WELL = Outcome(ObjectRef("", ""), "done")
 async def asking_heads(
     presigner: Presigner, concurrency: int, options: LinkOptions, ca_bundle: str | None, emit: Listener
 ) -> "AsyncIterator[Heads]":
-    """Heads on connections of their own. `options` are those of the run; `emit` hears of failures and retries."""
+    """HEAD requests on connections of their own. `options` are those of the run; `emit` gets failures and retries."""
     clock = Clock()
     async with HttpClient(concurrency, clock, ca_bundle) as http:
         yield Heads(presigner, http, concurrency, options, emit)
 
 
 class _Batch(msgspec.Struct):
-    """Some objects: the links to ask for them, and for each what was found (None: nothing yet, or nothing at all)."""
+    """A batch: its items, their HEAD links, the results (None: pending or failed), and the number pending."""
 
     items: Sequence[Item]
     links: Sequence[Link]
@@ -64,7 +64,7 @@ class _Batch(msgspec.Struct):
 
 
 class Heads:
-    """Asks for objects, `concurrency` at a time, and fills in what their server tells."""
+    """Sends HEAD requests, `concurrency` at a time, and fills in the attributes of their objects."""
 
     def __init__(
         self, presigner: Presigner, http: HttpClient, concurrency: int, options: LinkOptions, emit: Listener
@@ -75,10 +75,10 @@ class Heads:
             checksum_mode="ENABLED", request_payer=options.request_payer, sse_customer_key=options.sse_customer_key
         )
         self._limiter, self._breaker = AdaptiveLimiter(concurrency), CircuitBreaker()
-        self._buckets: set[str] = set()  # of which is known that they are there
+        self._buckets: set[str] = set()  # buckets that exist
 
     async def run(self, batches: AsyncIterator[Sequence[Item]], take: BatchCallback) -> None:
-        """Asks for all objects. Raises BreakerError where all fail the same way."""
+        """Sends a HEAD request for each object. Raises BreakerError if all fail the same way."""
         window = _Window(batches, self._asking, take)
 
         async def worker() -> None:
@@ -90,7 +90,7 @@ class Heads:
         await run_workers(self._concurrency, worker)
 
     async def _found(self, item: Item, link: Link) -> Item | None:
-        """The same with what its server tells; None where it can't be had, which is told to the listener."""
+        """The item with its HEAD attributes. None if the request failed; the failure is emitted."""
         try:
             length, headers = await self._response(item, link)
             count = parts_count(headers)
@@ -117,7 +117,7 @@ class Heads:
             error = await self._why(item, refused)
         if not isinstance(error, LinkExpiredError):
             raise error
-        await self._presigner.prepare([ref])  # credentials ended meanwhile
+        await self._presigner.prepare([ref])  # the credentials have expired
         (fresh_link,) = self._asking([item])
         return (await with_retries(lambda: self._head(fresh_link), ref, _ATTEMPTS, self._emit, self._limiter))[0]
 
@@ -128,7 +128,7 @@ class Heads:
             return response.length, response.headers
 
     async def _part_size(self, item: Item, count: int, size: int | None) -> int | None:
-        """The bytes of each part but the last. No server has to tell, and some answer with the whole object."""
+        """The size of all parts but the last, None if unknown. A server may ignore `partNumber` and send all bytes."""
         if count == 1 or size is None:
             return size
         (link,) = self._asking([item], {"partNumber": "1"})
@@ -139,7 +139,7 @@ class Heads:
         return first_part_size(told[0], told[1], size, count)
 
     async def _why(self, item: Item, refused: TransferError) -> TransferError:
-        """The same refusal with its reason, which only an answer with a body tells."""
+        """The error with its S3 code, from a GET: the response to a HEAD has no body."""
         ref = object_of(item)
         if refused.status == 404 and ref.bucket in self._buckets:
             return _missing(ref, refused)
@@ -161,7 +161,7 @@ class Heads:
     def _asking(
         self, items: Sequence[Item], query: Mapping[str, str] | None = None, method: Method = "HEAD"
     ) -> list[Link]:
-        """Links that ask for some objects: no response overrides are in them, which the answer would repeat."""
+        """HEAD links of some items, without response overrides, which would replace the object's own headers."""
         refs = [_bare(object_of(item)) for item in items]
         if not isinstance(items[0], Link):
             return self._presigner.sign_batch(refs, method, expires_in=_EXPIRES_IN, query=query, options=self._options)
@@ -174,7 +174,7 @@ class Heads:
 
 
 class _Window:
-    """Batches that are under way, in their order: read as workers ask for more, passed on as the first is whole."""
+    """The batches in progress, in order: read on demand, passed on when the oldest one is complete."""
 
     def __init__(
         self,
@@ -191,7 +191,7 @@ class _Window:
         self._ended = False
 
     async def next(self) -> tuple[_Batch, int] | None:
-        """An object to ask for: its batch and its place there; None at the end."""
+        """The next item, as its batch and its index there; None at the end."""
         while not self._waiting:
             async with self._reading:
                 if not self._waiting and not await self._read():
@@ -199,7 +199,7 @@ class _Window:
         return self._waiting.popleft()
 
     async def finished(self, batch: _Batch) -> None:
-        """Counts one object of a batch, and passes on what is whole from the first batch on."""
+        """Marks one item of a batch as finished, and passes on complete batches from the oldest on."""
         batch.left -= 1
         if batch.left:
             return
@@ -226,7 +226,7 @@ class _Window:
 
 
 def _bare(ref: ObjectRef) -> ObjectRef:
-    """The object without columns that set headers of an answer."""
+    """The object without the columns of response overrides."""
     if ref.extra is None or ref.extra.keys().isdisjoint(OVERRIDES):
         return ref
     return msgspec.structs.replace(ref, extra={name: ref.extra[name] for name in ref.extra.keys() - set(OVERRIDES)})

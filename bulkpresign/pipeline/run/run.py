@@ -38,7 +38,7 @@ from bulkpresign.transfer.engine.jobs import Renew
 from bulkpresign.transfer.engine.queue import JobQueue
 from bulkpresign.transfer.executor import LocalExecutor, TransferSpec
 
-#: Seconds after which an outcome is passed on at the latest, where someone waits for it.
+#: Seconds between two flushes of outcomes to a consumer.
 _FLUSH_INTERVAL = 0.05
 
 
@@ -49,7 +49,7 @@ def _no_coordinator(_: TransferContext) -> Coordinator:
 class Run:
     """One run of a verb. Use as an async context manager.
 
-    Nothing is made before `transfer`: a run that is refused, or dry, leaves no journal and no failures file.
+    `transfer` creates the journal and the failures file: a run that is refused, or dry, leaves neither.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Run:
         self._journal: Journal | None = None
         self._opened: Journal | None = None
         self._are_current: AreCurrent = none_is_current
-        #: The journal, where its word alone tells what was done before.
+        #: The journal's file, if objects are skipped only because of it.
         self.skipped_by: str | None = None
         self._stack = AsyncExitStack()
 
@@ -87,9 +87,9 @@ class Run:
         await self._stack.__aexit__(kind, error, trace)
 
     def use_journal(self, journal: Journal, are_current: AreCurrent) -> Journal | None:
-        """Takes a journal, and opens it where an earlier run left it; gives it then, else None.
+        """Sets the journal. Opens and returns it if its file exists, otherwise returns None.
 
-        `are_current` tells whether what it has recorded still holds.
+        `are_current` tells which recorded objects are unchanged.
         """
         self._journal, self._are_current = journal, are_current
         if os.path.exists(journal.file):  # noqa: PTH110 - Path raises for a name that is too long
@@ -102,7 +102,7 @@ class Run:
         return CompletedFilter(self._opened, self._are_current)
 
     async def renewal(self, presigner: Presigner | None, command: str | None, url: str | None) -> Renew | None:
-        """Where fresh links for those of others come from, None for nowhere. Raises ParameterError for two places."""
+        """The function that renews links of the source, or None. Raises ParameterError for more than one way."""
         asking = self._http
         if url is not None:  # another server has another clock
             client = HttpClient(1, Clock(), self._ca_bundle, self.config.transport)
@@ -132,9 +132,9 @@ class Run:
     ) -> Report:
         """Runs jobs through an executor, and counts their outcomes.
 
-        Objects that the journal has as done are skipped without a request, where files and rows don't contradict.
-        `coordinator_for` gives what jobs ask of this process. `folder` is where local files are. `totals` and `sources`
-        are those of the manifest, where there is one. `within` is entered once there is a failures file.
+        Objects that the journal records as done are skipped without a request, unless rows or files contradict it.
+        `coordinator_for` makes the functions of this process that jobs call. `folder` has the local files. `totals` and
+        `sources` belong to the manifest, if there is one. `within` is entered once the failures file is open.
         """
         totals = totals or Totals()
         log = await self._stack.enter_async_context(failure_log(self._failures, sources))
@@ -182,7 +182,7 @@ class Run:
         return report
 
     def _completed_spec(self, spec: TransferSpec, folder: Folder | None) -> TransferSpec:
-        """The verb's specification with what is the same for all verbs."""
+        """The verb's specification, with the settings that all verbs share."""
         config = self.config
         affordable = affordable_objects() or config.requests
         return msgspec.structs.replace(
@@ -199,12 +199,12 @@ class Run:
 
 
 def none_is_current(found: Sequence[tuple[ObjectRef, Record]]) -> Sequence[bool]:
-    """Believes no record: of every object there is something to do."""
+    """Reports every recorded object as changed, so that none is skipped."""
     return [False] * len(found)
 
 
 async def _flushing(record: Recorder, run: Callable[[], Awaitable[None]]) -> None:
-    """Runs, and passes outcomes on soon also where no event follows: someone waits for them."""
+    """Runs, and flushes outcomes at an interval: a consumer waits for them even if no further event comes."""
 
     async def flush() -> None:
         while True:
@@ -219,13 +219,13 @@ async def _flushing(record: Recorder, run: Callable[[], Awaitable[None]]) -> Non
 
 
 def _log_unrecorded(record: Recorder, log: FailureLog) -> None:
-    """Names what the journal could not take: done or not, the next run has to look at it."""
+    """Adds outcomes that the journal did not store to the failures file: the next run processes them again."""
     for outcome in record.unrecorded:
         log.add(outcome.link, outcome.object, "Unrecorded: the journal could not be written", outcome.upload)
 
 
 async def _log_rest(queue: JobQueue, log: FailureLog) -> None:
-    """Names what a run that ended early did not come to."""
+    """Adds the jobs that were not started to the failures file."""
     with anyio.CancelScope(shield=True):
         async for jobs in queue.drain():
             for job in jobs:

@@ -1,4 +1,4 @@
-"""When to try again, and how long to wait: full jitter, or what the server asked for."""
+"""Retry delays (full jitter, or Retry-After) and the loop that retries."""
 
 import random
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ Failure = TypeVar("Failure", bound=TransferError)
 
 BASE_DELAY = 0.2
 MAX_DELAY = 20.0
-#: A server that asks for a longer pause than this is not waited for.
+#: The longest Retry-After; a request with a longer one is not retried.
 MAX_RETRY_AFTER = 300.0
 
 
@@ -33,7 +33,7 @@ def delay_before(attempt: int, error: TransferError) -> float | None:
 
 
 def always(_: TransferError) -> bool:
-    """Retries whatever a retry can fix."""
+    """Retries every error that a retry can fix."""
     return True
 
 
@@ -81,6 +81,6 @@ async def _limited_once(once: Callable[[], Awaitable[T]], limiter: AdaptiveLimit
 
 
 def numbered(error: Failure, attempt: int) -> Failure:
-    """The same error as that of an attempt; 0: no request was sent."""
+    """Sets the attempt of an error, and returns the error. 0: no request was sent."""
     error.attempt = attempt
     return error

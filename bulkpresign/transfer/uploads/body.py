@@ -35,7 +35,7 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
 
 
 class OpenFile(msgspec.Struct, frozen=True):
-    """A regular file that is open for reading, and how it was then."""
+    """An open regular file, with its state when it was opened."""
 
     name: str
     descriptor: int
@@ -43,12 +43,12 @@ class OpenFile(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """In bytes, as it was opened."""
+        """The size in bytes when it was opened."""
         return self.begun.st_size
 
     @property
     def state(self) -> str:
-        """Differs once the file was changed; a rename and a copied mtime show in ctime alone."""
+        """A text that differs once the file changes; ctime also shows renames and restored mtimes."""
         return f"{self.begun.st_mtime_ns} {self.begun.st_ctime_ns}"
 
     def evidence(self, etag: str | None, checksum: str | None = None, part_size: int = 0) -> Evidence:
@@ -68,7 +68,7 @@ def _state(found: os.stat_result) -> tuple[int, int, int]:
 
 @contextmanager
 def opened(folder: Folder, path: str) -> Iterator[OpenFile]:
-    """A regular file below a folder; anything else could keep us waiting for ever. Raises StorageError."""
+    """Opens a regular file below a folder. Raises StorageError for anything else, which could block."""
     file = folder.file(path)
     try:
         descriptor = folder.open_source(path)
@@ -86,10 +86,9 @@ def opened(folder: Folder, path: str) -> Iterator[OpenFile]:
 
 
 class FileBody:
-    """Some bytes of a file on their way out, all of them unless told otherwise; counts and hashes what went.
+    """The body of an upload: a file, or `size` bytes of it from `offset`. Counts and hashes the bytes that are sent.
 
-    Can be iterated once. What the file system refuses is raised, and kept as `error`, for aiohttp makes a broken
-    connection of it.
+    Can be iterated once. A read error is also stored in `error`, because aiohttp turns it into a connection error.
     """
 
     def __init__(
@@ -104,12 +103,12 @@ class FileBody:
         self.error: StorageError | None = None
 
     def hash_with(self, algorithm: str) -> None:
-        """Takes another algorithm than md5; before the first byte."""
+        """Hashes with another algorithm than md5; call it before the first read."""
         self._algorithm, self._hasher = algorithm, hasher(algorithm)
 
     @property
     def is_sent(self) -> bool:
-        """True where all of it went."""
+        """True if all bytes were sent."""
         return self._sent == self.size
 
     @property
@@ -128,7 +127,7 @@ class FileBody:
         return again.digest()
 
     async def whole(self) -> bytes:
-        """The whole body, for a small one."""
+        """The body as bytes, for small bodies."""
         await self._limiter.throttle(self.size)
         return b"".join(self._pieces())
 
@@ -139,11 +138,11 @@ class FileBody:
             yield piece
 
     def check_unchanged(self) -> None:
-        """Raises StorageError where the file changed under us."""
+        """Raises StorageError if the file has changed since it was opened."""
         self._file.check_unchanged()
 
     def take_back(self) -> None:
-        """Uncounts what went."""
+        """Subtracts the sent bytes from the progress."""
         self._emit(BytesMoved(-self._sent))
         self._sent = 0
 
@@ -169,7 +168,7 @@ class FileBody:
 
 
 async def store(http: HttpClient, link: Link, body: FileBody) -> Stored:
-    """Sends a body through a link, once. Raises TransferError; what went is uncounted then."""
+    """Sends a body in one attempt. Raises TransferError; the sent bytes are subtracted from the progress then."""
     try:
         return await _exchange(http, link, body)
     except BaseException as error:
@@ -212,7 +211,7 @@ async def _verified(signed: ExpectedDigest, response: Response, body: FileBody) 
 
 
 def _check_signed(signed: ExpectedDigest, found: bytes) -> None:
-    """Raises RefusedError where the link is for other bytes: whatever was answered, these are not to be sent again."""
+    """Raises RefusedError if the link is signed for other bytes: no retry can help."""
     if found != signed.digest:
         message = (
             f"the link is signed for bytes with {signed.name} {signed.shown(signed.digest)}, "

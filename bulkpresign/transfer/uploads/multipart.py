@@ -40,10 +40,10 @@ from bulkpresign.transfer.uploads.requests import (
 
 T = TypeVar("T")
 
-#: Seconds for ending an upload while the run itself is being ended.
+#: Seconds for aborting an upload when the run is cancelled.
 ABORT_TIMEOUT = 10.0
 
-#: What a completion is refused for where the parts are not those that it names.
+#: Error codes of a completion whose list of parts does not match.
 _OF_THE_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 
 
@@ -59,7 +59,7 @@ class MultipartUploader:
     ) -> None:
         self.context = context
         self.part_concurrency = part_concurrency
-        #: Uploads that were opened and neither completed nor ended.
+        #: Uploads that were created and neither completed nor aborted.
         self.left_open = 0
         self._folder = folder
         self._coordinator = coordinator
@@ -110,7 +110,7 @@ class MultipartUploader:
 
 
 class _Progress:
-    """The parts of one object that are uploaded, as the journal has them and hears of them."""
+    """The uploaded parts of one object: read from the journal, and reported to it by events."""
 
     def __init__(self, link: Link, checkpoint: Checkpoint | None, file: OpenFile, emit: Listener) -> None:
         self._link, self._emit, self._file = link, emit, file
@@ -134,7 +134,7 @@ class _Progress:
             self.reset(point)
 
     def reset(self, point: ResumePoint) -> None:
-        """Forgets all parts; those that come are of `point`."""
+        """Discards the recorded parts; later parts belong to `point`."""
         self.point, self.etags = point, {}
         self._emit(ResumePointChanged(self._link, point))
 
@@ -162,10 +162,10 @@ class _MultipartUpload:
         self._etags: dict[int, str] = {}
         self._waiting: deque[Job] = deque()
         self._parts: dict[int, UploadPart] = {}
-        #: The most attempts that one of its requests took.
+        #: The highest number of attempts of one of its requests.
         self.attempts = 1
         self.is_open = True
-        #: The object's, once it is complete; None where nothing tells.
+        #: The etag of the completed object, None if it is unknown.
         self.etag: str | None = None
 
     async def run(self, part_concurrency: int) -> str | None:
@@ -178,7 +178,7 @@ class _MultipartUpload:
         return await self._complete()
 
     async def give_up(self, error: TransferError) -> None:
-        """Ends, or forgets, an upload of ours that no other run could continue."""
+        """Aborts an upload of this run, or discards its checkpoint, if no later run can continue it."""
         upload = self._upload
         if error.code == GONE:
             self.is_open = False
@@ -190,7 +190,7 @@ class _MultipartUpload:
                 self.is_open = False
 
     async def _begin(self) -> None:
-        """Learns which parts are uploaded, as they are in the file now."""
+        """Determines the uploaded parts whose bytes are unchanged in the file."""
         upload, progress = self._upload, self._progress
         progress.begin(upload)
         recorded = progress.etags
@@ -291,7 +291,7 @@ def _check_size(upload: Upload, file: OpenFile) -> None:
 
 
 def _explained(error: RefusedError, upload: Upload) -> TransferError:
-    """The same error, with what to do where the upload is not what it was."""
+    """The same error, with advice if the upload or one of its parts no longer exists."""
     if error.code not in {GONE, "InvalidPart"}:
         return error
     what = "it was ended, or completed before" if error.code == GONE else "a part of it is gone"
