@@ -75,12 +75,11 @@ class LinkRenewer:
 
     async def renew(self, renewable: RenewableLink, waiting: deque[Job] | None = None) -> None:
         """Replaces the link by a fresh one. Raises LinkExpiredError if it can't be renewed."""
-        old = renewable.link
         request = _Request(renewable, self._waiting if waiting is None else waiting)
         self._requests.append(request)
         try:
             async with self._lock:
-                if renewable.link is not old:  # renewed with others while this request waited
+                if request.is_renewed_in_queue:
                     return
                 if not request.is_resolved:
                     await anyio.lowlevel.checkpoint()  # other workers with expired links can join the batch
@@ -100,7 +99,7 @@ class LinkRenewer:
         if renew is None:  # an earlier batch could not renew it while its job waited
             first.resolve(None)
             return
-        open_requests = [request for request in self._requests if not request.is_resolved]
+        open_requests = [each for each in self._requests if not (each.is_resolved or each.is_renewed_in_queue)]
         together = [request for request in open_requests if request.renewable.renew is renew]
         expired = self._expired(renew, first.waiting)
         try:
@@ -128,9 +127,15 @@ class _Request:
     def __init__(self, renewable: RenewableLink, waiting: deque[Job]) -> None:
         self.renewable = renewable
         self.waiting = waiting
+        self.old = renewable.link
         self.is_resolved = False
         self.link: Link | None = None
         self.error: LinkExpiredError | None = None
+
+    @property
+    def is_renewed_in_queue(self) -> bool:
+        """An earlier batch renewed the link: its job waited then, and a worker took it before that batch ended."""
+        return self.renewable.link is not self.old
 
     def resolve(self, link: Link | None, error: LinkExpiredError | None = None) -> None:
         self.link, self.error, self.is_resolved = link, error, True

@@ -97,6 +97,28 @@ async def test_those_in_line_that_have_lapsed_are_renewed_along_the_way() -> Non
     assert list(ready) == [alive, job(link("x")), foreign, job(link("y", LATER), renew)]
 
 
+async def test_a_job_taken_from_the_line_while_its_link_is_renewed_is_not_renewed_again() -> None:
+    source = Source()
+    renew = source.renew
+    taken = job(link("taken"), renew)
+    ready = deque([taken])
+    renewer = LinkRenewer(ready, Clock())
+
+    async def later() -> None:
+        await anyio.sleep(0.005)  # the first batch, with the link of the job that waits, is under way
+        side = ready.popleft().renewable
+        assert side is not None
+        async with anyio.create_task_group() as group:
+            group.start_soon(renewer.renew, RenewableLink(link("b"), renew))
+            group.start_soon(renewer.renew, side)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(later)
+        await ask(renewer, renew, ["a"])
+    assert source.asked == [["a", "taken"], ["b"]]
+    assert taken.link == link("taken", LATER)
+
+
 async def test_parts_of_an_upload_stand_in_a_line_of_their_own() -> None:
     source = Source()
     renew = source.renew
