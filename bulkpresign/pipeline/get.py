@@ -157,7 +157,7 @@ async def get(
         if dry_run:
             return await run.plan(jobs)
         spec = TransferSpec(
-            part_concurrency=_part_concurrency(config, open_files),
+            part_concurrency=part_concurrency_within(config.part_concurrency, config.concurrency, open_files),
             if_exists=if_exists,
             max_object_size=max_object_size,
             rechecks=recheck,
@@ -171,13 +171,6 @@ async def get(
         return await run.transfer(
             jobs, spec, coordinator, folder=folder, totals=totals, sources=sources, within=folder.made()
         )
-
-
-def _part_concurrency(config: TransferConfig, open_files: int | None) -> int:
-    """The parts of each object that may be in flight, as far as this process may open files."""
-    if open_files is None:
-        return config.part_concurrency
-    return part_concurrency_within(config.part_concurrency, config.concurrency, open_files)
 
 
 async def downloads(links: AsyncIterator[list[Remote]]) -> AsyncIterator[list[Job]]:

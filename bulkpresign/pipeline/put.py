@@ -195,9 +195,8 @@ async def _put_links(
         opened = run.use_journal(
             journal_of(settings.journal, "put", folder.root, "its links"), files_are_current(folder.root)
         )
-        run.skipped_by = (
-            None if opened is None else opened.file.name
-        )  # the destination can't be listed without credentials
+        if opened is not None:  # the destination can't be listed without credentials
+            run.skipped_by = opened.file.name
         totals = await check(sources, folder.check_sources, index, "PUT", run.completed, listeners=settings.listeners)
         renew = await run.renewal(await own.get_if(renewal.by_credentials), renewal.command, renewal.url)
         jobs = _uploads(links_of_sources(sources, None, "PUT", renew=renew, streamed=index_paths(index)))

@@ -153,10 +153,8 @@ def read(
         limit=limit,
     )
 
-    source = links
-
     async def run(listener: OutcomeListener) -> Report:
-        sources = Sources(source, no_links=None, takes_items=True)
+        sources = Sources(links, no_links=None, takes_items=True)
         async with AsyncExitStack() as stack:
             own = await stack.enter_async_context(RunPresigner(presigner, ca_bundle=ca_bundle))
             await sources.begin(stack)
@@ -166,9 +164,9 @@ def read(
             signing = await own.get_if(sources.need_credentials or renew_credentials)
             renew = await transfer.renewal(signing if renew_credentials else None, renew_command, renew_url)
             mode = ChecksumMode()
-            links = links_of_sources(sources, signing, "GET", renew=renew, checksum_mode=mode, own=own.get)
+            fresh = links_of_sources(sources, signing, "GET", renew=renew, checksum_mode=mode, own=own.get)
             return await transfer.transfer(
-                _reads(links),
+                _reads(fresh),
                 TransferSpec(max_object_size=max_object_size),
                 lambda _: Coordinator(
                     refuse_checksum_mode=mode.refuse, receive=lambda link, data: listener.queue.put((link, data))

@@ -4,7 +4,7 @@ from bulkpresign.errors import InputError, TransferError
 from bulkpresign.http.client import HttpClient
 from bulkpresign.model import Link
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.transfer.downloads.responses import CHECKSUM_MODE
+from bulkpresign.transfer.downloads.responses import without_checksum_mode
 
 
 async def ask_part_size(presigner: Presigner, http: HttpClient, link: Link) -> int | None:
@@ -14,7 +14,7 @@ async def ask_part_size(presigner: Presigner, http: HttpClient, link: Link) -> i
     """
     if not (link.object.bucket and link.object.key):
         return None
-    headers = {name: value for name, value in link.headers.items() if name.lower() != CHECKSUM_MODE}
+    headers = without_checksum_mode(link.headers)
     try:
         await presigner.prepare([link.object])
         (head,) = presigner.sign_batch([link.object], "HEAD", headers=headers, query={"partNumber": "1"})

@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Self
 
 import anyio
-import anyio.lowlevel
 import msgspec
 
 from bulkpresign.errors import BreakerError, InputError, OutputError

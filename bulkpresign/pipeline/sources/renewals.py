@@ -36,7 +36,7 @@ from bulkpresign.signing.preserved import operation_query
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.values import REGION
 from bulkpresign.tables.rows import rows_of_mappings
-from bulkpresign.transfer.downloads.responses import CHECKSUM_MODE
+from bulkpresign.transfer.downloads.responses import CHECKSUM_MODE, without_checksum_mode
 from bulkpresign.transfer.engine.jobs import Renew
 
 #: Seconds for one run of a renewal command, or one response of a renewal url.
@@ -82,18 +82,13 @@ def by_signing(presigner: Presigner, checksum_mode: ChecksumMode | None = None) 
 
     async def renew(links: Sequence[Link]) -> list[Link | None]:
         if checksum_mode is not None and not checksum_mode.headers:
-            links = [_without_checksum_mode(link) for link in links]
+            links = [msgspec.structs.replace(link, headers=without_checksum_mode(link.headers)) for link in links]
         try:
             return [await signed_again(presigner, link) for link in links]
         except CredentialsError as error:
             raise _failed(f"it can't be signed again: {error}") from error
 
     return renew
-
-
-def _without_checksum_mode(link: Link) -> Link:
-    headers = {name: value for name, value in link.headers.items() if name.lower() != CHECKSUM_MODE}
-    return msgspec.structs.replace(link, headers=headers)
 
 
 async def signed_again(presigner: Presigner, link: Link) -> Link | None:

@@ -29,12 +29,12 @@ _OTHER_FILES = 128
 _FILES_OF_A_PART = 2  # its connection, and the temporary file
 
 
-def part_concurrency_within(most: int, concurrency: int, open_files: int) -> int:
+def part_concurrency_within(most: int, concurrency: int, open_files: int | None) -> int:
     """The parts in flight that each of `concurrency` objects can have, at most `most`.
 
-    `open_files` is the number of files that the process may open (-1: any number).
+    `open_files` is the number of files that the process may open (None: any number).
     """
-    if open_files < 0:
+    if open_files is None:
         return most
     return max(1, min(most, (open_files - _OTHER_FILES) // (concurrency * _FILES_OF_A_PART)))
 

@@ -9,6 +9,8 @@ from bulkpresign.model import Link, ObjectRef
 
 #: The header that asks S3 for an object's checksum.
 CHECKSUM_MODE = "x-amz-checksum-mode"
+#: The statuses of responses to a request for a range; all others are refusals.
+RANGE_STATUSES = frozenset({200, 206, 412, 416})
 #: A server refuses a header that it doesn't know with one of these.
 _UNKNOWN_HEADER = frozenset({400, 501})
 #: The code of an object over the allowed size.
@@ -22,6 +24,11 @@ async def refusal(link: Link, response: Response, refuse_checksum_mode: Callable
         return error
     refuse_checksum_mode()
     return LinkExpiredError(f"{error} (the server may not know {CHECKSUM_MODE})", code=error.code)
+
+
+def without_checksum_mode(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers without the one that asks for a checksum."""
+    return {name: value for name, value in headers.items() if name.lower() != CHECKSUM_MODE}
 
 
 def check_allowed(size: int, most: int) -> None:

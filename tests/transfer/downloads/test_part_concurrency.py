@@ -143,7 +143,7 @@ def test_one_is_the_most() -> None:
 
 @pytest.mark.parametrize(
     ("most", "concurrency", "open_files", "tuner"),
-    [(8, 64, 1024, 7), (8, 64, 65_536, 8), (8, 64, -1, 8), (8, 512, 1024, 1), (8, 64, 256, 1), (16, 1, 256, 16)],
+    [(8, 64, 1024, 7), (8, 64, 65_536, 8), (8, 64, None, 8), (8, 512, 1024, 1), (8, 64, 256, 1), (16, 1, 256, 16)],
 )
-def test_no_more_lanes_than_files_may_be_open(most: int, concurrency: int, open_files: int, tuner: int) -> None:
+def test_no_more_lanes_than_files_may_be_open(most: int, concurrency: int, open_files: int | None, tuner: int) -> None:
     assert part_concurrency_within(most, concurrency, open_files) == tuner
