@@ -29,8 +29,8 @@ from bulkpresign.pipeline.rows.resigned_uploads import resigned_rows
 from bulkpresign.pipeline.rows.rules import Rules
 from bulkpresign.pipeline.rows.uploads import SigningUploads, signing_uploads, size_problem_of
 from bulkpresign.pipeline.run.failures import failure_log
-from bulkpresign.pipeline.run.multipart import Item
 from bulkpresign.pipeline.run.presigner import RunPresigner
+from bulkpresign.pipeline.sources.items import Row
 from bulkpresign.pipeline.sources.sources import Found, SizeProblem, Source, Sources, check_used
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.presigner import Presigner
@@ -207,7 +207,7 @@ class _Run:
         `flushed` is the output if rows must be written at once: an upload stays open only if its rows are written.
         """
 
-        async def take(items: Sequence[Item]) -> None:
+        async def take(items: Sequence[Row]) -> None:
             await self._presigner.refresh()
             keep(self._signed(items))
 
@@ -225,7 +225,7 @@ class _Run:
             async for links in self._links(part):
                 keep(links)
 
-    async def _all_items(self) -> AsyncIterator[Sequence[Item]]:
+    async def _all_items(self) -> AsyncIterator[Sequence[Row]]:
         for part in self._sources.parts:
             async for items in self._items(part):
                 yield items
@@ -243,7 +243,7 @@ class _Run:
             async for links in self._uploads.rows(items, self._signed):
                 yield links
 
-    async def _items(self, part: Table | Location) -> AsyncIterator[Sequence[Item]]:
+    async def _items(self, part: Table | Location) -> AsyncIterator[Sequence[Row]]:
         """The objects or old links of a source. Regions and credentials are loaded before each batch is returned."""
         method = self._rules.method
         problem = self._uploads.size_problem if self._uploads else None
@@ -259,7 +259,7 @@ class _Run:
         self._rules.check_rows(found.rows, links)
         return links
 
-    def _signed(self, items: Sequence[Item]) -> list[Link]:
+    def _signed(self, items: Sequence[Row]) -> list[Link]:
         return self._rules.signed(self._presigner, items)
 
     def _signed_alone(self, table: Table, links: Sequence[tuple[Link, int]]) -> list[Link]:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import anyio
 import msgspec
 
 from bulkpresign.errors import TransferError
@@ -10,8 +11,8 @@ from bulkpresign.events import Listener
 from bulkpresign.http.client import HttpClient
 from bulkpresign.model import ObjectRef
 from bulkpresign.transfer.downloads.part_concurrency import PartConcurrencyTuner
-from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
-from bulkpresign.transfer.engine.retries import always, with_retries
+from bulkpresign.transfer.engine.limiter import AdaptiveLimiter, Turn
+from bulkpresign.transfer.engine.retries import Attempts
 
 T = TypeVar("T")
 
@@ -30,12 +31,21 @@ class TransferContext(msgspec.Struct, frozen=True):
     tuner: PartConcurrencyTuner = msgspec.field(default_factory=lambda: PartConcurrencyTuner(1))
     keeps_checkpoints: bool = False
 
-    async def retried(
-        self,
-        once: Callable[[], Awaitable[T]],
-        ref: ObjectRef,
-        *,
-        should_retry: Callable[[TransferError], bool] = always,
-    ) -> tuple[T, int]:
-        """The result of one request, and the number of the attempt that gave it. Raises its last TransferError."""
-        return await with_retries(once, ref, self.attempts, self.emit, self.limiter, should_retry=should_retry)
+    def attempts_of(self, ref: ObjectRef, number: int = 1) -> Attempts:
+        """The attempts of a request for an object, from attempt `number` on."""
+        return Attempts(ref, self.attempts, self.emit, number)
+
+    async def retried(self, once: Callable[[], Awaitable[T]], ref: ObjectRef) -> tuple[T, int]:
+        """The result of `once`, and the number of the attempt that gave it. Raises the last attempt's TransferError.
+
+        Each attempt takes its turn in the limiter. An object that waits for its next attempt is not in flight.
+        """
+        attempts = self.attempts_of(ref)
+        while True:
+            try:
+                await self.limiter.acquire()
+                with Turn(self.limiter):
+                    return await once(), attempts.number
+            except TransferError as error:
+                delay = attempts.delay_after(error)
+            await anyio.sleep(delay)

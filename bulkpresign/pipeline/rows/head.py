@@ -14,17 +14,16 @@ import msgspec
 from bulkpresign.errors import LinkExpiredError, RefusedError, TransferError
 from bulkpresign.events import Listener, ObjectFinished
 from bulkpresign.http.client import HttpClient
-from bulkpresign.http.clock import Clock
 from bulkpresign.model import Link, Method, ObjectRef, Outcome
 from bulkpresign.pipeline.rows.head_response import HEAD_COLUMNS, first_part_size, parts_count, with_head_response
-from bulkpresign.pipeline.run.multipart import Item, object_of
+from bulkpresign.pipeline.sources.items import Row, object_of
 from bulkpresign.signing.options import OVERRIDES, LinkOptions
 from bulkpresign.signing.preserved import without_response_overrides
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tasks import run_workers
+from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.engine.breaker import CircuitBreaker
 from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
-from bulkpresign.transfer.engine.retries import with_retries
 
 __all__ = ["CONCURRENCY", "HEAD_COLUMNS", "MISSING", "Heads", "asking_heads"]
 
@@ -32,14 +31,13 @@ __all__ = ["CONCURRENCY", "HEAD_COLUMNS", "MISSING", "Heads", "asking_heads"]
 CONCURRENCY = 64
 #: The codes of missing objects.
 MISSING = frozenset({"NoSuchKey", "NoSuchVersion"})
-_ATTEMPTS = 5
 #: Seconds that the links of HEAD requests live.
 _EXPIRES_IN = 3600
 #: The most objects that are read and not passed on, because an earlier one is slow.
 _MOST_HELD = 8192
 
 #: Receives existing objects (or their old links) with their HEAD attributes, in order.
-BatchCallback = Callable[[Sequence[Item]], Awaitable[None]]
+BatchCallback = Callable[[Sequence[Row]], Awaitable[None]]
 
 _WELL = Outcome(ObjectRef("", ""), "done")
 
@@ -49,17 +47,16 @@ async def asking_heads(
     presigner: Presigner, concurrency: int, options: LinkOptions, ca_bundle: str | None, emit: Listener
 ) -> "AsyncIterator[Heads]":
     """HEAD requests on connections of their own. `options` are those of the run; `emit` gets failures and retries."""
-    clock = Clock()
-    async with HttpClient(concurrency, clock, ca_bundle) as http:
+    async with HttpClient(concurrency, ca_bundle=ca_bundle) as http:
         yield Heads(presigner, http, concurrency, options, emit)
 
 
 class _Batch(msgspec.Struct):
     """A batch: its items, their HEAD links, the results (None: pending or failed), and the number pending."""
 
-    items: Sequence[Item]
+    items: Sequence[Row]
     links: Sequence[Link]
-    found: list[Item | None]
+    found: list[Row | None]
     left: int
 
 
@@ -69,15 +66,16 @@ class Heads:
     def __init__(
         self, presigner: Presigner, http: HttpClient, concurrency: int, options: LinkOptions, emit: Listener
     ) -> None:
-        self._presigner, self._http, self._emit = presigner, http, emit
+        self._presigner = presigner
+        self._context = TransferContext(http, emit, AdaptiveLimiter(concurrency))
         self._concurrency = concurrency
         self._options = LinkOptions(
             checksum_mode="ENABLED", request_payer=options.request_payer, sse_customer_key=options.sse_customer_key
         )
-        self._limiter, self._breaker = AdaptiveLimiter(concurrency), CircuitBreaker()
+        self._breaker = CircuitBreaker()
         self._buckets: set[str] = set()  # buckets that exist
 
-    async def run(self, batches: AsyncIterator[Sequence[Item]], take: BatchCallback) -> None:
+    async def run(self, batches: AsyncIterator[Sequence[Row]], take: BatchCallback) -> None:
         """Sends a HEAD request for each object. Raises BreakerError if all fail the same way."""
         window = _Window(batches, self._asking, take)
 
@@ -89,7 +87,7 @@ class Heads:
 
         await run_workers(self._concurrency, worker)
 
-    async def _found(self, item: Item, link: Link) -> Item | None:
+    async def _found(self, item: Row, link: Link) -> Row | None:
         """The item with its HEAD attributes. None if the request failed; the failure is emitted."""
         try:
             length, headers = await self._response(item, link)
@@ -99,7 +97,7 @@ class Heads:
             ref = object_of(item)
             old = item if isinstance(item, Link) else link
             outcome = Outcome(ref, "failed", attempts=error.attempt, code=error.code, message=str(error), link=old)
-            self._emit(ObjectFinished(outcome))
+            self._context.emit(ObjectFinished(outcome))
             self._breaker.record(outcome)
             return None
         self._breaker.record(_WELL)
@@ -109,36 +107,36 @@ class Heads:
             )
         return with_head_response(item, length, headers, part_size)
 
-    async def _response(self, item: Item, link: Link) -> tuple[int | None, Mapping[str, str]]:
+    async def _response(self, item: Row, link: Link) -> tuple[int | None, Mapping[str, str]]:
         ref = object_of(item)
         try:
-            return (await with_retries(lambda: self._head(link), ref, _ATTEMPTS, self._emit, self._limiter))[0]
+            return (await self._context.retried(lambda: self._head(link), ref))[0]
         except (RefusedError, LinkExpiredError) as refused:
             error = await self._why(item, refused)
         if not isinstance(error, LinkExpiredError):
             raise error
         await self._presigner.prepare([ref])  # the credentials have expired
         (fresh_link,) = self._asking([item])
-        return (await with_retries(lambda: self._head(fresh_link), ref, _ATTEMPTS, self._emit, self._limiter))[0]
+        return (await self._context.retried(lambda: self._head(fresh_link), ref))[0]
 
     async def _head(self, link: Link) -> tuple[int | None, Mapping[str, str]]:
-        async with self._http.request(link) as response:
+        async with self._context.http.request(link) as response:
             if response.status not in {200, 206}:
                 raise await response.error(link)
             return response.length, response.headers
 
-    async def _part_size(self, item: Item, count: int, size: int | None) -> int | None:
+    async def _part_size(self, item: Row, count: int, size: int | None) -> int | None:
         """The size of all parts but the last, None if unknown. A server may ignore `partNumber` and send all bytes."""
         if count == 1 or size is None:
             return size
         (link,) = self._asking([item], {"partNumber": "1"})
         try:
-            told, _ = await with_retries(lambda: self._head(link), link.object, _ATTEMPTS, self._emit, self._limiter)
+            told, _ = await self._context.retried(lambda: self._head(link), link.object)
         except TransferError:
             return None
         return first_part_size(told[0], told[1], size, count)
 
-    async def _why(self, item: Item, refused: TransferError) -> TransferError:
+    async def _why(self, item: Row, refused: TransferError) -> TransferError:
         """The error with its S3 code, from a GET: the response to a HEAD has no body."""
         ref = object_of(item)
         if refused.status == 404 and ref.bucket in self._buckets:
@@ -146,11 +144,11 @@ class Heads:
         (link,) = self._asking([item], method="GET")
 
         async def ask() -> TransferError:
-            async with self._http.request(link, {"Range": "bytes=0-0"}) as response:
+            async with self._context.http.request(link, {"Range": "bytes=0-0"}) as response:
                 return refused if response.status < 300 else await response.error(link)
 
         try:
-            error, _ = await with_retries(ask, ref, _ATTEMPTS, self._emit, self._limiter)
+            error, _ = await self._context.retried(ask, ref)
         except TransferError:
             return refused
         if refused.status == 404 and error.status == 404 and error.code != "NoSuchBucket":
@@ -159,7 +157,7 @@ class Heads:
         return error
 
     def _asking(
-        self, items: Sequence[Item], query: Mapping[str, str] | None = None, method: Method = "HEAD"
+        self, items: Sequence[Row], query: Mapping[str, str] | None = None, method: Method = "HEAD"
     ) -> list[Link]:
         """HEAD links of some items, without response overrides, which would replace the object's own headers."""
         refs = [_bare(object_of(item)) for item in items]
@@ -178,8 +176,8 @@ class _Window:
 
     def __init__(
         self,
-        batches: AsyncIterator[Sequence[Item]],
-        asking: Callable[[Sequence[Item]], list[Link]],
+        batches: AsyncIterator[Sequence[Row]],
+        asking: Callable[[Sequence[Row]], list[Link]],
         take: BatchCallback,
     ) -> None:
         self._batches, self._asking, self._take = batches, asking, take

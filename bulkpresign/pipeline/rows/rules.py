@@ -6,7 +6,7 @@ from typing import Any
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import Link, Method, ObjectRef
-from bulkpresign.pipeline.run.multipart import Item
+from bulkpresign.pipeline.sources.items import Row
 from bulkpresign.signing.options import METHODS, LinkOptions
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables import Rows
@@ -78,7 +78,7 @@ class Rules:
             return "headers are signed into PUT links; a GET link that signs them opens in no browser"
         return None
 
-    def signed(self, presigner: Presigner, items: Sequence[Item]) -> list[Link]:
+    def signed(self, presigner: Presigner, items: Sequence[Row]) -> list[Link]:
         """Signs some objects, or some old links again. Returns the links in order."""
         if not items:
             return []

@@ -11,7 +11,8 @@ from bulkpresign.errors import CredentialsError, SigningError, TransferError
 from bulkpresign.events import Listener, UploadLeftOpen, broadcast
 from bulkpresign.http.client import HttpClient
 from bulkpresign.model import Link, ObjectRef
-from bulkpresign.pipeline.run.multipart import Item, MultipartCreator, object_of
+from bulkpresign.pipeline.run.multipart import MultipartCreator
+from bulkpresign.pipeline.sources.items import Row, object_of
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.parts import check_part_size, part_size_problem
 from bulkpresign.signing.presigner import Presigner
@@ -27,7 +28,7 @@ _CLEAN_UP_TIMEOUT = 30.0
 
 
 #: Signs objects that need one request, or signs their links again.
-SignSingle = Callable[[Sequence[Item]], list[Link]]
+SignSingle = Callable[[Sequence[Row]], list[Link]]
 
 
 class SigningUploads:
@@ -46,7 +47,7 @@ class SigningUploads:
         self.size_problem = size_problem_of(part_size)
         self._untaken: dict[str, ObjectRef] = {}
 
-    async def rows(self, items: Sequence[Item], single: SignSingle) -> AsyncIterator[list[Link]]:
+    async def rows(self, items: Sequence[Row], single: SignSingle) -> AsyncIterator[list[Link]]:
         """The rows of some objects, in order, one upload at a time. `single` signs the objects that need one request.
 
         Raises SigningError if the server does not create an upload, and for a size that is not valid.
@@ -65,14 +66,14 @@ class SigningUploads:
                 if self._as_they_come:
                     del self._untaken[upload_id]
 
-    def _is_large(self, item: Item) -> bool:
+    def _is_large(self, item: Row) -> bool:
         return (object_of(item).size or 0) > self._part_size
 
-    async def _open_all(self, items: Sequence[Item]) -> list[str]:
+    async def _open_all(self, items: Sequence[Row]) -> list[str]:
         found: dict[int, str] = {}
         waiting = iter(enumerate(items))
 
-        async def open_one(index: int, item: Item) -> None:
+        async def open_one(index: int, item: Row) -> None:
             found[index] = await self._open(item)
 
         async def worker() -> None:
@@ -82,7 +83,7 @@ class SigningUploads:
         await run_workers(min(OPENED_AT_ONCE, len(items)), worker)
         return [found[index] for index in range(len(items))]
 
-    async def _open(self, item: Item) -> str:
+    async def _open(self, item: Row) -> str:
         ref = object_of(item)
         try:
             upload_id = await self._opener.open(item)

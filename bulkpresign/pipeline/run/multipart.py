@@ -7,19 +7,12 @@ import msgspec
 
 from bulkpresign.errors import CredentialsError, LinkExpiredError, ListingError, TransferError
 from bulkpresign.model import BatchMethod, Link, ObjectRef, ResumePoint, Upload
+from bulkpresign.pipeline.sources.items import Row, object_of
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.parts import least_part_size
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.uploads.requests import abort_upload, composite_etag, create_upload, etag_under
-
-#: An object to sign for, or an old link of one, which is signed again.
-Item = ObjectRef | Link
-
-
-def object_of(item: Item) -> ObjectRef:
-    """The object that is signed for."""
-    return item.object if isinstance(item, Link) else item
 
 
 class MultipartCreator:
@@ -41,7 +34,7 @@ class MultipartCreator:
         self._headers = headers
         self._options = options
 
-    async def open(self, item: Item) -> str:
+    async def open(self, item: Row) -> str:
         """The id of a new upload, with the headers of an old link. Raises TransferError where it can't be opened."""
         ref = object_of(item)
 
@@ -52,12 +45,12 @@ class MultipartCreator:
         upload_id, _ = await self._context.retried(create, ref)
         return upload_id
 
-    def signed(self, item: Item, upload_id: str, part_size: int) -> Upload:
+    def signed(self, item: Row, upload_id: str, part_size: int) -> Upload:
         """The links of an upload that is open."""
         headers = self._signed(item, "PUT").headers
         return self._presigner.sign_upload(object_of(item), upload_id, part_size, headers=headers)
 
-    def _signed(self, item: Item, method: BatchMethod, query: Mapping[str, str] | None = None) -> Link:
+    def _signed(self, item: Row, method: BatchMethod, query: Mapping[str, str] | None = None) -> Link:
         sign = self._presigner.sign_again if isinstance(item, Link) else self._presigner.sign_batch
         (link,) = sign([item], method, headers=self._headers, query=query, options=self._options)  # type: ignore[list-item]
         return link

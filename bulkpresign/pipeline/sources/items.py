@@ -23,6 +23,7 @@ Item = Link | ObjectRef | str
 _Name = str | os.PathLike[str]
 #: Items, single or in batches, in any iterable. An async iterable may wait between them.
 Items = Link | ObjectRef | Iterable[_Name | Item | Sequence[Item]] | AsyncIterable[Item | Sequence[Item]]
+#: An object, or a link to it. `sign` signs an object, and signs an old link again.
 Row = Link | ObjectRef
 
 _BATCH = 64

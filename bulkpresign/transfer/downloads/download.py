@@ -2,6 +2,9 @@
 
 One loop drives an object: `steps.next_step` decides by all that is known, `store_stream` or `RangedDownload` runs one
 attempt into the `Sink`, and its result or error adds to the knowledge.
+
+Each request has its own attempts. With a renewed link the count starts again. A mismatch makes the object start from
+its first byte, and counts as a failed attempt of its request. The parts of a ranged download are retried one by one.
 """
 
 from collections.abc import Awaitable, Mapping
@@ -16,10 +19,9 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.disk.temporary import remove_temporary
-from bulkpresign.transfer.downloads.attempts import Attempts, Turn
 from bulkpresign.transfer.downloads.existing import ExistingFile, IfExists, check_existing
 from bulkpresign.transfer.downloads.ranged import RangedDownload
-from bulkpresign.transfer.downloads.responses import CHECKSUM_MODE, check_allowed, refusal
+from bulkpresign.transfer.downloads.responses import CHECKSUM_MODE, RANGE_STATUSES, check_allowed, refusal
 from bulkpresign.transfer.downloads.sink import Sink, SinkOptions, Stored
 from bulkpresign.transfer.downloads.steps import (
     STREAM,
@@ -33,6 +35,7 @@ from bulkpresign.transfer.downloads.steps import (
 )
 from bulkpresign.transfer.downloads.stream import store_stream
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
+from bulkpresign.transfer.engine.limiter import Turn
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.retries import numbered
 
@@ -40,8 +43,6 @@ from bulkpresign.transfer.engine.retries import numbered
 PART_SIZE = 64 << 20
 #: A bound that no object reaches.
 _NO_BOUND = 1 << 63
-#: Statuses that a request for a range can have.
-_RANGE_STATUSES = frozenset({200, 206, 412, 416})
 
 
 class Downloader:
@@ -135,7 +136,7 @@ class _Download:
         self._context, self._coordinator = context, coordinator
         self._sink, self._link = sink, sink.link
         self._existing, self._knowledge = existing, knowledge
-        self._attempts = Attempts(context, knowledge.ref)
+        self._attempts = context.attempts_of(knowledge.ref)
         self._restarts = 0
         self._most_attempts = 1
 
@@ -185,7 +186,7 @@ class _Download:
     async def _receive(self, response: Response, step: Step, ranged: RangedDownload | None) -> Outcome | RangedDownload:
         """Takes the response of a step, whose head can make it another step."""
         status, sink = response.status, self._sink
-        if status != 200 and (step is STREAM or status not in _RANGE_STATUSES):
+        if status != 200 and (step is STREAM or status not in RANGE_STATUSES):
             return await self._without_object(response)
         head = ResponseHead(status, response.etag, response.length, response.headers)
         if status == 200 and head.length is not None:

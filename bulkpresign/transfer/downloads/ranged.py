@@ -13,13 +13,14 @@ from bulkpresign.http.response import Response
 from bulkpresign.model import Link
 from bulkpresign.tasks import ungrouped
 from bulkpresign.transfer.context import TransferContext
-from bulkpresign.transfer.downloads.attempts import Attempts, Turn
 from bulkpresign.transfer.downloads.part_checkpoints import PartCheckpoints
 from bulkpresign.transfer.downloads.part_concurrency import PartLimit
 from bulkpresign.transfer.downloads.ranges import RangePart, RangePlan
-from bulkpresign.transfer.downloads.responses import check_allowed, digest_of
+from bulkpresign.transfer.downloads.responses import RANGE_STATUSES, check_allowed, digest_of
 from bulkpresign.transfer.downloads.sink import Sink, Stored
 from bulkpresign.transfer.downloads.steps import ResponseHead
+from bulkpresign.transfer.engine.limiter import Turn
+from bulkpresign.transfer.engine.retries import Attempts
 
 T = TypeVar("T")
 
@@ -59,7 +60,7 @@ class RangedDownload:
         Raises TransferError.
         """
         plan, part, ref = self._plan, self._first, self._link.object
-        self._head, self._first_attempts = head, Attempts(self._context, ref, number)
+        self._head, self._first_attempts = head, self._context.attempts_of(ref, number)
         if head.status == 200:
             etag, expected = head.etag, digest_of(ref, head.etag, head.headers, head.length)
         else:
@@ -119,7 +120,7 @@ class RangedDownload:
             part = self._plan.take()
             if part is None:
                 return
-            self._group.start_soon(self._worker, part, Attempts(self._context, self._link.object), 0.0)
+            self._group.start_soon(self._worker, part, self._context.attempts_of(self._link.object), 0.0)
 
     async def _worker(self, part: RangePart | None, attempts: Attempts, delay: float) -> None:
         """Fetches one part after another."""
@@ -127,7 +128,7 @@ class RangedDownload:
             while part is not None:
                 await self._fetch(part, attempts, delay)
                 part = self._plan.take() if self._limit.has_room else None
-                attempts, delay = Attempts(self._context, self._link.object), 0.0
+                attempts, delay = self._context.attempts_of(self._link.object), 0.0
         except TransferError as error:
             self._fail(error)
 
@@ -163,7 +164,7 @@ class RangedDownload:
         await context.limiter.acquire()
         with Turn(context.limiter):
             async with context.http.request(self._link, plan.headers(part)) as response:
-                if response.status not in {200, 206, 412, 416}:
+                if response.status not in RANGE_STATUSES:
                     raise await response.error(self._link)
                 plan.check(part, response.status, response.headers, response.etag, response.length)
                 await self._receive(response, part, has_more=False)

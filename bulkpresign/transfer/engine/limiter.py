@@ -2,6 +2,8 @@
 
 import time
 from collections import deque
+from types import TracebackType
+from typing import Self
 
 import anyio
 
@@ -89,3 +91,24 @@ class AdaptiveLimiter:
     def _wake(self) -> None:
         for _ in range(min(len(self._waiting), self.allowed - self._in_flight)):
             self._waiting.popleft().set()
+
+
+class Turn:
+    """One request's place in the limiter: a context manager that gives it back, for use after `limiter.acquire()`.
+
+    `error` is why the request failed, if that is not raised.
+    """
+
+    __slots__ = ("_limiter", "error")
+
+    def __init__(self, limiter: AdaptiveLimiter) -> None:
+        self._limiter = limiter
+        self.error: TransferError | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._limiter.release(error if isinstance(error, TransferError) else self.error)

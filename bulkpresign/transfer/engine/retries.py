@@ -1,17 +1,12 @@
-"""Retry delays (full jitter, or Retry-After) and the loop that retries."""
+"""The attempts of a request: how many, and how long to wait between them (full jitter, or Retry-After)."""
 
 import random
-from collections.abc import Awaitable, Callable
 from typing import TypeVar
-
-import anyio
 
 from bulkpresign.errors import TransferError
 from bulkpresign.events import Listener, ObjectRetried
 from bulkpresign.model import ObjectRef
-from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
 
-T = TypeVar("T")
 Failure = TypeVar("Failure", bound=TransferError)
 
 BASE_DELAY = 0.2
@@ -32,52 +27,26 @@ def delay_before(attempt: int, error: TransferError) -> float | None:
     return random.uniform(0, min(MAX_DELAY, BASE_DELAY * 2 ** (attempt - 1)))
 
 
-def always(_: TransferError) -> bool:
-    """Retries every error that a retry can fix."""
-    return True
+class Attempts:
+    """The attempts of one request, at most `most`; `number` is the one that runs, from 1."""
 
+    __slots__ = ("_emit", "_most", "_ref", "number")
 
-async def with_retries(
-    once: Callable[[], Awaitable[T]],
-    ref: ObjectRef,
-    attempts: int,
-    emit: Listener,
-    limiter: AdaptiveLimiter | None,
-    *,
-    should_retry: Callable[[TransferError], bool] = always,
-) -> tuple[T, int]:
-    """The result of `once`, and the number of the attempt that gave it. Raises the last attempt's TransferError.
+    def __init__(self, ref: ObjectRef, most: int, emit: Listener, number: int = 1) -> None:
+        self._ref, self._most, self._emit = ref, most, emit
+        self.number = number
 
-    Each attempt takes its turn in the `limiter` (None: `once` takes its own). An object that waits for its next attempt
-    is not in flight. An error that `should_retry` refuses is raised at once.
-    """
-    number = 1
-    while True:
-        try:
-            return await _limited_once(once, limiter), number
-        except TransferError as error:
-            delay = delay_before(number + 1, error) if number < attempts and should_retry(error) else None
-            if number > 1:
-                numbered(error, max(number, error.attempt))
-            if delay is None:
-                raise
-            emit(ObjectRetried(ref, number, delay, error.code, str(error)))
-        await anyio.sleep(delay)
-        number += 1
-
-
-async def _limited_once(once: Callable[[], Awaitable[T]], limiter: AdaptiveLimiter | None) -> T:
-    if limiter is None:
-        return await once()
-    await limiter.acquire()
-    error: TransferError | None = None
-    try:
-        return await once()
-    except TransferError as failed:
-        error = failed
-        raise
-    finally:
-        limiter.release(error)
+    def delay_after(self, error: TransferError) -> float:
+        """Counts a failed attempt. Returns the seconds to wait before the next one; raises the error of the last."""
+        number = self.number
+        delay = delay_before(number + 1, error) if number < self._most else None
+        if number > 1:
+            numbered(error, max(number, error.attempt))
+        if delay is None:
+            raise error
+        self._emit(ObjectRetried(self._ref, number, delay, error.code, str(error)))
+        self.number += 1
+        return delay
 
 
 def numbered(error: Failure, attempt: int) -> Failure:
