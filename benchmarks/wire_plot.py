@@ -16,7 +16,7 @@ from benchmarks.wire_runs import size_text
 if TYPE_CHECKING:
     from benchmarks.wires import Result
 
-#: Where no latency is drawn on a logarithmic axis, in ms.
+#: A wire without latency is drawn at this value of the logarithmic axis, in ms.
 _NO_LATENCY = 1.0
 _BEST = "ours, best fixed"
 _STYLES: dict[str, dict[str, Any]] = {

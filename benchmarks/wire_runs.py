@@ -61,7 +61,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a tool needed, and what of it the wire saw."""
+    """The cost of one run of a tool, and the requests and connections that the wire counted."""
 
     cost: Cost
     requests: int
@@ -80,18 +80,18 @@ def size_text(size: int) -> str:
 
 
 def seconds_of_each(size: int, wire: Wire) -> float:
-    """How long one object takes with one request."""
+    """Seconds for one object, with one request in flight."""
     return wire.latency + size / (wire.connection_rate or _BYTES_A_SECOND)
 
 
 def objects_a_second(size: int, wire: Wire) -> float:
-    """About as many as this machine or 1,024 requests in flight get through."""
+    """An estimate of the objects per second, bounded by this machine and by 1,024 requests in flight."""
     in_flight = MOST_IN_FLIGHT / seconds_of_each(size, wire)
     return min(_OBJECTS_A_SECOND, _BYTES_A_SECOND / size, math.inf if size >= LARGE else in_flight)
 
 
 def count_for(size: int, wire: Wire, seconds: float) -> int:
-    """How many objects take about so long with a good number of requests in flight."""
+    """The number of objects that take about `seconds`, with enough requests in flight."""
     return max(1, min(int(objects_a_second(size, wire) * seconds), MOST_BYTES // size))
 
 

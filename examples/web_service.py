@@ -26,7 +26,7 @@ BUCKET = os.environ["BUCKET"]
 
 
 class Wanted(BaseModel):
-    """What a client asks for: keys of the one bucket that this service signs for."""
+    """The body of a request: keys of the one bucket that this service signs for."""
 
     keys: Annotated[list[str], Field(min_length=1, max_length=100_000)]
     method: bp.Method = "GET"
@@ -61,7 +61,7 @@ Signing = Annotated[bp.Presigner, Depends(opened)]
 
 @app.exception_handler(bp.InputError)
 async def refuse(_: Request, error: Exception) -> JSONResponse:
-    """What can't be signed, such as a key that is too long or a lifetime over seven days."""
+    """The response for input that can't be signed, such as a key that is too long or a lifetime over seven days."""
     return JSONResponse({"detail": str(error)}, status_code=422)
 
 

@@ -67,7 +67,7 @@ def request_errors(raised: type[InputError], problem: str) -> Iterator[None]:
         with botocore_errors():
             try:
                 yield
-            except (boto.ClientError, boto.HTTPClientError, boto.ConnectionError, SyntaxError) as error:  # of the XML
+            except (boto.ClientError, boto.HTTPClientError, boto.ConnectionError, SyntaxError) as error:
                 raise raised(f"{problem}: {redacted(str(error))}") from error
     except SigningError as error:
         raise raised(f"{problem}: {error}") from error

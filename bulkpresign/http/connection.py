@@ -20,7 +20,8 @@ from bulkpresign.http.protocol import Chunk, ResponseParser, ResponseState
 
 __all__ = ["Body", "BodyCallback", "Chunk", "Connection", "read_pending"]
 
-_CHUNKS_PER_TURN = 16  # of a body that goes out, before other tasks get their turn
+#: After so many chunks of a request body, other tasks run.
+_CHUNKS_PER_TURN = 16
 
 _IDLE = ResponseState.IDLE
 _HEAD = ResponseState.HEAD

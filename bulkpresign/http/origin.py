@@ -1,4 +1,4 @@
-"""Where a request goes: scheme, host and port of a url."""
+"""The server that a request goes to: scheme, host and port of a url."""
 
 from urllib.parse import urlsplit
 

@@ -59,7 +59,7 @@ class ResponseParser:
         self._expects_body = True
         self._keeps_alive = True
         self._remaining = -1  # bytes of a body that bypasses the parser; -1: the parser finds its end
-        self._chunks: list[Chunk] = []  # of the current `feed`
+        self._chunks: list[Chunk] = []  # body data found by the current call of `feed`
         self._fields: list[tuple[bytes, bytes]] = []
         self._trailer_count = self._interim_count = 0
         self._framing = 0  # bytes since the last one that ended a head or belonged to a body
@@ -206,7 +206,7 @@ class ResponseParser:
     def _take_head(self, status: int) -> None:
         if len(self._fields) > MAX_HEADERS:
             raise HttpParserError(f"it has over {MAX_HEADERS} headers")
-        self.headers = {  # of equal names the first counts
+        self.headers = {  # reversed, so that the first of several equal names is kept
             name.lower().decode("latin-1"): value.decode("latin-1") for name, value in reversed(self._fields)
         }
         length = self.headers.get("content-length")

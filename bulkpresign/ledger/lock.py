@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bulkpresign.errors import JournalError
 
-_HEADER_BYTES = 100  # of SQLite, which treats a shorter file as empty
+_HEADER_BYTES = 100  # SQLite treats a file that is shorter than its header as empty
 
 
 def lock_file(file: Path) -> int:

@@ -105,7 +105,7 @@ def test_what_came_and_was_not_read_is_not_the_next_ones() -> None:
 @pytest.mark.usefixtures("transport")
 @pytest.mark.parametrize("announced", [b"Content-Length: 100000000", b"Connection: close"])
 def test_no_more_of_a_body_is_held_than_a_few_reads(announced: bytes) -> None:
-    """Whoever reads slowly slows the server down."""
+    """A reader that is slow slows the server down."""
     written = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""What connections, pool and client say of themselves: counts, reprs and a debug log, none of them with a secret."""
+"""Counts, reprs and the debug log of connections, pool and client. None of them has a secret."""
 
 import asyncio
 import logging

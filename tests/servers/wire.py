@@ -29,7 +29,7 @@ _ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, kw_only=True)
 class Wire:
-    """How a wire and the server at its end behave. Times are seconds, rates are bytes a second, None is no limit."""
+    """The behaviour of a wire and of the server at its end. Times are seconds, rates bytes a second, None no limit."""
 
     #: One round trip.
     latency: float = 0.0
@@ -37,9 +37,9 @@ class Wire:
     jitter: float = 0.0
     #: Round trips that a new connection takes: 1 for TCP, 2 with TLS 1.3.
     handshake: int = 1
-    #: Of each connection, in each direction.
+    #: Bytes per second of each connection, in each direction.
     connection_rate: float | None = None
-    #: Of all connections together, in each direction.
+    #: Bytes per second of all connections together, in each direction.
     total_rate: float | None = None
     #: The share of packets that are lost; each one stalls its connection for `loss_stall`.
     loss: float = 0.0
@@ -83,7 +83,7 @@ class Phase:
 
 @dataclass
 class Statistics:
-    """What the server has seen since its start, or since `reset`."""
+    """Counts of the server since its start, or since `reset`."""
 
     #: Requests that arrived, those that were answered with 503 included.
     requests: int = 0

@@ -1,4 +1,4 @@
-"""What a wire's server says to each request: the small part of S3 that downloads and uploads need."""
+"""The responses of a wire's server: the small part of S3 that downloads and uploads need."""
 
 import hashlib
 import itertools

@@ -1,4 +1,4 @@
-"""What the connections of a wire share: its limits, its clock and its counts."""
+"""State that the connections of a wire share: its limits, its clock and its counts."""
 
 import asyncio
 import random

@@ -72,7 +72,7 @@ class Pacer:
 
 
 def quantum(rate: float | None, most: int) -> int:
-    """How many bytes go out at once: those of 5 ms, so that a rate is smooth and timers are few."""
+    """The bytes that are sent at once: those of 5 ms, so that a rate is smooth and timers are few."""
     return most if not rate else min(most, max(PACKET, int(rate * 0.005)))
 
 

@@ -1,6 +1,6 @@
-"""How many parts of each large object are in flight. Nothing tells the best number, so the run measures it.
+"""Finds the best number of parts in flight for each large object. No server announces it, so the run measures it.
 
-Where one connection is the limit, more parts bring more bytes; on a fast link they only cost. The number is doubled on
+If one connection is the limit, more parts bring more bytes; on a fast link they only cost. The number is doubled on
 trial, and stays so if the run's bytes a second grow by more than noise. If they don't, the number goes back, and the
 next trial comes later. Now and then half as many are tried, and stay if they bring as much.
 """

@@ -1,4 +1,4 @@
-"""How many requests are in flight: found in the run from times and counts, without a clock and without a socket.
+"""Finds the best number of requests in flight during a run. Arithmetic on times and counts; no clock, no socket.
 
 The controller cuts the run into rounds of about one latency, and takes sums over each. In a round of `t` seconds with
 `n` responses and `b` bytes, `(n * latency + b / connection_rate) / t` requests in flight would have done the same had
@@ -22,7 +22,7 @@ from bulkpresign.transfer.engine.refusals import RequestCeiling, RequestPacer
 
 #: Why a request failed, as far as it concerns the limit. "refused": the server took no connection.
 Failure = Literal["throttled", "timeout", "refused"]
-#: What bounds a run. "capacity": the link or the server as a whole; "requests": there are fewer than the limit.
+#: The limiting resource of a run. "capacity": the link or the server; "requests": fewer than the limit are left.
 BoundBy = Literal["latency", "connection", "capacity", "throttled", "cpu", "disk", "rate limit", "requests"]
 
 #: The first response sets the limit for this throughput; after it the limit follows what is measured.
@@ -38,13 +38,13 @@ _HEADROOM = 1.5
 
 #: The limit, as a multiple of the requests in flight that would do the same work alone on the wire.
 _GAIN = 2.0
-#: Where the CPU is the bound, requests that wait cost CPU and bring nothing.
+#: The same multiple if the CPU is the bound: more requests in flight then only cost CPU.
 _CPU_GAIN = 1.1
 _CPU_BOUND = 0.95
 #: A round that had a smaller share of its limit in flight is bound by something else.
 _IN_USE = 0.75
 _SHRINK = 0.8
-#: What a round's sums keep of those before, so that few responses make no noise.
+#: The weight of earlier rounds in the sums of a round. It reduces noise if a round has few responses.
 _KEEP = 0.7
 #: The throughput is the largest of so many rounds. The limit goes down after so many without growth.
 _ROUNDS = 8
@@ -75,7 +75,7 @@ class _Unloaded:
             self.value += (mean - self.value) / 2
 
     def forget(self) -> None:
-        """What was measured until now says nothing about the next round."""
+        """Discards the sums of earlier rounds."""
         self._time = self._units = 0.0
 
 
@@ -98,7 +98,7 @@ class ConcurrencyController:
         self.in_flight = 0
         #: True while a server that refused requests sets their rate: before that, `delay` is 0.
         self.is_paced = False
-        #: How often a server that refused requests or did not answer made the run slower.
+        #: The number of slowdowns, each after refused requests or a timeout.
         self.slowed = 0
         self.bound_by: BoundBy = "latency"
         self._wanted = float(self.limit)

@@ -1,4 +1,4 @@
-"""How to go on after a server refused requests or did not answer: arithmetic on times and counts.
+"""The request rate after a server refused requests or did not answer. Arithmetic on times and counts.
 
 Source: RFC 9438 (CUBIC), and the adaptive retry mode of the AWS SDKs, which applies it to requests a second. After a
 refusal the rate falls a little below what was served. It nears that level, rests there, and then grows beyond it.

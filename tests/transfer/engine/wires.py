@@ -18,7 +18,7 @@ SMALL = 64 * 1024
 
 @dataclass(frozen=True)
 class Wire:
-    """What a request meets between a client and a server. Seconds and bytes."""
+    """The delays and rates between a client and a server, in seconds and bytes."""
 
     latency: float = 0.05
     jitter: float = 0.1  # the mean of what comes on top, as a share of the latency
