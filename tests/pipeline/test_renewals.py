@@ -407,6 +407,18 @@ def test_a_command_that_prints_without_end(tmp_path: Path, monkeypatch: pytest.M
         asked("head -c 2000 /dev/zero", [expires_by(f"{n}" * 50) for n in range(5_000)])
 
 
+def test_a_command_that_goes_on_printing_for_a_while_after_it_was_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    kill = renewals._kill_group
+
+    def kill_late(process: anyio.abc.Process) -> None:  # as a busy machine does
+        asyncio.get_running_loop().call_later(0.2, kill, process)
+
+    monkeypatch.setattr(renewals, "MOST_OUTPUT", 100_000)
+    monkeypatch.setattr(renewals, "_kill_group", kill_late)
+    with pytest.raises(LinkExpiredError, match="prints without end"):
+        asked("yes", [expires_by()])
+
+
 Answering = Callable[[FaultProxy], None]
 
 

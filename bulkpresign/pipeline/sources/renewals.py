@@ -43,6 +43,8 @@ from bulkpresign.transfer.engine.jobs import Renew
 RENEW_TIMEOUT = 60.0
 #: The most bytes of a response, or of the output of a command. A batch of links needs about 1 MiB.
 MOST_OUTPUT = 64 << 20
+#: Seconds to read what a killed command left in its pipe. A process that left its group may hold the pipe open.
+CLOSE_TIMEOUT = 5.0
 
 
 def renewal(
@@ -184,10 +186,8 @@ async def _run(command: str, rows: bytes) -> bytes:
         raise _failed(f"the renewal command did not end in {RENEW_TIMEOUT:g} s") from None
     finally:
         _kill_group(process)
-        with anyio.CancelScope(shield=True):
-            await process.aclose()
-    if len(output) > MOST_OUTPUT:
-        raise _failed("the renewal command prints without end")
+        with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
+            await _close(process)
     if code:
         raise _failed(f"the renewal command failed with exit code {code}")
     return output
@@ -212,7 +212,17 @@ async def _talk(process: anyio.abc.Process, rows: bytes) -> tuple[bytes, int]:
             await process.stdin.send(rows)
         with suppress(anyio.BrokenResourceError, OSError):
             await process.stdin.aclose()
+    if len(output) > MOST_OUTPUT:
+        raise _failed("the renewal command prints without end")
     return bytes(output), await process.wait()
+
+
+async def _close(process: anyio.abc.Process) -> None:
+    """Reads what a killed process left in its pipe: until then asyncio neither closes the pipe nor ends a wait."""
+    assert process.stdout is not None  # noqa: S101 - opened as a pipe
+    async for _ in process.stdout:
+        pass
+    await process.aclose()
 
 
 def _kill_group(process: anyio.abc.Process) -> None:
