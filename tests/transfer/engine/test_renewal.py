@@ -41,11 +41,13 @@ class Source:
 
     def __init__(self, *without: str, error: Exception | None = None) -> None:
         self.asked: list[list[str]] = []
+        self.has_begun = anyio.Event()
         self._without = without
         self._error = error
 
     async def renew(self, links: Sequence[Link]) -> list[Link | None]:
         self.asked.append([link.object.key for link in links])
+        self.has_begun.set()
         await anyio.sleep(0.01)
         if self._error is not None:
             raise self._error
@@ -75,7 +77,7 @@ async def test_those_who_ask_at_once_are_one_batch_and_those_after_them_another(
     responses: dict[str, Link | LinkExpiredError] = {}
 
     async def later() -> None:
-        await anyio.sleep(0.005)  # the first batch is under way
+        await source.has_begun.wait()  # the first batch is under way
         responses.update(await ask(renewer, renew, ["d", "e", "f"]))
 
     async with anyio.create_task_group() as group:
@@ -105,7 +107,7 @@ async def test_a_job_taken_from_the_line_while_its_link_is_renewed_is_not_renewe
     renewer = LinkRenewer(ready, Clock())
 
     async def later() -> None:
-        await anyio.sleep(0.005)  # the first batch, with the link of the job that waits, is under way
+        await source.has_begun.wait()  # the first batch, with the link of the job that waits, is under way
         side = ready.popleft().renewable
         assert side is not None
         async with anyio.create_task_group() as group:
@@ -215,7 +217,7 @@ async def test_a_worker_that_is_cancelled_while_it_renews_leaves_the_others_to_t
     async with anyio.create_task_group() as group:
         group.start_soon(first)
         group.start_soon(second)
-        await anyio.sleep(0.005)  # both are in the batch that is under way
+        await source.has_begun.wait()  # both are in the batch that is under way
         scope.cancel()
     assert source.asked == [["a", "b"], ["b"]]
     assert fresh == [link("b", LATER)]
@@ -234,7 +236,7 @@ async def test_a_job_that_is_taken_while_its_link_is_renewed_waits_for_that() ->
 
     async with anyio.create_task_group() as group:
         group.start_soon(ask, renewer, renew, ["a"])
-        await anyio.sleep(0.005)  # the batch with both is under way
+        await source.has_begun.wait()  # the batch with both is under way
         taken = ready.popleft().renewable
         assert taken is not None
         await renewer.call(taken, send)
