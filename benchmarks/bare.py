@@ -35,8 +35,9 @@ from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.disk.temporary import TemporaryFile
 from bulkpresign.transfer.downloads.download import Downloader
+from bulkpresign.transfer.engine.controller import ConcurrencyController
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
-from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.engine.queue import JobQueue
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.workers import Engine
@@ -82,7 +83,8 @@ async def engine(links: str, folder: Path) -> None:
     clock, place = Clock(), Folder(folder)
     with place.made():
         async with HttpClient(CONCURRENCY, clock) as http:
-            await Engine(JobQueue(_jobs(links)), work, lambda _: None, clock).run(CONCURRENCY)
+            limiter = RequestLimiter(ConcurrencyController(fixed=CONCURRENCY))
+            await Engine(JobQueue(_jobs(links)), work, lambda _: None, clock, limiter).run(CONCURRENCY)
 
 
 async def everything(links: str, folder: Path) -> None:
@@ -97,9 +99,11 @@ async def everything(links: str, folder: Path) -> None:
     with Journal(f"{folder}.journal", "get", str(folder)) as journal, place.made(), shown:
         record = Recorder(journal, tell)
         async with HttpClient(CONCURRENCY, clock) as http:
-            context = TransferContext(http, record, AdaptiveLimiter(CONCURRENCY), keeps_checkpoints=True)
+            context = TransferContext(
+                http, record, RequestLimiter(ConcurrencyController(fixed=CONCURRENCY)), keeps_checkpoints=True
+            )
             work = Downloader(context, place, Coordinator())
-            await Engine(JobQueue(_jobs(links)), work, record, clock).run(CONCURRENCY)
+            await Engine(JobQueue(_jobs(links)), work, record, clock, context.limiter).run(CONCURRENCY)
         record.flush()
 
 

@@ -84,6 +84,19 @@ class PartFinished(msgspec.Struct, frozen=True, gc=False, tag=True):
     proof: str
 
 
+class LoadMeasured(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The load of a run now: requests that are allowed and in flight, and what bounds the run.
+
+    `bound_by` is one of `latency`, `connection`, `capacity`, `throttled`, `cpu`, `disk`, `rate limit`, `requests`;
+    `latency` is in seconds, None until a response came.
+    """
+
+    limit: int
+    in_flight: int
+    bound_by: str
+    latency: float | None
+
+
 class UploadLeftOpen(msgspec.Struct, frozen=True, gc=False, tag=True):
     """A multipart upload was created, not completed, and could not be aborted. The server stores its parts."""
 
@@ -108,6 +121,7 @@ Event = (
     | ObjectsSigned
     | ResumePointChanged
     | PartFinished
+    | LoadMeasured
     | UploadLeftOpen
     | RunFinished
 )

@@ -186,6 +186,8 @@ class Report(msgspec.Struct, kw_only=True):
     objects that a dry run would move (None: not a dry run). `slowed` counts how often a server asked for a lower rate,
     and `lowest_concurrency` is the lowest number of requests in flight then. `uploads_opened` counts the multipart
     uploads that were created, `uploads_left_open` those that are still open at the end.
+    `concurrency` is the number of requests that the run had in flight at its end, `bound_by` what bounded it (see
+    LoadMeasured), and `latency` the seconds in which the server answers; None before the first response.
     """
 
     verb: str
@@ -201,6 +203,9 @@ class Report(msgspec.Struct, kw_only=True):
     planned: int | None = None
     slowed: int = 0
     lowest_concurrency: int | None = None
+    concurrency: int | None = None
+    bound_by: str | None = None
+    latency: float | None = None
     uploads_opened: int = 0
     uploads_left_open: int = 0
 

@@ -10,10 +10,10 @@ from bulkpresign.checksums.expected import ExpectedDigest
 def segment_hasher(expected: ExpectedDigest, start_at_multiples_of: int) -> Hasher | None:
     """A hasher for one segment of an object; `combined_digest` combines the digests of all segments.
 
-    Segments start at multiples of the given number of bytes. None if there is nothing to hash, or if the segments do
-    not start where the parts of a composite value do.
+    Segments start at multiples of the given number of bytes. None if there is nothing to hash, if the value can only be
+    computed in order, or if the segments do not start where the parts of a composite value do.
     """
-    if expected.algorithm is None:
+    if expected.algorithm is None or not expected.is_divisible:
         return None
     if not expected.parts:
         return hasher(expected.algorithm)

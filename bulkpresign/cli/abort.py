@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     "--dry-run", is_flag=True, help="Abort nothing; print the uploads as CSV: bucket, key, upload_id, age in seconds."
 )
 @options.from_format
-@click.option(
-    "--concurrency", type=click.IntRange(min=1), default=32, metavar="N", help="Uploads aborted at the same time."
-)
+@options.concurrency
 @options.attempts
 @options.server
 @options.ca_bundle

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bulkpresign.cli.help import Argument, FileName, SectionedOption
-from bulkpresign.cli.units import duration, size
+from bulkpresign.cli.units import auto_or, count, duration, size
 from bulkpresign.errors import ParameterError
 
 Function = Callable[..., None]
@@ -99,6 +99,13 @@ attempts = _of_transfer(
     metavar="N",
     help="Attempts per request, for errors that a retry can fix.",
 )
+concurrency = _of_transfer(
+    "--concurrency",
+    type=auto_or(count),
+    default="auto",
+    metavar="auto|N",
+    help="Objects in flight. auto finds the number that is fastest. N is exactly this number.",
+)
 ca_bundle = _of_server(
     "--ca-bundle",
     type=FileName(),
@@ -121,26 +128,27 @@ quiet = _of_messages("-q", "--quiet", is_flag=True, help="Print only errors.")
 
 #: The limits of a run.
 bounds = together(
-    _of_transfer(
-        "--concurrency",
-        type=click.IntRange(min=1),
-        default=64,
-        metavar="N",
-        help="Objects in flight. Memory: at most concurrency x part-concurrency x 512 KiB.",
-    ),
+    concurrency,
     _of_transfer(
         "--part-size",
-        type=size,
-        default="64MiB",
-        metavar="SIZE",
-        help="Larger objects are moved in parts of this size.",
+        type=auto_or(size),
+        default="auto",
+        metavar="auto|SIZE",
+        help="Larger objects are moved in parts of this size. auto: 8MiB to 64MiB, by the size of the object.",
     ),
     _of_transfer(
         "--part-concurrency",
+        type=auto_or(count),
+        default="auto",
+        metavar="auto|N",
+        help="Parts in flight of each large object. N is exactly this number.",
+    ),
+    _of_transfer(
+        "--max-concurrency",
         type=click.IntRange(min=1),
-        default=8,
+        default=1024,
         metavar="N",
-        help="The most parts in flight of each large object; fewer if more are not faster.",
+        help="The most requests in flight with auto. Memory: at most 512 KiB each.",
     ),
     attempts,
     _of_transfer("--limit-rate", type=size, metavar="SIZE", help="The most bytes per second, for the whole run."),

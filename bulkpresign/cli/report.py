@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bulkpresign.cli.help import Argument, Verb
-from bulkpresign.text import show_bytes
+from bulkpresign.text import counted, show_bytes
 
 if TYPE_CHECKING:
     from bulkpresign.ledger.report import Interval, JournalReport
@@ -56,6 +56,10 @@ def _lines(found: "JournalReport") -> Iterator[str]:
         yield f"time      {began:%Y-%m-%d %H:%M:%S} to {ended:%Y-%m-%d %H:%M:%S}"
     yield f"retries   {found.retries:,}"
     yield "verified  " + (", ".join(f"{count:,} by {name}" for name, count in found.verified_by.items()) or "nothing")
+    if found.load is not None:
+        from bulkpresign.ledger.load import bound_in_words  # imports msgspec, which --help does without
+
+        yield f"bound by  {bound_in_words(found.load)}, {counted(found.load.limit, 'request')} in flight at most"
     yield from _section("errors", (f"{count:>9,}  {code}" for code, count in found.errors.items()))
     yield from _section("rates", _rates(found.rates))
     yield from _section(

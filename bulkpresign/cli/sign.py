@@ -9,7 +9,7 @@ from click.exceptions import Exit
 
 from bulkpresign.cli import link_options, options
 from bulkpresign.cli.help import Verb
-from bulkpresign.cli.units import size
+from bulkpresign.cli.units import count, size
 from bulkpresign.errors import BreakerError
 
 
@@ -34,7 +34,10 @@ from bulkpresign.errors import BreakerError
     "part_size. A missing object has no link, and the exit code is 1.",
 )
 @click.option(
-    "--concurrency", type=click.IntRange(min=1), metavar="N", help="With --head: requests in flight. Default: 64."
+    "--concurrency",
+    type=count,
+    metavar="N",
+    help="With --head: exactly N requests in flight. Default: as many as are fastest.",
 )
 @click.option(
     "--failures",

@@ -61,7 +61,7 @@ def summary(report: Report, moved: int | None = None) -> str:
     speed = report.bytes if moved is None else min(report.bytes, max(0, moved))
     rates = f"{report.done / seconds:,.0f} objects/s, {show_bytes(int(speed / seconds))}/s"
     done = f"{show_bytes(report.bytes)} in {report.seconds:.1f} s"
-    slowed = f"; slowed to {report.lowest_concurrency} at a time" if report.slowed else ""
+    slowed = f"; slowed {counted(report.slowed, 'time')} by the server" if report.slowed else ""
     their = "its" if report.unproven == 1 else "their"
     unproven = f"; {report.unproven:,} not proven by {their} bytes" if report.unproven else ""
     return f"{report.verb}: {', '.join(counts)}; {done} ({rates}){slowed}{unproven}"

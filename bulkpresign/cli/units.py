@@ -1,6 +1,7 @@
 """Parses sizes and durations: `64MiB`, `1h`. Both functions are types of click options."""
 
 import re
+from collections.abc import Callable
 
 import click
 
@@ -24,3 +25,19 @@ def duration(text: str) -> int:
     if not found or found[2] not in _DURATIONS:
         raise click.BadParameter(f"{text!r} is not a duration; examples: 30s, 15m, 12h, 7d, 3600")
     return int(float(found[1]) * _DURATIONS[found[2]])
+
+
+def count(text: str) -> int:
+    """A number of 1 or more."""
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise click.BadParameter(f"{text!r} is not a number of 1 or more")
+    return int(text)
+
+
+def auto_or(parse: Callable[[str], int]) -> Callable[[str], int | None]:
+    """Takes `auto` (None) besides what `parse` takes."""
+
+    def value(text: str) -> int | None:
+        return None if text == "auto" else parse(text)
+
+    return value

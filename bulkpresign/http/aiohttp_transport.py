@@ -22,7 +22,7 @@ from bulkpresign.http.clock import Clock
 from bulkpresign.http.connection import Body, BodyCallback, read_pending
 from bulkpresign.http.environment import proxy_variables
 from bulkpresign.http.request_head import OWN_HEADERS
-from bulkpresign.http.response import RequestContext, Response
+from bulkpresign.http.response import OnResponse, RequestContext, Response
 from bulkpresign.model import Link
 
 #: The header that aiohttp adds to a body.
@@ -60,7 +60,14 @@ class AiohttpTransport:
         """Closes all connections."""
         await self._session.close()
 
-    def request(self, link: Link, headers: Mapping[str, str], body: Body | None, proxy: str | None) -> RequestContext:
+    def request(
+        self,
+        link: Link,
+        headers: Mapping[str, str],
+        body: Body | None,
+        proxy: str | None,
+        on_response: OnResponse | None = None,
+    ) -> RequestContext:
         """Sends a link with these headers, through a proxy unless that is None.
 
         The proxy is named for each request: aiohttp's own `trust_env` would also send what `~/.netrc` holds for the
@@ -82,6 +89,7 @@ class AiohttpTransport:
             clock=self._clock,
             link=link,
             deadline=deadline,
+            on_response=on_response,
         )
 
 
@@ -97,7 +105,9 @@ class _AiohttpRequest:
         clock: Clock,
         link: Link,
         deadline: "_Deadline",
+        on_response: OnResponse | None,
     ) -> None:
+        self._on_response = on_response
         self._transport, self._proxy = transport, proxy
         self._sending = sending
         self._clock = clock
@@ -123,6 +133,8 @@ class _AiohttpRequest:
         for name, value in response.raw_headers:
             headers.setdefault(name.lower().decode("latin-1"), value.decode("latin-1"))
         length = response.content_length
+        if self._on_response is not None:
+            self._on_response(response.status, anyio.current_time() - self._deadline.set_at, length or 0)
         return Response(response.status, headers, length, self._stream_to, clock=self._clock, link=self._link)
 
     def _proxy_error(self, error: BaseException | None) -> TransferError | None:
@@ -162,9 +174,11 @@ class _Deadline:
 
     def __init__(self) -> None:
         self.scope = anyio.CancelScope()
+        self.set_at = 0.0
 
     def set(self) -> None:
         """Lets the time begin now."""
+        self.set_at = anyio.current_time()
         seconds = pool.CONNECT_TIMEOUT + pool.IDLE_TIMEOUT + protocol.HEAD_TIMEOUT
         self.scope.deadline = anyio.current_time() + seconds
 

@@ -21,7 +21,7 @@ from bulkpresign.http.origin import Origin
 from bulkpresign.http.pool import ConnectionPool, PoolStatistics
 from bulkpresign.http.request_head import OWN_HEADERS, check_headers, check_target, header_lines, merged, request_head
 from bulkpresign.http.request_log import LoggedRequest
-from bulkpresign.http.response import RequestContext, Response
+from bulkpresign.http.response import OnResponse, RequestContext, Response
 from bulkpresign.model import Link, without_query
 
 if TYPE_CHECKING:
@@ -36,6 +36,11 @@ CHUNK_SIZE = 256 * 1024
 _URL = re.compile(r"([^:/?#]+://[^/?#]+)([^#]*)")
 
 _logger = logging.getLogger("bulkpresign.http")
+
+
+def body_size(body: Body) -> int:
+    """The bytes of a body that goes out; an iterated one tells its `size`, else 0."""
+    return len(body) if isinstance(body, bytes) else getattr(body, "size", 0)
 
 
 def check_transport(transport: str, variable: str = "") -> None:
@@ -77,6 +82,9 @@ class HttpClient:
         self._pool: ConnectionPool
         self._aiohttp: AiohttpTransport | None = None
 
+        #: Hears of every response: see OnResponse.
+        self.on_response: OnResponse | None = None
+
     def __repr__(self) -> str:
         return f"<HttpClient {self._transport}, {len(self._origins)} origins>"
 
@@ -113,6 +121,7 @@ class HttpClient:
         if request is None:
             head = request_head(link, origin, target, headers, body)
             request = _DirectRequest(self._pool, origin, self._clock, link, head=head, body=body)
+            request.on_response = self.on_response
         return LoggedRequest(request, link) if _logger.isEnabledFor(logging.DEBUG) else request
 
     def _aiohttp_request(
@@ -123,7 +132,7 @@ class HttpClient:
         if self._aiohttp is not None and (proxy is not None or self._transport == "aiohttp"):
             all_headers = merged(link.headers, headers or {})
             check_headers(all_headers)
-            return self._aiohttp.request(link, all_headers, body, proxy)
+            return self._aiohttp.request(link, all_headers, body, proxy, self.on_response)
         if proxy is not None:
             message = f"{origin} needs the proxy that {proxy_variables(proxy)} names, and the transport lean uses none"
             raise ParameterError(f"{message}: use the transport auto or aiohttp, or name the host in no_proxy")
@@ -152,7 +161,7 @@ class HttpClient:
 class _DirectRequest:
     """A request on a connection of our own."""
 
-    __slots__ = ("_body", "_clock", "_connection", "_head", "_link", "_origin", "_pool")
+    __slots__ = ("_body", "_clock", "_connection", "_head", "_link", "_origin", "_pool", "on_response")
 
     def __init__(
         self, pool: ConnectionPool, origin: Origin, clock: Clock, link: Link, *, head: bytes, body: Body | None
@@ -160,6 +169,7 @@ class _DirectRequest:
         self._pool, self._origin, self._clock = pool, origin, clock
         self._link, self._head, self._body = link, head, body
         self._connection: Connection
+        self.on_response: OnResponse | None = None
 
     async def __aenter__(self) -> Response:
         connection = self._connection = self._pool.take_idle(self._origin) or await self._pool.connect(self._origin)
@@ -169,6 +179,9 @@ class _DirectRequest:
             self._pool.give_back(self._origin, connection)
             raise
         head = connection.response
+        if self.on_response is not None:
+            length = (head.length or 0) if self._body is None else body_size(self._body)
+            self.on_response(head.status, connection.touched_at - connection.sent_at, length)
         return Response(
             head.status, head.headers, head.length, connection.stream_to, clock=self._clock, link=self._link
         )

@@ -17,6 +17,7 @@ from bulkpresign.errors import ConnectionFailedError
 from bulkpresign.http import protocol
 from bulkpresign.http.buffers import Buffers
 from bulkpresign.http.protocol import Chunk, ResponseParser, ResponseState
+from bulkpresign.http.tls_sessions import ResumingSSLObject
 
 __all__ = ["Body", "BodyCallback", "Chunk", "Connection", "read_pending"]
 
@@ -57,7 +58,7 @@ class Connection(asyncio.BufferedProtocol):
         self.response = ResponseParser()
         self.request_count = 0
         self.is_open = False
-        self.touched_at = loop.time()
+        self.touched_at = self.sent_at = loop.time()
 
     def __repr__(self) -> str:
         state = self.response.state.name if self.is_open else "CLOSED"
@@ -88,6 +89,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._transport.write(head + body)
             else:
                 await self._send_chunks(head, body)
+            self.sent_at = self._loop.time()
             while not response.status:
                 await self._change()
         except BaseException:
@@ -114,6 +116,12 @@ class Connection(asyncio.BufferedProtocol):
         if self._error is not None:
             raise self._error
         return has_enough
+
+    def remember_tls_session(self) -> None:
+        """Lets the next connection to this host resume the TLS session of this one."""
+        tls = self._transport.get_extra_info("ssl_object")
+        if isinstance(tls, ResumingSSLObject):
+            tls.remember_session()
 
     def end_late_head(self, now: float) -> None:
         """Closes the connection where a head, or trailers, take too long; `now` is on the loop's clock."""

@@ -17,6 +17,7 @@ from bulkpresign.http.buffers import Buffers
 from bulkpresign.http.connection import Connection
 from bulkpresign.http.origin import Origin
 from bulkpresign.http.resolver import Resolver
+from bulkpresign.http.tls_sessions import ResumingSSLObject
 
 CONNECT_TIMEOUT = 30.0
 #: Seconds without a byte after which a request that waits for one fails.
@@ -126,6 +127,8 @@ class ConnectionPool:
     def give_back(self, origin: Origin, connection: Connection) -> None:
         """Keeps a connection after its request, or closes it where no other request can follow."""
         connections = self._origins[origin]
+        if connection.request_count == 1 and origin.is_tls:
+            connection.remember_tls_session()
         if connection.is_reusable:
             connections.idle.append(connection)
         else:
@@ -156,6 +159,7 @@ class ConnectionPool:
     def _tls_context(self) -> ssl.SSLContext:
         if self._ssl_context is None:
             self._ssl_context = ssl.create_default_context()
+        self._ssl_context.sslobject_class = ResumingSSLObject
         return self._ssl_context
 
     def _sweep(self) -> None:

@@ -92,6 +92,11 @@ class Response:
         return error_of(self.status, self.headers, said, link, now, difference=self._clock.difference)
 
 
+#: Hears of a response: its status, the seconds from the end of its request to its head, and the bytes of the body that
+#: was sent, else of its own. A response that came before the end of its request has fewer than 0 seconds.
+OnResponse = Callable[[int, float, int], None]
+
+
 class RequestContext(Protocol):
     """One request, as an async context that gives its Response. Raises TransferError for whatever breaks within it."""
 

@@ -4,6 +4,7 @@ from bulkpresign.events import (
     BytesMoved,
     BytesResumed,
     Event,
+    LoadMeasured,
     ObjectFinished,
     ObjectsSkipped,
     RowsRead,
@@ -31,6 +32,8 @@ class Counts(Tally):
         self.resumed = 0
         self.interrupted = 0
         self.skipped_bytes = 0
+        #: What bounds the run now; None before it was measured.
+        self.load: LoadMeasured | None = None
         self._ended_bytes = 0  # the sizes of all objects with an outcome, except skipped ones
         self._done_bytes = 0
 
@@ -69,6 +72,8 @@ class Counts(Tally):
             self.skipped_bytes += event.bytes
         elif isinstance(event, BytesResumed):
             self.resumed += event.count
+        elif isinstance(event, LoadMeasured):
+            self.load = event
         elif isinstance(event, RowsRead):
             self.rows += event.count
         elif isinstance(event, RunStarted):

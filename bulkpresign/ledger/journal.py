@@ -16,9 +16,11 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+import msgspec
 from msgspec.structs import astuple
 
 from bulkpresign.errors import JournalError, OutputError
+from bulkpresign.events import LoadMeasured
 from bulkpresign.ledger.identity import identity, identity_of
 from bulkpresign.ledger.lock import lock_file
 from bulkpresign.ledger.record import Record, claims_of, find_records
@@ -105,6 +107,12 @@ class Journal:
                 for (name,) in whole:
                     self._forget(str(name))
 
+    def record_load(self, load: LoadMeasured) -> None:
+        """Records what bounded the last run, for the report."""
+        with self._errors():
+            row = ("load", msgspec.json.encode(load).decode())
+            self._database.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", row)
+
     @property
     def has_checkpoints(self) -> bool:
         """True if an object is unfinished."""
@@ -148,7 +156,7 @@ class Journal:
         execute("PRAGMA synchronous = NORMAL")
         execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         found = dict(execute("SELECT name, value FROM about"))
-        if found != self._about:
+        if {name: found.get(name) for name in self._about} != self._about:
             self._clear(found)
         self._parts = {
             name: ResumePoint(*cells) for name, *cells in execute("SELECT id, etag, size, part_size FROM parts")
@@ -218,7 +226,8 @@ def belongs_to_another_run(file: Path, verb: str, destination: str) -> bool:
     """
     with suppress(sqlite3.Error), closing(connect_read_only(file)) as database:
         found = dict(database.execute("SELECT name, value FROM about"))
-        return found != {"verb": verb, "destination": destination} and has_work(database)
+        is_same = (found.get("verb"), found.get("destination")) == (verb, destination)
+        return not is_same and has_work(database)
     return False
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from bulkpresign.ledger.counts import Counts
+from bulkpresign.ledger.load import load_in_words
 from bulkpresign.ledger.meter import Reading
 from bulkpresign.text import counted, show_bytes, show_seconds
 
@@ -76,6 +77,8 @@ def _parts(counts: Counts, reading: Reading) -> Iterator[_Part]:
         else:
             yield from _speed(reading, _NOUNS.get(counts.verb, _NOUN))
         yield from _problems(counts)
+        if counts.load is not None:
+            yield _Part(10, load_in_words(counts.load), f"{counts.load.in_flight:,} in flight", 11)
     yield _Part(2, show_seconds(reading.seconds))
 
 

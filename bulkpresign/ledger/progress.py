@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from bulkpresign.errors import ParameterError
+from bulkpresign.events import LoadMeasured
 from bulkpresign.ledger.console import Console
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.ledger.lines import DrawBar, log_line, status_line
@@ -140,7 +141,16 @@ def progress_fields(counts: Counts) -> dict[str, object]:
         "retries": report.retries,
         "rows": counts.rows,
         "seconds": round(report.seconds, 3),
+        **_load_fields(counts.load),
     }
+
+
+def _load_fields(load: LoadMeasured | None) -> dict[str, object]:
+    """What bounds the run, as fields of a JSON object; `latency` is in seconds."""
+    if load is None:
+        return {}
+    latency = None if load.latency is None else round(load.latency, 4)
+    return {"in_flight": load.in_flight, "concurrency": load.limit, "bound_by": load.bound_by, "latency": latency}
 
 
 def _speed_fields(reading: Reading) -> dict[str, object]:

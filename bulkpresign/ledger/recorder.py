@@ -3,7 +3,15 @@
 import time
 from collections.abc import Sequence
 
-from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, PartFinished, ResumePointChanged
+from bulkpresign.events import (
+    BytesMoved,
+    Event,
+    Listener,
+    LoadMeasured,
+    ObjectFinished,
+    PartFinished,
+    ResumePointChanged,
+)
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.model import Outcome
 
@@ -29,6 +37,7 @@ class Recorder:
         self._finished_at: list[float] = []
         self._moved: dict[int, int] = {}
         self._since = 0.0
+        self._load: Event | None = None
 
     @property
     def unrecorded(self) -> Sequence[Outcome]:
@@ -50,6 +59,8 @@ class Recorder:
         elif isinstance(event, BytesMoved):
             second = int(time.time())
             self._moved[second] = self._moved.get(second, 0) + event.count
+        elif kind is LoadMeasured:
+            self._load = event
         elif kind is PartFinished or kind is ResumePointChanged:
             self._record_checkpoint(event)
         if (self._pending and self._is_due) or len(self._moved) > _MAX_MOVED_SECONDS:
@@ -66,6 +77,12 @@ class Recorder:
     @property
     def _is_due(self) -> bool:
         return len(self._pending) >= _MAX_PENDING or time.monotonic() - self._since >= _MAX_DELAY
+
+    def close(self) -> None:
+        """Records what is held, passes it on, and records the load at the end of the run."""
+        self.flush()
+        if self._journal is not None and isinstance(self._load, LoadMeasured):
+            self._journal.record_load(self._load)
 
     def flush(self) -> None:
         """Writes the pending outcomes and forwards them. If the write fails, they stay pending."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from bulkpresign.errors import JournalError
+from bulkpresign.events import LoadMeasured
 from bulkpresign.ledger.schema import check_version, connect_read_only, database_errors
 
 _SLOWEST = 10
@@ -59,6 +60,7 @@ class JournalReport(msgspec.Struct, frozen=True):
     verified_by: dict[str, int]
     rates: list[Interval]
     slowest: list[SlowObject]
+    load: LoadMeasured | None = None
 
 
 def read_report(file: str | os.PathLike[str]) -> JournalReport:
@@ -102,6 +104,14 @@ def _is_table(path: Path) -> bool:
         return False
 
 
+def _load(text: str | None) -> LoadMeasured | None:
+    """What bounded the last run, None in journals of older versions."""
+    try:
+        return None if text is None else msgspec.json.decode(text, type=LoadMeasured)
+    except msgspec.MsgspecError:
+        return None
+
+
 def _report(database: sqlite3.Connection) -> JournalReport:
     about = dict(database.execute("SELECT name, value FROM about"))
     statuses = dict(database.execute("SELECT status, count(*) FROM outcomes GROUP BY status"))
@@ -125,6 +135,7 @@ def _report(database: sqlite3.Connection) -> JournalReport:
         verified_by=_counts(database, "coalesce(verified_by, 'nothing')", "status IN ('done', 'skipped')"),
         rates=_rates(database, first, last),
         slowest=_slowest(database),
+        load=_load(about.get("load")),
     )
 
 

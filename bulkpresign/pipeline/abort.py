@@ -38,7 +38,7 @@ async def abort(
     *,
     older_than: int | None = None,
     dry_run: bool = False,
-    concurrency: int = 32,
+    concurrency: int | None = None,
     attempts: int = 5,
     transport: Transport = "auto",
     ca_bundle: str | None = None,
@@ -59,7 +59,7 @@ async def abort(
 
     Raises InputError for input that can't be used, before a request is sent.
     """
-    config = TransferConfig(concurrency=concurrency, part_concurrency=1, attempts=attempts, transport=transport)
+    config = TransferConfig(concurrency=concurrency, attempts=attempts, transport=transport)
     source = os.fspath(what)
     async with AsyncExitStack() as stack:
         if source.startswith(SCHEME):

@@ -29,7 +29,6 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.downloads.existing import IF_EXISTS, IfExists
-from bulkpresign.transfer.downloads.part_concurrency import part_concurrency_within
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
 from bulkpresign.transfer.executor import TransferSpec
 
@@ -44,6 +43,7 @@ async def get(
     bucket: str | None = None,
     config: TransferConfig | None = None,
     concurrency: int | None = None,
+    max_concurrency: int | None = None,
     part_size: int | None = None,
     part_concurrency: int | None = None,
     attempts: int | None = None,
@@ -79,16 +79,16 @@ async def get(
     read on demand, in constant memory, and an async generator is closed at the end. Its links need no credentials; its
     objects are signed just in time. Raises TypeError for a row of another type.
 
-    `config` has the settings of the transfer; a keyword that is given as well (`concurrency`, `part_size`,
-    `part_concurrency`, `attempts`, `limit_rate`, `limit`, `transport`) replaces its setting. `presigner` is an open
-    Presigner to sign with; it stays open. Without it, one is created from `region_name`, `endpoint_url`,
+    `config` has the settings of the transfer; a keyword that is given as well (`concurrency`, `max_concurrency`,
+    `part_size`, `part_concurrency`, `attempts`, `limit_rate`, `limit`, `transport`) replaces its setting. `presigner`
+    is an open Presigner to sign with; it stays open. Without it, one is created from `region_name`, `endpoint_url`,
     `profile_name`, `addressing_style`, `session` and `expires_in`.
 
     A table of links, and a single link (`https://...`), needs no credentials. Tables of objects and `s3://` sources,
-    whose keys may be patterns unless `literal` (see `sign`), are signed just in time. At most `concurrency` objects
-    are in flight. An object over `part_size` bytes (64 KiB at least) is downloaded in parts; the parts in flight rise
-    from one to at most `part_concurrency` while the throughput rises. Memory is at most `concurrency x
-    part_concurrency x 512 KiB`, the buffers of all requests in flight.
+    whose keys may be patterns unless `literal` (see `sign`), are signed just in time. `concurrency` objects are
+    in flight, and `part_concurrency` parts of each object over `part_size` bytes (64 KiB at least). Without these
+    numbers the run finds the fastest ones, up to `max_concurrency` requests; see `TransferConfig`. Memory is at most
+    512 KiB for each request in flight.
 
     A request is attempted up to `attempts` times if its error can be retried, and `limit_rate` bounds bytes per
     second. Expired links of the source are renewed with credentials, a command or a url, if one of them is given. An
@@ -106,6 +106,7 @@ async def get(
     config = config_of(
         config,
         concurrency=concurrency,
+        max_concurrency=max_concurrency,
         part_size=part_size,
         part_concurrency=part_concurrency,
         attempts=attempts,
@@ -113,7 +114,7 @@ async def get(
         limit=limit,
         transport=transport,
     )
-    if config.part_size < LEAST_PART_SIZE:
+    if config.part_size is not None and config.part_size < LEAST_PART_SIZE:
         raise ParameterError(f"part_size of {config.part_size:,} is less than {LEAST_PART_SIZE >> 10} KiB")
     open_files = open_files_limit()
     sources = Sources(source, bucket=bucket, from_format=from_format, literal=literal, no_links=None, takes_items=True)
@@ -157,7 +158,6 @@ async def get(
         if dry_run:
             return await run.plan(jobs)
         spec = TransferSpec(
-            part_concurrency=part_concurrency_within(config.part_concurrency, config.concurrency, open_files),
             if_exists=if_exists,
             max_object_size=max_object_size,
             rechecks=recheck,

@@ -38,6 +38,9 @@ from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, MultipartUpload, Renew, RenewableLink
 from bulkpresign.transfer.executor import TransferSpec
 
+#: Larger files are uploaded in parts, where no part size is given: they get an etag that is no md5.
+_LARGE = 64 << 20
+
 
 async def put(
     links: Source | Items,
@@ -45,6 +48,7 @@ async def put(
     *,
     config: TransferConfig | None = None,
     concurrency: int | None = None,
+    max_concurrency: int | None = None,
     part_size: int | None = None,
     part_concurrency: int | None = None,
     attempts: int | None = None,
@@ -88,6 +92,7 @@ async def put(
     bounds = config_of(
         config,
         concurrency=concurrency,
+        max_concurrency=max_concurrency,
         part_size=part_size,
         part_concurrency=part_concurrency,
         attempts=attempts,
@@ -157,7 +162,7 @@ class _Settings(NamedTuple):
     @property
     def spec(self) -> TransferSpec:
         """The specification of its transfers."""
-        return TransferSpec(part_concurrency=self.config.part_concurrency)
+        return TransferSpec()
 
 
 class _Renewal(NamedTuple):
@@ -214,7 +219,8 @@ async def _put_folder(
     stays open for the next run, and is counted in the report.
     """
     config = settings.config
-    check_part_size(config.part_size)
+    if config.part_size is not None:
+        check_part_size(config.part_size)
     check_named_files((), settings.failures, settings.journal)
     location = Location.parse(destination)
     if not location.is_prefix:
@@ -229,7 +235,7 @@ async def _put_folder(
         )
         if opened is not None and not await present.list_destination(signing, location):
             run.skipped_by = opened.file.name
-        jobs = _signed_files(folder.root, location, signing, headers, config.part_size)
+        jobs = _signed_files(folder.root, location, signing, headers, config.part_size or _LARGE)
         if settings.dry_run:
             return await run.plan(jobs)
 

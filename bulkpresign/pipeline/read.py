@@ -24,6 +24,8 @@ from bulkpresign.transfer.executor import TransferSpec
 #: Bytes of the largest object that `read` takes, unless told otherwise.
 MAX_OBJECT_SIZE = 64 << 20
 Errors = Literal["raise", "yield"]
+#: Bytes of the bodies that wait or are in flight, where no concurrency is given; and their number at least.
+_MEMORY, _LEAST_CONCURRENCY = 4 << 30, 8
 
 Result = tuple[Link, bytes | TransferError]
 
@@ -128,8 +130,9 @@ def read(
     `links` is what `get` takes: links, objects and urls in any iterable, or tables, `s3://...` and urls. Bytes are
     verified as `get` verifies files: by checksum, else etag, else size. A mismatch is retried within `attempts`.
 
-    At most `concurrency` bodies (64 by default) are in flight or wait; the next request goes out when a pair is taken.
-    Memory is at most `concurrency x max_object_size` (bytes, 64 MiB by default), and one body more while it is
+    At most `concurrency` bodies are in flight or wait; the next request goes out when a pair is taken. Without one the
+    run finds the number, up to 4 GiB of bodies of `max_object_size` (bytes, 64 MiB by default): 64.
+    Memory is at most `concurrency x max_object_size`, and one body more while it is
     verified. A larger object fails with the code `TooLarge`.
 
     `errors`: with `raise` (the default) the first object that fails raises its TransferError (LinkExpiredError where
@@ -146,12 +149,14 @@ def read(
         raise ParameterError(f"max_object_size of {max_object_size} is not at least 1")
     bounds = config_of(
         config,
-        part_concurrency=1,
         concurrency=concurrency,
         attempts=attempts,
         limit_rate=limit_rate,
         limit=limit,
     )
+    if bounds.concurrency is None:
+        most = max(_LEAST_CONCURRENCY, _MEMORY // max_object_size)
+        bounds = config_of(bounds, max_concurrency=min(bounds.max_concurrency, most))
 
     async def run(listener: OutcomeListener) -> Report:
         sources = Sources(links, no_links=None, takes_items=True)

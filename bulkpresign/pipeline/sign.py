@@ -24,7 +24,7 @@ from bulkpresign.manifest.uploads import UPLOAD_COLUMNS
 from bulkpresign.manifest.writing import ManifestWriter, link_writer
 from bulkpresign.model import Link, Method, ObjectRef, Report
 from bulkpresign.pipeline.rows.hash_files import HashedSource
-from bulkpresign.pipeline.rows.head import CONCURRENCY, HEAD_COLUMNS, MISSING, Heads, asking_heads
+from bulkpresign.pipeline.rows.head import HEAD_COLUMNS, MISSING, Heads, asking_heads
 from bulkpresign.pipeline.rows.resigned_uploads import resigned_rows
 from bulkpresign.pipeline.rows.rules import Rules
 from bulkpresign.pipeline.rows.uploads import SigningUploads, signing_uploads, size_problem_of
@@ -161,9 +161,7 @@ async def sign(
         if head:
             log = await stack.enter_async_context(failure_log(failures, sources))
             emit = broadcast([run.count, *listeners, *([log] if log else [])])
-            heads = await stack.enter_async_context(
-                asking_heads(signing, concurrency or CONCURRENCY, options, ca_bundle, emit)
-            )
+            heads = await stack.enter_async_context(asking_heads(signing, concurrency, options, ca_bundle, emit))
         with open_output(file) as stream:
             writer = link_writer(stream, file, written_format, columns)
             await run.write(writer, heads, stream if uploads is not None and not appears_whole(file) else None)

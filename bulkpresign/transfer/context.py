@@ -10,8 +10,7 @@ from bulkpresign.errors import TransferError
 from bulkpresign.events import Listener
 from bulkpresign.http.client import HttpClient
 from bulkpresign.model import ObjectRef
-from bulkpresign.transfer.downloads.part_concurrency import PartConcurrencyTuner
-from bulkpresign.transfer.engine.limiter import AdaptiveLimiter, Turn
+from bulkpresign.transfer.engine.limiter import RequestLimiter, Turn
 from bulkpresign.transfer.engine.retries import Attempts
 
 T = TypeVar("T")
@@ -26,9 +25,8 @@ class TransferContext(msgspec.Struct, frozen=True):
 
     http: HttpClient
     emit: Listener
-    limiter: AdaptiveLimiter
+    limiter: RequestLimiter
     attempts: int = 5
-    tuner: PartConcurrencyTuner = msgspec.field(default_factory=lambda: PartConcurrencyTuner(1))
     keeps_checkpoints: bool = False
 
     def attempts_of(self, ref: ObjectRef, number: int = 1) -> Attempts:

@@ -4,25 +4,29 @@ This is the seam to other executors: a worker process needs a TransferSpec, a ba
 events that it sends back. It holds no credentials, and writes no journal.
 """
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from functools import cached_property
 
+import anyio
 import msgspec
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.events import Listener
-from bulkpresign.http.client import HttpClient
+from bulkpresign.events import Listener, LoadMeasured
+from bulkpresign.http.client import HttpClient, Transport
 from bulkpresign.http.clock import Clock
 from bulkpresign.model import Outcome
+from bulkpresign.tasks import ungrouped
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
-from bulkpresign.transfer.downloads.download import PART_SIZE, Downloader
+from bulkpresign.transfer.downloads.download import Downloader
 from bulkpresign.transfer.downloads.existing import IfExists
 from bulkpresign.transfer.downloads.memory import MemoryReader
-from bulkpresign.transfer.downloads.part_concurrency import PartConcurrencyTuner
+from bulkpresign.transfer.engine.controller import BoundBy, ConcurrencyController
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, Memory, MultipartUpload, Nothing, RenewableLink
-from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from bulkpresign.transfer.engine.limiter import RequestLimiter
+from bulkpresign.transfer.engine.pool import INITIAL_WORKERS
 from bulkpresign.transfer.engine.queue import JobQueue
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.workers import Engine
@@ -30,19 +34,25 @@ from bulkpresign.transfer.uploads.multipart import MultipartUploader
 from bulkpresign.transfer.uploads.requests import UploadAborter
 from bulkpresign.transfer.uploads.single import Uploader
 
+#: Requests that a run has in flight at least, where nothing slows it.
+LEAST_CONCURRENCY = 8
+#: Seconds between two looks at the CPU, and how many of them make a LoadMeasured.
+_WATCH_INTERVAL, _TICKS_PER_EVENT = 0.1, 5
+
 
 class TransferSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of a run's transfers, as data.
 
-    `folder` is where local files are, absolute. At most `concurrency` objects and `requests` requests are in flight.
+    `folder` is where local files are, absolute. `concurrency` objects are in flight, and `part_concurrency` parts of
+    each large one; where they are None, as many as the run finds to be best, up to `max_concurrency` requests.
     `limit_rate` is bytes a second. The others are those of `get` and `put`; sizes are bytes.
     """
 
     folder: str = ""
-    concurrency: int = 64
-    requests: int = 64
-    part_size: int = PART_SIZE
-    part_concurrency: int = 1
+    concurrency: int | None = None
+    max_concurrency: int = 1024
+    part_size: int | None = None
+    part_concurrency: int | None = None
     attempts: int = 5
     limit_rate: int | None = None
     if_exists: IfExists = "replace"
@@ -51,11 +61,18 @@ class TransferSpec(msgspec.Struct, frozen=True, kw_only=True):
     fsync: bool = False
     keeps_checkpoints: bool = False
     ca_bundle: str | None = None
+    transport: Transport = "auto"
 
 
 class Statistics(msgspec.Struct, frozen=True):
-    """Counts of a run: slowdowns by a server, the fewest requests allowed then, and uploads that are left open."""
+    """The load of a run: `concurrency` requests were allowed at its end, and `bound_by` bounded it.
 
+    `slowed` counts how often a server slowed it, and `lowest_concurrency` is the fewest requests allowed then.
+    """
+
+    concurrency: int
+    bound_by: BoundBy
+    latency: float | None
     slowed: int
     lowest_concurrency: int
     uploads_left_open: int
@@ -72,24 +89,60 @@ class LocalExecutor:
     ) -> None:
         self._spec, self._clock = spec, clock
         self._folder = Folder(spec.folder) if folder is None and spec.folder else folder
-        self._limiter = AdaptiveLimiter(spec.requests, spec.limit_rate)
-        tuner = PartConcurrencyTuner(spec.part_concurrency)
+        self._limiter = RequestLimiter(_controller(spec), spec.limit_rate)
+        http.on_response = self._limiter.responded
         #: The means of this run's transfers, also for the coordinator's own requests.
-        self.context = TransferContext(http, emit, self._limiter, spec.attempts, tuner, spec.keeps_checkpoints)
+        self.context = TransferContext(http, emit, self._limiter, spec.attempts, spec.keeps_checkpoints)
         self._uploads_left_open = 0
 
     async def run(self, queue: JobQueue, coordinator: Coordinator) -> None:
         """Runs to the end of the queue. An object's failure is an outcome; raises BreakerError."""
-        transfers = _Transfers(self._spec, self.context, self._folder, coordinator)
+        spec, context = self._spec, self.context
+        transfers = _Transfers(spec, context, self._folder, coordinator)
+        engine = Engine(queue, transfers, context.emit, self._clock, self._limiter)
+        most = spec.concurrency or spec.max_concurrency
         try:
-            await Engine(queue, transfers, self.context.emit, self._clock).run(self._spec.concurrency)
+            with ungrouped():
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._watch)
+                    await engine.run(most, is_fixed=spec.concurrency is not None)
+                    group.cancel_scope.cancel()
         finally:
             self._uploads_left_open = transfers.uploads_left_open
 
     @property
     def statistics(self) -> Statistics:
         """The counts of the run."""
-        return Statistics(self._limiter.slowed, self._limiter.lowest, self._uploads_left_open)
+        controller = self._limiter.controller
+        return Statistics(
+            controller.limit,
+            controller.bound_by,
+            controller.latency,
+            controller.slowed,
+            self._limiter.lowest,
+            self._uploads_left_open,
+        )
+
+    async def _watch(self) -> None:
+        """Tells the controller of the CPU that the event loop uses, and listeners of the load."""
+        controller, emit = self._limiter.controller, self.context.emit
+        ticks = 0
+        while True:
+            await anyio.sleep(_WATCH_INTERVAL)
+            controller.note_cpu(time.monotonic(), time.thread_time())
+            self._limiter.wake()
+            ticks += 1
+            if ticks % _TICKS_PER_EVENT == 0:
+                emit(LoadMeasured(controller.limit, controller.in_flight, controller.bound_by, controller.latency))
+
+
+def _controller(spec: TransferSpec) -> ConcurrencyController:
+    """Finds the number of requests in flight, as far as the specification leaves it open."""
+    objects, parts, most = spec.concurrency, spec.part_concurrency, spec.max_concurrency
+    if objects is not None and parts is not None:
+        return ConcurrencyController(fixed=min(objects * parts, most))
+    least = max(LEAST_CONCURRENCY, objects or 0, parts or 0)
+    return ConcurrencyController(max(INITIAL_WORKERS, least), least, max(most, objects or 0))
 
 
 class _Transfers:
@@ -124,6 +177,7 @@ class _Transfers:
             self._folder,
             self._coordinator,
             part_size=spec.part_size,
+            part_concurrency=spec.part_concurrency,
             if_exists=spec.if_exists,
             max_object_size=spec.max_object_size,
             rechecks=spec.rechecks,
@@ -166,7 +220,7 @@ async def run_batch(
     A job whose link expires, and has no function that renews it, ends with the outcome `expired`.
     """
     clock = Clock()
-    async with HttpClient(spec.requests, clock, spec.ca_bundle) as http:
+    async with HttpClient(spec.max_concurrency, clock, spec.ca_bundle, spec.transport) as http:
         executor = LocalExecutor(spec, emit, http=http, clock=clock)
         await executor.run(JobQueue(_one(jobs)), coordinator or Coordinator())
     return executor.statistics

@@ -280,7 +280,19 @@ def test_parts_of_an_earlier_run_are_looked_at_again(damage: str, knows: str, sc
         _add_checksum(scene.folder / "l.csv", body)
     else:
         _forget_etag(scene.folder / "l.csv")
-    command = [*BULKPRESIGN, "get", "l.csv", "--to", "t", "--part-size", "5MiB", "--limit-rate", "3MiB"]
+    command = [
+        *BULKPRESIGN,
+        "get",
+        "l.csv",
+        "--to",
+        "t",
+        "--part-size",
+        "5MiB",
+        "--part-concurrency",
+        "1",
+        "--limit-rate",
+        "3MiB",
+    ]
     with subprocess.Popen(command, cwd=scene.folder, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 60
         while _recorded_parts(scene.folder / "t.journal") < 2 and time.monotonic() < deadline:

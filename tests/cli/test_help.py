@@ -76,7 +76,7 @@ def test_options_of_one_kind_stand_together() -> None:
 
 def test_defaults_are_shown() -> None:
     text = " ".join(said("get", "--help").split())
-    for words in ("[default: 64; x>=1]", "[default: 64MiB]", "[default: 1h]", "[default: auto]", "[required]"):
+    for words in ("[default: 1024; x>=1]", "[default: 1h]", "[default: auto]", "[required]"):
         assert words in text
     assert "[default: (the number of CPUs); x>=1]" in " ".join(said("verify", "--help").split())
 

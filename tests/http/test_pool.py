@@ -3,8 +3,11 @@
 import asyncio
 import gc
 import socket
+import ssl
 import time
 from itertools import count
+from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -14,7 +17,7 @@ from bulkpresign.http import resolver
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.connection import Connection
 from bulkpresign.model import Link
-from tests.servers.proxy import FaultProxy
+from tests.servers.proxy import Fault, FaultProxy
 from tests.transfer.running import Runner
 
 
@@ -117,3 +120,36 @@ def test_a_host_that_was_not_found_is_looked_for_again_soon(
 
     asyncio.run(main())
     assert looked == 2
+
+
+def test_the_second_connection_resumes_the_tls_session(
+    run: Runner, tls_files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resumed: list[bool | None] = []
+
+    class Seen(ssl.SSLObject):
+        def read(self, *arguments: Any) -> Any:
+            data = super().read(*arguments)
+            if self.server_side and not self.is_seen:
+                self.is_seen = True
+                resumed.append(self.session_reused)
+            return data
+
+        is_seen = False
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*tls_files)
+    context.sslobject_class = Seen
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tls_files[0]))
+
+    async def ask_twice(origin: FaultProxy) -> None:
+        async with HttpClient(2) as http:
+            for _ in range(2):
+                async with http.request(Link("GET", f"{origin.url}/a", {})) as response:
+                    assert await response.read() == b"x"
+
+    with FaultProxy(tls=context) as origin:
+        origin.objects["/a"] = b"x"
+        origin.always = Fault(headers={"Connection": "close"}, body=b"x", status=200)
+        run(ask_twice(origin))
+    assert resumed == [False, True]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,9 +37,9 @@ def sent_by_aiohttp(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     sent: list[str | None] = []
     request = aiohttp_transport.AiohttpTransport.request
 
-    def spy(self: object, link: object, headers: object, body: object, proxy: str | None) -> object:
+    def spy(self: Any, link: Any, headers: Any, body: Any, proxy: str | None, on_response: Any = None) -> object:
         sent.append(proxy)
-        return request(self, link, headers, body, proxy)  # type: ignore[arg-type]
+        return request(self, link, headers, body, proxy, on_response)
 
     monkeypatch.setattr(aiohttp_transport.AiohttpTransport, "request", spy)
     return sent

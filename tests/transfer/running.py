@@ -16,9 +16,9 @@ from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.downloads.download import Downloader
 from bulkpresign.transfer.downloads.existing import IfExists
-from bulkpresign.transfer.downloads.part_concurrency import PartConcurrencyTuner
+from bulkpresign.transfer.engine.controller import ConcurrencyController
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, Renew, RenewableLink
-from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.engine.queue import JobQueue
 from bulkpresign.transfer.engine.workers import Engine, Work
 from bulkpresign.transfer.uploads.single import Uploader
@@ -28,15 +28,9 @@ from tests.support.dates import date_in
 Runner = Callable[..., Any]
 
 
-class FixedPartConcurrency(PartConcurrencyTuner):
-    """So many parts of each object from the start. On a loaded machine the tuner would close some on their way."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__(most)
-        self.allowed = most
-
-    def update(self, now: float) -> None:
-        """Leaves the number as it is."""
+def limiter_of(slots: int) -> RequestLimiter:
+    """A limiter with so many slots."""
+    return RequestLimiter(ConcurrencyController(fixed=slots))
 
 
 class Run:
@@ -64,7 +58,7 @@ class Run:
     async def links(self, verb: str, links: Sequence[Link], folder: Path, attempts: int, concurrency: int = 4) -> None:
         async with HttpClient(concurrency) as http:
             kind = Downloader if verb == "get" else Uploader
-            context = TransferContext(http, self.events.append, AdaptiveLimiter(concurrency), attempts)
+            context = TransferContext(http, self.events.append, limiter_of(concurrency), attempts)
             work = kind(context, Folder(folder), Coordinator())
             await run(jobs_of(one_batch(links)), work, concurrency, self.events.append)
 
@@ -88,12 +82,12 @@ class Run:
             context = TransferContext(
                 http,
                 emit,
-                AdaptiveLimiter(requests),
+                limiter_of(requests),
                 attempts,
-                FixedPartConcurrency(part_concurrency),
                 keeps_checkpoints=journal is not None,
             )
-            work = Downloader(context, Folder(folder), Coordinator(), part_size=part_size, if_exists=if_exists)
+            options = {"part_size": part_size, "part_concurrency": part_concurrency, "if_exists": if_exists}
+            work = Downloader(context, Folder(folder), Coordinator(), **options)  # type: ignore[arg-type]
             try:
                 await run(jobs_of(one_batch(links), renew, journal), work, concurrency, emit)
             finally:
@@ -141,7 +135,8 @@ async def run(
     batches: AsyncIterable[Sequence[Job]], work: Work, concurrency: int, emit: Listener, clock: Clock | None = None
 ) -> None:
     """Jobs through an engine."""
-    await Engine(JobQueue(batches), work, emit, clock or Clock()).run(concurrency)
+    limiter = limiter_of(concurrency)
+    await Engine(JobQueue(batches), work, emit, clock or Clock(), limiter).run(concurrency)
 
 
 def set_clock() -> Clock:

@@ -16,20 +16,22 @@ from bulkpresign.events import Listener, ObjectFinished
 from bulkpresign.http.client import HttpClient
 from bulkpresign.model import Link, Method, ObjectRef, Outcome
 from bulkpresign.pipeline.rows.head_response import HEAD_COLUMNS, first_part_size, parts_count, with_head_response
+from bulkpresign.pipeline.run.descriptors import affordable_objects
 from bulkpresign.pipeline.sources.items import Row, object_of
 from bulkpresign.signing.options import OVERRIDES, LinkOptions
 from bulkpresign.signing.preserved import without_response_overrides
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.tasks import run_workers
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.engine.breaker import CircuitBreaker
-from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from bulkpresign.transfer.engine.controller import ConcurrencyController
+from bulkpresign.transfer.engine.limiter import RequestLimiter
+from bulkpresign.transfer.engine.pool import WorkerPool
 
-__all__ = ["CONCURRENCY", "HEAD_COLUMNS", "MISSING", "Heads", "asking_heads"]
+__all__ = ["HEAD_COLUMNS", "MISSING", "Heads", "asking_heads"]
 
-#: HEAD requests in flight.
-CONCURRENCY = 64
-#: The codes of missing objects.
+#: Requests in flight at most, where the run finds their number.
+MAX_CONCURRENCY = 1024
+#: The codes of objects that are not there.
 MISSING = frozenset({"NoSuchKey", "NoSuchVersion"})
 #: Seconds that the links of HEAD requests live.
 _EXPIRES_IN = 3600
@@ -44,10 +46,13 @@ _WELL = Outcome(ObjectRef("", ""), "done")
 
 @asynccontextmanager
 async def asking_heads(
-    presigner: Presigner, concurrency: int, options: LinkOptions, ca_bundle: str | None, emit: Listener
+    presigner: Presigner, concurrency: int | None, options: LinkOptions, ca_bundle: str | None, emit: Listener
 ) -> "AsyncIterator[Heads]":
-    """HEAD requests on connections of their own. `options` are those of the run; `emit` gets failures and retries."""
-    async with HttpClient(concurrency, ca_bundle=ca_bundle) as http:
+    """HEAD requests on connections of their own. `options` are those of the run; `emit` gets failures and retries.
+
+    `concurrency` requests are in flight; None: as many as are found to be fastest.
+    """
+    async with HttpClient(concurrency or MAX_CONCURRENCY, ca_bundle=ca_bundle) as http:
         yield Heads(presigner, http, concurrency, options, emit)
 
 
@@ -64,10 +69,13 @@ class Heads:
     """Sends HEAD requests, `concurrency` at a time, and fills in the attributes of their objects."""
 
     def __init__(
-        self, presigner: Presigner, http: HttpClient, concurrency: int, options: LinkOptions, emit: Listener
+        self, presigner: Presigner, http: HttpClient, concurrency: int | None, options: LinkOptions, emit: Listener
     ) -> None:
+        most = min(affordable_objects() or MAX_CONCURRENCY, MAX_CONCURRENCY)
+        limiter = RequestLimiter(ConcurrencyController(maximum=most, fixed=concurrency))
+        http.on_response = limiter.responded
         self._presigner = presigner
-        self._context = TransferContext(http, emit, AdaptiveLimiter(concurrency))
+        self._context = TransferContext(http, emit, limiter)
         self._concurrency = concurrency
         self._options = LinkOptions(
             checksum_mode="ENABLED", request_payer=options.request_payer, sse_customer_key=options.sse_customer_key
@@ -79,13 +87,18 @@ class Heads:
         """Sends a HEAD request for each object. Raises BreakerError if all fail the same way."""
         window = _Window(batches, self._asking, take)
 
-        async def worker() -> None:
+        async def worker(is_needed: Callable[[], bool]) -> bool:
             while (next_one := await window.next()) is not None:
                 batch, index = next_one
                 batch.found[index] = await self._found(batch.items[index], batch.links[index])
                 await window.finished(batch)
+                if not is_needed():
+                    return False
+            return True
 
-        await run_workers(self._concurrency, worker)
+        limiter = self._context.limiter
+        most = self._concurrency or limiter.controller.maximum
+        await WorkerPool(limiter, most, worker, is_fixed=self._concurrency is not None).run()
 
     async def _found(self, item: Row, link: Link) -> Row | None:
         """The item with its HEAD attributes. None if the request failed; the failure is emitted."""

@@ -18,7 +18,8 @@ from bulkpresign.signing.parts import check_part_size, part_size_problem
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tasks import run_workers
 from bulkpresign.transfer.context import TransferContext
-from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from bulkpresign.transfer.engine.controller import ConcurrencyController
+from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.uploads.requests import finish_soon
 
 #: Uploads that are created, or aborted, at a time.
@@ -124,7 +125,7 @@ async def signing_uploads(
     """The uploads of `sign`. If the block fails, the unused uploads are aborted."""
     emit = broadcast(listeners)
     async with HttpClient(OPENED_AT_ONCE, ca_bundle=ca_bundle) as http:
-        context = TransferContext(http, emit, AdaptiveLimiter(OPENED_AT_ONCE))
+        context = TransferContext(http, emit, RequestLimiter(ConcurrencyController(fixed=OPENED_AT_ONCE)))
         opener = MultipartCreator(presigner, context, headers=headers, options=options)
         uploads = SigningUploads(presigner, opener, part_size, as_they_come=as_they_come)
         try:

@@ -4,29 +4,29 @@ import msgspec
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.http.client import Transport, check_transport
-from bulkpresign.transfer.downloads.download import PART_SIZE
-
-PART_CONCURRENCY = 8
 
 
 class TransferConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of a transfer. Raises ParameterError for a number under 1, and for an unknown transport.
 
-    `concurrency`: objects in flight, 64 by default.
-    `part_size`: bytes of one part, 64 MiB by default. A larger object moves in parts of this size.
-    `part_concurrency`: parts in flight of one object, 8 by default.
+    `concurrency`: objects in flight; None (the default): as many as the run finds to be fastest.
+    `max_concurrency`: requests in flight at most where the run finds their number, 1,024 by default.
+    `part_size`: bytes of one part; a larger object moves in parts of this size. None (the default): 8 to 64 MiB by the
+    object's size, for downloads over 16 MiB and uploads over 64 MiB.
+    `part_concurrency`: parts in flight of each large object; None (the default): as many as the run finds.
     `attempts`: attempts per request, for errors that a retry can fix, 5 by default.
     `limit_rate`: bytes a second of the whole run; None (the default) is no limit.
     `limit`: objects of the whole run, without those that are done already; None (the default) is no limit.
     `transport`: which HTTP client sends. `auto` (the default) is `lean`, our own, and `aiohttp` where the environment
     names a proxy. `lean` is an error there. `aiohttp` sends everything, for servers that `lean` does not get on with.
 
-    Memory is at most `concurrency x part_concurrency x 512 KiB`: the buffers of each request in flight.
+    Memory is at most 512 KiB for each request in flight: of `concurrency x part_concurrency`, or of `max_concurrency`.
     """
 
-    concurrency: int = 64
-    part_size: int = PART_SIZE
-    part_concurrency: int = PART_CONCURRENCY
+    concurrency: int | None = None
+    max_concurrency: int = 1024
+    part_size: int | None = None
+    part_concurrency: int | None = None
     attempts: int = 5
     limit_rate: int | None = None
     limit: int | None = None
@@ -35,7 +35,9 @@ class TransferConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def requests(self) -> int:
         """The requests that may be in flight."""
-        return self.concurrency * self.part_concurrency
+        if self.concurrency is not None and self.part_concurrency is not None:
+            return self.concurrency * self.part_concurrency
+        return max(self.max_concurrency, self.concurrency or 0, self.part_concurrency or 0)
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:

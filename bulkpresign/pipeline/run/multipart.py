@@ -12,6 +12,7 @@ from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.parts import least_part_size
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.engine.part_sizes import usual_part_size
 from bulkpresign.transfer.uploads.requests import abort_upload, composite_etag, create_upload, etag_under
 
 
@@ -69,7 +70,7 @@ class MultipartCreator:
 class MultipartResumer:
     """Opens the uploads of a folder's files as their turn comes, or finds those that an earlier run left open."""
 
-    def __init__(self, creator: MultipartCreator, presigner: Presigner, part_size: int) -> None:
+    def __init__(self, creator: MultipartCreator, presigner: Presigner, part_size: int | None) -> None:
         self._creator = creator
         self._presigner = presigner
         self._part_size = part_size
@@ -85,7 +86,8 @@ class MultipartResumer:
             (get_link,) = self._presigner.sign_batch([ref], "GET")
             opened = await self._found(ref, known, kept, get_link) if known is not None and known.part_size else None
             if opened is None:
-                part_size = max(self._part_size, least_part_size(ref.size or 0))
+                size = ref.size or 0
+                part_size = max(self._part_size or usual_part_size(size), least_part_size(size))
                 opened = self._creator.signed(ref, await self._creator.open(ref), part_size)
         except CredentialsError as error:
             raise LinkExpiredError(f"it can't be signed: {error}", code="RenewalFailed") from error

@@ -22,7 +22,7 @@ _INLINE_BYTES = 256 * 1024
 class PresentObjects:
     """Tells which files of a folder are at their destination. Use as a context manager; before a listing none is."""
 
-    def __init__(self, folder: Folder, part_size: int) -> None:
+    def __init__(self, folder: Folder, part_size: int | None) -> None:
         self._folder, self._part_size = folder, part_size
         self._files_are_current = files_are_current(folder.root)
         self._listed: ListingIndex | None = None

@@ -147,7 +147,7 @@ class Run:
         spec = self._completed_spec(spec, folder)
         executor = LocalExecutor(spec, record, http=self._http, clock=self._clock, folder=folder)
         if self._consumer is not None:
-            self._consumer.queue.open(spec.concurrency + self._consumer.waiting)
+            self._consumer.queue.open((spec.concurrency or spec.max_concurrency) + self._consumer.waiting)
         elif totals.is_nothing_left:
             tell(ObjectsSkipped(totals.known, totals.bytes or 0))
             batches = no_batches()
@@ -160,7 +160,7 @@ class Run:
         try:
             run = partial(executor.run, queue, coordinator_for(executor.context))
             await (run() if self._consumer is None else _flushing(record, run))
-            record.flush()
+            record.close()
         except BaseException as error:
             with suppress(OutputError):  # the error that ended the run is raised
                 record.flush()
@@ -176,6 +176,8 @@ class Run:
             report, statistics = self._tally.report, executor.statistics
             report.skipped_by = self.skipped_by if report.skipped else None
             report.slowed, report.lowest_concurrency = statistics.slowed, statistics.lowest_concurrency
+            report.concurrency, report.bound_by = statistics.concurrency, statistics.bound_by
+            report.latency = statistics.latency
             report.uploads_left_open = statistics.uploads_left_open
             tell(RunFinished(report))
         return report
@@ -184,16 +186,19 @@ class Run:
         """The verb's specification, with the settings that all verbs share."""
         config = self.config
         affordable = affordable_objects() or config.requests
+        concurrency = config.concurrency
         return msgspec.structs.replace(
             spec,
             folder="" if folder is None else os.path.abspath(folder.root),  # noqa: PTH100 - links are not resolved
-            concurrency=min(config.concurrency, affordable),
-            requests=min(config.requests, affordable),
+            concurrency=None if concurrency is None else min(concurrency, affordable),
+            max_concurrency=min(config.requests, affordable),
             part_size=config.part_size,
+            part_concurrency=config.part_concurrency,
             attempts=config.attempts,
             limit_rate=config.limit_rate,
             keeps_checkpoints=self._opened is not None,
             ca_bundle=self._ca_bundle,
+            transport=config.transport,
         )
 
 

@@ -39,8 +39,6 @@ from bulkpresign.transfer.engine.limiter import Turn
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.retries import numbered
 
-#: Objects over this size are fetched in parts of it, unless another size is given.
-PART_SIZE = 64 << 20
 #: A bound that no object reaches.
 _NO_BOUND = 1 << 63
 
@@ -49,7 +47,8 @@ class Downloader:
     """Downloads objects below a folder.
 
     An existing file that matches is skipped; `if_exists` tells what to do with one that differs. An object over
-    `part_size` bytes is fetched in parts if its checksum can be computed from parts. `max_object_size` (bytes) bounds
+    `part_size` bytes (None: 16 MiB) is fetched in parts if its checksum can be computed from parts, `part_concurrency`
+    at a time (None: as many as the limiter has room for). `max_object_size` (bytes) bounds
     objects whose rows tell no size; with `fsync` an object is done once it is on the disk. With `rechecks` every
     existing file is compared with the server, by its recorded etag if the file hasn't changed.
     """
@@ -60,7 +59,8 @@ class Downloader:
         folder: Folder,
         coordinator: Coordinator,
         *,
-        part_size: int = PART_SIZE,
+        part_size: int | None = None,
+        part_concurrency: int | None = None,
         if_exists: IfExists = "replace",
         max_object_size: int | None = None,
         rechecks: bool = False,
@@ -68,7 +68,8 @@ class Downloader:
     ) -> None:
         self.folder = folder
         self._context, self._coordinator = context, coordinator
-        self._part_size, self._if_exists, self._rechecks = part_size, if_exists, rechecks
+        self._part_size, self._part_concurrency = part_size, part_concurrency
+        self._if_exists, self._rechecks = if_exists, rechecks
         bound = _NO_BOUND if max_object_size is None else max_object_size
         self._options = SinkOptions(bound, fsync, coordinator.ask_part_size)
 
@@ -97,7 +98,9 @@ class Downloader:
             knowledge = self._row(link, existing)
             if sink.point is not None:
                 knowledge = await _with_checkpoint(knowledge, sink)
-            return await _Download(self._context, self._coordinator, sink, existing, knowledge).run()
+            download = _Download(self._context, self._coordinator, sink, existing, knowledge)
+            download.part_concurrency = self._part_concurrency
+            return await download.run()
 
     async def _existing(self, sink: Sink, evidence: Evidence | None) -> ExistingFile | None:
         """The file that exists under the object's name, None where there is none."""
@@ -138,6 +141,7 @@ class _Download:
         self._existing, self._knowledge = existing, knowledge
         self._attempts = context.attempts_of(knowledge.ref)
         self._restarts = 0
+        self.part_concurrency: int | None = None
         self._most_attempts = 1
 
     async def run(self) -> Outcome:
@@ -181,7 +185,7 @@ class _Download:
             return result
 
     def _ranged(self, step: Ranged) -> RangedDownload:
-        return RangedDownload(self._context, self._link, self._sink, step.plan())
+        return RangedDownload(self._context, self._link, self._sink, step.plan(), self.part_concurrency)
 
     async def _receive(self, response: Response, step: Step, ranged: RangedDownload | None) -> Outcome | RangedDownload:
         """Takes the response of a step, whose head can make it another step."""
@@ -191,7 +195,7 @@ class _Download:
         head = ResponseHead(status, response.etag, response.length, response.headers)
         if status == 200 and head.length is not None:
             check_allowed(head.length, sink.max_object_size)
-        if step is not STREAM or (head.length or 0) > self._knowledge.part_size:  # else it stays a stream
+        if step is not STREAM or self._knowledge.is_large(head.length or 0):  # else it stays a stream
             self._knowledge = self._knowledge.with_response(step, head)
             step = next_step(self._knowledge)
         if isinstance(step, Restart):

@@ -1,25 +1,28 @@
 """The parts of one object into the sink, several at a time, each by a request with attempts of its own."""
 
-from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from bulkpresign.errors import LinkExpiredError, MismatchError, TransferError, TruncatedError
+from bulkpresign.events import ObjectRetried
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
 from bulkpresign.model import Link
 from bulkpresign.tasks import ungrouped
 from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.downloads import slow_parts
+from bulkpresign.transfer.downloads.ordered_hash import OrderedHash
 from bulkpresign.transfer.downloads.part_checkpoints import PartCheckpoints
-from bulkpresign.transfer.downloads.part_concurrency import PartLimit
 from bulkpresign.transfer.downloads.ranges import RangePart, RangePlan
 from bulkpresign.transfer.downloads.responses import RANGE_STATUSES, check_allowed, digest_of
 from bulkpresign.transfer.downloads.sink import Sink, Stored
+from bulkpresign.transfer.downloads.slow_parts import SlowParts
 from bulkpresign.transfer.downloads.steps import ResponseHead
-from bulkpresign.transfer.engine.limiter import Turn
+from bulkpresign.transfer.engine.limiter import PartOffer, Turn
 from bulkpresign.transfer.engine.retries import Attempts
 
 T = TypeVar("T")
@@ -30,12 +33,16 @@ class RangedDownload:
 
     `start` runs the first request; `begin` takes its response and receives the first part from it, while other parts
     are fetched; `run` fetches what is left and commits. An object whose first response has all of it needs no `start`.
-    `attempts` is the most that one of the parts took; `first_error` is why the first part broke off.
+    `part_concurrency` parts are in flight; None: as many as the limiter has room for. `attempts` is the most that one
+    of the parts took; `first_error` is why the first part broke off.
     """
 
-    def __init__(self, context: TransferContext, link: Link, sink: Sink, plan: RangePlan) -> None:
+    def __init__(
+        self, context: TransferContext, link: Link, sink: Sink, plan: RangePlan, part_concurrency: int | None = None
+    ) -> None:
         self._context, self._link, self._sink, self._plan = context, link, sink, plan
-        self._limit = PartLimit(context.tuner, context.limiter, plan)
+        self._part_concurrency = part_concurrency
+        self._offer: PartOffer
         part = plan.take()
         assert part is not None  # noqa: S101 - a plan has a part
         self._first = part
@@ -44,6 +51,8 @@ class RangedDownload:
         self._group: anyio.abc.TaskGroup | None = None
         self._error: TransferError | None = None
         self._has_finished = False
+        self._hash: OrderedHash | None = None
+        self._requests: dict[RangePart, anyio.CancelScope] = {}
         self._head: ResponseHead
         self.attempts = 1
         self.first_error: TransferError | None = None
@@ -54,10 +63,10 @@ class RangedDownload:
         return self._plan.headers(self._first)
 
     async def begin(self, response: Response, head: ResponseHead, number: int) -> None:
-        """Opens the sink, and receives the first part from a response with it or with the whole object.
+        """Opens the sink, and receives the first part, or the start of it from a response with the whole object.
 
-        `number` is the attempt that gave the response. Where the part breaks off, `run` fetches the rest of it.
-        Raises TransferError.
+        `number` is the attempt that gave the response. `run` fetches the rest of a part that breaks off. Raises
+        TransferError.
         """
         plan, part, ref = self._plan, self._first, self._link.object
         self._head, self._first_attempts = head, self._context.attempts_of(ref, number)
@@ -70,14 +79,16 @@ class RangedDownload:
         plan.open(expected, etag)
         check_allowed(plan.size, self._sink.max_object_size)
         await self._sink.open_parts(plan)
-        with self._limit if self._group is None else nullcontext():
-            try:
-                await self._receive(response, part, has_more=head.status == 200)
-            except MismatchError:
-                raise
-            except TransferError as error:
-                self.first_error = error
-                self._first_delay = self._delay_after(error, self._first_attempts)
+        self._follow()
+        self._start_workers()
+        try:
+            with self._replaceable(part):
+                await self._receive(response, part, is_whole=head.status == 200)
+        except MismatchError:
+            raise
+        except TransferError as error:
+            self.first_error = error
+            self._first_delay = self._delay_after(error, self._first_attempts)
 
     async def start(self, first: Callable[[], Awaitable[T]]) -> "T | RangedDownload":
         """The result of the first request, or this download where another part failed meanwhile.
@@ -85,18 +96,32 @@ class RangedDownload:
         Once the request has begun the download, further parts are fetched, until none is left.
         """
         result: T | RangedDownload = self
-        with self._limit, ungrouped():
-            async with anyio.create_task_group() as self._group:
-                result = await first()
-                if result is self:
-                    self._continue()
+        with self._context.limiter.offering_parts(self._start_offered) as self._offer, ungrouped():
+            async with anyio.create_task_group() as watch:
+                watch.start_soon(self._watch)
+                async with anyio.create_task_group() as self._group:
+                    result = await first()
+                    if result is self:
+                        self._continue()
+                watch.cancel_scope.cancel()
         return result
 
     def _continue(self) -> None:
         """Fetches the rest of the first part, where it broke off, and other parts."""
-        if self._group is not None and self.first_error is not None:
+        self._follow()
+        if self._group is not None and self._first.left:
             self._group.start_soon(self._worker, self._first, self._first_attempts, self._first_delay)
         self._start_workers()
+
+    async def _watch(self) -> None:
+        """Lets other connections take over the parts whose own is far slower than the others."""
+        slow, ref = SlowParts(self._plan.count), self._link.object
+        while not self._context.limiter.limits_rate:
+            await anyio.sleep(slow_parts.INTERVAL)
+            for part in slow.look(self._requests):
+                message = f"the connection of part {part.number} is far slower than the others: another one goes on"
+                self._context.emit(ObjectRetried(ref, 1, 0.0, "SlowConnection", message))
+                self._requests[part].cancel()
 
     async def _itself(self) -> "RangedDownload":
         return self
@@ -112,29 +137,63 @@ class RangedDownload:
             if isinstance(self._error, LinkExpiredError):
                 self._error.has_served = self._sink.is_resumable and self._has_finished
             raise self._error
-        return await self._sink.commit(self._head, self._plan.etag, self._plan.verifier())
+        verifier = self._plan.verifier() if self._hash is None else self._hash.verifier
+        return await self._sink.commit(self._head, self._plan.etag, verifier)
+
+    def _follow(self) -> None:
+        """Starts to hash the parts of an open plan where their digests can't be combined."""
+        if self._group is not None and self._hash is None and self._plan.is_open and self._plan.is_ordered:
+            self._hash = OrderedHash(self._plan, self._sink, self._start_workers)
+            self._group.start_soon(self._run_hash, self._hash)
+
+    async def _run_hash(self, ordered: OrderedHash) -> None:
+        try:
+            await ordered.run()
+        except TransferError as error:
+            self._fail(error)
 
     def _start_workers(self) -> None:
-        """Starts as many workers as parts may be in flight."""
-        while self._group and self._error is None and self._limit.allows_more:
-            part = self._plan.take()
-            if part is None:
-                return
-            self._group.start_soon(self._worker, part, self._context.attempts_of(self._link.object), 0.0)
+        """Starts as many workers as parts may be in flight; the limiter offers slots for more."""
+        most = self._part_concurrency or 1
+        while self._plan.in_flight < most and self._start_worker(self._worker):
+            pass
+
+    def _start_offered(self) -> bool:
+        """Starts a worker for a slot that the limiter offers. False where there is no part for it."""
+        return self._part_concurrency is None and self._start_worker(self._offered_worker)
+
+    def _start_worker(self, worker: Callable[[RangePart, Attempts, float], Coroutine[Any, Any, None]]) -> bool:
+        part = self._plan.take() if self._group is not None and self._error is None else None
+        if part is None or self._group is None:
+            return False
+        self._group.start_soon(worker, part, self._context.attempts_of(self._link.object), 0.0)
+        return True
+
+    async def _offered_worker(self, part: RangePart, attempts: Attempts, delay: float) -> None:
+        self._offer.part_started()
+        await self._worker(part, attempts, delay)
 
     async def _worker(self, part: RangePart | None, attempts: Attempts, delay: float) -> None:
-        """Fetches one part after another."""
+        """Fetches one part after another, as long as its slot is worth it."""
         try:
             while part is not None:
                 await self._fetch(part, attempts, delay)
-                part = self._plan.take() if self._limit.has_room else None
+                part = None if self._is_superfluous else self._plan.take()
                 attempts, delay = self._context.attempts_of(self._link.object), 0.0
         except TransferError as error:
             self._fail(error)
 
+    @property
+    def _is_superfluous(self) -> bool:
+        """True where the parts that other workers fetch are enough."""
+        is_last = self._plan.in_flight == 0
+        return self._part_concurrency is None and not is_last and self._context.limiter.has_too_many_parts
+
     def _fail(self, error: TransferError) -> None:
         """Takes no more parts. The first error counts, but one that is no expiry cancels the parts in flight."""
         self._plan.close()
+        if self._hash is not None:
+            self._hash.close()
         if not isinstance(error, LinkExpiredError) and self._group is not None:
             self._error = error
             self._group.cancel_scope.cancel()
@@ -143,12 +202,11 @@ class RangedDownload:
 
     async def _fetch(self, part: RangePart, attempts: Attempts, delay: float) -> None:
         """Fetches what is left of a part, in as many requests as it takes. A mismatch concerns the whole object."""
-        while True:
+        while part.left:
             if delay:
                 await anyio.sleep(delay)
             try:
                 await self._request(part)
-                return
             except MismatchError:
                 raise
             except TransferError as error:
@@ -162,18 +220,28 @@ class RangedDownload:
     async def _request(self, part: RangePart) -> None:
         plan, context = self._plan, self._context
         await context.limiter.acquire()
-        with Turn(context.limiter):
+        with Turn(context.limiter), self._replaceable(part):
             async with context.http.request(self._link, plan.headers(part)) as response:
                 if response.status not in RANGE_STATUSES:
                     raise await response.error(self._link)
                 plan.check(part, response.status, response.headers, response.etag, response.length)
-                await self._receive(response, part, has_more=False)
+                await self._receive(response, part)
 
-    async def _receive(self, response: Response, part: RangePart, *, has_more: bool) -> None:
-        """Stores what is left of a part, or less where too many are in flight. `has_more`: the body goes on after."""
-        limit, sink, throttle = self._limit, self._sink, self._context.limiter.throttle
+    @contextmanager
+    def _replaceable(self, part: RangePart) -> Iterator[None]:
+        """Within the block `_watch` may end the request for a part."""
+        with anyio.CancelScope() as scope:
+            self._requests[part] = scope
+            try:
+                yield
+            finally:
+                del self._requests[part]
+
+    async def _receive(self, response: Response, part: RangePart, *, is_whole: bool = False) -> None:
+        """Stores what is left of a part. Of a response with the whole object only a start: the parts are faster."""
+        limiter, sink = self._context.limiter, self._sink
         is_slow = self._plan.is_slow
-        waits = is_slow or self._context.limiter.limits_rate
+        waits = is_slow or limiter.limits_rate
         offset, last = part.at, b""  # type: int, Chunk
 
         def write(chunk: Chunk) -> bool:
@@ -183,27 +251,29 @@ class RangedDownload:
             offset += len(chunk)
             if not is_slow:
                 part.update(chunk)
-            limit.update()
-            return waits or not limit.is_exact or (has_more and not part.left)
+                if self._hash is not None:
+                    self._hash.update()
+            return waits or is_whole
 
-        while await response.stream_to(write):
-            if is_slow:
-                await anyio.to_thread.run_sync(part.update, last)
-            await throttle(len(last))
-            if has_more and not part.left:
-                break
-            self._start_workers()
-            if part.left and limit.is_exceeded:
-                self._plan.put_back(part)
-                return
-        if part.left:
+        with limiter.moving_body():
+            while await response.stream_to(write):
+                if is_slow:
+                    with anyio.CancelScope(shield=True):  # what is written is also hashed
+                        await anyio.to_thread.run_sync(part.update, last)
+                await limiter.throttle(len(last))
+                if is_whole:
+                    break
+        if not part.left:
+            self._finish(part)
+        elif not is_whole:
             raise TruncatedError("the body ended early", code="Truncated")
-        self._finish(part)
 
     def _finish(self, part: RangePart) -> None:
         """Takes note of a part that is there, and syncs the finished ones while others go on."""
         self._has_finished = True
         self._sink.finish_part(part.number, part.stop - part.start, self._plan.finish(part))
+        if self._hash is not None:
+            self._hash.update()
         if self._group is None or self._plan.is_finished:
             return
         checkpoints = self._sink.due_checkpoints

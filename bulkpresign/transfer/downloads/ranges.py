@@ -100,13 +100,14 @@ class RangePlan:
         self.size, self.part_size, self.etag = size, part_size, etag
         self.is_open = False
         self._count = -(-size // part_size)
-        self._expected = ExpectedDigest(size)
+        self.expected = ExpectedDigest(size)
         self._proofs = dict(finished or {})
         if len(self._proofs) == self._count:  # fetch the last part again: one response must validate the object
             del self._proofs[self._count]
         self._left = deque(number for number in range(1, self._count + 1) if number not in self._proofs)
-        self._put_back: list[RangePart] = []
         self._fetching: set[RangePart] = set()
+        #: No part is taken that starts here or later.
+        self.bound = size
 
     @property
     def in_flight(self) -> int:
@@ -115,8 +116,24 @@ class RangePlan:
 
     @property
     def is_slow(self) -> bool:
-        """True where hashing belongs in a thread."""
-        return self._expected.is_slow
+        """True where hashing the parts belongs in a thread."""
+        return self.expected.is_slow and not self.is_ordered
+
+    @property
+    def is_ordered(self) -> bool:
+        """True where the digest can only be computed from the bytes in order."""
+        return not self.expected.is_divisible
+
+    @property
+    def reach(self) -> int:
+        """The number of bytes from the start of the object, without a gap, that are on disk."""
+        left = (self._left[0] - 1) * self.part_size if self._left else self.size
+        return min((part.at for part in self._fetching if part.at < left), default=left)
+
+    @property
+    def count(self) -> int:
+        """The number of parts."""
+        return self._count
 
     @property
     def has_finished(self) -> bool:
@@ -136,13 +153,13 @@ class RangePlan:
     def open(self, expected: ExpectedDigest, etag: str | None) -> None:
         """Sets the digest and etag of the first response. Parts with digests of other algorithms are fetched again."""
         self.is_open = True
-        self._expected = expected
+        self.expected = expected
         self.etag = etag if is_strong(etag) else None
         hashed = "" if self._hasher() is None else f"{expected.algorithm}:"
         void = sorted(number for number, proof in self._proofs.items() if not proof.startswith(hashed))
         for number in void:
             del self._proofs[number]
-        self._left.extendleft(reversed(void))
+        self._left = deque(sorted((*self._left, *void)))
         for part in self._fetching:
             part.hasher, part.check = self._hasher(), self._check()
 
@@ -150,21 +167,12 @@ class RangePlan:
         """The next part to fetch, None where none is left, or only one may be in flight yet."""
         if self._fetching and not self.is_open:
             return None
-        if self._put_back:
-            part = self._put_back.pop()
-        elif self._left:
-            number = self._left.popleft()
-            start = (number - 1) * self.part_size
-            part = RangePart(number, start, min(start + self.part_size, self.size), self._hasher(), self._check())
-        else:
+        if not self._left or (start := (self._left[0] - 1) * self.part_size) >= self.bound:
             return None
+        number = self._left.popleft()
+        part = RangePart(number, start, min(start + self.part_size, self.size), self._hasher(), self._check())
         self._fetching.add(part)
         return part
-
-    def put_back(self, part: RangePart) -> None:
-        """Returns a part: another request fetches the rest of it."""
-        self._fetching.remove(part)
-        self._put_back.append(part)
 
     def finish(self, part: RangePart) -> str:
         """Takes a part whose bytes are there. Returns its proof: its digest, and after a space its checksum.
@@ -173,7 +181,7 @@ class RangePlan:
         is one.
         """
         self._fetching.remove(part)
-        proof = "" if part.hasher is None else f"{self._expected.algorithm}:{base64_of(part.hasher.digest())}"
+        proof = "" if part.hasher is None else f"{self.expected.algorithm}:{base64_of(part.hasher.digest())}"
         if part.check is not None:
             proof += f" {_CHECK}:{base64_of(part.check.digest())}"
         self._proofs[part.number] = proof
@@ -182,7 +190,6 @@ class RangePlan:
     def close(self) -> None:
         """Fetches no more parts."""
         self._left.clear()
-        self._put_back.clear()
 
     def headers(self, part: RangePart) -> dict[str, str]:
         """Asks for what is left of a part, on condition that the object is still the same."""
@@ -198,7 +205,7 @@ class RangePlan:
         if status != 206:
             raise MismatchError("a range was asked for, the answer has the whole object", code=RANGE_MISMATCH)
         if not self.is_open and (size := size_in_range(headers)) is not None:
-            self._expected.check_size(size)
+            self.expected.check_size(size)
         check_range(headers, part.at, part.stop, self.size)
         if length not in {None, part.left}:
             message = f"{part.left:,} bytes were asked for, the answer announces {length:,}"
@@ -208,8 +215,8 @@ class RangePlan:
         """A verifier with the digest that all parts combine to."""
         digest = None
         if self._hasher() is not None:
-            digest = combined_digest(self._expected, map(self._digest, range(1, self._count + 1)))
-        return Verifier.of_parts(self._expected, self.size, digest)
+            digest = combined_digest(self.expected, map(self._digest, range(1, self._count + 1)))
+        return Verifier.of_parts(self.expected, self.size, digest)
 
     def _digest(self, number: int) -> tuple[bytes, int]:
         return a2b_base64(self._proofs[number].partition(" ")[0].partition(":")[2]), self._length(number)
@@ -218,9 +225,9 @@ class RangePlan:
         return min(self.part_size, self.size - (number - 1) * self.part_size)
 
     def _hasher(self) -> Hasher | None:
-        return segment_hasher(self._expected, self.part_size)
+        return segment_hasher(self.expected, self.part_size)
 
     def _check(self) -> Hasher | None:
-        expected = self._expected
+        expected = self.expected
         is_own = expected.algorithm in COMBINABLE and not expected.parts
         return None if is_own else hasher(_CHECK)

@@ -12,7 +12,7 @@ from bulkpresign.http.connection import Chunk
 from bulkpresign.http.dates import unix_time
 from bulkpresign.model import NO_RESUME_POINT, Checkpoint, Evidence, Link, ResumePoint
 from bulkpresign.transfer.context import TransferContext
-from bulkpresign.transfer.disk.folder import Target
+from bulkpresign.transfer.disk.folder import Target, storage_error
 from bulkpresign.transfer.disk.temporary import TemporaryFile, remove_temporary
 from bulkpresign.transfer.downloads.existing import evidence_of
 from bulkpresign.transfer.downloads.part_checkpoints import PartCheckpoints
@@ -24,6 +24,8 @@ from bulkpresign.transfer.downloads.steps import RESUMABLE_BYTES, ResponseHead, 
 #: From here on an object is hashed in a thread: the loop then moves twice as many bytes a second, for a sixth more CPU
 #: time. For a small object the hops to the thread cost more than they save.
 _SLOW_BYTES = 1 << 20
+#: A larger body is measured by its rate, a smaller one by the latency of its response.
+_SMALL_BYTES = 64 << 10
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
@@ -65,6 +67,8 @@ class Sink:
     _checkpoints: PartCheckpoints | None = None
     _verifier: Verifier
     _bound = 0
+    #: True for a stream that takes more than a read or two: the limiter measures its rate.
+    is_large = False
     _is_announced = _is_slow = True
     # Bytes emitted as progress: moved in this run, and left by an earlier one (None: not emitted yet).
     _moved = 0
@@ -81,7 +85,7 @@ class Sink:
         checkpoint: Checkpoint | None,
     ) -> None:
         self._context, self._options = context, options
-        self._emit, self._tuner, self._limits_rate = context.emit, context.tuner, context.limiter.limits_rate
+        self._emit, self.limiter, self._limits_rate = context.emit, context.limiter, context.limiter.limits_rate
         self.target, self.link, self.max_object_size = target, link, options.max_object_size
         if checkpoint is None:
             self.parts = {}
@@ -115,6 +119,7 @@ class Sink:
         self._verifier = Verifier(expected)
         self.is_resumable = resume is not None or self._record_point(response)
         self._is_announced, self._is_slow = response.length is not None, expected.is_slow
+        self.is_large = response.length is None or response.length > _SMALL_BYTES
         self._bound = self.max_object_size if expected.size is None else expected.size
 
     async def hash_start(self, at: int) -> None:
@@ -132,7 +137,8 @@ class Sink:
             file.check_free_space()
         self._moved += count
         self._emit(BytesMoved(count))
-        self._tuner.bytes += count
+        if self.is_large:
+            self.limiter.moved(count)
         verifier = self._verifier
         if self._is_slow and verifier.bytes >= _SLOW_BYTES:
             self.last = chunk
@@ -148,7 +154,7 @@ class Sink:
         assert file is not None  # noqa: S101 - an attempt opened it
         if verifier.bytes < file.size:
             await anyio.to_thread.run_sync(verifier.update, self.last)
-        await self._context.limiter.throttle(len(self.last))
+        await self.limiter.throttle(len(self.last))
 
     def _record_point(self, response: ResponseHead) -> bool:
         """Records which object the bytes will be of. True where resuming pays; a weak etag can't guard it."""
@@ -191,7 +197,19 @@ class Sink:
         self._file.write_at(offset, chunk)
         self._moved += len(chunk)
         self._emit(BytesMoved(len(chunk)))
-        self._tuner.bytes += len(chunk)
+        self.limiter.moved(len(chunk))
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """`count` bytes of the parts, or less, but at least one. Raises StorageError."""
+        file = self._file
+        assert file is not None  # noqa: S101 - an attempt opened it
+        try:
+            data = file.read_at(offset, count)
+        except OSError as error:
+            raise storage_error(file.name, error) from error
+        if not data:
+            raise StorageError(f"{file.name} has shrunk", code="FileChanged")
+        return data
 
     def finish_part(self, number: int, size: int, proof: str) -> None:
         """Takes note of a part whose bytes are written."""

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 
 import msgspec
 
-from bulkpresign.checksums import ExpectedDigest, expected_digest
+from bulkpresign.checksums import expected_digest
 from bulkpresign.errors import MismatchError, TransferError
 from bulkpresign.model import ObjectRef, ResumePoint
 from bulkpresign.transfer.downloads.content_range import RANGE_MISMATCH, check_range
 from bulkpresign.transfer.downloads.ranges import RangePlan, is_strong, part_size_of
+from bulkpresign.transfer.engine.part_sizes import LARGE, usual_part_size
 
 #: Smaller objects start again: the bookkeeping costs more than their bytes.
 RESUMABLE_BYTES = 1 << 20
@@ -85,7 +86,8 @@ STREAM = Stream()
 class Knowledge(msgspec.Struct, frozen=True):
     """Everything that is known of one object while it is downloaded.
 
-    `ref` is its row. `part_size` is the size wished for parts. `asks_first`: the first response is to tell more than
+    `ref` is its row. `part_size` is the size wished for parts, None for the usual one.
+    `asks_first`: the first response is to tell more than
     the row does (its checksum, or that the object is the file that exists). `gives_ranges`: False once the server
     ignored a range, or sent another one. `point`, `finished` and `on_disk` are the resume point, the finished parts
     whose bytes are intact, and the size of the temporary file. `step` is the step that `response` and `error` belong
@@ -93,7 +95,7 @@ class Knowledge(msgspec.Struct, frozen=True):
     """
 
     ref: ObjectRef
-    part_size: int
+    part_size: int | None = None
     asks_first: bool = False
     gives_ranges: bool = True
     point: ResumePoint | None = None
@@ -102,6 +104,10 @@ class Knowledge(msgspec.Struct, frozen=True):
     step: Step = STREAM
     response: ResponseHead | None = None
     error: TransferError | None = None
+
+    def is_large(self, size: int) -> bool:
+        """True for an object that is worth several requests."""
+        return size > (self.part_size or LARGE)
 
     def with_response(self, step: Step, response: ResponseHead) -> "Knowledge":
         """The knowledge once a step has a response. A server that answers a range with all bytes gives no ranges."""
@@ -153,10 +159,9 @@ def _by_response(knowledge: Knowledge, response: ResponseHead) -> Step:
 def _by_whole_response(knowledge: Knowledge, response: ResponseHead) -> Step:
     """Ranged where the object is large; its etag holds the parts together, for nothing else may prove them."""
     size = response.length or 0
-    if size <= knowledge.part_size or not knowledge.gives_ranges or not is_strong(response.etag):
+    if not (knowledge.is_large(size) and knowledge.gives_ranges and is_strong(response.etag)):
         return STREAM
-    expected = expected_digest(knowledge.ref, response.etag, response.headers, size)
-    return _ranged(knowledge, response.etag, expected, size) or STREAM
+    return _ranged(knowledge, response.etag, size) or STREAM
 
 
 def _by_checkpoint(knowledge: Knowledge, point: ResumePoint) -> Step | None:
@@ -168,22 +173,20 @@ def _by_checkpoint(knowledge: Knowledge, point: ResumePoint) -> Step | None:
         return Resume(on_disk, point) if on_disk < point.size else None
     if on_disk != point.size:
         return None
-    expected = expected_digest(ref, point.etag, size=point.size)
-    step = _ranged(knowledge, point.etag, expected, point.size)
+    step = _ranged(knowledge, point.etag, point.size)
     if step is None or step.part_size != point.part_size:  # the parts would be others now
         return None
     return msgspec.structs.replace(step, etag=point.etag, finished=knowledge.finished)
 
 
 def _by_row(knowledge: Knowledge) -> Step:
-    """Ranged for an object that the row tells to be large, with a checksum that can be computed from parts."""
+    """Ranged for an object that the row tells to be large, with a checksum."""
     ref = knowledge.ref
-    if ref.size is None or ref.size <= knowledge.part_size or knowledge.asks_first or not knowledge.gives_ranges:
+    if ref.size is None or not knowledge.is_large(ref.size) or knowledge.asks_first or not knowledge.gives_ranges:
         return STREAM
-    expected = expected_digest(ref)
-    return STREAM if expected.algorithm is None else _ranged(knowledge, None, expected, ref.size) or STREAM
+    return STREAM if expected_digest(ref).algorithm is None else _ranged(knowledge, None, ref.size) or STREAM
 
 
-def _ranged(knowledge: Knowledge, etag: str | None, expected: ExpectedDigest, size: int) -> Ranged | None:
-    part_size = part_size_of(knowledge.ref, etag, size, knowledge.part_size)
-    return Ranged(size, part_size) if expected.is_divisible and part_size < size else None
+def _ranged(knowledge: Knowledge, etag: str | None, size: int) -> Ranged | None:
+    part_size = part_size_of(knowledge.ref, etag, size, knowledge.part_size or usual_part_size(size))
+    return Ranged(size, part_size) if part_size < size else None

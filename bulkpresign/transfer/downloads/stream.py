@@ -1,9 +1,13 @@
 """One response into the sink: all bytes of an object, or those after a resume point."""
 
+from contextlib import nullcontext
+
 from bulkpresign.http.response import Response
 from bulkpresign.transfer.downloads.responses import digest_of
 from bulkpresign.transfer.downloads.sink import Sink, Stored
 from bulkpresign.transfer.downloads.steps import ResponseHead, Resume
+
+_UNMEASURED = nullcontext()
 
 
 async def store_stream(response: Response, head: ResponseHead, sink: Sink, resume: Resume | None) -> Stored:
@@ -15,6 +19,7 @@ async def store_stream(response: Response, head: ResponseHead, sink: Sink, resum
         point = resume.point
         sink.open_stream(digest_of(ref, point.etag, response.encryption, point.size), head, resume)
         await sink.hash_start(resume.at)
-    while await response.stream_to(sink.write):
-        await sink.catch_up()
+    with sink.limiter.moving_body() if sink.is_large else _UNMEASURED:
+        while await response.stream_to(sink.write):
+            await sink.catch_up()
     return await sink.commit(head, head.etag)

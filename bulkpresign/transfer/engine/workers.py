@@ -12,9 +12,10 @@ from bulkpresign.events import Listener, ObjectFinished
 from bulkpresign.http.clock import Clock
 from bulkpresign.model import Outcome
 from bulkpresign.redact import redacted, secrets_of
-from bulkpresign.tasks import run_workers
 from bulkpresign.transfer.engine.breaker import CircuitBreaker
 from bulkpresign.transfer.engine.jobs import Job
+from bulkpresign.transfer.engine.limiter import RequestLimiter
+from bulkpresign.transfer.engine.pool import WorkerPool
 from bulkpresign.transfer.engine.queue import JobQueue
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 
@@ -25,24 +26,26 @@ Work = Callable[[Job, LinkRenewer], Awaitable[Outcome]]
 
 
 class Engine:
-    """Runs the jobs of a queue, `concurrency` at a time, and emits their outcomes.
+    """Runs the jobs of a queue, and emits their outcomes.
 
+    `concurrency` bounds the objects in flight; with `is_fixed` there are exactly as many, else as the limiter has room.
     A failed object is an outcome, and so is one that is cancelled: no object goes missing. A run in which everything
     fails the same way ends with BreakerError.
     """
 
-    def __init__(self, queue: JobQueue, work: Work, emit: Listener, clock: Clock) -> None:
+    def __init__(self, queue: JobQueue, work: Work, emit: Listener, clock: Clock, limiter: RequestLimiter) -> None:
         self._queue = queue
         self._work = work
         self._emit = emit
         self._renewer = LinkRenewer(queue.ready, clock)
         self._breaker = CircuitBreaker()
+        self._limiter = limiter
 
-    async def run(self, concurrency: int) -> None:
+    async def run(self, concurrency: int, *, is_fixed: bool = True) -> None:
         """Runs to the end of the queue."""
-        await run_workers(concurrency, self._worker)
+        await WorkerPool(self._limiter, concurrency, self._worker, is_fixed=is_fixed).run()
 
-    async def _worker(self) -> None:
+    async def _worker(self, is_needed: Callable[[], bool]) -> bool:
         while (job := await self._queue.get()) is not None:
             began = time.monotonic()
             try:
@@ -53,6 +56,9 @@ class Engine:
             outcome = msgspec.structs.replace(outcome, seconds=time.monotonic() - began)
             self._emit(ObjectFinished(outcome))
             self._breaker.record(outcome)
+            if not is_needed():
+                return False
+        return True
 
     async def _outcome(self, job: Job) -> Outcome:
         try:

@@ -16,7 +16,7 @@ from bulkpresign.http.response import Response
 from bulkpresign.model import Evidence, Link, ObjectRef
 from bulkpresign.text import counted
 from bulkpresign.transfer.disk.folder import Folder
-from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.engine.retries import numbered
 
 _ANY_OBJECT = ObjectRef("", "")
@@ -92,7 +92,7 @@ class FileBody:
     """
 
     def __init__(
-        self, file: OpenFile, emit: Listener, limiter: AdaptiveLimiter, offset: int = 0, size: int | None = None
+        self, file: OpenFile, emit: Listener, limiter: RequestLimiter, offset: int = 0, size: int | None = None
     ) -> None:
         self._file, self._emit, self._limiter = file, emit, limiter
         self._offset = offset
@@ -129,13 +129,16 @@ class FileBody:
     async def whole(self) -> bytes:
         """The body as bytes, for small bodies."""
         await self._limiter.throttle(self.size)
-        return b"".join(self._pieces())
+        return b"".join(self._chunks())
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self._pieces():
-            if self._limiter.limits_rate:
-                await self._limiter.throttle(len(piece))
-            yield piece
+        limiter = self._limiter
+        with limiter.moving_body():
+            for chunk in self._chunks():
+                if limiter.limits_rate:
+                    await limiter.throttle(len(chunk))
+                yield chunk
+                limiter.moved(len(chunk))
 
     def check_unchanged(self) -> None:
         """Raises StorageError if the file has changed since it was opened."""
@@ -146,25 +149,25 @@ class FileBody:
         self._emit(BytesMoved(-self._sent))
         self._sent = 0
 
-    def _pieces(self) -> Iterator[bytes]:
+    def _chunks(self) -> Iterator[bytes]:
         while self._sent < self.size:
-            piece = self._read(self._sent)
-            self._hasher.update(piece)
-            self._sent += len(piece)
-            self._emit(BytesMoved(len(piece)))
-            yield piece
+            chunk = self._read(self._sent)
+            self._hasher.update(chunk)
+            self._sent += len(chunk)
+            self._emit(BytesMoved(len(chunk)))
+            yield chunk
 
     def _read(self, at: int) -> bytes:
         count = min(CHUNK_SIZE, self.size - at)
         try:
-            piece = os.pread(self._file.descriptor, count, self._offset + at)
+            chunk = os.pread(self._file.descriptor, count, self._offset + at)
         except OSError as error:
             self.error = StorageError(f"{self._file.name} can't be read: {error.strerror}", code="Unreadable")
             raise self.error from error
-        if not piece:
+        if not chunk:
             self.error = StorageError(f"{self._file.name} shrank while it was sent", code="FileChanged")
             raise self.error
-        return piece
+        return chunk
 
 
 async def store(http: HttpClient, link: Link, body: FileBody) -> Stored:

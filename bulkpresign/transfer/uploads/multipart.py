@@ -18,12 +18,13 @@ from bulkpresign.errors import RefusedError, StorageError, TransferError
 from bulkpresign.events import BytesResumed, Listener, PartFinished, ResumePointChanged
 from bulkpresign.http.client import CHUNK_SIZE
 from bulkpresign.model import NO_RESUME_POINT, Checkpoint, Link, Outcome, ResumePoint, Upload, UploadPart
-from bulkpresign.tasks import run_workers
+from bulkpresign.tasks import ungrouped
 from bulkpresign.text import counted
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import NOTHING, Job, LocalFile, MultipartUpload, RenewableLink
+from bulkpresign.transfer.engine.limiter import PartOffer
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.retries import numbered
 from bulkpresign.transfer.uploads.body import FileBody, OpenFile, opened, store
@@ -48,14 +49,16 @@ _OF_THE_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 
 
 class MultipartUploader:
-    """Uploads files that lie below a folder, in parts of which `part_concurrency` are in flight for each.
+    """Uploads files that lie below a folder, in parts.
+
+    `part_concurrency` parts of each are in flight; None: as many as the limiter has room for.
 
     A part that fails is sent again. Where the object fails, the upload stays open for another run, unless we created it
     and no other run could do better.
     """
 
     def __init__(
-        self, context: TransferContext, folder: Folder, coordinator: Coordinator, part_concurrency: int
+        self, context: TransferContext, folder: Folder, coordinator: Coordinator, part_concurrency: int | None
     ) -> None:
         self.context = context
         self.part_concurrency = part_concurrency
@@ -168,12 +171,12 @@ class _MultipartUpload:
         #: The etag of the completed object, None if it is unknown.
         self.etag: str | None = None
 
-    async def run(self, part_concurrency: int) -> str | None:
+    async def run(self, part_concurrency: int | None) -> str | None:
         """Sends the parts that are missing, and completes the upload. Returns what verified the object."""
         await self._begin()
         missing = [part for part in self._upload.parts if part.number not in self._etags]
         self._waiting.extend(_PartJob(NOTHING, RenewableLink(part.link, self._renew), part=part) for part in missing)
-        await run_workers(min(part_concurrency, len(missing)), self._worker)
+        await self._send_parts(part_concurrency)
         self._file.check_unchanged()
         return await self._complete()
 
@@ -212,8 +215,33 @@ class _MultipartUpload:
                 self._progress.finish(part.number, etag)
         return there
 
-    async def _worker(self) -> None:
-        while self._waiting:
+    async def _send_parts(self, part_concurrency: int | None) -> None:
+        """Sends the parts that wait: a worker for each of `part_concurrency`, else as the limiter has slots."""
+        if not self._waiting:
+            return
+        limiter = self._context.limiter
+        with ungrouped():
+            async with anyio.create_task_group() as group:
+
+                def start() -> bool:
+                    if len(self._waiting) > offer.starting:
+                        group.start_soon(self._offered_worker, offer)
+                        return True
+                    return False
+
+                if part_concurrency is not None:
+                    for _ in range(min(part_concurrency, len(self._waiting))):
+                        group.start_soon(self._worker)
+                    return
+                with limiter.offering_parts(start) as offer:
+                    await self._worker()
+
+    async def _offered_worker(self, offer: PartOffer) -> None:
+        offer.part_started()
+        await self._worker(leaves=True)
+
+    async def _worker(self, *, leaves: bool = False) -> None:
+        while self._waiting and not (leaves and self._context.limiter.has_too_many_parts):
             job = self._waiting.popleft()
             assert isinstance(job, _PartJob)  # noqa: S101 - this queue has no others
             assert job.renewable is not None  # noqa: S101 - its target is a link

@@ -13,7 +13,8 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.downloads.download import Downloader
-from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from bulkpresign.transfer.engine.controller import ConcurrencyController
+from bulkpresign.transfer.engine.limiter import RequestLimiter
 from tests.servers.proxy import FaultProxy
 from tests.support.folders import files
 from tests.transfer.parts import crc64
@@ -43,7 +44,7 @@ def test_a_part_size_that_the_server_tells_proves_what_no_guess_does(
     async def main(url: str) -> None:
         link = Link("GET", f"{url}/a", {}, object=reference({}))
         async with HttpClient(1) as http:
-            context = TransferContext(http, done.events.append, AdaptiveLimiter(1), 1)
+            context = TransferContext(http, done.events.append, RequestLimiter(ConcurrencyController(fixed=1)), 1)
             downloader = Downloader(context, Folder(tmp_path), Coordinator(ask_part_size=ask))
             await run(jobs_of(one_batch([link])), downloader, 1, done.events.append)
 
@@ -65,7 +66,7 @@ def test_a_recheck_asks_for_a_large_object_before_it_is_fetched_in_parts(tmp_pat
     async def main(url: str) -> None:
         link = Link("GET", f"{url}/a", {}, object=reference({"size": len(BODY), "checksum": crc64(BODY)}))
         async with HttpClient(1) as http:
-            context = TransferContext(http, done.events.append, AdaptiveLimiter(1), 1)
+            context = TransferContext(http, done.events.append, RequestLimiter(ConcurrencyController(fixed=1)), 1)
             downloader = Downloader(context, Folder(tmp_path), Coordinator(), part_size=100_000, rechecks=True)
             await run(jobs_of(one_batch([link])), downloader, 1, done.events.append)
 

@@ -127,13 +127,13 @@ def test_what_does_not_fit_the_journal_starts_again(change: str, origin: FaultPr
     assert files(folder) == {"a": BODY}
 
 
-def test_what_was_learned_since_can_make_it_one(origin: FaultProxy, tmp_path: Path) -> None:
-    """A hash of all bytes in their order is nothing that parts prove."""
+def test_a_hash_of_all_bytes_in_their_order_that_the_row_has_since(origin: FaultProxy, tmp_path: Path) -> None:
     folder, journal, _ = begun(origin, tmp_path, {"size": len(BODY)})
     checksum = f"sha256:{base64_of(hashlib.sha256(BODY).digest())}"
     got = Got(origin, folder, {"size": len(BODY), "checksum": checksum}, journal=journal)
     got.check(verified_by="sha256")
-    assert got.asked == [None]
+    assert None not in got.asked
+    assert 0 < len(got.asked) < -(-len(BODY) // PART)
     assert files(folder) == {"a": BODY}
 
 
@@ -264,7 +264,7 @@ def test_a_link_that_is_over_keeps_its_parts(
     got = Got(origin, tmp_path / "to", ref, part_concurrency=part_concurrency, attempts=1, journal=tmp_path / "journal")
     got.check()
     whole = Counter(asked or (0, PART - 1) for asked in got.asked)
-    assert whole.total() == 13
+    assert whole.total() in {12, 13}  # the request for the rest of the first part can be one of those that are over
     assert set(whole) == set(parts_of(len(BODY)))
     assert got.run.bytes_moved == len(BODY)
     assert not [event for event in got.run.events if isinstance(event, BytesResumed)]

@@ -1,4 +1,4 @@
-"""The pace without a socket: what is allowed in flight, bytes a second, and the breaker."""
+"""The limiter without a socket: slots, room for parts, bytes a second; and the circuit breaker."""
 
 import asyncio
 import time
@@ -8,9 +8,9 @@ import pytest
 
 from bulkpresign.errors import BreakerError, ConnectionFailedError, RefusedError, ThrottledError
 from bulkpresign.model import ObjectRef, Outcome
-from bulkpresign.transfer.engine import limiter as limiter_module
 from bulkpresign.transfer.engine.breaker import CircuitBreaker
-from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from bulkpresign.transfer.engine.controller import ConcurrencyController
+from bulkpresign.transfer.engine.limiter import RequestLimiter
 
 SLOW = ThrottledError("503 SlowDown", code="SlowDown", status=503)
 
@@ -24,42 +24,83 @@ def outcome(status: str, code: str | None = None) -> Outcome:
     return Outcome(ObjectRef("b", "k"), status, code=code, message=code)  # type: ignore[arg-type]
 
 
-@pytest.mark.anyio
-async def test_a_throttled_request_halves_what_is_in_flight_once_a_burst() -> None:
-    limiter = AdaptiveLimiter(64)
-    for _ in range(10):
-        await limiter.acquire()
-    for _ in range(10):
-        limiter.release(SLOW)
-    assert (limiter.allowed, limiter.lowest, limiter.slowed) == (5, 5, 1)
+def limiter_of(slots: int, limit_rate: int | None = None) -> RequestLimiter:
+    return RequestLimiter(ConcurrencyController(fixed=slots), limit_rate)
 
 
 @pytest.mark.anyio
-async def test_it_never_stops_altogether(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limiter_module, "COOL_DOWN", 0)
-    limiter = AdaptiveLimiter(8)
-    for _ in range(20):
+async def test_a_server_that_refuses_requests_gets_fewer_a_second() -> None:
+    limiter = limiter_of(64)
+    for _ in range(50):
         await limiter.acquire()
+    limiter.release()
+    await anyio.sleep(0.02)
+    for _ in range(49):
         limiter.release(SLOW)
-    assert (limiter.allowed, limiter.slowed) == (1, 20)
+    assert limiter.controller.slowed == 1
+    assert limiter.controller.is_paced
+    began = time.monotonic()
+    with anyio.fail_after(20):
+        for _ in range(3):  # they come all the same
+            await limiter.acquire()
+            limiter.release()
+    assert time.monotonic() > began + 0.01
 
 
 @pytest.mark.anyio
-async def test_it_grows_by_about_one_for_each_round_of_successes_and_no_further_than_asked() -> None:
-    limiter = AdaptiveLimiter(16)
-    for _ in range(16):
-        await limiter.acquire()
-    for _ in range(16):
-        limiter.release(SLOW)
-    assert limiter.allowed == 8
-    for _ in range(8):
-        await limiter.acquire()
-        limiter.release()
-    assert limiter.allowed in {8, 9}
-    for _ in range(1000):
-        await limiter.acquire()
-        limiter.release()
-    assert limiter.allowed == 16
+async def test_a_run_hears_of_more_slots_and_of_room_for_parts() -> None:
+    limiter = RequestLimiter(ConcurrencyController(initial=4, minimum=4))
+    grown: list[int] = []
+    started: list[int] = []
+    left = [1] * 3
+
+    def start() -> bool:
+        if not left:
+            return False
+        started.append(left.pop())
+        return True
+
+    offers = asyncio.create_task(limiter.offer_slots())
+    with limiter.watched(lambda: grown.append(limiter.controller.limit)), limiter.offering_parts(start) as offer:
+        for _ in range(4):
+            await limiter.acquire()
+        limiter.responded(200, 0.05, 10 << 20)
+        with limiter.moving_body():
+            for _ in range(20):
+                limiter.moved(1 << 20)
+                await anyio.sleep(0.01)
+        for _ in range(4):
+            limiter.release()
+    assert grown
+    assert grown[0] > 4
+    assert len(started) == 3
+    assert offer.starting == 3
+    limiter.wake()
+    await anyio.sleep(0.01)
+    assert len(started) == 3
+    offers.cancel()
+
+
+@pytest.mark.anyio
+async def test_what_a_callback_of_a_connection_reports_starts_tasks() -> None:
+    limiter, started = RequestLimiter(ConcurrencyController(initial=4, minimum=4)), anyio.Event()
+
+    async def part() -> None:
+        started.set()
+
+    async with anyio.create_task_group() as group:
+
+        def start() -> bool:  # needs a task around it: a callback has none
+            group.start_soon(part)
+            return False
+
+        group.start_soon(limiter.offer_slots)
+        with limiter.offering_parts(start):
+            limiter.responded(200, 0.05, 10 << 20)
+            with limiter.moving_body(), anyio.fail_after(5):
+                asyncio.get_running_loop().call_soon(limiter.moved, 1 << 20)
+                await started.wait()
+        group.cancel_scope.cancel()
 
 
 @pytest.mark.anyio
@@ -72,15 +113,15 @@ async def test_it_grows_by_about_one_for_each_round_of_successes_and_no_further_
     ],
 )
 async def test_what_slows_and_what_does_not(error: RefusedError | ConnectionFailedError, slowed: int) -> None:
-    limiter = AdaptiveLimiter(8)
+    limiter = limiter_of(8)
     await limiter.acquire()
     limiter.release(error)
-    assert limiter.slowed == slowed
+    assert limiter.controller.slowed == slowed
 
 
 @pytest.mark.anyio
 async def test_no_more_are_in_flight_than_allowed_and_all_get_their_turn() -> None:
-    limiter, most, now, done = AdaptiveLimiter(3), 0, 0, 0
+    limiter, most, now, done = limiter_of(3), 0, 0, 0
 
     async def work() -> None:
         nonlocal most, now, done
@@ -100,7 +141,7 @@ async def test_no_more_are_in_flight_than_allowed_and_all_get_their_turn() -> No
 
 @pytest.mark.anyio
 async def test_a_cancelled_waiter_passes_its_turn_on() -> None:
-    limiter = AdaptiveLimiter(1)
+    limiter = limiter_of(1)
     await limiter.acquire()
 
     async def work() -> None:
@@ -127,7 +168,7 @@ async def test_a_cancelled_waiter_passes_its_turn_on() -> None:
 @pytest.mark.anyio
 async def test_a_turn_that_comes_to_a_waiter_as_it_is_cancelled_goes_to_the_next() -> None:
     """By asyncio's own cancellation, in the very tick in which the turn came."""
-    limiter = AdaptiveLimiter(1)
+    limiter = limiter_of(1)
     await limiter.acquire()
     first, second = (asyncio.ensure_future(limiter.acquire()) for _ in range(2))
     await anyio.wait_all_tasks_blocked()
@@ -140,7 +181,7 @@ async def test_a_turn_that_comes_to_a_waiter_as_it_is_cancelled_goes_to_the_next
 
 @pytest.mark.anyio
 async def test_bytes_a_second_are_bounded() -> None:
-    limiter = AdaptiveLimiter(8, limit_rate=100_000)
+    limiter = limiter_of(8, limit_rate=100_000)
     began = time.monotonic()
 
     async def throttle() -> None:

@@ -20,8 +20,9 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.downloads.download import Downloader
+from bulkpresign.transfer.engine.controller import ConcurrencyController
 from bulkpresign.transfer.engine.jobs import Job, Renew, RenewableLink
-from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.engine.queue import JobQueue
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.workers import Engine
@@ -169,9 +170,9 @@ class Cancelled:
         try:
             async with HttpClient(4) as http:
                 kind = Downloader if self.verb == "get" else Uploader
-                context = TransferContext(http, self.events.append, AdaptiveLimiter(4), 3)
+                context = TransferContext(http, self.events.append, RequestLimiter(ConcurrencyController(fixed=4)), 3)
                 work = kind(context, Folder(self.folder), Coordinator())
-                await Engine(queue, work, self.events.append, Clock()).run(4)
+                await Engine(queue, work, self.events.append, Clock(), context.limiter).run(4)
         finally:
             with anyio.CancelScope(shield=True):
                 self.rest = [job.link.object.key async for batch in queue.drain() for job in batch]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from bulkpresign.transfer.engine.controller import ConcurrencyController, Failure
-from bulkpresign.transfer.engine.part_sizes import part_size, parts_at_once
+from bulkpresign.transfer.engine.part_sizes import usual_part_size
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 #: Objects of more bytes are fetched in parts.
@@ -149,7 +149,7 @@ class Simulation:
             return self._again.popleft()
         for large in self._large:
             if controller.in_flight < controller.parts:
-                at_once = parts_at_once(large.left, large.part, controller.parts, len(self._large))
+                at_once = max(1, controller.parts // len(self._large))
                 if large.in_flight < max(at_once, controller.parts - controller.in_flight):
                     return self._part(large)
             elif large.in_flight == 0:
@@ -166,7 +166,7 @@ class Simulation:
     def _part(self, large: Large) -> Job:
         controller = self.controller
         if controller.fixed is None:
-            large.part = part_size(large.left, controller.latency, controller.connection_rate, controller.parts)
+            large.part = usual_part_size(large.left)
         else:
             large.part = 8 * MIB
         size = min(large.part, large.left)

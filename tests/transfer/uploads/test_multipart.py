@@ -16,8 +16,9 @@ from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
 from bulkpresign.model import Link, ObjectRef, Outcome
 from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.engine.controller import ConcurrencyController
 from bulkpresign.transfer.engine.jobs import NOTHING, Job, RenewableLink
-from bulkpresign.transfer.engine.limiter import AdaptiveLimiter
+from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.uploads import requests
 from bulkpresign.transfer.uploads.requests import (
@@ -151,7 +152,7 @@ def ended(*faults: Fault, attempts: int = 2) -> tuple[Outcome, int]:
     async def end(origin: FaultProxy) -> Outcome:
         link = Link("DELETE", f"{origin.url}/a?uploadId=id", {}, object=ObjectRef("b", "a"))
         async with HttpClient(1) as http:
-            context = TransferContext(http, lambda _: None, AdaptiveLimiter(1), attempts)
+            context = TransferContext(http, lambda _: None, RequestLimiter(ConcurrencyController(fixed=1)), attempts)
             return await UploadAborter(context)(Job(NOTHING, RenewableLink(link)), LinkRenewer(deque(), Clock()))
 
     with FaultProxy() as origin:
