@@ -17,6 +17,7 @@ import aiohttp
 import uvloop
 from yarl import URL
 
+from benchmarks.transfers import CONCURRENCY
 from bulkpresign.events import Event
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
@@ -41,8 +42,6 @@ from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.engine.queue import JobQueue
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.workers import Engine
-
-CONCURRENCY = 32
 
 
 async def aiohttp_pool(links: str, folder: Path) -> None:

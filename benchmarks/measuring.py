@@ -5,17 +5,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 BAR_WIDTH = 40
 _LEFT_OUT = frozenset({"AWS_CA_BUNDLE", "PYTHONDONTWRITEBYTECODE"})
 
 
 @dataclass
 class Cost:
-    """What a command used: CPU seconds (user and system), wall seconds, peak memory in MiB."""
+    """What a command used: CPU seconds (user and system), wall seconds, peak memory in MiB.
+
+    The kernel counts the peak of this process as the command's, where that is higher.
+    """
 
     cpu: float
     wall: float
@@ -39,6 +44,37 @@ def run(command: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path 
             output.seek(0)
             raise SystemExit(f"{command[0]} failed: {output.read()[-2000:].decode(errors='replace')}")
     return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024)
+
+
+@contextmanager
+def on_core(position: int) -> Iterator[None]:
+    """Threads and processes that begin in the block stay on one core: the first is 0, the last -1.
+
+    Does nothing where there is only one core, or where the system can't say.
+    """
+    if not hasattr(os, "sched_setaffinity") or len(cores := sorted(os.sched_getaffinity(0))) < 2:
+        yield
+        return
+    os.sched_setaffinity(0, {cores[position]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A temporary folder, in memory where the machine has /dev/shm, so that no disk is measured."""
+    memory = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(dir=memory, prefix="benchmark-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+def size_text(size: int) -> str:
+    unit, name = next(
+        (unit, name) for unit, name in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"), (1, "B")) if size >= unit
+    )
+    return f"{size // unit} {name}"
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:

@@ -4,12 +4,11 @@ The links lead to a port that nobody listens on, so a request would fail.
 """
 
 import os
-import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.measuring import goal, run
+from benchmarks.measuring import Cost, goal, run, scratch_folder
+from benchmarks.transfers import OURS, environment
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.model import Evidence, Link, ObjectRef, Outcome
 
@@ -22,14 +21,17 @@ QUERY = (
 
 def main(*, quick: bool) -> None:
     count = 100_000 if quick else 1_000_000
-    scratch = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
-    with tempfile.TemporaryDirectory(dir=scratch) as name:
-        folder = Path(name)
-        _finished_run(folder, count)
-        cost = run([sys.executable, "-m", "bulkpresign", "get", "links.csv", "--to", "to"], cwd=folder)
+    cost = again(count)
     used = f"{cost.wall:.1f} s, {cost.cpu:.1f} s of CPU, {cost.memory:.0f} MiB"
     print(f"\nA finished run of {count:,} objects again: {used}")
     goal("seconds for a million objects", cost.wall / count * 1e6, most=10)
+
+
+def again(count: int) -> Cost:
+    """The cost of asking for a finished run of `count` objects once more."""
+    with scratch_folder() as folder:
+        _finished_run(folder, count)
+        return run([*OURS, "get", "links.csv", "--to", "to"], environment({}), folder)
 
 
 def _finished_run(folder: Path, count: int) -> None:

@@ -11,7 +11,7 @@ mpl.use("svg")
 
 from matplotlib import pyplot
 
-from benchmarks.wire_runs import size_text
+from benchmarks.measuring import size_text
 
 if TYPE_CHECKING:
     from benchmarks.wires import Result

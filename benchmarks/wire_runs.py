@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.measuring import Cost, run
+from benchmarks.measuring import GIB, MIB, Cost, run, size_text
 from tests.servers.wire import RunningWire, Wire, start
 
-KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 #: From here on an object moves in parts, so that the number to find is the one of parts.
 LARGE = 64 * MIB
 OURS = "ours"
@@ -70,13 +69,6 @@ class Ran:
     refused_share: float
     #: Seconds by which the wire was slower than it should be, for this machine was busy.
     late: float
-
-
-def size_text(size: int) -> str:
-    unit, name = next(
-        (unit, name) for unit, name in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"), (1, "B")) if size >= unit
-    )
-    return f"{size // unit} {name}"
 
 
 def seconds_of_each(size: int, wire: Wire) -> float:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.measuring import goal
-from benchmarks.wire_runs import GIB, KIB, MIB, OURS, Bench, Ran, Work, bench, best_fixed, count_for
+from benchmarks.measuring import GIB, KIB, MIB, goal
+from benchmarks.wire_runs import OURS, Bench, Ran, Work, bench, best_fixed, count_for
 from tests.servers.wire import Wire
 
 LATENCIES = (0.0, 0.01, 0.05, 0.2)
