@@ -22,7 +22,7 @@ from bulkpresign.checksums.expected import ExpectedDigest
 from bulkpresign.checksums.part_size import part_sizes
 from bulkpresign.checksums.segments import combined_digest, segment_hasher
 from bulkpresign.checksums.sources import checksum_problem, expected_digest
-from bulkpresign.checksums.verifier import Verifier
+from bulkpresign.checksums.verifier import Verifier, verify_whole
 
 __all__ = [
     "ALGORITHMS",
@@ -40,4 +40,5 @@ __all__ = [
     "hasher",
     "part_sizes",
     "segment_hasher",
+    "verify_whole",
 ]

@@ -83,6 +83,16 @@ class Verifier:
         return next((size for size, made in zip(sizes, hashers, strict=True) if made.digest() == expected.digest), 0)
 
 
+def verify_whole(expected: ExpectedDigest, data: bytes | memoryview) -> str | None:
+    """The name of the verification of bytes that are all there: as a Verifier has it for a value without parts."""
+    expected.check_size(len(data))
+    if expected.algorithm is not None:
+        digest = hasher(expected.algorithm)
+        digest.update(data)
+        expected.check(digest.digest())
+    return expected.name
+
+
 def _new_hasher(expected: ExpectedDigest) -> Hasher | None:
     if expected.algorithm is None:
         return None

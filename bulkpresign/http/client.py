@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, Self, cast, get_args
 
 import anyio
+import msgspec
 
-from bulkpresign.errors import ParameterError, RefusedError
+from bulkpresign.errors import ParameterError, RefusedError, TransferError
 from bulkpresign.http.clock import Clock
-from bulkpresign.http.connection import Body, Connection
+from bulkpresign.http.connection import Body, Connection, ExchangeCallback
 from bulkpresign.http.environment import Proxies, proxy_variables, ssl_context_of
 from bulkpresign.http.origin import Origin
 from bulkpresign.http.pool import ConnectionPool, PoolStatistics
@@ -54,6 +55,13 @@ def _transport_of_environment() -> Transport:
     transport = os.environ.get(TRANSPORT_VARIABLE) or "auto"
     check_transport(transport, TRANSPORT_VARIABLE)
     return cast("Transport", transport)
+
+
+class PlainRequest(msgspec.Struct, frozen=True, gc=False):
+    """A whole request: its server, and its head with its body."""
+
+    origin: Origin
+    data: bytes
 
 
 class HttpClient:
@@ -120,9 +128,48 @@ class HttpClient:
         request = self._aiohttp_request(link, origin, headers, body) if self._may_need_aiohttp else None
         if request is None:
             head = request_head(link, origin, target, headers, body)
-            request = _DirectRequest(self._pool, origin, self._clock, link, head=head, body=body)
-            request.on_response = self.on_response
+            request = DirectRequest(self._pool, origin, self._clock, link, self.on_response, head=head, body=body)
         return LoggedRequest(request, link) if _logger.isEnabledFor(logging.DEBUG) else request
+
+    def plain_request(
+        self, link: Link, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> PlainRequest | None:
+        """The request that `request` would send, for `exchange`; None where that can't send it."""
+        if self._may_need_aiohttp or _logger.isEnabledFor(logging.DEBUG):
+            return None
+        try:
+            origin, target = self._origin_and_target(link.url)
+            return PlainRequest(origin, request_head(link, origin, target, headers, body) + (body or b""))
+        except RefusedError:
+            return None
+
+    async def exchange(self, link: Link, request: PlainRequest, take: ExchangeCallback) -> "DirectRequest | None":
+        """Sends requests to one origin, one after another on one connection: see `Connection.exchange`.
+
+        Returns None when `take` sends no more. Else `take` has not taken the response to the last request, or that
+        failed: returns the request, whose `link` is that of the first one.
+        """
+        origin, connection, error = request.origin, None, None
+        try:
+            connection = self._pool.take_idle(origin) or await self._pool.connect(origin)
+            is_over = await connection.exchange(request.data, take)
+        except TransferError as failed:
+            is_over, error = False, failed
+        except BaseException:
+            if connection is not None:
+                self._pool.give_back(origin, connection)
+            raise
+        if connection is not None and (is_over or error is not None):
+            self._pool.give_back(origin, connection)
+            connection = None
+        if is_over:
+            return None
+        return DirectRequest(self._pool, origin, self._clock, link, self.on_response, sent_on=connection, error=error)
+
+    def failed(self, link: Link, error: TransferError) -> "DirectRequest":
+        """A request that was sent, and whose response means an error."""
+        origin, _ = self._origin_and_target(link.url)
+        return DirectRequest(self._pool, origin, self._clock, link, None, error=error)
 
     def _aiohttp_request(
         self, link: Link, origin: Origin, headers: Mapping[str, str] | None, body: Body | None
@@ -158,33 +205,69 @@ class HttpClient:
         return origin
 
 
-class _DirectRequest:
-    """A request on a connection of our own."""
+class DirectRequest:
+    """A request on a connection of our own; `exchange` makes some that are sent already, or that failed.
 
-    __slots__ = ("_body", "_clock", "_connection", "_head", "_link", "_origin", "_pool", "on_response")
+    One that is sent and not entered has to be closed. `has_slot` is for the caller: a limiter counts it already.
+    """
+
+    __slots__ = (
+        "_body",
+        "_clock",
+        "_connection",
+        "_error",
+        "_head",
+        "_origin",
+        "_pool",
+        "has_slot",
+        "link",
+        "on_response",
+    )
 
     def __init__(
-        self, pool: ConnectionPool, origin: Origin, clock: Clock, link: Link, *, head: bytes, body: Body | None
+        self,
+        pool: ConnectionPool,
+        origin: Origin,
+        clock: Clock,
+        link: Link,
+        on_response: OnResponse | None,
+        *,
+        head: bytes = b"",
+        body: Body | None = None,
+        sent_on: Connection | None = None,
+        error: TransferError | None = None,
     ) -> None:
         self._pool, self._origin, self._clock = pool, origin, clock
-        self._link, self._head, self._body = link, head, body
-        self._connection: Connection
-        self.on_response: OnResponse | None = None
+        self.link, self.on_response = link, on_response
+        self._head, self._body = head, body
+        self._connection, self._error = sent_on, error
+        self.has_slot = False
 
     async def __aenter__(self) -> Response:
-        connection = self._connection = self._pool.take_idle(self._origin) or await self._pool.connect(self._origin)
-        try:
-            await connection.send(self._head, self._body, expects_body=self._link.method != "HEAD")
-        except BaseException:
-            self._pool.give_back(self._origin, connection)
-            raise
+        if self._error is not None:
+            raise self._error
+        connection = self._connection or await self._send()
         head = connection.response
         if self.on_response is not None:
             length = (head.length or 0) if self._body is None else body_size(self._body)
             self.on_response(head.status, connection.touched_at - connection.sent_at, length)
-        return Response(
-            head.status, head.headers, head.length, connection.stream_to, clock=self._clock, link=self._link
-        )
+        return Response(head.status, head.headers, head.length, connection.stream_to, clock=self._clock, link=self.link)
+
+    async def _send(self) -> Connection:
+        connection = self._pool.take_idle(self._origin) or await self._pool.connect(self._origin)
+        try:
+            await connection.send(self._head, self._body, expects_body=self.link.method != "HEAD")
+        except BaseException:
+            self._pool.give_back(self._origin, connection)
+            raise
+        self._connection = connection
+        return connection
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._pool.give_back(self._origin, self._connection)
+        self.close()
+
+    def close(self) -> None:
+        """Gives the connection back, which is closed if the response was not read to its end."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool.give_back(self._origin, connection)

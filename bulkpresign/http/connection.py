@@ -16,11 +16,14 @@ from typing import cast
 from bulkpresign.errors import ConnectionFailedError
 from bulkpresign.http import protocol
 from bulkpresign.http.buffers import Buffers
+from bulkpresign.http.plain_head import plain_head
 from bulkpresign.http.protocol import Chunk, ResponseParser, ResponseState
 from bulkpresign.http.tls_sessions import ResumingSSLObject
 
 __all__ = ["Body", "BodyCallback", "Chunk", "Connection", "read_pending"]
 
+#: A larger body is not exchanged as a whole.
+MAX_EXCHANGED = 256 * 1024
 #: After so many chunks of a request body, other tasks run.
 _CHUNKS_PER_TURN = 16
 
@@ -32,6 +35,9 @@ _DONE = ResponseState.DONE
 Body = bytes | AsyncIterable[bytes]
 #: Takes body data, which is valid until the next call; True stops the body until `stream_to` is called again.
 BodyCallback = Callable[[Chunk], bool | None]
+#: Takes a complete response: its head, its body (valid until the callback returns) and the seconds that it took.
+#: Returns the next request, b"" for no more, or None for a response that is not for it.
+ExchangeCallback = Callable[[ResponseParser, Chunk, float], bytes | None]
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -53,6 +59,9 @@ class Connection(asyncio.BufferedProtocol):
         self._take: BodyCallback | None = None
         self._early: deque[bytes] = deque()  # body data that came before a callback was there
         self._lent: memoryview | None = None  # the buffer with the chunk that the callback stopped at
+        self._exchange: ExchangeCallback | None = None
+        self._is_over = False  # no further request is to be sent
+        self._held = b""  # the start of a response that is taken as a whole
         self._is_reading_paused = False
         self._is_write_buffer_full = False
         self.response = ResponseParser()
@@ -95,6 +104,72 @@ class Connection(asyncio.BufferedProtocol):
         except BaseException:
             self.close()
             raise
+
+    async def exchange(self, request: bytes, take: ExchangeCallback) -> bool:
+        """Sends one request after another, each when `take` has the response to the one before. No task runs for them.
+
+        Returns True when `take` sends no more. Returns False for a response that `take` returned None for, or that is
+        not small, complete and of the usual form (see `plain_head`): it goes on as after `send`. Raises TransferError,
+        and what `take` raises; the connection is closed then.
+        """
+        self._exchange, self._is_over = take, False
+        try:
+            self._send_next(request)
+            while self._is_exchanging:
+                await self._change()
+            if self._error is not None:
+                raise self._error
+            while not self.response.status:
+                await self._change()
+        except BaseException:
+            self._exchange, self._held = None, b""
+            self.close()
+            raise
+        return self._is_over
+
+    @property
+    def _is_exchanging(self) -> bool:
+        return self._exchange is not None
+
+    def _send_next(self, request: bytes) -> None:
+        self._start(expects_body=True)
+        self._transport.write(request)
+        self.sent_at = self.touched_at
+
+    def _exchange_bytes(self, take: ExchangeCallback, data: memoryview) -> None:
+        """Bytes of a response that may be taken as a whole."""
+        received = self._held + data
+        head = plain_head(received)
+        if head is None or head.length > MAX_EXCHANGED or len(received) > head.size + head.length:
+            self._end_exchange()
+            self._feed(memoryview(received))
+        elif len(received) < head.size + head.length:
+            self._held = received
+        else:
+            self._held = b""
+            self.response.take_whole(head.status, head.headers, head.length)
+            self._pass_on(take, memoryview(received)[head.size :])
+
+    def _pass_on(self, take: ExchangeCallback, body: memoryview) -> None:
+        try:
+            request = take(self.response, body, self.touched_at - self.sent_at)
+        except BaseException as error:  # noqa: BLE001 - `exchange` raises it
+            self._error = error
+            self._end_exchange()
+            return
+        if request:
+            self._send_next(request)
+            if self._error is not None:
+                self._end_exchange()
+            return
+        if request is None:
+            self._early.append(bytes(body))
+        self._is_over = request is not None
+        self._end_exchange()
+
+    def _end_exchange(self) -> None:
+        self._exchange, self._held = None, b""
+        self._wake()
 
     async def stream_to(self, take: BodyCallback) -> bool:
         """Passes the response's body to `take` as it comes, until `take` returns True, or the body ends (False).
@@ -196,10 +271,18 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came in."""
-        self.touched_at = now = self._loop.time()
+        self.touched_at = self._loop.time()
+        data = self._buffers.current[:nbytes]
+        if self._exchange is not None:
+            self._exchange_bytes(self._exchange, data)
+        else:
+            self._feed(data)
+
+    def _feed(self, data: memoryview) -> None:
+        """Bytes of a response that is taken as it comes."""
         response = self.response
         before = response.state
-        chunks = response.feed(self._buffers.current[:nbytes], now)
+        chunks = response.feed(data, self.touched_at)
         if chunks:
             self._deliver(chunks)
         state = response.state
@@ -217,6 +300,8 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed."""
         self.is_open = False
+        if self._held:
+            self.response.feed(memoryview(self._held), self.touched_at)
         if self._error is None:
             self.response.feed_eof(None if exc is None else getattr(exc, "strerror", None) or type(exc).__name__)
             self._error = self.response.error

@@ -116,6 +116,11 @@ class ResponseParser:
             self._parser = HttpResponseParser(self)
         return chunks
 
+    def take_whole(self, status: int, headers: dict[str, str], length: int) -> None:
+        """Takes a response that was read as a whole, without `feed`: it is complete."""
+        self.status, self.headers, self.length = status, headers, length
+        self.state = _DONE
+
     def feed_eof(self, reason: str | None = None) -> None:
         """Takes the end of the connection; `reason` says why it broke, None that the server closed it."""
         if self.state is _HEAD:

@@ -60,11 +60,7 @@ class Response:
         None also where it can't be sent back (not ASCII), or repeats a secret of the request: etags are stored and
         shown.
         """
-        etag = self.headers.get("etag", "").strip('"')
-        if not etag or _USUAL_ETAG.match(etag):
-            return etag or None
-        is_plain = etag.isascii() and redacted(etag, secrets_of(self._link.url, self._link.headers)) == etag
-        return etag if is_plain else None
+        return etag_of(self.headers, self._link)
 
     @property
     def encryption(self) -> dict[str, str]:
@@ -90,6 +86,15 @@ class Response:
         self._clock.learn(self.headers.get("date"))
         now = self._clock.now()
         return error_of(self.status, self.headers, said, link, now, difference=self._clock.difference)
+
+
+def etag_of(headers: Mapping[str, str], link: Link) -> str | None:
+    """The entity tag of a response to a link: see `Response.etag`."""
+    etag = headers.get("etag", "").strip('"')
+    if not etag or _USUAL_ETAG.match(etag):
+        return etag or None
+    is_plain = etag.isascii() and redacted(etag, secrets_of(link.url, link.headers)) == etag
+    return etag if is_plain else None
 
 
 #: Hears of a response: its status, the seconds from the end of its request to its head, and the bytes of the body that

@@ -46,25 +46,38 @@ class Recorder:
 
     def __call__(self, event: Event) -> None:
         """Forwards one event, or adds its outcome to the pending ones."""
-        kind = type(event)
-        if self._journal is None or kind is not ObjectFinished:
-            self._forward(event)
         if self._journal is None:
-            return
-        if isinstance(event, ObjectFinished):
-            if not self._pending:
-                self._since = time.monotonic()
-            self._pending.append(event)
-            self._finished_at.append(time.time())
-        elif isinstance(event, BytesMoved):
-            second = int(time.time())
-            self._moved[second] = self._moved.get(second, 0) + event.count
-        elif kind is LoadMeasured:
-            self._load = event
-        elif kind is PartFinished or kind is ResumePointChanged:
-            self._record_checkpoint(event)
-        if (self._pending and self._is_due) or len(self._moved) > _MAX_MOVED_SECONDS:
+            self._forward(event)
+        elif isinstance(event, ObjectFinished):
+            self._add(event)
+        else:
+            self._forward(event)
+            self._take(event)
+
+    def _add(self, event: ObjectFinished) -> None:
+        now = time.time()
+        if not self._pending:
+            self._since = now
+        self._pending.append(event)
+        self._finished_at.append(now)
+        if len(self._pending) >= _MAX_PENDING or self._is_due(now):
             self.flush()
+
+    def _take(self, event: Event) -> None:
+        now = time.time()
+        if isinstance(event, BytesMoved):
+            second = int(now)
+            self._moved[second] = self._moved.get(second, 0) + event.count
+        elif isinstance(event, LoadMeasured):
+            self._load = event
+        else:
+            self._record_checkpoint(event)
+        if (self._pending and self._is_due(now)) or len(self._moved) > _MAX_MOVED_SECONDS:
+            self.flush()
+
+    def _is_due(self, now: float) -> bool:
+        """True where the oldest pending outcome has waited long enough, or the clock went back."""
+        return not 0 <= now - self._since < _MAX_DELAY
 
     def _record_checkpoint(self, event: Event) -> None:
         """At once: a run that is killed resumes from here."""
@@ -73,10 +86,6 @@ class Recorder:
             self._journal.add_finished_part(event.link, event.number, event.proof)
         elif isinstance(event, ResumePointChanged):
             self._journal.set_resume_point(event.link, event.point)
-
-    @property
-    def _is_due(self) -> bool:
-        return len(self._pending) >= _MAX_PENDING or time.monotonic() - self._since >= _MAX_DELAY
 
     def close(self) -> None:
         """Records what is held, passes it on, and records the load at the end of the run."""
@@ -87,7 +96,6 @@ class Recorder:
     def flush(self) -> None:
         """Writes the pending outcomes and forwards them. If the write fails, they stay pending."""
         if self._journal is not None and (self._pending or self._moved):
-            self._since = time.monotonic()
             self._journal.record(self.unrecorded, self._finished_at, self._moved)
             self._moved = {}
         pending, self._pending, self._finished_at = self._pending, [], []

@@ -24,7 +24,7 @@ from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Rows, Table, open_output
 from bulkpresign.tables.writing import TableWriter
 from bulkpresign.transfer.engine.jobs import NOTHING, Job, RenewableLink
-from bulkpresign.transfer.executor import TransferSpec
+from bulkpresign.transfer.spec import TransferSpec
 
 _COLUMNS = ("bucket", "key", "upload_id", "age")
 

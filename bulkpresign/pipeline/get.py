@@ -30,7 +30,7 @@ from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.downloads.existing import IF_EXISTS, IfExists
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
-from bulkpresign.transfer.executor import TransferSpec
+from bulkpresign.transfer.spec import TransferSpec
 
 #: The request of a smaller part takes longer than its bytes.
 LEAST_PART_SIZE = 64 << 10

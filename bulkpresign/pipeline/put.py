@@ -36,7 +36,7 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, MultipartUpload, Renew, RenewableLink
-from bulkpresign.transfer.executor import TransferSpec
+from bulkpresign.transfer.spec import TransferSpec
 
 #: Larger files are uploaded in parts, where no part size is given: they get an etag that is no md5.
 _LARGE = 64 << 20

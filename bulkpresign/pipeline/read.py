@@ -19,7 +19,7 @@ from bulkpresign.pipeline.sources.sources import Source, Sources
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.jobs import IN_MEMORY, Job, RenewableLink
-from bulkpresign.transfer.executor import TransferSpec
+from bulkpresign.transfer.spec import TransferSpec
 
 #: Bytes of the largest object that `read` takes, unless told otherwise.
 MAX_OBJECT_SIZE = 64 << 20

@@ -8,7 +8,7 @@ import msgspec
 
 from bulkpresign.errors import TransferError
 from bulkpresign.events import Listener
-from bulkpresign.http.client import HttpClient
+from bulkpresign.http.client import DirectRequest, HttpClient
 from bulkpresign.model import ObjectRef
 from bulkpresign.transfer.engine.limiter import RequestLimiter, Turn
 from bulkpresign.transfer.engine.retries import Attempts
@@ -33,15 +33,21 @@ class TransferContext(msgspec.Struct, frozen=True):
         """The attempts of a request for an object, from attempt `number` on."""
         return Attempts(ref, self.attempts, self.emit, number)
 
-    async def retried(self, once: Callable[[], Awaitable[T]], ref: ObjectRef) -> tuple[T, int]:
+    async def retried(
+        self, once: Callable[[], Awaitable[T]], ref: ObjectRef, sent: DirectRequest | None = None
+    ) -> tuple[T, int]:
         """The result of `once`, and the number of the attempt that gave it. Raises the last attempt's TransferError.
 
-        Each attempt takes its turn in the limiter. An object that waits for its next attempt is not in flight.
+        Each attempt takes its turn in the limiter, except the first one if a request was `sent`, in a slot. An object
+        that waits for its next attempt is not in flight.
         """
         attempts = self.attempts_of(ref)
         while True:
             try:
-                await self.limiter.acquire()
+                if sent is None or not sent.has_slot:
+                    await self.limiter.acquire()
+                else:
+                    sent.has_slot = False
                 with Turn(self.limiter):
                     return await once(), attempts.number
             except TransferError as error:

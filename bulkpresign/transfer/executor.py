@@ -6,62 +6,30 @@ events that it sends back. It holds no credentials, and writes no journal.
 
 import time
 from collections.abc import AsyncIterator, Sequence
-from functools import cached_property
 
 import anyio
 import msgspec
 
-from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener, LoadMeasured
-from bulkpresign.http.client import HttpClient, Transport
+from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
-from bulkpresign.model import Outcome
 from bulkpresign.tasks import ungrouped
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
-from bulkpresign.transfer.downloads.download import Downloader
-from bulkpresign.transfer.downloads.existing import IfExists
-from bulkpresign.transfer.downloads.memory import MemoryReader
 from bulkpresign.transfer.engine.controller import BoundBy, ConcurrencyController
-from bulkpresign.transfer.engine.jobs import Job, LocalFile, Memory, MultipartUpload, Nothing, RenewableLink
+from bulkpresign.transfer.engine.jobs import Job
 from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.engine.pool import INITIAL_WORKERS
 from bulkpresign.transfer.engine.queue import JobQueue
-from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.workers import Engine
-from bulkpresign.transfer.uploads.multipart import MultipartUploader
-from bulkpresign.transfer.uploads.requests import UploadAborter
-from bulkpresign.transfer.uploads.single import Uploader
+from bulkpresign.transfer.spec import TransferSpec
+from bulkpresign.transfer.transfers import Transfers
 
 #: Requests that a run has in flight at least, where nothing slows it.
 LEAST_CONCURRENCY = 8
 #: Seconds between two looks at the CPU, and how many of them make a LoadMeasured.
 _WATCH_INTERVAL, _TICKS_PER_EVENT = 0.1, 5
-
-
-class TransferSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of a run's transfers, as data.
-
-    `folder` is where local files are, absolute. `concurrency` objects are in flight, and `part_concurrency` parts of
-    each large one; where they are None, as many as the run finds to be best, up to `max_concurrency` requests.
-    `limit_rate` is bytes a second. The others are those of `get` and `put`; sizes are bytes.
-    """
-
-    folder: str = ""
-    concurrency: int | None = None
-    max_concurrency: int = 1024
-    part_size: int | None = None
-    part_concurrency: int | None = None
-    attempts: int = 5
-    limit_rate: int | None = None
-    if_exists: IfExists = "replace"
-    max_object_size: int | None = None
-    rechecks: bool = False
-    fsync: bool = False
-    keeps_checkpoints: bool = False
-    ca_bundle: str | None = None
-    transport: Transport = "auto"
 
 
 class Statistics(msgspec.Struct, frozen=True):
@@ -98,8 +66,9 @@ class LocalExecutor:
     async def run(self, queue: JobQueue, coordinator: Coordinator) -> None:
         """Runs to the end of the queue. An object's failure is an outcome; raises BreakerError."""
         spec, context = self._spec, self.context
-        transfers = _Transfers(spec, context, self._folder, coordinator)
-        engine = Engine(queue, transfers, context.emit, self._clock, self._limiter)
+        transfers = Transfers(spec, context, self._folder, coordinator, self._clock)
+        plain_work = transfers if transfers.has_plain_work else None
+        engine = Engine(queue, transfers, context.emit, self._clock, self._limiter, plain_work=plain_work)
         most = spec.concurrency or spec.max_concurrency
         try:
             with ungrouped():
@@ -143,73 +112,6 @@ def _controller(spec: TransferSpec) -> ConcurrencyController:
         return ConcurrencyController(fixed=min(objects * parts, most))
     least = max(LEAST_CONCURRENCY, objects or 0, parts or 0)
     return ConcurrencyController(max(INITIAL_WORKERS, least), least, max(most, objects or 0))
-
-
-class _Transfers:
-    """The work of a job, by its source and its target. Each kind is made when the first job needs it."""
-
-    def __init__(
-        self, spec: TransferSpec, context: TransferContext, folder: Folder | None, coordinator: Coordinator
-    ) -> None:
-        self._spec, self._context, self._coordinator = spec, context, coordinator
-        self._open_folder = folder
-
-    async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
-        match job.source, job.target:
-            case RenewableLink(), LocalFile():
-                return await self.download(job, renewer)
-            case LocalFile(), RenewableLink():
-                return await self.upload(job, renewer)
-            case LocalFile(), MultipartUpload():
-                return await self.multipart(job, renewer)
-            case RenewableLink(), Memory():
-                return await self.read(job, renewer)
-            case Nothing(), RenewableLink():
-                return await self.abort(job, renewer)
-            case _:
-                raise TypeError(f"no transfer from {type(job.source).__name__} to {type(job.target).__name__}")
-
-    @cached_property
-    def download(self) -> Downloader:
-        spec = self._spec
-        return Downloader(
-            self._context,
-            self._folder,
-            self._coordinator,
-            part_size=spec.part_size,
-            part_concurrency=spec.part_concurrency,
-            if_exists=spec.if_exists,
-            max_object_size=spec.max_object_size,
-            rechecks=spec.rechecks,
-            fsync=spec.fsync,
-        )
-
-    @cached_property
-    def upload(self) -> Uploader:
-        return Uploader(self._context, self._folder, self._coordinator)
-
-    @cached_property
-    def multipart(self) -> MultipartUploader:
-        return MultipartUploader(self._context, self._folder, self._coordinator, self._spec.part_concurrency)
-
-    @property
-    def uploads_left_open(self) -> int:
-        """Multipart uploads that were created and neither completed nor aborted."""
-        return self.multipart.left_open if "multipart" in self.__dict__ else 0
-
-    @cached_property
-    def read(self) -> MemoryReader:
-        return MemoryReader(self._context, self._coordinator, self._spec.max_object_size or 0)
-
-    @cached_property
-    def abort(self) -> UploadAborter:
-        return UploadAborter(self._context)
-
-    @property
-    def _folder(self) -> Folder:
-        if self._open_folder is None:
-            raise ParameterError("the specification names no folder, and a job has a local file")
-        return self._open_folder
 
 
 async def run_batch(

@@ -232,7 +232,7 @@ def test_the_checksum_of_s3_itself_proves_what_comes(scene: Scene) -> None:
         by = {name.rpartition("\0")[2]: by for name, by in database.execute("SELECT id, verified_by FROM outcomes")}
     assert (by["small"], by["large"]) == ("crc64nvme", "crc64nvme")
     assert {name: (scene.folder / "t" / name).read_bytes() for name in bodies} == bodies
-    assert scene.sent(since).count(("GET", "v/large")) == 3
+    assert scene.sent(since).count(("GET", "v/large")) == 4  # the first one tells the checksum, and is left
 
 
 def test_a_server_that_refuses_the_checksum_mode_is_asked_without_it(scene: Scene) -> None:
@@ -339,7 +339,7 @@ def test_two_runs_on_one_folder_are_one_too_many(scene: Scene) -> None:
     scene.run("sign", f"s3://{scene.bucket}/v/", "-o", "l.csv")
     (scene.folder / "data").mkdir()
     (scene.folder / "alias").symlink_to("data")
-    command = [*BULKPRESIGN, "get", "l.csv", "--to", "data", "--limit-rate", "2MiB"]
+    command = [*BULKPRESIGN, "get", "l.csv", "--to", "data", "--limit-rate", "1MiB"]
     with subprocess.Popen(command, cwd=scene.folder, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 60
         while not list((scene.folder / "data").glob("big.*.part")) and time.monotonic() < deadline:

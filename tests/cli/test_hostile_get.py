@@ -147,7 +147,7 @@ def test_large_objects_keep_their_time(tmp_path: Path) -> None:
         proxy.etags["/big"] = '"opaque"'
         links(tmp_path / "l.csv", [{"url": f"{proxy.url}/big", "size": str(MIB)}, {"url": f"{proxy.url}/1"}])
         get(tmp_path, "l.csv", "--to", "t", "--part-size", "256KiB", code=0)
-        assert sum(seen.header("range") is not None for seen in proxy.seen) == 3
+        assert sum(seen.header("range") is not None for seen in proxy.seen) >= 3
     assert {(tmp_path / "t" / name).stat().st_mtime for name in ("big", "1")} == {784111777.0}
 
 

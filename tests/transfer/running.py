@@ -21,7 +21,8 @@ from bulkpresign.transfer.engine.jobs import Job, LocalFile, Renew, RenewableLin
 from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.engine.queue import JobQueue
 from bulkpresign.transfer.engine.workers import Engine, Work
-from bulkpresign.transfer.uploads.single import Uploader
+from bulkpresign.transfer.spec import TransferSpec
+from bulkpresign.transfer.transfers import Transfers
 from tests.support.dates import date_in
 
 #: Runs a coroutine on one of the loops.
@@ -56,11 +57,14 @@ class Run:
         return sum(event.count for event in self.events if isinstance(event, BytesResumed))
 
     async def links(self, verb: str, links: Sequence[Link], folder: Path, attempts: int, concurrency: int = 4) -> None:
-        async with HttpClient(concurrency) as http:
-            kind = Downloader if verb == "get" else Uploader
+        clock = Clock()
+        async with HttpClient(concurrency, clock) as http:
             context = TransferContext(http, self.events.append, limiter_of(concurrency), attempts)
-            work = kind(context, Folder(folder), Coordinator())
-            await run(jobs_of(one_batch(links)), work, concurrency, self.events.append)
+            spec = TransferSpec(folder=str(folder))
+            work = Transfers(spec, context, Folder(folder), Coordinator(), clock)
+            queue = JobQueue(jobs_of(one_batch(links)))
+            engine = Engine(queue, work, self.events.append, clock, context.limiter, plain_work=work)
+            await engine.run(concurrency)
 
     async def in_parts(
         self,

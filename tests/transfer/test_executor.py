@@ -13,7 +13,8 @@ from bulkpresign.events import BytesMoved, Event, ObjectFinished
 from bulkpresign.model import Link, ObjectRef, Outcome, utc_now
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.jobs import IN_MEMORY, NOTHING, Job, LocalFile, RenewableLink
-from bulkpresign.transfer.executor import TransferSpec, run_batch
+from bulkpresign.transfer.executor import run_batch
+from bulkpresign.transfer.spec import TransferSpec
 from tests.servers.proxy import Fault, FaultProxy, expired
 from tests.support.folders import files
 

@@ -35,7 +35,8 @@ from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Renew
 from bulkpresign.transfer.engine.queue import JobQueue
-from bulkpresign.transfer.executor import LocalExecutor, TransferSpec
+from bulkpresign.transfer.executor import LocalExecutor
+from bulkpresign.transfer.spec import TransferSpec
 
 #: Seconds between two flushes of outcomes to a consumer.
 _FLUSH_INTERVAL = 0.05

@@ -13,6 +13,7 @@ import anyio
 import msgspec
 
 from bulkpresign.errors import MismatchError, NameRefusedError, StorageError, TransferError
+from bulkpresign.http.client import DirectRequest
 from bulkpresign.http.response import Response
 from bulkpresign.model import Evidence, Link, Outcome
 from bulkpresign.transfer.context import TransferContext
@@ -75,6 +76,10 @@ class Downloader:
 
     async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
         """Downloads the object of one job. Raises TransferError where it fails."""
+        return await self.go_on(job, renewer, None)
+
+    async def go_on(self, job: Job, renewer: LinkRenewer, sent: DirectRequest | None) -> Outcome:
+        """Downloads the object of one job, whose first request may have been sent already, in a slot of the limiter."""
         source, file = job.source, job.target
         assert isinstance(source, RenewableLink)  # noqa: S101 - as the dispatch has it
         assert isinstance(file, LocalFile)  # noqa: S101 - likewise
@@ -86,9 +91,10 @@ class Downloader:
         except NameRefusedError as error:
             raise numbered(StorageError(str(error), code="NameRefused"), 0) from error
         sink = Sink(self._context, self._options, target, link, job.checkpoint)
-        return await renewer.call(source, lambda link: self._download(link, sink, job.evidence))
+        first = iter((sent,))
+        return await renewer.call(source, lambda link: self._download(link, sink, job.evidence, next(first, None)))
 
-    async def _download(self, link: Link, sink: Sink, evidence: Evidence | None) -> Outcome:
+    async def _download(self, link: Link, sink: Sink, evidence: Evidence | None, sent: DirectRequest | None) -> Outcome:
         sink.link = link
         with sink.target:
             existing = None if self.folder.is_new else await self._existing(sink, evidence)
@@ -99,7 +105,7 @@ class Downloader:
             if sink.point is not None:
                 knowledge = await _with_checkpoint(knowledge, sink)
             download = _Download(self._context, self._coordinator, sink, existing, knowledge)
-            download.part_concurrency = self._part_concurrency
+            download.part_concurrency, download.sent = self._part_concurrency, sent
             return await download.run()
 
     async def _existing(self, sink: Sink, evidence: Evidence | None) -> ExistingFile | None:
@@ -142,6 +148,7 @@ class _Download:
         self._attempts = context.attempts_of(knowledge.ref)
         self._restarts = 0
         self.part_concurrency: int | None = None
+        self.sent: DirectRequest | None = None
         self._most_attempts = 1
 
     async def run(self) -> Outcome:
@@ -165,6 +172,8 @@ class _Download:
     def _attempt(self) -> Awaitable[Outcome | RangedDownload]:
         """Runs the next step. Gives the outcome, or the download of the parts that are left."""
         step = next_step(self._knowledge)
+        if self.sent is not None and not (step is STREAM and self._existing is None):
+            self._refuse(self.sent)
         if isinstance(step, Ranged):
             ranged = self._ranged(step)
             return ranged.start(lambda: self._request(step, ranged.headers, ranged))
@@ -172,13 +181,23 @@ class _Download:
             return self._request(step, step.headers)
         return self._request(step, None if self._existing is None else self._existing.condition)
 
+    def _refuse(self, sent: DirectRequest) -> None:
+        """Closes a request that was sent and is not the one that is needed now."""
+        self.sent, sent.has_slot = None, False
+        sent.close()
+        self._context.limiter.release()
+
     async def _request(
         self, step: Step, headers: Mapping[str, str] | None, ranged: RangedDownload | None = None
     ) -> Outcome | RangedDownload:
-        context = self._context
-        await context.limiter.acquire()
+        context, sent = self._context, self.sent
+        self.sent = None
+        if sent is None:
+            await context.limiter.acquire()
+        else:
+            sent.has_slot = False
         with Turn(context.limiter) as turn:
-            async with context.http.request(self._link, headers) as response:
+            async with sent or context.http.request(self._link, headers) as response:
                 result = await self._receive(response, step, ranged)
             if isinstance(result, RangedDownload):
                 turn.error = result.first_error

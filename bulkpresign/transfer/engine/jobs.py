@@ -75,9 +75,11 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     @property
     def link(self) -> Link:
         """The link that represents the object in outcomes and in the journal."""
-        remote = self.source if isinstance(self.source, RenewableLink) else self.target
-        assert isinstance(remote, RenewableLink | MultipartUpload)  # noqa: S101 - one side is remote
-        return remote.link
+        source, target = self.source, self.target
+        if isinstance(source, RenewableLink):  # asked several times for each object of a download
+            return source.link
+        assert isinstance(target, RenewableLink | MultipartUpload)  # noqa: S101 - one side is remote
+        return target.link
 
     @property
     def object(self) -> ObjectRef:

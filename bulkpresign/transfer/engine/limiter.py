@@ -93,6 +93,18 @@ class RequestLimiter:
         if self._waiting or self._offers or controller.limit != self._seen:
             self.wake()
 
+    def passed_on(self, latency: float, length: int) -> bool:
+        """A request with a small body ended well. True if its slot is kept for the next request, which is sent now."""
+        controller, now = self.controller, time.monotonic()
+        controller.completed(now, latency, length)
+        if self._waiting or controller.is_paced or controller.in_flight >= controller.limit:
+            self.wake()
+            return False
+        controller.sent(now)
+        if self._offers or controller.limit != self._seen:
+            self.wake()
+        return True
+
     def responded(self, status: int, latency: float, length: int) -> None:
         """The head of a response came: see OnResponse. A server that can't keep up tells nothing of its latency."""
         if status < 500 and status != 429:

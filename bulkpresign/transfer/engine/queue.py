@@ -52,6 +52,10 @@ class JobQueue:
             self._slots.release()
         return job
 
+    def get_ready(self) -> Job | None:
+        """The next job if it can be had without waiting."""
+        return self.ready.popleft() if self.ready and self._slots is None else None
+
     async def _next(self) -> Job | None:
         while not self.ready:
             async with self._lock:

@@ -9,11 +9,13 @@ import msgspec
 
 from bulkpresign.errors import BulkpresignError, TransferError
 from bulkpresign.events import Listener, ObjectFinished
+from bulkpresign.http.client import DirectRequest
 from bulkpresign.http.clock import Clock
 from bulkpresign.model import Outcome
 from bulkpresign.redact import redacted, secrets_of
 from bulkpresign.transfer.engine.breaker import CircuitBreaker
 from bulkpresign.transfer.engine.jobs import Job
+from bulkpresign.transfer.engine.lane import Lane, PlainWork
 from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.engine.pool import WorkerPool
 from bulkpresign.transfer.engine.queue import JobQueue
@@ -33,9 +35,18 @@ class Engine:
     fails the same way ends with BreakerError.
     """
 
-    def __init__(self, queue: JobQueue, work: Work, emit: Listener, clock: Clock, limiter: RequestLimiter) -> None:
+    def __init__(
+        self,
+        queue: JobQueue,
+        work: Work,
+        emit: Listener,
+        clock: Clock,
+        limiter: RequestLimiter,
+        *,
+        plain_work: PlainWork | None = None,
+    ) -> None:
         self._queue = queue
-        self._work = work
+        self._work, self._plain_work = work, plain_work
         self._emit = emit
         self._renewer = LinkRenewer(queue.ready, clock)
         self._breaker = CircuitBreaker()
@@ -47,21 +58,57 @@ class Engine:
 
     async def _worker(self, is_needed: Callable[[], bool]) -> bool:
         while (job := await self._queue.get()) is not None:
-            began = time.monotonic()
-            try:
-                outcome = await self._outcome(job)
-            except BaseException:  # cancelled, or the run is broken: the object is not done
-                self._emit(ObjectFinished(_failed(job, TransferError("the run was interrupted", code="Interrupted"))))
-                raise
-            outcome = msgspec.structs.replace(outcome, seconds=time.monotonic() - began)
-            self._emit(ObjectFinished(outcome))
-            self._breaker.record(outcome)
+            left: Job | None = job
+            sent: DirectRequest | None = None
+            if self._plain_work is not None:
+                left, sent = await self._plain_jobs(self._plain_work, job, is_needed)
+            if left is not None:
+                await self._job(left, sent)
             if not is_needed():
                 return False
         return True
 
-    async def _outcome(self, job: Job) -> Outcome:
+    async def _job(self, job: Job, sent: DirectRequest | None) -> None:
+        began = time.monotonic()
         try:
+            outcome = await self._outcome(job, sent)
+        except BaseException:  # cancelled, or the run is broken: the object is not done
+            self._emit_interrupted(job)
+            raise
+        finally:
+            if sent is not None and sent.has_slot:  # the general path failed before it came to the request
+                sent.close()
+                self._limiter.release()
+        self._finish(msgspec.structs.replace(outcome, seconds=time.monotonic() - began))
+
+    async def _plain_jobs(
+        self, work: PlainWork, job: Job, is_needed: Callable[[], bool]
+    ) -> tuple[Job | None, DirectRequest | None]:
+        """Runs plain jobs from one on. Returns the job that is left, and its request if that was sent."""
+        first = work.prepare(job)
+        if first is None:
+            return job, None
+        lane = Lane(work, self._queue, self._limiter, is_needed, self._finish)
+        lane.current = first
+        try:
+            await self._limiter.acquire()
+            return await lane.run(first)
+        except BaseException:
+            if lane.current is not None:
+                self._emit_interrupted(lane.current.job)
+            raise
+
+    def _finish(self, outcome: Outcome) -> None:
+        self._emit(ObjectFinished(outcome))
+        self._breaker.record(outcome)
+
+    def _emit_interrupted(self, job: Job) -> None:
+        self._emit(ObjectFinished(_failed(job, TransferError("the run was interrupted", code="Interrupted"))))
+
+    async def _outcome(self, job: Job, sent: DirectRequest | None) -> Outcome:
+        try:
+            if sent is not None and self._plain_work is not None:
+                return await self._plain_work.go_on(job, self._renewer, sent)
             return await self._work(job, self._renewer)
         except TransferError as error:
             return _failed(job, error)

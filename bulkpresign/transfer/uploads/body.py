@@ -11,7 +11,7 @@ import msgspec
 from bulkpresign.checksums import ExpectedDigest, expected_digest, hasher
 from bulkpresign.errors import NameRefusedError, RefusedError, StorageError, TransferError
 from bulkpresign.events import BytesMoved, Listener
-from bulkpresign.http.client import CHUNK_SIZE, HttpClient
+from bulkpresign.http.client import CHUNK_SIZE, DirectRequest, HttpClient
 from bulkpresign.http.response import Response
 from bulkpresign.model import Evidence, Link, ObjectRef
 from bulkpresign.text import counted
@@ -19,8 +19,9 @@ from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.engine.retries import numbered
 
-_ANY_OBJECT = ObjectRef("", "")
-_STORED = frozenset({200, 201, 204})
+ANY_OBJECT = ObjectRef("", "")
+#: The statuses of responses to a PUT that stored the object.
+STORED = frozenset({200, 201, 204})
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
@@ -170,10 +171,13 @@ class FileBody:
         return chunk
 
 
-async def store(http: HttpClient, link: Link, body: FileBody) -> Stored:
-    """Sends a body in one attempt. Raises TransferError; the sent bytes are subtracted from the progress then."""
+async def store(http: HttpClient, link: Link, body: FileBody, sent: DirectRequest | None = None) -> Stored:
+    """Sends a body in one attempt, unless that was `sent` already.
+
+    Raises TransferError; the sent bytes are subtracted from the progress then.
+    """
     try:
-        return await _exchange(http, link, body)
+        return await _exchange(http, link, body, sent)
     except BaseException as error:
         body.take_back()
         if body.error is not None and isinstance(error, TransferError):
@@ -181,15 +185,15 @@ async def store(http: HttpClient, link: Link, body: FileBody) -> Stored:
         raise
 
 
-async def _exchange(http: HttpClient, link: Link, body: FileBody) -> Stored:
-    signed = _signed_checksum(link)
+async def _exchange(http: HttpClient, link: Link, body: FileBody, sent: DirectRequest | None) -> Stored:
+    signed = signed_checksum(link)
     if signed.algorithm is not None:
         body.hash_with(signed.algorithm)
     data = await body.whole() if body.size <= CHUNK_SIZE else body
-    async with http.request(link, _headers(link, body.size), data) as response:
+    async with sent or http.request(link, upload_headers(link, body.size), data) as response:
         if signed.algorithm is not None and body.is_sent:
             _check_signed(signed, body.digest)
-        if response.status not in _STORED:
+        if response.status not in STORED:
             raise await response.error(link)
         if response.length != 0 and b"<Error>" in (said := await response.read()):
             raise await response.error(link, said)
@@ -206,7 +210,7 @@ async def _verified(signed: ExpectedDigest, response: Response, body: FileBody) 
         signed.check(body.digest)  # differs where the answer came before all of it went
         if response.headers.get(f"x-amz-checksum-{signed.algorithm}") == signed.shown(signed.digest):
             return signed.name
-    expected = expected_digest(_ANY_OBJECT, response.etag, response.encryption)
+    expected = expected_digest(ANY_OBJECT, response.etag, response.encryption)
     if expected.algorithm is None or expected.parts:
         return None
     expected.check(await body.md5())
@@ -223,11 +227,12 @@ def _check_signed(signed: ExpectedDigest, found: bytes) -> None:
         raise RefusedError(message, code="ChecksumSigned")
 
 
-def _signed_checksum(link: Link) -> ExpectedDigest:
-    return expected_digest(_ANY_OBJECT, headers={name.lower(): value for name, value in link.headers.items()})
+def signed_checksum(link: Link) -> ExpectedDigest:
+    """The checksum that a link signs."""
+    return expected_digest(ANY_OBJECT, headers={name.lower(): value for name, value in link.headers.items()})
 
 
-def _headers(link: Link, size: int) -> dict[str, str]:
+def upload_headers(link: Link, size: int) -> dict[str, str]:
     """The link's headers and the length, without which aiohttp sends in chunks, and S3 answers 501.
 
     Raises RefusedError where another length is signed.

@@ -1,0 +1,128 @@
+"""Small jobs one after another on one connection, each finished in the call of the event loop that brought its bytes.
+
+A task, a future and a coroutine for each object take more time than a small object itself. So a worker hands its job
+to a lane, which goes on with further jobs of the queue as long as each is plain: one small response of the usual form,
+and nothing to wait for. Everything else goes back to the worker, with the response that is there.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from math import inf
+from typing import Protocol
+
+from bulkpresign.errors import TransferError
+from bulkpresign.http.client import DirectRequest, HttpClient, PlainRequest
+from bulkpresign.http.clock import Clock
+from bulkpresign.http.connection import Chunk
+from bulkpresign.http.origin import Origin
+from bulkpresign.http.protocol import ResponseParser
+from bulkpresign.model import Link, Outcome
+from bulkpresign.transfer.engine.jobs import Job
+from bulkpresign.transfer.engine.limiter import RequestLimiter
+from bulkpresign.transfer.engine.queue import JobQueue
+from bulkpresign.transfer.engine.renewal import LinkRenewer
+
+#: Links that expire within this time are left to the general path, which renews them.
+_MARGIN = timedelta(seconds=30)
+#: Seconds for which the time is not asked again.
+_TIME_KEPT = 1.0
+
+
+class ExpiryMargin:
+    """Tells whether a link expires soon, by the server's clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._soon, self._soon_until = clock.now(), -inf
+
+    def __call__(self, link: Link, now: float) -> bool:
+        """True for a link that expires soon; `now` is the monotonic clock."""
+        if now >= self._soon_until:
+            self._soon, self._soon_until = self._clock.now() + _MARGIN, now + _TIME_KEPT
+        return link.expires_by(self._soon)
+
+
+class PlainJob(Protocol):
+    """A job that is ready to be sent, and stored when its response is here."""
+
+    job: Job
+    request: PlainRequest
+
+    def store(self, response: ResponseParser, body: Chunk) -> Outcome | None:
+        """The outcome by a response. None, and nothing is stored, for a response that is not plain.
+
+        Raises TransferError.
+        """
+
+
+class PlainWork(Protocol):
+    """Prepares jobs for lanes. The general path takes those that it does not prepare, and the rest of others."""
+
+    http: HttpClient
+
+    def prepare(self, job: Job) -> PlainJob | None:
+        """The same job, ready to be sent; None for one that is not plain."""
+
+    async def go_on(self, job: Job, renewer: LinkRenewer, sent: DirectRequest) -> Outcome:
+        """Moves the object of a job by the general path, which begins with a request that was sent, in its slot."""
+
+
+class Lane:
+    """Runs plain jobs from a first one on. `current` is the one whose request is in flight, None between two."""
+
+    def __init__(
+        self,
+        work: PlainWork,
+        queue: JobQueue,
+        limiter: RequestLimiter,
+        is_needed: Callable[[], bool],
+        finish: Callable[[Outcome], None],
+    ) -> None:
+        self._work, self._queue, self._limiter = work, queue, limiter
+        self._is_needed, self._finish = is_needed, finish
+        self._origin: Origin
+        self._left: Job | None = None
+        self._error: TransferError | None = None
+        self.current: PlainJob | None = None
+
+    async def run(self, first: PlainJob) -> tuple[Job | None, DirectRequest | None]:
+        """Runs jobs, in a slot of the limiter. Returns the job that is left for the general path, if there is one.
+
+        With it comes its request if that was sent: then the job keeps the slot.
+        """
+        self.current, self._origin = first, first.request.origin
+        http, link = self._work.http, first.job.link
+        sent = await http.exchange(link, first.request, self._take)
+        if sent is None and self._error is not None:
+            sent = http.failed(link, self._error)
+        if sent is None:
+            return self._left, None
+        sent.link, sent.has_slot = self.current.job.link, True
+        return self.current.job, sent
+
+    def _take(self, response: ResponseParser, body: Chunk, latency: float) -> bytes | None:
+        """Takes a response, and gives the next request: an ExchangeCallback."""
+        current = self.current
+        assert current is not None  # noqa: S101 - its request is in flight
+        try:
+            outcome = current.store(response, body)
+        except TransferError as error:
+            self._error = error
+            return b""
+        if outcome is None:
+            return None
+        self.current = None
+        has_slot = self._limiter.passed_on(latency, len(body))
+        self._finish(outcome)
+        return self._next() if has_slot else b""
+
+    def _next(self) -> bytes:
+        """The request of the next job. Without one the slot is returned."""
+        job = self._queue.get_ready() if self._is_needed() else None
+        plain = None if job is None else self._work.prepare(job)
+        if plain is None or plain.request.origin is not self._origin:
+            self._left = job
+            self._limiter.release()
+            return b""
+        self.current = plain
+        return plain.request.data

@@ -1,0 +1,30 @@
+"""The settings of a run's transfers, as data that another process can be given."""
+
+import msgspec
+
+from bulkpresign.http.client import Transport
+from bulkpresign.transfer.downloads.existing import IfExists
+
+
+class TransferSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of a run's transfers, as data.
+
+    `folder` is where local files are, absolute. `concurrency` objects are in flight, and `part_concurrency` parts of
+    each large one; where they are None, as many as the run finds to be best, up to `max_concurrency` requests.
+    `limit_rate` is bytes a second. The others are those of `get` and `put`; sizes are bytes.
+    """
+
+    folder: str = ""
+    concurrency: int | None = None
+    max_concurrency: int = 1024
+    part_size: int | None = None
+    part_concurrency: int | None = None
+    attempts: int = 5
+    limit_rate: int | None = None
+    if_exists: IfExists = "replace"
+    max_object_size: int | None = None
+    rechecks: bool = False
+    fsync: bool = False
+    keeps_checkpoints: bool = False
+    ca_bundle: str | None = None
+    transport: Transport = "auto"

@@ -1,0 +1,126 @@
+"""The work of jobs, by the types of their source and their target."""
+
+from functools import cached_property
+
+from bulkpresign.errors import ParameterError
+from bulkpresign.http.client import DirectRequest
+from bulkpresign.http.clock import Clock
+from bulkpresign.http.connection import MAX_EXCHANGED
+from bulkpresign.model import Outcome
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.downloads.download import Downloader
+from bulkpresign.transfer.downloads.memory import MemoryReader
+from bulkpresign.transfer.downloads.plain import PlainDownloads
+from bulkpresign.transfer.engine.jobs import Job, LocalFile, Memory, MultipartUpload, Nothing, RenewableLink
+from bulkpresign.transfer.engine.lane import PlainJob
+from bulkpresign.transfer.engine.renewal import LinkRenewer
+from bulkpresign.transfer.spec import TransferSpec
+from bulkpresign.transfer.uploads.multipart import MultipartUploader
+from bulkpresign.transfer.uploads.plain import PlainUploads
+from bulkpresign.transfer.uploads.requests import UploadAborter
+from bulkpresign.transfer.uploads.single import Uploader
+
+#: Small objects move in lanes: see `engine.lane`. Tests turn it off, to compare.
+USES_LANES = True
+
+
+class Transfers:
+    """The work of a job, by its source and its target. Each kind is made when the first job needs it."""
+
+    def __init__(
+        self,
+        spec: TransferSpec,
+        context: TransferContext,
+        folder: Folder | None,
+        coordinator: Coordinator,
+        clock: Clock,
+    ) -> None:
+        self._spec, self._context, self._coordinator, self._clock = spec, context, coordinator, clock
+        self._open_folder = folder
+        self.http = context.http
+
+    @property
+    def has_plain_work(self) -> bool:
+        """True where small objects can move in lanes: the settings ask for no wait."""
+        return USES_LANES and self._spec.folder != "" and self._spec.limit_rate is None and not self._spec.fsync
+
+    def prepare(self, job: Job) -> PlainJob | None:
+        """The job ready for a lane, None for one that needs the general path: see PlainWork."""
+        if isinstance(job.target, LocalFile):
+            return self._plain_downloads.prepare(job)
+        return self._plain_uploads.prepare(job) if isinstance(job.source, LocalFile) else None
+
+    async def go_on(self, job: Job, renewer: LinkRenewer, sent: DirectRequest) -> Outcome:
+        """Moves the object of a job whose request was sent by a lane: see PlainWork."""
+        transfer = self._download if isinstance(job.target, LocalFile) else self._upload
+        return await transfer.go_on(job, renewer, sent)
+
+    @cached_property
+    def _plain_downloads(self) -> PlainDownloads:
+        bounds = (self._spec.max_object_size, self._spec.part_size)
+        most = min((bound for bound in bounds if bound is not None), default=MAX_EXCHANGED)
+        return PlainDownloads(self._context, self._folder, self._clock, most)
+
+    @cached_property
+    def _plain_uploads(self) -> PlainUploads:
+        return PlainUploads(self._context, self._folder, self._coordinator, self._clock)
+
+    async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
+        """Runs one job. Raises TransferError where it fails."""
+        match job.source, job.target:
+            case RenewableLink(), LocalFile():
+                return await self._download(job, renewer)
+            case LocalFile(), RenewableLink():
+                return await self._upload(job, renewer)
+            case LocalFile(), MultipartUpload():
+                return await self._multipart(job, renewer)
+            case RenewableLink(), Memory():
+                return await self._read(job, renewer)
+            case Nothing(), RenewableLink():
+                return await self._abort(job, renewer)
+            case _:
+                raise TypeError(f"no transfer from {type(job.source).__name__} to {type(job.target).__name__}")
+
+    @cached_property
+    def _download(self) -> Downloader:
+        spec = self._spec
+        return Downloader(
+            self._context,
+            self._folder,
+            self._coordinator,
+            part_size=spec.part_size,
+            part_concurrency=spec.part_concurrency,
+            if_exists=spec.if_exists,
+            max_object_size=spec.max_object_size,
+            rechecks=spec.rechecks,
+            fsync=spec.fsync,
+        )
+
+    @cached_property
+    def _upload(self) -> Uploader:
+        return Uploader(self._context, self._folder, self._coordinator)
+
+    @cached_property
+    def _multipart(self) -> MultipartUploader:
+        return MultipartUploader(self._context, self._folder, self._coordinator, self._spec.part_concurrency)
+
+    @property
+    def uploads_left_open(self) -> int:
+        """Multipart uploads that were created and neither completed nor aborted."""
+        return self._multipart.left_open if "_multipart" in self.__dict__ else 0
+
+    @cached_property
+    def _read(self) -> MemoryReader:
+        return MemoryReader(self._context, self._coordinator, self._spec.max_object_size or 0)
+
+    @cached_property
+    def _abort(self) -> UploadAborter:
+        return UploadAborter(self._context)
+
+    @property
+    def _folder(self) -> Folder:
+        if self._open_folder is None:
+            raise ParameterError("the specification names no folder, and a job has a local file")
+        return self._open_folder

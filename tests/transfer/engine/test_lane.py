@@ -1,0 +1,199 @@
+"""Lanes of small objects: the same files and outcomes as one by one, whatever happens on the way."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+import bulkpresign as bp
+from bulkpresign.events import Event, ObjectFinished
+from bulkpresign.http.connection import Chunk
+from bulkpresign.http.protocol import ResponseParser
+from bulkpresign.transfer import transfers
+from bulkpresign.transfer.downloads.plain import PlainDownload
+from bulkpresign.transfer.uploads.plain import PlainUpload
+from tests.servers.proxy import Fault, FaultProxy, Seen, expired
+from tests.support.folders import files
+
+COUNT = 1500
+
+
+def bodies(count: int = COUNT) -> dict[str, bytes]:
+    """Objects of which no two are the same; some are empty."""
+    return {f"/d{number % 7}/{number}": b"%d," % number * (number % 900) for number in range(count)}
+
+
+def links_to(origin: FaultProxy, sized: bool = True) -> list[bp.Link]:
+    return [
+        bp.Link(
+            "GET",
+            f"{origin.url}{name}?X-Amz-Signature=secret",
+            {},
+            None,
+            bp.ObjectRef("b", name[1:], size=len(body) if sized else None, path=name[1:]),
+        )
+        for name, body in origin.objects.items()
+    ]
+
+
+def put_links(origin: FaultProxy, names: list[str]) -> list[bp.Link]:
+    url = f"{origin.url}{{}}?X-Amz-Signature=secret".format
+    return [bp.Link("PUT", url(name), {}, None, bp.ObjectRef("b", name[1:], path=name[1:])) for name in names]
+
+
+def write_files(folder: Path, contents: dict[str, bytes]) -> None:
+    for name, body in contents.items():
+        file = folder / name[1:]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(body)
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys that lanes have stored."""
+    keys: list[str] = []
+    store = PlainDownload.store
+
+    def spy(self: PlainDownload, response: ResponseParser, body: Chunk) -> bp.Outcome | None:
+        outcome = store(self, response, body)
+        if outcome is not None:
+            keys.append(outcome.object.key)
+        return outcome
+
+    store_upload = PlainUpload.store
+
+    def spy_upload(self: PlainUpload, response: ResponseParser, body: Chunk) -> bp.Outcome | None:
+        outcome = store_upload(self, response, body)
+        if outcome is not None:
+            keys.append(outcome.object.key)
+        return outcome
+
+    monkeypatch.setattr(PlainDownload, "store", spy)
+    monkeypatch.setattr(PlainUpload, "store", spy_upload)
+    return keys
+
+
+async def sent(links: list[bp.Link], source: Path, events: list[Event]) -> bp.Report:
+    journal = f"{source}.put.journal"
+    return await bp.put(links, source=source, journal=journal, listeners=[events.append], concurrency=16)
+
+
+async def got(links: list[bp.Link], to: Path, events: list[Event], **options: object) -> bp.Report:
+    return await bp.get(links, to=to, journal=f"{to}.journal", listeners=[events.append], concurrency=16, **options)  # type: ignore[arg-type]
+
+
+def outcomes(events: list[Event]) -> dict[str, tuple[object, ...]]:
+    ended = [event.outcome for event in events if isinstance(event, ObjectFinished)]
+    assert len({outcome.object.key for outcome in ended}) == len(ended)
+    return {
+        each.object.key: (each.status, each.code, each.bytes, each.attempts, each.verified_by, each.evidence is None)
+        for each in ended
+    }
+
+
+def test_all_small_objects_go_by_lanes(tmp_path: Path, stored: list[str]) -> None:
+    with FaultProxy() as origin:
+        origin.objects = bodies(200)
+        report = asyncio.run(got(links_to(origin), tmp_path / "to", []))
+        assert report.done == 200
+        assert files(tmp_path / "to") == {name[1:]: body for name, body in origin.objects.items()}
+        assert len(stored) >= 190  # empty ones are not
+        assert origin.opened <= 16
+
+
+def test_all_small_files_go_up_by_lanes(tmp_path: Path, stored: list[str]) -> None:
+    contents = bodies(200)
+    write_files(tmp_path / "from", contents)
+    (tmp_path / "from/large").write_bytes(bytes(1 << 20))
+    with FaultProxy() as origin:
+        report = asyncio.run(sent(put_links(origin, [*contents, "/large"]), tmp_path / "from", []))
+        assert report.done == 201
+        assert origin.objects == contents | {"/large": bytes(1 << 20)}
+        assert len(stored) == 200
+
+
+FAULTS = (
+    *(Fault(503, body=b"<Error><Code>SlowDown</Code></Error>"), Fault(429), Fault(500), Fault(403), Fault(404)),
+    *(Fault(reset_after=0), Fault(reset_after=30), Fault(cut_after=0), Fault(cut_after=7), Fault(flip_answer=True)),
+    *(Fault(split=True), Fault(no_length=True), Fault(delay=0.01), expired()),
+)
+
+
+def faults_of_every_third(seen: Counter[str]) -> Callable[[Seen], Fault | None]:
+    """The first request for every third object goes wrong, each in another way."""
+
+    def schedule(request: Seen) -> Fault | None:
+        name = request.line.split()[1].partition(b"?")[0].decode()
+        seen[name] += 1
+        number = int(name.rpartition("/")[2])
+        return FAULTS[number // 3 % len(FAULTS)] if number % 3 == 0 and seen[name] == 1 else None
+
+    return schedule
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_lanes_and_single_jobs_end_alike(
+    sized: bool, tmp_path: Path, stored: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = []
+    for uses_lanes in (True, False):
+        monkeypatch.setattr(transfers, "USES_LANES", uses_lanes)
+        events: list[Event] = []
+        with FaultProxy() as origin:
+            origin.objects = bodies(400)
+            origin.schedule = faults_of_every_third(Counter())
+            to = tmp_path / f"{uses_lanes}"
+            report = asyncio.run(got(links_to(origin, sized), to, events))
+            assert report.done + report.failed + report.expired == 400
+            results.append((outcomes(events), files(to)))
+        assert bool(stored) is uses_lanes
+        stored.clear()
+    assert results[0] == results[1]
+
+
+def test_uploads_in_lanes_and_single_ones_end_alike(
+    tmp_path: Path, stored: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = bodies(400)
+    results = []
+    for uses_lanes in (True, False):
+        monkeypatch.setattr(transfers, "USES_LANES", uses_lanes)
+        events: list[Event] = []
+        folder = tmp_path / f"{uses_lanes}"
+        write_files(folder, contents)
+        with FaultProxy() as origin:
+            origin.schedule = faults_of_every_third(Counter())
+            report = asyncio.run(sent(put_links(origin, list(contents)), folder, events))
+            assert report.done + report.failed + report.expired == 400
+            # A server that closes after a fault can do so to the next request on its connection: attempts differ.
+            ended = {key: (*each[:3], *each[4:]) for key, each in outcomes(events).items()}
+            results.append((ended, dict(origin.objects)))
+        assert bool(stored) is uses_lanes
+        stored.clear()
+    assert results[0] == results[1]
+
+
+def test_no_byte_of_one_object_lands_in_another_wherever_the_run_is_cut_off(tmp_path: Path) -> None:
+    seed = random.Random(13)
+    with FaultProxy() as origin:
+        origin.objects = bodies()
+        wanted = {name[1:]: body for name, body in origin.objects.items()}
+        links = links_to(origin, sized=False)
+        for turn in range(12):
+            origin.always = Fault(split=True) if turn % 4 == 3 else None
+            to, events = tmp_path / f"{turn}", list[Event]()
+
+            async def cut(to: Path = to, events: list[Event] = events) -> None:
+                with anyio.move_on_after(seed.uniform(0.01, 0.6)):
+                    await got(links, to, events)
+
+            asyncio.run(cut())
+            there = files(to) if to.exists() else {}
+            whole = {name: body for name, body in there.items() if not name.endswith(".part")}
+            assert all(body == wanted[name] for name, body in whole.items())
+            done = {key for key, outcome in outcomes(events).items() if outcome[0] == "done"}
+            assert done <= set(whole)
