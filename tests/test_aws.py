@@ -17,11 +17,9 @@ import pytest
 
 from bulkpresign.aws import Aws, Credentials
 from bulkpresign.aws.sessions import ClientSession
-from bulkpresign.errors import CredentialsError, ListingError, ParameterError, SigningError
+from bulkpresign.errors import CredentialsError, ParameterError, SigningError
 from bulkpresign.model import ObjectRef
 from bulkpresign.signing.presigner import Presigner
-from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.servers.server import S3Server
 
 END = datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC)
 TEMPORARY = {"AccessKeyId": "ASIA", "SecretAccessKey": "secret", "Token": "token", "Expiration": END.isoformat()}
@@ -297,70 +295,6 @@ def test_batches_need_no_network(own_keys: None, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("socket.socket.connect", refuse)
     assert url(region_name="eu-west-1").startswith("https://bucket.s3.amazonaws.com/key?")
-
-
-# -- listings
-
-
-def test_a_listing(seaweedfs: S3Server, aws_env: AwsEnv, make_bucket: MakeBucket, boto: Boto) -> None:
-    aws_env(seaweedfs)
-    bucket = make_bucket(seaweedfs)
-    for key in ("other.txt", "in/ü b.txt", "in/deep/c.txt"):
-        boto(seaweedfs).put_object(Bucket=bucket, Key=key, Body=b"12345")
-
-    async def listed(prefix: str) -> list[ObjectRef]:
-        async with Aws() as aws:
-            return [ref async for refs in aws.list_objects(bucket, prefix) for ref in refs]
-
-    etag = "827ccb0eea8a706c4c34a16891f84e7b"
-
-    def found(key: str) -> ObjectRef:
-        modified = boto(seaweedfs).head_object(Bucket=bucket, Key=key)["LastModified"]
-        extra = {"last_modified": f"{modified:%Y-%m-%dT%H:%M:%SZ}"}
-        return ObjectRef(bucket, key, size=5, etag=etag, path=key.removeprefix("in/"), extra=extra)
-
-    assert anyio.run(listed, "in/") == [found("in/deep/c.txt"), found("in/ü b.txt")]
-    assert [ref.path for ref in anyio.run(listed, "")] == ["in/deep/c.txt", "in/ü b.txt", "other.txt"]
-    assert anyio.run(listed, "nothing/") == []
-
-
-@pytest.mark.parametrize(
-    ("bucket", "endpoint_url", "why"),
-    [
-        ("no-such-bucket-at-all", None, "NoSuchBucket|does not exist"),
-        ("bucket", "http://127.0.0.1:9", "127.0.0.1:9"),
-        ("no/bucket", None, "Invalid bucket name"),
-    ],
-)
-def test_listings_that_fail(
-    seaweedfs: S3Server,
-    aws_env: AwsEnv,
-    monkeypatch: pytest.MonkeyPatch,
-    bucket: str,
-    endpoint_url: str | None,
-    why: str,
-) -> None:
-    aws_env(seaweedfs)
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-
-    async def listed() -> None:
-        async with Aws(endpoint_url=endpoint_url) as aws:
-            async for _ in aws.list_objects(bucket, "in/"):
-                pass
-
-    with pytest.raises(ListingError, match=why) as caught:
-        anyio.run(listed)
-    assert f"s3://{bucket}/in/" in str(caught.value)
-
-
-def test_a_listing_without_credentials() -> None:
-    async def listed() -> None:
-        async with Aws(region_name="eu-west-1") as aws:
-            async for _ in aws.list_objects("bucket", ""):
-                pass
-
-    with pytest.raises(CredentialsError):
-        anyio.run(listed)
 
 
 @contextmanager

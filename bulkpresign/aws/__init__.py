@@ -1,4 +1,4 @@
-"""The only package that imports aioboto3: credentials, presigning of any operation, sample links, regions, listings.
+"""The only package that imports aioboto3: credentials, presigning of any operation, sample links, regions, uploads.
 
 Nothing of botocore leaves this package: its exceptions become ours, its credentials become `Credentials`.
 """

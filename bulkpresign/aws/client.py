@@ -11,7 +11,6 @@ from bulkpresign.aws.errors import botocore_errors
 from bulkpresign.aws.listings import Listings
 from bulkpresign.aws.regions import AUTO, BucketRegions
 from bulkpresign.aws.sessions import SAMPLE_EXPIRES_IN, SAMPLE_KEY, AwsSession, ClientSession
-from bulkpresign.model import ObjectRef
 
 
 class Aws:
@@ -112,20 +111,6 @@ class Aws:
         with botocore_errors():
             post = presigning.run_without_waiting(sampler.generate_presigned_post(bucket, SAMPLE_KEY))
         return str(post["url"])
-
-    def list_objects(self, bucket: str, prefix: str, *, base: str | None = None) -> AsyncIterator[list[ObjectRef]]:
-        """The objects under a prefix, a page (up to 1,000) at a time, with size, etag and `last_modified`.
-
-        The path of an object is its key after `base`, by default after the prefix. Raises ListingError.
-        """
-        return self._listings.list_objects(bucket, prefix, base=base)
-
-    async def find_object(self, bucket: str, key: str) -> tuple[ObjectRef | None, bool]:
-        """The object of a key, None if there is none; and True if there are objects under `key/`.
-
-        If listings are not allowed, the object is returned without size and etag. Raises ListingError.
-        """
-        return await self._listings.find_object(bucket, key)
 
     def list_uploads(self, bucket: str, prefix: str) -> AsyncIterator[list[tuple[str, str, datetime]]]:
         """The open multipart uploads under a prefix, a page at a time: key, upload id, and the time it was created.

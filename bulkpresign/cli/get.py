@@ -17,6 +17,7 @@ from bulkpresign.cli.units import size
 @options.bucket
 @options.from_format
 @options.literal
+@options.all_versions
 @options.bounds
 @click.option(
     "--if-exists", default="replace", metavar="replace|keep|fail", help="What to do with an existing file that differs."

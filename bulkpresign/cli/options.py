@@ -71,6 +71,11 @@ linked_sources = click.argument(
 literal = click.option(
     "--literal", is_flag=True, help="The characters * ? [ in keys of s3:// sources are not wildcards."
 )
+all_versions = click.option(
+    "--all-versions",
+    is_flag=True,
+    help="Every version of the objects of s3:// sources, except delete markers. Paths have the id: report.ID.pdf.",
+)
 bucket = click.option("--bucket", metavar="B", help="The bucket of rows without one.")
 from_format = click.option(
     "--from-format",

@@ -27,6 +27,7 @@ from bulkpresign.errors import BreakerError
 @options.output_format
 @options.from_format
 @options.literal
+@options.all_versions
 @click.option(
     "--head",
     is_flag=True,

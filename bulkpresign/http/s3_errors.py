@@ -82,8 +82,14 @@ def _hint(code: str, headers: Mapping[str, str], body: bytes, difference: str) -
     if code == "RequestTimeTooSkewed" and difference:
         return difference
     hint = _HINTS.get(code)
+    region = bucket_region(headers, body)
+    return f"{hint}, which is in {region}" if hint and region else hint
+
+
+def bucket_region(headers: Mapping[str, str], body: bytes) -> str | None:
+    """The region of the bucket, which the response to a request for another region names; else None."""
     region = headers.get("x-amz-bucket-region") or _text(_REGION, body) or ""
-    return f"{hint}, which is in {region}" if hint and _REGION_NAME.match(region) else hint
+    return region if _REGION_NAME.match(region) else None
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

@@ -64,6 +64,7 @@ async def get(
     expires_in: int = 3600,
     from_format: str | None = None,
     literal: bool = False,
+    all_versions: bool = False,
     region_name: str | None = None,
     endpoint_url: str | None = None,
     profile_name: str | None = None,
@@ -85,10 +86,12 @@ async def get(
     `profile_name`, `addressing_style`, `session` and `expires_in`.
 
     A table of links, and a single link (`https://...`), needs no credentials. Tables of objects and `s3://` sources,
-    whose keys may be patterns unless `literal` (see `sign`), are signed just in time. `concurrency` objects are
-    in flight, and `part_concurrency` parts of each object over `part_size` bytes (64 KiB at least). Without these
-    numbers the run finds the fastest ones, up to `max_concurrency` requests; see `TransferConfig`. Memory is at most
-    512 KiB for each request in flight.
+    whose keys may be patterns unless `literal` (see `sign`), are signed just in time. With `all_versions`, every
+    version of their objects is downloaded, with its id in its path (see `sign`).
+
+    `concurrency` objects are in flight, and `part_concurrency` parts of each object over `part_size` bytes (64 KiB at
+    least). Without these numbers the run finds the fastest ones, up to `max_concurrency` requests; see
+    `TransferConfig`. Memory is at most 512 KiB for each request in flight.
 
     A request is attempted up to `attempts` times if its error can be retried, and `limit_rate` bounds bytes per
     second. Expired links of the source are renewed with credentials, a command or a url, if one of them is given. An
@@ -117,7 +120,15 @@ async def get(
     if config.part_size is not None and config.part_size < LEAST_PART_SIZE:
         raise ParameterError(f"part_size of {config.part_size:,} is less than {LEAST_PART_SIZE >> 10} KiB")
     open_files = open_files_limit()
-    sources = Sources(source, bucket=bucket, from_format=from_format, literal=literal, no_links=None, takes_items=True)
+    sources = Sources(
+        source,
+        bucket=bucket,
+        from_format=from_format,
+        literal=literal,
+        all_versions=all_versions,
+        no_links=None,
+        takes_items=True,
+    )
     check_named_files(sources.tables, failures, journal)
     if sources.items is None:
         await sources.begin()
@@ -150,9 +161,17 @@ async def get(
         totals = await check(sources, folder.check_all, index, "GET", run.completed, listeners=listeners)
         signing = await own.get_if(sources.need_credentials or renew_credentials)
         renew = await run.renewal(signing if renew_credentials else None, renew_command, renew_url)
+        lister = await sources.lister(stack, signing, run.emit, attempts=config.attempts, transport=config.transport)
         mode = ChecksumMode()
         links = links_of_sources(
-            sources, signing, "GET", renew=renew, streamed=index_paths(index), checksum_mode=mode, own=own.get
+            sources,
+            signing,
+            "GET",
+            renew=renew,
+            lister=lister,
+            streamed=index_paths(index),
+            checksum_mode=mode,
+            own=own.get,
         )
         jobs = downloads(links)
         if dry_run:

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ParameterError
@@ -57,12 +58,16 @@ async def post(
     columns = sources.columns  # what can't be read is told before credentials are looked for
     report, tell, began = Report(verb="post"), broadcast(listeners), time.monotonic()
     tell(RunStarted("post"))
-    async with Presigner(
-        region_name, endpoint_url, profile_name, addressing_style, expires_in, session, ca_bundle=ca_bundle
-    ) as presigner:
+    async with AsyncExitStack() as stack:
+        presigner = await stack.enter_async_context(
+            Presigner(
+                region_name, endpoint_url, profile_name, addressing_style, expires_in, session, ca_bundle=ca_bundle
+            )
+        )
+        lister = await sources.lister(stack, presigner, tell)
         with open_output(file) as stream:
             writer = post_writer(stream, file, written_format, columns)
-            async for objects in sources.objects(presigner, "POST"):
+            async for objects in sources.objects(lister, "POST"):
                 await presigner.prepare(objects)
                 writer.write(presigner.post_batch(objects, fields, conditions))
                 report.done += len(objects)

@@ -25,6 +25,7 @@ from bulkpresign.pipeline.run.presigner import RunPresigner
 from bulkpresign.pipeline.run.run import Run
 from bulkpresign.pipeline.sources.items import Items
 from bulkpresign.pipeline.sources.links import Remote, links_of_sources
+from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.named_files import check_named_files
 from bulkpresign.pipeline.sources.renewals import by_signing
 from bulkpresign.pipeline.sources.sources import Source, Sources
@@ -233,8 +234,11 @@ async def _put_folder(
         opened = run.use_journal(
             journal_of(settings.journal, "put", folder.root, await _named(location, signing)), present.are_current
         )
-        if opened is not None and not await present.list_destination(signing, location):
-            run.skipped_by = opened.file.name
+        if opened is not None:
+            listing = BucketLister(signing, run.emit, attempts=config.attempts, transport=config.transport)
+            async with listing as lister:
+                if not await present.list_destination(lister, location):
+                    run.skipped_by = opened.file.name
         jobs = _signed_files(folder.root, location, signing, headers, config.part_size or _LARGE)
         if settings.dry_run:
             return await run.plan(jobs)

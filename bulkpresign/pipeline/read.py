@@ -168,8 +168,11 @@ def read(
             )
             signing = await own.get_if(sources.need_credentials or renew_credentials)
             renew = await transfer.renewal(signing if renew_credentials else None, renew_command, renew_url)
+            lister = await sources.lister(stack, signing, transfer.emit, attempts=bounds.attempts)
             mode = ChecksumMode()
-            fresh = links_of_sources(sources, signing, "GET", renew=renew, checksum_mode=mode, own=own.get)
+            fresh = links_of_sources(
+                sources, signing, "GET", renew=renew, lister=lister, checksum_mode=mode, own=own.get
+            )
             return await transfer.transfer(
                 _reads(fresh),
                 TransferSpec(max_object_size=max_object_size),

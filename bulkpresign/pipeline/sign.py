@@ -31,6 +31,7 @@ from bulkpresign.pipeline.rows.uploads import SigningUploads, signing_uploads, s
 from bulkpresign.pipeline.run.failures import failure_log
 from bulkpresign.pipeline.run.presigner import RunPresigner
 from bulkpresign.pipeline.sources.items import Row
+from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.sources import Found, SizeProblem, Source, Sources, check_used
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.presigner import Presigner
@@ -58,6 +59,7 @@ async def sign(
     format: str | None = None,  # noqa: A002 - the option's name
     from_format: str | None = None,
     literal: bool = False,
+    all_versions: bool = False,
     headers: Mapping[str, str] | None = None,
     query: Mapping[str, str] | None = None,
     filename: str | None = None,
@@ -91,7 +93,9 @@ async def sign(
 
     A key of `s3://` may be a pattern (`*`, `?`, `[...]`, `**`) unless `literal`. It is matched against a listing; the
     path of an object is its key after the last `/` before the pattern's first special character. A pattern that matches
-    nothing, and a key without an object, are errors, except that PUT links need no object.
+    nothing, and a key without an object, are errors, except that PUT links need no object. With `all_versions`, every
+    version of the objects of `s3://` sources is signed, except delete markers. Its path has its id before the
+    extension, such as `report.VERSION_ID.pdf`, so that the files of all versions can be stored.
 
     With `head`, each object is looked up once, `concurrency` (64) at a time, and its row has the size, etag, checksum,
     content type, `last_modified` and `part_size` from the server. An object that does not exist, or whose request
@@ -114,7 +118,14 @@ async def sign(
     size_problem = _size_problem(method, part_size, summing)
     file = os.fspath(output)
     written_format = table_format(file, format)
-    sources = Sources(source, bucket=bucket, from_format=from_format, literal=literal, no_links=NO_LINKS)
+    sources = Sources(
+        source,
+        bucket=bucket,
+        from_format=from_format,
+        literal=literal,
+        all_versions=all_versions,
+        no_links=NO_LINKS,
+    )
     await sources.begin()
     check_used(sources, bucket, from_format)
     columns = sources.columns  # unreadable input is reported before credentials are loaded
@@ -157,6 +168,7 @@ async def sign(
         run = _Run(
             sources, signing, rules, report, summing=summing, uploads=uploads, keeps_uploads=keeps_uploads, tell=tell
         )
+        run.lister = await sources.lister(stack, signing, broadcast([run.count, *listeners]))
         heads = None
         if head:
             log = await stack.enter_async_context(failure_log(failures, sources))
@@ -190,9 +202,11 @@ class _Run:
         self._tell = tell
         self._sources, self._presigner, self._rules, self._report = sources, presigner, rules, report
         self._summing, self._uploads, self._keeps_uploads = summing, uploads, keeps_uploads
+        #: Lists the sources in buckets.
+        self.lister: BucketLister | None = None
 
     def count(self, event: Event) -> None:
-        """Counts failures and retries of HEAD requests."""
+        """Counts failures of HEAD requests, and retries."""
         if isinstance(event, ObjectFinished):
             self._report.failed += 1
             self._report.missing += event.outcome.code in MISSING
@@ -246,7 +260,7 @@ class _Run:
         method = self._rules.method
         problem = self._uploads.size_problem if self._uploads else None
         must_exist = not self._rules.head
-        async for found in self._sources.found_in(part, self._presigner, method, problem, must_exist=must_exist):
+        async for found in self._sources.found_in(part, self.lister, method, problem, must_exist=must_exist):
             refs = await self._summing(found) if self._summing else found.refs
             await self._presigner.prepare(refs)
             yield self._again(found, refs) if isinstance(part, Table) and part.is_links else refs

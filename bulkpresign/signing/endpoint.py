@@ -19,3 +19,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     region: str
     service: str = "s3"
     auth_names: tuple[str, ...] = AUTH_NAMES
+
+    @property
+    def of_bucket(self) -> "Endpoint":
+        """The endpoint of links to the bucket itself, whose path has no `/` at the end."""
+        return msgspec.structs.replace(self, base_path=self.base_path.rstrip("/") or "/")

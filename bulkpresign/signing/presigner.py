@@ -30,6 +30,8 @@ from bulkpresign.signing.sigv4 import Signer
 from bulkpresign.signing.uploads import upload_of
 
 BATCH_SIZE = 1024
+#: Seconds that the links of listings live; they are used at once.
+_LISTING_EXPIRES_IN = 900
 
 
 class Presigner:
@@ -57,6 +59,8 @@ class Presigner:
         ca_bundle: str | None = None,
     ) -> None:
         self.expires_in = check_expires_in(expires_in)
+        #: The file of certificates to trust, None for those of the environment or the system.
+        self.ca_bundle = ca_bundle
         self._aws = Aws(
             region_name=region_name,
             endpoint_url=endpoint_url,
@@ -88,7 +92,7 @@ class Presigner:
 
     @property
     def aws(self) -> Aws:
-        """S3 with the same configuration, for listings."""
+        """S3 with the same configuration, for listings of uploads."""
         return self._aws
 
     async def refresh(self, buckets: Iterable[str] = ()) -> None:
@@ -244,6 +248,24 @@ class Presigner:
         )
         batch.options.check(method)
         return batch
+
+    def sign_listing(self, bucket: str, query: Mapping[str, str], region: str | None = None) -> Link:
+        """A link that lists a bucket, without any I/O. `query` has the parameters, such as `list-type` and `prefix`.
+
+        It is signed for `region` if that is given, otherwise for the region of other links to the bucket.
+        """
+        credentials, now = self._valid_credentials(), utc_now()
+        signer = Signer(
+            self._endpoints.endpoint(bucket, region).of_bucket,
+            credentials,
+            "GET",
+            now=now,
+            expires_in=_LISTING_EXPIRES_IN,
+            query=query,
+        )
+        (url,) = signer.urls([""])
+        end = expires_at(now, _LISTING_EXPIRES_IN, credentials.expires_at)
+        return Link("GET", url, {}, end, ObjectRef(bucket, query.get("prefix", "")))
 
     def sign_upload(
         self,

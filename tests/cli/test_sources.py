@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,28 @@ def test_an_option_that_nothing_uses_is_reported(scene: Scene, arguments: list[s
     assert scene.error(verb, *arguments, "-o", "out.json") == words
 
 
+def test_all_versions_are_signed_and_downloaded(scene: Scene, seaweedfs: S3Server, boto: Boto) -> None:
+    client = boto(seaweedfs)
+    client.put_bucket_versioning(Bucket=scene.bucket, VersioningConfiguration={"Status": "Enabled"})
+    put = [client.put_object(Bucket=scene.bucket, Key="in/r.pdf", Body=body)["VersionId"] for body in (b"1", b"22")]
+    client.delete_object(Bucket=scene.bucket, Key="in/r.pdf")
+    expected = {f"r.{version}.pdf": body for version, body in zip(put, (b"1", b"22"), strict=True)}
+    for source in ("in/", "in/*.pdf", "in/r.pdf"):
+        uri = f"s3://{scene.bucket}/{source}"
+        prefix = "in/" if source == "in/r.pdf" else ""
+        signed = scene.sign(source, "--all-versions")
+        assert sorted(path for _, path in signed) == sorted(prefix + name for name in expected)
+        scene.run("get", uri, "--to", "to", "--all-versions")
+        assert {path.name: path.read_bytes() for path in (scene.folder / "to" / prefix).iterdir()} == expected
+        assert "2 skipped" in scene.run("get", uri, "--to", "to", "--all-versions")
+        shutil.rmtree(scene.folder / "to")
+        (scene.folder / "to.journal").unlink()
+    (scene.folder / "keys.txt").write_text("a\n")
+    words = "all-versions is for s3:// sources, and there is none"
+    assert scene.error("sign", "keys.txt", "--bucket", scene.bucket, "--all-versions") == words
+    assert scene.error("get", "keys.txt", "--bucket", scene.bucket, "--all-versions", "--to", "to") == words
+
+
 def test_listings_tell_when_objects_were_stored(scene: Scene, seaweedfs: S3Server, boto: Boto) -> None:
     told = boto(seaweedfs).head_object(Bucket=scene.bucket, Key="w")["LastModified"]
     env = seaweedfs.environment
@@ -229,6 +252,6 @@ def test_no_message_shows_what_a_link_is_signed_with(scene: Scene, seaweedfs: S3
 def test_a_key_is_signed_where_nobody_may_list(tmp_path: Path, fault: Fault, code: int, words: str) -> None:
     with FaultProxy() as proxy:
         proxy.always = fault
-        env = {**CREDENTIALS, "AWS_ENDPOINT_URL": proxy.url, "AWS_MAX_ATTEMPTS": "1"}
+        env = {**CREDENTIALS, "AWS_ENDPOINT_URL": proxy.url}
         done = run("sign", "s3://b-1/none", "-o", "l.csv", folder=tmp_path, env=env)
     assert (done.returncode, done.stderr[: len(words)]) == (code, words)

@@ -29,6 +29,9 @@ _QUICK = {
     "transfer/engine/limiter": "transfer/engine/test_limiter transfer/engine/test_workers",
     "transfer/engine/workers": "transfer/engine/test_workers transfer/engine/test_renewal transfer/engine/test_retries",
     **dict.fromkeys(_CHECKSUMS, "test_checksums transfer/downloads/test_ranges proof/test_hashing"),
+    "source/page": "source/test_page",
+    "source/lister": "source/test_lister",
+    "pipeline/sources/listings": "pipeline/test_listings",
     "redact": "test_redact",
     "ledger/journal": "ledger/test_journal ledger/test_recorder transfer/downloads/test_kept_parts",
     "ledger/recorder": "ledger/test_recorder ledger/test_journal",
@@ -50,6 +53,8 @@ _WIDE = {
     **dict.fromkeys(("transfer/uploads/body", "transfer/uploads/multipart", "transfer/uploads/requests"), _PUT),
     "transfer/disk/folder": f"proof/test_files proof/test_hashing {_GET}",
     **dict.fromkeys(_CHECKSUMS, f"pipeline/test_verify {_GET}"),
+    **dict.fromkeys(("source/page", "source/lister"), "pipeline/test_listings"),
+    "pipeline/sources/listings": "cli/test_sources pipeline/test_sign",
     "redact": "fuzz/test_answers transfer/test_pure cli/test_secrets",
     **dict.fromkeys(
         ("pipeline/run/completed", "pipeline/run/present", "pipeline/run/evidence"),

@@ -185,7 +185,7 @@ def test_the_failures_of_get_are_a_source(tmp_path: Path, filled: str) -> None:
     [
         ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "s3://filled/", "SignatureDoesNotMatch"),
         ({}, "s3://no-such-bucket/", "NoSuchBucket"),
-        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "s3://filled/", "Could not connect|Connection"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "s3://filled/", "no connection to 127.0.0.1:1"),
     ],
 )
 def test_a_listing_that_is_refused_leaves_nothing(
@@ -193,7 +193,6 @@ def test_a_listing_that_is_refused_leaves_nothing(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(bp.ListingError, match=f"{source} can't be listed: .*({words})") as caught:
         sign(source, tmp_path / "links.csv")
     assert "\n" not in str(caught.value)

@@ -71,6 +71,14 @@ def test_signed_headers_of_a_put(either: Both, clock: Clock, keys: list[str], he
 
 
 @oracle.examples
+@given(prefix=oracle.keys | st.just(""), token=oracle.keys)
+def test_listings(either: Both, clock: Clock, prefix: str, token: str) -> None:
+    params = {"Bucket": "bucket", "EncodingType": "url", "Prefix": prefix, "ContinuationToken": token}
+    query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, "continuation-token": token}
+    assert either.presigner.sign_listing("bucket", query).url == either.presign("list_objects_v2", params, 900).url
+
+
+@oracle.examples
 @given(key=oracle.keys, headers=oracle.headers)
 def test_presign_returns_the_signed_headers(either: Both, clock: Clock, key: str, headers: Mapping[str, str]) -> None:
     params = parameters("bucket", key, headers=headers)

@@ -92,14 +92,9 @@ def test_the_region_of_a_row_is_used_without_a_request(
 
 @pytest.mark.usefixtures("_ministack")
 def test_every_async_method_asks_for_the_region(portal: BlockingPortal, buckets: list[str]) -> None:
-    async def listed() -> list[str]:
-        return [ref.key async for page in presigner.aws.list_objects(EUROPE, "listed/") for ref in page]
-
     with opened(portal) as presigner:
-        put = portal.call(presigner.presign, "put_object", {"Bucket": EUROPE, "Key": "listed/a"})
+        put = portal.call(presigner.presign, "put_object", {"Bucket": EUROPE, "Key": "a"})
         assert requests.put(put.url, data=b"x", allow_redirects=False, timeout=30).status_code == 200
-    with opened(portal) as presigner:
-        assert portal.call(listed) == ["listed/a"]
     with opened(portal) as presigner:
         form = portal.call(presigner.presign_post, EUROPE, "k")
         assert "/eu-west-1/s3/" in form.fields["x-amz-credential"]

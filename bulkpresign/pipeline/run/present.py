@@ -11,7 +11,7 @@ from bulkpresign.ledger.listing_index import ListedObject, ListingIndex
 from bulkpresign.ledger.record import Record
 from bulkpresign.model import Link, ObjectRef, Outcome
 from bulkpresign.pipeline.run.completed import files_are_current
-from bulkpresign.signing.presigner import Presigner
+from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.source.location import Location
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.uploads.body import OpenFile, opened
@@ -34,11 +34,11 @@ class PresentObjects:
         if self._listed is not None:
             self._listed.__exit__(*exc_info)
 
-    async def list_destination(self, presigner: Presigner, location: Location) -> bool:
+    async def list_destination(self, lister: BucketLister, location: Location) -> bool:
         """Lists the destination, one request for a thousand objects. False where that is refused."""
         listed = ListingIndex()
         try:
-            async for page in presigner.aws.list_objects(location.bucket, location.key):
+            async for page in lister.objects(location.bucket, location.key):
                 listed.add(page)
         except ListingError:  # not everyone who may upload may list
             listed.__exit__()

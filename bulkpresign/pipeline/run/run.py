@@ -101,6 +101,11 @@ class Run:
         """The objects that earlier runs completed."""
         return CompletedFilter(self._opened, self._are_current)
 
+    @property
+    def emit(self) -> Listener:
+        """Counts an event, and passes it to the listeners."""
+        return broadcast(self._listeners)
+
     async def renewal(self, presigner: Presigner | None, command: str | None, url: str | None) -> Renew | None:
         """The function that renews links of the source, or None. Raises ParameterError for more than one way."""
         asking = self._http

@@ -10,10 +10,10 @@ from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import UploadGrouper, upload_id_of
 from bulkpresign.model import Link, Method, ObjectRef, Upload
 from bulkpresign.pipeline.sources.items import GivenItems, Row, check_methods
+from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_signing
-from bulkpresign.pipeline.sources.sources import Sources, checked_links, grouped_puts, rows_of
+from bulkpresign.pipeline.sources.sources import Found, Sources, checked_links, grouped_puts, rows_of
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.source.location import Location
 from bulkpresign.tables import Table
 from bulkpresign.transfer.engine.jobs import MultipartUpload, Renew, RenewableLink
 
@@ -29,13 +29,15 @@ async def links_of_sources(
     method: Method,
     *,
     renew: Renew | None,
+    lister: BucketLister | None = None,
     streamed: Callable[[Sequence[ObjectRef]], None] = lambda _: None,
     checksum_mode: ChecksumMode | None = None,
     own: Callable[[], Awaitable[Presigner]] | None = None,
 ) -> AsyncIterator[list[Remote]]:
     """All links, in batches. Objects are signed when they are read, and again when their links expire.
 
-    `renew` renews the links that are read from the sources. `streamed` is called with every batch of a source that
+    `renew` renews the links that are read from the sources. `lister` lists the sources in
+    buckets. `streamed` is called with every batch of a source that
     can't be read twice, because such a source is not checked in advance. `checksum_mode` sets the header by which links
     that are signed here request checksums. `own` returns a presigner for objects that a program passes without links.
     """
@@ -50,7 +52,7 @@ async def links_of_sources(
         if isinstance(part, Table) and part.is_links:
             batches = _upload_links(part, renew) if method == "PUT" else _table_links(part, method, renew)
         else:
-            batches = _signed_links(sources, part, presigner, method, checksum_mode, signing)
+            batches = _signed_links(sources.found_in(part, lister, method), presigner, method, checksum_mode, signing)
         async for batch in batches:
             if not isinstance(part, Table) or part.is_stream:
                 streamed([remote.object for remote in batch])
@@ -71,16 +73,15 @@ async def _upload_links(table: Table, renew: Renew | None) -> AsyncIterator[list
         yield rest
 
 
-async def _signed_links(  # noqa: PLR0917 - the parameters of links_of_sources
-    sources: Sources,
-    part: Table | Location,
+async def _signed_links(
+    objects: AsyncIterator[Found],
     presigner: Presigner | None,
     method: Method,
     checksum_mode: ChecksumMode | None,
     renew: Renew | None,
 ) -> AsyncIterator[list[Remote]]:
     assert presigner is not None  # noqa: S101 - a source of objects needs credentials
-    async for found in sources.found_in(part, presigner, method):
+    async for found in objects:
         async for batch in _just_in_time(presigner, found.refs, method, checksum_mode, renew):
             yield batch
 

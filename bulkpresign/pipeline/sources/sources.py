@@ -11,11 +11,14 @@ import anyio.to_thread
 import msgspec
 
 from bulkpresign.errors import InputError, ManifestError, ParameterError
+from bulkpresign.events import Listener
+from bulkpresign.http.client import Transport
 from bulkpresign.manifest.links import links_of, methods_of
 from bulkpresign.manifest.uploads import UploadGrouper, upload_id_of, whole_rows
 from bulkpresign.model import Link, ObjectRef, Upload
 from bulkpresign.pipeline.sources.given_links import GivenLinks, is_link, no_link
 from bulkpresign.pipeline.sources.items import GivenItems, Items, are_items
+from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.locations import located
 from bulkpresign.signing.options import OPTION_COLUMNS
 from bulkpresign.signing.presigner import Presigner
@@ -57,16 +60,18 @@ class Sources:
         bucket: str | None = None,
         from_format: str | None = None,
         literal: bool = False,
+        all_versions: bool = False,
         no_links: str | None = "only get takes a link by itself; give a table with a column url",
         takes_items: bool = False,
     ) -> None:
-        """With `literal`, a key of `s3://` is not a pattern.
+        """With `literal`, a key of `s3://` is not a pattern. With `all_versions`, each version is listed.
 
         `no_links` is the hint in the error for a link that is given as a source; None: such links are accepted. With
         `takes_items`, any iterable of links, objects and urls is accepted; see `GivenItems`.
         """
         #: The items that a program passes, None if the sources are files, S3 locations or links.
         self.items: GivenItems | None = None
+        self._all_versions = all_versions
         if takes_items and are_items(sources):
             self.items = GivenItems(cast("Items", sources))
             self._bucket, self._parts = bucket, []
@@ -81,6 +86,8 @@ class Sources:
         self._parts = list(_parts([os.fspath(source) for source in given], from_format, no_links, literal=literal))
         if literal and not self.has_locations:
             raise ParameterError("literal is for keys of s3:// sources, and there is none")
+        if all_versions and not self.has_locations:
+            raise ParameterError("all-versions is for s3:// sources, and there is none")
 
     async def begin(self, stack: AsyncExitStack | None = None) -> None:
         """Waits for the first rows of each source that can be read only once; they show if it has links.
@@ -92,6 +99,21 @@ class Sources:
         for table in self.tables:
             if table.is_stream:
                 await _in_thread(lambda table: table.columns, table)
+
+    async def lister(
+        self,
+        stack: AsyncExitStack,
+        presigner: Presigner | None,
+        emit: Listener,
+        *,
+        attempts: int = 5,
+        transport: Transport = "auto",
+    ) -> BucketLister | None:
+        """The lister of the sources in buckets, open until the `stack` ends. None if there are none."""
+        if presigner is None or not self.has_locations:
+            return None
+        lister = BucketLister(presigner, emit, attempts=attempts, transport=transport, all_versions=self._all_versions)
+        return await stack.enter_async_context(lister)
 
     @property
     def tables(self) -> list[Table]:
@@ -130,20 +152,20 @@ class Sources:
         """True if all sources are tables that can be read twice: completely before the first request, and again."""
         return self.items is None and all(isinstance(part, Table) and not part.is_stream for part in self._parts)
 
-    async def objects(self, presigner: Presigner, method: str = "GET") -> AsyncIterator[list[ObjectRef]]:
-        """All objects, to be signed for links of `method`."""
-        async for found in self.found(presigner, method):
+    async def objects(self, lister: BucketLister | None, method: str = "GET") -> AsyncIterator[list[ObjectRef]]:
+        """All objects, to be signed for links of `method`. `lister` lists the sources in buckets."""
+        async for found in self.found(lister, method):
             yield found.refs
 
     async def found(
-        self, presigner: Presigner, method: str | None, size_problem: SizeProblem | None = None
+        self, lister: BucketLister | None, method: str | None, size_problem: SizeProblem | None = None
     ) -> AsyncIterator[Found]:
         """All objects with their rows, so that an error can name the row. `method` None: each row has its own.
 
         Raises ManifestError if `size_problem` returns an error for a row.
         """
         for part in self._parts:
-            async for batch in self.found_in(part, presigner, method, size_problem):
+            async for batch in self.found_in(part, lister, method, size_problem):
                 yield batch
 
     @property
@@ -162,7 +184,7 @@ class Sources:
     async def found_in(
         self,
         part: Table | Location,
-        presigner: Presigner,
+        lister: BucketLister | None,
         method: str | None,
         size_problem: SizeProblem | None = None,
         *,
@@ -175,7 +197,8 @@ class Sources:
                 whole = whole_rows(rows)
                 yield Found(self._refs(whole, own, size_problem), whole)
             return
-        async for page in located(part, presigner, method, must_exist=must_exist):
+        assert lister is not None  # noqa: S101 - there is one for sources in buckets
+        async for page in located(part, lister, method, must_exist=must_exist):
             yield Found(page)
 
     def _refs(self, rows: Rows, method: str | None, size_problem: SizeProblem | None = None) -> list[ObjectRef]:

@@ -1,0 +1,158 @@
+"""Lists buckets through links of our own: signs, sends and parses the requests of a listing."""
+
+import posixpath
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing, contextmanager
+from functools import partial
+from itertools import repeat
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from bulkpresign.errors import ListingError, TransferError
+from bulkpresign.events import Listener
+from bulkpresign.http.client import HttpClient, Transport
+from bulkpresign.http.s3_errors import bucket_region
+from bulkpresign.model import ObjectRef
+from bulkpresign.redact import redacted
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.source.lister import CONCURRENCY, Lister
+from bulkpresign.source.page import Page, PageParser
+from bulkpresign.tables.columns import LAST_MODIFIED
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.engine.controller import ConcurrencyController
+from bulkpresign.transfer.engine.limiter import RequestLimiter
+
+#: Error codes of a user who may not list a bucket, and of servers without listings.
+_NOT_ALLOWED = frozenset({"AccessDenied", "HTTP403", "MethodNotAllowed", "HTTP405", "NotImplemented", "HTTP501"})
+#: The statuses with which S3 answers a request that is signed for another region than the bucket's.
+_OTHER_REGION = frozenset({301, 307, 400})
+_OBJECTS = {"list-type": "2", "encoding-type": "url"}
+_VERSIONS = {"versions": "", "encoding-type": "url"}
+
+
+class BucketLister:
+    """Lists the objects of buckets. Use as an async context manager, which ends the requests in flight.
+
+    With `all_versions`, every version of each object is listed, except delete markers; otherwise only the latest one.
+    A request is attempted up to `attempts` times. `emit` gets the attempts that failed and are repeated.
+    """
+
+    def __init__(
+        self,
+        presigner: Presigner,
+        emit: Listener,
+        *,
+        attempts: int = 5,
+        transport: Transport = "auto",
+        all_versions: bool = False,
+    ) -> None:
+        self._presigner = presigner
+        self._query = _VERSIONS if all_versions else _OBJECTS
+        self._all_versions = all_versions
+        self._http = HttpClient(CONCURRENCY, ca_bundle=presigner.ca_bundle, transport=transport)
+        limiter = RequestLimiter(ConcurrencyController(fixed=CONCURRENCY))
+        self._context = TransferContext(self._http, emit, limiter, attempts)
+        self._regions: dict[str, str] = {}  # of buckets that are in another region than the presigner's
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._http)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    async def objects(
+        self, bucket: str, prefix: str, *, base: str | None = None
+    ) -> AsyncGenerator[list[ObjectRef], None]:
+        """The objects under a prefix, a page (up to 1,000) at a time, with size, etag and `last_modified`.
+
+        The path of an object is its key after `base`, by default after the prefix. Raises ListingError.
+        """
+        start = len(prefix if base is None else base)
+        lister = Lister(partial(self._page, bucket), prefix, is_parallel=not self._all_versions)
+        self._stack.push_async_callback(lister.stop)
+        with _listing_errors(bucket, prefix):
+            async with aclosing(lister.pages()) as pages:
+                async for page in pages:
+                    yield self._refs(bucket, page, start)
+
+    async def find(self, bucket: str, key: str) -> tuple[list[ObjectRef], bool]:
+        """The object of a key, or all of its versions; and True if there is none, but objects under `key/`.
+
+        If listings are not allowed, the object is returned without size and etag. Raises ListingError.
+        """
+        found = await self._versions(bucket, key) if self._all_versions else []
+        with _listing_errors(bucket, key):
+            try:
+                found = found or await self._latest(bucket, key)
+                below = None if found else await self._page(bucket, {"prefix": f"{key}/", "max-keys": "1"})
+            except TransferError as error:
+                if error.code in _NOT_ALLOWED and not self._all_versions:
+                    return [ObjectRef(bucket, key)], False
+                raise
+        return found, below is not None and bool(below.keys)
+
+    async def _latest(self, bucket: str, key: str) -> list[ObjectRef]:
+        page = await self._page(bucket, {"prefix": key, "max-keys": "1"})
+        return [msgspec.structs.replace(ref, path=None) for ref in self._refs(bucket, page, 0) if ref.key == key]
+
+    async def _versions(self, bucket: str, key: str) -> list[ObjectRef]:
+        found: list[ObjectRef] = []
+        async with aclosing(self.objects(bucket, key, base="")) as pages:
+            async for refs in pages:
+                found += [ref for ref in refs if ref.key == key]
+                if refs[-1].key != key:
+                    break
+        return found
+
+    async def _page(self, bucket: str, query: Mapping[str, str]) -> Page:
+        """One page, after as many attempts as it needs."""
+        listed = ObjectRef(bucket, query["prefix"], path=f"s3://{bucket}/")  # events name it, also without a prefix
+        page, _ = await self._context.retried(lambda: self._requested(bucket, query), listed)
+        return page
+
+    async def _requested(self, bucket: str, query: Mapping[str, str]) -> Page:
+        await self._presigner.refresh([bucket])
+        link = self._presigner.sign_listing(bucket, {**self._query, **query}, self._regions.get(bucket))
+        parser = PageParser()
+        async with self._http.request(link) as response:
+            if response.status == 200:
+                await response.stream_to(parser.feed)
+                return parser.close()
+            body = await response.read()
+            region = bucket_region(response.headers, body)
+            if region is None or response.status not in _OTHER_REGION or bucket in self._regions:
+                raise await response.error(link, body)
+        self._regions[bucket] = region
+        return await self._requested(bucket, query)
+
+    def _refs(self, bucket: str, page: Page, start: int) -> list[ObjectRef]:
+        """The objects of a page. The path of each is its key from index `start` on."""
+        paths = [key[start:] for key in page.keys] if start else page.keys
+        version_ids: Iterable[str | None] = repeat(None)
+        if self._all_versions:
+            version_ids = page.version_ids
+            paths = list(map(_version_path, paths, page.version_ids))
+        extras = [{LAST_MODIFIED: time} if time else None for time in page.modified]
+        columns = (page.keys, version_ids, page.sizes, page.etags, repeat(None), repeat(None), paths, extras)
+        return list(map(ObjectRef, repeat(bucket), *columns))
+
+
+def _version_path(path: str, version_id: str | None) -> str:
+    """The path of a version: with its id before the extension, so that the versions of an object do not collide."""
+    root, extension = posixpath.splitext(path)
+    return f"{root}.{version_id}{extension}" if version_id else path
+
+
+@contextmanager
+def _listing_errors(bucket: str, prefix: str) -> Iterator[None]:
+    """Raises ListingError, with the name of what was to be listed, for a request that failed."""
+    try:
+        yield
+    except (TransferError, ListingError) as error:
+        raise ListingError(f"s3://{bucket}/{prefix} can't be listed: {redacted(str(error))}") from error

@@ -1,0 +1,241 @@
+"""Listings through links of our own: on real servers, on one with faults, and on one whose pages a test makes."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+import requests
+
+from bulkpresign.errors import CredentialsError, ListingError
+from bulkpresign.events import Event, ObjectRetried
+from bulkpresign.model import Link, ObjectRef
+from bulkpresign.pipeline.sources import listings as listings_module
+from bulkpresign.pipeline.sources.listings import BucketLister
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.source import lister as lister_module
+from bulkpresign.transfer.engine import retries
+from tests.conftest import AwsEnv, Boto, MakeBucket
+from tests.servers.proxy import Fault, FaultProxy
+from tests.servers.server import S3Server
+
+AWKWARD = ["a b+c.txt", "d-e", "d/nl\n\tctrl\x01.txt", "d/é&<x>\"'.txt", "per%20cent", "z/한글 😀", "z/~*?#[x]"]
+
+
+def listed(
+    bucket: str, prefix: str = "", *, endpoint_url: str | None = None, region: str | None = None, **settings: Any
+) -> list[ObjectRef]:
+    """All objects that a listing gives."""
+
+    async def run() -> list[ObjectRef]:
+        async with Presigner(region, endpoint_url) as presigner, BucketLister(presigner, **settings) as lister:
+            return [ref async for refs in lister.objects(bucket, prefix) for ref in refs]
+
+    return asyncio.run(run())
+
+
+def ignore(_: Event) -> None:
+    """Hears events."""
+
+
+def put(client: Any, bucket: str, keys: Sequence[str], body: bytes = b"12345") -> None:
+    for key in keys:
+        client.put_object(Bucket=bucket, Key=key, Body=body)
+
+
+# -- real servers
+
+
+@pytest.fixture(params=["seaweedfs", "ceph", "rclone", "ministack"])
+def any_server(request: pytest.FixtureRequest, aws_env: AwsEnv) -> S3Server:
+    found: S3Server = request.getfixturevalue(request.param)
+    aws_env(found)
+    return found
+
+
+def test_every_key_comes_as_it_is(any_server: S3Server, make_bucket: MakeBucket, boto: Boto) -> None:
+    client, bucket = boto(any_server), make_bucket(any_server)
+    put(client, bucket, AWKWARD)
+    found = listed(bucket, emit=ignore)
+    assert sorted(ref.key for ref in found) == sorted(AWKWARD)
+    items = {item["Key"]: item for item in client.list_objects_v2(Bucket=bucket)["Contents"]}
+    for ref in found:
+        item = items[ref.key]
+        extra = {"last_modified": f"{item['LastModified']:%Y-%m-%dT%H:%M:%SZ}"}
+        assert ref == ObjectRef(bucket, ref.key, size=5, etag=item["ETag"].strip('"'), path=ref.key, extra=extra)
+    assert sorted(ref.path or "" for ref in listed(bucket, "d/", emit=ignore)) == ["nl\n\tctrl\x01.txt", "é&<x>\"'.txt"]
+    assert listed(bucket, "nothing/", emit=ignore) == []
+
+
+def test_pages_and_prefixes_on_a_real_server(
+    any_server: S3Server, make_bucket: MakeBucket, boto: Boto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages of three, so that every prefix is split: keys around the delimiter, and one that ends a page with \\x01."""
+    monkeypatch.setattr(lister_module, "_LEAST_PER_REQUEST", 0)
+    monkeypatch.setattr(listings_module, "_OBJECTS", {"list-type": "2", "encoding-type": "url", "max-keys": "3"})
+    client, bucket = boto(any_server), make_bucket(any_server)
+    keys = [f"{folder}{name}" for folder in ("", "a/", "a-b/", "a/b c/", "a/+/") for name in ("0", "1\x01", "2", "3+ü")]
+    put(client, bucket, [*keys, "a!", "b/0/1"])
+    found = [ref.key for ref in listed(bucket, emit=ignore)]
+    assert sorted(found) == sorted([*keys, "a!", "b/0/1"])
+    assert sorted(ref.key for ref in listed(bucket, "a/", emit=ignore)) == sorted(k for k in keys if k.startswith("a/"))
+
+
+@pytest.mark.parametrize("server_name", ["seaweedfs", "ceph", "ministack"])
+def test_all_versions(
+    request: pytest.FixtureRequest, aws_env: AwsEnv, make_bucket: MakeBucket, boto: Boto, server_name: str
+) -> None:
+    server: S3Server = request.getfixturevalue(server_name)
+    aws_env(server)
+    client, bucket = boto(server), make_bucket(server)
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    ids = {
+        key: [client.put_object(Bucket=bucket, Key=key, Body=b"x" * n)["VersionId"] for n in (1, 2, 3)]
+        for key in ("p/a b.tar.gz", "p/c")
+    }
+    client.delete_object(Bucket=bucket, Key="p/c")
+    found = listed(bucket, "p/", emit=ignore, all_versions=True)
+    assert [(ref.key, ref.version_id, ref.size) for ref in found] == [
+        (key, version, size) for key, versions in ids.items() for size, version in reversed([*enumerate(versions, 1)])
+    ]
+    assert found[0].path == f"a b.tar.{ids['p/a b.tar.gz'][2]}.gz"
+    assert found[3].path == f"c.{ids['p/c'][2]}"
+    assert [ref.key for ref in listed(bucket, "p/", emit=ignore)] == ["p/a b.tar.gz"]
+
+
+@pytest.mark.parametrize("all_versions", [False, True])
+def test_one_key(seaweedfs: S3Server, aws_env: AwsEnv, make_bucket: MakeBucket, boto: Boto, all_versions: bool) -> None:
+    aws_env(seaweedfs)
+    client, bucket = boto(seaweedfs), make_bucket(seaweedfs)
+    put(client, bucket, ["k.txt", "k.txt2", "p/q"])
+
+    async def find(key: str) -> tuple[list[ObjectRef], bool]:
+        async with Presigner() as presigner, BucketLister(presigner, ignore, all_versions=all_versions) as lister:
+            return await lister.find(bucket, key)
+
+    (found,), is_prefix = asyncio.run(find("k.txt"))
+    assert (found.key, found.size, is_prefix) == ("k.txt", 5, False)
+    assert (found.version_id, found.file_path) == (("null", "k.null.txt") if all_versions else (None, "k.txt"))
+    assert asyncio.run(find("p")) == ([], True)
+    assert asyncio.run(find("none")) == ([], False)
+
+
+def test_a_bucket_in_another_region(ministack: S3Server, aws_env: AwsEnv, boto: Boto) -> None:
+    aws_env(ministack)
+    bucket = "listed-in-europe"
+    boto(ministack).create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    link = asyncio.run(_put_link(bucket))
+    assert requests.put(link.url, data=b"x", timeout=30).status_code == 200
+    for region in ("us-east-1", "eu-west-1", "auto"):
+        assert [ref.key for ref in listed(bucket, region=region, emit=ignore)] == ["a"], region
+
+
+async def _put_link(bucket: str) -> Link:
+    async with Presigner("eu-west-1") as presigner:
+        return presigner.sign_batch([ObjectRef(bucket, "a")], "PUT")[0]
+
+
+@pytest.mark.parametrize(
+    ("bucket", "endpoint_url", "words"),
+    [
+        ("no-such-bucket-at-all", None, "404 NoSuchBucket"),
+        ("bucket", "http://127.0.0.1:9", "no connection to 127.0.0.1:9"),
+    ],
+)
+def test_listings_that_fail(
+    seaweedfs: S3Server, aws_env: AwsEnv, bucket: str, endpoint_url: str | None, words: str
+) -> None:
+    aws_env(seaweedfs)
+    with pytest.raises(ListingError, match=rf"^s3://{bucket}/in/ can't be listed: {words}"):
+        listed(bucket, "in/", endpoint_url=endpoint_url, emit=ignore, attempts=1)
+
+
+def test_a_listing_without_credentials() -> None:
+    with pytest.raises(CredentialsError):
+        listed("bucket", region="eu-west-1", emit=ignore)
+
+
+# -- faults
+
+PAGE = (
+    '<?xml version="1.0"?><ListBucketResult><Contents><Key>a</Key><Size>5</Size></Contents>'
+    "<IsTruncated>{}</IsTruncated><NextContinuationToken>t</NextContinuationToken></ListBucketResult>"
+)
+LAST = Fault(200, body=PAGE.format("false").encode())
+ERROR = "<Error><Code>{}</Code><Message>m</Message></Error>"
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """A server that answers with the faults of a test, and with one object after them."""
+    with FaultProxy() as proxy:
+        proxy.always = LAST
+        for name, value in (("ACCESS_KEY_ID", "AK"), ("SECRET_ACCESS_KEY", "SK"), ("DEFAULT_REGION", "us-east-1")):
+            monkeypatch.setenv(f"AWS_{name}", value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        monkeypatch.setattr(retries, "BASE_DELAY", 0.001)
+        yield proxy
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(503, body=ERROR.format("SlowDown").encode()),
+        Fault(500, body=ERROR.format("InternalError").encode()),
+        Fault(reset_after=0),
+        Fault(200, body=LAST.body, cut_after=80),
+        Fault(200, body=LAST.body[:80]),
+        Fault(200, body=b""),
+    ],
+)
+def test_a_request_that_fails_is_repeated_where_it_was(proxy: FaultProxy, fault: Fault) -> None:
+    proxy.faults += [Fault(200, body=PAGE.format("true").encode()), fault, fault]
+    heard: list[Event] = []
+    assert [ref.key for ref in listed("bucket", emit=heard.append)] == ["a", "a"]
+    assert [(event.object.uri, event.attempt) for event in heard if isinstance(event, ObjectRetried)] == [
+        ("s3://bucket/", 1),
+        ("s3://bucket/", 2),
+    ]
+    assert ["continuation-token=t" in seen.target for seen in proxy.seen] == [False, True, True, True]
+
+
+def test_attempts_end(proxy: FaultProxy) -> None:
+    proxy.always = Fault(503, body=ERROR.format("SlowDown").encode())
+    with pytest.raises(ListingError, match="s3://bucket/p/ can't be listed: 503 SlowDown: m"):
+        listed("bucket", "p/", emit=ignore, attempts=3)
+    assert proxy.count == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault(403, body=ERROR.format("AccessDenied").encode()), "403 AccessDenied: m$"),
+        (Fault(200, body=b"<html>sign in</html>"), "the response is not a listing: it begins with <html>$"),
+        (Fault(200, body=b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>'), "the response has a document type"),
+        (Fault(200, body=b"<ListBucketResult>" + b"x" * (17 << 20)), "the response is over 16 MiB"),
+        (Fault(200, body=b"<ListBucketResult><Contents/></ListBucketResult>"), "<Contents> without a key$"),
+        (Fault(301, {"x-amz-bucket-region": "no region!"}, ERROR.format("PermanentRedirect").encode()), "301 "),
+    ],
+)
+def test_a_response_that_is_no_listing_is_not_repeated(proxy: FaultProxy, fault: Fault, words: str) -> None:
+    proxy.always = fault
+    with pytest.raises(ListingError, match=f"s3://bucket/p/ can't be listed: .*{words}"):
+        listed("bucket", "p/", emit=ignore)
+    assert proxy.count == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(301, {"x-amz-bucket-region": "eu-west-1"}, ERROR.format("PermanentRedirect").encode()),
+        Fault(400, body=b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>"),
+        Fault(400, body=b"<Error><Code>AuthorizationQueryParametersError</Code><Region>eu-west-1</Region></Error>"),
+    ],
+)
+def test_the_region_that_a_response_names_is_used(proxy: FaultProxy, fault: Fault) -> None:
+    proxy.faults += [fault, Fault(200, body=PAGE.format("true").encode())]
+    assert len(listed("bucket", emit=ignore)) == 2
+    assert ["%2Feu-west-1%2Fs3" in seen.target for seen in proxy.seen] == [False, True, True]
+    proxy.always = fault  # a server that names the same region again is not asked for ever
+    with pytest.raises(ListingError, match=r"301 PermanentRedirect|400 Authorization"):
+        listed("bucket", emit=ignore)
