@@ -131,12 +131,15 @@ class HttpClient:
             request = DirectRequest(self._pool, origin, self._clock, link, self.on_response, head=head, body=body)
         return LoggedRequest(request, link) if _logger.isEnabledFor(logging.DEBUG) else request
 
+    @property
+    def can_exchange(self) -> bool:
+        """True where `exchange` may send: every request goes out on our own connections, and none is logged."""
+        return not (self._may_need_aiohttp or _logger.isEnabledFor(logging.DEBUG))
+
     def plain_request(
         self, link: Link, headers: Mapping[str, str] | None = None, body: bytes | None = None
     ) -> PlainRequest | None:
-        """The request that `request` would send, for `exchange`; None where that can't send it."""
-        if self._may_need_aiohttp or _logger.isEnabledFor(logging.DEBUG):
-            return None
+        """The request that `request` would send, for `exchange`; None for a link that can't be sent."""
         try:
             origin, target = self._origin_and_target(link.url)
             return PlainRequest(origin, request_head(link, origin, target, headers, body) + (body or b""))

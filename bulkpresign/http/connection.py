@@ -16,7 +16,7 @@ from typing import cast
 from bulkpresign.errors import ConnectionFailedError
 from bulkpresign.http import protocol
 from bulkpresign.http.buffers import Buffers
-from bulkpresign.http.plain_head import plain_head
+from bulkpresign.http.plain_head import PlainHead, plain_head
 from bulkpresign.http.protocol import Chunk, ResponseParser, ResponseState
 from bulkpresign.http.tls_sessions import ResumingSSLObject
 
@@ -61,7 +61,8 @@ class Connection(asyncio.BufferedProtocol):
         self._lent: memoryview | None = None  # the buffer with the chunk that the callback stopped at
         self._exchange: ExchangeCallback | None = None
         self._is_over = False  # no further request is to be sent
-        self._held = b""  # the start of a response that is taken as a whole
+        self._held = b""  # the start of a response that is taken as a whole, with its head
+        self._held_head: PlainHead | None = None
         self._is_reading_paused = False
         self._is_write_buffer_full = False
         self.response = ResponseParser()
@@ -122,7 +123,7 @@ class Connection(asyncio.BufferedProtocol):
             while not self.response.status:
                 await self._change()
         except BaseException:
-            self._exchange, self._held = None, b""
+            self._exchange, self._held, self._held_head = None, b"", None
             self.close()
             raise
         return self._is_over
@@ -139,14 +140,14 @@ class Connection(asyncio.BufferedProtocol):
     def _exchange_bytes(self, take: ExchangeCallback, data: memoryview) -> None:
         """Bytes of a response that may be taken as a whole."""
         received = self._held + data
-        head = plain_head(received)
+        head = self._held_head or plain_head(received)
         if head is None or head.length > MAX_EXCHANGED or len(received) > head.size + head.length:
             self._end_exchange()
             self._feed(memoryview(received))
         elif len(received) < head.size + head.length:
-            self._held = received
+            self._held, self._held_head = received, head
         else:
-            self._held = b""
+            self._held, self._held_head = b"", None
             self.response.take_whole(head.status, head.headers, head.length)
             self._pass_on(take, memoryview(received)[head.size :])
 
@@ -168,7 +169,7 @@ class Connection(asyncio.BufferedProtocol):
         self._end_exchange()
 
     def _end_exchange(self) -> None:
-        self._exchange, self._held = None, b""
+        self._exchange, self._held, self._held_head = None, b"", None
         self._wake()
 
     async def stream_to(self, take: BodyCallback) -> bool:

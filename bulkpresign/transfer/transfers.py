@@ -43,8 +43,10 @@ class Transfers:
 
     @property
     def has_plain_work(self) -> bool:
-        """True where small objects can move in lanes: the settings ask for no wait."""
-        return USES_LANES and self._spec.folder != "" and self._spec.limit_rate is None and not self._spec.fsync
+        """True where small objects can move in lanes: our own client sends, and the settings ask for no wait."""
+        spec = self._spec
+        has_waits = spec.limit_rate is not None or spec.fsync
+        return USES_LANES and self.http.can_exchange and self._open_folder is not None and not has_waits
 
     def prepare(self, job: Job) -> PlainJob | None:
         """The job ready for a lane, None for one that needs the general path: see PlainWork."""

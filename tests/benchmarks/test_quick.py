@@ -1,7 +1,6 @@
 """`python -m benchmarks get|put --quick` runs, and what it calls proven is proven."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,8 +75,6 @@ def test_a_run_that_moves_too_little_is_an_error(tmp_path: Path) -> None:
             transfer.run("idle")
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="curl is missing")
 def test_a_plot_is_drawn(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     benchmark("put", "--only", "seaweedfs", "--plot", str(tmp_path / "put.svg"))
     assert "SeaweedFS" in (tmp_path / "put.svg").read_text()

@@ -208,7 +208,7 @@ def test_a_run_in_which_all_fail_alike_ends(scene: Scene, env: dict[str, str], b
     assert ended.startswith("error: stopped: the last 50 objects all failed with ") and words in ended
     assert first.startswith("failed: s3://") and words in first
     assert more.endswith(" more: --failures FILE lists all of them")
-    assert 50 <= len(rows_of(scene.folder / "f.csv")) < 300
+    assert 50 <= len(rows_of(scene.folder / "f.csv")) < 1000
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from bulkpresign.http import pool
 from bulkpresign.model import Report
 from bulkpresign.pipeline.get import get
 from bulkpresign.pipeline.put import put
-from bulkpresign.transfer.engine import retries
+from bulkpresign.transfer.engine import refusals, retries
 from tests.fuzz.answers import VALUES, answers
 from tests.fuzz.server import RawServer
 from tests.fuzz.settings import FUZZ
@@ -61,6 +61,7 @@ cells = st.fixed_dictionaries(
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "BASE_DELAY", 0.0001)
     monkeypatch.setattr(retries, "MAX_RETRY_AFTER", 0.0)
+    monkeypatch.setattr(refusals, "_LEAST_RATE", 10_000.0)
     monkeypatch.setattr(pool, "IDLE_TIMEOUT", 0.5)
     monkeypatch.setattr(pool, "CONNECT_TIMEOUT", 0.5)
 

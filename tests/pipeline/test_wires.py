@@ -11,6 +11,8 @@ import bulkpresign as bp
 from tests.servers.wire import Phase, RunningWire, Wire, start
 from tests.support.cli import BULKPRESIGN
 
+pytestmark = pytest.mark.slow
+
 KIB, MIB = 1 << 10, 1 << 20
 
 

@@ -63,7 +63,14 @@ class Run:
             spec = TransferSpec(folder=str(folder))
             work = Transfers(spec, context, Folder(folder), Coordinator(), clock)
             queue = JobQueue(jobs_of(one_batch(links)))
-            engine = Engine(queue, work, self.events.append, clock, context.limiter, plain_work=work)
+            engine = Engine(
+                queue,
+                work,
+                self.events.append,
+                clock,
+                context.limiter,
+                plain_work=work if work.has_plain_work else None,
+            )
             await engine.run(concurrency)
 
     async def in_parts(

@@ -34,6 +34,11 @@ class PresentObjects:
         if self._listed is not None:
             self._listed.__exit__(*exc_info)
 
+    @property
+    def is_listed(self) -> bool:
+        """True once the destination is listed: before, `find` finds nothing."""
+        return self._listed is not None
+
     async def list_destination(self, lister: BucketLister, location: Location) -> bool:
         """Lists the destination, one request for a thousand objects. False where that is refused."""
         listed = ListingIndex()

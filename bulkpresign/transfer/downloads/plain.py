@@ -69,6 +69,9 @@ class PlainDownload:
         self.job, self.request = job, request
         self._downloads, self._target, self._began = downloads, target, began
 
+    def close(self) -> None:
+        """Nothing is open: see PlainJob."""
+
     def store(self, response: ResponseParser, body: Chunk) -> Outcome | None:
         """The outcome of a job whose whole response is here: see PlainJob."""
         downloads, link, headers, size = self._downloads, self.job.link, response.headers, len(body)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from math import inf
 from typing import Protocol
 
-from bulkpresign.errors import TransferError
+from bulkpresign.errors import BulkpresignError, TransferError
 from bulkpresign.http.client import DirectRequest, HttpClient, PlainRequest
 from bulkpresign.http.clock import Clock
 from bulkpresign.http.connection import Chunk
@@ -21,6 +21,7 @@ from bulkpresign.transfer.engine.jobs import Job
 from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.engine.queue import JobQueue
 from bulkpresign.transfer.engine.renewal import LinkRenewer
+from bulkpresign.transfer.engine.retries import internal_error
 
 #: Links that expire within this time are left to the general path, which renews them.
 _MARGIN = timedelta(seconds=30)
@@ -33,12 +34,13 @@ class ExpiryMargin:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._soon, self._soon_until = clock.now(), -inf
+        self._soon, self._soon_until, self._skew = clock.now(), -inf, clock.skew
 
     def __call__(self, link: Link, now: float) -> bool:
         """True for a link that expires soon; `now` is the monotonic clock."""
-        if now >= self._soon_until:
-            self._soon, self._soon_until = self._clock.now() + _MARGIN, now + _TIME_KEPT
+        clock = self._clock
+        if now >= self._soon_until or clock.skew is not self._skew:
+            self._soon, self._soon_until, self._skew = clock.now() + _MARGIN, now + _TIME_KEPT, clock.skew
         return link.expires_by(self._soon)
 
 
@@ -47,6 +49,9 @@ class PlainJob(Protocol):
 
     job: Job
     request: PlainRequest
+
+    def close(self) -> None:
+        """Gives back what the job holds. Called once, whatever became of it."""
 
     def store(self, response: ResponseParser, body: Chunk) -> Outcome | None:
         """The outcome by a response. None, and nothing is stored, for a response that is not plain.
@@ -85,14 +90,28 @@ class Lane:
         self._error: TransferError | None = None
         self.current: PlainJob | None = None
 
+    def prepared(self, job: Job) -> PlainJob | None:
+        """The job ready to be sent, None for the general path: also where something unexpected happens."""
+        try:
+            return self._work.prepare(job)
+        except BulkpresignError:
+            raise
+        except Exception:  # noqa: BLE001 - the general path meets it as well, and makes it the object's outcome
+            return None
+
     async def run(self, first: PlainJob) -> tuple[Job | None, DirectRequest | None]:
-        """Runs jobs, in a slot of the limiter. Returns the job that is left for the general path, if there is one.
+        """Runs jobs, in one slot of the limiter. Returns the job that is left for the general path, if there is one.
 
         With it comes its request if that was sent: then the job keeps the slot.
         """
         self.current, self._origin = first, first.request.origin
         http, link = self._work.http, first.job.link
-        sent = await http.exchange(link, first.request, self._take)
+        try:
+            await self._limiter.acquire()
+            sent = await http.exchange(link, first.request, self._take)
+        finally:
+            if self.current is not None:
+                self.current.close()
         if sent is None and self._error is not None:
             sent = http.failed(link, self._error)
         if sent is None:
@@ -109,9 +128,15 @@ class Lane:
         except TransferError as error:
             self._error = error
             return b""
+        except BulkpresignError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one object's trouble is that object's outcome
+            self._error = internal_error(error)
+            return b""
         if outcome is None:
             return None
         self.current = None
+        current.close()
         has_slot = self._limiter.passed_on(latency, len(body))
         self._finish(outcome)
         return self._next() if has_slot else b""
@@ -119,9 +144,11 @@ class Lane:
     def _next(self) -> bytes:
         """The request of the next job. Without one the slot is returned."""
         job = self._queue.get_ready() if self._is_needed() else None
-        plain = None if job is None else self._work.prepare(job)
+        plain = None if job is None else self.prepared(job)
         if plain is None or plain.request.origin is not self._origin:
             self._left = job
+            if plain is not None:
+                plain.close()
             self._limiter.release()
             return b""
         self.current = plain

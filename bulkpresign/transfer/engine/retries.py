@@ -49,6 +49,12 @@ class Attempts:
         return delay
 
 
+def internal_error(error: Exception) -> TransferError:
+    """The error of an object for an unexpected one. Its text can hold anything, so the message has its type alone."""
+    message = f"unexpected {type(error).__name__}: please report it, with what -vv prints"
+    return TransferError(message, code="Internal")
+
+
 def numbered(error: Failure, attempt: int) -> Failure:
     """Sets the attempt of an error, and returns the error. 0: no request was sent."""
     error.attempt = attempt

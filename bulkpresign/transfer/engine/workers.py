@@ -20,6 +20,7 @@ from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.engine.pool import WorkerPool
 from bulkpresign.transfer.engine.queue import JobQueue
 from bulkpresign.transfer.engine.renewal import LinkRenewer
+from bulkpresign.transfer.engine.retries import internal_error
 
 _logger = logging.getLogger(__name__)
 
@@ -85,13 +86,11 @@ class Engine:
         self, work: PlainWork, job: Job, is_needed: Callable[[], bool]
     ) -> tuple[Job | None, DirectRequest | None]:
         """Runs plain jobs from one on. Returns the job that is left, and its request if that was sent."""
-        first = work.prepare(job)
+        lane = Lane(work, self._queue, self._limiter, is_needed, self._finish)
+        lane.current = first = lane.prepared(job)
         if first is None:
             return job, None
-        lane = Lane(work, self._queue, self._limiter, is_needed, self._finish)
-        lane.current = first
         try:
-            await self._limiter.acquire()
             return await lane.run(first)
         except BaseException:
             if lane.current is not None:
@@ -118,13 +117,7 @@ class Engine:
             link = job.link
             trace = redacted("".join(traceback.format_exception(error)), secrets_of(link.url, link.headers))
             _logger.debug("%s: unexpected error\n%s", link.object.uri, trace)
-            return _failed(job, _internal(error))
-
-
-def _internal(error: Exception) -> TransferError:
-    """An unexpected error. Its text can hold anything, so the message has its type alone."""
-    message = f"unexpected {type(error).__name__}: please report it, with what -vv prints"
-    return TransferError(message, code="Internal")
+            return _failed(job, internal_error(error))
 
 
 def _failed(job: Job, error: TransferError) -> Outcome:

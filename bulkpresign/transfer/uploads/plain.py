@@ -1,7 +1,8 @@
 """Small files through one request each, without a wait: see `engine.lane`.
 
-A file is read as a whole before its request is sent. It uses the headers and checks of the general path, and leaves to
-it files that are looked up at their destination first, and links that sign a checksum.
+A file is read as a whole before its request is sent, and looked at again when the response is here. The headers and
+checks are those of the general path, which takes files that are looked up at their destination first, and links that
+sign a checksum.
 """
 
 import os
@@ -17,13 +18,13 @@ from bulkpresign.http.clock import Clock
 from bulkpresign.http.connection import MAX_EXCHANGED, Chunk
 from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.http.response import etag_of
-from bulkpresign.model import Evidence, Outcome
+from bulkpresign.model import Link, Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
 from bulkpresign.transfer.engine.lane import ExpiryMargin
-from bulkpresign.transfer.uploads.body import ANY_OBJECT, STORED, signed_checksum, upload_headers
+from bulkpresign.transfer.uploads.body import ANY_OBJECT, STORED, OpenFile, signed_checksum, upload_headers
 
 
 class PlainUploads:
@@ -45,55 +46,59 @@ class PlainUploads:
             return None
         if link.headers and signed_checksum(link).algorithm is not None:
             return None
-        file = self._read(source.path)
+        file = self._open(source.path)
         if file is None:
             return None
-        try:
-            headers = upload_headers(link, len(file.data))
-        except RefusedError:
-            return None
-        request = self.http.plain_request(link, headers, file.data)
-        return None if request is None else PlainUpload(self, job, file, request, now)
+        upload = self._upload(job, link, file, now)
+        if upload is None:
+            os.close(file.descriptor)
+        return upload
 
-    def _read(self, path: str) -> "SmallFile | None":
-        """The bytes of a small file and its state; None for anything else, or where it changes meanwhile."""
+    def _open(self, path: str) -> OpenFile | None:
+        """A small file, open; None for anything else. It stays open until the response shows what became of it."""
         try:
             descriptor = self._folder.open_source(path)
         except (NameRefusedError, OSError):
             return None
-        try:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_EXCHANGED:
-                return None
-            data = os.read(descriptor, found.st_size)
-            after = os.fstat(descriptor)
-        except OSError:
-            return None
-        finally:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_EXCHANGED:
             os.close(descriptor)
-        is_same = (found.st_mtime_ns, found.st_ctime_ns) == (after.st_mtime_ns, after.st_ctime_ns)
-        return SmallFile(data, found) if is_same and len(data) == found.st_size else None
+            return None
+        return OpenFile(self._folder.file(path), descriptor, found)
+
+    def _upload(self, job: Job, link: Link, file: OpenFile, began: float) -> "PlainUpload | None":
+        try:
+            data = os.pread(file.descriptor, file.size, 0)
+            headers = upload_headers(link, file.size)
+        except (OSError, RefusedError):
+            return None
+        request = self.http.plain_request(link, headers, data) if len(data) == file.size else None
+        return None if request is None else PlainUpload(self, job, OpenBytes(file, data), request, began)
 
 
-class SmallFile(NamedTuple):
-    """The bytes of a file, and its state when they were read."""
+class OpenBytes(NamedTuple):
+    """An open file, and all of its bytes."""
 
+    file: OpenFile
     data: bytes
-    found: os.stat_result
 
 
 class PlainUpload:
     """One file for a lane: see PlainJob."""
 
-    __slots__ = ("_began", "_file", "_uploads", "job", "request")
+    __slots__ = ("_began", "_body", "_uploads", "job", "request")
 
-    def __init__(self, uploads: PlainUploads, job: Job, file: SmallFile, request: PlainRequest, began: float) -> None:
+    def __init__(self, uploads: PlainUploads, job: Job, body: OpenBytes, request: PlainRequest, began: float) -> None:
         self.job, self.request = job, request
-        self._uploads, self._file, self._began = uploads, file, began
+        self._uploads, self._body, self._began = uploads, body, began
+
+    def close(self) -> None:
+        """Closes the file: see PlainJob."""
+        os.close(self._body.file.descriptor)
 
     def store(self, response: ResponseParser, body: Chunk) -> Outcome | None:
         """The outcome of a job whose whole response is here: see PlainJob."""
-        uploads, link, headers, found = self._uploads, self.job.link, response.headers, self._file.found
+        uploads, link, headers, file = self._uploads, self.job.link, response.headers, self._body.file
         if not uploads.clock.is_set:
             uploads.clock.learn(headers.get("date"))
         if response.status not in STORED or len(body):
@@ -103,12 +108,10 @@ class PlainUpload:
         verified_by = None
         if expected.algorithm is not None and not expected.parts:
             digest = hasher(expected.algorithm)
-            digest.update(self._file.data)
+            digest.update(self._body.data)
             expected.check(digest.digest())
             verified_by = expected.name
-        uploads.emit(BytesMoved(found.st_size))
-        evidence = Evidence(found.st_size, found.st_mtime_ns, found.st_ctime_ns, etag, None, 0)
-        seconds = time.monotonic() - self._began
-        return Outcome(
-            link.object, "done", found.st_size, 1, verified_by, link=link, seconds=seconds, evidence=evidence
-        )
+        file.check_unchanged()
+        uploads.emit(BytesMoved(file.size))
+        evidence, seconds = file.evidence(etag), time.monotonic() - self._began
+        return Outcome(link.object, "done", file.size, 1, verified_by, link=link, seconds=seconds, evidence=evidence)

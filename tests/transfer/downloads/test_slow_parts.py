@@ -74,6 +74,7 @@ def wire() -> Iterator[RunningWire]:
         yield running
 
 
+@pytest.mark.slow
 def test_a_slow_connection_does_not_hold_up_an_object(wire: RunningWire, tmp_path: Path) -> None:
     size, events = 128 * MIB, list[Event]()
     link = bp.Link("GET", f"{wire.endpoint_url}/b/{size}/a", {}, None, bp.ObjectRef("b", "a", size=size, path="a"))

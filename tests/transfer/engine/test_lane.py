@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -14,7 +15,7 @@ from bulkpresign.events import Event, ObjectFinished
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.transfer import transfers
-from bulkpresign.transfer.downloads.plain import PlainDownload
+from bulkpresign.transfer.downloads.plain import PlainDownload, PlainDownloads
 from bulkpresign.transfer.uploads.plain import PlainUpload
 from tests.servers.proxy import Fault, FaultProxy, Seen, expired
 from tests.support.folders import files
@@ -103,6 +104,30 @@ def test_all_small_objects_go_by_lanes(tmp_path: Path, stored: list[str]) -> Non
         assert files(tmp_path / "to") == {name[1:]: body for name, body in origin.objects.items()}
         assert len(stored) >= 190  # empty ones are not
         assert origin.opened <= 16
+
+
+@pytest.mark.parametrize("step", ["prepare", "store"])
+def test_what_nobody_expects_is_the_outcome_of_one_object(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = PlainDownloads if step == "prepare" else PlainDownload
+    work = getattr(kind, step)
+
+    def broken(self: Any, *arguments: Any) -> Any:
+        job = arguments[0] if step == "prepare" else self.job
+        if job.object.key == "d0/7":
+            raise ZeroDivisionError
+        return work(self, *arguments)
+
+    monkeypatch.setattr(kind, step, broken)
+    events: list[Event] = []
+    with FaultProxy() as origin:
+        origin.objects = bodies(50)
+        report = asyncio.run(got(links_to(origin), tmp_path / "to", events))
+    assert report.done + report.failed == 50
+    outcome = outcomes(events)["d0/7"]
+    assert outcome[:2] == (("done", None) if step == "prepare" else ("failed", "Internal"))
+    assert report.failed == (step == "store")
 
 
 def test_all_small_files_go_up_by_lanes(tmp_path: Path, stored: list[str]) -> None:

@@ -35,7 +35,7 @@ def test_what_is_no_file_is_named_and_not_sent(kind: str, code: str, origin: Fau
     assert str(path) in (outcome.message or "")
 
 
-@pytest.mark.parametrize("size", [1000, 2_000_000])
+@pytest.mark.parametrize("size", [300_000, 2_000_000])
 def test_a_file_that_shrinks_is_told_and_not_tried_again(
     size: int, origin: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
