@@ -17,7 +17,7 @@ from bulkpresign.http.buffers import Buffers
 from bulkpresign.http.connection import Connection
 from bulkpresign.http.origin import Origin
 from bulkpresign.http.resolver import Resolver
-from bulkpresign.http.tls_sessions import ResumingSSLObject
+from bulkpresign.http.tls_sessions import resume_sessions
 
 CONNECT_TIMEOUT = 30.0
 #: Seconds without a byte after which a request that waits for one fails.
@@ -61,6 +61,8 @@ class ConnectionPool:
     def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
         """`ssl_context` has the certificates to trust; None: those of the system."""
         self._ssl_context = ssl_context
+        if ssl_context is not None:
+            resume_sessions(ssl_context)
         self._loop: asyncio.AbstractEventLoop
         self._buffers = Buffers()
         self._resolver = Resolver()
@@ -159,7 +161,7 @@ class ConnectionPool:
     def _tls_context(self) -> ssl.SSLContext:
         if self._ssl_context is None:
             self._ssl_context = ssl.create_default_context()
-        self._ssl_context.sslobject_class = ResumingSSLObject
+            resume_sessions(self._ssl_context)
         return self._ssl_context
 
     def _sweep(self) -> None:

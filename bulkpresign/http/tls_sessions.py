@@ -4,24 +4,21 @@ Source: RFC 8446, 2.2 (session tickets).
 """
 
 import ssl
-from weakref import WeakKeyDictionary
-
-_sessions: "WeakKeyDictionary[ssl.SSLContext, dict[str | None, ssl.SSLSession]]" = WeakKeyDictionary()
+from typing import ClassVar
 
 
 class ResumingSSLObject(ssl.SSLObject):
-    """A TLS connection that offers the session of an earlier one, of the same context and to the same host.
+    """A TLS connection that offers the session of an earlier one, of the same context and to the same host."""
 
-    A context makes its connections with this class where it is its `sslobject_class`.
-    """
-
+    #: By host name. Each context has a subclass with its own: a session holds its context, so they are freed together.
+    sessions: ClassVar[dict[str | None, ssl.SSLSession]]
     _has_begun = False
 
     def do_handshake(self) -> None:
         """The handshake, in several calls; the first one offers the session."""
         if not self._has_begun:
             self._has_begun = True
-            known = _sessions.get(self.context, {}).get(self.server_hostname)
+            known = self.sessions.get(self.server_hostname)
             if known is not None:
                 self.session = known
         super().do_handshake()
@@ -29,4 +26,13 @@ class ResumingSSLObject(ssl.SSLObject):
     def remember_session(self) -> None:
         """Keeps the session for the next connection. Call it after a response: servers send their tickets before it."""
         if self.session is not None and self.session.has_ticket:
-            _sessions.setdefault(self.context, {})[self.server_hostname] = self.session
+            self.sessions[self.server_hostname] = self.session
+
+
+def resume_sessions(context: ssl.SSLContext) -> None:
+    """Lets the connections of a context resume the sessions of earlier ones."""
+
+    class _Resuming(ResumingSSLObject):
+        sessions: ClassVar[dict[str | None, ssl.SSLSession]] = {}
+
+    context.sslobject_class = _Resuming

@@ -5,6 +5,7 @@ import gc
 import socket
 import ssl
 import time
+import weakref
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -142,8 +143,11 @@ def test_the_second_connection_resumes_the_tls_session(
     context.sslobject_class = Seen
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tls_files[0]))
 
+    contexts: list[weakref.ref[ssl.SSLContext | None]] = []
+
     async def ask_twice(origin: FaultProxy) -> None:
         async with HttpClient(2) as http:
+            contexts.append(weakref.ref(http._pool._ssl_context))
             for _ in range(2):
                 async with http.request(Link("GET", f"{origin.url}/a", {})) as response:
                     assert await response.read() == b"x"
@@ -153,3 +157,6 @@ def test_the_second_connection_resumes_the_tls_session(
         origin.always = Fault(headers={"Connection": "close"}, body=b"x", status=200)
         run(ask_twice(origin))
     assert resumed == [False, True]
+    for _ in range(3):  # what has a finaliser takes several rounds
+        gc.collect()
+    assert contexts[0]() is None, "the sessions of a client that has ended are freed"
