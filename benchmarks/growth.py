@@ -18,7 +18,7 @@ _KEYS = {"AWS_ACCESS_KEY_ID": "growth", "AWS_SECRET_ACCESS_KEY": "growth", "AWS_
 
 @dataclass(frozen=True)
 class Point:
-    """What a step cost for a number of objects."""
+    """The cost of a step for a number of objects."""
 
     step: str
     count: int

@@ -17,7 +17,7 @@ _LEFT_OUT = frozenset({"AWS_CA_BUNDLE", "PYTHONDONTWRITEBYTECODE"})
 
 @dataclass
 class Cost:
-    """What a command used: CPU seconds (user and system), wall seconds, peak memory in MiB.
+    """The cost of a command: CPU seconds (user and system), wall seconds, peak memory in MiB.
 
     The kernel counts the peak of this process as the command's, where that is higher.
     """

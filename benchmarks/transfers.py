@@ -168,7 +168,7 @@ class Transfer:
 
     @cached_property
     def _target(self) -> Path:
-        """Where the objects of a run arrive; for PUT, it can't be seen at every server."""
+        """The folder in which the objects of a run arrive. For PUT, not every server has one."""
         if self.work.verb == "GET" or self.server.objects is None:
             return self._folder / "to"
         return self.server.objects / BUCKET / str(self.work.size)

@@ -32,7 +32,7 @@ class Counts(Tally):
         self.resumed = 0
         self.interrupted = 0
         self.skipped_bytes = 0
-        #: What bounds the run now; None before it was measured.
+        #: The last measured load of the run, None before the first measurement.
         self.load: LoadMeasured | None = None
         self._ended_bytes = 0  # the sizes of all objects with an outcome, except skipped ones
         self._done_bytes = 0

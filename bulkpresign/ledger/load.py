@@ -14,7 +14,7 @@ _CAUSES = {
 
 
 def bound_in_words(load: LoadMeasured) -> str:
-    """What bounds the run: `the server's latency (48 ms)`, `this machine's CPU`."""
+    """The bound of the run in words: `the server's latency (48 ms)`, `this machine's CPU`."""
     if load.bound_by == "latency":
         return "the server's latency" + (f" ({load.latency * 1000:.0f} ms)" if load.latency else "")
     return _CAUSES.get(load.bound_by, load.bound_by)

@@ -146,7 +146,7 @@ def progress_fields(counts: Counts) -> dict[str, object]:
 
 
 def _load_fields(load: LoadMeasured | None) -> dict[str, object]:
-    """What bounds the run, as fields of a JSON object; `latency` is in seconds."""
+    """The load of the run, as fields of a JSON object; `latency` is in seconds."""
     if load is None:
         return {}
     latency = None if load.latency is None else round(load.latency, 4)

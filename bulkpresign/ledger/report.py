@@ -105,7 +105,7 @@ def _is_table(path: Path) -> bool:
 
 
 def _load(text: str | None) -> LoadMeasured | None:
-    """What bounded the last run, None in journals of older versions."""
+    """The load of the last run, None in journals of older versions."""
     try:
         return None if text is None else msgspec.json.decode(text, type=LoadMeasured)
     except msgspec.MsgspecError:

@@ -14,7 +14,7 @@ from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.model import Link
 from tests.http.talking import CHUNKED, INTERIM, PLAIN, Serve, body_of, saying, talk
 
-#: What was taken, and what came of the response that was not: its status and body, or the code of its error.
+#: The bodies that were taken; then the status and body of the response that was not, or the code of its error.
 Result = tuple[list[bytes], tuple[int, bytes] | str | None]
 
 

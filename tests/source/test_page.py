@@ -21,7 +21,7 @@ XMLNS = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 _MODEL = botocore.session.get_session().get_service_model("s3")
 _PARSER = create_parser("rest-xml")
 
-#: What XML 1.0 can hold. Servers quote the other characters with `encoding-type=url`.
+#: The characters of XML 1.0. Servers quote the other characters with `encoding-type=url`.
 XML_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r", exclude_categories=("Cc", "Cs"))).filter(
     lambda text: not re.search("[\ufffe\uffff]", text)
 )

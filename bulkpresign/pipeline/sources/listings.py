@@ -54,7 +54,7 @@ class BucketLister:
         self._http = HttpClient(CONCURRENCY, ca_bundle=presigner.ca_bundle, transport=transport)
         limiter = RequestLimiter(ConcurrencyController(fixed=CONCURRENCY))
         self._context = TransferContext(self._http, emit, limiter, attempts)
-        self._regions: dict[str, str] = {}  # of buckets that are in another region than the presigner's
+        self._regions: dict[str, str] = {}  # for buckets outside the presigner's region
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

@@ -258,7 +258,7 @@ class RangedDownload:
         with limiter.moving_body():
             while await response.stream_to(write):
                 if is_slow:
-                    with anyio.CancelScope(shield=True):  # what is written is also hashed
+                    with anyio.CancelScope(shield=True):  # so that all written bytes are hashed
                         await anyio.to_thread.run_sync(part.update, last)
                 await limiter.throttle(len(last))
                 if is_whole:

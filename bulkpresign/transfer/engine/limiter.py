@@ -47,11 +47,6 @@ class RequestLimiter:
         self._free_at = 0.0
 
     @property
-    def has_room(self) -> bool:
-        """True where one more request need not wait."""
-        return self.free > 0
-
-    @property
     def free(self) -> int:
         """Slots that nobody waits for."""
         return self.controller.limit - self.controller.in_flight - len(self._waiting)

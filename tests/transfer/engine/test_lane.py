@@ -12,8 +12,6 @@ import pytest
 
 import bulkpresign as bp
 from bulkpresign.events import Event, ObjectFinished
-from bulkpresign.http.connection import Chunk
-from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.transfer import transfers
 from bulkpresign.transfer.downloads.plain import PlainDownload, PlainDownloads
 from bulkpresign.transfer.uploads.plain import PlainUpload
@@ -57,24 +55,18 @@ def write_files(folder: Path, contents: dict[str, bytes]) -> None:
 def stored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The keys that lanes have stored."""
     keys: list[str] = []
-    store = PlainDownload.store
 
-    def spy(self: PlainDownload, response: ResponseParser, body: Chunk) -> bp.Outcome | None:
-        outcome = store(self, response, body)
-        if outcome is not None:
-            keys.append(outcome.object.key)
-        return outcome
+    def spying(store: Callable[..., bp.Outcome | None]) -> Callable[..., bp.Outcome | None]:
+        def spy(*arguments: object) -> bp.Outcome | None:
+            outcome = store(*arguments)
+            if outcome is not None:
+                keys.append(outcome.object.key)
+            return outcome
 
-    store_upload = PlainUpload.store
+        return spy
 
-    def spy_upload(self: PlainUpload, response: ResponseParser, body: Chunk) -> bp.Outcome | None:
-        outcome = store_upload(self, response, body)
-        if outcome is not None:
-            keys.append(outcome.object.key)
-        return outcome
-
-    monkeypatch.setattr(PlainDownload, "store", spy)
-    monkeypatch.setattr(PlainUpload, "store", spy_upload)
+    for kind in (PlainDownload, PlainUpload):
+        monkeypatch.setattr(kind, "store", spying(kind.store))
     return keys
 
 
