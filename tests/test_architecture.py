@@ -21,6 +21,7 @@ FLOORS = [
     {"model", "errors", "events", "redact", "tasks", "text"},
     {"tables", "aws", "checksums", "http"},
     STAGES,
+    {"scale"},
     {"pipeline", "guide"},
     {"demo", "cli"},
     {"__main__"},

@@ -12,7 +12,7 @@ from bulkpresign.errors import ParameterError
 from bulkpresign.model import ObjectRef
 
 #: The column of a manifest with the size, in bytes, of the parts of an etag or checksum.
-_PART_SIZE_COLUMN = "part_size"
+PART_SIZE_COLUMN = "part_size"
 _MAX_SIZE_DIGITS = 19
 
 _ETAG = re.compile(r"([0-9a-fA-F]{32})(?:-([1-9]\d{0,4}))?\Z", re.ASCII)
@@ -60,7 +60,7 @@ def checksum_problem(text: str) -> str | None:
 
 def _part_size_of(ref: ObjectRef) -> int | None:
     """The part size in a row's column `part_size`, which `sign --head` writes."""
-    cell = ref.extra.get(_PART_SIZE_COLUMN) if ref.extra else None
+    cell = ref.extra.get(PART_SIZE_COLUMN) if ref.extra else None
     if isinstance(cell, str) and cell.isascii() and cell.isdecimal() and len(cell) < _MAX_SIZE_DIGITS:
         return int(cell) or None
     return cell or None if isinstance(cell, int) and not isinstance(cell, bool) and cell > 0 else None

@@ -19,6 +19,7 @@ from bulkpresign.cli.units import size
 @options.literal
 @options.all_versions
 @options.bounds
+@options.executor
 @click.option(
     "--if-exists", default="replace", metavar="replace|keep|fail", help="What to do with an existing file that differs."
 )

@@ -159,6 +159,11 @@ bounds = together(
     _of_transfer("--limit-rate", type=size, metavar="SIZE", help="The most bytes per second, for the whole run."),
     _of_transfer("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after this number of objects."),
 )
+executor = _of_transfer(
+    "--executor",
+    metavar="processes[:N]|dask:ADDRESS",
+    help="Move the objects in N processes of this machine (default: a process for each core), or on a Dask cluster.",
+)
 #: The files that a run writes, for people and for the next run.
 records = together(
     _of_records(

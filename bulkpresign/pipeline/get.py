@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -71,6 +72,7 @@ async def get(
     addressing_style: str = "auto",
     session: AwsSession | None = None,
     presigner: Presigner | None = None,
+    executor: str | Executor | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Report:
     """Downloads all objects of `source` into the folder `to`, which is created if it is missing.
@@ -99,6 +101,10 @@ async def get(
     `recheck` checks each with one conditional request. Interrupted downloads of large objects are resumed.
     `max_object_size` (bytes) bounds objects whose row has no size. With `fsync` an object is done once it is on the
     disk. `failures` is the manifest of the objects that are not done.
+
+    `executor` moves the objects elsewhere than in this process: `processes`, `processes:N`, `dask:ADDRESS`, or any
+    `concurrent.futures.Executor`. This process reads, signs and keeps the journal; workers get links that live minutes,
+    and no credentials. The bounds above are totals over all workers, which share the folder.
 
     A failed object is counted in the report. Raises InputError for invalid input before any request, BreakerError if
     everything fails the same way or the journal can't be written any more, and OutputError if the failures file can't
@@ -152,7 +158,7 @@ async def get(
             await sources.begin(stack)
         index = stack.enter_context(PathIndex())
         run = await stack.enter_async_context(
-            Run("get", config=config, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
+            Run("get", config=config, ca_bundle=ca_bundle, failures=failures, listeners=listeners, executor=executor)
         )
         run.use_journal(
             journal_of(journal, "get", folder.root, os.path.realpath(folder.root)),

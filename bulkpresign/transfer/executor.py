@@ -79,6 +79,10 @@ class LocalExecutor:
         finally:
             self._uploads_left_open = transfers.uploads_left_open
 
+    def bound(self, most: int) -> None:
+        """Lets at most so many requests be in flight from now on, unless their number is fixed."""
+        self._limiter.bound(most)
+
     @property
     def statistics(self) -> Statistics:
         """The counts of the run."""

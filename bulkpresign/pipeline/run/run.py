@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import anyio
 import msgspec
@@ -38,6 +39,10 @@ from bulkpresign.transfer.engine.queue import JobQueue
 from bulkpresign.transfer.executor import LocalExecutor
 from bulkpresign.transfer.spec import TransferSpec
 
+if TYPE_CHECKING:
+    from bulkpresign.scale.coordinator import RemoteExecutor
+    from bulkpresign.scale.workers import Workers
+
 #: Seconds between two flushes of outcomes to a consumer.
 _FLUSH_INTERVAL = 0.05
 
@@ -60,8 +65,11 @@ class Run:
         ca_bundle: str | None = None,
         failures: str | os.PathLike[str] | None = None,
         listeners: Sequence[Listener] = (),
+        executor: str | Executor | None = None,
     ) -> None:
+        """`executor` runs the jobs elsewhere: see `scale.workers`. Raises ParameterError for one that is none."""
         self.config = config
+        self._workers = None if executor is None else _workers_of(executor)
         self._verb = verb
         self._ca_bundle, self._failures = ca_bundle, failures
         self._tally = Tally(verb)
@@ -84,6 +92,9 @@ class Run:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._workers is not None:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._workers.close)
         await self._stack.__aexit__(kind, error, trace)
 
     def use_journal(self, journal: Journal, are_current: AreCurrent) -> Journal | None:
@@ -151,7 +162,8 @@ class Run:
         tell(RunStarted(self._verb, totals.objects, totals.bytes))
         record = Recorder(self._opened, tell)
         spec = self._completed_spec(spec, folder)
-        executor = LocalExecutor(spec, record, http=self._http, clock=self._clock, folder=folder)
+        local = LocalExecutor(spec, record, http=self._http, clock=self._clock, folder=folder)
+        executor = local if self._workers is None else _remote(spec, record, self._workers)
         if self._consumer is not None:
             self._consumer.queue.open((spec.concurrency or spec.max_concurrency) + self._consumer.waiting)
         elif totals.is_nothing_left:
@@ -164,7 +176,7 @@ class Run:
             slots=None if self._consumer is None else self._consumer.queue,
         )
         try:
-            run = partial(executor.run, queue, coordinator_for(executor.context))
+            run = partial(executor.run, queue, coordinator_for(local.context))
             await (run() if self._consumer is None else _flushing(record, run))
             record.close()
         except BaseException as error:
@@ -206,6 +218,18 @@ class Run:
             ca_bundle=self._ca_bundle,
             transport=config.transport,
         )
+
+
+def _workers_of(executor: str | Executor) -> "Workers":
+    from bulkpresign.scale.workers import workers_of  # most runs need none
+
+    return workers_of(executor)
+
+
+def _remote(spec: TransferSpec, emit: Listener, workers: "Workers") -> "RemoteExecutor":
+    from bulkpresign.scale.coordinator import RemoteExecutor
+
+    return RemoteExecutor(spec, emit, workers)
 
 
 def none_is_current(found: Sequence[tuple[ObjectRef, Record]]) -> Sequence[bool]:

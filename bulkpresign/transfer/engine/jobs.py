@@ -10,7 +10,7 @@ from bulkpresign.model import Checkpoint, Evidence, Link, ObjectRef, Upload
 Renew = Callable[[Sequence[Link]], Awaitable[Sequence[Link | None]]]
 
 
-class RenewableLink(msgspec.Struct, gc=False):
+class RenewableLink(msgspec.Struct, gc=False, tag=True):
     """A link, and the function that renews it (None: it can't be renewed).
 
     `link` is the current link: a renewal replaces it.
@@ -25,7 +25,7 @@ class RenewableLink(msgspec.Struct, gc=False):
         return self.link.object
 
 
-class MultipartUpload(msgspec.Struct, frozen=True, gc=False):
+class MultipartUpload(msgspec.Struct, frozen=True, gc=False, tag=True):
     """An object that is uploaded in parts. `renew` renews each link of the upload when it expires."""
 
     upload: Upload
@@ -42,17 +42,17 @@ class MultipartUpload(msgspec.Struct, frozen=True, gc=False):
         return self.upload.object
 
 
-class LocalFile(msgspec.Struct, frozen=True, gc=False):
+class LocalFile(msgspec.Struct, frozen=True, gc=False, tag=True):
     """A file below the folder of the run. `path` has `/` between its segments."""
 
     path: str
 
 
-class Memory(msgspec.Struct, frozen=True, gc=False):
+class Memory(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The memory of the calling program, which receives the object's bytes."""
 
 
-class Nothing(msgspec.Struct, frozen=True, gc=False):
+class Nothing(msgspec.Struct, frozen=True, gc=False, tag=True):
     """A source or target without bytes: the job is the request itself."""
 
 

@@ -56,6 +56,15 @@ class RequestLimiter:
         """True where bytes a second are bounded."""
         return self._rate is not None
 
+    def bound(self, most: int) -> None:
+        """Allows at most so many requests in flight from now on, unless their number is fixed."""
+        controller = self.controller
+        if controller.fixed is None and most != controller.maximum:
+            controller.maximum = most
+            controller.minimum = min(controller.minimum, most)
+            controller.limit = min(controller.limit, most)
+            self.wake()
+
     async def acquire(self) -> None:
         """Takes a slot, after those who asked before."""
         controller = self.controller

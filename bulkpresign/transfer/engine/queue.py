@@ -1,7 +1,7 @@
 """The jobs of a run, read on demand."""
 
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -56,12 +56,25 @@ class JobQueue:
         """The next job if it can be had without waiting."""
         return self.ready.popleft() if self.ready and self._slots is None else None
 
+    async def take(self, amount: float, amount_of: Callable[[Job], float]) -> list[Job]:
+        """The next jobs, of about this amount together, or fewer; none at the end of the input. Needs no slots."""
+        jobs: list[Job] = []
+        if await self._has_ready():
+            while self.ready and amount > 0:
+                amount -= amount_of(self.ready[0])
+                jobs.append(self.ready.popleft())
+        return jobs
+
     async def _next(self) -> Job | None:
+        return self.ready.popleft() if await self._has_ready() else None
+
+    async def _has_ready(self) -> bool:
+        """Waits until a job is ready; False at the end of the input."""
         while not self.ready:
             async with self._lock:
                 if not self.ready and not await self._refill():
-                    return None
-        return self.ready.popleft()
+                    return False
+        return True
 
     async def _refill(self) -> bool:
         if self._ended:

@@ -102,7 +102,7 @@ class Engine:
         self._breaker.record(outcome)
 
     def _emit_interrupted(self, job: Job) -> None:
-        self._emit(ObjectFinished(_failed(job, TransferError("the run was interrupted", code="Interrupted"))))
+        self._emit(ObjectFinished(failed_outcome(job, TransferError("the run was interrupted", code="Interrupted"))))
 
     async def _outcome(self, job: Job, sent: DirectRequest | None) -> Outcome:
         try:
@@ -110,17 +110,18 @@ class Engine:
                 return await self._plain_work.go_on(job, self._renewer, sent)
             return await self._work(job, self._renewer)
         except TransferError as error:
-            return _failed(job, error)
+            return failed_outcome(job, error)
         except BulkpresignError:  # the run itself can't go on
             raise
         except Exception as error:  # noqa: BLE001 - one object's trouble is that object's outcome
             link = job.link
             trace = redacted("".join(traceback.format_exception(error)), secrets_of(link.url, link.headers))
             _logger.debug("%s: unexpected error\n%s", link.object.uri, trace)
-            return _failed(job, internal_error(error))
+            return failed_outcome(job, internal_error(error))
 
 
-def _failed(job: Job, error: TransferError) -> Outcome:
+def failed_outcome(job: Job, error: TransferError) -> Outcome:
+    """The outcome of a job that ended with an error."""
     link = job.link
     return Outcome(
         link.object,

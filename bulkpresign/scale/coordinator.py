@@ -1,0 +1,332 @@
+"""The coordinator's side: hands batches of jobs to workers, and takes what became of them.
+
+A batch whose worker is lost is handed out again, in halves: what it had finished is found by evidence, and a job that
+costs its worker each time is found as well. Links that expired are renewed here.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import groupby
+
+import anyio
+import msgspec
+
+from bulkpresign.checksums import expected_digest
+from bulkpresign.checksums.sources import PART_SIZE_COLUMN
+from bulkpresign.errors import BreakerError, LinkExpiredError, ParameterError, TransferError
+from bulkpresign.events import BytesMoved, Listener, LoadMeasured, ObjectFinished
+from bulkpresign.model import Link, ObjectRef, Outcome
+from bulkpresign.redact import redacted
+from bulkpresign.scale.messages import Batch, BatchResult, decode_result, encode_batch, with_object
+from bulkpresign.scale.pace import Pace, amount_of
+from bulkpresign.scale.worker import run_batch
+from bulkpresign.scale.workers import Workers
+from bulkpresign.tasks import ungrouped
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.engine.breaker import CircuitBreaker
+from bulkpresign.transfer.engine.jobs import Job, Renew, RenewableLink
+from bulkpresign.transfer.engine.queue import JobQueue
+from bulkpresign.transfer.engine.renewal import MAX_RENEWALS
+from bulkpresign.transfer.engine.workers import failed_outcome
+from bulkpresign.transfer.executor import Statistics
+from bulkpresign.transfer.spec import TransferSpec
+
+_logger = logging.getLogger(__name__)
+
+#: Batches for each worker: one that it works on, and one that waits.
+_BATCHES_AHEAD = 2
+#: How often a job may be handed out because its worker was lost.
+_MOST_LOSSES = 3
+#: Seconds that interrupted workers have to say what they finished.
+_GRACE = 5.0
+
+
+class _Work(msgspec.Struct):
+    """Jobs that go out together, and how often that was in vain."""
+
+    jobs: Sequence[Job]
+    losses: int = 0
+    renewals: int = 0
+
+
+class RemoteExecutor:
+    """Runs jobs in the workers of an executor.
+
+    The bounds of `spec` (requests in flight, bytes a second) are totals: each worker has its share. A server that slows
+    one worker slows all.
+    """
+
+    def __init__(self, spec: TransferSpec, emit: Listener, workers: Workers) -> None:
+        self._spec, self._emit, self._workers = spec, emit, workers
+        self._run = secrets.token_hex(8)
+        self._token: str | None = None
+        self._pace = Pace()
+        self._breaker = CircuitBreaker()
+        self._again: deque[_Work] = deque()
+        self._in_flight = 0
+        self._is_stopping = False
+        self._has_changed = asyncio.Event()
+        self._loads: dict[str, Statistics] = {}
+        self._most = self._share(spec.max_concurrency)
+        self._coordinator = Coordinator()
+        self._queue: JobQueue
+
+    async def run(self, queue: JobQueue, coordinator: Coordinator) -> None:
+        """Runs to the end of the queue. An object's failure is an outcome; raises BreakerError and ParameterError."""
+        self._queue, self._coordinator = queue, coordinator
+        try:
+            with self._token_file(), ungrouped():
+                async with anyio.create_task_group() as group:
+                    for _ in range(self._batches_ahead):
+                        group.start_soon(self._hand_out)
+        finally:
+            for work in self._again:
+                self._emit_interrupted(work.jobs)
+
+    @property
+    def _batches_ahead(self) -> int:
+        """The batches that are handed out at a time. Each worker has one request in flight at least."""
+        count, concurrency = self._workers.count, self._spec.concurrency
+        return concurrency if concurrency is not None and concurrency < count else _BATCHES_AHEAD * count
+
+    @contextmanager
+    def _token_file(self) -> Iterator[None]:
+        """A file by which workers elsewhere recognise the folder."""
+        if self._workers.are_local or not self._spec.folder:
+            yield
+            return
+        self._token = f".bulkpresign-{self._run}"
+        file = os.path.join(self._spec.folder, self._token)  # noqa: PTH118
+        try:
+            with open(file, "x"):  # noqa: PTH123
+                pass
+        except OSError as error:
+            raise ParameterError(f"{self._spec.folder} can't be written: {error.strerror}") from error
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                os.unlink(file)  # noqa: PTH108
+
+    async def _hand_out(self) -> None:
+        while (work := await self._next()) is not None:
+            try:
+                await self._move(work)
+            finally:
+                self._in_flight -= 1
+                self._has_changed.set()
+
+    async def _next(self) -> _Work | None:
+        """The next work; None once no more can come."""
+        while not self._is_stopping:
+            if self._again:
+                work = self._again.popleft()
+                break
+            self._in_flight += 1  # what is being read is in flight
+            try:
+                jobs = await self._queue.take(self._pace.amount, amount_of)
+            finally:
+                self._in_flight -= 1
+            if jobs:
+                work = _Work(jobs)
+                break
+            if not self._in_flight:
+                self._has_changed.set()
+                return None
+            self._has_changed.clear()
+            await self._has_changed.wait()
+        else:
+            return None
+        self._in_flight += 1
+        return work
+
+    async def _move(self, work: _Work) -> None:
+        left = dict(enumerate(work.jobs))
+        try:
+            result = await self._result(work.jobs)
+            if result is None:
+                left.clear()
+                self._hand_out_again(work)
+            else:
+                await self._take(result, work, left)
+        finally:
+            self._emit_interrupted(left.values())
+
+    def _emit_interrupted(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            self._emit(
+                ObjectFinished(failed_outcome(job, TransferError("the run was interrupted", code="Interrupted")))
+            )
+
+    async def _result(self, jobs: Sequence[Job]) -> BatchResult | None:
+        """What became of a batch; None where its worker was lost."""
+        jobs = await self._with_part_sizes(jobs)
+        batch = Batch(run=self._run, spec=self._share_of_spec(), most=self._most, token=self._token, jobs=jobs)
+        try:
+            future = self._workers.executor.submit(run_batch, encode_batch(batch))
+        except RuntimeError as error:  # it was shut down, or can't go on
+            raise BreakerError(f"the executor takes no more work: {error}") from error
+        answer = asyncio.wrap_future(future)
+        answer.add_done_callback(_retrieve)
+        try:
+            return decode_result(await asyncio.shield(answer))
+        except asyncio.CancelledError:
+            self._is_stopping = True
+            if future.cancel():
+                raise
+            self._workers.interrupt()
+            with anyio.move_on_after(_GRACE, shield=True), suppress(Exception):
+                return decode_result(await asyncio.shield(answer))
+            raise
+        except Exception as error:  # noqa: BLE001 - each executor has its own errors for a lost worker
+            _logger.debug("a worker was lost: %s", redacted(str(error)))
+            return None
+
+    async def _with_part_sizes(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """The jobs with the part sizes that only the coordinator can ask for."""
+        ask = self._coordinator.ask_part_size
+        if ask is None:
+            return jobs
+        return [await _with_part_size(job, ask) if _has_parts(job.object) else job for job in jobs]
+
+    def _hand_out_again(self, work: _Work) -> None:
+        """Gives the jobs of a lost worker to others, in halves."""
+        losses, middle = work.losses + 1, (len(work.jobs) + 1) // 2
+        if losses < _MOST_LOSSES or len(work.jobs) > 1:
+            halves = (work.jobs[:middle], work.jobs[middle:])
+            self._again.extend(_Work(half, losses, work.renewals) for half in halves if half)
+            return
+        error = TransferError("its worker was lost each time, as by a lack of memory", code="WorkerLost")
+        self._finish([failed_outcome(job, error) for job in work.jobs])
+
+    async def _take(self, result: BatchResult, work: _Work, left: dict[int, Job]) -> None:
+        """Takes the result of a batch. Jobs with an outcome, or with a fresh link, are taken out of `left`."""
+        if result.problem is not None:
+            raise ParameterError(result.problem)
+        self._pace.add(work.jobs, result)
+        if result.refuses_checksum_mode and self._coordinator.refuse_checksum_mode is not None:
+            self._coordinator.refuse_checksum_mode()
+        if result.moved:
+            self._emit(BytesMoved(result.moved))
+        for event in result.events:
+            self._emit(event)
+        outcomes, expired = [], list[tuple[Job, Outcome]]()
+        for finished in result.outcomes:
+            job, outcome = left[finished.job], finished.outcome
+            if outcome.status == "expired" and work.renewals < MAX_RENEWALS and _renew_of(job) is not None:
+                expired.append((job, outcome))
+            else:
+                del left[finished.job]
+                outcomes.append(with_object(outcome, job))
+        self._finish(outcomes)
+        self._note_load(result)
+        if result.broken is not None:
+            raise BreakerError(result.broken)
+        if expired:
+            renewed = await self._renewed(expired)
+            left.clear()
+            if renewed:
+                self._again.append(_Work(renewed, work.losses, work.renewals + 1))
+
+    async def _renewed(self, expired: Sequence[tuple[Job, Outcome]]) -> list[Job]:
+        """The jobs with fresh links. Those that get none end with their outcome."""
+        renewed: list[Job] = []
+        for renew, group in groupby(expired, lambda one: _renew_of(one[0])):
+            assert renew is not None  # noqa: S101 - others are not renewed
+            jobs, outcomes = zip(*group, strict=True)
+            sides = [job.renewable for job in jobs]
+            try:
+                links = await renew([side.link for side in sides])
+            except LinkExpiredError as error:
+                self._finish([failed_outcome(job, error) for job in jobs])
+                continue
+            for job, outcome, side, link in zip(jobs, outcomes, sides, links, strict=True):
+                if link is None:
+                    self._finish([with_object(outcome, job)])
+                else:
+                    side.link = link
+                    renewed.append(job)
+        return renewed
+
+    def _finish(self, outcomes: Sequence[Outcome]) -> None:
+        """Emits outcomes. Raises BreakerError when all of them are."""
+        for outcome in outcomes:
+            self._emit(ObjectFinished(outcome))
+        for outcome in outcomes:
+            self._breaker.record(outcome)
+
+    def _share(self, total: int) -> int:
+        return max(1, total // self._workers.count)
+
+    def _share_of_spec(self) -> TransferSpec:
+        """The specification for one worker."""
+        spec = self._spec
+        return msgspec.structs.replace(
+            spec,
+            concurrency=None if spec.concurrency is None else self._share(spec.concurrency),
+            max_concurrency=self._share(spec.max_concurrency),
+            limit_rate=None if spec.limit_rate is None else self._share(spec.limit_rate),
+        )
+
+    def _note_load(self, result: BatchResult) -> None:
+        """Takes a worker's load. While a server slows one worker, no other has more requests in flight."""
+        if result.statistics is None:
+            return
+        before = self._loads.get(result.worker)
+        is_slowed = result.statistics.slowed > (0 if before is None else before.slowed)
+        self._loads[result.worker] = result.statistics
+        if is_slowed:
+            self._most = max(1, min(self._most, result.statistics.concurrency))
+        else:
+            self._most = min(self._share(self._spec.max_concurrency), 2 * self._most)
+        total = self.statistics
+        self._emit(LoadMeasured(total.concurrency, total.concurrency, total.bound_by, total.latency))
+
+    @property
+    def statistics(self) -> Statistics:
+        """The counts of the run, over all workers."""
+        loads = list(self._loads.values())
+        if not loads:
+            return Statistics(0, "latency", None, 0, 0, 0)
+        return Statistics(
+            sum(load.concurrency for load in loads),
+            loads[-1].bound_by,
+            min((load.latency for load in loads if load.latency is not None), default=None),
+            sum(load.slowed for load in loads),
+            sum(load.lowest_concurrency for load in loads),
+            sum(load.uploads_left_open for load in loads),
+        )
+
+
+def _renew_of(job: Job) -> Renew | None:
+    side = job.renewable
+    return None if side is None else side.renew
+
+
+def _has_parts(ref: ObjectRef) -> bool:
+    """True where the digest of an object may be that of its parts."""
+    return "-" in (ref.checksum or ref.etag or "") and expected_digest(ref).part_size is None
+
+
+async def _with_part_size(job: Job, ask: Callable[[Link], Awaitable[int | None]]) -> Job:
+    """The job with the part size of its object in its row, where the server tells it."""
+    source = job.source
+    if not isinstance(source, RenewableLink):
+        return job
+    link = source.link
+    size = await ask(link)
+    if size is None:
+        return job
+    ref = msgspec.structs.replace(link.object, extra=(link.object.extra or {}) | {PART_SIZE_COLUMN: size})
+    return msgspec.structs.replace(job, source=RenewableLink(msgspec.structs.replace(link, object=ref)))
+
+
+def _retrieve(answer: "asyncio.Future[bytes]") -> None:
+    """Takes the error of an answer that nobody waits for any more."""
+    if not answer.cancelled():
+        answer.exception()

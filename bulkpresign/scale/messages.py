@@ -1,0 +1,120 @@
+"""What the coordinator of a run and its workers send each other, as bytes.
+
+A worker gets links, settings and paths. It gets no credentials and no function of the coordinator: a link that expires
+comes back with its outcome, and the coordinator renews it.
+"""
+
+from collections.abc import Sequence
+from types import FunctionType, MethodType
+
+import msgspec
+
+from bulkpresign import __version__
+from bulkpresign.errors import ParameterError
+from bulkpresign.events import Event
+from bulkpresign.model import ObjectRef, Outcome
+from bulkpresign.transfer.engine.jobs import Job
+from bulkpresign.transfer.executor import Statistics
+from bulkpresign.transfer.spec import TransferSpec
+
+
+class Batch(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """Some jobs of a run, for one worker.
+
+    `run` names the run: a worker keeps its connections from one batch to the next. `most` bounds the worker's requests
+    in flight from now on. `token` is a file in the folder of `spec`: a worker that does not find it sees another folder
+    (None: the worker is on this machine).
+    """
+
+    run: str
+    spec: TransferSpec
+    most: int
+    token: str | None
+    jobs: Sequence[Job]
+
+
+class Finished(msgspec.Struct, frozen=True, array_like=True):
+    """The outcome of one job of a batch, by its index. The coordinator has its object and its link."""
+
+    job: int
+    outcome: Outcome
+
+
+class BatchResult(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """What became of a batch.
+
+    `outcomes` may lack jobs where the batch was interrupted, or `broken`: the message of a BreakerError. `problem` is
+    why nothing of it was begun. `events` are those that the journal and the listeners need, `moved` sums up BytesMoved.
+    `worker` names the process; `statistics` are its own, over all of its batches. `seconds` is the time of this batch.
+    """
+
+    worker: str
+    outcomes: Sequence[Finished] = ()
+    events: Sequence[Event] = ()
+    moved: int = 0
+    statistics: Statistics | None = None
+    seconds: float = 0.0
+    refuses_checksum_mode: bool = False
+    broken: str | None = None
+    problem: str | None = None
+
+
+class _Envelope(msgspec.Struct, frozen=True, array_like=True):
+    """A batch, and the version of the package that made it: another version may have other fields."""
+
+    version: str
+    batch: msgspec.Raw
+
+
+_NO_OBJECT = ObjectRef("", "")
+
+
+def _hook(value: object) -> None:
+    """Leaves out the function that renews a link. It stays with the coordinator."""
+    if not isinstance(value, FunctionType | MethodType):
+        raise NotImplementedError(f"{type(value).__name__} can't be sent to a worker")
+
+
+def _unhook(_kind: type, value: object) -> object:
+    return value
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_hook)
+_envelopes = msgspec.msgpack.Decoder(_Envelope)
+_batches = msgspec.msgpack.Decoder(Batch, dec_hook=_unhook)
+_results = msgspec.msgpack.Decoder(BatchResult, dec_hook=_unhook)
+
+
+def encode_batch(batch: Batch) -> bytes:
+    """A batch as bytes, for `decode_batch` in the worker."""
+    return _encoder.encode(_Envelope(__version__, msgspec.Raw(_encoder.encode(batch))))
+
+
+def decode_batch(data: bytes) -> Batch:
+    """The batch. Raises ParameterError for one of another version of the package."""
+    envelope = _envelopes.decode(data)
+    if envelope.version != __version__:
+        raise ParameterError(f"it has bulkpresign {__version__}, and the run has {envelope.version}")
+    return _batches.decode(envelope.batch)
+
+
+def encode_result(result: BatchResult) -> bytes:
+    """A result as bytes, for `decode_result` in the coordinator."""
+    return _encoder.encode(result)
+
+
+def decode_result(data: bytes) -> BatchResult:
+    """The result."""
+    return _results.decode(data)
+
+
+def without_object(outcome: Outcome) -> Outcome:
+    """An outcome without what the coordinator has: object, link and upload."""
+    return msgspec.structs.replace(outcome, object=_NO_OBJECT, link=None, upload=None)
+
+
+def with_object(outcome: Outcome, job: Job) -> Outcome:
+    """The outcome with the object and the link of its job."""
+    link = job.link
+    upload = None if outcome.status == "done" else job.upload
+    return msgspec.structs.replace(outcome, object=link.object, link=link, upload=upload)

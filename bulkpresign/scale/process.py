@@ -1,0 +1,77 @@
+"""The main program of a worker process: `python -m bulkpresign.scale.process`. See `processes`.
+
+Calls come on standard input, answers go to standard output. The end of the input interrupts a running call and ends
+the process: it ends with its coordinator, however that ends.
+"""
+
+import os
+import pickle
+import queue
+import signal
+import sys
+import threading
+from contextlib import suppress
+from typing import BinaryIO
+
+from bulkpresign.scale.processes import ALIVE, ERROR, LENGTH, RESULT
+
+_ALIVE_EVERY = 1.0
+
+
+class Answers:
+    """Writes answers, and signs of life between them, to the descriptor that was standard output."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.dup(1)
+        os.dup2(2, 1)  # what a call prints is no answer
+        self._lock = threading.Lock()
+
+    def write(self, data: bytes) -> None:
+        """Writes one frame."""
+        with self._lock:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+
+    def keep_alive(self, is_over: threading.Event) -> None:
+        """Gives a sign of life each second."""
+        with suppress(OSError):  # the coordinator is gone
+            while not is_over.wait(_ALIVE_EVERY):
+                self.write(ALIVE)
+
+
+def _read_calls(stream: BinaryIO, calls: "queue.SimpleQueue[bytes | None]", main_thread: int) -> None:
+    """Reads calls. At the end of the input, interrupts the main thread."""
+    while header := stream.read(LENGTH):
+        calls.put(stream.read(int.from_bytes(header, "big")))
+    calls.put(None)
+    signal.pthread_kill(main_thread, signal.SIGINT)
+
+
+def _answer(data: bytes) -> bytes:
+    """Runs a call; its answer as a frame."""
+    try:
+        function, args, kwargs = pickle.loads(data)  # noqa: S301 - the coordinator made it
+        kind, answer = RESULT, pickle.dumps(function(*args, **kwargs))
+    except Exception as error:  # noqa: BLE001 - it is raised where the call was made
+        kind, answer = ERROR, pickle.dumps(error)
+    return kind + len(answer).to_bytes(LENGTH, "big") + answer
+
+
+def main() -> None:
+    """Runs calls until the input ends."""
+    answers, is_over = Answers(), threading.Event()
+    calls: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    threading.Thread(target=answers.keep_alive, args=(is_over,), daemon=True).start()
+    reader = (sys.stdin.buffer, calls, threading.get_ident())
+    threading.Thread(target=_read_calls, args=reader, daemon=True).start()
+    try:
+        while (data := calls.get()) is not None:
+            answers.write(_answer(data))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except (KeyboardInterrupt, BrokenPipeError):  # between two calls, or the coordinator is gone
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    is_over.set()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""An executor of worker processes on this machine.
+
+Unlike `concurrent.futures.ProcessPoolExecutor`, it survives the loss of a worker: only the call that the worker was at
+work on fails, and another process takes its place. A worker that stops answering is killed. Workers don't import the
+program's main module, have no AWS variable in their environment, and end with this process, however it ends.
+"""
+
+import os
+import pickle
+import queue
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import bulkpresign
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Seconds without a sign of life after which a worker is killed. It gives one each second.
+SILENCE = 30.0
+#: Seconds that workers have to end by themselves.
+_GRACE = 3.0
+#: Frames of a worker: a sign of life, a result, an exception. Eight bytes of length follow the last two.
+ALIVE, RESULT, ERROR = b"a", b"r", b"e"
+LENGTH = 8
+
+
+class WorkerLostError(Exception):
+    """The process that ran a call ended, or stopped answering. Its call may have been carried out in part."""
+
+
+class Processes(Executor):
+    """Runs calls in `count` processes, which are started when there is work for them."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._calls: queue.SimpleQueue[tuple[Future[Any], bytes] | None] = queue.SimpleQueue()
+        self._workers: set[subprocess.Popen[bytes]] = set()
+        self._is_stopped = False
+        self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Runs a function of a module in one of the processes. Arguments and result are pickled."""
+        if self._is_stopped:
+            raise RuntimeError("the executor was shut down")
+        future: Future[T] = Future()
+        self._calls.put((future, pickle.dumps((fn, args, kwargs))))
+        return future
+
+    def interrupt(self) -> None:
+        """Lets running calls end early: KeyboardInterrupt is raised in them. Their results still arrive."""
+        for worker in list(self._workers):
+            _close_input(worker)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Ends the workers once the calls have ended. With `cancel_futures`, those that did not begin are cancelled."""
+        self._is_stopped = True
+        while cancel_futures:
+            try:
+                call = self._calls.get_nowait()
+            except queue.Empty:
+                break
+            if call is not None:
+                call[0].cancel()
+        for _ in self._threads:
+            self._calls.put(None)
+        if wait:
+            for thread in self._threads:
+                thread.join()
+
+    def _serve(self) -> None:
+        """One worker, and those that take its place, as a thread of this process."""
+        worker: subprocess.Popen[bytes] | None = None
+        while (call := self._calls.get()) is not None:
+            future, data = call
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                worker = worker or self._start()
+                kind, answer = _exchange(worker, data)
+            except (WorkerLostError, OSError) as error:
+                if worker is not None:
+                    self._end(worker, grace=0.0)
+                    worker = None
+                future.set_exception(error if isinstance(error, WorkerLostError) else WorkerLostError(str(error)))
+            else:
+                if kind == RESULT:
+                    future.set_result(pickle.loads(answer))  # noqa: S301 - our own process made it
+                else:
+                    future.set_exception(pickle.loads(answer))  # noqa: S301
+            del call, future
+        if worker is not None:
+            self._end(worker, _GRACE)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        package = str(Path(bulkpresign.__file__).parents[1])
+        environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("AWS_")}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH")]))
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "bulkpresign.scale.process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for the coordinator, which interrupts its workers
+        )
+        self._workers.add(worker)
+        return worker
+
+    def _end(self, worker: subprocess.Popen[bytes], grace: float) -> None:
+        _close_input(worker)
+        try:
+            worker.wait(grace)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()
+        if worker.stdout is not None:
+            worker.stdout.close()
+        self._workers.discard(worker)
+
+
+def _close_input(worker: subprocess.Popen[bytes]) -> None:
+    if worker.stdin is not None:
+        with suppress(OSError):
+            worker.stdin.close()
+
+
+def _exchange(worker: subprocess.Popen[bytes], data: bytes) -> tuple[bytes, bytes]:
+    """Sends a call, and waits for its answer. Raises WorkerLostError, and OSError where the worker is gone."""
+    assert worker.stdin is not None  # noqa: S101 - opened as a pipe
+    try:
+        worker.stdin.write(len(data).to_bytes(LENGTH, "big") + data)
+        worker.stdin.flush()
+    except ValueError as error:  # it was interrupted
+        raise WorkerLostError("the worker was stopped") from error
+    while (kind := _read(worker, 1)) == ALIVE:
+        pass
+    return kind, _read(worker, int.from_bytes(_read(worker, LENGTH), "big"))
+
+
+def _read(worker: subprocess.Popen[bytes], count: int) -> bytes:
+    assert worker.stdout is not None  # noqa: S101 - opened as a pipe
+    descriptor, data = worker.stdout.fileno(), bytearray()
+    readable = select.poll()
+    readable.register(descriptor, select.POLLIN)
+    while len(data) < count:
+        if not readable.poll(SILENCE * 1000):
+            raise WorkerLostError(f"a worker gave no sign of life for {SILENCE:g} s")
+        received = os.read(descriptor, count - len(data))
+        if not received:
+            code = worker.wait()
+            raise WorkerLostError(f"a worker ended {f'by signal {-code}' if code < 0 else f'with code {code}'}")
+        data += received
+    return bytes(data)

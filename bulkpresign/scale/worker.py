@@ -1,0 +1,160 @@
+"""The worker's side: runs batches of jobs in whatever process and thread an executor calls it.
+
+Imports `transfer`, and neither credentials nor listings.
+"""
+
+import asyncio
+import atexit
+import os
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+
+from bulkpresign.errors import BreakerError, ParameterError
+from bulkpresign.events import BytesMoved, Event, LoadMeasured, ObjectFinished
+from bulkpresign.http.client import HttpClient
+from bulkpresign.http.clock import Clock
+from bulkpresign.scale.messages import Batch, BatchResult, Finished, decode_batch, encode_result, without_object
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.engine.jobs import Job
+from bulkpresign.transfer.engine.queue import JobQueue
+from bulkpresign.transfer.executor import LocalExecutor, Statistics
+from bulkpresign.transfer.spec import TransferSpec
+
+
+def run_batch(data: bytes) -> bytes:
+    """Runs an encoded Batch to its end; returns an encoded BatchResult. This is what executors are given.
+
+    KeyboardInterrupt ends the batch early: its result then has the outcomes so far.
+    """
+    name = f"{socket.gethostname()} {os.getpid()}.{threading.get_ident()}"
+    try:
+        batch = decode_batch(data)
+        _check_token(batch)
+    except ParameterError as error:
+        return encode_result(BatchResult(worker=name, problem=f"worker {name}: {error}"))
+    return encode_result(_worker().run(batch, name))
+
+
+def _check_token(batch: Batch) -> None:
+    """Raises ParameterError where the folder of the run is not this one."""
+    if batch.token is not None and not os.path.exists(os.path.join(batch.spec.folder, batch.token)):  # noqa: PTH110, PTH118
+        raise ParameterError(
+            f"{batch.spec.folder} is not the folder of the run: it is missing there, or another one of that name; "
+            "workers write to a folder that all of them share"
+        )
+
+
+class Worker:
+    """Keeps an event loop, and the connections of one run, between the batches that a thread is given."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner(loop_factory=_new_event_loop)
+        self._run = ""
+        self._http: HttpClient | None = None
+        self._executor: LocalExecutor
+        self._notes: Notes
+        atexit.register(self.close)
+
+    def run(self, batch: Batch, name: str) -> BatchResult:
+        """Runs a batch."""
+        began = time.monotonic()
+        notes = self._notes = Notes(batch.jobs)
+        broken: str | None = None
+        try:
+            self._runner.run(self._move(batch))
+        except KeyboardInterrupt:
+            pass
+        except BreakerError as error:
+            broken = str(error)
+        statistics = self._executor.statistics if self._http is not None else None
+        return notes.result(name, statistics, time.monotonic() - began, broken)
+
+    async def _move(self, batch: Batch) -> None:
+        if self._http is None or batch.run != self._run:
+            await self._close()
+            await self._open(batch.run, batch.spec)
+        self._executor.bound(batch.most)
+        coordinator = Coordinator(refuse_checksum_mode=self._notes.refuse_checksum_mode)
+        await self._executor.run(JobQueue(_one(batch.jobs)), coordinator)
+
+    async def _open(self, run: str, spec: TransferSpec) -> None:
+        clock = Clock()
+        http = HttpClient(spec.max_concurrency, clock, spec.ca_bundle, spec.transport)
+        await http.__aenter__()
+        self._executor = LocalExecutor(spec, self._note, http=http, clock=clock)
+        self._http, self._run = http, run
+
+    def _note(self, event: Event) -> None:
+        self._notes(event)  # those of the batch that runs now
+
+    async def _close(self) -> None:
+        http, self._http = self._http, None
+        if http is not None:
+            await http.__aexit__(None, None, None)
+
+    def close(self) -> None:
+        """Closes the connections, and the event loop."""
+        self._runner.run(self._close())
+        self._runner.close()
+
+
+class Notes:
+    """Takes the events of a batch, as a listener."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._indexes = {id(job.link): index for index, job in enumerate(jobs)}
+        self._outcomes: list[Finished] = []
+        self._events: list[Event] = []
+        self._moved = 0
+        self._refuses_checksum_mode = False
+
+    def __call__(self, event: Event) -> None:
+        """Takes one event."""
+        if isinstance(event, BytesMoved):
+            self._moved += event.count
+        elif isinstance(event, ObjectFinished):
+            self._outcomes.append(Finished(self._indexes[id(event.outcome.link)], without_object(event.outcome)))
+        elif not isinstance(event, LoadMeasured):
+            self._events.append(event)
+
+    def refuse_checksum_mode(self) -> None:
+        """A server refused the header that asks for checksums: the coordinator signs links without it."""
+        self._refuses_checksum_mode = True
+
+    def result(self, worker: str, statistics: Statistics | None, seconds: float, broken: str | None) -> BatchResult:
+        """What became of the batch."""
+        return BatchResult(
+            worker=worker,
+            outcomes=self._outcomes,
+            events=self._events,
+            moved=self._moved,
+            statistics=statistics,
+            seconds=seconds,
+            refuses_checksum_mode=self._refuses_checksum_mode,
+            broken=broken,
+        )
+
+
+#: One worker for each thread: an executor may have several in a process.
+_of_thread = threading.local()
+
+
+def _worker() -> Worker:
+    if not hasattr(_of_thread, "worker"):
+        _of_thread.worker = Worker()
+    worker: Worker = _of_thread.worker
+    return worker
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+async def _one(jobs: Sequence[Job]) -> AsyncIterator[Sequence[Job]]:
+    yield jobs

@@ -1,0 +1,101 @@
+"""The workers of a run: an executor, how many calls it runs at a time, and where its workers are."""
+
+import os
+from concurrent.futures import Executor
+from typing import Protocol
+
+from bulkpresign.errors import ParameterError
+from bulkpresign.scale.processes import Processes
+
+_PROCESSES, _DASK = "processes", "dask"
+#: More processes than any machine has cores.
+_MOST = 4096
+
+
+class Workers(Protocol):
+    """The workers of a run."""
+
+    #: False where they may have another folder of the same name.
+    are_local: bool
+
+    @property
+    def executor(self) -> Executor:
+        """Runs calls."""
+
+    @property
+    def count(self) -> int:
+        """The calls that run at a time. It may change."""
+
+    def interrupt(self) -> None:
+        """Lets running calls end early, where that can be done."""
+
+    def close(self) -> None:
+        """Ends what was started for the run."""
+
+
+class LocalProcesses:
+    """Processes of this machine, for one run."""
+
+    are_local = True
+
+    def __init__(self, count: int) -> None:
+        self.executor, self.count = Processes(count), count
+
+    def interrupt(self) -> None:
+        """Lets running calls end early."""
+        self.executor.interrupt()
+
+    def close(self) -> None:
+        """Ends the processes."""
+        self.executor.shutdown(cancel_futures=True)
+
+
+class GivenExecutor:
+    """An executor of the calling program, which stays open."""
+
+    are_local = False
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+
+    @property
+    def count(self) -> int:
+        """The workers of an executor of the standard library; for another one, the cores of this machine."""
+        workers = getattr(self.executor, "_max_workers", None)
+        return workers if isinstance(workers, int) else usable_cores()
+
+    def interrupt(self) -> None:
+        """The calls of such an executor can't be ended."""
+
+    def close(self) -> None:
+        """It is the caller's."""
+
+
+def workers_of(executor: str | Executor) -> Workers:
+    """The workers that are asked for: `processes`, `processes:N`, `dask:ADDRESS`, or an executor.
+
+    Raises ParameterError.
+    """
+    if not isinstance(executor, str):
+        if not isinstance(executor, Executor):
+            raise ParameterError(f"executor of type {type(executor).__name__} is no concurrent.futures.Executor")
+        return GivenExecutor(executor)
+    kind, colon, value = executor.partition(":")
+    if kind == _PROCESSES:
+        return LocalProcesses(_count(executor, value) if colon else usable_cores())
+    if kind == _DASK and value:
+        from bulkpresign.scale.dask import DaskWorkers  # takes 1 s to import
+
+        return DaskWorkers(value)
+    raise ParameterError(f"executor {executor!r} is none of processes, processes:N and dask:ADDRESS")
+
+
+def _count(executor: str, text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or not 0 < int(text) <= _MOST:
+        raise ParameterError(f"executor {executor!r}: the number of processes is from 1 to {_MOST:,}")
+    return int(text)
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
