@@ -14,6 +14,7 @@
     ├── BreakerError             the run was stopped: all objects failed the same way, or the journal can't be written
     ├── DaemonError              the server of the demo does not start
     │   └── DaemonEndedError     ... because its program ended, for example if its port is in use
+    ├── WorkerLostError          a worker process ended in the middle of its work, or stopped answering
     └── TransferError            a request failed; `retry` and `retry_after` tell what helps
         ├── LinkExpiredError     the link has expired                          fresh_link
         ├── ThrottledError       429, 503: a lower rate is needed              same_link, retry_after
@@ -103,6 +104,10 @@ class DaemonError(BulkpresignError):
 
 class DaemonEndedError(DaemonError):
     """A server that we started ended at once, for example because its port is in use."""
+
+
+class WorkerLostError(BulkpresignError):
+    """A worker process ended, or stopped answering. What it was given may have been carried out in part."""
 
 
 class TransferError(BulkpresignError):

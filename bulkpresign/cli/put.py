@@ -21,6 +21,7 @@ from bulkpresign.cli.help import Argument, FileName, Verb
 @click.option("--from", "source", type=FileName(), metavar="DIR", help="The folder with the files of LINKS.")
 @options.from_format
 @options.bounds
+@options.executor
 @options.records
 @options.renewal
 @options.expires_in

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -72,6 +73,7 @@ async def put(
     addressing_style: str = "auto",
     session: AwsSession | None = None,
     presigner: Presigner | None = None,
+    executor: str | Executor | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Report:
     """Uploads files, through PUT links (`put(links, source="data/")`) or into a bucket (`put("data/", "s3://b/p/")`).
@@ -86,7 +88,8 @@ async def put(
     `headers` are signed into them; the content type is guessed from the name unless `headers` has one. Files over
     `part_size` (bytes, 5 MiB to 5 GiB, 64 MiB by default) are uploaded in parts.
 
-    `config` and the keywords beside it are those of `get`. A missing file, or a failed upload, is counted in the
+    `config`, the keywords beside it and `executor` are those of `get`; files that are uploaded in parts are uploaded by
+    this process. A missing file, or a failed upload, is counted in the
     report. Later runs reuse parts that are uploaded. `journal` is `FOLDER.put.journal` by default. Raises InputError
     for invalid input before any request, and ParameterError also for a keyword of the other form.
     """
@@ -129,6 +132,7 @@ async def put(
         failures=failures,
         journal=journal,
         dry_run=dry_run,
+        executor=executor,
         listeners=listeners,
     )
     if not to_bucket:
@@ -148,6 +152,7 @@ class _Settings(NamedTuple):
     failures: str | os.PathLike[str] | None
     journal: str | os.PathLike[str] | None
     dry_run: bool
+    executor: str | Executor | None
     listeners: Sequence[Listener]
 
     def run(self) -> Run:
@@ -158,6 +163,7 @@ class _Settings(NamedTuple):
             ca_bundle=self.ca_bundle,
             failures=self.failures,
             listeners=self.listeners,
+            executor=self.executor,
         )
 
     @property

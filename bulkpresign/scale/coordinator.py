@@ -12,8 +12,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
+from math import inf
 
 import anyio
+import anyio.streams.memory
 import msgspec
 
 from bulkpresign.checksums import expected_digest
@@ -26,14 +28,14 @@ from bulkpresign.scale.messages import Batch, BatchResult, decode_result, encode
 from bulkpresign.scale.pace import Pace, amount_of
 from bulkpresign.scale.worker import run_batch
 from bulkpresign.scale.workers import Workers
-from bulkpresign.tasks import ungrouped
+from bulkpresign.tasks import run_workers, ungrouped
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.breaker import CircuitBreaker
-from bulkpresign.transfer.engine.jobs import Job, Renew, RenewableLink
+from bulkpresign.transfer.engine.jobs import Job, LocalFile, MultipartUpload, Renew, RenewableLink
 from bulkpresign.transfer.engine.queue import JobQueue
 from bulkpresign.transfer.engine.renewal import MAX_RENEWALS
 from bulkpresign.transfer.engine.workers import failed_outcome
-from bulkpresign.transfer.executor import Statistics
+from bulkpresign.transfer.executor import LocalExecutor, Statistics
 from bulkpresign.transfer.spec import TransferSpec
 
 _logger = logging.getLogger(__name__)
@@ -58,11 +60,15 @@ class RemoteExecutor:
     """Runs jobs in the workers of an executor.
 
     The bounds of `spec` (requests in flight, bytes a second) are totals: each worker has its share. A server that slows
-    one worker slows all.
+    one worker slows all. `local` runs the jobs that need functions of this process: uploads in parts. With `is_marked`
+    a file in the folder shows workers elsewhere that it is the same one.
     """
 
-    def __init__(self, spec: TransferSpec, emit: Listener, workers: Workers) -> None:
-        self._spec, self._emit, self._workers = spec, emit, workers
+    def __init__(
+        self, spec: TransferSpec, emit: Listener, workers: Workers, local: LocalExecutor, *, is_marked: bool
+    ) -> None:
+        self._spec, self._emit, self._workers, self._local = spec, emit, workers, local
+        self._is_marked = is_marked and not workers.are_local
         self._run = secrets.token_hex(8)
         self._token: str | None = None
         self._pace = Pace()
@@ -72,21 +78,27 @@ class RemoteExecutor:
         self._is_stopping = False
         self._has_changed = asyncio.Event()
         self._loads: dict[str, Statistics] = {}
-        self._most = self._share(spec.max_concurrency)
         self._coordinator = Coordinator()
+        self._most = spec.max_concurrency
         self._queue: JobQueue
+        self._own: anyio.streams.memory.MemoryObjectSendStream[Sequence[Job]]
 
     async def run(self, queue: JobQueue, coordinator: Coordinator) -> None:
         """Runs to the end of the queue. An object's failure is an outcome; raises BreakerError and ParameterError."""
         self._queue, self._coordinator = queue, coordinator
+        self._most = self._spec.share(self._shares).max_concurrency
+        send, receive = anyio.create_memory_object_stream[Sequence[Job]](inf)
+        self._own, own_queue = send, JobQueue(receive)
         try:
-            with self._token_file(), ungrouped():
+            with self._token_file(), ungrouped(), receive:
                 async with anyio.create_task_group() as group:
-                    for _ in range(self._batches_ahead):
-                        group.start_soon(self._hand_out)
+                    group.start_soon(self._local.run, own_queue, coordinator)
+                    with send:
+                        await run_workers(self._batches_ahead, self._hand_out)
         finally:
             for work in self._again:
                 self._emit_interrupted(work.jobs)
+            self._emit_interrupted(own_queue.ready)
 
     @property
     def _batches_ahead(self) -> int:
@@ -97,7 +109,7 @@ class RemoteExecutor:
     @contextmanager
     def _token_file(self) -> Iterator[None]:
         """A file by which workers elsewhere recognise the folder."""
-        if self._workers.are_local or not self._spec.folder:
+        if not self._is_marked:
             yield
             return
         self._token = f".bulkpresign-{self._run}"
@@ -148,7 +160,9 @@ class RemoteExecutor:
     async def _move(self, work: _Work) -> None:
         left = dict(enumerate(work.jobs))
         try:
-            result = await self._result(work.jobs)
+            work.jobs = await self._for_workers(left)
+            left = dict(enumerate(work.jobs))
+            result = await self._result(work.jobs) if left else BatchResult(worker="")
             if result is None:
                 left.clear()
                 self._hand_out_again(work)
@@ -166,7 +180,7 @@ class RemoteExecutor:
     async def _result(self, jobs: Sequence[Job]) -> BatchResult | None:
         """What became of a batch; None where its worker was lost."""
         jobs = await self._with_part_sizes(jobs)
-        batch = Batch(run=self._run, spec=self._share_of_spec(), most=self._most, token=self._token, jobs=jobs)
+        batch = Batch(run=self._run, spec=self._spec.share(self._shares), most=self._most, token=self._token, jobs=jobs)
         try:
             future = self._workers.executor.submit(run_batch, encode_batch(batch))
         except RuntimeError as error:  # it was shut down, or can't go on
@@ -186,6 +200,25 @@ class RemoteExecutor:
         except Exception as error:  # noqa: BLE001 - each executor has its own errors for a lost worker
             _logger.debug("a worker was lost: %s", redacted(str(error)))
             return None
+
+    async def _for_workers(self, left: dict[int, Job]) -> list[Job]:
+        """The jobs of a batch that are left for workers: not those that are done already, or that run here."""
+        find_present = self._coordinator.find_present
+        jobs, own = [], []
+        for index, job in tuple(left.items()):
+            if isinstance(job.target, MultipartUpload) or (isinstance(job.source, LocalFile) and job.checkpoint):
+                own.append(left.pop(index))
+                continue
+            if find_present is not None and isinstance(job.source, LocalFile):
+                present = await find_present(job.link, job.source.path)
+                if present is not None:
+                    del left[index]
+                    self._emit(ObjectFinished(present))
+                    continue
+            jobs.append(job)
+        if own:
+            self._own.send_nowait(own)
+        return jobs
 
     async def _with_part_sizes(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """The jobs with the part sizes that only the coordinator can ask for."""
@@ -260,18 +293,10 @@ class RemoteExecutor:
         for outcome in outcomes:
             self._breaker.record(outcome)
 
-    def _share(self, total: int) -> int:
-        return max(1, total // self._workers.count)
-
-    def _share_of_spec(self) -> TransferSpec:
-        """The specification for one worker."""
-        spec = self._spec
-        return msgspec.structs.replace(
-            spec,
-            concurrency=None if spec.concurrency is None else self._share(spec.concurrency),
-            max_concurrency=self._share(spec.max_concurrency),
-            limit_rate=None if spec.limit_rate is None else self._share(spec.limit_rate),
-        )
+    @property
+    def _shares(self) -> int:
+        """The shares of the run's bounds: one for each worker, and one for the jobs that run here."""
+        return self._workers.count + (self._coordinator.open_upload is not None)
 
     def _note_load(self, result: BatchResult) -> None:
         """Takes a worker's load. While a server slows one worker, no other has more requests in flight."""
@@ -283,23 +308,24 @@ class RemoteExecutor:
         if is_slowed:
             self._most = max(1, min(self._most, result.statistics.concurrency))
         else:
-            self._most = min(self._share(self._spec.max_concurrency), 2 * self._most)
+            self._most = min(self._spec.share(self._shares).max_concurrency, 2 * self._most)
         total = self.statistics
         self._emit(LoadMeasured(total.concurrency, total.concurrency, total.bound_by, total.latency))
 
     @property
     def statistics(self) -> Statistics:
         """The counts of the run, over all workers."""
+        own = self._local.statistics
         loads = list(self._loads.values())
         if not loads:
-            return Statistics(0, "latency", None, 0, 0, 0)
+            return own
         return Statistics(
             sum(load.concurrency for load in loads),
             loads[-1].bound_by,
             min((load.latency for load in loads if load.latency is not None), default=None),
             sum(load.slowed for load in loads),
             sum(load.lowest_concurrency for load in loads),
-            sum(load.uploads_left_open for load in loads),
+            own.uploads_left_open,
         )
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import bulkpresign
+from bulkpresign.errors import WorkerLostError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,10 +31,6 @@ _GRACE = 3.0
 #: Frames of a worker: a sign of life, a result, an exception. Eight bytes of length follow the last two.
 ALIVE, RESULT, ERROR = b"a", b"r", b"e"
 LENGTH = 8
-
-
-class WorkerLostError(Exception):
-    """The process that ran a call ended, or stopped answering. Its call may have been carried out in part."""
 
 
 class Processes(Executor):

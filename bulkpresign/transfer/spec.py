@@ -1,5 +1,7 @@
 """The settings of a run's transfers, as data that another process can be given."""
 
+from typing import Self
+
 import msgspec
 
 from bulkpresign.http.client import Transport
@@ -28,3 +30,16 @@ class TransferSpec(msgspec.Struct, frozen=True, kw_only=True):
     keeps_checkpoints: bool = False
     ca_bundle: str | None = None
     transport: Transport = "auto"
+
+    def share(self, count: int) -> Self:
+        """The specification of each of `count` executors that share the bounds of this one."""
+
+        def part(total: int) -> int:
+            return max(1, total // count)
+
+        return msgspec.structs.replace(
+            self,
+            concurrency=None if self.concurrency is None else part(self.concurrency),
+            max_concurrency=part(self.max_concurrency),
+            limit_rate=None if self.limit_rate is None else part(self.limit_rate),
+        )

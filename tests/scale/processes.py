@@ -13,7 +13,11 @@ def workers_of(pid: int) -> list[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, IndexError, ValueError):
             state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
-            if int(parent) == pid and state != "Z" and b"bulkpresign.scale.process" in (folder / "cmdline").read_bytes():
+            if (
+                int(parent) == pid
+                and state != "Z"
+                and b"bulkpresign.scale.process" in (folder / "cmdline").read_bytes()
+            ):
                 found.append(int(folder.name))
     return sorted(found)
 

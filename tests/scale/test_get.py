@@ -119,15 +119,15 @@ def test_the_coordinator_renews(origin: FaultProxy, tmp_path: Path) -> None:
     assert "600 expired" in get(tmp_path, "l.csv", "--to", "other", *PROCESSES, code=3)
 
 
-def test_workers_hold_no_credentials(
-    seaweedfs: S3Server, make_bucket: MakeBucket, boto: Boto, tmp_path: Path
-) -> None:
+def test_workers_hold_no_credentials(seaweedfs: S3Server, make_bucket: MakeBucket, boto: Boto, tmp_path: Path) -> None:
     bucket = make_bucket(seaweedfs)
     for number in range(40):
         boto(seaweedfs).put_object(Bucket=bucket, Key=f"a/{number}", Body=f"object {number}".encode() * 1000)
     secret = seaweedfs.environment["AWS_SECRET_ACCESS_KEY"]
     command = [*BULKPRESIGN, "get", f"s3://{bucket}/a/", "--to", "to", "--limit-rate", "100KB", *PROCESSES]
-    with subprocess.Popen(command, cwd=tmp_path, env=os.environ | seaweedfs.environment, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=os.environ | seaweedfs.environment, stderr=subprocess.PIPE
+    ) as process:
         wait_until(lambda: len(workers_of(process.pid)) >= 1 and len(list((tmp_path / "to").rglob("*"))) > 3)
         assert memory_has(process.pid, secret.encode()), "the scan finds it where it is"
         for pid in workers_of(process.pid):

@@ -162,8 +162,9 @@ class Run:
         tell(RunStarted(self._verb, totals.objects, totals.bytes))
         record = Recorder(self._opened, tell)
         spec = self._completed_spec(spec, folder)
-        local = LocalExecutor(spec, record, http=self._http, clock=self._clock, folder=folder)
-        executor = local if self._workers is None else _remote(spec, record, self._workers)
+        own = spec if self._workers is None else spec.share(self._workers.count + 1)
+        local = LocalExecutor(own, record, http=self._http, clock=self._clock, folder=folder)
+        executor = local if self._workers is None else _remote(spec, record, self._workers, local, within is not None)
         if self._consumer is not None:
             self._consumer.queue.open((spec.concurrency or spec.max_concurrency) + self._consumer.waiting)
         elif totals.is_nothing_left:
@@ -226,10 +227,12 @@ def _workers_of(executor: str | Executor) -> "Workers":
     return workers_of(executor)
 
 
-def _remote(spec: TransferSpec, emit: Listener, workers: "Workers") -> "RemoteExecutor":
+def _remote(
+    spec: TransferSpec, emit: Listener, workers: "Workers", local: LocalExecutor, is_marked: bool
+) -> "RemoteExecutor":
     from bulkpresign.scale.coordinator import RemoteExecutor
 
-    return RemoteExecutor(spec, emit, workers)
+    return RemoteExecutor(spec, emit, workers, local, is_marked=is_marked)
 
 
 def none_is_current(found: Sequence[tuple[ObjectRef, Record]]) -> Sequence[bool]:

@@ -1,0 +1,237 @@
+"""The coordinator with executors of the calling program: lost workers, bounds for all of them, other versions."""
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import bulkpresign as bp
+from bulkpresign.scale import messages, processes
+from bulkpresign.scale.messages import Batch, decode_batch, decode_result, encode_batch
+from bulkpresign.scale.pace import Pace
+from bulkpresign.scale.worker import run_batch
+from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
+from bulkpresign.transfer.spec import TransferSpec
+from tests.pipeline.listening import heard
+from tests.scale.processes import wait_until, workers_of
+from tests.servers.proxy import Fault, FaultProxy
+from tests.support.folders import files
+
+
+class Losing(Executor):
+    """Runs calls in this thread; loses the worker of each batch for which `loses` is true."""
+
+    def __init__(self, loses: Callable[[Batch], bool]) -> None:
+        self._loses = loses
+        self._threads = ThreadPoolExecutor(1)
+        self._max_workers = 1
+        self.batches: list[Batch] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        self.batches.append(batch := decode_batch(args[0]))
+        if not self._loses(batch):
+            return self._threads.submit(fn, *args, **kwargs)
+        future: Future[Any] = Future()
+        future.set_exception(RuntimeError("the worker is gone"))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._threads.shutdown(wait, cancel_futures=cancel_futures)
+
+
+def many(origin: FaultProxy, count: int) -> list[str]:
+    origin.objects = {f"/{n}": f"object {n}".encode() for n in range(count)}
+    return [f"{origin.url}/{n}" for n in range(count)]
+
+
+def bodies(count: int) -> dict[str, bytes]:
+    return {f"{n}": f"object {n}".encode() for n in range(count)}
+
+
+def get(urls: list[str], to: Path, executor: Executor, **settings: Any) -> tuple[bp.Report, list[bp.Outcome]]:
+    outcomes: list[bp.Outcome] = []
+    with executor:
+        report = asyncio.run(bp.get(urls, to, executor=executor, listeners=[heard(outcomes)], **settings))
+    return report, outcomes
+
+
+def test_any_executor_will_do(origin: FaultProxy, tmp_path: Path) -> None:
+    report, outcomes = get(many(origin, 500), tmp_path / "to", ThreadPoolExecutor(3))
+    assert (report.done, report.failed) == (500, 0)
+    assert files(tmp_path / "to") == bodies(500)
+    assert {outcome.object.path for outcome in outcomes} == set(bodies(500))
+    assert all(outcome.link is not None and outcome.evidence is not None for outcome in outcomes)
+
+
+def test_an_object_that_costs_its_worker_each_time_is_found(origin: FaultProxy, tmp_path: Path) -> None:
+    executor = Losing(lambda batch: any(job.link.url.endswith("/123") for job in batch.jobs))
+    report, outcomes = get(many(origin, 300), tmp_path / "to", executor)
+    assert (report.done, report.failed) == (299, 1)
+    (failed,) = [outcome for outcome in outcomes if outcome.status == "failed"]
+    assert (failed.object.path, failed.code) == ("123", "WorkerLost")
+    assert len(outcomes) == 300
+
+
+def test_what_a_lost_worker_finished_is_not_moved_twice(origin: FaultProxy, tmp_path: Path) -> None:
+    """Its batch was carried out, and the word of that was lost."""
+    lost: list[Batch] = []
+
+    def loses(batch: Batch) -> bool:
+        if lost:
+            return False
+        lost.append(batch)
+        thread = threading.Thread(target=run_batch, args=(encode_batch(batch),))
+        thread.start()
+        thread.join()
+        return True
+
+    urls = many(origin, 200)
+    links = [
+        bp.Link("GET", url, {}, None, bp.ObjectRef("b", url.rpartition("/")[2], size=len(body)))
+        for url, body in zip(urls, bodies(200).values(), strict=True)
+    ]
+    links = [
+        msgspec.structs.replace(link, object=msgspec.structs.replace(link.object, etag=_md5(link))) for link in links
+    ]
+    outcomes: list[bp.Outcome] = []
+    executor = Losing(loses)
+    with executor:
+        asyncio.run(bp.get(links, tmp_path / "to", executor=executor, listeners=[heard(outcomes)]))
+    assert origin.count == 200
+    assert files(tmp_path / "to") == bodies(200)
+    assert {outcome.status for outcome in outcomes} <= {"done", "skipped"}
+    assert len(outcomes) == 200
+
+
+def _md5(link: bp.Link) -> str:
+    import hashlib
+
+    return hashlib.md5(f"object {link.object.key}".encode()).hexdigest()
+
+
+def test_the_bounds_are_for_all_workers_together(origin: FaultProxy, tmp_path: Path) -> None:
+    origin.always = Fault(delay=0.01)
+    get(many(origin, 400), tmp_path / "to", ThreadPoolExecutor(3), concurrency=6)
+    assert 2 < origin.most_open <= 6
+    origin.most_open = 0
+    get(many(origin, 40), tmp_path / "other", ThreadPoolExecutor(3), concurrency=2)
+    assert origin.most_open <= 2
+    origin.always = None
+    origin.objects = {f"/{n}": bytes(100_000) for n in range(20)}
+    began = time.monotonic()
+    get([f"{origin.url}/{n}" for n in range(20)], tmp_path / "third", ThreadPoolExecutor(2), limit_rate=1_000_000)
+    assert time.monotonic() - began > 0.5, "2 MB at 1 MB a second, less what a limit lends at its start"
+
+
+def test_a_server_that_slows_one_worker_slows_all(origin: FaultProxy, tmp_path: Path) -> None:
+    urls = many(origin, 1200)
+    origin.faults.extend([None] * 300 + [Fault(503, {"Retry-After": "0"})] * 20)
+    executor = Losing(lambda _: False)
+    report, _ = get(urls, tmp_path / "to", executor)
+    assert report.done == 1200
+    assert report.slowed > 0
+    allowed = [batch.most for batch in executor.batches]
+    assert min(allowed) < allowed[0] == 1024
+
+
+def test_a_worker_of_another_version_is_refused_by_name(
+    origin: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = many(origin, 3)
+    data = encode_batch(_batch(str(tmp_path)))
+    monkeypatch.setattr(messages, "__version__", "0.0.1")
+    result = decode_result(run_batch(data))
+    assert result.problem is not None
+    assert f"worker {result.worker}: it has bulkpresign 0.0.1, and the run has {bp.__version__}" in result.problem
+
+    class Old(Losing):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+            future: Future[Any] = Future()
+            future.set_result(run_batch(data))
+            return future
+
+    with pytest.raises(bp.ParameterError, match=r"it has bulkpresign 0\.0\.1"):
+        get(urls, tmp_path / "to", Old(lambda _: False))
+    assert origin.count == 0
+
+
+def test_a_worker_with_another_folder_of_that_name_says_so(tmp_path: Path) -> None:
+    batch = msgspec.structs.replace(_batch(str(tmp_path)), token=".bulkpresign-run")
+    result = decode_result(run_batch(encode_batch(batch)))
+    assert result.problem is not None
+    assert f"{tmp_path} is not the folder of the run" in result.problem
+    (tmp_path / ".bulkpresign-run").touch()
+    assert decode_result(run_batch(encode_batch(batch))).problem is None
+
+
+def test_the_token_is_gone_at_the_end(origin: FaultProxy, tmp_path: Path) -> None:
+    get(many(origin, 3), tmp_path / "to", executor := Losing(lambda _: False))
+    (token,) = {batch.token for batch in executor.batches}
+    assert token is not None
+    assert files(tmp_path / "to") == bodies(3)
+
+
+def test_an_executor_that_was_shut_down(origin: FaultProxy, tmp_path: Path) -> None:
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    with pytest.raises(bp.BreakerError, match="the executor takes no more work"):
+        asyncio.run(bp.get(many(origin, 3), tmp_path / "to", executor=executor))
+
+
+def test_what_is_no_executor(tmp_path: Path) -> None:
+    with pytest.raises(bp.ParameterError, match="executor of type int is no concurrent"):
+        asyncio.run(bp.get(["http://127.0.0.1:1/a"], tmp_path / "to", executor=3))  # type: ignore[arg-type]
+
+
+def test_a_worker_that_stops_answering_is_replaced(
+    origin: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "SILENCE", 3.0)
+    origin.always = Fault(delay=0.02)
+    urls = many(origin, 1500)
+    stopped: list[int] = []
+
+    def stop_one() -> None:
+        wait_until(lambda: origin.count > 300 and len(workers_of(os.getpid())) == 2)
+        stopped.append(workers_of(os.getpid())[0])
+        os.kill(stopped[0], signal.SIGSTOP)
+
+    thread = threading.Thread(target=stop_one)
+    thread.start()
+    report = asyncio.run(bp.get(urls, tmp_path / "to", executor="processes:2", concurrency=8))
+    thread.join()
+    assert stopped
+    assert (report.done + report.skipped, report.failed) == (1500, 0)
+    assert files(tmp_path / "to") == bodies(1500)
+    assert workers_of(os.getpid()) == []
+
+
+def test_batches_grow_to_about_a_second() -> None:
+    pace, jobs = Pace(), _jobs(256)
+    result = messages.BatchResult(worker="w", seconds=0.05)
+    for _ in range(10):
+        pace.add(jobs, result)
+    assert pace.amount == pytest.approx(256 / 0.05, rel=0.1)
+    slow = messages.BatchResult(worker="w", seconds=60.0)
+    for _ in range(20):
+        pace.add(jobs, slow)
+    assert pace.amount == 16.0
+
+
+def _jobs(count: int) -> list[Job]:
+    return [
+        Job(RenewableLink(bp.Link("GET", f"http://h/{n}", {}, None, bp.ObjectRef("b", f"{n}"))), LocalFile(f"{n}"))
+        for n in range(count)
+    ]
+
+
+def _batch(folder: str) -> Batch:
+    return Batch(run="r", spec=TransferSpec(folder=folder), most=8, token=None, jobs=())
