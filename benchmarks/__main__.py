@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import get, head, large, listing, manifest, put, resume, sign, wires
+from benchmarks import get, head, large, listing, manifest, put, resume, scale, sign, wires
 
 BENCHMARKS = {
     "sign": sign.main,
@@ -13,6 +13,7 @@ BENCHMARKS = {
     "put": put.main,
     "large": large.main,
     "resume": resume.main,
+    "scale": scale.main,
     "wires": wires.main,
 }
 #: Those that take options of their own, such as --only.

@@ -13,7 +13,7 @@ SERVERS = frozenset({"seaweedfs", "ceph", "rclone", "ministack", "server", "any_
 #: Fixtures that mount a file system, which needs root, or that call openssl.
 MACHINE = frozenset({"disk", "small_disk", "tiny_disk", "certificate", "tls_files"})
 #: Suites that start processes, take long, or need programs of the machine.
-WHOLE = ("cli", "examples", "faults", "fuzz", "readme", "servers")
+WHOLE = ("cli", "examples", "faults", "fuzz", "readme", "scale", "servers")
 
 
 def mark_units(items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""`put` with worker processes: small files go in workers, and uploads in parts in the process that holds the credentials."""
+"""`put` with worker processes: small files go in workers, uploads in parts in the process with the credentials."""
 
 import os
 from pathlib import Path

@@ -1,0 +1,120 @@
+"""The coordinator's limit: the real one, with its journal, and workers that move nothing.
+
+Each worker sleeps, and says that the objects of its batch are done. What is measured is the CPU time of
+the coordinating process: batches are encoded and handed out, results are decoded, counted and recorded.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measuring import goal, scratch_folder
+from bulkpresign.http.client import HttpClient
+from bulkpresign.http.clock import Clock
+from bulkpresign.ledger.journal import Journal
+from bulkpresign.ledger.recorder import Recorder
+from bulkpresign.ledger.tally import Tally
+from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, utc_now
+from bulkpresign.scale.coordinator import RemoteExecutor
+from bulkpresign.scale.messages import BatchResult, Finished, decode_batch, encode_result, without_object
+from bulkpresign.scale.processes import Processes
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
+from bulkpresign.transfer.engine.queue import JobQueue
+from bulkpresign.transfer.executor import LocalExecutor
+from bulkpresign.transfer.spec import TransferSpec
+
+BATCH = 1000
+#: Objects a second of a worker, as it says, and how much faster it really is, so that the coordinator is the limit.
+SPEED, HASTE = 10_000, 20
+QUERY = f"X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20261124%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Signature={'4f' * 32}"
+
+
+def main(*, quick: bool) -> None:
+    count = 50_000 if quick else 1_000_000
+    for workers in (2,) if quick else (2, 8):
+        with scratch_folder() as folder:
+            cpu, wall, batches = asyncio.run(hand_out(count, workers, folder))
+        print(f"\nA coordinator with {workers} workers, {count:,} objects in {batches:,} batches: {wall:.1f} s")
+        print(f"  {cpu:.2f} s of CPU, {cpu / count * 1e6:.1f} us an object, {cpu / batches * 1e3:.1f} ms a batch")
+        print(f"  {batches / cpu:,.0f} batches a second of CPU")
+        goal("thousand objects handed out and recorded, a second of CPU", count / cpu / 1000, least=200)
+
+
+async def hand_out(count: int, workers: int, folder: Path) -> tuple[float, float, int]:
+    """CPU seconds of this process, wall seconds, and batches, for so many objects."""
+    clock, tally = Clock(), Tally("get")
+    spec = TransferSpec(folder=str(folder / "to"))
+    pool = Asleep(workers)
+    async with HttpClient(1, clock) as http:
+        with Journal(folder / "to.journal", "get", "to") as journal:
+            record = Recorder(journal, tally)
+            local = LocalExecutor(spec, record, http=http, clock=clock)
+            executor = RemoteExecutor(spec, record, pool, local, is_marked=False)
+            made = [jobs(first) for first in range(0, count, BATCH)]
+            cpu, wall = time.process_time(), time.monotonic()
+            await executor.run(JobQueue(each(made)), Coordinator())
+            record.close()
+            cpu, wall = time.process_time() - cpu, time.monotonic() - wall
+    pool.close()
+    assert tally.report.done == count
+    return cpu, wall, pool.executor.batches
+
+
+def jobs(first: int) -> list[Job]:
+    """Downloads, as a manifest of links gives them."""
+    return [
+        Job(RenewableLink(link(f"d/{number:09d}")), LocalFile(f"d/{number:09d}"))
+        for number in range(first, first + BATCH)
+    ]
+
+
+def link(key: str) -> Link:
+    return Link(
+        "GET", f"https://bucket.s3.amazonaws.com/{key}?{QUERY}", {}, utc_now(), ObjectRef("bucket", key, size=4096)
+    )
+
+
+async def each(made: Sequence[list[Job]]) -> AsyncIterator[list[Job]]:
+    for one in made:
+        yield one
+
+
+class Asleep:
+    """Worker processes that sleep: see `scale.workers.Workers`."""
+
+    are_local = True
+
+    def __init__(self, count: int) -> None:
+        self.count, self._processes = count, Processes(count)
+        self.executor = AsleepExecutor(self._processes)
+
+    def interrupt(self) -> None:
+        self._processes.interrupt()
+
+    def close(self) -> None:
+        self._processes.shutdown()
+
+
+class AsleepExecutor(Executor):
+    def __init__(self, processes: Executor) -> None:
+        self._processes = processes
+        self.batches = 0
+
+    def submit(self, _fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        self.batches += 1
+        return self._processes.submit(sleep, *args, **kwargs)
+
+
+def sleep(data: bytes) -> bytes:
+    """What a worker answers whose objects are all done."""
+    batch = decode_batch(data)
+    seconds = len(batch.jobs) / SPEED
+    time.sleep(seconds / HASTE)
+    evidence = Evidence(4096, 1_700_000_000_000_000_000, 1_700_000_000_000_000_000, "5d41402abc4b2a76b9719d911017c592")
+    outcome = without_object(Outcome(ObjectRef("", ""), "done", 4096, 1, "md5", seconds=0.05, evidence=evidence))
+    finished = [Finished(index, outcome) for index in range(len(batch.jobs))]
+    return encode_result(BatchResult(worker="w", outcomes=finished, moved=4096 * len(finished), seconds=seconds))
