@@ -87,6 +87,7 @@ class Asleep:
     """Worker processes that sleep: see `scale.workers.Workers`."""
 
     are_local = True
+    problem: str | None = None
 
     def __init__(self, count: int) -> None:
         self.count, self._processes = count, Processes(count)

@@ -15,12 +15,13 @@ from itertools import groupby
 from math import inf
 
 import anyio
+import anyio.abc
 import anyio.streams.memory
 import msgspec
 
 from bulkpresign.checksums import expected_digest
 from bulkpresign.checksums.sources import PART_SIZE_COLUMN
-from bulkpresign.errors import BreakerError, LinkExpiredError, ParameterError, TransferError
+from bulkpresign.errors import BreakerError, LinkExpiredError, ParameterError, TransferError, WorkerLostError
 from bulkpresign.events import BytesMoved, Listener, LoadMeasured, ObjectFinished
 from bulkpresign.model import Link, ObjectRef, Outcome
 from bulkpresign.redact import redacted
@@ -28,7 +29,7 @@ from bulkpresign.scale.messages import Batch, BatchResult, decode_result, encode
 from bulkpresign.scale.pace import Pace, amount_of
 from bulkpresign.scale.worker import run_batch
 from bulkpresign.scale.workers import Workers
-from bulkpresign.tasks import run_workers, ungrouped
+from bulkpresign.tasks import ungrouped
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.breaker import CircuitBreaker
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, MultipartUpload, Renew, RenewableLink
@@ -44,6 +45,10 @@ _logger = logging.getLogger(__name__)
 _BATCHES_AHEAD = 2
 #: How often a job may be handed out because its worker was lost.
 _MOST_LOSSES = 3
+#: So many batches in a row, beside those that were out together, whose workers were lost end the run.
+_LOSSES_IN_A_ROW = 8
+#: Seconds between two looks for workers that joined.
+_LOOK_INTERVAL = 2.0
 #: Seconds that interrupted workers have to say what they finished.
 _GRACE = 5.0
 
@@ -74,7 +79,7 @@ class RemoteExecutor:
         self._pace = Pace()
         self._breaker = CircuitBreaker()
         self._again: deque[_Work] = deque()
-        self._in_flight = 0
+        self._in_flight = self._losses = self._out = 0
         self._is_stopping = False
         self._has_changed = asyncio.Event()
         self._loads: dict[str, Statistics] = {}
@@ -94,11 +99,33 @@ class RemoteExecutor:
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._local.run, own_queue, coordinator)
                     with send:
-                        await run_workers(self._batches_ahead, self._hand_out)
+                        await self._hand_out_all()
         finally:
             for work in self._again:
                 self._emit_interrupted(work.jobs)
             self._emit_interrupted(own_queue.ready)
+
+    async def _hand_out_all(self) -> None:
+        """Hands out all work, more of it at a time where workers join."""
+        async with anyio.create_task_group() as watch:
+            async with anyio.create_task_group() as group:
+                self._start(group)
+                watch.start_soon(self._watch, group)
+            watch.cancel_scope.cancel()
+
+    def _start(self, group: anyio.abc.TaskGroup) -> None:
+        for _ in range(self._batches_ahead - self._out):
+            self._out += 1
+            group.start_soon(self._hand_out)
+
+    async def _watch(self, group: anyio.abc.TaskGroup) -> None:
+        """Hands out more where workers join. Raises BreakerError where all of them are gone."""
+        while True:
+            await anyio.sleep(_LOOK_INTERVAL)
+            if self._workers.problem is not None:
+                raise BreakerError(f"stopped: {self._workers.problem}")
+            if self._in_flight:
+                self._start(group)
 
     @property
     def _batches_ahead(self) -> int:
@@ -190,6 +217,9 @@ class RemoteExecutor:
         try:
             return decode_result(await asyncio.shield(answer))
         except asyncio.CancelledError:
+            if answer.cancelled():  # by the executor, whose workers are gone
+                self._note_loss(WorkerLostError("the executor cancelled its work"))
+                return None
             self._is_stopping = True
             if future.cancel():
                 raise
@@ -198,8 +228,16 @@ class RemoteExecutor:
                 return decode_result(await asyncio.shield(answer))
             raise
         except Exception as error:  # noqa: BLE001 - each executor has its own errors for a lost worker
-            _logger.debug("a worker was lost: %s", redacted(str(error)))
+            self._note_loss(error)
             return None
+
+    def _note_loss(self, error: Exception) -> None:
+        """Raises BreakerError where no worker is left that works."""
+        self._losses += 1
+        reason = redacted(str(error) or type(error).__name__)
+        _logger.debug("a worker was lost: %s", reason)
+        if self._losses > _LOSSES_IN_A_ROW + self._batches_ahead:
+            raise BreakerError(f"stopped: the workers of the last {self._losses} batches were lost: {reason}")
 
     async def _for_workers(self, left: dict[int, Job]) -> list[Job]:
         """The jobs of a batch that are left for workers: not those that are done already, or that run here."""
@@ -241,6 +279,7 @@ class RemoteExecutor:
         """Takes the result of a batch. Jobs with an outcome, or with a fresh link, are taken out of `left`."""
         if result.problem is not None:
             raise ParameterError(result.problem)
+        self._losses = 0
         self._pace.add(work.jobs, result)
         if result.refuses_checksum_mode and self._coordinator.refuse_checksum_mode is not None:
             self._coordinator.refuse_checksum_mode()

@@ -1,12 +1,19 @@
 """The workers of a Dask cluster."""
 
 import importlib
+import logging
+import threading
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Any
 
 from bulkpresign.errors import ParameterError
 
-_CONNECT_TIMEOUT = "10s"
+_CONNECT_TIMEOUT, _CLOSE_TIMEOUT = "10s", "3s"
+#: Seconds between two looks at the workers.
+_LOOK_INTERVAL = 2.0
+#: So many looks in a row without a scheduler: it is gone.
+_LOOKS_WITHOUT = 5
 
 
 class DaskWorkers:
@@ -20,24 +27,51 @@ class DaskWorkers:
         except ImportError as error:
             message = f"executor dask:{address} needs Dask: pip install 'bulkpresign[dask]'"
             raise ParameterError(message) from error
+        self._levels = {logger: logger.level for logger in _loggers()}
+        for logger in self._levels:
+            logger.setLevel(logging.CRITICAL + 1)  # they log each lost connection with a traceback
         try:
             self._client = distributed.Client(address, timeout=_CONNECT_TIMEOUT, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             raise ParameterError(f"executor dask:{address}: there is no scheduler: {error}") from error
         # A call is run again by this package, with fresh links, and not by the scheduler.
         self.executor: Executor = self._client.get_executor(pure=False, retries=0)
+        self._address = address
+        self.problem: str | None = None
+        self._is_closed = threading.Event()
+        self.count = self._threads_of_workers()
         if not self.count:
-            self._client.close()
+            self.close()
             raise ParameterError(f"executor dask:{address}: the cluster has no worker")
+        # A daemon: a call to a scheduler that is gone takes long, and nobody waits for it.
+        threading.Thread(target=self._follow, daemon=True).start()
 
-    @property
-    def count(self) -> int:
-        """The threads of all workers."""
+    def _threads_of_workers(self) -> int:
         return sum(self._client.nthreads().values())
+
+    def _follow(self) -> None:
+        """Counts workers that come and go, and notices when the scheduler is gone: calls would wait for ever then."""
+        looks_without = 0
+        while not self._is_closed.wait(_LOOK_INTERVAL):
+            looks_without = 0 if self._client.status == "running" else looks_without + 1
+            if looks_without >= _LOOKS_WITHOUT:
+                self.problem = f"the scheduler at {self._address} is gone"
+            elif not looks_without:
+                with suppress(Exception):  # Dask's errors for a lost scheduler are of many types
+                    self.count = self._threads_of_workers()
 
     def interrupt(self) -> None:
         """Calls on a cluster can't be ended: they end with their batch, in about a second."""
 
     def close(self) -> None:
         """Ends the connection to the cluster."""
-        self._client.close()
+        self._is_closed.set()
+        with suppress(Exception):
+            self._client.close(timeout=_CLOSE_TIMEOUT)
+        for logger, level in self._levels.items():
+            logger.setLevel(level)
+
+
+def _loggers() -> list[logging.Logger]:
+    """The loggers of Dask, which have levels of their own."""
+    return [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith("distributed")]

@@ -17,6 +17,8 @@ class Workers(Protocol):
 
     #: False where they may have another folder of the same name.
     are_local: bool
+    #: Why no call will end any more; None while calls do.
+    problem: str | None
 
     @property
     def executor(self) -> Executor:
@@ -37,6 +39,7 @@ class LocalProcesses:
     """Processes of this machine, for one run."""
 
     are_local = True
+    problem: str | None = None
 
     def __init__(self, count: int) -> None:
         self.executor, self.count = Processes(count), count
@@ -54,15 +57,12 @@ class GivenExecutor:
     """An executor of the calling program, which stays open."""
 
     are_local = False
+    problem: str | None = None
 
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
-
-    @property
-    def count(self) -> int:
-        """The workers of an executor of the standard library; for another one, the cores of this machine."""
-        workers = getattr(self.executor, "_max_workers", None)
-        return workers if isinstance(workers, int) else usable_cores()
+        workers = getattr(executor, "_max_workers", None)  # as those of the standard library have it
+        self.count = workers if isinstance(workers, int) else usable_cores()
 
     def interrupt(self) -> None:
         """The calls of such an executor can't be ended."""

@@ -1,11 +1,10 @@
 """Runs jobs in this process, as a serialisable specification says.
 
-This is the seam to other executors: a worker process needs a TransferSpec, a batch of jobs, and a listener for the
-events that it sends back. It holds no credentials, and writes no journal.
+A worker process does the same (`scale.worker`): it needs a TransferSpec, a batch of jobs, and a listener for the events
+that it sends back. It holds no credentials, and writes no journal.
 """
 
 import time
-from collections.abc import AsyncIterator, Sequence
 
 import anyio
 import msgspec
@@ -18,7 +17,6 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.controller import BoundBy, ConcurrencyController
-from bulkpresign.transfer.engine.jobs import Job
 from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.engine.pool import INITIAL_WORKERS
 from bulkpresign.transfer.engine.queue import JobQueue
@@ -116,21 +114,3 @@ def _controller(spec: TransferSpec) -> ConcurrencyController:
         return ConcurrencyController(fixed=min(objects * parts, most))
     least = max(LEAST_CONCURRENCY, objects or 0, parts or 0)
     return ConcurrencyController(max(INITIAL_WORKERS, least), least, max(most, objects or 0))
-
-
-async def run_batch(
-    spec: TransferSpec, jobs: Sequence[Job], emit: Listener, coordinator: Coordinator | None = None
-) -> Statistics:
-    """Runs some jobs to their end, with connections of its own; `emit` gets their events and outcomes.
-
-    A job whose link expires, and has no function that renews it, ends with the outcome `expired`.
-    """
-    clock = Clock()
-    async with HttpClient(spec.max_concurrency, clock, spec.ca_bundle, spec.transport) as http:
-        executor = LocalExecutor(spec, emit, http=http, clock=clock)
-        await executor.run(JobQueue(_one(jobs)), coordinator or Coordinator())
-    return executor.statistics
-
-
-async def _one(jobs: Sequence[Job]) -> AsyncIterator[Sequence[Job]]:
-    yield jobs

@@ -196,11 +196,11 @@ def test_a_worker_that_stops_answering_is_replaced(
 ) -> None:
     monkeypatch.setattr(processes, "SILENCE", 3.0)
     origin.always = Fault(delay=0.02)
-    urls = many(origin, 1500)
+    urls = many(origin, 900)
     stopped: list[int] = []
 
     def stop_one() -> None:
-        wait_until(lambda: origin.count > 300 and len(workers_of(os.getpid())) == 2)
+        wait_until(lambda: origin.count > 150 and len(workers_of(os.getpid())) == 2)
         stopped.append(workers_of(os.getpid())[0])
         os.kill(stopped[0], signal.SIGSTOP)
 
@@ -209,8 +209,8 @@ def test_a_worker_that_stops_answering_is_replaced(
     report = asyncio.run(bp.get(urls, tmp_path / "to", executor="processes:2", concurrency=8))
     thread.join()
     assert stopped
-    assert (report.done + report.skipped, report.failed) == (1500, 0)
-    assert files(tmp_path / "to") == bodies(1500)
+    assert (report.done + report.skipped, report.failed) == (900, 0)
+    assert files(tmp_path / "to") == bodies(900)
     assert workers_of(os.getpid()) == []
 
 

@@ -33,7 +33,7 @@ def outcomes(journal: Path) -> list[tuple[object, ...]]:
 class Workers:
     """A run with two workers over many objects, each of which takes a moment."""
 
-    def __init__(self, origin: FaultProxy, folder: Path, count: int = 3000, env: dict[str, str] | None = None) -> None:
+    def __init__(self, origin: FaultProxy, folder: Path, count: int = 1200, env: dict[str, str] | None = None) -> None:
         origin.objects = {f"/{n}": f"object {n}".encode() for n in range(count)}
         origin.always = Fault(delay=0.02)
         self.origin, self.count = origin, count
@@ -43,7 +43,7 @@ class Workers:
         self.process = subprocess.Popen(
             command, cwd=folder, stderr=subprocess.PIPE, text=True, env=None if env is None else os.environ | env
         )
-        wait_until(lambda: origin.count > 300 and len(workers_of(self.process.pid)) == 2)
+        wait_until(lambda: origin.count > 200 and len(workers_of(self.process.pid)) == 2)
         self.pids = workers_of(self.process.pid)
 
     def end(self) -> str:
@@ -55,17 +55,17 @@ class Workers:
 
 
 def test_the_same_as_in_one_process(origin: FaultProxy, tmp_path: Path) -> None:
-    origin.objects = {f"/{n}": f"object {n}".encode() * (n % 50) for n in range(1500)}
+    origin.objects = {f"/{n}": f"object {n}".encode() * (n % 50) for n in range(800)}
     origin.schedule = lambda seen: Fault(404) if seen.target.startswith("/77?") else None
-    rows = many(origin, 1500)
+    rows = many(origin, 800)
     links(tmp_path / "l.csv", rows)
     said = get(tmp_path, "l.csv", "--to", "one", code=1)
-    assert "get: 1,499 done, 1 failed" in said
-    assert "get: 1,499 done, 1 failed" in get(tmp_path, "l.csv", "--to", "two", *PROCESSES, code=1)
+    assert "get: 799 done, 1 failed" in said
+    assert "get: 799 done, 1 failed" in get(tmp_path, "l.csv", "--to", "two", *PROCESSES, code=1)
     assert files(tmp_path / "one") == files(tmp_path / "two")
     assert outcomes(tmp_path / "one.journal") == outcomes(tmp_path / "two.journal")
     asked = origin.count
-    assert "get: 0 done, 1,499 skipped, 1 failed" in get(tmp_path, "l.csv", "--to", "two", *PROCESSES, code=1)
+    assert "get: 0 done, 799 skipped, 1 failed" in get(tmp_path, "l.csv", "--to", "two", *PROCESSES, code=1)
     assert origin.count == asked + 1, "what is done is not asked for again"
 
 

@@ -1,0 +1,148 @@
+"""`get` on a Dask cluster of two workers: lost workers, another folder, no scheduler."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.runs import get, refused
+from tests.scale.processes import wait_until
+from tests.servers.proxy import Fault, FaultProxy
+from tests.support.cli import BULKPRESIGN
+from tests.support.folders import files
+from tests.support.links import links, many
+
+
+class Cluster:
+    """A scheduler and workers, each a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", "scheduler.json")
+        wait_until(lambda: (folder / "scheduler.json").exists() and "Scheduler at" in self.log)
+        self.address = next(word for word in self.log.split() if word.startswith("tcp://"))
+
+    @property
+    def log(self) -> str:
+        return (self._folder / "0.log").read_text()
+
+    def add_worker(self) -> "subprocess.Popen[bytes]":
+        count = self.log.count("Starting worker compute stream")
+        worker = self._start("worker", self.address, "--nthreads", "1", "--no-nanny", "--death-timeout", "20")
+        wait_until(lambda: self.log.count("Starting worker compute stream") > count)
+        return worker
+
+    def _start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        log = self._folder / f"{len(self._processes)}.log"
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "distributed.cli.dask_" + arguments[0], *arguments[1:], "--no-dashboard"],
+                cwd=self._folder,
+                stdout=stream,
+                stderr=stream,
+                env={name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            )
+        self._processes.append(process)
+        return process
+
+    def stop(self) -> None:
+        for process in reversed(self._processes):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path_factory.mktemp("dask"))
+    try:
+        cluster.add_worker()
+        cluster.add_worker()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def test_a_cluster_moves_the_objects(origin: FaultProxy, cluster: Cluster, tmp_path: Path) -> None:
+    """One worker is killed in the middle, and another one joins."""
+    origin.objects = {f"/{n}": f"object {n}".encode() for n in range(600)}
+    origin.always = Fault(delay=0.02)
+    links(tmp_path / "l.csv", many(origin, 600))
+    worker = cluster.add_worker()
+    command = [
+        *BULKPRESIGN,
+        "get",
+        "l.csv",
+        "--to",
+        "to",
+        "--concurrency",
+        "9",
+        "--executor",
+        f"dask:{cluster.address}",
+    ]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: origin.count > 150)
+        worker.send_signal(signal.SIGKILL)
+        cluster.add_worker()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert files(tmp_path / "to") == {f"d/{n}": f"object {n}".encode() for n in range(600)}
+    assert "Traceback" not in said
+
+
+def test_a_scheduler_that_goes_away_ends_the_run(origin: FaultProxy, cluster: Cluster, tmp_path: Path) -> None:
+    origin.objects = {f"/{n}": f"object {n}".encode() for n in range(600)}
+    origin.always = Fault(delay=0.05)
+    links(tmp_path / "l.csv", many(origin, 600))
+    command = [
+        *BULKPRESIGN,
+        "get",
+        "l.csv",
+        "--to",
+        "to",
+        "--concurrency",
+        "4",
+        "--executor",
+        f"dask:{cluster.address}",
+    ]
+    with subprocess.Popen(
+        [*command, "--failures", "f.csv"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_until(lambda: origin.count > 100)
+        cluster.stop()
+        began = time.monotonic()
+        _, said = process.communicate(timeout=60)
+    assert time.monotonic() - began < 40
+    assert process.returncode == 1, said
+    assert "Traceback" not in said
+    assert "error: stopped: " in said
+    origin.always = None
+    get(tmp_path, "l.csv", "--to", "to", code=0)
+    assert files(tmp_path / "to") == {f"d/{n}": f"object {n}".encode() for n in range(600)}
+
+
+def test_no_scheduler(tmp_path: Path) -> None:
+    links(tmp_path / "l.csv", [{"url": "http://127.0.0.1:1/a"}])
+    said = refused(tmp_path, "l.csv", "--to", "to", "--executor", "dask:tcp://127.0.0.1:1")
+    assert "executor dask:tcp://127.0.0.1:1: there is no scheduler" in said
+    assert "there is no scheduler" in refused(tmp_path, "l.csv", "--to", "to", "--executor", "dask:no address at all")
+
+
+def test_without_dask(tmp_path: Path) -> None:
+    """The extra is named."""
+    (tmp_path / "distributed.py").write_text("raise ImportError('no such module')")
+    links(tmp_path / "l.csv", [{"url": "http://127.0.0.1:1/a"}])
+    done = subprocess.run(
+        [*BULKPRESIGN, "get", "l.csv", "--to", "to", "--executor", "dask:tcp://127.0.0.1:1"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "needs Dask: pip install 'bulkpresign[dask]'" in done.stderr
