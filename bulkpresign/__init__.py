@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from bulkpresign.guide import create_presigned_post as create_presigned_post
     from bulkpresign.guide import create_presigned_url as create_presigned_url
     from bulkpresign.guide import create_presigned_url_expanded as create_presigned_url_expanded
+    from bulkpresign.ledger.report import JournalReport as JournalReport
     from bulkpresign.model import Link as Link
     from bulkpresign.model import Method as Method
     from bulkpresign.model import ObjectRef as ObjectRef
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from bulkpresign.pipeline.put import put as put
     from bulkpresign.pipeline.read import Reading as Reading
     from bulkpresign.pipeline.read import read as read
+    from bulkpresign.pipeline.report import report as report
     from bulkpresign.pipeline.run.config import TransferConfig as TransferConfig
     from bulkpresign.pipeline.sign import SignReport as SignReport
     from bulkpresign.pipeline.sign import sign as sign
@@ -84,6 +86,7 @@ _HOMES = {
     "Event": "events",
     "InputError": "errors",
     "JournalError": "errors",
+    "JournalReport": "ledger.report",
     "Link": "model",
     "LinkExpiredError": "errors",
     "LinkOptions": "signing.options",
@@ -131,6 +134,7 @@ _HOMES = {
     "put": "pipeline.put",
     "put_outcomes": "pipeline.outcomes",
     "read": "pipeline.read",
+    "report": "pipeline.report",
     "sign": "pipeline.sign",
     "verify": "pipeline.verify",
 }
