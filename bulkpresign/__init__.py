@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from bulkpresign.model import Report as Report
     from bulkpresign.pipeline.abort import abort as abort
     from bulkpresign.pipeline.get import get as get
+    from bulkpresign.pipeline.merge import merge as merge
     from bulkpresign.pipeline.outcomes import Outcomes as Outcomes
     from bulkpresign.pipeline.outcomes import get_outcomes as get_outcomes
     from bulkpresign.pipeline.outcomes import put_outcomes as put_outcomes
@@ -130,6 +131,7 @@ _HOMES = {
     "create_presigned_url_expanded": "guide",
     "get": "pipeline.get",
     "get_outcomes": "pipeline.outcomes",
+    "merge": "pipeline.merge",
     "post": "pipeline.post",
     "put": "pipeline.put",
     "put_outcomes": "pipeline.outcomes",

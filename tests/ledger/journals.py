@@ -37,7 +37,7 @@ def of_all_kinds(file: Path) -> Path:
 def _outcome(n: int) -> Outcome:
     ref = ObjectRef("measurements", f"stations/{n:04}/series {n}.parquet", size=n**3)
     if n % 50 == 7:
-        message = f"403 {MARKUP} https://host/{n}?X-Amz-Signature={SIGNATURE}"
+        message = f"403 {MARKUP}\x1b https://host/{n}?X-Amz-Signature={SIGNATURE}"
         return Outcome(ref, "failed", 0, 5, code=["SlowDown", MARKUP, "x" * 90][n % 3], message=message)
     if n % 100 == 9:
         return Outcome(ref, "expired", attempts=0, code="LinkExpired", message="the link expired")
