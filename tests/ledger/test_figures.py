@@ -1,6 +1,7 @@
 """The figures of a journal's page, against the same sums in Python."""
 
 import math
+import sqlite3
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkpresign.errors import JournalError
+from bulkpresign.ledger import figures
 from bulkpresign.ledger.figures import (
     MAX_ATTEMPTS,
     Cause,
@@ -129,3 +131,23 @@ def test_what_is_no_journal(tmp_path: Path) -> None:
     for name, words in (("links.csv", "is a manifest"), ("none", "no such journal"), ("other", "damaged")):
         with pytest.raises(JournalError, match=words):
             read_figures(tmp_path / name)
+
+
+@pytest.mark.parametrize(("last", "seconds"), [(149, 1), (150, 2)])
+def test_there_are_at_most_150_slots(tmp_path: Path, last: int, seconds: int) -> None:
+    found = read_figures(journal(tmp_path / "x.journal", [], {START + at: 5 for at in (0, 50, 100, last)}))
+    assert found.timeline.slots[0].seconds == seconds
+
+
+def test_all_figures_are_of_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = journal(tmp_path / "x.journal", [(START, Outcome(ObjectRef("b", "first"), "done", 5))])
+    causes = figures._causes
+
+    def while_a_run_writes(database: sqlite3.Connection) -> list[Cause]:
+        journal(file, [(START, Outcome(ObjectRef("b", "second"), "failed", code="NoSuchKey"))])
+        return causes(database)
+
+    monkeypatch.setattr(figures, "_causes", while_a_run_writes)
+    found = read_figures(file)
+    assert (found.report.objects, found.report.failed, found.causes) == (1, 0, [])
+    assert read_report(file).objects == 2
