@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from bulkpresign.guide import create_presigned_post as create_presigned_post
     from bulkpresign.guide import create_presigned_url as create_presigned_url
     from bulkpresign.guide import create_presigned_url_expanded as create_presigned_url_expanded
+    from bulkpresign.ledger.report import JournalReport as JournalReport
     from bulkpresign.model import Link as Link
     from bulkpresign.model import Method as Method
     from bulkpresign.model import ObjectRef as ObjectRef
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from bulkpresign.model import Report as Report
     from bulkpresign.pipeline.abort import abort as abort
     from bulkpresign.pipeline.get import get as get
+    from bulkpresign.pipeline.merge import merge as merge
     from bulkpresign.pipeline.outcomes import Outcomes as Outcomes
     from bulkpresign.pipeline.outcomes import get_outcomes as get_outcomes
     from bulkpresign.pipeline.outcomes import put_outcomes as put_outcomes
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from bulkpresign.pipeline.put import put as put
     from bulkpresign.pipeline.read import Reading as Reading
     from bulkpresign.pipeline.read import read as read
+    from bulkpresign.pipeline.report import report as report
     from bulkpresign.pipeline.run.config import TransferConfig as TransferConfig
     from bulkpresign.pipeline.sign import SignReport as SignReport
     from bulkpresign.pipeline.sign import sign as sign
@@ -84,6 +87,7 @@ _HOMES = {
     "Event": "events",
     "InputError": "errors",
     "JournalError": "errors",
+    "JournalReport": "ledger.report",
     "Link": "model",
     "LinkExpiredError": "errors",
     "LinkOptions": "signing.options",
@@ -127,10 +131,12 @@ _HOMES = {
     "create_presigned_url_expanded": "guide",
     "get": "pipeline.get",
     "get_outcomes": "pipeline.outcomes",
+    "merge": "pipeline.merge",
     "post": "pipeline.post",
     "put": "pipeline.put",
     "put_outcomes": "pipeline.outcomes",
     "read": "pipeline.read",
+    "report": "pipeline.report",
     "sign": "pipeline.sign",
     "verify": "pipeline.verify",
 }

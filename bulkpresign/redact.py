@@ -64,6 +64,12 @@ def without_secrets(text: str) -> str:
     return _URL.sub(_without_user, text) if "@" in text else text
 
 
+def printable(text: str) -> str:
+    """The text with all invisible characters escaped. Secrets are hidden once more, although messages have none."""
+    shown = text if text.isprintable() else "".join(map(_printable, text))
+    return without_secrets(shown)
+
+
 def redacted(text: str, secrets: Collection[str] = ()) -> str:
     """A text from outside without secrets and without the queries of urls. `secrets` are hidden everywhere."""
     for secret in secrets:
@@ -89,6 +95,10 @@ def secrets_of(url: str, headers: Mapping[str, str]) -> list[str]:
         if "%" in text or "+" in text:
             found.update((unquote(text), unquote_plus(text)))
     return sorted((text for text in found if len(text) >= _MIN_SECRET_LENGTH), key=len, reverse=True)
+
+
+def _printable(char: str) -> str:
+    return char if char.isprintable() else repr(char)[1:-1]
 
 
 def _hidden(found: re.Match[str]) -> str:

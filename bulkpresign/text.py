@@ -12,6 +12,24 @@ def show_bytes(count: int) -> str:
     return f"{value:.{digits}f} {_UNITS[unit]}"
 
 
+def show_rate(count: float) -> str:
+    """A number per second: `0.4`, `9.5`, `12,000`."""
+    return f"{count:,.0f}" if count >= 9.95 else f"{count:.1f}"
+
+
+def show_power(exponent: int) -> str:
+    """The size of `2 ** exponent` bytes, without digits after the point: `1 B`, `64 KiB`, `2048 TiB`."""
+    unit = min(exponent // 10, len(_UNITS) - 1)
+    return f"{1 << exponent - 10 * unit} {_UNITS[unit]}"
+
+
+def show_duration(seconds: float) -> str:
+    """A duration with three digits, if it is less than a minute: `0.25 ms`, `210 ms`, `1.25 s`, `12:30`."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.3g} ms"
+    return f"{seconds:.3g} s" if seconds < 59.95 else show_seconds(seconds)
+
+
 def show_seconds(seconds: float) -> str:
     """A duration: `0:07`, `12:30`, `3:05:00`, `2d 04:00:00`."""
     minutes, rest = divmod(int(seconds), 60)

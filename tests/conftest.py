@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -23,6 +23,9 @@ from tests.servers import seaweedfs as seaweedfs_servers
 from tests.servers.server import MissingServerError, S3Server, new_client
 from tests.support.disks import mounted
 from tests.units import mark_units
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 __all__ = ["pytest_terminal_summary"]  # the fault suite's closing line, which the process that reports has to know
 
@@ -142,6 +145,32 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 KiB."""
     with mounted(tmp_path, "64k") as disk:
         yield disk
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator["Chrome"]:
+    """Chromium, without a window."""
+    from selenium import webdriver  # takes long to import, and most tests do without
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for argument in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ):
+        options.add_argument(argument)
+    driver = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
+    try:
+        yield driver
+    finally:
+        driver.quit()
 
 
 @contextmanager

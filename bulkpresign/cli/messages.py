@@ -5,7 +5,7 @@ from bulkpresign.ledger.console import Console
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.ledger.progress import progress_fields
 from bulkpresign.model import Outcome
-from bulkpresign.redact import without_secrets
+from bulkpresign.redact import printable
 
 #: The console of this process.
 console = Console()
@@ -64,13 +64,3 @@ def say_left_open(event: Event) -> None:
         fields = {"object": event.object.uri, "upload_id": event.upload_id}
         message = f"still open: {event.object.uri}: upload {event.upload_id}; bulkpresign abort ends it"
         say(message, "info", "upload_left_open", **fields)
-
-
-def printable(text: str) -> str:
-    """The text with all invisible characters escaped. Secrets are hidden once more, although messages have none."""
-    shown = text if text.isprintable() else "".join(map(_printable, text))
-    return without_secrets(shown)
-
-
-def _printable(char: str) -> str:
-    return char if char.isprintable() else repr(char)[1:-1]

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bulkpresign.cli.help import Argument, Verb
+from bulkpresign.cli.help import Argument, FileName, Verb
 from bulkpresign.text import counted, show_bytes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bulkpresign.ledger.report import Interval, JournalReport
 
 _BAR_WIDTH = 40
@@ -18,7 +20,8 @@ _BAR_WIDTH = 40
 @click.command(cls=Verb)
 @click.argument("run", cls=Argument, metavar="RUN", help="The folder of a run, or its journal: data/ or data.journal.")
 @click.option("--json", is_flag=True, help="Print one JSON object per journal.")
-def report(run: str, json: bool) -> None:
+@click.option("--html", type=FileName(), metavar="FILE", help="Write a page with charts instead; it works offline.")
+def report(run: str, json: bool, html: str | None) -> None:
     """Report what a run did, from its journal.
 
     Counts, bytes, rates over time, the slowest objects, errors by cause, and verifications. A folder may have several
@@ -27,14 +30,20 @@ def report(run: str, json: bool) -> None:
     \b
     bulkpresign report data/
     bulkpresign report data.journal --json
+    bulkpresign report data/ --html report.html
     """
     import msgspec
 
     from bulkpresign.cli.runner import reporting_errors
     from bulkpresign.ledger.report import journals_of, read_report
 
+    if json and html is not None:
+        raise click.UsageError("--json and --html exclude each other.")
     with reporting_errors():
         files = journals_of(run)
+        if html is not None:
+            _write_html(files, html)
+            return
         found = [read_report(file) for file in files]
     for number, one in enumerate(found):
         if json:
@@ -44,6 +53,15 @@ def report(run: str, json: bool) -> None:
             click.echo(f"{chr(10) if number else ''}{files[number]}")
         for line in _lines(one):
             click.echo(line)
+
+
+def _write_html(journals: list["Path"], html: str) -> None:
+    from bulkpresign.cli.messages import say
+    from bulkpresign.pipeline.report import write_page
+
+    write_page(journals, html)
+    if html != "-":
+        say(f"report: {counted(len(journals), 'journal')} in {html}")
 
 
 def _lines(found: "JournalReport") -> Iterator[str]:

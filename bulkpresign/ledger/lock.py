@@ -33,5 +33,22 @@ def lock_file(file: Path) -> int:
     return descriptor
 
 
+def lock_for_reading(file: Path) -> int:
+    """Keeps runs from writing the file. Returns the descriptor; closing it releases the lock.
+
+    Raises JournalError for a file that is in use or can't be read.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise JournalError(f"the journal {file} can't be read: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise JournalError(f"{file} is in use by another run") from error
+    return descriptor
+
+
 def _not_writable(file: Path, error: OSError) -> JournalError:
     return JournalError(f"the journal {file} can't be written: {error.strerror}; see --journal")

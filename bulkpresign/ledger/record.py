@@ -63,7 +63,7 @@ def contradicts(ref: ObjectRef, record: Record) -> bool:
     if (
         (ref.etag is None or ref.etag == record.etag or record.etag is None)
         and (ref.size is None or ref.size == record.size or record.size is None)
-        and not _checksums_differ(ref.checksum, record.checksum)
+        and not checksums_differ(ref.checksum, record.checksum)
     ):
         return False
     return record.claims != claims_of(ref)
@@ -74,7 +74,7 @@ def claims_of(ref: ObjectRef) -> str:
     return f"{'' if ref.size is None else ref.size} {ref.etag or ''} {ref.checksum or ''}"
 
 
-def _checksums_differ(row: str | None, recorded: str | None) -> bool:
+def checksums_differ(row: str | None, recorded: str | None) -> bool:
     """True for different values of one algorithm, both composite or both of the whole object."""
     if row is None or recorded is None or row == recorded:
         return False

@@ -3,7 +3,8 @@
 import glob
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -65,6 +66,13 @@ class JournalReport(msgspec.Struct, frozen=True):
 
 def read_report(file: str | os.PathLike[str]) -> JournalReport:
     """Reads a journal, even if it is in use. Raises JournalError if it is not valid or damaged."""
+    with opened(file) as database:
+        return report_of(database)
+
+
+@contextmanager
+def opened(file: str | os.PathLike[str]) -> Iterator[sqlite3.Connection]:
+    """A journal that is open for reading, and what goes wrong as JournalError."""
     path = Path(file)
     if not path.is_file():
         raise JournalError(f"{path}: no such journal")
@@ -72,7 +80,7 @@ def read_report(file: str | os.PathLike[str]) -> JournalReport:
         raise JournalError(f"{path} is a manifest, not a journal: give {_WHERE}")
     with database_errors(path), closing(connect_read_only(path)) as database:
         check_version(path, database)
-        return _report(database)
+        yield database
 
 
 def journals_of(run: str | os.PathLike[str]) -> list[Path]:
@@ -112,7 +120,8 @@ def _load(text: str | None) -> LoadMeasured | None:
         return None
 
 
-def _report(database: sqlite3.Connection) -> JournalReport:
+def report_of(database: sqlite3.Connection) -> JournalReport:
+    """The report of an open journal."""
     about = dict(database.execute("SELECT name, value FROM about"))
     statuses = dict(database.execute("SELECT status, count(*) FROM outcomes GROUP BY status"))
     total, size, retries, first, last = database.execute(
@@ -146,18 +155,15 @@ def _counts(database: sqlite3.Connection, column: str, where: str) -> dict[str, 
 
 def _rates(database: sqlite3.Connection, first: float | None, last: float | None) -> list[Interval]:
     """Objects by the time they were done, bytes by the time they were moved."""
-    moved = database.execute("SELECT second, bytes FROM moved ORDER BY second").fetchall()
-    starts = [at for at in (first, moved[0][0] if moved else None) if at is not None]
-    ends = [at for at in (last, moved[-1][0] if moved else None) if at is not None]
+    first_moved, last_moved = database.execute("SELECT min(second), max(second) FROM moved").fetchone()
+    starts = [at for at in (first, first_moved) if at is not None]
+    ends = [at for at in (last, last_moved) if at is not None]
     if not starts:
         return []
     begin = min(starts)
     seconds = max(1.0, (max(ends) - begin) / _INTERVALS)
-    objects, sizes = _done_by_interval(database, begin, seconds), dict[int, int]()
-    for second, count in moved:
-        number = max(0, int((second - begin) / seconds))
-        sizes[number] = sizes.get(number, 0) + count
-    _remove_negative(sizes)
+    objects, sizes = _done_by_interval(database, begin, seconds), _moved_by_interval(database, begin, seconds)
+    remove_negative(sizes)
     numbers = sorted(number for number in objects.keys() | sizes.keys() if objects.get(number) or sizes.get(number))
     return [Interval(begin + n * seconds, seconds, objects.get(n, 0), sizes.get(n, 0)) for n in numbers]
 
@@ -168,7 +174,13 @@ def _done_by_interval(database: sqlite3.Connection, begin: float, seconds: float
     return dict(database.execute(query, (begin, seconds)).fetchall())
 
 
-def _remove_negative(sizes: dict[int, int]) -> None:
+def _moved_by_interval(database: sqlite3.Connection, begin: float, seconds: float) -> dict[int, int]:
+    """The bytes moved in each interval."""
+    query = "SELECT CAST((second - ?) / ? AS INTEGER), sum(bytes) FROM moved GROUP BY 1"
+    return dict(database.execute(query, (begin, seconds)).fetchall())
+
+
+def remove_negative(sizes: dict[int, int]) -> None:
     """Subtracts the bytes of failed attempts from earlier intervals, so that no interval has a negative number."""
     owed = 0
     for number in sorted(sizes, reverse=True):
@@ -181,10 +193,12 @@ def _slowest(database: sqlite3.Connection) -> list[SlowObject]:
         "SELECT id, seconds, bytes, attempts FROM outcomes ORDER BY seconds DESC, id LIMIT ?", (_SLOWEST,)
     )
     return [
-        SlowObject(_name(identity), round(seconds, 3), size, attempts) for identity, seconds, size, attempts in rows
+        SlowObject(object_name(identity), round(seconds, 3), size, attempts)
+        for identity, seconds, size, attempts in rows
     ]
 
 
-def _name(identity: str) -> str:
+def object_name(identity: str) -> str:
+    """The name of an object for people, from its identity: `s3://bucket/key`, or its url."""
     endpoint_or_url, bucket, key, *_ = identity.split("\0")
     return f"s3://{bucket}/{key}" if bucket else endpoint_or_url

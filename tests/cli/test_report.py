@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.model import ObjectRef, Outcome
 from tests.servers.proxy import Fault, FaultProxy
@@ -78,3 +80,54 @@ def test_a_run_of_one_large_object_shows_all_the_time_in_which_it_moved(tmp_path
     assert len([rate for rate in found["rates"] if rate["bytes"]]) >= 3
     assert sum(rate["bytes"] for rate in found["rates"]) == 400_000
     assert sum(rate["objects"] for rate in found["rates"]) == 1
+
+
+def test_as_a_page(tmp_path: Path) -> None:
+    done = run("report", journal(tmp_path), "--html", "report.html", folder=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "report: 1 journal in report.html\n")
+    page = tmp_path / "report.html"
+    assert page.read_text("utf-8").startswith('<!DOCTYPE html>\n<html lang="en">')
+    assert page.stat().st_mode & 0o777 == 0o600
+    printed = run("report", "data.journal", "--html", "-", folder=tmp_path)
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert "s3://bucket/gone" in printed.stdout
+
+
+def test_a_page_of_a_folder_has_all_its_journals(tmp_path: Path) -> None:
+    journal(tmp_path)
+    (tmp_path / "data").mkdir()
+    with Journal(tmp_path / "data.put.journal", "put", "its links"):
+        pass
+    done = run("report", "data", "--html", "report.html", folder=tmp_path)
+    assert done.stderr == "report: 2 journals in report.html\n"
+    assert "Report: get to /data and put to its links" in (tmp_path / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--html", "data.journal"], "--html data.journal has the name of a journal: name another file"),
+        (["--html", "alias"], "--html alias is a journal, which would be lost: name another file"),
+        (["--html", ""], "--html is empty: name a file"),
+        (["--html", "none/report.html"], "none/report.html can't be written: No such file or directory"),
+        (["--html", "folder"], "folder can't be written: it is a folder"),
+        (["--html", "x.html", "--json"], "--json and --html exclude each other."),
+    ],
+)
+def test_a_page_that_can_not_be_written(tmp_path: Path, words: list[str], problem: str) -> None:
+    before = Path(journal(tmp_path)).read_bytes()
+    (tmp_path / "alias").symlink_to("data.journal")
+    (tmp_path / "folder").mkdir()
+    done = run("report", "data.journal", *words, folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].lower() == f"error: {problem}".lower()
+    assert (tmp_path / "data.journal").read_bytes() == before
+    assert not [path for path in tmp_path.iterdir() if "html" in path.name]
+
+
+def test_no_page_of_a_manifest(tmp_path: Path) -> None:
+    (tmp_path / "links.csv").write_text("url\n")
+    done = run("report", "links.csv", "--html", "report.html", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: links.csv is a manifest, not a journal: give the folder of the run, ")
+    assert not (tmp_path / "report.html").exists()

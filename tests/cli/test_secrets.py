@@ -97,6 +97,7 @@ def told(folder: Path, *arguments: str, env: dict[str, str] | None = None) -> st
         text += journal.read_bytes().decode(errors="replace")
         text += run("report", journal.name, "--json", folder=folder, env={}).stdout
         text += run("report", journal.name, folder=folder, env={}).stdout
+        text += run("report", journal.name, "--html", "-", folder=folder, env={}).stdout
     for failures in folder.glob("f*.csv"):
         with failures.open() as stream:
             text += "".join(row["reason"] for row in csv.DictReader(stream))

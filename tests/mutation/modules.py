@@ -35,6 +35,8 @@ _QUICK = {
     "redact": "test_redact",
     "ledger/journal": "ledger/test_journal ledger/test_recorder transfer/downloads/test_kept_parts",
     "ledger/recorder": "ledger/test_recorder ledger/test_journal",
+    "ledger/figures": "ledger/test_figures ledger/test_page",
+    "ledger/merge": "ledger/test_merge cli/test_merge",
     "pipeline/run/completed": "pipeline/test_recorded",
     "pipeline/run/present": "pipeline/test_recorded",
     "pipeline/run/evidence": "pipeline/test_recorded",

@@ -32,17 +32,18 @@ def check_named_files(tables: Sequence[Table], failures: Name, journal: Name = N
                     f"{option} {name} is the table {table.file}, which would be lost: name another file"
                 )
     if failures is not None:
-        _check_no_journal(os.fspath(failures), journal)
+        check_no_journal("--failures", os.fspath(failures), journal)
 
 
-def _check_no_journal(failures: str, journal: Name) -> None:
+def check_no_journal(option: str, file: str, journal: Name = None) -> None:
+    """Raises ParameterError if the file of an option is a journal, of this or another run, or has the name of one."""
     hint = "name another file"
-    if journal is not None and any(_are_one(failures, f"{os.fspath(journal)}{suffix}") for suffix in _JOURNAL_SUFFIXES):
-        raise ParameterError(f"--failures {failures} is the journal of this run: {hint}")
-    if failures.lower().endswith(tuple(f".journal{suffix}" for suffix in _JOURNAL_SUFFIXES)):
-        raise ParameterError(f"--failures {failures} has the name of a journal: {hint}")
-    if _is_journal(failures):
-        raise ParameterError(f"--failures {failures} is a journal, which would be lost: {hint}")
+    if journal is not None and any(_are_one(file, f"{os.fspath(journal)}{suffix}") for suffix in _JOURNAL_SUFFIXES):
+        raise ParameterError(f"{option} {file} is the journal of this run: {hint}")
+    if file.lower().endswith(tuple(f".journal{suffix}" for suffix in _JOURNAL_SUFFIXES)):
+        raise ParameterError(f"{option} {file} has the name of a journal: {hint}")
+    if _is_journal(file):
+        raise ParameterError(f"{option} {file} is a journal, which would be lost: {hint}")
 
 
 def _are_one(first: str, second: str) -> bool:
