@@ -6,11 +6,10 @@ costs its worker each time is found as well. Links that expired are renewed here
 
 import asyncio
 import logging
-import os
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import groupby
 from math import inf
 
@@ -25,6 +24,8 @@ from bulkpresign.errors import BreakerError, LinkExpiredError, ParameterError, T
 from bulkpresign.events import BytesMoved, Listener, LoadMeasured, ObjectFinished
 from bulkpresign.model import Link, ObjectRef, Outcome
 from bulkpresign.redact import redacted
+from bulkpresign.scale.load import WorkerLoads
+from bulkpresign.scale.mark import marked
 from bulkpresign.scale.messages import Batch, BatchResult, decode_result, encode_batch, with_object
 from bulkpresign.scale.pace import Pace, amount_of
 from bulkpresign.scale.worker import run_batch
@@ -75,27 +76,26 @@ class RemoteExecutor:
         self._spec, self._emit, self._workers, self._local = spec, emit, workers, local
         self._is_marked = is_marked and not workers.are_local
         self._run = secrets.token_hex(8)
-        self._token: str | None = None
+        self._mark: str | None = None
         self._pace = Pace()
         self._breaker = CircuitBreaker()
         self._again: deque[_Work] = deque()
         self._in_flight = self._losses = self._out = 0
         self._is_stopping = False
         self._has_changed = asyncio.Event()
-        self._loads: dict[str, Statistics] = {}
+        self._loads = WorkerLoads(spec.max_concurrency)
         self._coordinator = Coordinator()
-        self._most = spec.max_concurrency
         self._queue: JobQueue
         self._own: anyio.streams.memory.MemoryObjectSendStream[Sequence[Job]]
 
     async def run(self, queue: JobQueue, coordinator: Coordinator) -> None:
         """Runs to the end of the queue. An object's failure is an outcome; raises BreakerError and ParameterError."""
         self._queue, self._coordinator = queue, coordinator
-        self._most = self._spec.share(self._shares).max_concurrency
+        self._loads = WorkerLoads(self._share.max_concurrency)
         send, receive = anyio.create_memory_object_stream[Sequence[Job]](inf)
         self._own, own_queue = send, JobQueue(receive)
         try:
-            with self._token_file(), ungrouped(), receive:
+            with self._marked() as self._mark, ungrouped(), receive:
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._local.run, own_queue, coordinator)
                     with send:
@@ -104,6 +104,9 @@ class RemoteExecutor:
             for work in self._again:
                 self._emit_interrupted(work.jobs)
             self._emit_interrupted(own_queue.ready)
+
+    def _marked(self) -> AbstractContextManager[str | None]:
+        return marked(self._spec.folder, self._run) if self._is_marked else nullcontext()
 
     async def _hand_out_all(self) -> None:
         """Hands out all work, more of it at a time where workers join."""
@@ -132,25 +135,6 @@ class RemoteExecutor:
         """The batches that are handed out at a time. Each worker has one request in flight at least."""
         count, concurrency = self._workers.count, self._spec.concurrency
         return concurrency if concurrency is not None and concurrency < count else _BATCHES_AHEAD * count
-
-    @contextmanager
-    def _token_file(self) -> Iterator[None]:
-        """A file by which workers elsewhere recognise the folder."""
-        if not self._is_marked:
-            yield
-            return
-        self._token = f".bulkpresign-{self._run}"
-        file = os.path.join(self._spec.folder, self._token)  # noqa: PTH118
-        try:
-            with open(file, "x"):  # noqa: PTH123
-                pass
-        except OSError as error:
-            raise ParameterError(f"{self._spec.folder} can't be written: {error.strerror}") from error
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                os.unlink(file)  # noqa: PTH108
 
     async def _hand_out(self) -> None:
         while (work := await self._next()) is not None:
@@ -207,7 +191,7 @@ class RemoteExecutor:
     async def _result(self, jobs: Sequence[Job]) -> BatchResult | None:
         """What became of a batch; None where its worker was lost."""
         jobs = await self._with_part_sizes(jobs)
-        batch = Batch(run=self._run, spec=self._spec.share(self._shares), most=self._most, token=self._token, jobs=jobs)
+        batch = Batch(run=self._run, spec=self._share, most=self._loads.most, mark=self._mark, jobs=jobs)
         try:
             future = self._workers.executor.submit(run_batch, encode_batch(batch))
         except RuntimeError as error:  # it was shut down, or can't go on
@@ -287,11 +271,11 @@ class RemoteExecutor:
             self._emit(BytesMoved(result.moved))
         for event in result.events:
             self._emit(event)
-        outcomes, expired = [], list[tuple[Job, Outcome]]()
+        outcomes, expired = [], dict[int, Outcome]()
         for finished in result.outcomes:
             job, outcome = left[finished.job], finished.outcome
             if outcome.status == "expired" and work.renewals < MAX_RENEWALS and _renew_of(job) is not None:
-                expired.append((job, outcome))
+                expired[finished.job] = outcome
             else:
                 del left[finished.job]
                 outcomes.append(with_object(outcome, job))
@@ -300,30 +284,26 @@ class RemoteExecutor:
         if result.broken is not None:
             raise BreakerError(result.broken)
         if expired:
-            renewed = await self._renewed(expired)
-            left.clear()
-            if renewed:
-                self._again.append(_Work(renewed, work.losses, work.renewals + 1))
+            await self._renew(expired, left)
+            if renewed := [left.pop(index) for index in expired if index in left]:
+                self._again.append(_Work(renewed, 0, work.renewals + 1))
 
-    async def _renewed(self, expired: Sequence[tuple[Job, Outcome]]) -> list[Job]:
-        """The jobs with fresh links. Those that get none end with their outcome."""
-        renewed: list[Job] = []
-        for renew, group in groupby(expired, lambda one: _renew_of(one[0])):
+    async def _renew(self, expired: Mapping[int, Outcome], left: dict[int, Job]) -> None:
+        """Renews the links of jobs in `left`. Those that get no fresh one end with their outcome, and are taken out."""
+        for renew, group in groupby(expired, lambda index: _renew_of(left[index])):
             assert renew is not None  # noqa: S101 - others are not renewed
-            jobs, outcomes = zip(*group, strict=True)
-            sides = [job.renewable for job in jobs]
+            indexes = list(group)
+            sides = {index: side for index in indexes if (side := left[index].renewable) is not None}
             try:
-                links = await renew([side.link for side in sides])
+                links = await renew([side.link for side in sides.values()])
             except LinkExpiredError as error:
-                self._finish([failed_outcome(job, error) for job in jobs])
+                self._finish([failed_outcome(left.pop(index), error) for index in indexes])
                 continue
-            for job, outcome, side, link in zip(jobs, outcomes, sides, links, strict=True):
+            for (index, side), link in zip(sides.items(), links, strict=True):
                 if link is None:
-                    self._finish([with_object(outcome, job)])
+                    self._finish([with_object(expired[index], left.pop(index))])
                 else:
                     side.link = link
-                    renewed.append(job)
-        return renewed
 
     def _finish(self, outcomes: Sequence[Outcome]) -> None:
         """Emits outcomes. Raises BreakerError when all of them are."""
@@ -333,39 +313,20 @@ class RemoteExecutor:
             self._breaker.record(outcome)
 
     @property
-    def _shares(self) -> int:
-        """The shares of the run's bounds: one for each worker, and one for the jobs that run here."""
-        return self._workers.count + (self._coordinator.open_upload is not None)
+    def _share(self) -> TransferSpec:
+        """The share of the bounds that a worker has. One more share is for the jobs that run here, if there are any."""
+        return self._spec.share(self._workers.count + (self._coordinator.open_upload is not None))
 
     def _note_load(self, result: BatchResult) -> None:
-        """Takes a worker's load. While a server slows one worker, no other has more requests in flight."""
-        if result.statistics is None:
-            return
-        before = self._loads.get(result.worker)
-        is_slowed = result.statistics.slowed > (0 if before is None else before.slowed)
-        self._loads[result.worker] = result.statistics
-        if is_slowed:
-            self._most = max(1, min(self._most, result.statistics.concurrency))
-        else:
-            self._most = min(self._spec.share(self._shares).max_concurrency, 2 * self._most)
-        total = self.statistics
-        self._emit(LoadMeasured(total.concurrency, total.concurrency, total.bound_by, total.latency))
+        if result.statistics is not None:
+            self._loads.note(result.worker, result.statistics)
+            total = self.statistics
+            self._emit(LoadMeasured(total.concurrency, total.concurrency, total.bound_by, total.latency))
 
     @property
     def statistics(self) -> Statistics:
         """The counts of the run, over all workers."""
-        own = self._local.statistics
-        loads = list(self._loads.values())
-        if not loads:
-            return own
-        return Statistics(
-            sum(load.concurrency for load in loads),
-            loads[-1].bound_by,
-            min((load.latency for load in loads if load.latency is not None), default=None),
-            sum(load.slowed for load in loads),
-            sum(load.lowest_concurrency for load in loads),
-            own.uploads_left_open,
-        )
+        return self._loads.total(self._local.statistics)
 
 
 def _renew_of(job: Job) -> Renew | None:

@@ -22,14 +22,14 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """Some jobs of a run, for one worker.
 
     `run` names the run: a worker keeps its connections from one batch to the next. `most` bounds the worker's requests
-    in flight from now on. `token` is a file in the folder of `spec`: a worker that does not find it sees another folder
-    (None: the worker is on this machine).
+    in flight from now on. `mark` is a file in the folder of `spec`: a worker that does not find it sees another folder
+    (None: the worker is on this machine, or only reads).
     """
 
     run: str
     spec: TransferSpec
     most: int
-    token: str | None
+    mark: str | None
     jobs: Sequence[Job]
 
 

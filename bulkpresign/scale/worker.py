@@ -15,6 +15,7 @@ from bulkpresign.errors import BreakerError, ParameterError
 from bulkpresign.events import BytesMoved, Event, LoadMeasured, ObjectFinished
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
+from bulkpresign.scale.mark import check_mark
 from bulkpresign.scale.messages import Batch, BatchResult, Finished, decode_batch, encode_result, without_object
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.jobs import Job
@@ -31,19 +32,11 @@ def run_batch(data: bytes) -> bytes:
     name = f"{socket.gethostname()} {os.getpid()}.{threading.get_ident()}"
     try:
         batch = decode_batch(data)
-        _check_token(batch)
+        if batch.mark is not None:
+            check_mark(batch.spec.folder, batch.mark)
     except ParameterError as error:
         return encode_result(BatchResult(worker=name, problem=f"worker {name}: {error}"))
     return encode_result(_worker().run(batch, name))
-
-
-def _check_token(batch: Batch) -> None:
-    """Raises ParameterError where the folder of the run is not this one."""
-    if batch.token is not None and not os.path.exists(os.path.join(batch.spec.folder, batch.token)):  # noqa: PTH110, PTH118
-        raise ParameterError(
-            f"{batch.spec.folder} is not the folder of the run: it is missing there, or another one of that name; "
-            "workers write to a folder that all of them share"
-        )
 
 
 class Worker:

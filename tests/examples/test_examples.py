@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -82,6 +83,54 @@ def test_every_example_has_a_test() -> None:
 def test_download_with_requests(run: Run, client: Any, bucket: str) -> None:
     client.put_object(Bucket=bucket, Key="a b+c/é.txt", Body=b"hello")
     assert "a b+c/é.txt: 5 bytes" in run("download_with_requests.py", bucket, "a b+c/é.txt")
+
+
+@pytest.fixture
+def shards(seaweedfs: S3Server, client: Any, bucket: str, tmp_path: Path) -> Path:
+    """A folder with two shards of a manifest of links to ten objects."""
+    for number in range(10):
+        client.put_object(Bucket=bucket, Key=f"d/{number}", Body=b"object %d" % number)
+    for words in (["sign", f"s3://{bucket}/d/", "-o", "links.csv"], ["split", "links.csv", "-n", "2", "-q"]):
+        command = [sys.executable, "-m", "bulkpresign", *words]
+        subprocess.run(command, cwd=tmp_path, env=os.environ | seaweedfs.environment, check=True)
+    return tmp_path
+
+
+def run_script(script: list[str], folder: Path, **env: str) -> None:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(script, cwd=folder, env=os.environ | env | {"PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def stored(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+OBJECTS = {f"{number}": b"object %d" % number for number in range(10)}
+
+
+def test_slurm_array(shards: Path) -> None:
+    for task in ("1", "2"):
+        run_script(["bash", str(EXAMPLES / "slurm_array.sh"), "data"], shards, SLURM_ARRAY_TASK_ID=task)
+    assert stored(shards / "data") == OBJECTS
+    run_script(["bash", "-c", "bulkpresign merge data-*.journal -o data.journal"], shards)
+
+
+def test_kubernetes_indexed_job(shards: Path) -> None:
+    """It is parsed, and what its pods run is run here, with another path for the volume."""
+    job = yaml.safe_load((EXAMPLES / "kubernetes_indexed_job.yaml").read_text())
+    assert (job["kind"], job["spec"]["completionMode"]) == ("Job", "Indexed")
+    pod = job["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    (container,) = pod["containers"]
+    assert "env" not in container
+    (shards / "manifests").mkdir()
+    for shard in shards.glob("links-*.csv"):
+        shard.rename(shards / "manifests" / shard.name)
+    command = [word.replace("/volume", str(shards)) for word in container["command"]]
+    for index in ("0", "1"):
+        run_script(command, shards, JOB_COMPLETION_INDEX=index)
+    assert stored(shards / "data") == OBJECTS
 
 
 def test_any_operation(run: Run, client: Any, bucket: str) -> None:

@@ -164,7 +164,7 @@ def test_a_worker_of_another_version_is_refused_by_name(
 
 
 def test_a_worker_with_another_folder_of_that_name_says_so(tmp_path: Path) -> None:
-    batch = msgspec.structs.replace(_batch(str(tmp_path)), token=".bulkpresign-run")
+    batch = msgspec.structs.replace(_batch(str(tmp_path)), mark=".bulkpresign-run")
     result = decode_result(run_batch(encode_batch(batch)))
     assert result.problem is not None
     assert f"{tmp_path} is not the folder of the run" in result.problem
@@ -172,10 +172,10 @@ def test_a_worker_with_another_folder_of_that_name_says_so(tmp_path: Path) -> No
     assert decode_result(run_batch(encode_batch(batch))).problem is None
 
 
-def test_the_token_is_gone_at_the_end(origin: FaultProxy, tmp_path: Path) -> None:
+def test_the_mark_is_gone_at_the_end(origin: FaultProxy, tmp_path: Path) -> None:
     get(many(origin, 3), tmp_path / "to", executor := Losing(lambda _: False))
-    (token,) = {batch.token for batch in executor.batches}
-    assert token is not None
+    (mark,) = {batch.mark for batch in executor.batches}
+    assert mark is not None
     assert files(tmp_path / "to") == bodies(3)
 
 
@@ -234,4 +234,4 @@ def _jobs(count: int) -> list[Job]:
 
 
 def _batch(folder: str) -> Batch:
-    return Batch(run="r", spec=TransferSpec(folder=folder), most=8, token=None, jobs=())
+    return Batch(run="r", spec=TransferSpec(folder=folder), most=8, mark=None, jobs=())
