@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from bulkpresign.model import Post as Post
     from bulkpresign.model import Report as Report
     from bulkpresign.pipeline.abort import abort as abort
+    from bulkpresign.pipeline.compare import compare as compare
     from bulkpresign.pipeline.get import get as get
     from bulkpresign.pipeline.outcomes import Outcomes as Outcomes
     from bulkpresign.pipeline.outcomes import get_outcomes as get_outcomes
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
     from bulkpresign.pipeline.run.config import TransferConfig as TransferConfig
     from bulkpresign.pipeline.sign import SignReport as SignReport
     from bulkpresign.pipeline.sign import sign as sign
-    from bulkpresign.pipeline.verify import VerifyReport as VerifyReport
+    from bulkpresign.pipeline.verification.counts import VerifyReport as VerifyReport
     from bulkpresign.pipeline.verify import verify as verify
     from bulkpresign.signing.options import LinkOptions as LinkOptions
     from bulkpresign.signing.presigner import Presigner as Presigner
@@ -120,8 +121,9 @@ _HOMES = {
     "TransferError": "errors",
     "TruncatedError": "errors",
     "UploadLeftOpen": "events",
-    "VerifyReport": "pipeline.verify",
+    "VerifyReport": "pipeline.verification.counts",
     "abort": "pipeline.abort",
+    "compare": "pipeline.compare",
     "create_presigned_post": "guide",
     "create_presigned_url": "guide",
     "create_presigned_url_expanded": "guide",

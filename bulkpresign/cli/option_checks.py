@@ -36,6 +36,26 @@ PUT_FOLDER = (
         ("from_format", *_RENEWAL_OPTIONS), "only for LINKS: the links for a folder are signed and renewed here"
     ),
 )
+_SIDE_OPTIONS = tuple(
+    f"{side}_{name}" for side in ("source", "destination") for name in ("endpoint_url", "region_name", "profile_name")
+)
+VERIFY_FOLDER = (
+    Inapplicable(
+        (
+            "max_read",
+            "differences",
+            "literal",
+            "attempts",
+            "limit_rate",
+            *_SERVER_OPTIONS,
+            *_SIDE_OPTIONS,
+            "ca_bundle",
+            "transport",
+        ),
+        "only for SOURCE DESTINATION: with --in nothing is sent",
+    ),
+)
+VERIFY_SIDES = (Inapplicable(("failures", "journal", "accept_size"), "only for --in DIR; see --differences"),)
 ABORT_LINKS = (Inapplicable(_SERVER_OPTIONS, "only for s3://bucket/prefix/: LINKS have the url of their server"),)
 ABORT_LISTED = (Inapplicable(("from_format",), "only for a table of LINKS"),)
 
@@ -48,6 +68,11 @@ def check_applicable(inapplicable: Iterable[Inapplicable]) -> None:
         if given:
             verb = "is" if len(given) == 1 else "are"
             raise click.UsageError(f"{' and '.join(given)} {verb} {reason}. Leave it out.", ctx)
+
+
+def names_of(inapplicable: Iterable[Inapplicable]) -> list[str]:
+    """The names of all parameters that do not apply."""
+    return [name for names, _ in inapplicable for name in names]
 
 
 def has_given(names: Iterable[str | None]) -> bool:

@@ -1,31 +1,70 @@
-"""Runs `verify`: prints files that differ and the summary, and exits with the exit code of the result."""
+"""Runs `verify` in its forms: prints what differs and the summary, and exits with the exit code of the result."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
+import click
 from click.exceptions import Exit
 
 from bulkpresign.cli.messages import say, say_problem
+from bulkpresign.cli.option_checks import VERIFY_FOLDER, VERIFY_SIDES, check_applicable, names_of
 from bulkpresign.cli.runner import EXIT_DONE, EXIT_FAILED, display, run_verb, say_last
 from bulkpresign.cli.summary import interruption
 from bulkpresign.events import Event, ObjectFinished
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.model import Outcome
-from bulkpresign.pipeline.verify import VerifyReport, verify
+from bulkpresign.pipeline.verification.counts import VerifyReport
+from bulkpresign.pipeline.verification.pairs import ReadPlan
 from bulkpresign.proof.files import MISSING, UNPROVEN
-from bulkpresign.text import show_bytes
+from bulkpresign.text import counted, show_bytes
 
-_NAMED = 10
+_NAMED, _SIDES = 10, 2
 _VERDICTS = {MISSING: "missing", UNPROVEN: "unproven"}
 
 
-def run_verification(*, progress: str, quiet: bool, verbose: bool, **settings: Any) -> NoReturn:
-    """Verifies, and exits with 1 if something is not as in the manifest."""
+def verify_folder(*, source: Sequence[str], **settings: Any) -> NoReturn:
+    """Verifies the files of a folder."""
+    from bulkpresign.pipeline.verify import verify
+
+    check_applicable(VERIFY_FOLDER)
+    for name in names_of(VERIFY_FOLDER):
+        del settings[name]
+    _run(partial(verify, source), **settings)
+
+
+def verify_sides(*, source: Sequence[str], max_read: int | None, **settings: Any) -> NoReturn:
+    """Compares two sides."""
+    from bulkpresign.pipeline.compare import MAX_READ, compare
+
+    if len(source) != _SIDES:
+        raise click.UsageError("use: verify MANIFEST... --in DIR, or: verify SOURCE DESTINATION")
+    check_applicable(VERIFY_SIDES)
+    for name in ["folder", *names_of(VERIFY_SIDES)]:
+        del settings[name]
+    most = MAX_READ if max_read is None else max_read
+    _run(partial(compare, *source, max_read=most, announce=partial(_say_plan, most)), **settings)
+
+
+def _say_plan(most: int, plan: ReadPlan) -> None:
+    """Prints what is read, before the first byte."""
+    are = "is" if plan.over_limit == 1 else "are"
+    left = f"; {plan.over_limit:,} more {are} over the limit" if plan.over_limit else ""
+    say(
+        f"to read: {counted(plan.objects, 'object')} that only the bytes can tell, {show_bytes(plan.bytes)} in all"
+        f" (--max-read {show_bytes(most)}){left}"
+    )
+
+
+def _run(
+    verb: Callable[..., Awaitable[VerifyReport]], *, progress: str, quiet: bool, verbose: bool, **settings: Any
+) -> NoReturn:
+    """Verifies, and exits with 1 if something is not as it should be."""
     problems, counts, stopped = _Problems(at_once=verbose), Counts("verify"), list[str]()
     shown = display(progress, counts, quiet=quiet)
     try:
         report = run_verb(
-            partial(verify, extras=problems.extra), [counts, problems], shown=shown, on_stop=stopped.append, **settings
+            partial(verb, extras=problems.extra), [counts, problems], shown=shown, on_stop=stopped.append, **settings
         )
     except Exit as ended:
         problems.say_rest()
@@ -35,7 +74,7 @@ def run_verification(*, progress: str, quiet: bool, verbose: bool, **settings: A
         raise
     problems.say_rest()
     code = EXIT_DONE if report.is_good else EXIT_FAILED
-    notes = [] if report.objects else [("there were no rows", "warning")]
+    notes = [] if report.objects or report.extra else [("there were no rows", "warning")]
     say_last(summary(report), notes, counts, quiet=quiet, exit_code=code, **_found(report))
     raise Exit(code)
 

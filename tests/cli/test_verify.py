@@ -157,7 +157,9 @@ def test_no_rows(tmp_path: Path) -> None:
         (["m.csv", "--in", "in", "--failures", "no/where.csv"], "error: "),
         (["m.csv", "--in", "in", "--progress", "maybe"], "not one of auto, on, off, json"),
         (["m.csv", "--in", "in", "--concurrency", "0"], "Invalid value for '--concurrency'"),
-        (["m.csv"], "Missing option '--in'"),
+        (["m.csv"], "use: verify MANIFEST... --in DIR, or: verify SOURCE DESTINATION"),
+        (["m.csv", "--in", "in", "--max-read", "1"], "--max-read is only for SOURCE DESTINATION"),
+        (["m.csv", "in", "--failures", "f"], "--failures is only for --in DIR; see --differences"),
     ],
 )
 def test_what_cannot_be_used(
@@ -212,3 +214,34 @@ def test_a_run_that_is_stopped(number: int, code: int, tmp_path: Path) -> None:
     assert last["message"].endswith("; run the same command to verify from the start")
     assert (last["event"], last["exit_code"]) == ("finished", code)
     assert "Traceback" not in said
+
+
+def test_two_sides(rows: list[dict[str, object]], tmp_path: Path) -> None:
+    for row in rows:
+        row["checksum"] = ""
+    rows[0]["etag"] = ""
+    table(tmp_path / "one.csv", rows)
+    rows[1]["etag"], rows[2]["size"] = "0" * 32, 5
+    table(tmp_path / "other.csv", [*rows[:-1], {"bucket": "bkt", "key": "new", "size": 1}])
+    said = verify(tmp_path, "one.csv", "other.csv", "--max-read", "1B", "--differences", "d.csv", code=1)
+    assert said[0] == (
+        "to read: 0 objects that only the bytes can tell, 0 B in all (--max-read 1 B); 1 more is over the limit"
+    )
+    etag = hashlib.md5(b"1" * 100).hexdigest()
+    assert [line.partition(" (or ")[0] for line in said[1:-1]] == [
+        "unproven: d0/0: only its bytes can tell, and 1 B are all that may be read",
+        f"different: d1/1: etag {'0' * 32} where there is {etag}",
+        "missing: d1/29: it is not in the destination",
+        "different: d2/2: 5 bytes where there are 100",
+        "extra: new: it is only in the destination",
+    ]
+    assert said[-1].startswith(
+        "verify: 26 verified (26 by md5), 2 different, 1 missing, 1 unproven, 1 extra; 4.4 KiB in "
+    )
+    with (tmp_path / "d.csv").open() as stream:
+        found = {row["path"]: row["difference"] for row in csv.DictReader(stream)}
+    assert found == {
+        "d0/0": "unproven", "d1/1": "different", "d1/29": "missing", "d2/2": "different", "new": "extra"
+    }  # fmt: skip
+    assert verify(tmp_path, "one.csv", "one.csv", "--max-read", "0", code=1)[-1].startswith("verify: 29 verified")
+    assert verify(tmp_path, "in", "in", "-q", code=0) == []
