@@ -55,6 +55,10 @@ if TYPE_CHECKING:
     from bulkpresign.model import Post as Post
     from bulkpresign.model import Report as Report
     from bulkpresign.pipeline.abort import abort as abort
+    from bulkpresign.pipeline.certify import CertificateReport as CertificateReport
+    from bulkpresign.pipeline.certify import prove as prove
+    from bulkpresign.pipeline.certify import verify_certificate as verify_certificate
+    from bulkpresign.pipeline.certify import write_certificate as write_certificate
     from bulkpresign.pipeline.compare import compare as compare
     from bulkpresign.pipeline.get import get as get
     from bulkpresign.pipeline.outcomes import Outcomes as Outcomes
@@ -78,6 +82,7 @@ _HOMES = {
     "BulkpresignError": "errors",
     "BytesMoved": "events",
     "BytesResumed": "events",
+    "CertificateReport": "pipeline.certify",
     "ConnectionFailedError": "errors",
     "CredentialsError": "errors",
     "DaemonEndedError": "errors",
@@ -130,11 +135,14 @@ _HOMES = {
     "get": "pipeline.get",
     "get_outcomes": "pipeline.outcomes",
     "post": "pipeline.post",
+    "prove": "pipeline.certify",
     "put": "pipeline.put",
     "put_outcomes": "pipeline.outcomes",
     "read": "pipeline.read",
     "sign": "pipeline.sign",
     "verify": "pipeline.verify",
+    "verify_certificate": "pipeline.certify",
+    "write_certificate": "pipeline.certify",
 }
 
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the keys are names

@@ -39,23 +39,45 @@ PUT_FOLDER = (
 _SIDE_OPTIONS = tuple(
     f"{side}_{name}" for side in ("source", "destination") for name in ("endpoint_url", "region_name", "profile_name")
 )
+#: The options of `verify` that only some of its forms have.
+_OF_FOLDER = ("folder", "failures", "journal", "accept_size")
+_OF_DIFFERENCES = ("max_read", "differences")
+_OF_CERTIFICATES = ("write_certificate", "algorithm", "certificate", "prove")
+_OF_SIDES = ("literal", "attempts", "limit_rate", "ca_bundle", "transport", *_SERVER_OPTIONS)
+_NOT_FOLDER = Inapplicable(_OF_FOLDER, "only for the files of --in DIR; see --differences")
 VERIFY_FOLDER = (
+    Inapplicable((*_OF_DIFFERENCES, *_OF_SIDES, *_SIDE_OPTIONS), "only for SOURCE DESTINATION: --in DIR sends nothing"),
+    Inapplicable(_OF_CERTIFICATES, "not for --in DIR: name the folder as SOURCE"),
+)
+VERIFY_SIDES = (_NOT_FOLDER, Inapplicable(_OF_CERTIFICATES, "only for certificates"))
+_ONE_SIDE = Inapplicable(_SIDE_OPTIONS, "only for two sides")
+WRITE_CERTIFICATE = (
+    _NOT_FOLDER,
+    _ONE_SIDE,
+    Inapplicable((*_OF_DIFFERENCES, "certificate", "prove"), "not for --write-certificate"),
+)
+VERIFY_CERTIFICATE = (
+    _NOT_FOLDER,
+    _ONE_SIDE,
+    Inapplicable(("write_certificate", "prove"), "not for a SOURCE with --certificate"),
+    Inapplicable(("algorithm",), "only for --write-certificate: a certificate has its own"),
+)
+PROVE = (
+    _NOT_FOLDER,
     Inapplicable(
         (
-            "max_read",
-            "differences",
-            "literal",
-            "attempts",
-            "limit_rate",
-            *_SERVER_OPTIONS,
+            *_OF_DIFFERENCES,
+            *_OF_SIDES,
             *_SIDE_OPTIONS,
-            "ca_bundle",
-            "transport",
+            "write_certificate",
+            "algorithm",
+            "bucket",
+            "from_format",
+            "concurrency",
         ),
-        "only for SOURCE DESTINATION: with --in nothing is sent",
+        "not for --prove, which reads the certificate alone",
     ),
 )
-VERIFY_SIDES = (Inapplicable(("failures", "journal", "accept_size"), "only for --in DIR; see --differences"),)
 ABORT_LINKS = (Inapplicable(_SERVER_OPTIONS, "only for s3://bucket/prefix/: LINKS have the url of their server"),)
 ABORT_LISTED = (Inapplicable(("from_format",), "only for a table of LINKS"),)
 
@@ -68,11 +90,6 @@ def check_applicable(inapplicable: Iterable[Inapplicable]) -> None:
         if given:
             verb = "is" if len(given) == 1 else "are"
             raise click.UsageError(f"{' and '.join(given)} {verb} {reason}. Leave it out.", ctx)
-
-
-def names_of(inapplicable: Iterable[Inapplicable]) -> list[str]:
-    """The names of all parameters that do not apply."""
-    return [name for names, _ in inapplicable for name in names]
 
 
 def has_given(names: Iterable[str | None]) -> bool:

@@ -8,7 +8,8 @@ from bulkpresign.cli import options, sides
 from bulkpresign.cli.help import Argument, FileName, SectionedOption, Verb
 from bulkpresign.cli.units import size
 
-_FILES, _SIDES = "Files of a folder (--in)", "SOURCE and DESTINATION"
+_FILES = "Files of a folder (--in)"
+_SIDES = "SOURCE and DESTINATION, or a certificate"
 
 
 @click.command(cls=Verb)
@@ -16,9 +17,10 @@ _FILES, _SIDES = "Files of a folder (--in)", "SOURCE and DESTINATION"
     "source",
     cls=Argument,
     nargs=-1,
+    required=False,
     metavar="SOURCE...",
-    help="With --in: tables of objects or links, which may have expired; - for standard input. Otherwise two sides, "
-    "each s3://bucket/prefix/, a folder, or a table.",
+    help="With --in: tables of objects or links, which may have expired; - for standard input. With a certificate: "
+    "s3://bucket/prefix/, a folder, or tables. Otherwise two sides, each one of these.",
 )
 @click.option(
     "--in",
@@ -56,7 +58,7 @@ _FILES, _SIDES = "Files of a folder (--in)", "SOURCE and DESTINATION"
     cls=SectionedOption,
     section=_SIDES,
     type=size,
-    show_default="10GiB",
+    show_default="10GiB; no limit for a certificate",
     metavar="SIZE",
     help="The most bytes that are read to compare objects without a checksum or etag of the same kind. What is left "
     "out is unproven.",
@@ -68,6 +70,37 @@ _FILES, _SIDES = "Files of a folder (--in)", "SOURCE and DESTINATION"
     type=FileName(),
     metavar="FILE",
     help="Write a manifest of objects that differ, are missing, extra or unproven: columns difference and reason.",
+)
+@click.option(
+    "--write-certificate",
+    cls=SectionedOption,
+    section=_SIDES,
+    type=FileName(),
+    metavar="FILE",
+    help="Read every object once, and write a certificate of their keys, sizes and digests. .gz compresses.",
+)
+@click.option(
+    "--algorithm",
+    cls=SectionedOption,
+    section=_SIDES,
+    default="sha256",
+    metavar="ALGORITHM",
+    help="The algorithm of the digests that --write-certificate computes: sha256 crc64nvme crc32c crc32 sha1 md5.",
+)
+@click.option(
+    "--certificate",
+    cls=SectionedOption,
+    section=_SIDES,
+    type=FileName(),
+    metavar="FILE",
+    help="Compare SOURCE with this certificate.",
+)
+@click.option(
+    "--prove",
+    cls=SectionedOption,
+    section=_SIDES,
+    metavar="KEY",
+    help="Print the proof that the row with this key belongs to --certificate, as JSON. Needs no SOURCE.",
 )
 @options.bucket
 @options.from_format
@@ -91,7 +124,7 @@ _FILES, _SIDES = "Files of a folder (--in)", "SOURCE and DESTINATION"
     "-v", "--verbose", is_flag=True, help="Print every file or object that differs, is missing, extra or unproven."
 )
 def verify(**settings: Any) -> None:
-    """Check files against a manifest, or two sides against each other.
+    """Check files, buckets and certificates against each other.
 
     With --in nothing is sent: each file is verified by its checksum or its etag; a file with only a size to compare is
     unproven. Two sides are compared by size, and by checksum or etag where both have one of the same kind. Files are
@@ -102,6 +135,9 @@ def verify(**settings: Any) -> None:
     bulkpresign verify keys.csv --in data/ --failures again.csv && bulkpresign get again.csv --to data/
     bulkpresign verify s3://from/prefix/ s3://to/prefix/ --destination-profile other --differences found.csv
     bulkpresign verify s3://bucket/prefix/ data/
+    bulkpresign verify s3://bucket/prefix/ --write-certificate certificate.jsonl.gz
+    bulkpresign verify s3://bucket/prefix/ --certificate certificate.jsonl.gz
+    bulkpresign verify --certificate certificate.jsonl.gz --prove 2026/report.pdf
 
     Exit codes: 0 all verified; 1 some differ, are missing, extra or unproven; 2 bad input;
     130 interrupted; 143 terminated; 129 hung up.
@@ -110,4 +146,10 @@ def verify(**settings: Any) -> None:
 
     if settings["folder"] is not None:
         verify_runner.verify_folder(**settings)
+    if settings["prove"] is not None:
+        verify_runner.prove(**settings)
+    if settings["write_certificate"] is not None:
+        verify_runner.write_certificate(**settings)
+    if settings["certificate"] is not None:
+        verify_runner.verify_certificate(**settings)
     verify_runner.verify_sides(**settings)

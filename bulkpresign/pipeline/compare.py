@@ -82,6 +82,7 @@ async def compare(
 
     first = side(source, source_endpoint_url, source_region_name, source_profile_name)
     second = side(destination, destination_endpoint_url, destination_region_name, destination_profile_name)
+    second.name = "the destination"
     return await compare_sides(
         first,
         second,

@@ -2,19 +2,17 @@
 
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing
-from functools import partial
 from itertools import islice
 from typing import cast
 
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
-from anyio import from_thread
 
 from bulkpresign.errors import NameRefusedError, OutputError, ParameterError
-from bulkpresign.events import BytesMoved, Listener, ObjectFinished, RunFinished, RunStarted
+from bulkpresign.events import Listener, RunFinished, RunStarted
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import whole_rows
@@ -26,11 +24,11 @@ from bulkpresign.pipeline.sources.items import Items, object_of
 from bulkpresign.pipeline.sources.named_files import check_named_files
 from bulkpresign.pipeline.sources.sources import Source, Sources, rows_of
 from bulkpresign.pipeline.verification.counts import Counts, Extras, VerifyReport
+from bulkpresign.pipeline.verification.threads import map_in_threads, on_read
 from bulkpresign.proof.files import FileVerifier, Row, batches_of
 from bulkpresign.proof.tree import walk
 from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Rows, Table, objects_of
-from bulkpresign.tasks import run_workers
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.disk.paths import path_problem
 
@@ -79,9 +77,10 @@ async def verify(
         counts = Counts([log, *listeners] if log else listeners)
         counts.emit(RunStarted("verify", totals.objects, totals.bytes))
         try:
-            prover = partial(FileVerifier, root.open_source, accept_size=accept_size)
+            prove = FileVerifier(root.open_source, on_read(counts.emit), accept_size=accept_size)
             async with aclosing(sources.batches(index)) as batches:
-                await _prove(batches, known, prover, threads, counts.emit)
+                rows = (known.added_to(batch) async for batch in batches)
+                await map_in_threads(rows, prove, counts.finished, threads)
             await _find_extras(root, index, counts, extras)
         finally:
             counts.emit(RunFinished(counts.report))
@@ -145,33 +144,6 @@ def _check_form(paths: Sequence[str]) -> None:
     for path in paths:
         if problem := path_problem(path.removesuffix("/")):
             raise NameRefusedError(path, problem)
-
-
-async def _prove(
-    batches: AsyncIterator[list[Row]],
-    known: JournalEvidence,
-    prover_for: Callable[[Callable[[int], None]], FileVerifier],
-    threads: int,
-    emit: Listener,
-) -> None:
-    """Proves all rows, a batch a thread at a time, and emits their outcomes."""
-
-    def moved(count: int) -> None:
-        from_thread.check_cancelled()
-        from_thread.run_sync(emit, BytesMoved(count))
-
-    async def next_batch() -> list[Row] | None:
-        async with reading:
-            return await anext(batches, None)
-
-    async def worker() -> None:
-        while (batch := await next_batch()) is not None:
-            for outcome in await anyio.to_thread.run_sync(prover, known.added_to(batch), limiter=limiter):
-                emit(ObjectFinished(outcome))
-
-    prover, reading = prover_for(moved), anyio.Lock()
-    limiter = anyio.CapacityLimiter(threads)
-    await run_workers(threads, worker)
 
 
 async def _find_extras(folder: Folder, index: _NamedPaths, counts: Counts, extras: Extras | None) -> None:

@@ -14,6 +14,9 @@ T = TypeVar("T")
 #: A key in bytes, and the row's value.
 Keyed = tuple[bytes, T]
 
+#: Rows that are written at a time.
+_BATCH = 1000
+
 
 class KeySorter(Generic[T]):
     """Takes rows in any order, and gives them in the bytewise order of their keys, any number of times.
@@ -30,6 +33,7 @@ class KeySorter(Generic[T]):
         self._database.execute("CREATE TABLE rows (key BLOB, value BLOB)")
         self._last, self._is_ordered = b"", True
         self._count = 0
+        self._waiting: list[tuple[bytes, bytes]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -45,14 +49,20 @@ class KeySorter(Generic[T]):
         for key, _ in rows if self._is_ordered else ():
             self._is_ordered = self._is_ordered and self._last <= key
             self._last = key
-        encoded = [(key, self._encode(value)) for key, value in rows]
+        self._waiting += [(key, self._encode(value)) for key, value in rows]
+        self._count += len(rows)
+        if len(self._waiting) >= _BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        rows, self._waiting = self._waiting, []
         with _file_errors():
             self._database.execute("BEGIN")
-            self._database.executemany("INSERT INTO rows VALUES (?, ?)", encoded)
+            self._database.executemany("INSERT INTO rows VALUES (?, ?)", rows)
             self._database.execute("COMMIT")
-        self._count += len(rows)
 
     def __iter__(self) -> Iterator[Keyed[T]]:
+        self._flush()
         order = "rowid" if self._is_ordered else "key, rowid"
         with _file_errors():
             for key, value in self._database.execute(f"SELECT key, value FROM rows ORDER BY {order}"):  # noqa: S608

@@ -29,6 +29,8 @@ GIVEN = {
     "abort": (["x"], {"what"}, {"output"}),
     "verify": (["x", "--in", "y"], {"manifest", "folder"}, set[str]()),
     "verify sides": (["x", "y"], {"source", "destination"}, set[str]()),
+    "verify certificate": (["x", "--certificate", "y"], {"source", "file"}, set[str]()),
+    "verify write": (["x", "--write-certificate", "y"], {"source", "file"}, set[str]()),
 }
 #: What is no option at all.
 INTERNAL = {"session", "listeners", "extras", "config", "presigner", "announce"}

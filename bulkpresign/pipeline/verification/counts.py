@@ -61,6 +61,11 @@ class Counts:
             self._count(event.outcome)
         self._tell(event)
 
+    def finished(self, _: object, outcomes: Sequence[Outcome]) -> None:
+        """Counts the outcomes of a batch, and passes them on."""
+        for outcome in outcomes:
+            self.emit(ObjectFinished(outcome))
+
     def _count(self, outcome: Outcome) -> None:
         report = self._report
         if outcome.status == "done":

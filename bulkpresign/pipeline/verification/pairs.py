@@ -12,21 +12,21 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import msgspec
-from anyio import from_thread
 
-from bulkpresign.events import BytesMoved, Listener
+from bulkpresign.events import Listener
 from bulkpresign.model import ObjectRef, Outcome
 from bulkpresign.pipeline.run.config import TransferConfig
 from bulkpresign.pipeline.verification.differences import Results
 from bulkpresign.pipeline.verification.digests import read_digests
 from bulkpresign.pipeline.verification.files import FileComparer
 from bulkpresign.pipeline.verification.sides import Entry, FolderSide, ObjectSide, Pair, Side, key_of, path_of
+from bulkpresign.pipeline.verification.threads import map_in_threads, on_read
 from bulkpresign.proof.comparison import UNKNOWN, compared
 from bulkpresign.proof.files import MISSING, UNPROVEN
 from bulkpresign.proof.hashing import FileProblem
 from bulkpresign.proof.merge import merged
 from bulkpresign.tables.sorting import KeySorter
-from bulkpresign.tasks import run_workers, ungrouped
+from bulkpresign.tasks import ungrouped
 from bulkpresign.text import show_bytes
 from bulkpresign.transfer.engine.jobs import Digest, Job
 
@@ -87,29 +87,16 @@ class PairComparer:
 
     async def _compare_files(self) -> None:
         """Compares all pairs by what is known; hashes the files of the others, in threads."""
-        compare, reading = FileComparer(self._first, self._second, self._moved), anyio.Lock()
-        limiter = anyio.CapacityLimiter(self._threads)
-
-        async def worker() -> None:
-            while True:
-                async with reading:
-                    batch = await anext(batches, None)
-                if batch is None:
-                    return
-                outcomes = await anyio.to_thread.run_sync(compare, batch, limiter=limiter)
-                for (path, pair), outcome in zip(batch, outcomes, strict=True):
-                    if outcome.code == UNPROVEN and pair.unread:
-                        self._leave(path, pair)
-                    else:
-                        self._results.add(outcome)
-
+        compare = FileComparer(self._first, self._second, on_read(self._emit))
         async with aclosing(self._undecided_files()) as batches:
-            await run_workers(self._threads, worker)
+            await map_in_threads(batches, compare, self._take_files, self._threads)
 
-    def _moved(self, count: int) -> None:
-        """Called in a thread."""
-        from_thread.check_cancelled()
-        from_thread.run_sync(self._emit, BytesMoved(count))
+    def _take_files(self, batch: Sequence[tuple[str, Pair]], outcomes: Sequence[Outcome]) -> None:
+        for (path, pair), outcome in zip(batch, outcomes, strict=True):
+            if outcome.code == UNPROVEN and pair.unread:
+                self._leave(path, pair)
+            else:
+                self._results.add(outcome)
 
     async def _undecided_files(self) -> AsyncGenerator[list[tuple[str, Pair]], None]:
         """Compares all objects by what is known. Gives the pairs with a file that only hashing can tell."""
@@ -156,9 +143,9 @@ class PairComparer:
         if isinstance(opposite, FolderSide) and path.endswith("/") and ref.size == 0:
             self._results.add(Outcome(ref, "skipped", message="a folder marker has no file"))
         elif one is not None:
-            self._results.fail(ref, MISSING, "it is not in the destination")
+            self._results.fail(ref, MISSING, f"it is only in {self._first.name}")
         else:
-            self._results.add_extra(ref, "it is only in the destination")
+            self._results.add_extra(ref, f"it is only in {self._second.name}")
 
     def _leave(self, path: str, pair: Pair) -> None:
         """Plans to read a pair, as far as that is possible and the limit allows it."""
@@ -245,16 +232,11 @@ class _PairReader:
             self._compare(waiting.ref, *waiting.found)
 
     def _compare(self, ref: ObjectRef, one: ObjectRef, other: ObjectRef) -> None:
-        found = compared(_bare(one), _bare(other))
-        if found.difference is None:
-            self._results.add(Outcome(ref, "done", other.size or 0, verified_by=found.verified_by))
+        (algorithm, _, found), (_, _, others) = (str(each.checksum).partition(":") for each in (one, other))
+        if found == others and (one.size is None or one.size == other.size):  # a manifest need not tell the size
+            self._results.add(Outcome(ref, "done", other.size or 0, verified_by=algorithm))
         else:
-            self._results.fail(ref, found.code, found.difference)
+            self._results.fail(ref, "ChecksumMismatch", f"{algorithm} {found} on one side, {others} on the other")
 
     def _fail(self, path: str, problem: str) -> None:
         self._results.fail(self._waiting.pop(path).ref, UNPROVEN, problem)
-
-
-def _bare(ref: ObjectRef) -> ObjectRef:
-    """The size and checksum alone."""
-    return ObjectRef("", "", size=ref.size, checksum=ref.checksum)

@@ -11,7 +11,7 @@ from typing import cast
 import anyio.lowlevel
 import msgspec
 
-from bulkpresign.checksums import expected_digest
+from bulkpresign.checksums import base64_of, expected_digest
 from bulkpresign.errors import ListingError, ParameterError
 from bulkpresign.events import Listener, RowsRead
 from bulkpresign.manifest.links import links_of
@@ -23,6 +23,7 @@ from bulkpresign.pipeline.sources.items import Items, Row, are_items, object_of
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.renewals import by_signing
 from bulkpresign.pipeline.sources.sources import Source, Sources, rows_of
+from bulkpresign.proof.certificate import CertificateReader, CertificateRow
 from bulkpresign.proof.tree import FolderEntry, walk
 from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Table
@@ -149,6 +150,9 @@ class Endpoint(msgspec.Struct, frozen=True):
 class Side(ABC):
     """The rows of one side, in the bytewise order of their paths, each path once. Use `collect` first."""
 
+    #: The side's name in messages.
+    name = "the source"
+
     def __init__(self) -> None:
         self._rows = KeySorter(Entry)
 
@@ -201,6 +205,22 @@ class FolderSide(Side):
         if entry.problem is not None:
             raise ListingError(f"{file} can't be read: {entry.problem}")
         return keyed(ObjectRef("", "", size=_file_size(file), path=path), is_file=True)
+
+
+class CertificateSide(Side):
+    """The rows of a certificate. Their bytes can't be read: they have their digests."""
+
+    name = "the certificate"
+
+    def __init__(self, reader: CertificateReader) -> None:
+        super().__init__()
+        self._reader = reader
+
+    async def _batches(self, _: AsyncExitStack, __: Listener) -> AsyncGenerator[list[Keyed[Entry]], None]:
+        algorithm, rows = self._reader.certificate.algorithm, self._reader.rows()
+        while batch := list(islice(rows, _BATCH)):
+            yield [_certificate_row(row, algorithm) for row in batch]
+            await anyio.lowlevel.checkpoint()
 
 
 class ObjectSide(Side):
@@ -300,6 +320,10 @@ def _names(given: Source | Sequence[Source]) -> list[str]:
 def _given_row(row: Row) -> Keyed[Entry]:
     ref = object_of(row)
     return keyed(ref, ref.uri, _readable(row) if isinstance(row, Link) else None)
+
+
+def _certificate_row(row: CertificateRow, algorithm: str) -> Keyed[Entry]:
+    return keyed(ObjectRef("", "", size=row.size, checksum=f"{algorithm}:{base64_of(row.digest)}", path=row.key))
 
 
 def _readable(link: Link) -> Link | None:

@@ -7,7 +7,6 @@ from functools import partial
 import msgspec
 
 from bulkpresign.checksums import ExpectedDigest, Verifier, base64_of, hasher
-from bulkpresign.errors import MismatchError
 from bulkpresign.events import BytesMoved
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
@@ -54,22 +53,14 @@ class DigestReader:
             else:
                 raise await refusal(link, response, self._refuse_checksum_mode)
             await self._take_body(hashing, response)
-        try:
-            return hashing.verifier.verify()
-        except MismatchError:
-            self._forget(hashing)
-            raise
+        return hashing.verifier.verify()
 
     def _begin(self, hashing: "_Hashing", link: Link, response: Response) -> None:
-        self._forget(hashing)
-        expected = digest_of(link.object, response.etag, response.headers, response.length)
-        hashing.begin(Verifier(expected), response.etag, response.length)
-
-    def _forget(self, hashing: "_Hashing") -> None:
-        """The next attempt reads all bytes."""
+        """Begins with the first byte, and forgets those of earlier attempts."""
         if hashing.bytes:
             self._context.emit(BytesMoved(-hashing.bytes))
-        hashing.reset()
+        expected = digest_of(link.object, response.etag, response.headers, response.length)
+        hashing.begin(Verifier(expected), response.etag, response.length)
 
     async def _take_body(self, hashing: "_Hashing", response: Response) -> None:
         limiter, emit = self._context.limiter, self._context.emit
@@ -95,14 +86,10 @@ class _Hashing:
 
     def __init__(self, algorithm: str) -> None:
         self._algorithm = algorithm
-        self.reset()
-
-    def reset(self) -> None:
-        self._hasher = hasher(self._algorithm)
         self.begin(Verifier(ExpectedDigest()), None, None)
 
     def begin(self, verifier: Verifier, etag: str | None, size: int | None) -> None:
-        self.verifier = verifier
+        self._hasher, self.verifier = hasher(self._algorithm), verifier
         self._etag, self.size = etag, size or 0
 
     @property
