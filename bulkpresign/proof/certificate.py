@@ -23,6 +23,7 @@ from bulkpresign.tables.files import is_stream, line_blocks
 from bulkpresign.tables.sorting import KeySorter
 
 _FORMAT, _VERSION = "bulkpresign certificate", 1
+_MAX_SIZE = 1 << 63  # bytes, far beyond any object
 _HEX = re.compile(r"(?:[0-9a-f]{2})+\Z")
 _BATCH = 1000
 _decode_row = msgspec.json.Decoder(tuple[str, int, str]).decode
@@ -204,7 +205,7 @@ class CertificateReader:
         except (msgspec.MsgspecError, UnicodeEncodeError) as error:
             raise ManifestError(f"it is no row [key, size, digest]: {error}", file=self._file, line=number) from error
         length = ALGORITHMS[self.certificate.algorithm]
-        if not _HEX.match(digest) or len(digest) != 2 * length or size < 0:
+        if not _HEX.match(digest) or len(digest) != 2 * length or not 0 <= size < _MAX_SIZE:
             problem = f"it has no size and {self.certificate.algorithm} of {length} bytes in hex"
             raise ManifestError(problem, file=self._file, line=number)
         return CertificateRow(key, size, bytes.fromhex(digest))

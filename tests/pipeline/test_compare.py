@@ -1,6 +1,7 @@
 """Two sides against each other, on real servers: exactly what was altered, removed or added is named."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import bulkpresign as bp
 from bulkpresign.pipeline.verification.pairs import ReadPlan
 from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.servers.proxy import Fault, FaultProxy
+from tests.servers.proxy import Fault, FaultProxy, expired
 from tests.servers.server import S3Server
 from tests.support.checksums import checksum
 from tests.support.tables import rows_of, table
@@ -250,6 +251,20 @@ async def test_reading_goes_on_where_it_broke(
     assert b'"reason":"s3://' + bucket.encode() + b"/gone can't be read: 404" in (tmp_path / "d.jsonl").read_bytes()
     ranges = [seen.header("range") for seen in proxy.seen if seen.header("range")]
     assert ranges == [f"bytes={2 * MIB}-", f"bytes={MIB}-"]
+
+
+async def test_links_that_have_expired(seaweedfs: S3Server, proxy: FaultProxy, tmp_path: Path) -> None:
+    """Nobody knows what their objects hold; sizes and etags of rows are compared all the same."""
+    proxy.always = expired()
+    url = f"{proxy.url}/bkt/{{}}?X-Amz-Signature=secret"
+    rows = [{"url": url.format(number), "path": str(number), "size": number} for number in range(4)]
+    one = table(tmp_path / "one.csv", rows)
+    other = table(tmp_path / "other.csv", [*rows[:3], rows[3] | {"size": 5}])
+    report = await bp.compare(one, other, differences=tmp_path / "d.csv")
+    assert (report.verified, report.different, report.unproven) == (1, 1, 2)
+    reasons = [row["reason"] for row in rows_of(tmp_path / "d.csv")]
+    assert len([reason for reason in reasons if re.match(r"[12] can't be read: .*expired", reason)]) == 2, reasons
+    assert "secret" not in (tmp_path / "d.csv").read_text()
 
 
 @pytest.mark.parametrize(

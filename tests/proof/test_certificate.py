@@ -137,6 +137,7 @@ DIGEST = "00" * 32
         (lambda lines: lines.append(lines[-1]), "c.jsonl:7: the key 'd/4' is not after"),
         (line(3, '["d/2",2]'), r"c.jsonl:4: it is no row \[key, size, digest\]"),
         (line(3, '["d/2",2,"0g"]'), "c.jsonl:4: it has no size and sha256 of 32 bytes in hex"),
+        (line(3, f'["d/2",{1 << 63},"{DIGEST}"]'), "c.jsonl:4: it has no size"),
         (line(3, '["d/2",-2,"' + DIGEST + '"]'), "c.jsonl:4: it has no size"),
         (line(3, ""), "c.jsonl:4: it is no row"),
         (line(3, '["\\ud800",2,"' + DIGEST + '"]'), "c.jsonl:4: it is no row"),
@@ -157,6 +158,19 @@ def test_a_certificate_that_was_changed(file: Path, change: Any, words: str) -> 
     for read in (lambda: list(CertificateReader(str(file)).rows()), lambda: CertificateReader(str(file)).prove("d/0")):
         with pytest.raises(ManifestError, match=words):
             read()
+
+
+@given(st.data())
+def test_any_change_of_a_byte_is_refused_or_changes_no_row(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+    whole = bytearray(written(rows(), "sha256")[1])
+    at = data.draw(st.integers(0, len(whole) - 1))
+    whole[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=3))
+    file = tmp_path_factory.getbasetemp() / "changed.jsonl"
+    file.write_bytes(whole)
+    try:
+        assert list(CertificateReader(str(file)).rows()) == rows()
+    except ManifestError as error:
+        assert str(error).startswith(str(file))
 
 
 def test_a_certificate_that_is_cut_in_the_middle_of_a_line(file: Path, tmp_path: Path) -> None:
