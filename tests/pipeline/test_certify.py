@@ -194,11 +194,22 @@ def written(folder: Path) -> Path:
     return folder / "none.jsonl"
 
 
-async def test_an_altered_certificate_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
-    file = written(tmp_path)
-    file.write_text(file.read_text() + '\n["k",0,"' + "00" * 32 + '"]\n')
-    with pytest.raises(bp.ManifestError, match=r"none.jsonl: the certificate is cut or altered"):
-        await bp.verify_certificate("s3://never-asked/", file, endpoint_url="http://127.0.0.1:9", attempts=1)
+async def test_an_altered_certificate_is_refused_before_anything_is_sent(
+    seaweedfs: S3Server, aws_env: AwsEnv, make_bucket: MakeBucket, tmp_path: Path
+) -> None:
+    """It is the last row of many."""
+    aws_env(seaweedfs)
+    bucket, file = make_bucket(seaweedfs), written(tmp_path)
+    rows = [f'["{number:06}",0,"{"00" * 32}"]' for number in range(100_000)]
+    file.write_text("\n".join([file.read_text(), *rows]))
+    with FaultProxy(seaweedfs.endpoint_url) as proxy:
+        with pytest.raises(bp.ManifestError, match=r"none.jsonl: the certificate is cut or altered"):
+            await bp.verify_certificate(f"s3://{bucket}/", file, endpoint_url=proxy.url)
+        bad = table(tmp_path / "bad.csv", [{"bucket": "bkt", "key": "k", "size": "many"}])
+        for source, destination in ((bad, f"s3://{bucket}/"), (f"s3://{bucket}/", bad)):
+            with pytest.raises(bp.ManifestError, match=r"bad.csv:2: column size"):
+                await bp.compare(source, destination, endpoint_url=proxy.url)
+        assert proxy.count == 0
 
 
 MEASURE = """

@@ -73,10 +73,7 @@ class PairComparer:
         """Compares all objects. Calls `announce` before the first one is read, if any has to be."""
         async with AsyncExitStack() as stack:
             stack.enter_context(self._unread)
-            with ungrouped():
-                async with anyio.create_task_group() as group:
-                    for side in (self._first, self._second):
-                        group.start_soon(side.collect, stack, self._emit)
+            await self._collect(stack)
             await self._compare_files()
             if self._plan != ReadPlan():
                 announce(self._plan)
@@ -84,6 +81,18 @@ class PairComparer:
                 reading = _PairReader(self._first, self._second, self._results)
                 jobs = reading.jobs(self._unread)
                 await read_digests(jobs, reading.take, self._emit, self._config, self._ca_bundle)
+
+    async def _collect(self, stack: AsyncExitStack) -> None:
+        """Reads the rows of both sides. Those of files come first: bad input is an error before anything is sent."""
+        sides = (self._first, self._second)
+        for side in sides:
+            if not side.is_listed:
+                await side.collect(stack, self._emit)
+        with ungrouped():
+            async with anyio.create_task_group() as group:
+                for side in sides:
+                    if side.is_listed:
+                        group.start_soon(side.collect, stack, self._emit)
 
     async def _compare_files(self) -> None:
         """Compares all pairs by what is known; hashes the files of the others, in threads."""

@@ -152,6 +152,8 @@ class Side(ABC):
 
     #: The side's name in messages.
     name = "the source"
+    #: True if its rows are requested from a server.
+    is_listed = False
 
     def __init__(self) -> None:
         self._rows = KeySorter(Entry)
@@ -229,6 +231,7 @@ class ObjectSide(Side):
     def __init__(self, sources: Sources, endpoint: Endpoint, config: TransferConfig, ca_bundle: str | None) -> None:
         super().__init__()
         self._sources, self._config = sources, config
+        self.is_listed = sources.has_locations
         self._own = RunPresigner(None, **msgspec.structs.asdict(endpoint), ca_bundle=ca_bundle)
 
     @property
