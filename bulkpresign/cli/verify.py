@@ -60,8 +60,8 @@ _SIDES = "SOURCE and DESTINATION, or a certificate"
     type=size,
     show_default="10GiB; no limit for a certificate",
     metavar="SIZE",
-    help="The most bytes that are read to compare objects without a checksum or etag of the same kind. What is left "
-    "out is unproven.",
+    help="The most bytes that are read to compare objects without a checksum or etag of the same kind. Objects "
+    "beyond that are unproven.",
 )
 @click.option(
     "--differences",

@@ -54,8 +54,8 @@ async def compare(
 
     Objects are compared by size, and by a checksum or etag if both have one of the same kind. A file is hashed. Other
     objects are read, from both sides, and compared by sha256; one whose manifest has a checksum of all its bytes is not
-    read. At most `max_read` bytes are read (None: any number); what that leaves out is unproven. `announce` is told of
-    what is read before the first byte.
+    read. At most `max_read` bytes are read (None: any number); objects beyond that are unproven. `announce` is told
+    how much is read, before the first byte.
 
     `differences` names a manifest for objects that differ, are missing, extra or unproven: columns `difference` and
     `reason`. `extras` hears of every object that `destination` alone has. The settings of the server and credentials

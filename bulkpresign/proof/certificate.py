@@ -135,7 +135,7 @@ class CertificateReader:
         self.certificate = self._header()
 
     def rows(self) -> Iterator[CertificateRow]:
-        """All rows, checked one by one; after the last one, that the first line is true of them."""
+        """All rows, checked one by one; after the last one, that the first line fits them."""
         for row, _ in self._summed(_Sums(self.certificate.algorithm)):
             yield row
 
@@ -219,7 +219,7 @@ class CertificateReader:
 
 
 class _Sums:
-    """What rows, in order, add up to. With `proven`, the tree has the path of that key."""
+    """The sums of rows, and their tree. With `proven`, the tree has the path of that key."""
 
     def __init__(self, algorithm: str, proven: str | None = None) -> None:
         self._algorithm, self._proven = algorithm, proven

@@ -154,6 +154,9 @@ async def test_two_objects_with_one_path(tmp_path: Path) -> None:
     one, other = table(tmp_path / "one.csv", rows[:1]), table(tmp_path / "other.csv", rows[1:])
     with pytest.raises(bp.ParameterError, match=r"other.csv:2: its path 'same' is the path of .*one.csv:2 as well"):
         await bp.write_certificate([one, other], tmp_path / "c.jsonl")
+    refs = [bp.ObjectRef("bkt", "k", path="same"), bp.ObjectRef("bkt", "l", path="same")]
+    with pytest.raises(bp.ParameterError, match=r"s3://bkt/l: its path 'same' is the path of s3://bkt/k as well"):
+        await bp.write_certificate(refs, tmp_path / "c.jsonl")
     with pytest.raises(bp.ParameterError, match="is a folder, which can't be one of several sources"):
         await bp.write_certificate([one, tmp_path], tmp_path / "c.jsonl")
     with pytest.raises(bp.ParameterError, match=r"--write-certificate .*one.csv is the table"):

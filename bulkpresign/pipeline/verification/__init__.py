@@ -1,1 +1,1 @@
-"""What the forms of `verify` share: the sides of a comparison, reading for digests, counts and lists of differences."""
+"""Shared by the forms of `verify`: sides of a comparison, reading for digests, counts and lists of differences."""

@@ -43,14 +43,18 @@ class _StoredRef(ObjectRef, frozen=True, array_like=True, gc=False):
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An object of a side. Its path is the key of its row, and not stored twice.
 
-    `link` is the GET link that a manifest has for it. `location` names it in messages: `keys.csv:3`, or a uri.
-    Files have none: their names need not be text.
+    `link` is the GET link that a manifest has for it. `location` is the row of a manifest, such as `keys.csv:3`.
     """
 
     stored: _StoredRef
-    location: str
+    location: str = ""
     link: Link | None = None
     is_file: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its name in messages: the location of its row, or its uri."""
+        return self.location or self.stored.uri
 
     @property
     def can_be_read(self) -> bool:
@@ -179,9 +183,7 @@ class Side(ABC):
         last: tuple[bytes, Entry] | None = None
         for key, entry in self._rows:
             if last is not None and last[0] == key:
-                raise ParameterError(
-                    f"{entry.location}: its path {path_of(key)!r} is the path of {last[1].location} as well"
-                )
+                raise ParameterError(f"{entry.name}: its path {path_of(key)!r} is the path of {last[1].name} as well")
             last = key, entry
             yield key, entry
 
@@ -264,7 +266,7 @@ class ObjectSide(Side):
     ) -> AsyncGenerator[list[Keyed[Entry]], None]:
         async for found in self._sources.found_in(part, lister, "GET", must_exist=True):
             if found.rows is None:  # no `last_modified`, which nothing compares
-                yield [keyed(msgspec.structs.replace(ref, extra=None), ref.uri) for ref in found.refs]
+                yield [keyed(msgspec.structs.replace(ref, extra=None)) for ref in found.refs]
             else:
                 lines = zip(found.refs, found.rows.lines, strict=True)
                 yield [keyed(ref, f"{found.rows.file}:{line}") for ref, line in lines]
@@ -322,7 +324,7 @@ def _names(given: Source | Sequence[Source]) -> list[str]:
 
 def _given_row(row: Row) -> Keyed[Entry]:
     ref = object_of(row)
-    return keyed(ref, ref.uri, _readable(row) if isinstance(row, Link) else None)
+    return keyed(ref, link=_readable(row) if isinstance(row, Link) else None)
 
 
 def _certificate_row(row: CertificateRow, algorithm: str) -> Keyed[Entry]:
