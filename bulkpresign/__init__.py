@@ -56,6 +56,11 @@ if TYPE_CHECKING:
     from bulkpresign.model import Post as Post
     from bulkpresign.model import Report as Report
     from bulkpresign.pipeline.abort import abort as abort
+    from bulkpresign.pipeline.certify import CertificateReport as CertificateReport
+    from bulkpresign.pipeline.certify import prove as prove
+    from bulkpresign.pipeline.certify import verify_certificate as verify_certificate
+    from bulkpresign.pipeline.certify import write_certificate as write_certificate
+    from bulkpresign.pipeline.compare import compare as compare
     from bulkpresign.pipeline.get import get as get
     from bulkpresign.pipeline.merge import merge as merge
     from bulkpresign.pipeline.outcomes import Outcomes as Outcomes
@@ -69,7 +74,7 @@ if TYPE_CHECKING:
     from bulkpresign.pipeline.run.config import TransferConfig as TransferConfig
     from bulkpresign.pipeline.sign import SignReport as SignReport
     from bulkpresign.pipeline.sign import sign as sign
-    from bulkpresign.pipeline.verify import VerifyReport as VerifyReport
+    from bulkpresign.pipeline.verification.counts import VerifyReport as VerifyReport
     from bulkpresign.pipeline.verify import verify as verify
     from bulkpresign.signing.options import LinkOptions as LinkOptions
     from bulkpresign.signing.presigner import Presigner as Presigner
@@ -80,6 +85,7 @@ _HOMES = {
     "BulkpresignError": "errors",
     "BytesMoved": "events",
     "BytesResumed": "events",
+    "CertificateReport": "pipeline.certify",
     "ConnectionFailedError": "errors",
     "CredentialsError": "errors",
     "DaemonEndedError": "errors",
@@ -124,8 +130,9 @@ _HOMES = {
     "TransferError": "errors",
     "TruncatedError": "errors",
     "UploadLeftOpen": "events",
-    "VerifyReport": "pipeline.verify",
+    "VerifyReport": "pipeline.verification.counts",
     "abort": "pipeline.abort",
+    "compare": "pipeline.compare",
     "create_presigned_post": "guide",
     "create_presigned_url": "guide",
     "create_presigned_url_expanded": "guide",
@@ -133,12 +140,15 @@ _HOMES = {
     "get_outcomes": "pipeline.outcomes",
     "merge": "pipeline.merge",
     "post": "pipeline.post",
+    "prove": "pipeline.certify",
     "put": "pipeline.put",
     "put_outcomes": "pipeline.outcomes",
     "read": "pipeline.read",
     "report": "pipeline.report",
     "sign": "pipeline.sign",
     "verify": "pipeline.verify",
+    "verify_certificate": "pipeline.certify",
+    "write_certificate": "pipeline.certify",
 }
 
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the keys are names

@@ -18,13 +18,13 @@ class FileName(click.types.StringParamType):
 class Argument(click.Argument):
     """An argument with a help text, completed as a file name. click supports the text only since 8.5."""
 
-    def __init__(self, names: Sequence[str], *, help: str, **settings: Any) -> None:  # noqa: A002 - as in click.Option
-        super().__init__(names, required=True, type=FileName(), **settings)
+    def __init__(self, names: Sequence[str], *, help: str, required: bool = True, **settings: Any) -> None:  # noqa: A002 - as in click.Option
+        super().__init__(names, required=required, type=FileName(), **settings)
         self.help = help
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:  # noqa: ARG002 - click's signature
         """The name and the help text of the argument."""
-        return self.human_readable_name, f"{self.help}  [required]"
+        return self.human_readable_name, f"{self.help}{'  [required]' if self.required else ''}"
 
 
 class SectionedOption(click.Option):

@@ -36,6 +36,48 @@ PUT_FOLDER = (
         ("from_format", *_RENEWAL_OPTIONS), "only for LINKS: the links for a folder are signed and renewed here"
     ),
 )
+_SIDE_OPTIONS = tuple(
+    f"{side}_{name}" for side in ("source", "destination") for name in ("endpoint_url", "region_name", "profile_name")
+)
+#: The options of `verify` that only some of its forms have.
+_OF_FOLDER = ("folder", "failures", "journal", "accept_size")
+_OF_DIFFERENCES = ("max_read", "differences")
+_OF_CERTIFICATES = ("write_certificate", "algorithm", "certificate", "prove")
+_OF_SIDES = ("literal", "attempts", "limit_rate", "ca_bundle", "transport", *_SERVER_OPTIONS)
+_NOT_FOLDER = Inapplicable(_OF_FOLDER, "only for the files of --in DIR; see --differences")
+VERIFY_FOLDER = (
+    Inapplicable((*_OF_DIFFERENCES, *_OF_SIDES, *_SIDE_OPTIONS), "only for SOURCE DESTINATION: --in DIR sends nothing"),
+    Inapplicable(_OF_CERTIFICATES, "not for --in DIR: name the folder as SOURCE"),
+)
+VERIFY_SIDES = (_NOT_FOLDER, Inapplicable(_OF_CERTIFICATES, "only for certificates"))
+_ONE_SIDE = Inapplicable(_SIDE_OPTIONS, "only for two sides")
+WRITE_CERTIFICATE = (
+    _NOT_FOLDER,
+    _ONE_SIDE,
+    Inapplicable((*_OF_DIFFERENCES, "certificate", "prove"), "not for --write-certificate"),
+)
+VERIFY_CERTIFICATE = (
+    _NOT_FOLDER,
+    _ONE_SIDE,
+    Inapplicable(("write_certificate", "prove"), "not for a SOURCE with --certificate"),
+    Inapplicable(("algorithm",), "only for --write-certificate: a certificate has its own"),
+)
+PROVE = (
+    _NOT_FOLDER,
+    Inapplicable(
+        (
+            *_OF_DIFFERENCES,
+            *_OF_SIDES,
+            *_SIDE_OPTIONS,
+            "write_certificate",
+            "algorithm",
+            "bucket",
+            "from_format",
+            "concurrency",
+        ),
+        "not for --prove, which reads the certificate alone",
+    ),
+)
 ABORT_LINKS = (Inapplicable(_SERVER_OPTIONS, "only for s3://bucket/prefix/: LINKS have the url of their server"),)
 ABORT_LISTED = (Inapplicable(("from_format",), "only for a table of LINKS"),)
 

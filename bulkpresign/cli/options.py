@@ -123,6 +123,9 @@ transport = _of_server(
     metavar="auto|lean|aiohttp",
     help="The HTTP client: our own (lean) or aiohttp; auto is lean, and aiohttp through a proxy.",
 )
+limit_rate = _of_transfer(
+    "--limit-rate", type=size, metavar="SIZE", help="The most bytes per second, for the whole run."
+)
 progress = _of_messages(
     "--progress",
     default="auto",
@@ -156,7 +159,7 @@ bounds = together(
         help="The most requests in flight with auto. Memory: at most 512 KiB each.",
     ),
     attempts,
-    _of_transfer("--limit-rate", type=size, metavar="SIZE", help="The most bytes per second, for the whole run."),
+    limit_rate,
     _of_transfer("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after this number of objects."),
 )
 executor = _of_transfer(

@@ -4,52 +4,152 @@ from typing import Any
 
 import click
 
-from bulkpresign.cli import options
-from bulkpresign.cli.help import Argument, FileName, Verb
+from bulkpresign.cli import options, sides
+from bulkpresign.cli.help import Argument, FileName, SectionedOption, Verb
+from bulkpresign.cli.units import size
+
+_FILES = "Files of a folder (--in)"
+_SIDES = "SOURCE and DESTINATION, or a certificate"
 
 
 @click.command(cls=Verb)
 @click.argument(
-    "manifest",
+    "source",
     cls=Argument,
     nargs=-1,
-    metavar="MANIFEST...",
-    help="Tables of objects or links, which may have expired; - for standard input.",
+    required=False,
+    metavar="SOURCE...",
+    help="With --in: tables of objects or links, which may have expired; - for standard input. With a certificate: "
+    "s3://bucket/prefix/, a folder, or tables. Otherwise two sides, each one of these.",
 )
-@click.option("--in", "folder", required=True, type=FileName(), metavar="DIR", help="The folder with the files.")
-@options.bucket
-@options.from_format
 @click.option(
-    "--concurrency",
-    type=click.IntRange(min=1),
-    show_default="the number of CPUs",
-    metavar="N",
-    help="Files read at the same time.",
+    "--in",
+    "folder",
+    cls=SectionedOption,
+    section=_FILES,
+    type=FileName(),
+    metavar="DIR",
+    help="The folder with the files of the tables. Sends nothing.",
 )
 @click.option(
     "--failures",
+    cls=SectionedOption,
+    section=_FILES,
     type=FileName(),
     metavar="FILE",
     help="Write a manifest of files that differ, are missing or unproven, with reasons: a valid input of get.",
 )
-@click.option("--journal", metavar="FILE", help="The journal of the download. Default: DIR.journal, if it exists.")
-@click.option("--accept-size", is_flag=True, help="Accept files of which only the size can be verified.")
+@click.option(
+    "--journal",
+    cls=SectionedOption,
+    section=_FILES,
+    metavar="FILE",
+    help="The journal of the download. Default: DIR.journal, if it exists.",
+)
+@click.option(
+    "--accept-size",
+    cls=SectionedOption,
+    section=_FILES,
+    is_flag=True,
+    help="Accept files of which only the size can be verified.",
+)
+@click.option(
+    "--max-read",
+    cls=SectionedOption,
+    section=_SIDES,
+    type=size,
+    show_default="10GiB; no limit for a certificate",
+    metavar="SIZE",
+    help="The most bytes that are read to compare objects without a checksum or etag of the same kind. Objects "
+    "beyond that are unproven.",
+)
+@click.option(
+    "--differences",
+    cls=SectionedOption,
+    section=_SIDES,
+    type=FileName(),
+    metavar="FILE",
+    help="Write a manifest of objects that differ, are missing, extra or unproven: columns difference and reason.",
+)
+@click.option(
+    "--write-certificate",
+    cls=SectionedOption,
+    section=_SIDES,
+    type=FileName(),
+    metavar="FILE",
+    help="Read every object once, and write a certificate of their keys, sizes and digests. .gz compresses.",
+)
+@click.option(
+    "--algorithm",
+    cls=SectionedOption,
+    section=_SIDES,
+    default="sha256",
+    metavar="ALGORITHM",
+    help="The algorithm of the digests that --write-certificate computes: sha256 crc64nvme crc32c crc32 sha1 md5.",
+)
+@click.option(
+    "--certificate",
+    cls=SectionedOption,
+    section=_SIDES,
+    type=FileName(),
+    metavar="FILE",
+    help="Compare SOURCE with this certificate.",
+)
+@click.option(
+    "--prove",
+    cls=SectionedOption,
+    section=_SIDES,
+    metavar="KEY",
+    help="Print the proof that the row with this key belongs to --certificate, as JSON. Needs no SOURCE.",
+)
+@options.bucket
+@options.from_format
+@options.literal
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    show_default="the number of CPUs for files; for requests, the number that is fastest",
+    metavar="N",
+    help="Files or objects read at the same time.",
+)
+@options.attempts
+@options.limit_rate
+@options.server
+@sides.source_and_destination_options
+@options.ca_bundle
+@options.transport
 @options.progress
 @options.quiet
-@click.option("-v", "--verbose", is_flag=True, help="Print every file that differs, is missing or is extra.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Print every file or object that differs, is missing, extra or unproven."
+)
 def verify(**settings: Any) -> None:
-    """Check the files of a folder against a manifest.
+    """Check files, buckets and certificates against each other.
 
-    Sends nothing. A file is verified by its checksum or its etag; a file with only a size to compare is unproven.
-    Prints files that differ, are missing, or are in the folder without a row.
+    With --in nothing is sent: each file is verified by its checksum or its etag; a file with only a size to compare is
+    unproven. Two sides are compared by size, and by checksum or etag where both have one of the same kind. Files are
+    hashed; other objects are read, up to --max-read. Prints what differs, is missing, extra or unproven.
 
     \b
     bulkpresign verify links.csv --in data/
     bulkpresign verify keys.csv --in data/ --failures again.csv && bulkpresign get again.csv --to data/
+    bulkpresign verify s3://from/prefix/ s3://to/prefix/ --destination-profile other --differences found.csv
+    bulkpresign verify s3://bucket/prefix/ data/
+    bulkpresign verify s3://bucket/prefix/ --write-certificate certificate.jsonl.gz
+    bulkpresign verify s3://bucket/prefix/ --certificate certificate.jsonl.gz
+    bulkpresign verify --certificate certificate.jsonl.gz --prove 2026/report.pdf
 
-    Exit codes: 0 all verified; 1 some files differ, are missing, unproven or extra; 2 bad manifest, no folder;
+    Exit codes: 0 all verified; 1 some differ, are missing, extra or unproven; 2 bad input;
     130 interrupted; 143 terminated; 129 hung up.
     """
-    from bulkpresign.cli.verify_runner import run_verification
+    from bulkpresign.cli import verify_runner
 
-    run_verification(**settings)
+    if settings["folder"] is not None:
+        verify_runner.verify_folder(**settings)
+    if settings["prove"] is not None:
+        verify_runner.prove(**settings)
+    if settings["write_certificate"] is not None:
+        verify_runner.write_certificate(**settings)
+    if settings["certificate"] is not None:
+        verify_runner.verify_certificate(**settings)
+    verify_runner.verify_sides(**settings)

@@ -1,31 +1,151 @@
-"""Runs `verify`: prints files that differ and the summary, and exits with the exit code of the result."""
+"""Runs `verify` in its forms: prints what differs and the summary, and exits with the exit code of the result."""
 
-from functools import partial
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial, wraps
 from typing import Any, NoReturn
 
+import click
+import msgspec
 from click.exceptions import Exit
 
 from bulkpresign.cli.messages import say, say_problem
-from bulkpresign.cli.runner import EXIT_DONE, EXIT_FAILED, display, run_verb, say_last
+from bulkpresign.cli.option_checks import (
+    PROVE,
+    VERIFY_CERTIFICATE,
+    VERIFY_FOLDER,
+    VERIFY_SIDES,
+    WRITE_CERTIFICATE,
+    Inapplicable,
+    check_applicable,
+)
+from bulkpresign.cli.runner import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    display,
+    reporting_errors,
+    run_transfer,
+    run_verb,
+    say_last,
+)
 from bulkpresign.cli.summary import interruption
 from bulkpresign.events import Event, ObjectFinished
 from bulkpresign.ledger.counts import Counts
-from bulkpresign.model import Outcome
-from bulkpresign.pipeline.verify import VerifyReport, verify
+from bulkpresign.model import Outcome, Report
+from bulkpresign.pipeline.verification.counts import VerifyReport
+from bulkpresign.pipeline.verification.pairs import ReadPlan
+from bulkpresign.proof.certificate import Certificate
 from bulkpresign.proof.files import MISSING, UNPROVEN
-from bulkpresign.text import show_bytes
+from bulkpresign.text import counted, show_bytes
 
-_NAMED = 10
+_NAMED, _SIDES = 10, 2
 _VERDICTS = {MISSING: "missing", UNPROVEN: "unproven"}
 
 
-def run_verification(*, progress: str, quiet: bool, verbose: bool, **settings: Any) -> NoReturn:
-    """Verifies, and exits with 1 if something is not as in the manifest."""
+def verify_folder(*, source: Sequence[str], **settings: Any) -> NoReturn:
+    """Verifies the files of a folder."""
+    from bulkpresign.pipeline.verify import verify
+
+    _check_given(source, VERIFY_FOLDER)
+    _run(partial(verify, source), **_without(VERIFY_FOLDER, settings))
+
+
+def verify_sides(*, source: Sequence[str], max_read: int | None, **settings: Any) -> NoReturn:
+    """Compares two sides."""
+    from bulkpresign.pipeline.compare import MAX_READ, compare
+
+    _check_given(source, VERIFY_SIDES, _SIDES)
+    most = MAX_READ if max_read is None else max_read
+    verb = partial(compare, *source, max_read=most, announce=partial(_say_plan, most))
+    _run(verb, **_without(VERIFY_SIDES, settings))
+
+
+def verify_certificate(*, source: Sequence[str], certificate: str, max_read: int | None, **settings: Any) -> NoReturn:
+    """Compares a source with a certificate."""
+    from bulkpresign.pipeline.certify import verify_certificate as verify
+
+    _check_given(source, VERIFY_CERTIFICATE)
+    verb = partial(verify, source, certificate, max_read=max_read, announce=partial(_say_plan, max_read))
+    _run(verb, **_without(VERIFY_CERTIFICATE, settings))
+
+
+def write_certificate(
+    *, source: Sequence[str], write_certificate: str, progress: str, quiet: bool, verbose: bool, **settings: Any
+) -> NoReturn:
+    """Writes a certificate, and exits with 1 if an object can't be read."""
+    from bulkpresign.pipeline.certify import CertificateReport
+    from bulkpresign.pipeline.certify import write_certificate as write
+
+    _check_given(source, WRITE_CERTIFICATE)
+    certificates = list[Certificate | None]()
+
+    @wraps(write)
+    async def verb(*given: Any, **settings: Any) -> CertificateReport:
+        report = await write(*given, **settings)
+        certificates.append(report.certificate)
+        return report
+
+    run_transfer(
+        "verify",
+        partial(verb, source, write_certificate),
+        progress=progress,
+        quiet=quiet,
+        verbose=int(verbose),
+        in_one_line=lambda report: _written(report, write_certificate, *certificates),
+        **_without(WRITE_CERTIFICATE, settings),
+    )
+
+
+def prove(*, source: Sequence[str], certificate: str | None, prove: str, **_: Any) -> NoReturn:
+    """Prints the proof for one row of a certificate, as JSON."""
+    from bulkpresign.pipeline.certify import prove as proof_of
+
+    check_applicable(PROVE)
+    if certificate is None or source:
+        raise click.UsageError("use: verify --certificate FILE --prove KEY")
+    with reporting_errors():
+        click.echo(msgspec.json.format(msgspec.json.encode(proof_of(certificate, prove))).decode())
+    raise Exit(EXIT_DONE)
+
+
+def _check_given(source: Sequence[str], form: Sequence[Inapplicable], count: int | None = None) -> None:
+    """Raises UsageError for options that the form of the verb does not have, and for another number of sources."""
+    if not source or count not in {None, len(source)}:
+        raise click.UsageError("use: verify MANIFEST... --in DIR, or: verify SOURCE DESTINATION")
+    check_applicable(form)
+
+
+def _without(form: Sequence[Inapplicable], settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the form of the verb has."""
+    left_out = {name for names, _ in form for name in names}
+    return {name: value for name, value in settings.items() if name not in left_out}
+
+
+def _say_plan(most: int | None, plan: ReadPlan) -> None:
+    """Prints what is read, before the first byte."""
+    limit = "" if most is None else f" (--max-read {show_bytes(most)})"
+    are = "is" if plan.over_limit == 1 else "are"
+    left = f"; {plan.over_limit:,} more {are} over the limit" if plan.over_limit else ""
+    objects = counted(plan.objects, "object")
+    say(f"to read: {objects} that only the bytes can tell, {show_bytes(plan.bytes)} in all{limit}{left}")
+
+
+def _written(report: Report, file: str, certificate: Certificate | None = None) -> str:
+    """A run that writes a certificate, in one line."""
+    if certificate is None:
+        return f"verify: no certificate: {report.failed:,} of {counted(report.objects, 'object')} can't be read"
+    counts = f"{counted(certificate.objects, 'object')}, {show_bytes(certificate.bytes)}"
+    return f"verify: {counts} in {file}; root {certificate.root}"
+
+
+def _run(
+    verb: Callable[..., Awaitable[VerifyReport]], *, progress: str, quiet: bool, verbose: bool, **settings: Any
+) -> NoReturn:
+    """Verifies, and exits with 1 if something is not as it should be."""
     problems, counts, stopped = _Problems(at_once=verbose), Counts("verify"), list[str]()
     shown = display(progress, counts, quiet=quiet)
     try:
         report = run_verb(
-            partial(verify, extras=problems.extra), [counts, problems], shown=shown, on_stop=stopped.append, **settings
+            partial(verb, extras=problems.extra), [counts, problems], shown=shown, on_stop=stopped.append, **settings
         )
     except Exit as ended:
         problems.say_rest()
@@ -35,7 +155,7 @@ def run_verification(*, progress: str, quiet: bool, verbose: bool, **settings: A
         raise
     problems.say_rest()
     code = EXIT_DONE if report.is_good else EXIT_FAILED
-    notes = [] if report.objects else [("there were no rows", "warning")]
+    notes = [] if report.objects or report.extra else [("there were no rows", "warning")]
     say_last(summary(report), notes, counts, quiet=quiet, exit_code=code, **_found(report))
     raise Exit(code)
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 from bulkpresign.errors import OutputError
-from bulkpresign.ledger.paths import temporary_database
 from bulkpresign.model import ObjectRef
+from bulkpresign.tables.temporary import temporary_database
 
 _MAX_KEYS = 1000
 

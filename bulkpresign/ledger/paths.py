@@ -5,17 +5,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from bulkpresign.errors import OutputError
-
-#: SQLite's page cache in KiB; the index itself is in a temporary file.
-_CACHE_KIB = 32 * 1024
-
-
-def temporary_database() -> sqlite3.Connection:
-    """A database in a temporary file without a name, which disappears when the process ends."""
-    database = sqlite3.connect("", isolation_level=None)
-    for pragma in ("journal_mode=MEMORY", "synchronous=OFF", f"cache_size=-{_CACHE_KIB}"):
-        database.execute(f"PRAGMA {pragma}")
-    return database
+from bulkpresign.tables.temporary import temporary_database
 
 
 class PathIndex:

@@ -2,71 +2,37 @@
 
 import os
 import sqlite3
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing
-from functools import partial
 from itertools import islice
 from typing import cast
 
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
-import msgspec
-from anyio import from_thread
 
 from bulkpresign.errors import NameRefusedError, OutputError, ParameterError
-from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished, RunFinished, RunStarted, broadcast
+from bulkpresign.events import Listener, RunFinished, RunStarted
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import whole_rows
-from bulkpresign.model import Link, ObjectRef, Outcome, Report
+from bulkpresign.model import Link, ObjectRef
 from bulkpresign.pipeline.run.evidence import JournalEvidence
 from bulkpresign.pipeline.run.failures import failure_log
 from bulkpresign.pipeline.run.preflight import check, reserve_paths
 from bulkpresign.pipeline.sources.items import Items, object_of
 from bulkpresign.pipeline.sources.named_files import check_named_files
 from bulkpresign.pipeline.sources.sources import Source, Sources, rows_of
-from bulkpresign.proof.files import MISSING, UNPROVEN, FileVerifier, Row, batches_of
+from bulkpresign.pipeline.verification.counts import Counts, Extras, VerifyReport
+from bulkpresign.pipeline.verification.threads import map_in_threads, on_read
+from bulkpresign.proof.files import FileVerifier, Row, batches_of
 from bulkpresign.proof.tree import walk
 from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Rows, Table, objects_of
-from bulkpresign.tasks import run_workers
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.disk.paths import path_problem
 
-#: Hears the path of what no row names, and what is wrong with it.
-Extras = Callable[[str, str], object]
-
 _LOOK_UP = 512
-
-
-class VerifyReport(Report, kw_only=True):
-    """The counts of one verification. `bytes` are those of the files that are as they should be.
-
-    `by` counts what they were verified by: `crc64nvme`, `md5`, `md5-parts`, and where that is accepted `size`, or
-    `presence` for rows that tell nothing. `unproven` counts files that are there and may hold anything of their size;
-    they are among the `failed`.
-    """
-
-    missing: int = 0
-    extra: int = 0
-    by: dict[str, int] = msgspec.field(default_factory=dict)
-
-    @property
-    def verified(self) -> int:
-        """The number of files that match their rows."""
-        return self.done
-
-    @property
-    def different(self) -> int:
-        """The number of files that differ from their rows, or can't be read."""
-        return self.failed - self.missing - self.unproven
-
-    @property
-    def is_good(self) -> bool:
-        """True where nothing differs, is missing, unproven or extra."""
-        return not (self.failed or self.extra)
 
 
 async def verify(
@@ -108,12 +74,13 @@ async def verify(
         totals = await check(sources, _check_form, index, "", listeners=listeners)
         known = stack.enter_context(JournalEvidence(journal, root.root))
         log = await stack.enter_async_context(failure_log(failures, sources))
-        counts = _Counts([log, *listeners] if log else listeners)
+        counts = Counts([log, *listeners] if log else listeners)
         counts.emit(RunStarted("verify", totals.objects, totals.bytes))
         try:
-            prover = partial(FileVerifier, root.open_source, accept_size=accept_size)
+            prove = FileVerifier(root.open_source, on_read(counts.emit), accept_size=accept_size)
             async with aclosing(sources.batches(index)) as batches:
-                await _prove(batches, known, prover, threads, counts.emit)
+                rows = (known.added_to(batch) async for batch in batches)
+                await map_in_threads(rows, prove, counts.finished, threads)
             await _find_extras(root, index, counts, extras)
         finally:
             counts.emit(RunFinished(counts.report))
@@ -172,40 +139,6 @@ class _NamedPaths(PathIndex):
             raise OutputError(f"the temporary index of paths can't be read: {error}; TMPDIR sets its folder") from error
 
 
-class _Counts:
-    """Passes events on, and counts what they tell."""
-
-    def __init__(self, listeners: Sequence[Listener]) -> None:
-        self._tell = broadcast(listeners)
-        self._report = VerifyReport(verb="verify")
-        self._began = time.monotonic()
-
-    @property
-    def report(self) -> VerifyReport:
-        """The counts so far."""
-        self._report.seconds = time.monotonic() - self._began
-        return self._report
-
-    def emit(self, event: Event) -> None:
-        if isinstance(event, ObjectFinished):
-            self._count(event.outcome)
-        self._tell(event)
-
-    def _count(self, outcome: Outcome) -> None:
-        report = self._report
-        if outcome.status == "done":
-            name = outcome.verified_by or "presence"
-            report.by[name] = report.by.get(name, 0) + 1
-            report.done += 1
-            report.bytes += outcome.bytes
-        elif outcome.status == "skipped":
-            report.skipped += 1
-        else:
-            report.failed += 1
-            report.missing += outcome.code == MISSING
-            report.unproven += outcome.code == UNPROVEN
-
-
 def _check_form(paths: Sequence[str]) -> None:
     """Raises NameRefusedError for a path that no file can have; that of a folder marker ends in `/`."""
     for path in paths:
@@ -213,34 +146,7 @@ def _check_form(paths: Sequence[str]) -> None:
             raise NameRefusedError(path, problem)
 
 
-async def _prove(
-    batches: AsyncIterator[list[Row]],
-    known: JournalEvidence,
-    prover_for: Callable[[Callable[[int], None]], FileVerifier],
-    threads: int,
-    emit: Listener,
-) -> None:
-    """Proves all rows, a batch a thread at a time, and emits their outcomes."""
-
-    def moved(count: int) -> None:
-        from_thread.check_cancelled()
-        from_thread.run_sync(emit, BytesMoved(count))
-
-    async def next_batch() -> list[Row] | None:
-        async with reading:
-            return await anext(batches, None)
-
-    async def worker() -> None:
-        while (batch := await next_batch()) is not None:
-            for outcome in await anyio.to_thread.run_sync(prover, known.added_to(batch), limiter=limiter):
-                emit(ObjectFinished(outcome))
-
-    prover, reading = prover_for(moved), anyio.Lock()
-    limiter = anyio.CapacityLimiter(threads)
-    await run_workers(threads, worker)
-
-
-async def _find_extras(folder: Folder, index: _NamedPaths, counts: _Counts, extras: Extras | None) -> None:
+async def _find_extras(folder: Folder, index: _NamedPaths, counts: Counts, extras: Extras | None) -> None:
     """Counts what lies below the folder and no row names. A subfolder that can't be read is extra: it may hold such."""
     entries = walk(folder.root)
     while batch := list(islice(entries, _LOOK_UP)):

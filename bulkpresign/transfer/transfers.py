@@ -10,10 +10,11 @@ from bulkpresign.model import Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.downloads.digest import DigestReader
 from bulkpresign.transfer.downloads.download import Downloader
 from bulkpresign.transfer.downloads.memory import MemoryReader
 from bulkpresign.transfer.downloads.plain import PlainDownloads
-from bulkpresign.transfer.engine.jobs import Job, LocalFile, Memory, MultipartUpload, Nothing, RenewableLink
+from bulkpresign.transfer.engine.jobs import Digest, Job, LocalFile, Memory, MultipartUpload, Nothing, RenewableLink
 from bulkpresign.transfer.engine.lane import PlainJob
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.spec import TransferSpec
@@ -80,6 +81,8 @@ class Transfers:
                 return await self._multipart(job, renewer)
             case RenewableLink(), Memory():
                 return await self._read(job, renewer)
+            case RenewableLink(), Digest():
+                return await self._digest(job, renewer)
             case Nothing(), RenewableLink():
                 return await self._abort(job, renewer)
             case _:
@@ -116,6 +119,10 @@ class Transfers:
     @cached_property
     def _read(self) -> MemoryReader:
         return MemoryReader(self._context, self._coordinator, self._spec.max_object_size or 0)
+
+    @cached_property
+    def _digest(self) -> DigestReader:
+        return DigestReader(self._context, self._coordinator)
 
     @cached_property
     def _abort(self) -> UploadAborter:

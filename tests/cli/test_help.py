@@ -28,9 +28,12 @@ GIVEN = {
     "put folder": (["x", "s3://y/"], set[str](), set[str]()),
     "abort": (["x"], {"what"}, {"output"}),
     "verify": (["x", "--in", "y"], {"manifest", "folder"}, set[str]()),
+    "verify sides": (["x", "y"], {"source", "destination"}, set[str]()),
+    "verify certificate": (["x", "--certificate", "y"], {"source", "file"}, set[str]()),
+    "verify write": (["x", "--write-certificate", "y"], {"source", "file"}, set[str]()),
 }
 #: What is no option at all.
-INTERNAL = {"session", "listeners", "extras", "config", "presigner"}
+INTERNAL = {"session", "listeners", "extras", "config", "presigner", "announce"}
 #: What a bound is that neither a keyword nor `config` sets.
 BOUNDS = msgspec.structs.asdict(TransferConfig())
 
@@ -78,7 +81,9 @@ def test_defaults_are_shown() -> None:
     text = " ".join(said("get", "--help").split())
     for words in ("[default: 1024; x>=1]", "[default: 1h]", "[default: auto]", "[required]"):
         assert words in text
-    assert "[default: (the number of CPUs); x>=1]" in " ".join(said("verify", "--help").split())
+    assert "[default: (the number of CPUs for files; for requests, the number that is fastest); x>=1]" in " ".join(
+        said("verify", "--help").split()
+    )
 
 
 @pytest.mark.parametrize("arguments", GIVEN.values(), ids=GIVEN)

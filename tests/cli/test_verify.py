@@ -157,7 +157,9 @@ def test_no_rows(tmp_path: Path) -> None:
         (["m.csv", "--in", "in", "--failures", "no/where.csv"], "error: "),
         (["m.csv", "--in", "in", "--progress", "maybe"], "not one of auto, on, off, json"),
         (["m.csv", "--in", "in", "--concurrency", "0"], "Invalid value for '--concurrency'"),
-        (["m.csv"], "Missing option '--in'"),
+        (["m.csv"], "use: verify MANIFEST... --in DIR, or: verify SOURCE DESTINATION"),
+        (["m.csv", "--in", "in", "--max-read", "1"], "--max-read is only for SOURCE DESTINATION"),
+        (["m.csv", "in", "--failures", "f"], "--failures is only for the files of --in DIR; see --differences"),
     ],
 )
 def test_what_cannot_be_used(
@@ -212,3 +214,97 @@ def test_a_run_that_is_stopped(number: int, code: int, tmp_path: Path) -> None:
     assert last["message"].endswith("; run the same command to verify from the start")
     assert (last["event"], last["exit_code"]) == ("finished", code)
     assert "Traceback" not in said
+
+
+def test_two_sides(rows: list[dict[str, object]], tmp_path: Path) -> None:
+    for row in rows:
+        row["checksum"] = ""
+    rows[0]["etag"] = ""
+    table(tmp_path / "one.csv", rows)
+    rows[1]["etag"], rows[2]["size"] = "0" * 32, 5
+    table(tmp_path / "other.csv", [*rows[:-1], {"bucket": "bkt", "key": "new", "size": 1}])
+    said = verify(tmp_path, "one.csv", "other.csv", "--max-read", "1B", "--differences", "d.csv", code=1)
+    assert said[0] == (
+        "to read: 0 objects that only the bytes can tell, 0 B in all (--max-read 1 B); 1 more is over the limit"
+    )
+    etag = hashlib.md5(b"1" * 100).hexdigest()
+    assert [line.partition(" (or ")[0] for line in said[1:-1]] == [
+        "unproven: d0/0: only its bytes can tell, and 1 B are all that may be read",
+        f"different: d1/1: etag {'0' * 32} where there is {etag}",
+        "missing: d1/29: it is only in the source",
+        "different: d2/2: 5 bytes where there are 100",
+        "extra: new: it is only in the destination",
+    ]
+    assert said[-1].startswith(
+        "verify: 26 verified (26 by md5), 2 different, 1 missing, 1 unproven, 1 extra; 4.4 KiB in "
+    )
+    with (tmp_path / "d.csv").open() as stream:
+        found = {row["path"]: row["difference"] for row in csv.DictReader(stream)}
+    assert found == {
+        "d0/0": "unproven", "d1/1": "different", "d1/29": "missing", "d2/2": "different", "new": "extra"
+    }  # fmt: skip
+    assert verify(tmp_path, "one.csv", "one.csv", "--max-read", "0", code=1)[-1].startswith("verify: 29 verified")
+    assert verify(tmp_path, "in", "in", "-q", code=0) == []
+
+
+def test_certificates(rows: list[dict[str, object]], tmp_path: Path) -> None:
+    (said,) = verify(tmp_path, "in", "--write-certificate", "c.jsonl.gz", code=0)
+    head, _, root = said.partition("; root ")
+    assert (head, len(root)) == ("verify: 30 objects, 4.9 KiB in c.jsonl.gz", 64)
+    (said,) = verify(tmp_path, "in", "--certificate", "c.jsonl.gz", code=0)
+    assert said.startswith("verify: 30 verified (30 by sha256); 4.9 KiB in ")
+    (tmp_path / "in" / "d1" / "1").write_bytes(b"2" * 100)
+    (tmp_path / "in" / "d2" / "2").unlink()
+    (tmp_path / "in" / "d3" / "new").write_bytes(b"")
+    said_all = verify(tmp_path, "in", "--certificate", "c.jsonl.gz", "--differences", "d.csv", code=1)
+    assert said_all[:2] == ["missing: d2/2: it is only in the certificate", "extra: d3/new: it is only in the source"]
+    assert said_all[2].startswith("different: d1/1: the bytes have sha256 ")
+    assert said_all[-1].startswith("verify: 28 verified (28 by sha256), 1 different, 1 missing, 1 extra; ")
+    (tmp_path / "in" / "d4" / "link").symlink_to("/etc/passwd")
+    assert verify(tmp_path, "in", "--write-certificate", "other.jsonl", code=1) == [
+        "failed: d4/link: path 'd4/link' is refused: it leaves the folder through a symbolic link",
+        "verify: no certificate: 1 of 31 objects can't be read",
+    ]
+    assert not (tmp_path / "other.jsonl").exists()
+
+
+def test_a_proof_is_printed(rows: list[dict[str, object]], tmp_path: Path) -> None:
+    (said,) = verify(tmp_path, "in", "--write-certificate", "c.jsonl", code=0)
+    done = run("verify", "--certificate", "c.jsonl", "--prove", "d1/1", folder=tmp_path, env={})
+    proof = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (proof["key"], proof["size"], proof["objects"]) == ("d1/1", 100, 30)
+    assert said.endswith(proof["root"])
+    assert proof["digest"] == hashlib.sha256(b"1" * 100).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--certificate", "c.jsonl", "--prove", "no"], "error: c.jsonl has no row with the key 'no'"),
+        (["--prove", "no"], "use: verify --certificate FILE --prove KEY"),
+        (["in", "--certificate", "c.jsonl", "--prove", "no"], "use: verify --certificate FILE --prove KEY"),
+        (["--certificate", "c.jsonl", "--prove", "no", "--max-read", "1"], "--max-read is not for --prove"),
+        (["--certificate", "c.jsonl"], "use: verify MANIFEST"),
+        (["in", "--certificate", "cut.jsonl"], "error: cut.jsonl: the certificate is cut or altered"),
+        (["--certificate", "cut.jsonl", "--prove", "d1/1"], "error: cut.jsonl: the certificate is cut or altered"),
+        (["in", "--certificate", "m.csv"], "error: m.csv:1: it is no certificate"),
+        (["in", "--certificate", "c.jsonl", "--write-certificate", "d.jsonl"], "--certificate is not for --write"),
+        (["in", "--certificate", "c.jsonl", "--algorithm", "md5"], "--algorithm is only for --write-certificate"),
+        (["in", "in", "--algorithm", "md5"], "--algorithm is only for certificates"),
+        (["in", "--certificate", "c.jsonl", "--source-region", "x"], "--source-region is only for two sides"),
+        (["in", "--certificate", "c.jsonl", "--failures", "x"], "--failures is only for the files of --in DIR"),
+        (["in", "--write-certificate", "x", "--algorithm", "sha512"], "error: algorithm 'sha512' is not one of"),
+        (["in", "--write-certificate", "no/x"], "error: no/x can't be written"),
+        (["in", "--write-certificate", ""], "error: --write-certificate is empty: name a file"),
+        (["m.csv", "--in", "in", "--certificate", "c.jsonl"], "--certificate is not for --in DIR"),
+    ],
+)
+def test_certificates_that_can_not_be_used(
+    arguments: Sequence[str], words: str, rows: list[dict[str, object]], tmp_path: Path
+) -> None:
+    table(tmp_path / "m.csv", rows)
+    verify(tmp_path, "in", "--write-certificate", "c.jsonl", code=0)
+    lines = (tmp_path / "c.jsonl").read_text().splitlines()
+    (tmp_path / "cut.jsonl").write_text("\n".join(lines[:-1]))
+    assert words in "\n".join(verify(tmp_path, *arguments, code=2))

@@ -1,5 +1,6 @@
 """Every example runs as its own docstring says, against a real server."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import requests
 import yaml
@@ -17,7 +19,8 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.conftest import Boto, MakeBucket
+import bulkpresign as bp
+from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.server import S3Server
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -192,6 +195,19 @@ def test_read_into_memory(run: Run, client: Any, bucket: str) -> None:
     printed = run("read_into_memory.py", f"s3://{bucket}/set/").splitlines()
     assert min(printed) == "5 objects, 15 bytes"
     assert "set/0.txt: 2d711642b726" in printed
+
+
+def test_check_proof(run: Run, client: Any, bucket: str, aws_env: AwsEnv, seaweedfs: S3Server, tmp_path: Path) -> None:
+    aws_env(seaweedfs)
+    client.put_object(Bucket=bucket, Key="set/a b.txt", Body=b"12345")
+    client.put_object(Bucket=bucket, Key="set/c.txt", Body=b"")
+    report = asyncio.run(bp.write_certificate(f"s3://{bucket}/set/", tmp_path / "c.jsonl.gz"))
+    assert report.certificate is not None
+    proof, copy = tmp_path / "proof.json", tmp_path / "copy"
+    proof.write_bytes(msgspec.json.encode(bp.prove(tmp_path / "c.jsonl.gz", "a b.txt")))
+    copy.write_bytes(b"12345")
+    printed = run("check_proof.py", str(proof), report.certificate.root, str(copy))
+    assert printed.startswith("a b.txt belongs to the certificate: 5 bytes, sha256 5994471abb01112a")
 
 
 def test_web_service_signs_in_bulk(service: str, client: Any, bucket: str) -> None:

@@ -16,23 +16,25 @@ _JOURNAL_HEADER = b"SQLite format 3\0"
 _JOURNAL_SUFFIXES = ("", "-wal", "-shm", "-journal")
 
 
-def check_named_files(tables: Sequence[Table], failures: Name, journal: Name = None) -> None:
+def check_named_files(
+    tables: Sequence[Table], failures: Name, journal: Name = None, *, option: str = "--failures"
+) -> None:
     """Raises ParameterError if the failures file or the journal would overwrite another file.
 
     Neither may be an input table, or have an empty name. The failures file may not be a journal, of this or another
-    run. Files are compared, not names, so that links and other spellings are found.
+    run. Files are compared, not names, so that links and other spellings are found. `option` names the failures file.
     """
-    for option, given in (("--failures", failures), ("--journal", journal)):
+    for named, given in ((option, failures), ("--journal", journal)):
         name = None if given is None else os.fspath(given)
         if name == "":
-            raise ParameterError(f"{option} is empty: name a file")
+            raise ParameterError(f"{named} is empty: name a file")
         for table in tables:
             if name is not None and table.file != STDIN and _are_one(name, table.file):
                 raise ParameterError(
-                    f"{option} {name} is the table {table.file}, which would be lost: name another file"
+                    f"{named} {name} is the table {table.file}, which would be lost: name another file"
                 )
     if failures is not None:
-        check_no_journal("--failures", os.fspath(failures), journal)
+        check_no_journal(option, os.fspath(failures), journal)
 
 
 def check_no_journal(option: str, file: str, journal: Name = None) -> None:

@@ -52,6 +52,12 @@ class Memory(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The memory of the calling program, which receives the object's bytes."""
 
 
+class Digest(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The digest of the object's bytes, which are kept nowhere. `algorithm` is one of `checksums.ALGORITHMS`."""
+
+    algorithm: str
+
+
 class Nothing(msgspec.Struct, frozen=True, gc=False, tag=True):
     """A source or target without bytes: the job is the request itself."""
 
@@ -68,7 +74,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     """
 
     source: RenewableLink | LocalFile | Nothing
-    target: RenewableLink | MultipartUpload | LocalFile | Memory | Nothing
+    target: RenewableLink | MultipartUpload | LocalFile | Memory | Digest | Nothing
     checkpoint: Checkpoint | None = None
     evidence: Evidence | None = None
 

@@ -1,0 +1,32 @@
+"""Reads objects through links for their digests alone."""
+
+from collections.abc import Callable
+
+from bulkpresign.events import Event, Listener, ObjectFinished, RunFinished, RunStarted
+from bulkpresign.model import Outcome
+from bulkpresign.pipeline.run.batches import Batches
+from bulkpresign.pipeline.run.config import TransferConfig
+from bulkpresign.pipeline.run.run import Run
+from bulkpresign.transfer.spec import TransferSpec
+
+
+async def read_digests(
+    jobs: Batches,
+    take: Callable[[Outcome], object],
+    emit: Listener,
+    config: TransferConfig,
+    ca_bundle: str | None,
+) -> None:
+    """Runs jobs with a Digest as their target. `take` gets their outcomes, `emit` the other events.
+
+    Raises BreakerError where all objects fail in the same way.
+    """
+
+    def listen(event: Event) -> None:
+        if isinstance(event, ObjectFinished):
+            take(event.outcome)
+        elif not isinstance(event, RunStarted | RunFinished):
+            emit(event)
+
+    async with Run("verify", config=config, ca_bundle=ca_bundle, listeners=[listen]) as run:
+        await run.transfer(jobs, TransferSpec())

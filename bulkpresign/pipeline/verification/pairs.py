@@ -1,0 +1,251 @@
+"""Compares the objects of two sides: by what is known of them, then by hashing files, last by reading objects.
+
+Each step leaves to the next one what it can't decide. All objects are compared by what is known before the first one is
+read, so the number of bytes to read is known by then.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing
+from itertools import islice
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import msgspec
+
+from bulkpresign.events import Listener
+from bulkpresign.model import ObjectRef, Outcome
+from bulkpresign.pipeline.run.config import TransferConfig
+from bulkpresign.pipeline.verification.differences import Results
+from bulkpresign.pipeline.verification.digests import read_digests
+from bulkpresign.pipeline.verification.files import FileComparer
+from bulkpresign.pipeline.verification.sides import Entry, FolderSide, ObjectSide, Pair, Side, key_of, path_of
+from bulkpresign.pipeline.verification.threads import map_in_threads, on_read
+from bulkpresign.proof.comparison import UNKNOWN, compared
+from bulkpresign.proof.files import MISSING, UNPROVEN
+from bulkpresign.proof.hashing import FileProblem
+from bulkpresign.proof.merge import merged
+from bulkpresign.tables.sorting import KeySorter
+from bulkpresign.tasks import ungrouped
+from bulkpresign.text import show_bytes
+from bulkpresign.transfer.engine.jobs import Digest, Job
+
+_SIDES = 2
+#: Pairs, and bytes of their files, that one call of a thread hashes; and pairs that are signed at a time.
+_BATCH, _BATCH_BYTES = 64, 16 << 20
+
+
+class ReadPlan(msgspec.Struct):
+    """The objects that have to be read to compare them, and the bytes that are requested for that, of both sides.
+
+    `over_limit` objects are not read, because the limit does not allow it.
+    """
+
+    objects: int = 0
+    bytes: int = 0
+    over_limit: int = 0
+
+
+class PairComparer:
+    """Compares two sides. `results` takes the result of each object, `emit` the events.
+
+    At most `max_read` bytes are read through links (None: any number). `threads` files are hashed at a time.
+    """
+
+    def __init__(
+        self,
+        first: Side,
+        second: Side,
+        results: Results,
+        emit: Listener,
+        *,
+        config: TransferConfig,
+        max_read: int | None,
+        threads: int,
+        ca_bundle: str | None,
+    ) -> None:
+        self._first, self._second, self._results, self._emit = first, second, results, emit
+        self._config, self._max_read, self._threads, self._ca_bundle = config, max_read, threads, ca_bundle
+        self._plan = ReadPlan()
+        self._unread = KeySorter(Pair)
+
+    async def run(self, announce: Callable[[ReadPlan], object]) -> None:
+        """Compares all objects. Calls `announce` before the first one is read, if any has to be."""
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self._unread)
+            await self._collect(stack)
+            await self._compare_files()
+            if self._plan != ReadPlan():
+                announce(self._plan)
+            if self._plan.objects:
+                reading = _PairReader(self._first, self._second, self._results)
+                jobs = reading.jobs(self._unread)
+                await read_digests(jobs, reading.take, self._emit, self._config, self._ca_bundle)
+
+    async def _collect(self, stack: AsyncExitStack) -> None:
+        """Reads the rows of both sides. Those of files come first: bad input is an error before anything is sent."""
+        sides = (self._first, self._second)
+        for side in sides:
+            if not side.is_listed:
+                await side.collect(stack, self._emit)
+        with ungrouped():
+            async with anyio.create_task_group() as group:
+                for side in sides:
+                    if side.is_listed:
+                        group.start_soon(side.collect, stack, self._emit)
+
+    async def _compare_files(self) -> None:
+        """Compares all pairs by what is known; hashes the files of the others, in threads."""
+        compare = FileComparer(self._first, self._second, on_read(self._emit))
+        async with aclosing(self._undecided_files()) as batches:
+            await map_in_threads(batches, compare, self._take_files, self._threads)
+
+    def _take_files(self, batch: Sequence[tuple[str, Pair]], outcomes: Sequence[Outcome]) -> None:
+        for (path, pair), outcome in zip(batch, outcomes, strict=True):
+            if outcome.code == UNPROVEN and pair.unread:
+                self._leave(path, pair)
+            else:
+                self._results.add(outcome)
+
+    async def _undecided_files(self) -> AsyncGenerator[list[tuple[str, Pair]], None]:
+        """Compares all objects by what is known. Gives the pairs with a file that only hashing can tell."""
+        batch: list[tuple[str, Pair]] = []
+        size = 0
+        for number, (key, one, other) in enumerate(merged(self._first, self._second)):
+            path = path_of(key)
+            pair = self._undecided(path, one, other)
+            if pair is not None and pair.has_file:
+                batch.append((path, pair))
+                size += pair.size or 0
+            elif pair is not None:
+                self._leave(path, pair)
+            if len(batch) >= _BATCH or size >= _BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+            if number % _BATCH == 0:
+                await anyio.lowlevel.checkpoint()
+        if batch:
+            yield batch
+
+    def _undecided(self, path: str, one: Entry | None, other: Entry | None) -> Pair | None:
+        """The pair that can't be decided by what is known. Otherwise takes its result, and returns None."""
+        results = self._results
+        if one is None or other is None:
+            self._take_single(path, one, other)
+            return None
+        ref = one.ref(path)
+        found = compared(ref, other.ref(path))
+        if found is UNKNOWN:
+            return Pair(one, other)
+        if found.difference is None:
+            results.add(Outcome(ref, "done", ref.size or 0, verified_by=found.verified_by))
+        else:
+            results.fail(ref, found.code, found.difference)
+        return None
+
+    def _take_single(self, path: str, one: Entry | None, other: Entry | None) -> None:
+        """Takes an object that only one side has. A folder has no files for folder markers."""
+        opposite = self._second if one is not None else self._first
+        entry = one or other
+        assert entry is not None  # noqa: S101 - one of the two is there
+        ref = entry.ref(path)
+        if isinstance(opposite, FolderSide) and path.endswith("/") and ref.size == 0:
+            self._results.add(Outcome(ref, "skipped", message="a folder marker has no file"))
+        elif one is not None:
+            self._results.fail(ref, MISSING, f"it is only in {self._first.name}")
+        else:
+            self._results.add_extra(ref, f"it is only in {self._second.name}")
+
+    def _leave(self, path: str, pair: Pair) -> None:
+        """Plans to read a pair, as far as that is possible and the limit allows it."""
+        problem = self._read_problem(pair)
+        if problem is not None:
+            self._results.fail(pair.one.ref(path), UNPROVEN, problem)
+            return
+        self._plan.objects += 1
+        self._plan.bytes += (pair.size or 0) * len(pair.unread)
+        self._unread.add([(key_of(path), pair)])
+
+    def _read_problem(self, pair: Pair) -> str | None:
+        unread = pair.unread
+        if not all(entry.can_be_read for entry in unread):
+            return "the two have no checksum or etag of one kind"
+        if self._max_read is None:
+            return None
+        if pair.size is None:
+            return "its size is unknown, and the bytes to read are limited"
+        if self._plan.bytes + pair.size * len(unread) > self._max_read:
+            self._plan.over_limit += 1
+            return f"only its bytes can tell, and {show_bytes(self._max_read)} are all that may be read"
+        return None
+
+
+class _Digests(msgspec.Struct):
+    """The object of a pair, and the size and checksum of those of the two that are known so far."""
+
+    ref: ObjectRef
+    found: list[ObjectRef]
+
+
+class _PairReader:
+    """Makes the jobs that read pairs, and compares the digests that they find."""
+
+    def __init__(self, first: Side, second: Side, results: Results) -> None:
+        self._sides, self._results = (first, second), results
+        self._hash = FileComparer(first, second, lambda _: None).hashed
+        self._waiting: dict[str, _Digests] = {}
+
+    async def jobs(self, pairs: KeySorter[Pair]) -> AsyncGenerator[list[Job], None]:
+        """The jobs of all pairs. Their objects are signed just before they are read."""
+        rows = iter(pairs)
+        while batch := [(path_of(key), pair) for key, pair in islice(rows, _BATCH)]:
+            for path, pair in batch:
+                await self._begin(path, pair)
+            yield [job for number, side in enumerate(self._sides) for job in await self._side_jobs(side, number, batch)]
+
+    async def _begin(self, path: str, pair: Pair) -> None:
+        """Notes a pair, with what is known of it: a checksum, or that of a file, which is hashed here."""
+        self._waiting[path] = found = _Digests(pair.one.ref(path), [])
+        if pair.known is not None:
+            found.found.append(pair.known.ref(path))
+        for entry in pair.sides:
+            if entry.is_file:
+                hashed = await anyio.to_thread.run_sync(self._hash, entry.ref(path))
+                if isinstance(hashed, FileProblem):
+                    self._fail(path, hashed.problem)
+                else:
+                    found.found.append(hashed)
+
+    async def _side_jobs(self, side: Side, number: int, batch: Sequence[tuple[str, Pair]]) -> list[Job]:
+        """The jobs that read the objects of one side."""
+        entries = [(pair.sides[number], path, pair) for path, pair in batch]
+        unread = [(entry, path, pair.algorithm) for entry, path, pair in entries if entry in pair.unread]
+        if not unread:
+            return []
+        assert isinstance(side, ObjectSide)  # noqa: S101 - no other side has objects to read
+        links = await side.links([(entry, path) for entry, path, _ in unread])
+        return [Job(link, Digest(algorithm)) for link, (_, _, algorithm) in zip(links, unread, strict=True)]
+
+    def take(self, outcome: Outcome) -> None:
+        """Takes the outcome of a job. Compares a pair when both of its digests are here."""
+        path = outcome.object.file_path
+        waiting = self._waiting.get(path)
+        if waiting is None or outcome.code == "Interrupted":  # the other object of the pair could not be read
+            return
+        if outcome.status != "done":
+            self._fail(path, f"{outcome.object.uri} can't be read: {outcome.message}")
+            return
+        waiting.found.append(outcome.object)
+        if len(waiting.found) == _SIDES:
+            del self._waiting[path]
+            self._compare(waiting.ref, *waiting.found)
+
+    def _compare(self, ref: ObjectRef, one: ObjectRef, other: ObjectRef) -> None:
+        (algorithm, _, found), (_, _, others) = (str(each.checksum).partition(":") for each in (one, other))
+        if found == others and (one.size is None or one.size == other.size):  # a manifest need not tell the size
+            self._results.add(Outcome(ref, "done", other.size or 0, verified_by=algorithm))
+        else:
+            self._results.fail(ref, "ChecksumMismatch", f"{algorithm} {found} on one side, {others} on the other")
+
+    def _fail(self, path: str, problem: str) -> None:
+        self._results.fail(self._waiting.pop(path).ref, UNPROVEN, problem)

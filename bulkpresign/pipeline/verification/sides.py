@@ -1,0 +1,345 @@
+"""The sides of a comparison: objects of buckets, manifests or a folder, in the order of their paths."""
+
+import os
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing
+from itertools import islice
+from typing import cast
+
+import anyio.lowlevel
+import msgspec
+
+from bulkpresign.checksums import base64_of, expected_digest
+from bulkpresign.errors import ListingError, ParameterError
+from bulkpresign.events import Listener, RowsRead
+from bulkpresign.manifest.links import links_of
+from bulkpresign.manifest.uploads import whole_rows
+from bulkpresign.model import Link, ObjectRef
+from bulkpresign.pipeline.run.config import TransferConfig
+from bulkpresign.pipeline.run.presigner import RunPresigner
+from bulkpresign.pipeline.sources.items import Items, Row, are_items, object_of
+from bulkpresign.pipeline.sources.listings import BucketLister
+from bulkpresign.pipeline.sources.renewals import by_signing
+from bulkpresign.pipeline.sources.sources import Source, Sources, rows_of
+from bulkpresign.proof.certificate import CertificateReader, CertificateRow
+from bulkpresign.proof.tree import FolderEntry, walk
+from bulkpresign.source.location import SCHEME, Location
+from bulkpresign.tables import Table
+from bulkpresign.tables.sorting import Keyed, KeySorter
+from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.engine.jobs import RenewableLink
+
+#: The algorithm for objects of which no checksum is known.
+ALGORITHM = "sha256"
+_BATCH = 512
+
+
+class _StoredRef(ObjectRef, frozen=True, array_like=True, gc=False):
+    """An object without the names of its fields, which takes a third of the space."""
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An object of a side. Its path is the key of its row, and not stored twice.
+
+    `link` is the GET link that a manifest has for it. `location` is the row of a manifest, such as `keys.csv:3`.
+    """
+
+    stored: _StoredRef
+    location: str = ""
+    link: Link | None = None
+    is_file: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its name in messages: the location of its row, or its uri."""
+        return self.location or self.stored.uri
+
+    @property
+    def can_be_read(self) -> bool:
+        """True if its bytes can be requested from a server."""
+        return self.link is not None or bool(self.stored.bucket and self.stored.key)
+
+    @property
+    def algorithm(self) -> str | None:
+        """The algorithm of its checksum. None if that is unknown, or one of parts."""
+        if self.stored.checksum is None:
+            return None
+        digest = expected_digest(self.stored)
+        return None if digest.parts else digest.algorithm
+
+    @property
+    def size(self) -> int | None:
+        """Its size in bytes, None if unknown."""
+        return self.stored.size
+
+    def ref(self, path: str) -> ObjectRef:
+        """The object, with its path."""
+        at = self.stored
+        return ObjectRef(
+            at.bucket, at.key, at.version_id, at.size, at.etag, at.checksum, at.content_type, path, at.extra
+        )
+
+
+class Pair(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An object on both sides."""
+
+    one: Entry
+    other: Entry
+
+    @property
+    def sides(self) -> tuple[Entry, Entry]:
+        """Both."""
+        return self.one, self.other
+
+    @property
+    def has_file(self) -> bool:
+        """True if one of them is a local file."""
+        return self.one.is_file or self.other.is_file
+
+    @property
+    def size(self) -> int | None:
+        """The size of both, None if it is unknown."""
+        return self.one.size if self.other.size is None else self.other.size
+
+    @property
+    def known(self) -> Entry | None:
+        """The one with a checksum of all its bytes, which is not read; None if neither has one.
+
+        If both have one, it is the one that can't be read, if there is such.
+        """
+        by_need = sorted(self.sides, key=lambda entry: entry.can_be_read)
+        return next((entry for entry in by_need if entry.algorithm), None)
+
+    @property
+    def algorithm(self) -> str:
+        """The algorithm of the digest by which the two are compared."""
+        return (self.known and self.known.algorithm) or ALGORITHM
+
+    @property
+    def unread(self) -> list[Entry]:
+        """Those that have to be read through links."""
+        known = self.known
+        return [entry for entry in self.sides if not entry.is_file and entry is not known]
+
+
+def keyed(ref: ObjectRef, location: str = "", link: Link | None = None, *, is_file: bool = False) -> Keyed[Entry]:
+    """The row of an object."""
+    stored = _StoredRef(
+        ref.bucket, ref.key, ref.version_id, ref.size, ref.etag, ref.checksum, ref.content_type, None, ref.extra
+    )
+    return key_of(ref.file_path), Entry(stored, location, link, is_file)
+
+
+def key_of(path: str) -> bytes:
+    """A path as the key of a row: UTF-8; names of files that are not UTF-8 keep their bytes."""
+    return path.encode("utf-8", "surrogateescape")
+
+
+def path_of(key: bytes) -> str:
+    """The path of a row."""
+    return key.decode("utf-8", "surrogateescape")
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """The server and the credentials of one side. None: as the AWS chain has it."""
+
+    endpoint_url: str | None = None
+    region_name: str | None = None
+    profile_name: str | None = None
+    addressing_style: str = "auto"
+
+
+class Side(ABC):
+    """The rows of one side, in the bytewise order of their paths, each path once. Use `collect` first."""
+
+    #: The side's name in messages.
+    name = "the source"
+    #: True if its rows are requested from a server.
+    is_listed = False
+
+    def __init__(self) -> None:
+        self._rows = KeySorter(Entry)
+
+    @property
+    def tables(self) -> list[Table]:
+        """The manifests that it is read from."""
+        return []
+
+    async def collect(self, stack: AsyncExitStack, emit: Listener) -> None:
+        """Reads all rows into a temporary file, which is open until the `stack` ends. Raises InputError."""
+        stack.enter_context(self._rows)
+        async with aclosing(self._batches(stack, emit)) as batches:
+            async for batch in batches:
+                self._rows.add(batch)
+                emit(RowsRead(len(batch)))
+
+    @abstractmethod
+    def _batches(self, stack: AsyncExitStack, emit: Listener) -> AsyncGenerator[list[Keyed[Entry]], None]: ...
+
+    def __iter__(self) -> Iterator[Keyed[Entry]]:
+        """All rows. Raises ParameterError for two with the same path."""
+        last: tuple[bytes, Entry] | None = None
+        for key, entry in self._rows:
+            if last is not None and last[0] == key:
+                raise ParameterError(f"{entry.name}: its path {path_of(key)!r} is the path of {last[1].name} as well")
+            last = key, entry
+            yield key, entry
+
+
+class FolderSide(Side):
+    """The files below a folder."""
+
+    def __init__(self, folder: Folder) -> None:
+        """Raises ParameterError for a folder that is missing."""
+        super().__init__()
+        folder.require()
+        self.folder = folder
+
+    async def _batches(self, _: AsyncExitStack, __: Listener) -> AsyncGenerator[list[Keyed[Entry]], None]:
+        entries = walk(self.folder.root)
+        while batch := list(islice(entries, _BATCH)):
+            yield [self._row(entry) for entry in batch]
+            await anyio.lowlevel.checkpoint()
+
+    def _row(self, entry: FolderEntry) -> Keyed[Entry]:
+        path = os.fsdecode(entry.path)
+        file = self.folder.file(path)
+        if entry.problem is not None:
+            raise ListingError(f"{file} can't be read: {entry.problem}")
+        return keyed(ObjectRef("", "", size=_file_size(file), path=path), is_file=True)
+
+
+class CertificateSide(Side):
+    """The rows of a certificate. Their bytes can't be read: they have their digests."""
+
+    name = "the certificate"
+
+    def __init__(self, reader: CertificateReader) -> None:
+        super().__init__()
+        self._reader = reader
+
+    async def _batches(self, _: AsyncExitStack, __: Listener) -> AsyncGenerator[list[Keyed[Entry]], None]:
+        algorithm, rows = self._reader.certificate.algorithm, self._reader.rows()
+        while batch := list(islice(rows, _BATCH)):
+            yield [_certificate_row(row, algorithm) for row in batch]
+            await anyio.lowlevel.checkpoint()
+
+
+class ObjectSide(Side):
+    """Objects in buckets, and rows of manifests. Those without a link are signed when they are read."""
+
+    def __init__(self, sources: Sources, endpoint: Endpoint, config: TransferConfig, ca_bundle: str | None) -> None:
+        super().__init__()
+        self._sources, self._config = sources, config
+        self.is_listed = sources.has_locations
+        self._own = RunPresigner(None, **msgspec.structs.asdict(endpoint), ca_bundle=ca_bundle)
+
+    @property
+    def tables(self) -> list[Table]:
+        """The manifests that it is read from."""
+        return self._sources.tables
+
+    async def _batches(self, stack: AsyncExitStack, emit: Listener) -> AsyncGenerator[list[Keyed[Entry]], None]:
+        sources, config = self._sources, self._config
+        await sources.begin(stack)
+        await stack.enter_async_context(self._own)
+        signing = await self._own.get_if(sources.has_locations)
+        lister = await sources.lister(stack, signing, emit, attempts=config.attempts, transport=config.transport)
+        if sources.items is not None:
+            async for given in sources.items.batches():
+                yield [_given_row(row) for row in given.rows]
+        for part in sources.parts:
+            rows = self._links_in(part) if isinstance(part, Table) and part.is_links else self._objects_in(part, lister)
+            async for batch in rows:
+                yield batch
+
+    async def _links_in(self, table: Table) -> AsyncGenerator[list[Keyed[Entry]], None]:
+        async for rows in rows_of(table):
+            whole = whole_rows(rows)
+            links = zip(links_of(whole), whole.lines, strict=True)
+            yield [keyed(link.object, f"{whole.file}:{line}", _readable(link)) for link, line in links]
+
+    async def _objects_in(
+        self, part: Table | Location, lister: BucketLister | None
+    ) -> AsyncGenerator[list[Keyed[Entry]], None]:
+        async for found in self._sources.found_in(part, lister, "GET", must_exist=True):
+            if found.rows is None:  # no `last_modified`, which nothing compares
+                yield [keyed(msgspec.structs.replace(ref, extra=None)) for ref in found.refs]
+            else:
+                lines = zip(found.refs, found.rows.lines, strict=True)
+                yield [keyed(ref, f"{found.rows.file}:{line}") for ref, line in lines]
+
+    async def links(self, entries: Sequence[tuple[Entry, str]]) -> list[RenewableLink]:
+        """The links to some entries, each with its path. Raises CredentialsError where there are no credentials."""
+        signed = iter(await self._signed([entry.ref(path) for entry, path in entries if entry.link is None]))
+        return [
+            next(signed)
+            if entry.link is None
+            else RenewableLink(msgspec.structs.replace(entry.link, object=entry.ref(path)))
+            for entry, path in entries
+        ]
+
+    async def _signed(self, refs: Sequence[ObjectRef]) -> list[RenewableLink]:
+        if not refs:
+            return []
+        presigner = await self._own.get()
+        await presigner.prepare(refs)
+        renew = by_signing(presigner)
+        return [RenewableLink(link, renew) for link in presigner.sign_batch(refs)]
+
+
+def side_of(
+    given: Source | Items,
+    endpoint: Endpoint,
+    config: TransferConfig,
+    *,
+    bucket: str | None = None,
+    from_format: str | None = None,
+    literal: bool = False,
+    ca_bundle: str | None = None,
+) -> Side:
+    """The side of a folder, or of locations, manifests, links and objects. Raises InputError."""
+    names = [] if are_items(given) else _names(cast("Source | Sequence[Source]", given))
+    folders = [name for name in names if os.path.isdir(name)]  # noqa: PTH112 - Path raises for a name that is too long
+    if folders and len(names) > 1:
+        raise ParameterError(f"{folders[0]} is a folder, which can't be one of several sources")
+    if folders:
+        return FolderSide(Folder(folders[0]))
+    sources = Sources(
+        given,
+        bucket=bucket,
+        from_format=from_format,
+        literal=literal and any(name.startswith(SCHEME) for name in names),
+        no_links=None,
+        takes_items=True,
+    )
+    return ObjectSide(sources, endpoint, config, ca_bundle)
+
+
+def _names(given: Source | Sequence[Source]) -> list[str]:
+    return [os.fspath(name) for name in ([given] if isinstance(given, str | os.PathLike) else given)]
+
+
+def _given_row(row: Row) -> Keyed[Entry]:
+    ref = object_of(row)
+    return keyed(ref, link=_readable(row) if isinstance(row, Link) else None)
+
+
+def _certificate_row(row: CertificateRow, algorithm: str) -> Keyed[Entry]:
+    return keyed(ObjectRef("", "", size=row.size, checksum=f"{algorithm}:{base64_of(row.digest)}", path=row.key))
+
+
+def _readable(link: Link) -> Link | None:
+    """The link if it gets the object's bytes."""
+    return link if link.method == "GET" else None
+
+
+def _file_size(file: str) -> int | None:
+    """The size of a file, None for anything else, which is an error when it is read."""
+    try:
+        found = os.stat(file)  # noqa: PTH116 - a name need not be UTF-8
+    except OSError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None

@@ -1,0 +1,112 @@
+"""Reads an object through a link for its digest. The bytes are kept nowhere."""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
+
+import msgspec
+
+from bulkpresign.checksums import ExpectedDigest, Verifier, base64_of, hasher
+from bulkpresign.events import BytesMoved
+from bulkpresign.http.connection import Chunk
+from bulkpresign.http.response import Response
+from bulkpresign.model import Link, Outcome
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.downloads.content_range import check_range
+from bulkpresign.transfer.downloads.responses import digest_of, refusal
+from bulkpresign.transfer.engine.jobs import Digest, Job, RenewableLink
+from bulkpresign.transfer.engine.renewal import LinkRenewer
+
+#: The limiter measures the rate of larger bodies.
+_SMALL_BYTES = 256 * 1024
+
+
+class DigestReader:
+    """Computes the digests of objects. The object of an outcome has the size and the checksum that were found.
+
+    The bytes are also verified by the object's checksum or etag, as those of a file are. An attempt after a broken one
+    goes on where that ended, if the server allows it.
+    """
+
+    def __init__(self, context: TransferContext, coordinator: Coordinator) -> None:
+        self._context = context
+        self._refuse_checksum_mode = coordinator.refuse_checksum_mode
+
+    async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
+        """Reads the object of one job. Raises TransferError where it fails."""
+        assert isinstance(job.source, RenewableLink)  # noqa: S101 - as the dispatch has it
+        assert isinstance(job.target, Digest)  # noqa: S101 - as above
+        return await renewer.call(job.source, partial(self._read, _Hashing(job.target.algorithm)))
+
+    async def _read(self, hashing: "_Hashing", link: Link) -> Outcome:
+        verified_by, attempts = await self._context.retried(partial(self._attempt, hashing, link), link.object)
+        ref = msgspec.structs.replace(link.object, size=hashing.bytes, checksum=hashing.checksum)
+        return Outcome(ref, "done", hashing.bytes, attempts, verified_by, link=link)
+
+    async def _attempt(self, hashing: "_Hashing", link: Link) -> str | None:
+        async with self._context.http.request(link, hashing.rest) as response:
+            if response.status == 206:
+                check_range(response.headers, hashing.bytes, hashing.size, hashing.size)
+            elif response.status == 200:
+                self._begin(hashing, link, response)
+            else:
+                raise await refusal(link, response, self._refuse_checksum_mode)
+            await self._take_body(hashing, response)
+        return hashing.verifier.verify()
+
+    def _begin(self, hashing: "_Hashing", link: Link, response: Response) -> None:
+        """Begins with the first byte, and forgets those of earlier attempts."""
+        if hashing.bytes:
+            self._context.emit(BytesMoved(-hashing.bytes))
+        expected = digest_of(link.object, response.etag, response.headers, response.length)
+        hashing.begin(Verifier(expected), response.etag, response.length)
+
+    async def _take_body(self, hashing: "_Hashing", response: Response) -> None:
+        limiter, emit = self._context.limiter, self._context.emit
+        last = 0
+        is_large = response.length is None or response.length > _SMALL_BYTES
+
+        def take(chunk: Chunk) -> bool:
+            nonlocal last
+            last = len(chunk)
+            hashing.update(chunk)
+            emit(BytesMoved(last))
+            if is_large:
+                limiter.moved(last)
+            return limiter.limits_rate
+
+        with limiter.moving_body() if is_large else nullcontext():
+            while await response.stream_to(take):
+                await limiter.throttle(last)
+
+
+class _Hashing:
+    """The hashes of the bytes of one object so far, over all attempts."""
+
+    def __init__(self, algorithm: str) -> None:
+        self._algorithm = algorithm
+        self.begin(Verifier(ExpectedDigest()), None, None)
+
+    def begin(self, verifier: Verifier, etag: str | None, size: int | None) -> None:
+        self._hasher, self.verifier = hasher(self._algorithm), verifier
+        self._etag, self.size = etag, size or 0
+
+    @property
+    def bytes(self) -> int:
+        return self.verifier.bytes
+
+    @property
+    def checksum(self) -> str:
+        return f"{self._algorithm}:{base64_of(self._hasher.digest())}"
+
+    @property
+    def rest(self) -> Mapping[str, str]:
+        """The headers that ask for the bytes that are missing; none if all bytes are read again."""
+        if not 0 < self.bytes < self.size or self._etag is None:
+            return {}
+        return {"Range": f"bytes={self.bytes}-", "If-Match": f'"{self._etag}"'}
+
+    def update(self, chunk: Chunk) -> None:
+        self._hasher.update(chunk)
+        self.verifier.update(chunk)

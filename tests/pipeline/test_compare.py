@@ -1,0 +1,290 @@
+"""Two sides against each other, on real servers: exactly what was altered, removed or added is named."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bulkpresign as bp
+from bulkpresign.pipeline.verification.pairs import ReadPlan
+from tests.conftest import AwsEnv, Boto, MakeBucket
+from tests.servers.proxy import Fault, FaultProxy, expired
+from tests.servers.server import S3Server
+from tests.support.checksums import checksum
+from tests.support.tables import rows_of, table
+
+pytestmark = pytest.mark.anyio
+
+MIB = 1 << 20
+AWKWARD = [
+    "a b+c.txt",
+    "d-e",
+    "d/nl\n\tctrl.txt",
+    "d/é&<x>\"'.txt",
+    "per%20cent",
+    "z/한글 😀",
+    "z/~*?#[x]",
+    "d!",
+    'e,f"g',
+]
+OBJECTS = {key: os.urandom(100 + number) for number, key in enumerate([*AWKWARD, *(f"d/{n}/x" for n in range(120))])}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Two:
+    """The same objects under `s3://BUCKET/p/` on SeaweedFS and on RGW, with a profile for each."""
+
+    def __init__(self, clients: dict[str, Any], buckets: dict[str, str]) -> None:
+        self.clients, self.buckets = clients, buckets
+        self.seen: list[tuple[str, str]] = []
+        self.plans: list[ReadPlan] = []
+
+    def put(self, side: str, key: str, body: bytes) -> None:
+        self.clients[side].put_object(Bucket=self.buckets[side], Key=f"p/{key}", Body=body)
+
+    def delete(self, side: str, key: str) -> None:
+        self.clients[side].delete_object(Bucket=self.buckets[side], Key=f"p/{key}")
+
+    def uri(self, side: str) -> str:
+        return f"s3://{self.buckets[side]}/p/"
+
+    async def compare(self, source: Any = None, destination: Any = None, **settings: Any) -> bp.VerifyReport:
+        profiles = {"source_profile_name": "source", "destination_profile_name": "destination"}
+        return await bp.compare(
+            source or self.uri("source"),
+            destination or self.uri("destination"),
+            extras=lambda *found: self.seen.append(found),
+            announce=self.plans.append,
+            **(profiles | settings),
+        )
+
+
+@pytest.fixture
+def two(
+    seaweedfs: S3Server,
+    ceph: S3Server,
+    boto: Boto,
+    make_bucket: MakeBucket,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Two:
+    servers = {"source": seaweedfs, "destination": ceph}
+    lines = []
+    for side, server in servers.items():
+        lines += [f"[profile {side}]", f"aws_access_key_id={server.access_key}", f"region={server.region_name}"]
+        lines += [f"aws_secret_access_key={server.secret_key}", f"endpoint_url={server.endpoint_url}"]
+    (tmp_path / "config").write_text("\n".join(lines))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    found = Two(
+        {side: boto(server) for side, server in servers.items()},
+        {side: make_bucket(server) for side, server in servers.items()},
+    )
+    for side in servers:
+        for key, body in OBJECTS.items():
+            found.put(side, key, body)
+    return found
+
+
+async def test_exactly_what_differs_is_named(two: Two, tmp_path: Path) -> None:
+    report = await two.compare()
+    assert (report.verified, report.by, report.is_good) == (len(OBJECTS), {"md5": len(OBJECTS)}, True)
+    assert report.bytes == sum(map(len, OBJECTS.values()))
+    changed = bytearray(OBJECTS["z/한글 😀"])
+    changed[7] ^= 1
+    two.put("destination", "z/한글 😀", bytes(changed))
+    two.delete("destination", "d/nl\n\tctrl.txt")
+    two.put("destination", "d/", b"x")
+    report = await two.compare(differences=tmp_path / "found.csv")
+    assert (report.verified, report.different, report.missing, report.extra) == (len(OBJECTS) - 2, 1, 1, 1)
+    assert not report.is_good
+    rows = {row["path"]: row for row in rows_of(tmp_path / "found.csv")}
+    assert {path: row["difference"] for path, row in rows.items()} == {
+        "d/": "extra",
+        "d/nl\n\tctrl.txt": "missing",
+        "z/한글 😀": "different",
+    }
+    assert rows["z/한글 😀"]["bucket"] == two.buckets["source"]
+    assert rows["d/"]["bucket"] == two.buckets["destination"]
+    assert rows["d/"]["reason"] == "it is only in the destination"
+    assert two.seen == [("d/", "it is only in the destination")]
+    assert two.plans == []
+
+
+async def test_parts_of_other_sizes_are_read(two: Two) -> None:
+    """The etags of one object uploaded in two ways tell nothing: both are read, or unproven over the limit."""
+    body = os.urandom(11 * MIB)
+    for side, part_size in (("source", 5 * MIB), ("destination", 6 * MIB)):
+        upload(two, side, "big", body, part_size)
+        upload(two, side, "bad", body if side == "source" else body[:-1] + b"?", part_size)
+    report = await two.compare()
+    assert two.plans == [ReadPlan(2, 44 * MIB, 0)]
+    assert (report.by["sha256"], report.different, report.is_good) == (1, 1, False)
+    report = await two.compare(max_read=23 * MIB)
+    assert two.plans[1] == ReadPlan(1, 22 * MIB, 1)
+    assert (report.different, report.unproven) == (1, 1)  # `bad` comes first
+    report = await two.compare(max_read=0)
+    assert (report.verified, report.unproven, report.failed) == (len(OBJECTS), 2, 2)
+
+
+def upload(two: Two, side: str, key: str, body: bytes, part_size: int) -> None:
+    client, target = two.clients[side], {"Bucket": two.buckets[side], "Key": f"p/{key}"}
+    upload_id = client.create_multipart_upload(**target)["UploadId"]
+    parts = []
+    for number, at in enumerate(range(0, len(body), part_size), 1):
+        sent = client.upload_part(**target, UploadId=upload_id, PartNumber=number, Body=body[at : at + part_size])
+        parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+    client.complete_multipart_upload(**target, UploadId=upload_id, MultipartUpload={"Parts": parts})
+
+
+async def test_a_folder_on_either_side(two: Two, tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    for key, body in OBJECTS.items():
+        (folder / key).parent.mkdir(parents=True, exist_ok=True)
+        (folder / key).write_bytes(body)
+    upload(two, "source", "big", big := os.urandom(11 * MIB), 6 * MIB + 7)
+    (folder / "big").write_bytes(big)
+    two.put("source", "d/", b"")  # a folder marker has no file
+    report = await two.compare(destination=folder)
+    assert (report.verified, report.is_good) == (len(OBJECTS) + 1, True)
+    assert report.by == {"md5": len(OBJECTS), "sha256": 1}
+    assert two.plans == [ReadPlan(1, 11 * MIB, 0)]
+    (folder / "z" / "~*?#[x]").write_bytes(b"x" * len(OBJECTS["z/~*?#[x]"]))
+    (folder / "d!").unlink()
+    (folder / os.fsdecode(b"not-utf8-\xff")).write_bytes(b"")
+    report = await two.compare(folder, differences=tmp_path / "d.csv")
+    assert (report.verified, report.different, report.missing, report.extra) == (len(OBJECTS) - 2, 1, 2, 1)
+    assert {row["path"]: row["difference"] for row in rows_of(tmp_path / "d.csv")} == {
+        "big": "missing",  # it is on the other server alone
+        "d!": "extra",
+        "not-utf8-\ufffd": "missing",
+        "z/~*?#[x]": "different",
+    }
+    assert two.seen == [("d!", "it is only in the destination")]
+
+
+async def test_two_folders(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "d").mkdir(parents=True)
+        (tmp_path / name / "d" / "same").write_bytes(b"same")
+        (tmp_path / name / "d" / "other").write_bytes(name.encode())
+        (tmp_path / name / "empty").write_bytes(b"")
+    report = await bp.compare(tmp_path / "a", tmp_path / "b")
+    assert (report.by, report.different, report.bytes) == ({"sha256": 1, "size": 1}, 1, 4)
+    (tmp_path / "b" / "d" / "same").unlink()
+    (tmp_path / "b" / "d" / "same").symlink_to("/etc/passwd")
+    report = await bp.compare(tmp_path / "a", tmp_path / "b")
+    assert report.different == 2
+
+
+async def test_manifests_and_links(two: Two, seaweedfs: S3Server, tmp_path: Path) -> None:
+    """Links need no credentials; a checksum in a row is compared with the bytes of the other side."""
+    links = tmp_path / "links.csv"
+    await bp.sign(two.uri("source"), links, profile_name="source")
+    report = await two.compare(links, source_profile_name=None)
+    assert report.by == {"md5": len(OBJECTS)}
+    for row in (rows := rows_of(links)):
+        row["etag"] = ""
+    report = await two.compare(table(links, rows), source_profile_name=None)
+    assert (report.by, report.failed) == ({"sha256": len(OBJECTS)}, 0)
+    assert two.plans[0].bytes == 2 * sum(map(len, OBJECTS.values()))
+    keys = [{"bucket": "bkt", "key": key, "checksum": checksum_of(body)} for key, body in OBJECTS.items()]
+    keys[3]["checksum"] = checksum_of(b"other")
+    report = await two.compare(table(tmp_path / "keys.csv", keys), max_read=None)
+    assert (report.by, report.different, report.failed) == ({"crc32c": len(OBJECTS) - 1}, 1, 1)
+    with pytest.raises(bp.ParameterError, match=r"links.csv:3: its path 'x' is the path of .*links.csv:2 as well"):
+        await two.compare(table(links, [{"url": rows[0]["url"], "path": "x"}] * 2))
+
+
+def checksum_of(body: bytes) -> str:
+    return checksum("crc32c", body)
+
+
+async def test_two_manifests_are_compared_offline(tmp_path: Path) -> None:
+    rows = [{"bucket": "bkt", "key": str(n), "size": 5, "checksum": checksum_of(b"12345")} for n in range(3)]
+    one = table(tmp_path / "one.csv", rows)
+    rows[1]["checksum"] = checksum_of(b"54321")
+    report = await bp.compare(one, table(tmp_path / "other.csv", rows[:2]))
+    assert (report.by, report.different, report.missing) == ({"crc32c": 1}, 1, 1)
+
+
+@pytest.fixture
+def proxy(seaweedfs: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    with FaultProxy(seaweedfs.endpoint_url) as proxy:
+        yield proxy
+
+
+async def test_reading_goes_on_where_it_broke(
+    seaweedfs: S3Server, make_bucket: MakeBucket, boto: Boto, aws_env: AwsEnv, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    """A connection that breaks; a server that sends all bytes again; damaged bytes; an object that is gone."""
+    aws_env(seaweedfs)
+    bucket, body = make_bucket(seaweedfs), os.urandom(3 * MIB)
+    for key in ("0", "1", "2", "3"):
+        boto(seaweedfs).put_object(Bucket=bucket, Key=key, Body=body)
+    rows = [{"bucket": bucket, "key": key, "checksum": checksum_of(body)} for key in ("0", "1", "2", "3")]
+    manifest = table(tmp_path / "m.csv", rows)
+    refs = [bp.ObjectRef(bucket, key) for key in ("0", "1", "2")] + [bp.ObjectRef(bucket, "gone", path="3")]
+    faults = [
+        Fault(cut_after=2 * MIB),
+        Fault(),
+        Fault(cut_after=MIB),
+        Fault(ignore_range=True),
+        Fault(flip_answer=True),
+    ]
+    proxy.faults.extend(faults)
+    report = await bp.compare(
+        manifest,
+        refs,
+        destination_endpoint_url=proxy.url,
+        concurrency=1,
+        max_read=None,
+        differences=tmp_path / "d.jsonl",
+    )
+    assert (report.by, report.unproven, report.failed) == ({"crc32c": 3}, 1, 1)
+    assert b'"reason":"s3://' + bucket.encode() + b"/gone can't be read: 404" in (tmp_path / "d.jsonl").read_bytes()
+    ranges = [seen.header("range") for seen in proxy.seen if seen.header("range")]
+    assert ranges == [f"bytes={2 * MIB}-", f"bytes={MIB}-"]
+
+
+async def test_links_that_have_expired(seaweedfs: S3Server, proxy: FaultProxy, tmp_path: Path) -> None:
+    """Nobody knows what their objects hold; sizes and etags of rows are compared all the same."""
+    proxy.always = expired()
+    url = f"{proxy.url}/bkt/{{}}?X-Amz-Signature=secret"
+    rows = [{"url": url.format(number), "path": str(number), "size": number} for number in range(4)]
+    one = table(tmp_path / "one.csv", rows)
+    other = table(tmp_path / "other.csv", [*rows[:3], rows[3] | {"size": 5}])
+    report = await bp.compare(one, other, differences=tmp_path / "d.csv")
+    assert (report.verified, report.different, report.unproven) == (1, 1, 2)
+    reasons = [row["reason"] for row in rows_of(tmp_path / "d.csv")]
+    assert len([reason for reason in reasons if re.match(r"[12] can't be read: .*expired", reason)]) == 2, reasons
+    assert "secret" not in (tmp_path / "d.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "words"),
+    [
+        ("s3://no-such-bucket-at-all/", "s3://no-such-bucket-at-all/", "can't be listed: 404 NoSuchBucket"),
+        ("missing/", "s3://b12/", "missing/: no such file"),
+        ("s3://x/", "s3://b12/", "'x' can't be a bucket's name"),
+    ],
+)
+async def test_sides_that_can_not_be_used(
+    seaweedfs: S3Server, aws_env: AwsEnv, source: str, destination: str, words: str, tmp_path: Path
+) -> None:
+    aws_env(seaweedfs)
+    with pytest.raises(bp.InputError, match=words):
+        await bp.compare(source, destination, differences=tmp_path / "d.csv")
+    assert not (tmp_path / "d.csv").exists()
+
+
+async def test_a_file_of_differences_that_is_a_source(tmp_path: Path) -> None:
+    one = table(tmp_path / "one.csv", [{"bucket": "b12", "key": "k"}])
+    with pytest.raises(bp.ParameterError, match=r"--differences .* is the table .*one.csv, which would be lost"):
+        await bp.compare(one, one, differences=one)
