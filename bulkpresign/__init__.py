@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from bulkpresign.pipeline.verify import verify as verify
     from bulkpresign.signing.options import LinkOptions as LinkOptions
     from bulkpresign.signing.presigner import Presigner as Presigner
+    from bulkpresign.source.filters import Filters as Filters
 
 _HOMES = {
     "AwsSession": "aws",
@@ -82,6 +83,7 @@ _HOMES = {
     "DaemonEndedError": "errors",
     "DaemonError": "errors",
     "Event": "events",
+    "Filters": "source.filters",
     "InputError": "errors",
     "JournalError": "errors",
     "Link": "model",

@@ -1,9 +1,8 @@
 """put: uploads the files of a folder through links, or into a bucket through links that are signed just in time."""
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -14,7 +13,7 @@ from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener
 from bulkpresign.http.client import Transport
 from bulkpresign.ledger.paths import PathIndex
-from bulkpresign.model import Link, Report, Upload, without_query
+from bulkpresign.model import Link, ObjectRef, Report, Upload, without_query
 from bulkpresign.pipeline.run.completed import files_are_current
 from bulkpresign.pipeline.run.config import TransferConfig, config_of
 from bulkpresign.pipeline.run.journals import journal_of
@@ -28,9 +27,11 @@ from bulkpresign.pipeline.sources.links import Remote, links_of_sources
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.named_files import check_named_files
 from bulkpresign.pipeline.sources.renewals import by_signing
+from bulkpresign.pipeline.sources.selecting import selected_files
 from bulkpresign.pipeline.sources.sources import Source, Sources
 from bulkpresign.signing.parts import check_part_size
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.source.filters import Filters
 from bulkpresign.source.folder import folder_objects
 from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.transfer.context import TransferContext
@@ -65,6 +66,7 @@ async def put(
     renew_url: str | None = None,
     expires_in: int = 3600,
     headers: Mapping[str, str] | None = None,
+    filters: Filters | None = None,
     from_format: str | None = None,
     region_name: str | None = None,
     endpoint_url: str | None = None,
@@ -86,9 +88,10 @@ async def put(
     `headers` are signed into them; the content type is guessed from the name unless `headers` has one. Files over
     `part_size` (bytes, 5 MiB to 5 GiB, 64 MiB by default) are uploaded in parts.
 
-    `config` and the keywords beside it are those of `get`. A missing file, or a failed upload, is counted in the
-    report. Later runs reuse parts that are uploaded. `journal` is `FOLDER.put.journal` by default. Raises InputError
-    for invalid input before any request, and ParameterError also for a keyword of the other form.
+    `config` and the keywords beside it are those of `get`; `filters` select among the rows, or among the files of the
+    folder. A missing file, or a failed upload, is counted in the report. Later runs reuse parts that are
+    uploaded. `journal` is `FOLDER.put.journal` by default. Raises InputError for invalid input before any request, and
+    ParameterError also for a keyword of the other form.
     """
     bounds = config_of(
         config,
@@ -130,6 +133,7 @@ async def put(
         journal=journal,
         dry_run=dry_run,
         listeners=listeners,
+        filters=filters or Filters(),
     )
     if not to_bucket:
         renewal = _Renewal(renew_credentials, renew_command, renew_url)
@@ -149,6 +153,7 @@ class _Settings(NamedTuple):
     journal: str | os.PathLike[str] | None
     dry_run: bool
     listeners: Sequence[Listener]
+    filters: Filters
 
     def run(self) -> Run:
         """The run."""
@@ -185,7 +190,7 @@ async def _put_links(
     settings: _Settings, links: Source | Items, folder: Folder, from_format: str | None, renewal: _Renewal
 ) -> Report:
     """Uploads files below `folder` through PUT links. Needs credentials only to sign expired links again."""
-    sources = Sources(links, from_format=from_format, takes_items=True)
+    sources = Sources(links, from_format=from_format, takes_items=True, filters=settings.filters)
     check_named_files(sources.tables, settings.failures, settings.journal)
     if sources.items is None:
         await sources.begin()
@@ -204,6 +209,7 @@ async def _put_links(
         if opened is not None:  # the destination can't be listed without credentials
             run.skipped_by = opened.file.name
         totals = await check(sources, folder.check_sources, index, "PUT", run.completed, listeners=settings.listeners)
+        await sources.draw(None, "PUT")
         renew = await run.renewal(await own.get_if(renewal.by_credentials), renewal.command, renewal.url)
         jobs = _uploads(links_of_sources(sources, None, "PUT", renew=renew, streamed=index_paths(index)))
         if settings.dry_run:
@@ -239,7 +245,12 @@ async def _put_folder(
             async with listing as lister:
                 if not await present.list_destination(lister, location):
                     run.skipped_by = opened.file.name
-        jobs = _signed_files(folder.root, location, signing, headers, config.part_size or _LARGE)
+        jobs = _signed_files(
+            selected_files(folder.root, folder_objects(folder.root, location.bucket, location.key), settings.filters),
+            signing,
+            headers,
+            config.part_size or _LARGE,
+        )
         if settings.dry_run:
             return await run.plan(jobs)
 
@@ -268,10 +279,10 @@ async def _uploads(links: AsyncIterator[list[Remote]]) -> AsyncIterator[Sequence
 
 
 async def _signed_files(
-    root: Path, location: Location, presigner: Presigner, headers: Mapping[str, str] | None, part_size: int
+    files: Iterator[Sequence[ObjectRef]], presigner: Presigner, headers: Mapping[str, str] | None, part_size: int
 ) -> AsyncIterator[Sequence[Job]]:
     renew = by_signing(presigner)
-    for objects in folder_objects(root, location.bucket, location.key):
+    for objects in files:
         small = [ref for ref in objects if (ref.size or 0) <= part_size]
         async for links in presigner.sign(small, "PUT", headers=headers):
             yield [Job(LocalFile(link.object.file_path), RenewableLink(link, renew)) for link in links]

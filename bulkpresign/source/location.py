@@ -22,6 +22,13 @@ class Location(msgspec.Struct, frozen=True):
         return self.pattern is None and (not self.key or self.key.endswith("/"))
 
     @property
+    def base(self) -> str:
+        """The part of the keys that the paths of objects leave out, up to a `/`: all of a prefix, none of a key."""
+        if self.pattern is not None:
+            return self.pattern.base
+        return self.key if self.is_prefix else ""
+
+    @property
     def uri(self) -> str:
         """The location as `s3://bucket/key`, for messages."""
         return f"{SCHEME}{self.bucket}/{self.key}"

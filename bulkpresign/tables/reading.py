@@ -42,6 +42,11 @@ class Table:
         self._opened: Iterator[Rows] | None = None
         self._columns: tuple[str, ...] | None = None
 
+    def transform(self, change: Callable[[Iterator[Rows]], Iterator[Rows]]) -> None:
+        """Sets a function that changes the batches of rows as they are read."""
+        read = self._read
+        self._read = lambda file: change(read(file))
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the first batch. Reads that batch if necessary."""
