@@ -66,6 +66,9 @@ if TYPE_CHECKING:
     from bulkpresign.pipeline.run.config import TransferConfig as TransferConfig
     from bulkpresign.pipeline.sign import SignReport as SignReport
     from bulkpresign.pipeline.sign import sign as sign
+    from bulkpresign.pipeline.split import SplitPart as SplitPart
+    from bulkpresign.pipeline.split import SplitReport as SplitReport
+    from bulkpresign.pipeline.split import split as split
     from bulkpresign.pipeline.verify import VerifyReport as VerifyReport
     from bulkpresign.pipeline.verify import verify as verify
     from bulkpresign.signing.options import LinkOptions as LinkOptions
@@ -116,6 +119,8 @@ _HOMES = {
     "ServerError": "errors",
     "SignReport": "pipeline.sign",
     "SigningError": "errors",
+    "SplitPart": "pipeline.split",
+    "SplitReport": "pipeline.split",
     "StorageError": "errors",
     "ThrottledError": "errors",
     "TransferConfig": "pipeline.run.config",
@@ -134,6 +139,7 @@ _HOMES = {
     "put_outcomes": "pipeline.outcomes",
     "read": "pipeline.read",
     "sign": "pipeline.sign",
+    "split": "pipeline.split",
     "verify": "pipeline.verify",
 }
 

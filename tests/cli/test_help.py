@@ -26,6 +26,7 @@ GIVEN = {
     "get": (["x", "--to", "y"], {"source", "to"}, set[str]()),
     "put": (["x", "--from", "y"], set[str](), {"headers", "part_size"}),
     "put folder": (["x", "s3://y/"], set[str](), set[str]()),
+    "split": (["x", "-n", "2"], {"manifest", "parts"}, set[str]()),
     "abort": (["x"], {"what"}, {"output"}),
     "verify": (["x", "--in", "y"], {"manifest", "folder"}, set[str]()),
 }

@@ -12,7 +12,7 @@ from bulkpresign.model import ObjectRef
 from bulkpresign.source.filters import Candidates, Filters, Sample, Selector
 from bulkpresign.tables import Rows, Table
 from bulkpresign.tables.columns import LAST_MODIFIED
-from bulkpresign.tables.objects import sizes_of
+from bulkpresign.tables.objects import known_sizes
 from bulkpresign.tables.rows import BATCH_ROWS
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ def _candidates(rows: Rows) -> Candidates:
     unknown = [None] * len(rows.cells)
     return Candidates(
         names_of(rows) if rows.cells else (),
-        lambda: unknown if rows.column("size") is None else list(sizes_of(rows)),
+        lambda: known_sizes(rows),
         lambda: rows.column(LAST_MODIFIED) or unknown,
         rows.error,
     )
