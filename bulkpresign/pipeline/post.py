@@ -69,6 +69,7 @@ async def post(
             )
         )
         lister = await sources.lister(stack, presigner, tell)
+        columns = sources.columns  # with those of inventories
         await sources.draw(lister, "POST")
         with open_output(file) as stream:
             writer = post_writer(stream, file, written_format, columns)

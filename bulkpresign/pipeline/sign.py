@@ -173,6 +173,7 @@ async def sign(
             sources, signing, rules, report, summing=summing, uploads=uploads, keeps_uploads=keeps_uploads, tell=tell
         )
         run.lister = await sources.lister(stack, signing, broadcast([run.count, *listeners]))
+        columns += [name for name in sources.columns if name not in {*columns, *UPLOAD_COLUMNS}]  # those of inventories
         await sources.draw(run.lister, method, must_exist=not head)
         heads = None
         if head:

@@ -22,8 +22,7 @@ from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Output, Rows, Table, open_output
 from bulkpresign.tables.files import is_packed
 from bulkpresign.tables.objects import known_sizes
-from bulkpresign.tables.reading import table_format
-from bulkpresign.tables.writing import TableWriter
+from bulkpresign.tables.writing import WRITTEN_FORMATS, TableWriter
 
 #: Manifests that one run writes, at most. Each is an open file, and up to 1 MiB in memory.
 MOST_PARTS = 1_000
@@ -59,6 +58,8 @@ async def split(
 ) -> SplitReport:
     """Writes the rows of a manifest to several manifests of the same format and columns in the folder `to`.
 
+    Other formats than CSV, JSON and text become CSV.
+
     With `parts` (1 to 1,000), each object goes to the manifest that has the fewest bytes so far; objects of no or
     unknown size go to each in turn. The files are `NAME-001.csv` and so on, also those without rows. With `by`, there
     is one for each value of a column, `NAME-VALUE.csv`: other characters than letters, digits, `.`, `_` and `-` become
@@ -82,7 +83,7 @@ async def split(
     await sources.draw(None, None)
     (table,) = sources.tables
     with ExitStack() as stack:
-        files = _Files(stack, Path(to), table, table_format(table.file, from_format))
+        files = _Files(stack, Path(to), table)
         choose = _balanced(files, parts) if parts is not None else _by_value(files, by or "")
         async for rows in sources.rows_in(table):
             _write(files, rows, choose)
@@ -130,13 +131,15 @@ def _text(rows: Rows) -> bytes:
 class _Files:
     """The files of a run, open until the `stack` ends."""
 
-    def __init__(self, stack: ExitStack, folder: Path, table: Table, format: str) -> None:  # noqa: A002 - as elsewhere
+    def __init__(self, stack: ExitStack, folder: Path, table: Table) -> None:
         self.all: list[_File] = []
-        self._stack, self._folder, self._format, self._columns = stack, folder, format, table.columns
+        self._stack, self._folder, self._columns = stack, folder, table.columns
+        self._format = table.format if table.format in {*WRITTEN_FORMATS, "txt"} else "csv"
         name = PurePath("rows" if table.file == "-" else table.file).name
         gz = ".gz" if is_packed(name) else ""
         stem, dot, extension = name.removesuffix(name[len(name) - len(gz) :]).rpartition(".")
-        self._stem, self._suffix = (stem, f".{extension}{gz}") if dot and stem else (name, f".{format}")
+        is_kept = dot and stem and self._format == table.format
+        self._stem, self._suffix = stem or name, f".{extension}{gz}" if is_kept else f".{self._format}"
 
     def add(self, name: str) -> _File:
         """Opens the next file. Creates the folder."""

@@ -1,5 +1,7 @@
 """Parses `s3://bucket/prefix/`, `s3://bucket/key` and `s3://bucket/*.csv`."""
 
+import posixpath
+
 import msgspec
 
 from bulkpresign.errors import ParameterError
@@ -46,3 +48,9 @@ class Location(msgspec.Struct, frozen=True):
         if problem:
             raise ParameterError(f"{uri[:80]!r}: {problem}")
         return cls(bucket, key, None if literal or not is_pattern(key) else Pattern(key))
+
+
+def version_path(path: str, version_id: str | None) -> str:
+    """The path of a version: with its id before the extension, so that the versions of an object do not collide."""
+    root, extension = posixpath.splitext(path)
+    return f"{root}.{version_id}{extension}" if version_id else path

@@ -54,7 +54,8 @@ _WORDS = {
 
 def read_csv(file: str) -> Iterator[Rows]:
     """The rows of a CSV file in batches, without blank lines. A header is a batch without rows."""
-    reader = _Reader(file)
+    reader = _Reader(file, not_empty(file, line_blocks(file)))
+    reader.detect_dialect()
     while True:
         before = reader.line_num
         cells = reader.read(1)
@@ -73,6 +74,14 @@ def read_csv(file: str) -> Iterator[Rows]:
         before, cells = reader.line_num, []
 
 
+def read_csv_of(file: str, columns: tuple[str, ...]) -> Iterator[Rows]:
+    """The rows of a CSV file without a header, which has these columns and commas between them. It may be empty."""
+    reader, before = _Reader(file, line_blocks(file)), 0
+    while cells := reader.read(BATCH_ROWS):
+        yield _batch(file, columns, cells, range(before + 1, reader.line_num + 1))
+        before = reader.line_num
+
+
 class _Reader:
     """Reads the rows of a file. `line_num` is the last line of the rows that were read.
 
@@ -80,9 +89,9 @@ class _Reader:
     times as fast as the csv module, which reads the rest.
     """
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, blocks: Iterator[str]) -> None:
         self._file = file
-        self._blocks = not_empty(file, line_blocks(file))
+        self._blocks = blocks
         self._lines: list[str] = []
         self._used = 0  # the number of those lines that were returned as rows
         self._lines_before = 0  # the lines before the first line of the csv module
@@ -90,9 +99,8 @@ class _Reader:
         self._parsed: list[list[str]] = []  # rows of the csv module in this batch
         self._parsed_length = 0  # characters that it read for this batch
         self._separator = ","
-        self._open()
 
-    def _open(self) -> None:
+    def detect_dialect(self) -> None:
         """Detects the dialect from the first lines, and skips the lines before the first row."""
         text = ""
         for block in self._blocks:

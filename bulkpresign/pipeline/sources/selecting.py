@@ -104,7 +104,7 @@ class DrawnTable(Table):
 
     def __init__(self, table: Table, drawn: Sequence[Rows]) -> None:
         super().__init__(table.file)
-        self.is_stream = table.is_stream
+        self.is_stream, self.format = table.is_stream, table.format
         header = Rows(table.file, table.columns, [], ())
         self._read = lambda _: chain((header,), _in_batches(drawn))
 

@@ -19,6 +19,7 @@ from bulkpresign.manifest.links import links_of, methods_of
 from bulkpresign.manifest.uploads import UploadGrouper, upload_id_of, whole_rows
 from bulkpresign.model import Link, ObjectRef, Upload
 from bulkpresign.pipeline.sources.given_links import GivenLinks, is_link, no_link
+from bulkpresign.pipeline.sources.inventories import InventoryTable, check_files, local_inventory, remote_inventory
 from bulkpresign.pipeline.sources.items import GivenItems, Items, are_items
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.locations import located
@@ -87,7 +88,7 @@ class Sources:
         """
         #: The items that a program passes, None if the sources are files, S3 locations or links.
         self.items: GivenItems | None = None
-        self._all_versions = all_versions
+        self._all_versions, self._literal = all_versions, literal
         self._filters = filters or Filters()
         self._selector = Selector(self._filters)
         self._quota = Quota(self._filters.limit)
@@ -102,23 +103,29 @@ class Sources:
         if given.count(STDIN) > 1:
             raise ParameterError("standard input is given twice as a source")
         self._bucket = bucket
-        self._parts = list(_parts([os.fspath(source) for source in given], from_format, no_links, literal=literal))
+        self._parts = list(
+            _parts([os.fspath(source) for source in given], from_format, no_links, literal, all_versions)
+        )
         if filters is not None:
             for table in self.tables:
                 table.transform(partial(selected_rows, self._selector))
         if literal and not self.has_locations:
             raise ParameterError("literal is for keys of s3:// sources, and there is none")
-        if all_versions and not self.has_locations:
-            raise ParameterError("all-versions is for s3:// sources, and there is none")
+        if all_versions and not (self.has_locations or any(isinstance(part, InventoryTable) for part in self._parts)):
+            raise ParameterError("all-versions is for s3:// sources and inventories, and there is none")
 
     async def begin(self, stack: AsyncExitStack | None = None) -> None:
         """Waits for the first rows of each source that can be read only once; they show if it has links.
+
+        Checks the data files of local inventories.
 
         The items that a program passes are read until the `stack` ends.
         """
         if self.items is not None and stack is not None:
             await stack.enter_async_context(self.items)
         for table in self.tables:
+            if isinstance(table, InventoryTable):
+                await check_files(table)
             if table.is_stream:
                 await _in_thread(lambda table: table.columns, table)
 
@@ -131,11 +138,25 @@ class Sources:
         attempts: int = 5,
         transport: Transport = "auto",
     ) -> BucketLister | None:
-        """The lister of the sources in buckets, open until the `stack` ends. None if there are none."""
+        """The lister of the sources in buckets, open until the `stack` ends. None if there are none.
+
+        Fetches the inventories among them, which are tables from then on, and checks their data files.
+        """
         if presigner is None or not self.has_locations:
             return None
         lister = BucketLister(presigner, emit, attempts=attempts, transport=transport, all_versions=self._all_versions)
-        return await stack.enter_async_context(lister)
+        await stack.enter_async_context(lister)
+        if not self._literal:
+            self._parts = [await self._fetched(part, lister, stack) for part in self._parts]
+        return lister
+
+    async def _fetched(self, part: Part, lister: BucketLister, stack: AsyncExitStack) -> Part:
+        if not isinstance(part, Location):
+            return part
+        table = await remote_inventory(part, lister, stack, all_versions=self._all_versions)
+        if table is not None:
+            table.transform(partial(selected_rows, self._selector))
+        return table or part
 
     @property
     def tables(self) -> list[Table]:
@@ -374,13 +395,17 @@ def check_options(rows: Rows, method: str | None) -> None:
                 raise rows.error(row, problem, name)
 
 
-def _parts(given: Iterable[str], from_format: str | None, no_links: str | None, *, literal: bool) -> Iterator[Part]:
+def _parts(
+    given: Iterable[str], from_format: str | None, no_links: str | None, literal: bool, all_versions: bool
+) -> Iterator[Part]:
     """The sources. Consecutive links are one source."""
     for are_links, some in groupby(given, is_link):
         if not are_links:
             for source in some:
-                is_place = source.startswith(SCHEME)
-                yield Location.parse(source, literal=literal) if is_place else Table(source, from_format)
+                if source.startswith(SCHEME):
+                    yield Location.parse(source, literal=literal)
+                else:
+                    yield local_inventory(source, all_versions=all_versions) or Table(source, from_format)
         elif no_links is not None:
             raise no_link(next(some), no_links)
         else:
