@@ -45,6 +45,7 @@ IMPORTERS = {
     "aiohttp": {"http"},
     "awscrt": {"checksums"},
     "click": {"cli"},
+    "pyarrow": {"tables"},
     "tqdm": {"ledger"},
 }
 

@@ -56,7 +56,8 @@ _of_messages = _in("Messages")
 _SOURCES = (
     "s3://bucket/prefix/ (everything under it), s3://bucket/key, 's3://bucket/a/*.csv' (a pattern of keys: "
     "* and ? match no /, ** does; a path is the key after the last / before the wildcard), "
-    "a table (.csv .jsonl .json .txt, each also .gz), the manifest.json of an S3 Inventory (local or s3://), "
+    "a table (.csv .jsonl .json .txt, each also .gz; .parquet .orc), the manifest.json of an S3 Inventory (local or "
+    "s3://), "
 )
 sources = click.argument(
     "source", cls=Argument, nargs=-1, metavar="SOURCE...", help=f"{_SOURCES}or - for standard input."
@@ -82,7 +83,7 @@ all_versions = click.option(
 bucket = click.option("--bucket", metavar="B", help="The bucket of rows without one.")
 from_format = click.option(
     "--from-format",
-    metavar="csv|jsonl|json|txt|batch",
+    metavar="csv|jsonl|json|txt|parquet|orc|batch",
     help="The format of a source without a known extension, such as -. batch: manifests of S3 Batch Operations.",
 )
 output = click.option(
@@ -90,7 +91,7 @@ output = click.option(
 )
 output_format = click.option(
     "--format",
-    metavar="csv|jsonl|json",
+    metavar="csv|jsonl|json|parquet",
     help="The format of an output without a known extension.",
 )
 expires_in = click.option(

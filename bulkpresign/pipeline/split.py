@@ -14,7 +14,8 @@ import msgspec
 from bulkpresign.errors import OutputError, ParameterError
 from bulkpresign.events import Listener, RowsRead, RunFinished, RunStarted, broadcast
 from bulkpresign.manifest.groups import heads_of, units_of
-from bulkpresign.manifest.rows import ENCODERS, columns_of
+from bulkpresign.manifest.rows import columns_of
+from bulkpresign.manifest.writing import row_table
 from bulkpresign.model import Report
 from bulkpresign.pipeline.sources.sources import Source, Sources, check_used
 from bulkpresign.source.filters import Filters
@@ -22,7 +23,7 @@ from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Output, Rows, Table, open_output
 from bulkpresign.tables.files import is_packed
 from bulkpresign.tables.objects import known_sizes
-from bulkpresign.tables.writing import WRITTEN_FORMATS, TableWriter
+from bulkpresign.tables.writing import WRITTEN_FORMATS
 
 #: Manifests that one run writes, at most. Each is an open file, and up to 1 MiB in memory.
 MOST_PARTS = 1_000
@@ -58,7 +59,7 @@ async def split(
 ) -> SplitReport:
     """Writes the rows of a manifest to several manifests of the same format and columns in the folder `to`.
 
-    Other formats than CSV, JSON and text become CSV.
+    Tables in formats that can't be written become CSV.
 
     With `parts` (1 to 1,000), each object goes to the manifest that has the fewest bytes so far; objects of no or
     unknown size go to each in turn. The files are `NAME-001.csv` and so on, also those without rows. With `by`, there
@@ -104,7 +105,7 @@ class _File:
         self.part = SplitPart(file)
         self.rows: list[int] = []  # of the current batch
         self._output = output
-        self._table = None if format == "txt" else TableWriter(output, format)
+        self._table = None if format == "txt" else row_table(output, format)
         if self._table is not None:
             self._table.header(columns)
 
@@ -113,7 +114,7 @@ class _File:
         if self._table is None:
             self._output.write(_text(rows))
         else:
-            self._table.rows(ENCODERS[self._table.format](columns_of(rows)))
+            self._table.rows(columns_of(rows))
 
     def finish(self) -> None:
         """Ends the table."""

@@ -53,6 +53,9 @@ _INVENTORY_FIELDS = frozenset(
         "lifecycle_expiration_date",
     }
 )
+#: Those that become columns with other names or forms.
+_NAMES = {"size": "size", "e_tag": "etag", "last_modified_date": LAST_MODIFIED}
+_USED = frozenset({"bucket", "key", "version_id", "is_latest", "is_delete_marker", *_NAMES})
 _REPORT_FIELDS = frozenset({"bucket", "key", "version_id", *_CARRIED})
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _PARQUET_FIELD = re.compile(r"(?:required|optional)\s+\w+\s+(\w+)")
@@ -74,15 +77,19 @@ class Inventory(msgspec.Struct, frozen=True):
     files: tuple[DataFile, ...]
 
     @property
+    def used_fields(self) -> list[str]:
+        """The fields that `objects_of_inventory` uses."""
+        return [name for name in self.fields if name in _USED]
+
+    @property
     def has_versions(self) -> bool:
         """True if the inventory has all versions, and tells which are the latest ones."""
         return {"version_id", "is_latest"} <= set(self.fields)
 
     def columns(self, *, all_versions: bool) -> tuple[str, ...]:
         """The columns of the rows that `objects_of_inventory` makes."""
-        own = {"size": "size", "e_tag": "etag", "last_modified_date": LAST_MODIFIED}
         versions = ("version_id", "path") if all_versions else () if self.has_versions else ("version_id",)
-        found = [name for field, name in own.items() if field in self.fields]
+        found = [name for field, name in _NAMES.items() if field in self.fields]
         versions = versions if "version_id" in self.fields else ()
         return ("bucket", "key", *versions, *found, *(name for name in _CARRIED if name in self.fields))
 

@@ -5,6 +5,7 @@ from itertools import chain, islice
 from pathlib import PurePath
 
 from bulkpresign.errors import ManifestError, ParameterError
+from bulkpresign.tables.columnar import read_orc, read_parquet
 from bulkpresign.tables.columns import HEADERLESS
 from bulkpresign.tables.delimited import read_csv, read_csv_of
 from bulkpresign.tables.documents import read_json, read_jsonl
@@ -14,19 +15,19 @@ from bulkpresign.text import unquoted
 
 #: The manifests of S3 Batch Operations: CSV with url-encoded keys (docs: "Specifying a manifest").
 BATCH_OPERATIONS = "batch"
-FORMATS = ("csv", "jsonl", "json", "txt", BATCH_OPERATIONS)
+FORMATS = ("csv", "jsonl", "json", "txt", "parquet", "orc", BATCH_OPERATIONS)
 
 
 def table_format(file: str, given: str | None = None) -> str:
     """The format of a file: by its extension (without `.gz`), else `given`, else CSV.
 
     A `.csv` is a manifest of S3 Batch Operations if `given` says so.
-    Raises ParameterError for an unsupported format, which includes Parquet.
+    Raises ParameterError for an unsupported format, and for Parquet and ORC in a gzip file.
     """
     name = file[: -len(".gz")] if is_packed(file) else file
     suffix = PurePath(name).suffix.removeprefix(".").lower()
-    if suffix == "parquet":
-        raise ParameterError(f"{file}: parquet is not one of the formats {', '.join(FORMATS)}")
+    if suffix in {"parquet", "orc"} and is_packed(file):
+        raise ParameterError(f"{file}: {suffix} is compressed in itself, and not read or written as .gz")
     wanted = (given or "csv").lower()
     chosen = suffix if suffix in FORMATS and (suffix, wanted) != ("csv", BATCH_OPERATIONS) else wanted
     if chosen not in FORMATS:
@@ -107,5 +108,7 @@ _READERS: dict[str, Callable[[str], Iterator[Rows]]] = {
     "json": read_json,
     "jsonl": read_jsonl,
     "txt": _read_text,
+    "parquet": read_parquet,
+    "orc": read_orc,
     BATCH_OPERATIONS: _read_batch_operations,
 }

@@ -26,6 +26,7 @@ from bulkpresign.source.inventory import (
 )
 from bulkpresign.source.location import Location
 from bulkpresign.tables import Rows, Table
+from bulkpresign.tables.columnar import read_orc, read_parquet
 from bulkpresign.tables.delimited import read_csv_of
 from bulkpresign.tasks import run_workers
 
@@ -93,7 +94,9 @@ class InventoryTable(Table):
 
 
 def _read(inventory: Inventory, file: str) -> Iterator[Rows]:
-    return read_csv_of(file, inventory.fields)
+    if inventory.format == "csv":
+        return read_csv_of(file, inventory.fields)
+    return (read_orc if inventory.format == "orc" else read_parquet)(file, inventory.used_fields)
 
 
 def local_inventory(file: str, *, all_versions: bool) -> InventoryTable | None:
