@@ -89,7 +89,7 @@ async def get(
 
     A table of links, and a single link (`https://...`), needs no credentials. Tables of objects and `s3://` sources,
     whose keys may be patterns unless `literal` (see `sign`), are signed just in time. With `all_versions`, every
-    version of their objects is downloaded, with its id in its path (see `sign`).
+    version of their objects is downloaded, with its id in its path. The same holds for inventories (see `sign`).
 
     `filters` select among the objects. `limit` is the number of objects to download, without those that are done.
 

@@ -98,7 +98,9 @@ async def sign(
     version of the objects of `s3://` sources is signed, except delete markers. Its path has its id before the
     extension, such as `report.VERSION_ID.pdf`, so that the files of all versions can be stored.
 
-    `filters` select among the objects.
+    The `manifest.json` of an S3 Inventory, local or in a bucket, stands for the objects that it lists, unless
+    `literal`: the latest versions, or all with `all_versions`. Its data files are checked first. `filters` select among
+    the objects.
 
     With `head`, each object is looked up once, `concurrency` (64) at a time, and its row has the size, etag, checksum,
     content type, `last_modified` and `part_size` from the server. An object that does not exist, or whose request

@@ -179,7 +179,8 @@ def objects_of_inventory(inventory: Inventory, rows: Rows, *, all_versions: bool
     With `all_versions`, the path of a row has the id of its version. Raises ManifestError for a key that is not valid.
     """
     kept = _objects_only(rows, all_versions=all_versions)
-    columns: dict[str, Sequence[Any]] = {name: kept.column(name) or () for name in kept.columns}
+    used = (*inventory.used_fields, *(name for name in _CARRIED if name in inventory.fields))
+    columns: dict[str, Sequence[Any]] = {name: kept.column(name) or () for name in used}
     if inventory.format == "csv":
         columns["key"] = _decoded(kept, columns["key"])
     if all_versions:
