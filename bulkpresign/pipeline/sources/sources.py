@@ -89,7 +89,7 @@ class Sources:
         #: The items that a program passes, None if the sources are files, S3 locations or links.
         self.items: GivenItems | None = None
         self._all_versions, self._literal = all_versions, literal
-        self._filters = filters or Filters()
+        self._filters, self._is_filtered = filters or Filters(), filters is not None
         self._selector = Selector(self._filters)
         self._quota = Quota(self._filters.limit)
         if takes_items and are_items(sources):
@@ -106,13 +106,13 @@ class Sources:
         self._parts = list(
             _parts([os.fspath(source) for source in given], from_format, no_links, literal, all_versions)
         )
-        if filters is not None:
+        if self._is_filtered:
             for table in self.tables:
                 table.transform(partial(selected_rows, self._selector))
         if literal and not self.has_locations:
             raise ParameterError("literal is for keys of s3:// sources, and there is none")
         if all_versions and not (self.has_locations or any(isinstance(part, InventoryTable) for part in self._parts)):
-            raise ParameterError("all-versions is for s3:// sources and inventories, and there is none")
+            raise ParameterError("all-versions is for s3:// sources, and there is none")
 
     async def begin(self, stack: AsyncExitStack | None = None) -> None:
         """Waits for the first rows of each source that can be read only once; they show if it has links.
@@ -154,7 +154,7 @@ class Sources:
         if not isinstance(part, Location):
             return part
         table = await remote_inventory(part, lister, stack, all_versions=self._all_versions)
-        if table is not None:
+        if table is not None and self._is_filtered:
             table.transform(partial(selected_rows, self._selector))
         return table or part
 
