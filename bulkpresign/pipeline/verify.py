@@ -26,11 +26,11 @@ from bulkpresign.pipeline.run.failures import failure_log
 from bulkpresign.pipeline.run.preflight import Totals, check, reserve_paths
 from bulkpresign.pipeline.sources.items import Items, object_of
 from bulkpresign.pipeline.sources.named_files import check_named_files
-from bulkpresign.pipeline.sources.selecting import Quota
+from bulkpresign.pipeline.sources.selecting import Picker
 from bulkpresign.pipeline.sources.sources import Source, Sources, rows_of
 from bulkpresign.proof.files import MISSING, UNPROVEN, FileVerifier, Row, batches_of
 from bulkpresign.proof.tree import walk
-from bulkpresign.source.filters import Filters, RowError, Sample, Selector, candidates_of
+from bulkpresign.source.filters import Filters, RowError, Selector, candidates_of
 from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Rows, Table, objects_of
 from bulkpresign.tasks import run_workers
@@ -155,18 +155,13 @@ class _Manifests(Sources):
     async def batches(self, index: PathIndex) -> AsyncGenerator[list[Row], None]:
         """The rows that the filters select. The files of all others are named as well, so they are not extra."""
         filters = self._selecting
-        selector, quota = Selector(filters), Quota(filters.limit)
-        sample = None if filters.sample is None else Sample[Row](filters.sample, filters.seed)
+        selector, picker = Selector(filters), Picker[Row](filters)
         async for rows, error in self._all(index):
             refs = [row.ref for row in rows]
             found = selector.kept(candidates_of(refs, [ref.file_path for ref in refs], error))
-            kept = quota.of([rows[i] for i in found])
-            if sample is None:
-                for batch in batches_of(iter(kept)):
-                    yield batch
-            else:
-                sample.add(kept)
-        for batch in batches_of(iter([] if sample is None else sample.drawn())):
+            for batch in batches_of(iter(picker.of([rows[index] for index in found]))):
+                yield batch
+        for batch in batches_of(iter(picker.rest())):
             yield batch
 
     async def _all(self, index: PathIndex) -> AsyncIterator[tuple[list[Row], RowError]]:

@@ -17,8 +17,8 @@ from bulkpresign.manifest.links import expiry_of, links_of, path_of
 from bulkpresign.manifest.uploads import COMPLETES, upload_id_of
 from bulkpresign.model import Link, ObjectRef, without_query
 from bulkpresign.pipeline.sources.given_links import is_link
-from bulkpresign.pipeline.sources.selecting import Quota
-from bulkpresign.source.filters import Filters, Sample, Selector, candidates_of
+from bulkpresign.pipeline.sources.selecting import Picker
+from bulkpresign.source.filters import Filters, Selector, candidates_of
 from bulkpresign.tables import Rows
 
 #: One object: a link to it, the object itself, or the url of a link.
@@ -130,18 +130,12 @@ class GivenItems:
             async for batch in self._all():
                 yield batch
             return
-        filters, quota = self._selector.filters, Quota(self._selector.filters.limit)
-        sample = None if filters.sample is None else Sample[list[_Numbered]](filters.sample, filters.seed)
+        picker = Picker[list[_Numbered]](self._selector.filters)
         async for units in _units(self._all()):
-            kept = quota.of(self._kept(units))
-            if sample is None:
-                yield _batch_of(kept)
-            else:
-                sample.add(kept)
-            if quota.is_used_up():
+            yield _batch_of(picker.of(self._kept(units)))
+            if picker.is_used_up():
                 return
-        if sample is not None:
-            yield _batch_of(sample.drawn())
+        yield _batch_of(picker.rest())
 
     def _kept(self, units: Sequence["list[_Numbered]"]) -> list["list[_Numbered]"]:
         heads = _batch_of([[_head(unit)] for unit in units])

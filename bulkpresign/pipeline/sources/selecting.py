@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain, groupby
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from bulkpresign.manifest.groups import heads_of, in_whole_uploads, units_of
 from bulkpresign.manifest.links import names_of
@@ -68,21 +68,38 @@ class Quota:
         return rows if self._left is None else rows.some(chain.from_iterable(self.of(units_of(rows))))
 
 
+class Picker(Generic[T]):
+    """Applies the number of objects in filters: a limit as objects come, a sample when all have come."""
+
+    def __init__(self, filters: Filters) -> None:
+        self._quota = Quota(filters.limit)
+        self._sample = None if filters.sample is None else Sample[T](filters.sample, filters.seed)
+
+    def is_used_up(self) -> bool:
+        """True if no more objects are used."""
+        return self._quota.is_used_up()
+
+    def of(self, items: Sequence[T]) -> Sequence[T]:
+        """Those of the next items that are used at once: none if a sample is drawn."""
+        if self._sample is None:
+            return self._quota.of(items)
+        self._sample.add(items)
+        return ()
+
+    def rest(self) -> Sequence[T]:
+        """Those that are used after all have come: the sample."""
+        return () if self._sample is None else self._sample.drawn()
+
+
 def selected_files(root: Path, batches: Iterator[list[ObjectRef]], filters: Filters) -> Iterator[Sequence[ObjectRef]]:
     """The objects of local files that pass the filters. A file without a size or time passes: its upload reports it."""
-    selector, quota = Selector(filters), Quota(filters.limit)
-    sample = None if filters.sample is None else Sample[ObjectRef](filters.sample, filters.seed)
+    selector, picker = Selector(filters), Picker[ObjectRef](filters)
     for refs in batches:
         found = selector.kept(_local_candidates(root, refs))
-        kept = quota.of([refs[index] for index in found])
-        if sample is None:
-            yield kept
-        else:
-            sample.add(kept)
-        if quota.is_used_up():
+        yield picker.of([refs[index] for index in found])
+        if picker.is_used_up():
             return
-    if sample is not None:
-        yield sample.drawn()
+    yield picker.rest()
 
 
 def _local_candidates(root: Path, refs: Sequence[ObjectRef]) -> Candidates:
