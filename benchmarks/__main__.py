@@ -2,13 +2,14 @@
 
 import argparse
 
-from benchmarks import get, head, large, listing, manifest, put, resume, scale, sign, wires
+from benchmarks import get, head, inventory, large, listing, manifest, put, resume, scale, sign, wires
 
 BENCHMARKS = {
     "sign": sign.main,
     "manifest": manifest.main,
     "head": head.main,
     "list": listing.main,
+    "inventory": inventory.main,
     "get": get.main,
     "put": put.main,
     "large": large.main,

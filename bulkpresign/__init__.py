@@ -74,10 +74,14 @@ if TYPE_CHECKING:
     from bulkpresign.pipeline.run.config import TransferConfig as TransferConfig
     from bulkpresign.pipeline.sign import SignReport as SignReport
     from bulkpresign.pipeline.sign import sign as sign
+    from bulkpresign.pipeline.split import SplitPart as SplitPart
+    from bulkpresign.pipeline.split import SplitReport as SplitReport
+    from bulkpresign.pipeline.split import split as split
     from bulkpresign.pipeline.verification.counts import VerifyReport as VerifyReport
     from bulkpresign.pipeline.verify import verify as verify
     from bulkpresign.signing.options import LinkOptions as LinkOptions
     from bulkpresign.signing.presigner import Presigner as Presigner
+    from bulkpresign.source.filters import Filters as Filters
 
 _HOMES = {
     "AwsSession": "aws",
@@ -91,6 +95,7 @@ _HOMES = {
     "DaemonEndedError": "errors",
     "DaemonError": "errors",
     "Event": "events",
+    "Filters": "source.filters",
     "InputError": "errors",
     "JournalError": "errors",
     "JournalReport": "ledger.report",
@@ -124,6 +129,8 @@ _HOMES = {
     "ServerError": "errors",
     "SignReport": "pipeline.sign",
     "SigningError": "errors",
+    "SplitPart": "pipeline.split",
+    "SplitReport": "pipeline.split",
     "StorageError": "errors",
     "ThrottledError": "errors",
     "TransferConfig": "pipeline.run.config",
@@ -146,6 +153,7 @@ _HOMES = {
     "read": "pipeline.read",
     "report": "pipeline.report",
     "sign": "pipeline.sign",
+    "split": "pipeline.split",
     "verify": "pipeline.verify",
     "verify_certificate": "pipeline.certify",
     "write_certificate": "pipeline.certify",

@@ -1,4 +1,7 @@
-"""Formats counts, sizes and durations for people. All output uses these functions."""
+"""Formats counts, sizes and durations for people, and decodes url-encoded texts. All output uses these functions."""
+
+from collections.abc import Sequence
+from urllib.parse import unquote_plus
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -43,3 +46,18 @@ def show_seconds(seconds: float) -> str:
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """A count and its noun: `1 link`, `2,000 links`."""
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def unquoted(texts: Sequence[str]) -> Sequence[str] | None:
+    """Texts without url-encoding, all at once: there are often a thousand with some quoted characters each.
+
+    None if one of them is not UTF-8, or has a NUL character.
+    """
+    joined = "\0".join(texts)
+    if "%" not in joined and "+" not in joined:
+        return texts
+    try:
+        decoded = unquote_plus(joined, errors="strict").split("\0")
+    except UnicodeDecodeError:
+        return None
+    return decoded if len(decoded) == len(texts) else None

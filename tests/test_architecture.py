@@ -46,6 +46,7 @@ IMPORTERS = {
     "aiohttp": {"http"},
     "awscrt": {"checksums"},
     "click": {"cli"},
+    "pyarrow": {"tables"},
     "tqdm": {"ledger"},
 }
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from bulkpresign.cli import options
+from bulkpresign.cli import filter_options, options
 from bulkpresign.cli.help import FileName, Verb
 from bulkpresign.cli.units import size
 
@@ -27,6 +27,7 @@ from bulkpresign.cli.units import size
 @click.option("--recheck", is_flag=True, help="Ask the server again about each object that was done before.")
 @click.option("--fsync", is_flag=True, help="Wait for the disk before an object counts as done.")
 @options.records
+@filter_options.filters
 @options.renewal
 @options.expires_in
 @options.server
@@ -49,10 +50,12 @@ def get(**settings: Any) -> None:
     130 interrupted; 143 terminated; 129 hung up.
     """
     from bulkpresign.cli import option_checks
-    from bulkpresign.cli.runner import run_transfer
+    from bulkpresign.cli.runner import reporting_errors, run_transfer
     from bulkpresign.pipeline.get import get as run
     from bulkpresign.pipeline.sources.sources import are_links
 
+    with reporting_errors():
+        settings["filters"] = filter_options.pop_filters(settings)
     sources = settings["source"]
     if all(source.startswith("s3://") for source in sources):
         option_checks.check_applicable([option_checks.NO_TABLE])

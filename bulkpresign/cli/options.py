@@ -56,7 +56,8 @@ _of_messages = _in("Messages")
 _SOURCES = (
     "s3://bucket/prefix/ (everything under it), s3://bucket/key, 's3://bucket/a/*.csv' (a pattern of keys: "
     "* and ? match no /, ** does; a path is the key after the last / before the wildcard), "
-    "a table (.csv .jsonl .json .txt, each also .gz), "
+    "a table (.csv .jsonl .json .txt, each also .gz; .parquet .orc), the manifest.json of an S3 Inventory (local or "
+    "s3://), "
 )
 sources = click.argument(
     "source", cls=Argument, nargs=-1, metavar="SOURCE...", help=f"{_SOURCES}or - for standard input."
@@ -69,25 +70,28 @@ linked_sources = click.argument(
     help=f"{_SOURCES}a link (https://...), or - for standard input.",
 )
 literal = click.option(
-    "--literal", is_flag=True, help="The characters * ? [ in keys of s3:// sources are not wildcards."
+    "--literal",
+    is_flag=True,
+    help="In keys of s3:// sources, * ? [ are no wildcards, and manifest.json is the object, not an inventory.",
 )
 all_versions = click.option(
     "--all-versions",
     is_flag=True,
-    help="Every version of the objects of s3:// sources, except delete markers. Paths have the id: report.ID.pdf.",
+    help="Every version of the objects of s3:// sources and inventories, except delete markers. Paths have the id: "
+    "report.ID.pdf.",
 )
 bucket = click.option("--bucket", metavar="B", help="The bucket of rows without one.")
 from_format = click.option(
     "--from-format",
-    metavar="csv|jsonl|json|txt",
-    help="The format of a source without a known extension, such as -.",
+    metavar="csv|jsonl|json|txt|parquet|orc|batch",
+    help="The format of a source without a known extension, such as -. batch: manifests of S3 Batch Operations.",
 )
 output = click.option(
     "-o", "--output", default="-", type=FileName(), metavar="FILE", help="The file for the rows; - is standard output."
 )
 output_format = click.option(
     "--format",
-    metavar="csv|jsonl|json",
+    metavar="csv|jsonl|json|parquet",
     help="The format of an output without a known extension.",
 )
 expires_in = click.option(

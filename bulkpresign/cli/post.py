@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from bulkpresign.cli import options
+from bulkpresign.cli import filter_options, options
 from bulkpresign.cli.help import Verb
 from bulkpresign.cli.units import size
 
@@ -19,6 +19,8 @@ from bulkpresign.cli.units import size
 @options.output_format
 @options.from_format
 @options.literal
+@filter_options.filters_without_sizes
+@filter_options.limit
 @options.server
 @options.ca_bundle
 @options.progress
@@ -29,13 +31,23 @@ def post(output: str, progress: str, quiet: bool, **settings: Any) -> None:
     \b
     bulkpresign post keys.csv -o forms.json --max-size 100MiB --content-type 'image/*'
     """
-    from bulkpresign.cli.runner import display, run_verb, say_last
+    from bulkpresign.cli.runner import display, reporting_errors, run_verb, say_last
     from bulkpresign.ledger.counts import Counts
     from bulkpresign.pipeline.post import post as run
     from bulkpresign.text import counted
 
+    maximum = settings.pop("max_size")  # not that of the filters
+    with reporting_errors():
+        settings["filters"] = filter_options.pop_filters(settings, has_limit=True)
     counts = Counts("post")
-    report = run_verb(run, [counts], shown=display(progress, counts, quiet=quiet), output=output, **settings)
+    report = run_verb(
+        run,
+        [counts],
+        shown=display(progress, counts, quiet=quiet),
+        output=output,
+        max_size=maximum,
+        **settings,
+    )
     text = f"post: {counted(report.done, 'form')}" + (f" in {output}" if output != "-" else "")
     notes = [] if report.done else [("there were no rows: nothing to sign", "warning")]
     say_last(text, notes, counts, quiet=quiet or not report.done, exit_code=0, forms=report.done)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from bulkpresign.cli import options
+from bulkpresign.cli import filter_options, options
 from bulkpresign.cli.help import Argument, FileName, Verb
 
 
@@ -23,6 +23,7 @@ from bulkpresign.cli.help import Argument, FileName, Verb
 @options.bounds
 @options.executor
 @options.records
+@filter_options.filters
 @options.renewal
 @options.expires_in
 @click.option("--content-type", metavar="TYPE", help="Signed into PUT links.")
@@ -61,6 +62,8 @@ def put(
     from bulkpresign.cli.runner import reporting_errors, run_transfer
     from bulkpresign.pipeline import put as pipeline
 
+    with reporting_errors():
+        settings["filters"] = filter_options.pop_filters(settings)
     if source is not None:
         option_checks.check_applicable(
             (*option_checks.PUT_LINKS, *([] if settings["renew_credentials"] else [option_checks.NOTHING_IS_SIGNED]))

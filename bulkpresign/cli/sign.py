@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.exceptions import Exit
 
-from bulkpresign.cli import link_options, options
+from bulkpresign.cli import filter_options, link_options, options
 from bulkpresign.cli.help import Verb
 from bulkpresign.cli.units import count, size
 from bulkpresign.errors import BreakerError
@@ -56,6 +56,8 @@ from bulkpresign.errors import BreakerError
 @options.ca_bundle
 @options.progress
 @options.quiet
+@filter_options.filters
+@filter_options.limit
 @link_options.link_settings
 def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, **settings: Any) -> None:
     """Create a manifest of links from a list of keys.
@@ -70,6 +72,7 @@ def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, **sett
     bulkpresign sign keys.txt --bucket B --method PUT --content-type image/png -o uploads.csv
     bulkpresign sign keys.txt --bucket B --method PUT --checksum crc64nvme --from data/ -o uploads.csv
     bulkpresign sign sizes.csv --bucket B --method PUT --part-size 64MiB -o uploads.csv
+    bulkpresign sign s3://bucket/prefix/ -o links.csv --include '*.csv' --newer-than 7d
     cut -f1 keys.tsv | bulkpresign sign - --from-format txt --bucket B
     """
     from bulkpresign.cli.messages import say_left_open
@@ -80,6 +83,7 @@ def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, **sett
 
     with reporting_errors():
         settings["options"] = link_options.pop_link_options(settings)
+        settings["filters"] = filter_options.pop_filters(settings, has_limit=True)
         settings["headers"] = options.header_map(headers)
     counts, unsigned = Counts("sign"), Failures(at_once=False)
     shown = display(progress, counts, quiet=quiet)

@@ -1,7 +1,8 @@
-"""Parses sizes and durations: `64MiB`, `1h`. Both functions are types of click options."""
+"""Parses sizes, durations and times: `64MiB`, `1h`, `2026-01-31`. The functions are types of click options."""
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import click
 
@@ -25,6 +26,18 @@ def duration(text: str) -> int:
     if not found or found[2] not in _DURATIONS:
         raise click.BadParameter(f"{text!r} is not a duration; examples: 30s, 15m, 12h, 7d, 3600")
     return int(float(found[1]) * _DURATIONS[found[2]])
+
+
+def moment(text: str) -> datetime:
+    """The time of `2026-01-31T12:00:00Z` or `2026-01-31` (UTC unless it has a zone), or that of an age such as `7d`."""
+    try:
+        if _NUMBER.match(text):
+            return datetime.now(UTC) - timedelta(seconds=duration(text))
+        found = datetime.fromisoformat(text)
+        return found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        problem = f"{text!r} is not a time or an age; examples: 2026-01-31, 2026-01-31T12:00:00Z, 12h, 7d"
+        raise click.BadParameter(problem) from None
 
 
 def count(text: str) -> int:

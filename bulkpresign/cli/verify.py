@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from bulkpresign.cli import options, sides
+from bulkpresign.cli import filter_options, options, sides
 from bulkpresign.cli.help import Argument, FileName, SectionedOption, Verb
 from bulkpresign.cli.units import size
 
@@ -102,6 +102,8 @@ _SIDES = "SOURCE and DESTINATION, or a certificate"
     metavar="KEY",
     help="Print the proof that the row with this key belongs to --certificate, as JSON. Needs no SOURCE.",
 )
+@filter_options.filters
+@filter_options.limit
 @options.bucket
 @options.from_format
 @options.literal
@@ -127,8 +129,9 @@ def verify(**settings: Any) -> None:
     """Check files, buckets and certificates against each other.
 
     With --in nothing is sent: each file is verified by its checksum or its etag; a file with only a size to compare is
-    unproven. Two sides are compared by size, and by checksum or etag where both have one of the same kind. Files are
-    hashed; other objects are read, up to --max-read. Prints what differs, is missing, extra or unproven.
+    unproven; filters select the rows. Two sides are compared by size, and by checksum or etag where both have one of
+    the same kind. Files are hashed; other objects are read, up to --max-read. Prints what differs, is missing, extra or
+    unproven.
 
     \b
     bulkpresign verify links.csv --in data/

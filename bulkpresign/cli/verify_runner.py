@@ -8,6 +8,7 @@ import click
 import msgspec
 from click.exceptions import Exit
 
+from bulkpresign.cli.filter_options import pop_filters
 from bulkpresign.cli.messages import say, say_problem
 from bulkpresign.cli.option_checks import (
     PROVE,
@@ -46,6 +47,8 @@ def verify_folder(*, source: Sequence[str], **settings: Any) -> NoReturn:
     from bulkpresign.pipeline.verify import verify
 
     _check_given(source, VERIFY_FOLDER)
+    with reporting_errors():
+        settings["filters"] = pop_filters(settings, has_limit=True)
     _run(partial(verify, source), **_without(VERIFY_FOLDER, settings))
 
 

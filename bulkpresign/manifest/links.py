@@ -185,6 +185,20 @@ def _moment(rows: Rows, row: int, cell: str, url: str) -> datetime:
     return moment
 
 
+def names_of(rows: Rows) -> list[str]:
+    """The path of the file of each row: its path, else its key, else the path of its url."""
+    blank = [""] * len(rows.cells)
+    paths, keys = (text_column(rows, name) or blank for name in ("path", "key"))
+    names = [path or key for path, key in zip(paths, keys, strict=True)]
+    if all(names) or "url" not in rows.columns:
+        return names
+    urls = text_column(rows, "url") or blank
+    for row, name in enumerate(names):
+        if not name and (problem := _url_problem(urls[row])):
+            raise rows.error(row, problem, "url")
+    return [name or path_of(url) for name, url in zip(names, urls, strict=True)]
+
+
 def _objects(rows: Rows, urls: Sequence[str]) -> Iterable[ObjectRef]:
     blank = [""] * len(urls)
     buckets, keys, paths = (text_column(rows, name) or blank for name in ("bucket", "key", "path"))

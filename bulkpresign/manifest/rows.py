@@ -14,6 +14,7 @@ import msgspec
 from bulkpresign.model import Link, ObjectRef, Post
 from bulkpresign.tables.columns import LINK_COLUMNS, POST_COLUMNS
 from bulkpresign.tables.delimited import csv_cell, needs_quotes
+from bulkpresign.tables.rows import Rows
 
 Columns = dict[str, Sequence[Any]]
 
@@ -44,6 +45,11 @@ def object_columns(objects: Sequence[ObjectRef]) -> Columns:
         "content_type": [ref.content_type for ref in objects],
         "path": [ref.key if ref.path is None else ref.path for ref in objects],
     }
+
+
+def columns_of(rows: Rows) -> Columns:
+    """The columns of rows that were read. Missing values are unknown."""
+    return {name: [None if row[at] == "" else row[at] for row in rows.cells] for at, name in enumerate(rows.columns)}
 
 
 def post_columns(posts: Sequence[Post]) -> Columns:

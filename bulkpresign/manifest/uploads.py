@@ -14,7 +14,8 @@ from bulkpresign.tables.rows import Rows
 from bulkpresign.text import counted
 
 UPLOAD_COLUMNS = ("upload_id", "part_number", "offset")
-_COMPLETES = "POST"
+#: The method of the row that completes an upload.
+COMPLETES = "POST"
 
 
 def upload_id_of(ref: ObjectRef) -> str:
@@ -30,7 +31,7 @@ def whole_rows(rows: Rows) -> Rows:
     kept = [
         row
         for row, (upload_id, method) in enumerate(zip(ids, methods, strict=True))
-        if not upload_id or str(method).upper() == _COMPLETES
+        if not upload_id or str(method).upper() == COMPLETES
     ]
     columns = [index for index, name in enumerate(rows.columns) if name not in UPLOAD_COLUMNS]
     return Rows(
@@ -122,10 +123,10 @@ class _Group:
             raise self._error(f"{ref.uri} is in the rows of the upload of {self._ref.uri}", line, "upload_id")
         if link.method == "PUT":
             self._add_part(link, line)
-        elif link.method not in {_COMPLETES, "DELETE"}:
+        elif link.method not in {COMPLETES, "DELETE"}:
             raise self._error(f"a row of an upload can't have method {link.method}", line, "method")
         elif link.method in self._others:
-            what = "completes" if link.method == _COMPLETES else "aborts"
+            what = "completes" if link.method == COMPLETES else "aborts"
             raise self._error(f"a second row that {what} the upload", line, "method")
         else:
             check_upload_url(self._file, link, line)
@@ -144,14 +145,14 @@ class _Group:
 
     def upload(self, next_line: int | None) -> Upload:
         """The upload of these rows; `next_line` is that of the row after them."""
-        if _COMPLETES not in self._others:
-            message = f"the upload has no row that completes it (method {_COMPLETES})"
+        if COMPLETES not in self._others:
+            message = f"the upload has no row that completes it (method {COMPLETES})"
             if next_line is not None:
                 message += (
                     f" before line {next_line}, where other rows start: the rows of an upload must be consecutive"
                 )
             raise self._error(message, self.line, "upload_id")
-        complete, line = self._others[_COMPLETES]
+        complete, line = self._others[COMPLETES]
         parts = self._checked_parts(complete.object.size, line)
         abort = self._others.get("DELETE")
         return Upload(complete.object, self.upload_id, parts, complete, abort and abort[0])

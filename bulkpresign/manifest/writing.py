@@ -1,11 +1,12 @@
 """Writes manifests of links, objects or upload forms, with their carried columns."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from bulkpresign.errors import ManifestError
 from bulkpresign.manifest.rows import ENCODERS, Columns, link_columns, object_columns, post_columns
 from bulkpresign.model import Link, ObjectRef, Post
+from bulkpresign.tables.columnar import ParquetTable
 from bulkpresign.tables.columns import KNOWN
 from bulkpresign.tables.files import Output
 from bulkpresign.tables.rows import MAX_COLUMNS
@@ -14,11 +15,46 @@ from bulkpresign.tables.writing import TableWriter
 T = TypeVar("T", bound=Link | ObjectRef | Post)
 
 
+class RowTable(Protocol):
+    """A table that takes its rows by column. Call `header` once, `rows` any number of times, `finish` once."""
+
+    format: str
+
+    def header(self, columns: Sequence[str], /) -> None:
+        """Starts the table."""
+        ...
+
+    def rows(self, columns: Columns, /) -> None:
+        """Adds at least one row."""
+        ...
+
+    def finish(self) -> None:
+        """Ends the table."""
+        ...
+
+
+class _TextTable:
+    """A table of a text format."""
+
+    def __init__(self, output: Output, format: str) -> None:  # noqa: A002 - the option's name
+        self.format = format
+        self._table = TableWriter(output, format)
+        self.header, self.finish = self._table.header, self._table.finish
+
+    def rows(self, columns: Columns, /) -> None:
+        self._table.rows(ENCODERS[self.format](columns))
+
+
+def row_table(output: Output, format: str) -> RowTable:  # noqa: A002 - the option's name
+    """The table of a format. Raises ParameterError for one that can't be written."""
+    return ParquetTable(output) if format == "parquet" else _TextTable(output, format)
+
+
 class ManifestWriter(Generic[T]):
     """Writes rows of one type to `output`, a batch at a time.
 
-    In CSV, the header needs all carried columns: those of `carried` and of the first batch. A new column in a later row
-    is a ManifestError. JSON can have new columns at any time.
+    In CSV and Parquet, the header needs all carried columns: those of `carried` and of the first batch. A new column in
+    a later row is a ManifestError. JSON can have new columns at any time.
     """
 
     def __init__(
@@ -29,9 +65,8 @@ class ManifestWriter(Generic[T]):
         columns_of: Callable[[Sequence[T]], Columns],
         carried: Sequence[str] = (),
     ) -> None:
-        self._table = TableWriter(output, format)
+        self._table = row_table(output, format)
         self._file = file
-        self._encode = ENCODERS[format]
         self._columns_of = columns_of
         self._carried: list[str] = [name for name in carried if name not in KNOWN]
         self._has_header = False
@@ -46,7 +81,7 @@ class ManifestWriter(Generic[T]):
             self._add_carried(extras)
         carried = self._carried_columns(extras, columns)
         self._write_header([*columns, *carried])
-        self._table.rows(self._encode(columns | carried))
+        self._table.rows(columns | carried)
 
     def finish(self) -> None:
         """Ends the manifest. It has a header even without rows."""
@@ -61,7 +96,7 @@ class ManifestWriter(Generic[T]):
     def _add_carried(self, extras: Sequence[dict[str, Any] | None]) -> None:
         seen = dict.fromkeys(name for extra in extras if extra for name in extra)
         new = [name for name in seen if name not in self._carried]
-        if new and self._has_header and self._table.format == "csv":
+        if new and self._has_header and self._table.format in {"csv", "parquet"}:
             raise ManifestError(
                 f"column {new[0]} is new after the header was written: write jsonl instead", file=self._file
             )

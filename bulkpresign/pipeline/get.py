@@ -26,6 +26,7 @@ from bulkpresign.pipeline.sources.named_files import check_named_files
 from bulkpresign.pipeline.sources.renewals import ChecksumMode
 from bulkpresign.pipeline.sources.sources import Source, Sources
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.source.filters import Filters
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
@@ -66,6 +67,7 @@ async def get(
     from_format: str | None = None,
     literal: bool = False,
     all_versions: bool = False,
+    filters: Filters | None = None,
     region_name: str | None = None,
     endpoint_url: str | None = None,
     profile_name: str | None = None,
@@ -89,7 +91,9 @@ async def get(
 
     A table of links, and a single link (`https://...`), needs no credentials. Tables of objects and `s3://` sources,
     whose keys may be patterns unless `literal` (see `sign`), are signed just in time. With `all_versions`, every
-    version of their objects is downloaded, with its id in its path (see `sign`).
+    version of their objects is downloaded, with its id in its path. The same holds for inventories (see `sign`).
+
+    `filters` select among the objects. `limit` is the number of objects to download, without those that are done.
 
     `concurrency` objects are in flight, and `part_concurrency` parts of each object over `part_size` bytes (64 KiB at
     least). Without these numbers the run finds the fastest ones, up to `max_concurrency` requests; see
@@ -134,6 +138,7 @@ async def get(
         all_versions=all_versions,
         no_links=None,
         takes_items=True,
+        filters=filters,
     )
     check_named_files(sources.tables, failures, journal)
     if sources.items is None:
@@ -168,6 +173,7 @@ async def get(
         signing = await own.get_if(sources.need_credentials or renew_credentials)
         renew = await run.renewal(signing if renew_credentials else None, renew_command, renew_url)
         lister = await sources.lister(stack, signing, run.emit, attempts=config.attempts, transport=config.transport)
+        await sources.draw(lister, "GET")
         mode = ChecksumMode()
         links = links_of_sources(
             sources,

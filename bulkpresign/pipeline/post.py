@@ -13,6 +13,7 @@ from bulkpresign.model import Report
 from bulkpresign.pipeline.sources.sources import Source, Sources, check_used
 from bulkpresign.signing.post import Condition
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.source.filters import Filters
 from bulkpresign.tables import open_output
 from bulkpresign.tables.reading import table_format
 
@@ -32,6 +33,7 @@ async def post(
     format: str | None = None,  # noqa: A002 - the option's name
     from_format: str | None = None,
     literal: bool = False,
+    filters: Filters | None = None,
     ca_bundle: str | None = None,
     region_name: str | None = None,
     endpoint_url: str | None = None,
@@ -44,13 +46,15 @@ async def post(
 
     The server refuses bodies over `max_size` bytes, and other types than `content_type`; `image/*` allows all of a
     kind. A key that ends in `${filename}` takes the name of the file that is uploaded. A key of `s3://` may be a
-    pattern over the objects that are there, unless `literal`; see `sign`.
+    pattern over the objects that are there, unless `literal`; see `sign`. `filters` select among the objects.
     """
     if max_size < 1:
         raise ParameterError(f"max_size of {max_size} bytes is not at least 1")
     file = os.fspath(output)
     written_format = table_format(file, format)
-    sources = Sources(source, bucket=bucket, from_format=from_format, literal=literal, no_links=NO_LINKS)
+    sources = Sources(
+        source, bucket=bucket, from_format=from_format, literal=literal, no_links=NO_LINKS, filters=filters
+    )
     await sources.begin()
     check_used(sources, bucket, from_format)
     fields, conditions = _content_type_rule(content_type)
@@ -65,6 +69,8 @@ async def post(
             )
         )
         lister = await sources.lister(stack, presigner, tell)
+        columns = sources.columns  # with those of inventories
+        await sources.draw(lister, "POST")
         with open_output(file) as stream:
             writer = post_writer(stream, file, written_format, columns)
             async for objects in sources.objects(lister, "POST"):

@@ -1,10 +1,9 @@
 """put: uploads the files of a folder through links, or into a bucket through links that are signed just in time."""
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -15,7 +14,7 @@ from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener
 from bulkpresign.http.client import Transport
 from bulkpresign.ledger.paths import PathIndex
-from bulkpresign.model import Link, Report, Upload, without_query
+from bulkpresign.model import Link, ObjectRef, Report, Upload, without_query
 from bulkpresign.pipeline.run.completed import files_are_current
 from bulkpresign.pipeline.run.config import TransferConfig, config_of
 from bulkpresign.pipeline.run.journals import journal_of
@@ -29,9 +28,11 @@ from bulkpresign.pipeline.sources.links import Remote, links_of_sources
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.named_files import check_named_files
 from bulkpresign.pipeline.sources.renewals import by_signing
+from bulkpresign.pipeline.sources.selecting import selected_files
 from bulkpresign.pipeline.sources.sources import Source, Sources
 from bulkpresign.signing.parts import check_part_size
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.source.filters import Filters
 from bulkpresign.source.folder import folder_objects
 from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.transfer.context import TransferContext
@@ -66,6 +67,7 @@ async def put(
     renew_url: str | None = None,
     expires_in: int = 3600,
     headers: Mapping[str, str] | None = None,
+    filters: Filters | None = None,
     from_format: str | None = None,
     region_name: str | None = None,
     endpoint_url: str | None = None,
@@ -89,9 +91,9 @@ async def put(
     `part_size` (bytes, 5 MiB to 5 GiB, 64 MiB by default) are uploaded in parts.
 
     `config`, the keywords beside it and `executor` are those of `get`; files that are uploaded in parts are uploaded by
-    this process. A missing file, or a failed upload, is counted in the
-    report. Later runs reuse parts that are uploaded. `journal` is `FOLDER.put.journal` by default. Raises InputError
-    for invalid input before any request, and ParameterError also for a keyword of the other form.
+    this process. `filters` select among the rows, or among the files of the folder. A missing file, or a failed upload,
+    is counted in the report. Later runs reuse parts that are uploaded. `journal` is `FOLDER.put.journal` by default.
+    Raises InputError for invalid input before any request, and ParameterError also for a keyword of the other form.
     """
     bounds = config_of(
         config,
@@ -134,6 +136,7 @@ async def put(
         dry_run=dry_run,
         executor=executor,
         listeners=listeners,
+        filters=filters or Filters(),
     )
     if not to_bucket:
         renewal = _Renewal(renew_credentials, renew_command, renew_url)
@@ -154,6 +157,7 @@ class _Settings(NamedTuple):
     dry_run: bool
     executor: str | Executor | None
     listeners: Sequence[Listener]
+    filters: Filters
 
     def run(self) -> Run:
         """The run."""
@@ -191,7 +195,7 @@ async def _put_links(
     settings: _Settings, links: Source | Items, folder: Folder, from_format: str | None, renewal: _Renewal
 ) -> Report:
     """Uploads files below `folder` through PUT links. Needs credentials only to sign expired links again."""
-    sources = Sources(links, from_format=from_format, takes_items=True)
+    sources = Sources(links, from_format=from_format, takes_items=True, filters=settings.filters)
     check_named_files(sources.tables, settings.failures, settings.journal)
     if sources.items is None:
         await sources.begin()
@@ -210,6 +214,7 @@ async def _put_links(
         if opened is not None:  # the destination can't be listed without credentials
             run.skipped_by = opened.file.name
         totals = await check(sources, folder.check_sources, index, "PUT", run.completed, listeners=settings.listeners)
+        await sources.draw(None, "PUT")
         renew = await run.renewal(await own.get_if(renewal.by_credentials), renewal.command, renewal.url)
         jobs = _uploads(links_of_sources(sources, None, "PUT", renew=renew, streamed=index_paths(index)))
         if settings.dry_run:
@@ -245,7 +250,12 @@ async def _put_folder(
             async with listing as lister:
                 if not await present.list_destination(lister, location):
                     run.skipped_by = opened.file.name
-        jobs = _signed_files(folder.root, location, signing, headers, config.part_size or _LARGE)
+        jobs = _signed_files(
+            selected_files(folder.root, folder_objects(folder.root, location.bucket, location.key), settings.filters),
+            signing,
+            headers,
+            config.part_size or _LARGE,
+        )
         if settings.dry_run:
             return await run.plan(jobs)
 
@@ -274,10 +284,10 @@ async def _uploads(links: AsyncIterator[list[Remote]]) -> AsyncIterator[Sequence
 
 
 async def _signed_files(
-    root: Path, location: Location, presigner: Presigner, headers: Mapping[str, str] | None, part_size: int
+    files: Iterator[Sequence[ObjectRef]], presigner: Presigner, headers: Mapping[str, str] | None, part_size: int
 ) -> AsyncIterator[Sequence[Job]]:
     renew = by_signing(presigner)
-    for objects in folder_objects(root, location.bucket, location.key):
+    for objects in files:
         small = [ref for ref in objects if (ref.size or 0) <= part_size]
         async for links in presigner.sign(small, "PUT", headers=headers):
             yield [Job(LocalFile(link.object.file_path), RenewableLink(link, renew)) for link in links]

@@ -17,6 +17,7 @@ from bulkpresign.pipeline.sources.links import Remote, links_of_sources
 from bulkpresign.pipeline.sources.renewals import ChecksumMode
 from bulkpresign.pipeline.sources.sources import Source, Sources
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.source.filters import Filters
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.jobs import IN_MEMORY, Job, RenewableLink
 from bulkpresign.transfer.spec import TransferSpec
@@ -76,6 +77,7 @@ def read(
     attempts: int | None = None,
     limit_rate: int | None = None,
     limit: int | None = None,
+    filters: Filters | None = None,
     renew_credentials: bool = False,
     renew_command: str | None = None,
     renew_url: str | None = None,
@@ -96,6 +98,7 @@ def read(
     attempts: int | None = None,
     limit_rate: int | None = None,
     limit: int | None = None,
+    filters: Filters | None = None,
     renew_credentials: bool = False,
     renew_command: str | None = None,
     renew_url: str | None = None,
@@ -115,6 +118,7 @@ def read(
     attempts: int | None = None,
     limit_rate: int | None = None,
     limit: int | None = None,
+    filters: Filters | None = None,
     renew_credentials: bool = False,
     renew_command: str | None = None,
     renew_url: str | None = None,
@@ -139,6 +143,8 @@ def read(
     its link is over), which ends the run: no object is missing unnoticed. With `yield` it comes as a pair of the link
     and the TransferError, and the run goes on. `code` of the error is S3's own where there was one.
 
+    `filters` select among the objects.
+
     `presigner` (open, left open) signs objects, and with `renew_credentials` links that run out; without one the AWS
     chain is used. The other keywords are those of `get`. `report` of the result has the counts. Leaving the loop ends
     the run; `async with` waits for its end. Raises in the loop what `get` raises.
@@ -159,7 +165,7 @@ def read(
         bounds = config_of(bounds, max_concurrency=min(bounds.max_concurrency, most))
 
     async def run(listener: OutcomeListener) -> Report:
-        sources = Sources(links, no_links=None, takes_items=True)
+        sources = Sources(links, no_links=None, takes_items=True, filters=filters)
         async with AsyncExitStack() as stack:
             own = await stack.enter_async_context(RunPresigner(presigner, ca_bundle=ca_bundle))
             await sources.begin(stack)
@@ -169,6 +175,7 @@ def read(
             signing = await own.get_if(sources.need_credentials or renew_credentials)
             renew = await transfer.renewal(signing if renew_credentials else None, renew_command, renew_url)
             lister = await sources.lister(stack, signing, transfer.emit, attempts=bounds.attempts)
+            await sources.draw(lister, "GET")
             mode = ChecksumMode()
             fresh = links_of_sources(
                 sources, signing, "GET", renew=renew, lister=lister, checksum_mode=mode, own=own.get

@@ -32,10 +32,10 @@ from bulkpresign.pipeline.run.failures import failure_log
 from bulkpresign.pipeline.run.presigner import RunPresigner
 from bulkpresign.pipeline.sources.items import Row
 from bulkpresign.pipeline.sources.listings import BucketLister
-from bulkpresign.pipeline.sources.sources import Found, SizeProblem, Source, Sources, check_used
+from bulkpresign.pipeline.sources.sources import Found, Part, SizeProblem, Source, Sources, check_used
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.source.location import Location
+from bulkpresign.source.filters import Filters
 from bulkpresign.tables import Output, Table, open_output
 from bulkpresign.tables.files import appears_whole
 from bulkpresign.tables.reading import table_format
@@ -60,6 +60,7 @@ async def sign(
     from_format: str | None = None,
     literal: bool = False,
     all_versions: bool = False,
+    filters: Filters | None = None,
     headers: Mapping[str, str] | None = None,
     query: Mapping[str, str] | None = None,
     filename: str | None = None,
@@ -97,6 +98,10 @@ async def sign(
     version of the objects of `s3://` sources is signed, except delete markers. Its path has its id before the
     extension, such as `report.VERSION_ID.pdf`, so that the files of all versions can be stored.
 
+    The `manifest.json` of an S3 Inventory, local or in a bucket, stands for the objects that it lists, unless
+    `literal`: the latest versions, or all with `all_versions`. Its data files are checked first. `filters` select among
+    the objects.
+
     With `head`, each object is looked up once, `concurrency` (64) at a time, and its row has the size, etag, checksum,
     content type, `last_modified` and `part_size` from the server. An object that does not exist, or whose request
     fails, counts as failed, has no link, and is written to the manifest `failures`.
@@ -125,6 +130,7 @@ async def sign(
         literal=literal,
         all_versions=all_versions,
         no_links=NO_LINKS,
+        filters=filters,
     )
     await sources.begin()
     check_used(sources, bucket, from_format)
@@ -169,6 +175,8 @@ async def sign(
             sources, signing, rules, report, summing=summing, uploads=uploads, keeps_uploads=keeps_uploads, tell=tell
         )
         run.lister = await sources.lister(stack, signing, broadcast([run.count, *listeners]))
+        columns += [name for name in sources.columns if name not in {*columns, *UPLOAD_COLUMNS}]  # those of inventories
+        await sources.draw(run.lister, method, must_exist=not head)
         heads = None
         if head:
             log = await stack.enter_async_context(failure_log(failures, sources))
@@ -242,10 +250,12 @@ class _Run:
             async for items in self._items(part):
                 yield items
 
-    async def _links(self, part: Table | Location) -> AsyncIterator[list[Link]]:
+    async def _links(self, part: Part) -> AsyncIterator[list[Link]]:
         """The rows of all objects of a source: one each, except for objects that are, or become, multipart uploads."""
         if self._keeps_uploads and isinstance(part, Table) and _has_uploads(part):
-            async for links in resigned_rows(part, self._presigner, lambda some: self._signed_alone(part, some)):
+            rows = self._sources.rows_in(part)
+            again = resigned_rows(part.file, rows, self._presigner, lambda some: self._signed_alone(part, some))
+            async for links in again:
                 yield links
             return
         async for items in self._items(part):
@@ -255,7 +265,7 @@ class _Run:
             async for links in self._uploads.rows(items, self._signed):
                 yield links
 
-    async def _items(self, part: Table | Location) -> AsyncIterator[Sequence[Row]]:
+    async def _items(self, part: Part) -> AsyncIterator[Sequence[Row]]:
         """The objects or old links of a source. Regions and credentials are loaded before each batch is returned."""
         method = self._rules.method
         problem = self._uploads.size_problem if self._uploads else None

@@ -19,14 +19,16 @@ from bulkpresign.manifest.uploads import whole_rows
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.pipeline.run.evidence import JournalEvidence
 from bulkpresign.pipeline.run.failures import failure_log
-from bulkpresign.pipeline.run.preflight import check, reserve_paths
+from bulkpresign.pipeline.run.preflight import Totals, check, reserve_paths
 from bulkpresign.pipeline.sources.items import Items, object_of
 from bulkpresign.pipeline.sources.named_files import check_named_files
+from bulkpresign.pipeline.sources.selecting import Picker
 from bulkpresign.pipeline.sources.sources import Source, Sources, rows_of
 from bulkpresign.pipeline.verification.counts import Counts, Extras, VerifyReport
 from bulkpresign.pipeline.verification.threads import map_in_threads, on_read
 from bulkpresign.proof.files import FileVerifier, Row, batches_of
 from bulkpresign.proof.tree import walk
+from bulkpresign.source.filters import Filters, RowError, Selector, candidates_of
 from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Rows, Table, objects_of
 from bulkpresign.transfer.disk.folder import Folder
@@ -45,6 +47,7 @@ async def verify(
     journal: str | os.PathLike[str] | None = None,
     accept_size: bool = False,
     from_format: str | None = None,
+    filters: Filters | None = None,
     listeners: Sequence[Listener] = (),
     extras: Extras | None = None,
 ) -> VerifyReport:
@@ -55,13 +58,15 @@ async def verify(
     `concurrency` files are read at a time, in threads, a block of 1 MiB of each in memory; None is one for each CPU.
     Where a row tells no checksum, or not how large the parts of its etag are, the `journal` of the download is asked
     (`FOLDER.journal` unless given). A file for which its size alone speaks is unproven, unless `accept_size` is given.
+    `filters` select among the rows to verify; the files of the other rows are not extra.
+
     `failures` names a manifest for files that differ, are missing or unproven; `extras` hears of every file that no row
     names. Raises InputError for a manifest or folder that can't be used; what is wrong with files is counted.
     """
     threads = (os.cpu_count() or 1) if concurrency is None else concurrency
     if threads < 1:
         raise ParameterError(f"concurrency of {threads} is not at least 1")
-    sources = _Manifests(manifest, bucket=bucket, from_format=from_format)
+    sources = _Manifests(manifest, bucket=bucket, from_format=from_format, filters=filters)
     check_named_files(sources.tables, failures)
     if sources.items is None:
         await sources.begin()
@@ -74,6 +79,8 @@ async def verify(
         totals = await check(sources, _check_form, index, "", listeners=listeners)
         known = stack.enter_context(JournalEvidence(journal, root.root))
         log = await stack.enter_async_context(failure_log(failures, sources))
+        if filters is not None:  # not every row is verified
+            totals = Totals()
         counts = Counts([log, *listeners] if log else listeners)
         counts.emit(RunStarted("verify", totals.objects, totals.bytes))
         try:
@@ -90,9 +97,12 @@ async def verify(
 class _Manifests(Sources):
     """Tables whose rows name files; their links may be of any method, for none is used."""
 
-    def __init__(self, manifest: Source | Items, *, bucket: str | None, from_format: str | None) -> None:
+    def __init__(
+        self, manifest: Source | Items, *, bucket: str | None, from_format: str | None, filters: Filters | None
+    ) -> None:
         super().__init__(manifest, bucket=bucket, from_format=from_format, takes_items=True)
         self._default_bucket = bucket
+        self._selecting = filters or Filters()
         if self.items is not None:
             return
         given = cast("Sequence[Source]", [manifest] if isinstance(manifest, str | os.PathLike) else manifest)
@@ -110,20 +120,31 @@ class _Manifests(Sources):
         return list(zip(refs, links, locations, strict=True))
 
     async def batches(self, index: PathIndex) -> AsyncGenerator[list[Row], None]:
+        """The rows that the filters select. The files of all others are named as well, so they are not extra."""
+        filters = self._selecting
+        selector, picker = Selector(filters), Picker[Row](filters)
+        async for rows, error in self._all(index):
+            refs = [row.ref for row in rows]
+            found = selector.kept(candidates_of(refs, [ref.file_path for ref in refs], error))
+            for batch in batches_of(iter(picker.of([rows[index] for index in found]))):
+                yield batch
+        for batch in batches_of(iter(picker.rest())):
+            yield batch
+
+    async def _all(self, index: PathIndex) -> AsyncGenerator[tuple[list[Row], RowError], None]:
         """Every row. What can't be read twice was not checked before, so its paths are taken as it comes."""
         if self.items is not None:
             async for given in self.items.batches():
                 reserve_paths(index, [(ref, ref.uri) for ref in map(object_of, given.rows)])
-                rows = (Row(object_of(row), row if isinstance(row, Link) else None) for row in given.rows)
-                for batch in batches_of(rows):
-                    yield batch
+                rows = [Row(object_of(row), row if isinstance(row, Link) else None) for row in given.rows]
+                yield rows, given.error
         for table in self.tables:
             async for found in rows_of(table):
-                located = self._located(table, whole_rows(found))
+                whole = whole_rows(found)
+                located = self._located(table, whole)
                 if table.is_stream:
                     reserve_paths(index, [(ref, location) for ref, _, location in located])
-                for batch in batches_of(Row(ref, link) for ref, link, _ in located):
-                    yield batch
+                yield [Row(ref, link) for ref, link, _ in located], whole.error
 
 
 class _NamedPaths(PathIndex):

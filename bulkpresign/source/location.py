@@ -1,5 +1,7 @@
 """Parses `s3://bucket/prefix/`, `s3://bucket/key` and `s3://bucket/*.csv`."""
 
+import posixpath
+
 import msgspec
 
 from bulkpresign.errors import ParameterError
@@ -22,6 +24,13 @@ class Location(msgspec.Struct, frozen=True):
         return self.pattern is None and (not self.key or self.key.endswith("/"))
 
     @property
+    def base(self) -> str:
+        """The part of the keys that the paths of objects leave out, up to a `/`: all of a prefix, none of a key."""
+        if self.pattern is not None:
+            return self.pattern.base
+        return self.key if self.is_prefix else ""
+
+    @property
     def uri(self) -> str:
         """The location as `s3://bucket/key`, for messages."""
         return f"{SCHEME}{self.bucket}/{self.key}"
@@ -39,3 +48,9 @@ class Location(msgspec.Struct, frozen=True):
         if problem:
             raise ParameterError(f"{uri[:80]!r}: {problem}")
         return cls(bucket, key, None if literal or not is_pattern(key) else Pattern(key))
+
+
+def version_path(path: str, version_id: str | None) -> str:
+    """The path of a version: with its id before the extension, so that the versions of an object do not collide."""
+    root, extension = posixpath.splitext(path)
+    return f"{root}.{version_id}{extension}" if version_id else path

@@ -9,12 +9,12 @@ Source: docs "ListObjectsV2", "ListObjectVersions".
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from urllib.parse import unquote_plus
 from xml.parsers import expat
 
 import msgspec
 
 from bulkpresign.errors import ListingError, TruncatedError
+from bulkpresign.text import unquoted
 
 #: The longest page in bytes. A page has up to 1,000 keys of 1,024 bytes, which quoting makes three times as long.
 MAX_PAGE_BYTES = 16 << 20
@@ -145,7 +145,7 @@ class PageParser:
             keys=_unquoted(keys) if is_quoted else keys,
             sizes=_sizes(sizes),
             etags=[(etag and etag.strip('"')) or None for etag in etags],
-            modified=_times(modified),
+            modified=times_of(modified),
             version_ids=version_ids,
             prefixes=prefixes,
             next_page=self._next_page(is_quoted=is_quoted, prefixes=prefixes),
@@ -187,17 +187,10 @@ def _given(parameters: dict[str, str]) -> Mapping[str, str]:
 
 
 def _unquoted(texts: Sequence[str]) -> Sequence[str]:
-    """Decodes all texts at once: there are often a thousand with some quoted characters each."""
-    joined = "\0".join(texts)
-    if "%" not in joined and "+" not in joined:
-        return texts
-    try:
-        unquoted = unquote_plus(joined, errors="strict").split("\0")
-    except UnicodeDecodeError:
-        unquoted = []
-    if len(unquoted) != len(texts):
+    decoded = unquoted(texts)
+    if decoded is None:
         raise ListingError("the response has a key that is not text in UTF-8, or has a NUL character")
-    return unquoted
+    return decoded
 
 
 def _sizes(sizes: Sequence[str | None]) -> list[int | None]:
@@ -207,7 +200,8 @@ def _sizes(sizes: Sequence[str | None]) -> list[int | None]:
         raise ListingError(f"the response has a size that is not a number: {str(error)[-_SHOWN:]}") from None
 
 
-def _times(times: Sequence[str | None]) -> list[str | None]:
+def times_of(times: Sequence[str | None]) -> list[str | None]:
+    """Times in any form of ISO 8601 as S3's, in UTC without fractions. None for a text that is not a time."""
     known = [time or "" for time in times]
     if _USUAL_TIMES("\n".join([*known, ""])):
         return [f"{time[:19]}Z" for time in known]

@@ -54,7 +54,8 @@ _WORDS = {
 
 def read_csv(file: str) -> Iterator[Rows]:
     """The rows of a CSV file in batches, without blank lines. A header is a batch without rows."""
-    reader = _Reader(file)
+    reader = _Reader(file, not_empty(file, line_blocks(file)))
+    reader.detect_dialect()
     while True:
         before = reader.line_num
         cells = reader.read(1)
@@ -73,6 +74,41 @@ def read_csv(file: str) -> Iterator[Rows]:
         before, cells = reader.line_num, []
 
 
+def read_csv_of(file: str, columns: tuple[str, ...]) -> Iterator[Rows]:
+    """The rows of a CSV file without a header, which has these columns and commas between them. It may be empty."""
+    blocks, before = line_blocks(file), 0
+    for block in blocks:
+        cells = _quoted_cells(block, len(columns))
+        if not cells:
+            blocks = chain((block,), blocks)
+            break
+        for at in range(0, len(cells), BATCH_ROWS):
+            some = cells[at : at + BATCH_ROWS]
+            yield Rows(file, columns, some, range(before + 1, before + len(some) + 1))
+            before += len(some)
+    reader = _Reader(file, blocks, before)
+    while cells := reader.read(BATCH_ROWS):
+        yield _batch(file, columns, cells, range(before + 1, reader.line_num + 1))
+        before = reader.line_num
+
+
+def _quoted_cells(block: str, fields: int) -> list[list[str]]:
+    """The rows of a block in which all cells are quoted and hold no quotes; an empty list for another block.
+
+    Inventories are written so. Splitting them takes a third of the time of the csv module.
+    """
+    lines = block.removesuffix("\n")
+    cells = [line.split('","') for line in lines[1:-1].split('"\n"')]
+    is_plain = (
+        lines[:1] == lines[-1:] == '"'
+        and lines.count('"') == 2 * fields * len(cells)
+        and lines.count("\n") == len(cells) - 1
+        and "\r" not in lines
+        and set(map(len, cells)) == {fields}
+    )
+    return cells if is_plain else []
+
+
 class _Reader:
     """Reads the rows of a file. `line_num` is the last line of the rows that were read.
 
@@ -80,19 +116,18 @@ class _Reader:
     times as fast as the csv module, which reads the rest.
     """
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, blocks: Iterator[str], lines_before: int = 0) -> None:
         self._file = file
-        self._blocks = not_empty(file, line_blocks(file))
+        self._blocks = blocks
         self._lines: list[str] = []
         self._used = 0  # the number of those lines that were returned as rows
-        self._lines_before = 0  # the lines before the first line of the csv module
+        self._lines_before = lines_before  # those before the first line of the csv module
         self._csv: _csv.Reader | None = None
         self._parsed: list[list[str]] = []  # rows of the csv module in this batch
         self._parsed_length = 0  # characters that it read for this batch
         self._separator = ","
-        self._open()
 
-    def _open(self) -> None:
+    def detect_dialect(self) -> None:
         """Detects the dialect from the first lines, and skips the lines before the first row."""
         text = ""
         for block in self._blocks:

@@ -62,6 +62,11 @@ def sizes_of(rows: Rows) -> Iterable[int | None]:
     return [_size(rows, row, cell) for row, cell in enumerate(cells)]
 
 
+def known_sizes(rows: Rows) -> Sequence[int | None]:
+    """The column `size` in bytes, None for every row if the table does not have it."""
+    return [None] * len(rows.cells) if "size" not in rows.columns else list(sizes_of(rows))
+
+
 def carried_of(rows: Rows) -> Iterable[dict[str, Any] | None]:
     """The unknown columns of each row, by name."""
     carried = [(index, name) for index, name in enumerate(rows.columns) if name not in KNOWN]

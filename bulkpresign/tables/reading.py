@@ -5,24 +5,31 @@ from itertools import chain, islice
 from pathlib import PurePath
 
 from bulkpresign.errors import ManifestError, ParameterError
-from bulkpresign.tables.delimited import read_csv
+from bulkpresign.tables.columnar import read_orc, read_parquet
+from bulkpresign.tables.columns import HEADERLESS
+from bulkpresign.tables.delimited import read_csv, read_csv_of
 from bulkpresign.tables.documents import read_json, read_jsonl
 from bulkpresign.tables.files import is_packed, is_stream, line_blocks, not_empty
 from bulkpresign.tables.rows import Rows, batched, mapping_of_text, rows_of_mappings
+from bulkpresign.text import unquoted
 
-FORMATS = ("csv", "jsonl", "json", "txt")
+#: The manifests of S3 Batch Operations: CSV with url-encoded keys (docs: "Specifying a manifest").
+BATCH_OPERATIONS = "batch"
+FORMATS = ("csv", "jsonl", "json", "txt", "parquet", "orc", BATCH_OPERATIONS)
 
 
 def table_format(file: str, given: str | None = None) -> str:
     """The format of a file: by its extension (without `.gz`), else `given`, else CSV.
 
-    Raises ParameterError for an unsupported format, which includes Parquet.
+    A `.csv` is a manifest of S3 Batch Operations if `given` says so.
+    Raises ParameterError for an unsupported format, and for Parquet and ORC in a gzip file.
     """
     name = file[: -len(".gz")] if is_packed(file) else file
     suffix = PurePath(name).suffix.removeprefix(".").lower()
-    if suffix == "parquet":
-        raise ParameterError(f"{file}: parquet is not one of the formats {', '.join(FORMATS)}")
-    chosen = suffix if suffix in FORMATS else (given or "csv").lower()
+    if suffix in {"parquet", "orc"} and is_packed(file):
+        raise ParameterError(f"{file}: {suffix} is compressed in itself, and not read or written as .gz")
+    wanted = (given or "csv").lower()
+    chosen = suffix if suffix in FORMATS and (suffix, wanted) != ("csv", BATCH_OPERATIONS) else wanted
     if chosen not in FORMATS:
         raise ParameterError(f"{file}: {chosen!r} is not one of the formats {', '.join(FORMATS)}")
     return chosen
@@ -38,9 +45,15 @@ class Table:
         self.file = file
         #: True if the rows can be read only once: standard input, a pipe, a device.
         self.is_stream = is_stream(file)
-        self._read = _READERS[table_format(file, format)]
+        self.format = table_format(file, format)
+        self._read = _READERS[self.format]
         self._opened: Iterator[Rows] | None = None
         self._columns: tuple[str, ...] | None = None
+
+    def transform(self, change: Callable[[Iterator[Rows]], Iterator[Rows]]) -> None:
+        """Sets a function that changes the batches of rows as they are read."""
+        read = self._read
+        self._read = lambda file: change(read(file))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -80,9 +93,22 @@ def _text_lines(file: str) -> Iterator[str]:
             yield line.removesuffix("\r")
 
 
+def _read_batch_operations(file: str) -> Iterator[Rows]:
+    for rows in read_csv_of(file, HEADERLESS):
+        keys = unquoted(rows.column("key") or ())
+        if keys is None:
+            row = next(row for row, cells in enumerate(rows.cells) if unquoted([cells[1]]) is None)
+            raise rows.error(row, f"{rows.cells[row][1][:80]!r} is not a key in url-encoded UTF-8", "key")
+        cells = [(bucket, key, version) for (bucket, _, version), key in zip(rows.cells, keys, strict=True)]
+        yield Rows(file, rows.columns, cells, rows.lines)
+
+
 _READERS: dict[str, Callable[[str], Iterator[Rows]]] = {
     "csv": read_csv,
     "json": read_json,
     "jsonl": read_jsonl,
     "txt": _read_text,
+    "parquet": read_parquet,
+    "orc": read_orc,
+    BATCH_OPERATIONS: _read_batch_operations,
 }

@@ -38,9 +38,27 @@ class Rows(msgspec.Struct):
         index = self.columns.index(name)
         return [row[index] for row in self.cells]
 
+    def some(self, rows: Iterable[int]) -> "Rows":
+        """The rows with these indexes."""
+        rows = list(rows)
+        return Rows(self.file, self.columns, [self.cells[row] for row in rows], [self.lines[row] for row in rows])
+
     def error(self, row: int, problem: str, column: str | None = None) -> ManifestError:
         """An error with the location of row `row` (from 0, in this batch)."""
         return ManifestError(problem, file=self.file, line=self.lines[row], column=column)
+
+
+def joined(first: Rows, second: Rows) -> Rows:
+    """The rows of two batches, with the columns of both."""
+    if first.columns == second.columns:
+        return Rows(first.file, first.columns, [*first.cells, *second.cells], [*first.lines, *second.lines])
+    columns = tuple(dict.fromkeys([*first.columns, *second.columns]))
+    cells = [
+        [values.get(name, "") for name in columns]
+        for rows in (first, second)
+        for values in (dict(zip(rows.columns, row, strict=True)) for row in rows.cells)
+    ]
+    return Rows(first.file, columns, cells, [*first.lines, *second.lines])
 
 
 def batched(items: Iterable[tuple[int, T, int]]) -> Iterator[tuple[list[int], list[T]]]:

@@ -6,17 +6,19 @@ from bulkpresign.errors import ParameterError
 from bulkpresign.tables.delimited import csv_cell
 from bulkpresign.tables.files import Output
 
-WRITTEN_FORMATS = ("csv", "jsonl", "json")
+_TEXT_FORMATS = ("csv", "jsonl", "json")
+#: All formats that are written; `ParquetTable` is the other writer.
+WRITTEN_FORMATS = (*_TEXT_FORMATS, "parquet")
 
 
 class TableWriter:
-    """Writes a table of one format to `output`.
+    """Writes a table of a text format to `output`.
 
     Call `header` once, `rows` any number of times, `finish` once.
     """
 
     def __init__(self, output: Output, format: str) -> None:  # noqa: A002 - the option's name
-        if format not in WRITTEN_FORMATS:
+        if format not in _TEXT_FORMATS:
             raise ParameterError(f"format {format!r} can't be written: use {', '.join(WRITTEN_FORMATS)}")
         self.format = format
         self._output = output

@@ -44,7 +44,9 @@ TABLES: list[tuple[str, str | bytes, str]] = [
     ("a.txt", "https://h/k\n", "a.txt:1: column key: the column is missing"),
     ("a.csv.gz", gzip.compress(os.urandom(5000))[:-2000], "a.csv.gz: not a whole gzip file"),
     ("a.csv.gz", b"key\na\n", "a.csv.gz: not a whole gzip file"),
-    ("a.parquet", b"PAR1", "a.parquet: parquet is not one of the formats csv, jsonl, json, txt"),
+    ("a.parquet", b"PAR1", "a.parquet: not a whole Parquet file: "),
+    ("a.orc", b"ORC", "a.orc: not a whole ORC file: "),
+    ("a.parquet.gz", b"PAR1", "a.parquet.gz: parquet is compressed in itself"),
 ]
 
 
@@ -88,7 +90,9 @@ def test_a_bad_table(tmp_path: Path, listener: socket.socket, name: str, content
         (["--bucket", "b-1", "--endpoint-url", "localhost:9000"], "endpoint_url 'localhost:9000'"),
         (["--bucket", "b-1", "--format", "xml", "-o", "links"], "links: 'xml' is not one of the formats"),
         (["--bucket", "b-1", "-o", "links.txt"], "format 'txt' can't be written"),
-        (["--bucket", "b-1", "-o", "links.parquet"], "links.parquet: parquet is not one of the formats"),
+        (["--bucket", "b-1", "-o", "links.orc"], "format 'orc' can't be written: use csv, jsonl, json, parquet"),
+        (["--bucket", "b-1", "-o", "links.parquet.gz"], "links.parquet.gz: parquet is compressed in itself"),
+        (["--bucket", "b-1", "-o", "/dev/full", "--format", "parquet"], "/dev/full can't be written: No space left"),
         (["--bucket", "b-1", "-o", "missing/links.csv"], "missing/links.csv can't be written: No such file"),
         (["--bucket", "b-1", "-o", "."], ". can't be written: it is a folder"),
         (["--bucket", "b-1", "-o", "/dev/full"], "/dev/full can't be written: No space left"),

@@ -26,6 +26,7 @@ GIVEN = {
     "get": (["x", "--to", "y"], {"source", "to"}, set[str]()),
     "put": (["x", "--from", "y"], set[str](), {"headers", "part_size"}),
     "put folder": (["x", "s3://y/"], set[str](), set[str]()),
+    "split": (["x", "-n", "2"], {"manifest", "parts"}, set[str]()),
     "abort": (["x"], {"what"}, {"output"}),
     "verify": (["x", "--in", "y"], {"manifest", "folder"}, set[str]()),
     "verify sides": (["x", "y"], {"source", "destination"}, set[str]()),
@@ -121,7 +122,17 @@ def test_a_verb_loads_no_other() -> None:
     code += "; print(*(name for name in sys.modules if name.startswith('bulkpresign.')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     own = {name.removeprefix("bulkpresign.") for name in done.stdout.splitlines()[-1].split()}
-    assert own == {"cli", "cli.app", "cli.get", "cli.help", "cli.options", "cli.units", "errors", "redact"}
+    assert own == {
+        "cli",
+        "cli.app",
+        "cli.filter_options",
+        "cli.get",
+        "cli.help",
+        "cli.options",
+        "cli.units",
+        "errors",
+        "redact",
+    }
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.orc
+import pyarrow.parquet
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -168,6 +171,20 @@ def test_damaged_manifests(folder: Path, format_: str, data: bytes, cut: int) ->
     packed = gzip.compress(data, 1)
     file = folder / f"damaged.{format_}.gz"
     file.write_bytes(packed[: len(packed) - cut])
+    refused_or_used(file)
+
+
+@pytest.mark.parametrize("format_", ["parquet", "orc"])
+@FUZZ
+@given(data=st.data())
+def test_damaged_columnar_files(folder: Path, format_: str, data: st.DataObject) -> None:
+    file = folder / f"damaged.{format_}"
+    table = pyarrow.table({name: [value] * 50 for name, value in ROW.items()})
+    (pyarrow.parquet.write_table if format_ == "parquet" else pyarrow.orc.write_table)(table, file)
+    damaged = bytearray(file.read_bytes())
+    for at, byte in data.draw(st.lists(st.tuples(st.integers(0, len(damaged) - 1), st.integers(0, 255)), max_size=4)):
+        damaged[at] = byte
+    file.write_bytes(damaged[: data.draw(st.integers(0, len(damaged)))])
     refused_or_used(file)
 
 

@@ -52,7 +52,7 @@ LINKS = st.builds(
     expires_at=st.none() | MOMENTS,
     object=REFS,
 )
-NAMES = st.sampled_from(["m.csv", "m.jsonl", "m.json", "m.csv.gz", "m.json.gz"])
+NAMES = st.sampled_from(["m.csv", "m.jsonl", "m.json", "m.csv.gz", "m.json.gz", "m.parquet"])
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_a_gz_is_a_gzip_file(tmp_path: Path) -> None:
     assert len(gzip.decompress((tmp_path / "m.csv.gz").read_bytes()).splitlines()) == 1001
 
 
-def test_a_carried_column_that_comes_late_is_an_error_in_csv_alone(tmp_path: Path) -> None:
+def test_a_carried_column_that_comes_late_is_an_error_where_the_header_has_to_tell_it(tmp_path: Path) -> None:
     late = msgspec.structs.replace(LINK, object=ObjectRef("b-1", "l", extra={"note": "n"}))
     for name in ("m.json", "m.jsonl"):
         with open_output(str(tmp_path / name)) as output:
@@ -164,13 +164,15 @@ def test_a_carried_column_that_comes_late_is_an_error_in_csv_alone(tmp_path: Pat
             writer.write([late])
             writer.finish()
         assert [link.object.extra for link in read(tmp_path / name)] == [None, {"note": "n"}]
-    with (
-        pytest.raises(ManifestError, match=r"m.csv: column note is new"),
-        open_output(str(tmp_path / "m.csv")) as output,
-    ):
-        csv_writer = link_writer(output, "m.csv", "csv")
-        csv_writer.write([LINK])
-        csv_writer.write([late])
+    for format_ in ("csv", "parquet"):
+        with (
+            pytest.raises(ManifestError, match=rf"m.{format_}: column note is new"),
+            open_output(str(tmp_path / f"m.{format_}")) as output,
+        ):
+            strict_writer = link_writer(output, f"m.{format_}", format_)
+            strict_writer.write([LINK])
+            strict_writer.write([late])
+    assert not {"m.csv", "m.parquet"} & {path.name for path in tmp_path.iterdir()}
 
 
 def test_forms_have_their_own_columns_and_are_not_links(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 import csv
 import io
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bulkpresign.errors import ManifestError
-from bulkpresign.tables.delimited import csv_cell, read_csv
+from bulkpresign.tables.delimited import csv_cell, read_csv, read_csv_of
 from tests.tables.blocks import block_size
 
 CELLS = st.text(st.sampled_from('ab,"\n\r é;')) | st.text(st.characters(codec="utf-8"))
@@ -41,6 +42,41 @@ def test_rows_and_lines_are_those_of_the_csv_module(
         before = reader.line_num
     with block_size(size):
         assert rows_of(text, file) == expected
+
+
+@given(
+    rows=st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=20),
+    quoted=st.lists(st.booleans() | st.just(True)),
+    size=st.integers(1, 200),
+)
+@example(rows=[("a", "b\nc", "d"), ("e", "f", "g")], quoted=[], size=200)
+@example(rows=[("a", 'b"', "d"), ("e", "f", "g,")], quoted=[], size=200)
+@example(rows=[("a", "b", "c")] * 4, quoted=[True, False], size=8)
+def test_rows_without_a_header_are_those_of_the_csv_module(
+    file: Path, rows: list[tuple[str, ...]], quoted: list[bool], size: int
+) -> None:
+    """Most are quoted, as in inventories; some are not."""
+    text = ""
+    for row, is_quoted in zip(rows, chain([True], quoted, repeat(True)), strict=False):
+        cells = [f'"{cell.replace(chr(34), chr(34) * 2)}"' if is_quoted else csv_cell(cell) for cell in row]
+        text += f"{','.join(cells)}\n"
+    file.write_bytes(text.encode())
+    reader = csv.reader(io.StringIO(text, newline="\n"), strict=True)
+    expected, before = [], 0
+    for parsed in reader:
+        expected.append((before + 1, parsed))
+        before = reader.line_num
+    with block_size(size):
+        batches = list(read_csv_of(str(file), ("a", "b", "c")))
+    found = [(line, list(row)) for rows in batches for line, row in zip(rows.lines, rows.cells, strict=True)]
+    assert found == expected
+
+
+def test_a_row_of_another_length_is_an_error(file: Path) -> None:
+    for text, line in (('"a","b"\n"c"\n', 2), ('"a","b"\n"c","d","e"\n"f"\n', 2), ('"a","b"\n"c","d","e"', 2)):
+        file.write_text(text)
+        with pytest.raises(ManifestError, match=rf"keys.csv:{line}: .*where 2 are expected"):
+            list(read_csv_of(str(file), ("a", "b")))
 
 
 @pytest.mark.parametrize("count", [511, 512, 513, 1500])

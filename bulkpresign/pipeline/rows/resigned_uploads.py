@@ -8,22 +8,25 @@ from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import UploadGrouper
 from bulkpresign.model import Link, Upload
 from bulkpresign.pipeline.sources.renewals import signed_again
-from bulkpresign.pipeline.sources.sources import rows_of
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.tables import Table
+from bulkpresign.tables import Rows
 
 #: Signs links again. Each link comes with its line in the table.
 SignAgain = Callable[[Sequence[tuple[Link, int]]], list[Link]]
 
 
-async def resigned_rows(table: Table, presigner: Presigner, singles: SignAgain) -> AsyncIterator[list[Link]]:
-    """Signs the rows of a table of links again. Rows of an upload are for the same upload: its parts can still be used.
+async def resigned_rows(
+    file: str, batches: AsyncIterator[Rows], presigner: Presigner, singles: SignAgain
+) -> AsyncIterator[list[Link]]:
+    """Signs the rows of a table of links, the file `file`, again.
+
+    Rows of an upload are for the same upload: its parts can still be used.
 
     `singles` signs the rows that belong to no upload. Raises ManifestError for rows that are not a valid upload,
     SigningError for a row of an upload that can't be signed.
     """
-    gathering = UploadGrouper(table.file)
-    async for rows in rows_of(table):
+    gathering = UploadGrouper(file)
+    async for rows in batches:
         async for links in _resigned_rows(gathering.add(links_of(rows), rows.lines), presigner, singles):
             yield links
     async for links in _resigned_rows(gathering.end(), presigner, singles):

@@ -81,7 +81,7 @@ async def failure_log(file: str | os.PathLike[str] | None, sources: Sources | No
     with open_output(name) as stream:
         make = link_writer if as_links else object_writer
         writer = make(stream, name, kind, list(dict.fromkeys([*columns, "reason"])))
-        log = FailureLog(writer, as_links=as_links, carried=columns if kind == "csv" else None)
+        log = FailureLog(writer, as_links=as_links, carried=columns if kind in {"csv", "parquet"} else None)
         try:
             yield log
         except BaseException as error:

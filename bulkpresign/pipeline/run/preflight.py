@@ -62,7 +62,7 @@ async def check(
             if batch:
                 tell(RowsRead(len(batch)))
             await anyio.lowlevel.checkpoint()
-    if not sources.are_files:
+    if not sources.are_files or sources.takes_some:
         return Totals()
     return totals if sized else Totals(totals.objects, None, totals.known)
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from itertools import groupby
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -13,8 +14,11 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.manifest.links import expiry_of, links_of, path_of
+from bulkpresign.manifest.uploads import COMPLETES, upload_id_of
 from bulkpresign.model import Link, ObjectRef, without_query
 from bulkpresign.pipeline.sources.given_links import is_link
+from bulkpresign.pipeline.sources.selecting import Picker
+from bulkpresign.source.filters import Filters, Selector, candidates_of
 from bulkpresign.tables import Rows
 
 #: One object: a link to it, the object itself, or the url of a link.
@@ -31,10 +35,14 @@ _TAKEN = "a Link, an ObjectRef, the url of a link, or a list of these"
 
 
 class ItemBatch(msgspec.Struct, frozen=True):
-    """Some rows, and the number of the first one, from 1."""
+    """Some rows, and the number of each, from 1."""
 
     rows: list[Row]
-    first: int
+    numbers: Sequence[int]
+
+    def error(self, index: int, problem: str, column: str | None = None) -> ManifestError:
+        """An error with the number of the row at an index."""
+        return ManifestError(problem, file=GivenItems.file, line=self.numbers[index], column=column)
 
 
 class GivenItems:
@@ -47,13 +55,17 @@ class GivenItems:
 
     file = "given rows"
 
-    def __init__(self, items: Items) -> None:
-        """Raises TypeError for a value that is neither an item nor iterable, and for a list with other values."""
+    def __init__(self, items: Items, selector: Selector | None = None) -> None:
+        """`selector` selects among the rows.
+
+        Raises TypeError for a value that is neither an item nor iterable, and for a list with other values.
+        """
         if isinstance(items, Link | ObjectRef):
             items = [items]
         if not isinstance(items, AsyncIterable | Iterable) or isinstance(items, bytes | bytearray | memoryview):
             raise TypeError(f"{_named(items)} is given; {_TAKEN}, or an iterable of these is taken")
         self._items = items
+        self._selector = selector or Selector(Filters())
         self._count = 0
         self._first: ItemBatch | None = None
         self._is_list = isinstance(items, Sequence)
@@ -109,7 +121,29 @@ class GivenItems:
             yield from self._first.rows
 
     async def batches(self) -> AsyncIterator[ItemBatch]:
-        """All rows. Raises TypeError for a row of another type, ParameterError for a string that is not a url."""
+        """All rows that the filters select, each upload in one batch.
+
+        Raises TypeError for a row of another type, ParameterError for a string that is not a url, and ManifestError for
+        a row without a value that a filter needs.
+        """
+        if self._selector.filters == Filters():
+            async for batch in self._all():
+                yield batch
+            return
+        picker = Picker[list[_Numbered]](self._selector.filters)
+        async for units in _units(self._all()):
+            yield _batch_of(picker.of(self._kept(units)))
+            if picker.is_used_up():
+                return
+        yield _batch_of(picker.rest())
+
+    def _kept(self, units: Sequence["list[_Numbered]"]) -> list["list[_Numbered]"]:
+        heads = _batch_of([[_head(unit)] for unit in units])
+        refs = [object_of(row) for row in heads.rows]
+        found = self._selector.kept(candidates_of(refs, [ref.file_path for ref in refs], heads.error))
+        return [units[index] for index in found]
+
+    async def _all(self) -> AsyncIterator[ItemBatch]:
         batch, self._first = self._first, None
         while batch is not None:
             yield batch
@@ -121,7 +155,7 @@ class GivenItems:
             return None
         first = self._count + 1
         self._count += len(items)
-        return ItemBatch(_rows(items, first), first)
+        return ItemBatch(_rows(items, first), range(first, first + len(items)))
 
 
 def are_items(source: object) -> bool:
@@ -138,9 +172,42 @@ def object_of(row: Row) -> ObjectRef:
     return row.object if isinstance(row, Link) else row
 
 
-def check_methods(rows: Sequence[Row], first: int, method: str) -> None:
-    """Raises ManifestError for a link of another method than `method`. `first` is the number of the first row."""
-    for number, row in enumerate(rows, first):
+#: The number of a row, and the row.
+_Numbered = tuple[int, Row]
+
+
+async def _units(batches: AsyncIterator[ItemBatch]) -> AsyncIterator[list[list[_Numbered]]]:
+    """The rows of each object: one, or all those of a multipart upload."""
+    held: list[_Numbered] = []
+    async for batch in batches:
+        rows = [*held, *zip(batch.numbers, batch.rows, strict=True)]
+        units = [unit for _, some in groupby(rows, _upload_of) for unit in _unit(list(some))]
+        held = units.pop() if units and upload_id_of(object_of(units[-1][0][1])) else []
+        yield units
+    if held:
+        yield [held]
+
+
+def _upload_of(row: _Numbered) -> str:
+    return upload_id_of(object_of(row[1]))
+
+
+def _unit(rows: list[_Numbered]) -> list[list[_Numbered]]:
+    return [rows] if _upload_of(rows[0]) else [[row] for row in rows]
+
+
+def _head(unit: list[_Numbered]) -> _Numbered:
+    """The row that completes an upload, which has the size of the object; else the first row."""
+    return next((row for row in unit if isinstance(row[1], Link) and row[1].method == COMPLETES), unit[0])
+
+
+def _batch_of(units: Sequence[list[_Numbered]]) -> ItemBatch:
+    return ItemBatch([row for unit in units for _, row in unit], [number for unit in units for number, _ in unit])
+
+
+def check_methods(rows: Sequence[Row], numbers: Sequence[int], method: str) -> None:
+    """Raises ManifestError for a link of another method than `method`."""
+    for number, row in zip(numbers, rows, strict=True):
         if isinstance(row, Link) and row.method != method:
             raise ManifestError(
                 f"a {row.method} link where {method} links are needed",

@@ -12,9 +12,9 @@ from bulkpresign.model import Link, Method, ObjectRef, Upload
 from bulkpresign.pipeline.sources.items import GivenItems, Row, check_methods
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_signing
-from bulkpresign.pipeline.sources.sources import Found, Sources, checked_links, grouped_puts, rows_of
+from bulkpresign.pipeline.sources.sources import Found, Sources, checked_links, grouped_puts
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.tables import Table
+from bulkpresign.tables import Rows, Table
 from bulkpresign.transfer.engine.jobs import MultipartUpload, Renew, RenewableLink
 
 #: Objects signed at a time, just before use. The number is small so that a link is still new when it is used.
@@ -50,7 +50,8 @@ async def links_of_sources(
     signing = None if presigner is None else by_signing(presigner, checksum_mode)
     for part in sources.parts:
         if isinstance(part, Table) and part.is_links:
-            batches = _upload_links(part, renew) if method == "PUT" else _table_links(part, method, renew)
+            rows = sources.rows_in(part)
+            batches = _upload_links(part, rows, renew) if method == "PUT" else _table_links(part, rows, method, renew)
         else:
             batches = _signed_links(sources.found_in(part, lister, method), presigner, method, checksum_mode, signing)
         async for batch in batches:
@@ -59,15 +60,17 @@ async def links_of_sources(
             yield batch
 
 
-async def _table_links(table: Table, method: Method, renew: Renew | None) -> AsyncIterator[list[Remote]]:
-    async for rows in rows_of(table):
+async def _table_links(
+    table: Table, batches: AsyncIterator[Rows], method: Method, renew: Renew | None
+) -> AsyncIterator[list[Remote]]:
+    async for rows in batches:
         yield [RenewableLink(link, renew) for link in checked_links(table, links_of(rows), rows.lines, method)]
 
 
-async def _upload_links(table: Table, renew: Renew | None) -> AsyncIterator[list[Remote]]:
+async def _upload_links(table: Table, batches: AsyncIterator[Rows], renew: Renew | None) -> AsyncIterator[list[Remote]]:
     """The single PUT links and the multipart uploads of a table."""
     grouper = UploadGrouper(table.file)
-    async for rows in rows_of(table):
+    async for rows in batches:
         yield [_upload(found, renew) for found, _ in grouped_puts(grouper, table, rows)]
     if rest := [_upload(found, renew) for found, _ in grouper.end()]:
         yield rest
@@ -120,7 +123,7 @@ class _GivenLinks:
     async def batches(self) -> AsyncIterator[list[Remote]]:
         """All links. Objects are signed when they are read."""
         async for batch in self._items.batches():
-            for is_object, some in groupby(enumerate(batch.rows, batch.first), _is_object):
+            for is_object, some in groupby(zip(batch.numbers, batch.rows, strict=True), _is_object):
                 numbers, rows = zip(*some, strict=True)
                 if is_object:
                     async for signed in self._signed([row for row in rows if isinstance(row, ObjectRef)], numbers[0]):
@@ -132,9 +135,12 @@ class _GivenLinks:
 
     def _links(self, links: Sequence[Link], numbers: Sequence[int]) -> list[Remote]:
         if self._method == "PUT" and (self._grouper.is_open or any(upload_id_of(link.object) for link in links)):
-            check_methods([link for link in links if not upload_id_of(link.object)], numbers[0], self._method)
+            alone = [
+                (number, link) for number, link in zip(numbers, links, strict=True) if not upload_id_of(link.object)
+            ]
+            check_methods([link for _, link in alone], [number for number, _ in alone], self._method)
             return [_upload(found, self._renew) for found, _ in self._grouper.add(links, numbers)]
-        check_methods(links, numbers[0], self._method)
+        check_methods(links, numbers, self._method)
         return [RenewableLink(link, self._renew) for link in links]
 
     async def _signed(self, refs: Sequence[ObjectRef], first: int) -> AsyncIterator[list[Remote]]:

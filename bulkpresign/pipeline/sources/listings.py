@@ -1,28 +1,33 @@
 """Lists buckets through links of our own: signs, sends and parses the requests of a listing."""
 
-import posixpath
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from functools import partial
 from itertools import repeat
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import msgspec
 
 from bulkpresign.errors import ListingError, TransferError
 from bulkpresign.events import Listener
 from bulkpresign.http.client import HttpClient, Transport
+from bulkpresign.http.connection import BodyCallback
+from bulkpresign.http.response import Response
 from bulkpresign.http.s3_errors import bucket_region
-from bulkpresign.model import ObjectRef
+from bulkpresign.model import Link, ObjectRef
 from bulkpresign.redact import redacted
+from bulkpresign.signing.parts import with_columns
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.lister import CONCURRENCY, Lister
+from bulkpresign.source.location import version_path
 from bulkpresign.source.page import Page, PageParser
 from bulkpresign.tables.columns import LAST_MODIFIED
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.engine.controller import ConcurrencyController
 from bulkpresign.transfer.engine.limiter import RequestLimiter
+
+T = TypeVar("T")
 
 #: Error codes of a user who may not list a bucket, and of servers without listings.
 _NOT_ALLOWED = frozenset({"AccessDenied", "HTTP403", "MethodNotAllowed", "HTTP405", "NotImplemented", "HTTP501"})
@@ -116,20 +121,45 @@ class BucketLister:
         page, _ = await self._context.retried(lambda: self._requested(bucket, query), listed)
         return page
 
+    async def download(self, bucket: str, key: str, sink: Callable[[], BodyCallback]) -> None:
+        """Gets an object. `sink` returns the function that takes its bytes, once for each attempt.
+
+        Raises TransferError, and what the function raises.
+        """
+        ref = ObjectRef(bucket, key)
+
+        def signed(region: str | None) -> Link:
+            (link,) = self._presigner.sign_batch([with_columns(ref, region=region) if region else ref])
+            return link
+
+        async def take(response: Response) -> None:
+            await response.stream_to(sink())
+
+        await self._context.retried(lambda: self._sent(bucket, signed, take), ref)
+
     async def _requested(self, bucket: str, query: Mapping[str, str]) -> Page:
+        async def take(response: Response) -> Page:
+            parser = PageParser()
+            await response.stream_to(parser.feed)
+            return parser.close()
+
+        return await self._sent(bucket, partial(self._presigner.sign_listing, bucket, {**self._query, **query}), take)
+
+    async def _sent(
+        self, bucket: str, signed: Callable[[str | None], Link], take: Callable[[Response], Awaitable[T]]
+    ) -> T:
+        """What `take` returns for a response with status 200. `signed` makes the link, for a region if it is known."""
         await self._presigner.refresh([bucket])
-        link = self._presigner.sign_listing(bucket, {**self._query, **query}, self._regions.get(bucket))
-        parser = PageParser()
+        link = signed(self._regions.get(bucket))
         async with self._http.request(link) as response:
             if response.status == 200:
-                await response.stream_to(parser.feed)
-                return parser.close()
+                return await take(response)
             body = await response.read()
             region = bucket_region(response.headers, body)
             if region is None or response.status not in _OTHER_REGION or bucket in self._regions:
                 raise await response.error(link, body)
         self._regions[bucket] = region
-        return await self._requested(bucket, query)
+        return await self._sent(bucket, signed, take)
 
     def _refs(self, bucket: str, page: Page, start: int) -> list[ObjectRef]:
         """The objects of a page. The path of each is its key from index `start` on."""
@@ -137,16 +167,10 @@ class BucketLister:
         version_ids: Iterable[str | None] = repeat(None)
         if self._all_versions:
             version_ids = page.version_ids
-            paths = list(map(_version_path, paths, page.version_ids))
+            paths = list(map(version_path, paths, page.version_ids))
         extras = [{LAST_MODIFIED: time} if time else None for time in page.modified]
         columns = (page.keys, version_ids, page.sizes, page.etags, repeat(None), repeat(None), paths, extras)
         return list(map(ObjectRef, repeat(bucket), *columns))
-
-
-def _version_path(path: str, version_id: str | None) -> str:
-    """The path of a version: with its id before the extension, so that the versions of an object do not collide."""
-    root, extension = posixpath.splitext(path)
-    return f"{root}.{version_id}{extension}" if version_id else path
 
 
 @contextmanager

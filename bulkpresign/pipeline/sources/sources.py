@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from itertools import groupby, repeat
 from typing import Any, TypeVar, cast
 
@@ -13,16 +14,20 @@ import msgspec
 from bulkpresign.errors import InputError, ManifestError, ParameterError
 from bulkpresign.events import Listener
 from bulkpresign.http.client import Transport
+from bulkpresign.manifest.groups import units_of
 from bulkpresign.manifest.links import links_of, methods_of
 from bulkpresign.manifest.uploads import UploadGrouper, upload_id_of, whole_rows
 from bulkpresign.model import Link, ObjectRef, Upload
 from bulkpresign.pipeline.sources.given_links import GivenLinks, is_link, no_link
+from bulkpresign.pipeline.sources.inventories import InventoryTable, check_files, local_inventory, remote_inventory
 from bulkpresign.pipeline.sources.items import GivenItems, Items, are_items
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.locations import located
+from bulkpresign.pipeline.sources.selecting import DrawnTable, Quota, selected_rows
 from bulkpresign.signing.options import OPTION_COLUMNS
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.values import REGION, option_problem
+from bulkpresign.source.filters import Filters, Sample, Selector, candidates_of
 from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Rows, Table, objects_of
 from bulkpresign.tables.columns import LAST_MODIFIED
@@ -50,6 +55,16 @@ class Found(msgspec.Struct, frozen=True):
         return ParameterError(f"{self.refs[index].uri}: {problem}")
 
 
+class Drawn(msgspec.Struct, frozen=True):
+    """The objects of a location that were drawn as a sample."""
+
+    refs: list[ObjectRef]
+
+
+#: A single source.
+Part = Table | Location | Drawn
+
+
 class Sources:
     """The sources of one run, in the given order. Opening them reads only the first rows of each table."""
 
@@ -63,18 +78,23 @@ class Sources:
         all_versions: bool = False,
         no_links: str | None = "only get takes a link by itself; give a table with a column url",
         takes_items: bool = False,
+        filters: Filters | None = None,
     ) -> None:
         """With `literal`, a key of `s3://` is not a pattern. With `all_versions`, each version is listed.
 
         `no_links` is the hint in the error for a link that is given as a source; None: such links are accepted. With
-        `takes_items`, any iterable of links, objects and urls is accepted; see `GivenItems`.
+        `takes_items`, any iterable of links, objects and urls is accepted; see `GivenItems`. `filters` select among the
+        objects of all sources.
         """
         #: The items that a program passes, None if the sources are files, S3 locations or links.
         self.items: GivenItems | None = None
-        self._all_versions = all_versions
+        self._all_versions, self._literal = all_versions, literal
+        self._filters, self._is_filtered = filters or Filters(), filters is not None
+        self._selector = Selector(self._filters)
+        self._quota = Quota(self._filters.limit)
         if takes_items and are_items(sources):
-            self.items = GivenItems(cast("Items", sources))
-            self._bucket, self._parts = bucket, []
+            self.items = GivenItems(cast("Items", sources), self._selector)
+            self._bucket, self._parts = bucket, list[Part]()
             return
         named = cast("Source | Sequence[Source]", sources)
         given = [named] if isinstance(named, str | os.PathLike) else list(named)
@@ -83,20 +103,29 @@ class Sources:
         if given.count(STDIN) > 1:
             raise ParameterError("standard input is given twice as a source")
         self._bucket = bucket
-        self._parts = list(_parts([os.fspath(source) for source in given], from_format, no_links, literal=literal))
+        self._parts = list(
+            _parts([os.fspath(source) for source in given], from_format, no_links, literal, all_versions)
+        )
+        if self._is_filtered:
+            for table in self.tables:
+                table.transform(partial(selected_rows, self._selector))
         if literal and not self.has_locations:
             raise ParameterError("literal is for keys of s3:// sources, and there is none")
-        if all_versions and not self.has_locations:
+        if all_versions and not (self.has_locations or any(isinstance(part, InventoryTable) for part in self._parts)):
             raise ParameterError("all-versions is for s3:// sources, and there is none")
 
     async def begin(self, stack: AsyncExitStack | None = None) -> None:
         """Waits for the first rows of each source that can be read only once; they show if it has links.
+
+        Checks the data files of local inventories.
 
         The items that a program passes are read until the `stack` ends.
         """
         if self.items is not None and stack is not None:
             await stack.enter_async_context(self.items)
         for table in self.tables:
+            if isinstance(table, InventoryTable):
+                await check_files(table)
             if table.is_stream:
                 await _in_thread(lambda table: table.columns, table)
 
@@ -109,11 +138,25 @@ class Sources:
         attempts: int = 5,
         transport: Transport = "auto",
     ) -> BucketLister | None:
-        """The lister of the sources in buckets, open until the `stack` ends. None if there are none."""
+        """The lister of the sources in buckets, open until the `stack` ends. None if there are none.
+
+        Fetches the inventories among them, which are tables from then on, and checks their data files.
+        """
         if presigner is None or not self.has_locations:
             return None
         lister = BucketLister(presigner, emit, attempts=attempts, transport=transport, all_versions=self._all_versions)
-        return await stack.enter_async_context(lister)
+        await stack.enter_async_context(lister)
+        if not self._literal:
+            self._parts = [await self._fetched(part, lister, stack) for part in self._parts]
+        return lister
+
+    async def _fetched(self, part: Part, lister: BucketLister, stack: AsyncExitStack) -> Part:
+        if not isinstance(part, Location):
+            return part
+        table = await remote_inventory(part, lister, stack, all_versions=self._all_versions)
+        if table is not None and self._is_filtered:
+            table.transform(partial(selected_rows, self._selector))
+        return table or part
 
     @property
     def tables(self) -> list[Table]:
@@ -131,7 +174,7 @@ class Sources:
     @property
     def has_locations(self) -> bool:
         """True if one source is a listing or a key of a bucket."""
-        return any(isinstance(part, Location) for part in self._parts)
+        return any(not isinstance(part, Table) for part in self._parts)
 
     @property
     def has_links(self) -> bool:
@@ -169,7 +212,40 @@ class Sources:
                 yield batch
 
     @property
-    def parts(self) -> "list[Table | Location]":
+    def takes_some(self) -> bool:
+        """True if a number of objects is used, so that the totals of the sources are not those of the run."""
+        return (self._filters.limit, self._filters.sample) != (None, None)
+
+    async def draw(self, lister: BucketLister | None, method: str | None, *, must_exist: bool = False) -> None:
+        """Draws the sample, if the filters have one: reads all sources, and replaces them by the objects drawn."""
+        if self._filters.sample is None or self.items is not None:
+            return
+        sample = Sample[tuple[int, Any]](self._filters.sample, self._filters.seed)
+        for number, part in enumerate(self._parts):
+            if isinstance(part, Table):
+                async for rows in rows_of(part):
+                    sample.add((number, rows.some(unit)) for unit in units_of(rows))
+            else:
+                async for found in self.found_in(part, lister, method, must_exist=must_exist):
+                    sample.add((number, ref) for ref in found.refs)
+        drawn: list[list[Any]] = [[] for _ in self._parts]
+        for number, unit in sample.drawn():
+            drawn[number].append(unit)
+        self._parts = [
+            DrawnTable(part, some) if isinstance(part, Table) else Drawn(some)
+            for part, some in zip(self._parts, drawn, strict=True)
+        ]
+
+    async def rows_in(self, table: Table) -> AsyncIterator[Rows]:
+        """The rows of a table, up to the limit of the filters."""
+        if not self._quota.is_used_up():
+            async for rows in rows_of(table):
+                yield self._quota.of_rows(rows)
+                if self._quota.is_used_up():
+                    return
+
+    @property
+    def parts(self) -> list[Part]:
         """The single sources, for `found_in`."""
         return list(self._parts)
 
@@ -183,7 +259,7 @@ class Sources:
 
     async def found_in(
         self,
-        part: Table | Location,
+        part: Part,
         lister: BucketLister | None,
         method: str | None,
         size_problem: SizeProblem | None = None,
@@ -193,13 +269,23 @@ class Sources:
         """The same as `found`, for one source. With `must_exist`, raises ListingError for a key without an object."""
         if isinstance(part, Table):
             own = method or (None if part.is_links else "GET")
-            async for rows in rows_of(part):
+            async for rows in self.rows_in(part):
                 whole = whole_rows(rows)
                 yield Found(self._refs(whole, own, size_problem), whole)
             return
+        if isinstance(part, Drawn):
+            yield Found(part.refs)
+            return
         assert lister is not None  # noqa: S101 - there is one for sources in buckets
-        async for page in located(part, lister, method, must_exist=must_exist):
-            yield Found(page)
+        pages = located(part, lister, method, must_exist=must_exist)
+        while not self._quota.is_used_up() and (page := await anext(pages, None)) is not None:
+            yield Found(list(self._quota.of(self._kept(part, page))))
+
+    def _kept(self, location: Location, refs: list[ObjectRef]) -> list[ObjectRef]:
+        """The objects of a page that pass the filters. Globs are compared with their keys after the prefix."""
+        start = len(location.base)
+        found = self._selector.kept(candidates_of(refs, [ref.key[start:] for ref in refs], Found(refs).error))
+        return [refs[index] for index in found]
 
     def _refs(self, rows: Rows, method: str | None, size_problem: SizeProblem | None = None) -> list[ObjectRef]:
         refs = objects_of(rows, self._bucket)
@@ -310,14 +396,16 @@ def check_options(rows: Rows, method: str | None) -> None:
 
 
 def _parts(
-    given: Iterable[str], from_format: str | None, no_links: str | None, *, literal: bool
-) -> Iterator[Table | Location]:
+    given: Iterable[str], from_format: str | None, no_links: str | None, literal: bool, all_versions: bool
+) -> Iterator[Part]:
     """The sources. Consecutive links are one source."""
     for are_links, some in groupby(given, is_link):
         if not are_links:
             for source in some:
-                is_place = source.startswith(SCHEME)
-                yield Location.parse(source, literal=literal) if is_place else Table(source, from_format)
+                if source.startswith(SCHEME):
+                    yield Location.parse(source, literal=literal)
+                else:
+                    yield local_inventory(source, all_versions=all_versions) or Table(source, from_format)
         elif no_links is not None:
             raise no_link(next(some), no_links)
         else:

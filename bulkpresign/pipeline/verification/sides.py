@@ -22,10 +22,10 @@ from bulkpresign.pipeline.run.presigner import RunPresigner
 from bulkpresign.pipeline.sources.items import Items, Row, are_items, object_of
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.renewals import by_signing
-from bulkpresign.pipeline.sources.sources import Source, Sources, rows_of
+from bulkpresign.pipeline.sources.sources import Part, Source, Sources, rows_of
 from bulkpresign.proof.certificate import CertificateReader, CertificateRow
 from bulkpresign.proof.tree import FolderEntry, walk
-from bulkpresign.source.location import SCHEME, Location
+from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Table
 from bulkpresign.tables.sorting import Keyed, KeySorter
 from bulkpresign.transfer.disk.folder import Folder
@@ -261,9 +261,7 @@ class ObjectSide(Side):
             links = zip(links_of(whole), whole.lines, strict=True)
             yield [keyed(link.object, f"{whole.file}:{line}", _readable(link)) for link, line in links]
 
-    async def _objects_in(
-        self, part: Table | Location, lister: BucketLister | None
-    ) -> AsyncGenerator[list[Keyed[Entry]], None]:
+    async def _objects_in(self, part: Part, lister: BucketLister | None) -> AsyncGenerator[list[Keyed[Entry]], None]:
         async for found in self._sources.found_in(part, lister, "GET", must_exist=True):
             if found.rows is None:  # no `last_modified`, which nothing compares
                 yield [keyed(msgspec.structs.replace(ref, extra=None)) for ref in found.refs]
