@@ -55,8 +55,10 @@ if TYPE_CHECKING:
     from bulkpresign.model import Post as Post
     from bulkpresign.model import Report as Report
     from bulkpresign.pipeline.abort import abort as abort
+    from bulkpresign.pipeline.copy import copy as copy
     from bulkpresign.pipeline.get import get as get
     from bulkpresign.pipeline.outcomes import Outcomes as Outcomes
+    from bulkpresign.pipeline.outcomes import copy_outcomes as copy_outcomes
     from bulkpresign.pipeline.outcomes import get_outcomes as get_outcomes
     from bulkpresign.pipeline.outcomes import put_outcomes as put_outcomes
     from bulkpresign.pipeline.post import post as post
@@ -122,6 +124,8 @@ _HOMES = {
     "UploadLeftOpen": "events",
     "VerifyReport": "pipeline.verify",
     "abort": "pipeline.abort",
+    "copy": "pipeline.copy",
+    "copy_outcomes": "pipeline.outcomes",
     "create_presigned_post": "guide",
     "create_presigned_url": "guide",
     "create_presigned_url_expanded": "guide",

@@ -9,6 +9,7 @@ from bulkpresign.http.connection import MAX_EXCHANGED
 from bulkpresign.model import Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.copies.copier import Copier
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.downloads.download import Downloader
 from bulkpresign.transfer.downloads.memory import MemoryReader
@@ -17,6 +18,7 @@ from bulkpresign.transfer.engine.jobs import Job, LocalFile, Memory, MultipartUp
 from bulkpresign.transfer.engine.lane import PlainJob
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.spec import TransferSpec
+from bulkpresign.transfer.uploads.large_files import LargeFileUploader
 from bulkpresign.transfer.uploads.multipart import MultipartUploader
 from bulkpresign.transfer.uploads.plain import PlainUploads
 from bulkpresign.transfer.uploads.requests import UploadAborter
@@ -77,7 +79,9 @@ class Transfers:
             case LocalFile(), RenewableLink():
                 return await self._upload(job, renewer)
             case LocalFile(), MultipartUpload():
-                return await self._multipart(job, renewer)
+                return await self._large_files(job, renewer)
+            case RenewableLink(), RenewableLink() | MultipartUpload():
+                return await self._copy(job, renewer)
             case RenewableLink(), Memory():
                 return await self._read(job, renewer)
             case Nothing(), RenewableLink():
@@ -106,7 +110,15 @@ class Transfers:
 
     @cached_property
     def _multipart(self) -> MultipartUploader:
-        return MultipartUploader(self._context, self._folder, self._coordinator, self._spec.part_concurrency)
+        return MultipartUploader(self._context, self._coordinator, self._spec.part_concurrency)
+
+    @cached_property
+    def _large_files(self) -> LargeFileUploader:
+        return LargeFileUploader(self._folder, self._coordinator, self._multipart)
+
+    @cached_property
+    def _copy(self) -> Copier:
+        return Copier(self._context, self._coordinator, self._multipart, self._spec.part_size)
 
     @property
     def uploads_left_open(self) -> int:

@@ -38,10 +38,12 @@ async def check(
     completed: CompletedFilter | None = None,
     *,
     listeners: Sequence[Listener] = (),
+    placed: Callable[[ObjectRef], ObjectRef] | None = None,
 ) -> Totals:
     """Reads every table that is a file, whole, before anything is sent, and counts what was `completed` before.
 
-    `listeners` are told how many rows were read.
+    `listeners` are told how many rows were read. `placed` gives an object the path that it goes to, where that is
+    another one than its row's.
 
     Raises ManifestError for the first row that can't be used, is a link of another method, has a path that `allow`
     refuses among a batch's with NameRefusedError, or a path that another row has.
@@ -52,7 +54,8 @@ async def check(
             continue
         for batch in sources.located(table, method):
             refs = [ref for ref, _, _ in batch]
-            _check_paths([(ref, location) for ref, _, location in batch], allow, index)
+            rows = [(placed(ref) if placed else ref, location) for ref, _, location in batch]
+            _check_paths(rows, allow, index)
             sized = sized and all(ref.size is not None for ref in refs)
             totals = Totals(
                 (totals.objects or 0) + len(refs),

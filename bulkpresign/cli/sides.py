@@ -1,0 +1,29 @@
+"""The options of verbs with two sides: the server and the credentials of each."""
+
+import click
+
+from bulkpresign.cli.help import SectionedOption
+from bulkpresign.cli.options import Decorator, together
+
+
+def _side(name: str) -> Decorator:
+    """The options of one side. Each replaces the one without the side's name."""
+
+    def option(suffix: str, parameter: str, metavar: str, what: str) -> Decorator:
+        return click.option(
+            f"--{name}-{suffix}",
+            f"{name}_{parameter}",
+            cls=SectionedOption,
+            section="Server",
+            metavar=metavar,
+            help=f"{what} of the {name}, instead of --{suffix}.",
+        )
+
+    return together(
+        option("endpoint-url", "endpoint_url", "URL", "The url of the S3 server"),
+        option("region", "region_name", "R", "The region"),
+        option("profile", "profile_name", "P", "The profile"),
+    )
+
+
+source_and_destination_options = together(_side("source"), _side("destination"))

@@ -1,0 +1,230 @@
+"""copy: objects go from bucket to bucket, through GET links and PUT links, with nothing on disk."""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+from bulkpresign.aws import AwsSession
+from bulkpresign.errors import ParameterError
+from bulkpresign.events import Listener
+from bulkpresign.http.client import Transport
+from bulkpresign.ledger.paths import PathIndex
+from bulkpresign.model import ObjectRef, Report
+from bulkpresign.pipeline.run.config import TransferConfig, config_of
+from bulkpresign.pipeline.run.copies import Destination, PresentCopies, PutSigner, endpoint_of_bucket
+from bulkpresign.pipeline.run.journals import journal_of
+from bulkpresign.pipeline.run.multipart import MultipartCreator, MultipartResumer
+from bulkpresign.pipeline.run.part_sizes import ask_part_size
+from bulkpresign.pipeline.run.preflight import check, index_paths
+from bulkpresign.pipeline.run.presigner import RunPresigner
+from bulkpresign.pipeline.run.run import Run
+from bulkpresign.pipeline.sources.items import Items
+from bulkpresign.pipeline.sources.links import links_of_sources
+from bulkpresign.pipeline.sources.listings import BucketLister
+from bulkpresign.pipeline.sources.named_files import check_named_files
+from bulkpresign.pipeline.sources.renewals import ChecksumMode
+from bulkpresign.pipeline.sources.sources import Source, Sources
+from bulkpresign.signing.parts import check_part_size
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.source.key_map import KeyMap
+from bulkpresign.source.location import Location
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.spec import TransferSpec
+
+
+async def copy(
+    source: Source | Items,
+    destination: str,
+    *,
+    bucket: str | None = None,
+    maps: Sequence[str] = (),
+    config: TransferConfig | None = None,
+    concurrency: int | None = None,
+    max_concurrency: int | None = None,
+    part_size: int | None = None,
+    part_concurrency: int | None = None,
+    attempts: int | None = None,
+    limit_rate: int | None = None,
+    limit: int | None = None,
+    transport: Transport | None = None,
+    failures: str | os.PathLike[str] | None = None,
+    journal: str | os.PathLike[str] | None = None,
+    dry_run: bool = False,
+    renew_credentials: bool = False,
+    renew_command: str | None = None,
+    renew_url: str | None = None,
+    ca_bundle: str | None = None,
+    expires_in: int = 3600,
+    from_format: str | None = None,
+    literal: bool = False,
+    region_name: str | None = None,
+    endpoint_url: str | None = None,
+    profile_name: str | None = None,
+    addressing_style: str = "auto",
+    session: AwsSession | None = None,
+    source_region_name: str | None = None,
+    source_endpoint_url: str | None = None,
+    source_profile_name: str | None = None,
+    source_presigner: Presigner | None = None,
+    destination_region_name: str | None = None,
+    destination_endpoint_url: str | None = None,
+    destination_profile_name: str | None = None,
+    destination_presigner: Presigner | None = None,
+    listeners: Sequence[Listener] = (),
+) -> Report:
+    """Copies all objects of `source` to `destination`, `s3://bucket/prefix/`, with nothing on disk.
+
+    `source` is what `get` takes: `s3://...`, tables of objects or of GET links, links, or any iterable of them. The key
+    of a copy is the destination's prefix and the object's path, which `maps` rewrites (see `KeyMap`). Two objects for
+    one key, and a destination inside of a source, are errors before anything is copied.
+
+    A copy has the content type, cache control, content disposition, content encoding, content language, expiry and
+    metadata of its object, and its checksum where that is one of the whole object. Its bytes are verified by the
+    object's checksum or etag before the last of them is sent, and by the etag of the copy.
+
+    Where `source` has `s3://` locations, the destination is listed first, and copies with the size and etag of their
+    object are skipped; so is what the journal records as done, unless object or copy changed since. `journal` is
+    `BUCKET.copy.journal` in the current folder by default, with the destination's bucket.
+
+    `region_name`, `endpoint_url`, `profile_name`, `addressing_style` and `session` are for both sides; those that start
+    with `source_` and `destination_` are for one side. `source_presigner` and `destination_presigner` are open
+    Presigners. `config` and the keywords beside it are those of `get`. An object that was uploaded in parts is copied
+    in the same parts; otherwise objects over 64 MiB are copied in parts, unless only an md5 of all their bytes can
+    verify them. `part_size` (bytes, 5 MiB to 5 GiB) is for all larger objects. Memory is at most 1 MiB for each copy in
+    flight, or part of one.
+
+    A failed object is counted in the report. Raises InputError for invalid input before any request, BreakerError if
+    everything fails the same way or the journal can't be written any more, and OutputError if the failures file can't
+    be written.
+    """
+    config = config_of(
+        config,
+        concurrency=concurrency,
+        max_concurrency=max_concurrency,
+        part_size=part_size,
+        part_concurrency=part_concurrency,
+        attempts=attempts,
+        limit_rate=limit_rate,
+        limit=limit,
+        transport=transport,
+    )
+    if config.part_size is not None:
+        check_part_size(config.part_size)
+    location = Location.parse(destination)
+    if not location.is_prefix:
+        raise ParameterError(f"{destination} is a key; objects are copied to a prefix, which ends in /")
+    target = Destination(location, KeyMap(maps))
+    sources = Sources(source, bucket=bucket, from_format=from_format, literal=literal, no_links=None, takes_items=True)
+    check_named_files(sources.tables, failures, journal)
+    if sources.items is None:
+        await sources.begin()
+    shared: dict[str, Any] = {
+        "addressing_style": addressing_style,
+        "session": session,
+        "expires_in": expires_in,
+        "ca_bundle": ca_bundle,
+    }
+    source_side = {
+        "region_name": source_region_name or region_name,
+        "endpoint_url": source_endpoint_url or endpoint_url,
+        "profile_name": source_profile_name or profile_name,
+    }
+    destination_side = {
+        "region_name": destination_region_name or region_name,
+        "endpoint_url": destination_endpoint_url or endpoint_url,
+        "profile_name": destination_profile_name or profile_name,
+    }
+    async with AsyncExitStack() as stack:
+        reading = await stack.enter_async_context(RunPresigner(source_presigner, **source_side, **shared))
+        writing = await stack.enter_async_context(RunPresigner(destination_presigner, **destination_side, **shared))
+        put = await writing.get()
+        if sources.items is not None:
+            await sources.begin(stack)
+        index = stack.enter_context(PathIndex())
+        run = await stack.enter_async_context(
+            Run("copy", config=config, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
+        )
+        get = await reading.get_if(sources.need_credentials or renew_credentials)
+        if get is not None:
+            await _check_apart(sources, location, get, put)
+        present = await stack.enter_async_context(PresentCopies(target))
+        opened = run.use_journal(
+            journal_of(journal, "copy", location.bucket, await target.named(put)),
+            present.are_current,
+            present.are_present,
+        )
+        if opened is not None or sources.has_locations:
+            listing = BucketLister(put, run.emit, attempts=config.attempts, transport=config.transport)
+            async with listing as of_target:
+                if not await present.list_destination(of_target) and opened is not None:
+                    run.skipped_by = opened.file.name
+        totals = await check(
+            sources, lambda _: None, index, "GET", run.completed, listeners=listeners, placed=target.placed
+        )
+        renew = await run.renewal(get if renew_credentials else None, renew_command, renew_url)
+        lister = await sources.lister(stack, get, run.emit, attempts=config.attempts, transport=config.transport)
+        reserve = await _reserving(sources, lister, target, index)
+        mode = ChecksumMode()
+        links = links_of_sources(
+            sources,
+            get,
+            "GET",
+            renew=renew,
+            lister=lister,
+            streamed=reserve,
+            checksum_mode=mode,
+            own=reading.get,
+        )
+        jobs = target.jobs(links)
+        if dry_run:
+            return await run.plan(jobs)
+
+        def coordinator(context: TransferContext) -> Coordinator:
+            resumer = MultipartResumer(MultipartCreator(put, context, headers=None), put, None)
+            return Coordinator(
+                ask_part_size=None if get is None else partial(ask_part_size, get, context.http),
+                refuse_checksum_mode=mode.refuse,
+                open_upload=resumer.open_upload,
+                end_upload=resumer.end_upload,
+                sign_put=PutSigner(put),
+            )
+
+        return await run.transfer(jobs, TransferSpec(), coordinator, totals=totals, sources=sources)
+
+
+async def _reserving(
+    sources: Sources, lister: BucketLister | None, target: Destination, index: PathIndex
+) -> Callable[[Sequence[ObjectRef]], None]:
+    """Reserves the keys of objects that are not in tables: before the run, where their sources can be listed twice.
+
+    Returns the function that reserves those that come during the run. The keys of one listing are different, unless
+    they are rewritten. Raises ManifestError for a key that two objects would have.
+    """
+    reserve = index_paths(index)
+
+    def placed(refs: Sequence[ObjectRef]) -> None:
+        reserve([target.placed(ref) for ref in refs])
+
+    if sources.items is not None or any(table.is_stream for table in sources.tables):
+        return placed
+    if len(sources.parts) > 1 or target.rewrites:
+        for part in sources.parts:
+            if isinstance(part, Location):
+                async for found in sources.found_in(part, lister, "GET"):
+                    placed(found.refs)
+    return lambda _: None
+
+
+async def _check_apart(sources: Sources, target: Location, get: Presigner, put: Presigner) -> None:
+    """Raises ParameterError for a destination inside of a source: the copies would be objects to copy."""
+    for part in sources.parts:
+        if not isinstance(part, Location) or part.bucket != target.bucket:
+            continue
+        prefix = part.key if part.pattern is None else part.pattern.base
+        is_inside = target.key.startswith(prefix) and (part.is_prefix or part.pattern is not None)
+        bucket = target.bucket
+        if is_inside and await endpoint_of_bucket(get, bucket) == await endpoint_of_bucket(put, bucket):
+            raise ParameterError(f"the destination {target.uri} lies inside of the source {part.uri}")
