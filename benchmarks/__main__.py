@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import get, head, large, listing, manifest, put, resume, sign, wires
+from benchmarks import copying, get, head, large, listing, manifest, put, resume, sign, wires
 
 BENCHMARKS = {
     "sign": sign.main,
@@ -11,6 +11,7 @@ BENCHMARKS = {
     "list": listing.main,
     "get": get.main,
     "put": put.main,
+    "copy": copying.main,
     "large": large.main,
     "resume": resume.main,
     "wires": wires.main,

@@ -29,6 +29,12 @@ from bulkpresign.cli.sides import source_and_destination_options
     metavar="OLD=NEW|s/REGEX/NEW/",
     help="Rewrite the paths of copies: a prefix, or what a regular expression matches. Repeatable, in this order.",
 )
+@click.option(
+    "--if-exists", default="replace", metavar="replace|keep|fail", help="What to do with an existing copy that differs."
+)
+@click.option(
+    "--relay", is_flag=True, help="Read and write each byte here, even if both sides are one server that could copy."
+)
 @options.bounds
 @options.records
 @options.renewal

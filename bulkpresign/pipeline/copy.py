@@ -32,6 +32,7 @@ from bulkpresign.source.key_map import KeyMap
 from bulkpresign.source.location import Location
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.downloads.existing import IF_EXISTS, IfExists
 from bulkpresign.transfer.spec import TransferSpec
 
 
@@ -50,6 +51,8 @@ async def copy(
     limit_rate: int | None = None,
     limit: int | None = None,
     transport: Transport | None = None,
+    if_exists: IfExists = "replace",
+    relay: bool = False,
     failures: str | os.PathLike[str] | None = None,
     journal: str | os.PathLike[str] | None = None,
     dry_run: bool = False,
@@ -86,8 +89,11 @@ async def copy(
     object's checksum or etag before the last of them is sent, and by the etag of the copy.
 
     Where `source` has `s3://` locations, the destination is listed first, and copies with the size and etag of their
-    object are skipped; so is what the journal records as done, unless object or copy changed since. `journal` is
+    object are skipped; so is what the journal records as done, unless object or copy changed since. `if_exists` says
+    what becomes of other copies: `replace`, `keep` or `fail`. `journal` is
     `BUCKET.copy.journal` in the current folder by default, with the destination's bucket.
+
+    With one server and one set of credentials for both sides, the server makes the copies itself; `relay` prevents it.
 
     `region_name`, `endpoint_url`, `profile_name`, `addressing_style` and `session` are for both sides; those that start
     with `source_` and `destination_` are for one side. `source_presigner` and `destination_presigner` are open
@@ -100,6 +106,8 @@ async def copy(
     everything fails the same way or the journal can't be written any more, and OutputError if the failures file can't
     be written.
     """
+    if if_exists not in IF_EXISTS:
+        raise ParameterError(f"if_exists {if_exists!r} is none of {', '.join(IF_EXISTS)}")
     config = config_of(
         config,
         concurrency=concurrency,
@@ -139,7 +147,11 @@ async def copy(
     }
     async with AsyncExitStack() as stack:
         reading = await stack.enter_async_context(RunPresigner(source_presigner, **source_side, **shared))
-        writing = await stack.enter_async_context(RunPresigner(destination_presigner, **destination_side, **shared))
+        is_one_side = source_presigner is destination_presigner and source_side == destination_side
+        writing = reading
+        if not is_one_side:
+            writing = RunPresigner(destination_presigner, **destination_side, **shared)
+            await stack.enter_async_context(writing)
         put = await writing.get()
         if sources.items is not None:
             await sources.begin(stack)
@@ -150,13 +162,12 @@ async def copy(
         get = await reading.get_if(sources.need_credentials or renew_credentials)
         if get is not None:
             await _check_apart(sources, location, get, put)
-        present = await stack.enter_async_context(PresentCopies(target))
+        present = await stack.enter_async_context(PresentCopies(target, if_exists))
         opened = run.use_journal(
             journal_of(journal, "copy", location.bucket, await target.named(put)),
             present.are_current,
-            present.are_present,
         )
-        if opened is not None or sources.has_locations:
+        if opened is not None or sources.has_locations or if_exists != "replace":
             listing = BucketLister(put, run.emit, attempts=config.attempts, transport=config.transport)
             async with listing as of_target:
                 if not await present.list_destination(of_target) and opened is not None:
@@ -189,10 +200,12 @@ async def copy(
                 refuse_checksum_mode=mode.refuse,
                 open_upload=resumer.open_upload,
                 end_upload=resumer.end_upload,
-                sign_put=PutSigner(put),
+                sign_put=PutSigner(put, is_guarded=if_exists != "replace"),
+                find_present=present.find,
             )
 
-        return await run.transfer(jobs, TransferSpec(), coordinator, totals=totals, sources=sources)
+        spec = TransferSpec(copies_on_server=is_one_side and not relay and not sources.has_links)
+        return await run.transfer(jobs, spec, coordinator, totals=totals, sources=sources)
 
 
 async def _reserving(

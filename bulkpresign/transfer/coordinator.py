@@ -6,6 +6,9 @@ import msgspec
 
 from bulkpresign.model import Link, ObjectRef, Outcome, ResumePoint, Upload
 
+#: Signs a PUT link, or that of a part, with more headers. Raises TransferError.
+SignPut = Callable[[Link, Mapping[str, str]], Awaitable[Link]]
+
 
 class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
     """Functions of the process that coordinates the run, for its jobs; None where this run has no such function.
@@ -25,4 +28,4 @@ class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
     open_upload: Callable[[Upload, ResumePoint | None, Mapping[int, str]], Awaitable[Upload]] | None = None
     end_upload: Callable[[ObjectRef, ResumePoint], Awaitable[None]] | None = None
     receive: Callable[[Link, bytes], None] | None = None
-    sign_put: Callable[[Link, Mapping[str, str]], Awaitable[Link]] | None = None
+    sign_put: SignPut | None = None

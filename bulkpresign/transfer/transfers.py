@@ -118,7 +118,14 @@ class Transfers:
 
     @cached_property
     def _copy(self) -> Copier:
-        return Copier(self._context, self._coordinator, self._multipart, self._spec.part_size)
+        spec = self._spec
+        return Copier(
+            self._context,
+            self._coordinator,
+            self._multipart,
+            part_size=spec.part_size,
+            on_server=spec.copies_on_server,
+        )
 
     @property
     def uploads_left_open(self) -> int:

@@ -12,29 +12,20 @@ from bulkpresign.model import Evidence, Link, ObjectRef
 Row = tuple[ObjectRef, Link | None]
 #: Tells whether files, and copies elsewhere, are as they were recorded: one answer for each object, in order.
 AreCurrent = Callable[[Sequence[tuple[ObjectRef, Record]]], Sequence[bool]]
-#: Tells which objects are where they go already, whether recorded or not.
-ArePresent = Callable[[Sequence[ObjectRef]], Sequence[bool]]
 
 
 class CompletedFilter:
-    """Tells for which objects nothing is left to do: those in the journal, and those that `are_present`."""
+    """Tells for which objects nothing is left to do. Without a journal there are none."""
 
-    def __init__(self, journal: Journal | None, are_current: AreCurrent, are_present: ArePresent | None = None) -> None:
+    def __init__(self, journal: Journal | None, are_current: AreCurrent) -> None:
         self._journal = journal
-        self._are_current, self._are_present = are_current, are_present
+        self._are_current = are_current
 
     def are_done(self, rows: Sequence[Row]) -> list[bool]:
-        """For each object whether it is done: present, or recorded and not contradicted by its row or its file.
+        """For each object whether it is done: recorded, with nothing that its row or its file says against it.
 
-        An object without a link has no endpoint yet, so it counts as not recorded.
+        An object without a link has no endpoint yet, so it counts as not done.
         """
-        done = self._are_recorded(rows)
-        if self._are_present is None or all(done):
-            return done
-        present = self._are_present([ref for ref, _ in rows])
-        return [one or other for one, other in zip(done, present, strict=True)]
-
-    def _are_recorded(self, rows: Sequence[Row]) -> list[bool]:
         if self._journal is None:
             return [False] * len(rows)
         names = [identity_of(ref, link.url) if link else "" for ref, link in rows]

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from bulkpresign.checksums import expected_digest
 from bulkpresign.errors import (
     CredentialsError,
     LinkExpiredError,
@@ -17,13 +18,16 @@ from bulkpresign.errors import (
 )
 from bulkpresign.ledger.listing_index import ListedObject, ListingIndex
 from bulkpresign.ledger.record import Record
-from bulkpresign.model import Link, ObjectRef, key_problem
+from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, key_problem
 from bulkpresign.pipeline.sources.links import Remote
 from bulkpresign.pipeline.sources.listings import BucketLister
+from bulkpresign.signing.preserved import operation_query
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.key_map import KeyMap
 from bulkpresign.source.location import Location
+from bulkpresign.transfer.downloads.existing import IfExists
 from bulkpresign.transfer.engine.jobs import Job, RenewableLink
+from bulkpresign.transfer.engine.retries import numbered
 
 
 class Destination:
@@ -46,6 +50,10 @@ class Destination:
         if problem := key_problem(key):
             raise ParameterError(f"{ref.uri} can't be copied to {key[:80]!r}: {problem}")
         return key
+
+    def uri(self, ref: ObjectRef) -> str:
+        """The copy's name for messages."""
+        return f"s3://{self.location.bucket}/{self.key(ref)}"
 
     def placed(self, ref: ObjectRef) -> ObjectRef:
         """The same object, whose path is the key of its copy."""
@@ -78,12 +86,14 @@ async def endpoint_of_bucket(presigner: Presigner, bucket: str) -> str:
 class PresentCopies:
     """Tells which objects are at their destination already, by a listing. Use as a context manager.
 
+    `if_exists` says what becomes of a copy that differs: it is replaced, kept, or an error.
+
     The listing is kept in a temporary file, because the sources and the destination may be listed in different orders:
     not every server lists in the order of keys, and `--map` changes it.
     """
 
-    def __init__(self, destination: Destination) -> None:
-        self._destination = destination
+    def __init__(self, destination: Destination, if_exists: IfExists) -> None:
+        self._destination, self._if_exists = destination, if_exists
         self._stack = AsyncExitStack()
         self._listed: ListingIndex | None = None
 
@@ -114,14 +124,26 @@ class PresentCopies:
             for it, (_, record) in zip(listed, found, strict=True)
         ]
 
-    def are_present(self, refs: Sequence[ObjectRef]) -> Sequence[bool]:
-        """True for each object whose copy has its size and its etag."""
+    async def find(self, link: Link, path: str) -> Outcome | None:  # noqa: ARG002 - as the coordinator has it
+        """The outcome of an object that needs no copy: see Coordinator. `link` is that of the source.
+
+        Raises RefusedError for a copy that differs and may not be replaced.
+        """
         if self._listed is None:
-            return [False] * len(refs)
-        return [
-            it is not None and bool(it.etag) and (it.size, it.etag) == (ref.size, ref.etag)
-            for it, ref in zip(self._find(refs), refs, strict=True)
-        ]
+            return None
+        ref = link.object
+        (listed,) = self._find([ref])
+        if listed is None:
+            return None
+        if self._if_exists == "keep":
+            return Outcome(ref, "skipped", attempts=0, message="there is an object of that key", link=link)
+        if listed.etag and (listed.size, listed.etag) == (ref.size, ref.etag):
+            verified_by = expected_digest(ref).name
+            evidence = Evidence(listed.size, 0, 0, listed.etag)
+            return Outcome(ref, "skipped", attempts=0, verified_by=verified_by, link=link, evidence=evidence)
+        if self._if_exists == "fail":
+            raise numbered(RefusedError(f"{self._destination.uri(ref)} exists, and is another one", code="Exists"), 0)
+        return None
 
     def _find(self, refs: Sequence[ObjectRef]) -> list[ListedObject | None]:
         assert self._listed is not None  # noqa: S101 - the callers checked it
@@ -131,21 +153,31 @@ class PresentCopies:
 
 
 class PutSigner:
-    """Signs the PUT links of copies with headers of their objects."""
+    """Signs the PUT links of copies with headers of their objects. With `is_guarded`, they replace nothing."""
 
-    def __init__(self, presigner: Presigner) -> None:
+    def __init__(self, presigner: Presigner, *, is_guarded: bool) -> None:
         self._presigner = presigner
+        self._own = {"if-none-match": "*"} if is_guarded else {}
 
     async def __call__(self, put: Link, headers: Mapping[str, str]) -> Link:
         """The link. Raises LinkExpiredError where credentials ended, RefusedError for a header that can't be sent."""
-        ref = put.object
         try:
             try:
-                return self._presigner.sign_batch([ref], "PUT", headers=headers)[0]
+                return self._signed(put, headers)
             except (CredentialsError, RegionError):
-                await self._presigner.prepare([ref])
-                return self._presigner.sign_batch([ref], "PUT", headers=headers)[0]
+                await self._presigner.prepare([put.object])
+                return self._signed(put, headers)
         except CredentialsError as error:
-            raise LinkExpiredError(f"the copy to {ref.uri} can't be signed: {error}", code="RenewalFailed") from error
+            raise LinkExpiredError(
+                f"the copy to {put.object.uri} can't be signed: {error}", code="RenewalFailed"
+            ) from error
         except (ParameterError, SigningError, RegionError) as error:
             raise RefusedError(f"the copy can't be signed: {error}", code="NotSigned") from error
+
+    def _signed(self, put: Link, headers: Mapping[str, str]) -> Link:
+        """The link of an object, or of a part: its url has an upload and a number then."""
+        ref, query = put.object, operation_query(put.url)
+        own = self._own if not query else {}
+        ref = ObjectRef(ref.bucket, ref.key)
+        (link,) = self._presigner.sign_batch([ref], "PUT", headers={**put.headers, **headers, **own}, query=query)
+        return link

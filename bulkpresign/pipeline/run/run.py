@@ -20,7 +20,7 @@ from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.model import ObjectRef, Report
 from bulkpresign.pipeline.run.batches import Batches, limited, no_batches, undone, with_records
-from bulkpresign.pipeline.run.completed import AreCurrent, ArePresent, CompletedFilter
+from bulkpresign.pipeline.run.completed import AreCurrent, CompletedFilter
 from bulkpresign.pipeline.run.config import TransferConfig
 from bulkpresign.pipeline.run.descriptors import affordable_objects
 from bulkpresign.pipeline.run.failures import FailureLog, failure_log
@@ -72,7 +72,6 @@ class Run:
         self._journal: Journal | None = None
         self._opened: Journal | None = None
         self._are_current: AreCurrent = none_is_current
-        self._are_present: ArePresent | None = None
         #: The journal's file, if objects are skipped only because of it.
         self.skipped_by: str | None = None
         self._stack = AsyncExitStack()
@@ -87,14 +86,12 @@ class Run:
     ) -> None:
         await self._stack.__aexit__(kind, error, trace)
 
-    def use_journal(
-        self, journal: Journal, are_current: AreCurrent, are_present: ArePresent | None = None
-    ) -> Journal | None:
+    def use_journal(self, journal: Journal, are_current: AreCurrent) -> Journal | None:
         """Sets the journal. Opens and returns it if its file exists, otherwise returns None.
 
-        `are_current` tells which recorded objects are unchanged, `are_present` which are done without a record.
+        `are_current` tells which recorded objects are unchanged.
         """
-        self._journal, self._are_current, self._are_present = journal, are_current, are_present
+        self._journal, self._are_current = journal, are_current
         if os.path.exists(journal.file):  # noqa: PTH110 - Path raises for a name that is too long
             self._opened = self._stack.enter_context(journal)
         return self._opened
@@ -102,7 +99,7 @@ class Run:
     @property
     def completed(self) -> CompletedFilter:
         """The objects that earlier runs completed."""
-        return CompletedFilter(self._opened, self._are_current, self._are_present)
+        return CompletedFilter(self._opened, self._are_current)
 
     @property
     def emit(self) -> Listener:

@@ -11,16 +11,19 @@ from functools import partial
 import anyio
 import msgspec
 
+from bulkpresign.checksums import expected_digest
 from bulkpresign.errors import MismatchError, RefusedError, TransferError
+from bulkpresign.events import BytesMoved
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
 from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, Upload
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.copies.body import HeldBody, RelayedBody
-from bulkpresign.transfer.copies.head import ObjectHead
+from bulkpresign.transfer.copies.head import ObjectHead, is_copied_in_parts
+from bulkpresign.transfer.copies.on_server import ServerParts, copy_headers, copy_on_server, is_unsupported
 from bulkpresign.transfer.copies.parts import ObjectParts
-from bulkpresign.transfer.copies.source import SourceReader
+from bulkpresign.transfer.copies.source import CHANGED, SourceReader
 from bulkpresign.transfer.engine.jobs import Job, MultipartUpload, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.retries import numbered
@@ -47,25 +50,36 @@ class Copier:
     A PUT link is signed when the headers of its object are known, if the coordinator signs; else it is sent as it is.
     A copy in one request is attempted as a whole. The GET and its PUT take one slot of the limiter together, and hold
     at most HELD_BYTES, or one chunk of a stream; so does each part of a copy in parts. `part_size` is that of objects
-    in parts, in bytes; None: see ObjectHead.
+    in parts, in bytes; None: see ObjectHead. With `on_server`, the server makes the copies, if it can.
     """
 
     def __init__(
-        self, context: TransferContext, coordinator: Coordinator, uploader: MultipartUploader, part_size: int | None
+        self,
+        context: TransferContext,
+        coordinator: Coordinator,
+        uploader: MultipartUploader,
+        *,
+        part_size: int | None,
+        on_server: bool,
     ) -> None:
         self._context, self._coordinator = context, coordinator
         self._uploader, self._part_size = uploader, part_size
+        self._on_server = on_server
 
     async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
         """Copies the object of one job. Raises TransferError where it fails."""
         source, target = job.source, job.target
         assert isinstance(source, RenewableLink)  # noqa: S101 - as the dispatch has it
         assert isinstance(target, RenewableLink | MultipartUpload)  # noqa: S101 - likewise
+        find_present = self._coordinator.find_present
+        present = None if find_present is None else await find_present(source.link, target.object.key)
+        if present is not None:
+            return present
         reader = SourceReader(self._context, self._coordinator, renewer, source)
         if isinstance(target, MultipartUpload):
             head, _ = await self._context.retried(partial(_head, reader, source.object), source.object)
             return await self._in_parts(job, reader, renewer, head, target)
-        attempt = partial(self._attempt, source.object, reader)
+        attempt = partial(self._on_server_or_relayed, source.object, reader)
         copied, attempts = await renewer.call(
             target, lambda put: self._context.retried(partial(attempt, put), source.object)
         )
@@ -74,7 +88,27 @@ class Copier:
             return await self._in_parts(job, reader, renewer, head, self._unopened(target, head))
         return _outcome(job, copied, attempts)
 
-    async def _attempt(self, ref: ObjectRef, reader: SourceReader, put: Link) -> Copied | ObjectHead:
+    async def _on_server_or_relayed(self, ref: ObjectRef, reader: SourceReader, put: Link) -> Copied | ObjectHead:
+        """Copies an object in one request. Gives the head of one that is to be copied in parts."""
+        sign = self._coordinator.sign_put
+        if not self._on_server or sign is None:
+            return await self._relayed(ref, reader, put)
+        if is_copied_in_parts(ref, self._part_size):
+            return await _head(reader, ref)
+        try:
+            link = await sign(put, copy_headers(ref, ref.etag))
+            etag = await copy_on_server(self._context.http, link)
+        except RefusedError as error:
+            if not is_unsupported(error):
+                raise _at_target(error, put, {}) from error
+            self._on_server = False
+            return await self._relayed(ref, reader, put)
+        self._context.emit(BytesMoved(ref.size or 0))
+        return Copied(
+            ref.size or 0, etag, expected_digest(ref).name if etag == ref.etag else expected_digest(ref).size_name
+        )
+
+    async def _relayed(self, ref: ObjectRef, reader: SourceReader, put: Link) -> Copied | ObjectHead:
         """Copies an object in one request. Gives the head of one that is to be copied in parts."""
         context, can_split = self._context, self._coordinator.open_upload is not None
         async with AsyncExitStack() as stack:
@@ -129,18 +163,26 @@ class Copier:
         link = Link("PUT", put.url, head.kept, None, ref)
         return MultipartUpload(Upload(ref, "", (), link), target.renew)
 
+    def _parts(self, ref: ObjectRef, reader: SourceReader, head: ObjectHead) -> ObjectParts | ServerParts:
+        sign = self._coordinator.sign_put
+        if self._on_server and sign is not None:
+            return ServerParts(self._context, sign, ref, head)
+        return ObjectParts(self._context, reader, head)
+
     async def _in_parts(
         self, job: Job, reader: SourceReader, renewer: LinkRenewer, head: ObjectHead, target: MultipartUpload
     ) -> Outcome:
         """Copies an object in parts, each with its own attempts. If they are not the object, all are sent again."""
         attempts, checkpoint = self._context.attempts_of(job.object), job.checkpoint
         while True:
-            parts = ObjectParts(self._context, reader, head)
+            parts = self._parts(job.object, reader, head)
             progress = PartProgress(job.link, checkpoint, parts, self._context.emit)
             try:
                 sent = await self._uploader.send(target, parts, progress, renewer)
                 break
             except MismatchError as error:
+                if error.code == CHANGED:
+                    raise
                 if progress.point is not None:
                     progress.reset(progress.point)
                 checkpoint = None

@@ -82,6 +82,12 @@ class ObjectHead(msgspec.Struct, frozen=True):
         return usual_part_size(size)
 
 
+def is_copied_in_parts(ref: ObjectRef, wanted: int | None) -> bool:
+    """True if the row of an object tells that its server can copy it in parts alone, or should."""
+    size = ref.size or 0
+    return expected_digest(ObjectRef("", "", etag=ref.etag)).parts > 0 or size > (wanted or MOST_AT_ONCE)
+
+
 def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The headers of an object that its copy has too: its type, how it is cached and shown, and its metadata.
 

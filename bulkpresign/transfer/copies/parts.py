@@ -1,17 +1,16 @@
 """The parts of a copy: ranges of an object elsewhere, each sent on as it comes."""
 
 from binascii import a2b_base64
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
 from bulkpresign.checksums import Verifier, base64_of, combined_digest, segment_hasher
-from bulkpresign.model import UploadPart
+from bulkpresign.model import Link, UploadPart
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.copies.body import RelayedBody
 from bulkpresign.transfer.copies.head import ObjectHead
 from bulkpresign.transfer.copies.source import SourceReader, changed
 from bulkpresign.transfer.downloads.content_range import check_range
-from bulkpresign.transfer.uploads.store import SentBody
+from bulkpresign.transfer.uploads.store import store
 
 #: Digest and size in bytes of a part.
 _Segment = tuple[bytes, int]
@@ -38,7 +37,7 @@ class ObjectParts:
     def is_current(self, number: int, note: str) -> bool:
         """True for a part of this very object."""
         etag, _, rest = note.partition(" ")
-        if not self._head.condition or etag != self._head.etag:
+        if not rest or not self._head.condition or etag != self._head.etag:
             return False
         size, _, digest = rest.partition(" ")
         self._segments[number] = a2b_base64(digest), int(size)
@@ -47,19 +46,19 @@ class ObjectParts:
     async def md5(self, part: UploadPart) -> None:
         """Unknown: the part would have to be read."""
 
-    @asynccontextmanager
-    async def body(self, part: UploadPart) -> AsyncIterator[SentBody]:
-        """The bytes of a part, as they come."""
-        start, stop, head = part.offset, part.offset + part.size, self._head
+    async def store(self, link: Link, part: UploadPart) -> str | None:
+        """Sends the bytes of a part on as they come."""
+        start, stop, head, context = part.offset, part.offset + part.size, self._head, self._context
         segment = segment_hasher(head.expected, start)
         async with AsyncExitStack() as stack:
-            asked = {"Range": f"bytes={start}-{stop - 1}", **head.condition}
-            response = await self._reader.open(stack, asked)
+            response = await self._reader.open(stack, {"Range": f"bytes={start}-{stop - 1}", **head.condition})
             if response.etag not in {None, head.etag}:  # some servers ignore If-Match
                 raise changed()
             check_range(response.headers, start, stop, self._size)
-            yield RelayedBody(response, part.size, self._context.emit, self._context.limiter, segment=segment)
+            body = RelayedBody(response, part.size, context.emit, context.limiter, segment=segment)
+            stored = await store(context.http, link, body)
         self._segments[part.number] = (b"" if segment is None else segment.digest()), part.size
+        return stored.etag
 
     def check_unchanged(self) -> None:
         """Raises MismatchError where the bytes of all parts are not the object's."""

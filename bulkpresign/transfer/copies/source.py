@@ -3,15 +3,18 @@
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
-from bulkpresign.errors import RefusedError
+from bulkpresign.errors import MismatchError
 from bulkpresign.http.response import Response
 from bulkpresign.model import Link
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.downloads.content_range import RANGE_MISMATCH
 from bulkpresign.transfer.downloads.responses import refusal
 from bulkpresign.transfer.engine.jobs import RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 
+#: The code of an object that changed.
+CHANGED = "ObjectChanged"
 #: A server that honours If-Match answers so where the object is another one.
 _PRECONDITION_FAILED = 412
 
@@ -28,7 +31,7 @@ class SourceReader:
     async def open(self, stack: AsyncExitStack, headers: Mapping[str, str] | None = None) -> Response:
         """A response with the object, or with the range that `headers` ask for, open until the `stack` ends.
 
-        Raises TransferError, among them RefusedError with the code ObjectChanged.
+        Raises TransferError, among them MismatchError with the code ObjectChanged.
         """
         status = 206 if headers and "Range" in headers else 200
 
@@ -37,6 +40,8 @@ class SourceReader:
                 response = await attempt.enter_async_context(self._context.http.request(link, headers))
                 if response.status == _PRECONDITION_FAILED:
                     raise changed()
+                if response.status == 200 != status:
+                    raise MismatchError("a range was asked for, the answer has the whole object", code=RANGE_MISMATCH)
                 if response.status != status:
                     raise await refusal(link, response, self._coordinator.refuse_checksum_mode)
                 await stack.enter_async_context(attempt.pop_all())
@@ -45,6 +50,6 @@ class SourceReader:
         return await self._renewer.call(self._source, opened)
 
 
-def changed() -> RefusedError:
+def changed() -> MismatchError:
     """The error of an object that is another one than when its copy began."""
-    return RefusedError("the object changed while it was copied: run this again", code="ObjectChanged")
+    return MismatchError("the object changed while it was copied: run this again", code=CHANGED)

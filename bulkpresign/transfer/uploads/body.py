@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 
 import anyio.lowlevel
 import anyio.to_thread
@@ -13,12 +13,12 @@ from bulkpresign.checksums import hasher
 from bulkpresign.errors import NameRefusedError, StorageError
 from bulkpresign.events import Listener
 from bulkpresign.http.client import CHUNK_SIZE
-from bulkpresign.model import Evidence, UploadPart
+from bulkpresign.model import Evidence, Link, UploadPart
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.engine.retries import numbered
-from bulkpresign.transfer.uploads.store import SentBody
+from bulkpresign.transfer.uploads.store import SentBody, store
 
 
 class OpenFile(msgspec.Struct, frozen=True):
@@ -160,10 +160,11 @@ class FileParts:
             return None
         return digest.digest().hex()
 
-    @asynccontextmanager
-    async def body(self, part: UploadPart) -> AsyncIterator[SentBody]:
-        """The bytes of a part."""
-        yield FileBody(self._file, self._context.emit, self._context.limiter, part.offset, part.size)
+    async def store(self, link: Link, part: UploadPart) -> str | None:
+        """Sends the bytes of a part."""
+        context = self._context
+        body = FileBody(self._file, context.emit, context.limiter, part.offset, part.size)
+        return (await store(context.http, link, body)).etag
 
     def check_unchanged(self) -> None:
         """Raises StorageError where the file changed since it was opened."""

@@ -5,7 +5,7 @@ The links come from a manifest, or were signed when the upload was opened.
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -31,7 +31,6 @@ from bulkpresign.transfer.uploads.requests import (
     etag_under,
     finish_soon,
 )
-from bulkpresign.transfer.uploads.store import SentBody, store
 
 T = TypeVar("T")
 
@@ -54,8 +53,8 @@ class PartSource(Protocol):
     async def md5(self, part: UploadPart) -> str | None:
         """The md5 of a part's bytes in hex, None where it is not known."""
 
-    def body(self, part: UploadPart) -> AbstractAsyncContextManager[SentBody]:
-        """The bytes of a part, for one attempt. Raises TransferError."""
+    async def store(self, link: Link, part: UploadPart) -> str | None:
+        """Stores a part through its link, in one attempt. Gives its etag. Raises TransferError."""
 
     def check_unchanged(self) -> None:
         """Raises TransferError where the source changed since the upload began."""
@@ -263,15 +262,11 @@ class _MultipartUpload:
             self._progress.finish(part.number, etag)
 
     async def _put(self, part: UploadPart, link: Link) -> str:
-        etag = await self._retried(partial(self._store, link, part))
+        etag = await self._retried(partial(self._source.store, link, part))
         if not etag:
             message = f"part {part.number} was stored without an etag, so the upload can't be completed"
             raise RefusedError(message, code="NoEtag")
         return etag
-
-    async def _store(self, link: Link, part: UploadPart) -> str | None:
-        async with self._source.body(part) as body:
-            return (await store(self._context.http, link, body)).etag
 
     async def _complete(self) -> str | None:
         """Completes the upload. Returns what verified the object."""
