@@ -18,7 +18,7 @@ from benchmarks.measuring import GIB, KIB, Cost, goal, run, scratch_folder, show
 from benchmarks.transfers import OURS, environment
 from bulkpresign.demo.server import EmbeddedServer
 
-ROUNDS = 1
+ROUNDS = 3
 NAME, RCLONE, S5CMD = "bulkpresign", "rclone", "s5cmd through a folder"
 SOURCE = "bench"
 #: Size and number of objects, and the most CPU time in relation to each peer.

@@ -23,6 +23,8 @@ class ListingIndex:
 
     def __init__(self) -> None:
         self._database = temporary_database()
+        #: True if no object was listed.
+        self.is_empty = True
         self._database.execute("CREATE TABLE listed (key TEXT PRIMARY KEY, size INTEGER, etag TEXT) WITHOUT ROWID")
 
     def __enter__(self) -> Self:
@@ -34,6 +36,7 @@ class ListingIndex:
     def add(self, refs: Sequence[ObjectRef]) -> None:
         """Adds a page of objects. Raises OutputError if the temporary file can't be written."""
         rows = [(ref.key, ref.size, ref.etag or "") for ref in refs]
+        self.is_empty = self.is_empty and not rows
         try:
             self._database.execute("BEGIN")
             self._database.executemany("INSERT OR REPLACE INTO listed VALUES (?, ?, ?)", rows)

@@ -13,7 +13,7 @@ from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.model import Outcome
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.pipeline.listening import heard
-from tests.servers.proxy import FaultProxy
+from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.servers.server import S3Server
 from tests.support.sides import configure
 
@@ -269,6 +269,90 @@ def test_what_exists_is_kept(sides: Sides, if_exists: str) -> None:
     assert found == {"same": ("skipped", None), "other": other, "missing": ("done", None)}
     assert (report.done, report.failed) == (1, 0 if if_exists == "keep" else 1)
     assert sides.copied() == {"same": b"1", "other": b"x", "missing": b"3"}
+
+
+@pytest.mark.parametrize("size", [5 * MIB, 300_000])
+def test_a_byte_that_changes_on_its_way_is_noticed(
+    size: int,
+    seaweedfs: S3Server,
+    boto: Boto,
+    make_bucket: MakeBucket,
+    aws_env: AwsEnv,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """In parts of which only the etag of the whole is compared, and in one request."""
+    monkeypatch.chdir(tmp_path)
+    sides = Sides(boto, make_bucket, seaweedfs, seaweedfs)
+    bodies = [RANDOM.randbytes(size), RANDOM.randbytes(1000)]
+    if size >= 5 * MIB:
+        sides.upload_in_parts("key", bodies)
+    else:
+        sides.upload({"key": bodies[0]})
+    with FaultProxy(seaweedfs.endpoint_url) as proxy:
+        aws_env(replace(seaweedfs, endpoint_url=proxy.url))
+        flips = iter((Fault(flip_answer=True),))
+        asked = "range" if size >= 5 * MIB else "host"
+        proxy.schedule = lambda seen: (
+            next(flips, None) if seen.method == "GET" and "/key?" in seen.target and seen.header(asked) else None
+        )
+        report = sides.copy(source_profile_name=None, destination_profile_name=None, relay=True)
+        assert next(flips, None) is None
+    assert (report.done, report.unproven, report.retries) == (1, 0, 1)
+    assert sides.copied() == {"key": b"".join(bodies if size >= 5 * MIB else bodies[:1])}
+
+
+def test_an_object_that_changes_in_the_middle_is_reported(
+    seaweedfs: S3Server,
+    boto: Boto,
+    make_bucket: MakeBucket,
+    aws_env: AwsEnv,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sides = Sides(boto, make_bucket, seaweedfs, seaweedfs)
+    size = 11 * MIB
+    sides.upload({"key": RANDOM.randbytes(size)})
+    with FaultProxy(seaweedfs.endpoint_url) as proxy:
+        aws_env(replace(seaweedfs, endpoint_url=proxy.url))
+        changes = iter((RANDOM.randbytes(size),))
+
+        def change(seen: Seen) -> None:
+            """Before its second part is read."""
+            is_part = (seen.header("range") or "").startswith("bytes=5242880-")
+            if is_part and (body := next(changes, None)) is not None:
+                sides.upload({"key": body})
+
+        proxy.schedule = change
+        settings: dict[str, Any] = {"source_profile_name": None, "destination_profile_name": None, "relay": True}
+        report = sides.copy(part_size=5 * MIB, attempts=2, **settings)
+        assert (report.done, report.failed) == (0, 1)
+        assert [outcome.code for outcome in sides.outcomes] == ["ObjectChanged"]
+        assert sides.copied() == {}
+        assert sides.copy(part_size=5 * MIB, **settings).done == 1
+    assert list(sides.copied().values()) == [sides.get.get_object(Bucket=sides.source, Key="key")["Body"].read()]
+
+
+@only("seaweedfs-ceph", "ceph-seaweedfs")
+def test_metadata_outside_of_ascii_is_kept(sides: Sides, tmp_path: Path) -> None:
+    """boto3 sends none, so it is sent through a link."""
+    meta = {"x-amz-meta-name": "käse 🧀", "Content-Disposition": "attachment; filename*=UTF-8''k%C3%A4se"}
+
+    async def upload() -> None:
+        async with bp.Presigner(profile_name="source") as presigner:
+            links = presigner.sign_batch([bp.ObjectRef(sides.source, "key", path="file")], "PUT", headers=meta)
+            assert (await bp.put(links, source=tmp_path / "in")).done == 1
+
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "file").write_bytes(b"1")
+    asyncio.run(upload())
+    assert sides.copy().done == 1
+    source = sides.get.head_object(Bucket=sides.source, Key="key")["ResponseMetadata"]["HTTPHeaders"]
+    copy = sides.put.head_object(Bucket=sides.destination, Key="key")["ResponseMetadata"]["HTTPHeaders"]
+    for name in map(str.lower, meta):
+        assert copy[name] == source[name]
+    assert copy["x-amz-meta-name"].encode("latin-1").decode() == meta["x-amz-meta-name"]
 
 
 def test_outcomes_come_as_objects_end(sides: Sides) -> None:

@@ -129,7 +129,7 @@ class PresentCopies:
 
         Raises RefusedError for a copy that differs and may not be replaced.
         """
-        if self._listed is None:
+        if self._listed is None or self._listed.is_empty:
             return None
         ref = link.object
         (listed,) = self._find([ref])
@@ -176,8 +176,8 @@ class PutSigner:
 
     def _signed(self, put: Link, headers: Mapping[str, str]) -> Link:
         """The link of an object, or of a part: its url has an upload and a number then."""
-        ref, query = put.object, operation_query(put.url)
-        own = self._own if not query else {}
-        ref = ObjectRef(ref.bucket, ref.key)
-        (link,) = self._presigner.sign_batch([ref], "PUT", headers={**put.headers, **headers, **own}, query=query)
-        return link
+        ref = ObjectRef(put.object.bucket, put.object.key)
+        if not put.url:
+            return self._presigner.sign_put(ref, {**headers, **self._own})
+        headers, query = {**put.headers, **headers}, operation_query(put.url)
+        return self._presigner.sign_batch([ref], "PUT", headers=headers, query=query)[0]

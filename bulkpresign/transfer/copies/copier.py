@@ -163,11 +163,13 @@ class Copier:
         link = Link("PUT", put.url, head.kept, None, ref)
         return MultipartUpload(Upload(ref, "", (), link), target.renew)
 
-    def _parts(self, ref: ObjectRef, reader: SourceReader, head: ObjectHead) -> ObjectParts | ServerParts:
+    def _parts(
+        self, ref: ObjectRef, reader: SourceReader, head: ObjectHead, *, is_hashed: bool
+    ) -> ObjectParts | ServerParts:
         sign = self._coordinator.sign_put
         if self._on_server and sign is not None:
             return ServerParts(self._context, sign, ref, head)
-        return ObjectParts(self._context, reader, head)
+        return ObjectParts(self._context, reader, head, is_hashed=is_hashed)
 
     async def _in_parts(
         self, job: Job, reader: SourceReader, renewer: LinkRenewer, head: ObjectHead, target: MultipartUpload
@@ -175,10 +177,11 @@ class Copier:
         """Copies an object in parts, each with its own attempts. If they are not the object, all are sent again."""
         attempts, checkpoint = self._context.attempts_of(job.object), job.checkpoint
         while True:
-            parts = self._parts(job.object, reader, head)
+            parts = self._parts(job.object, reader, head, is_hashed=attempts.number > 1 or not head.is_split_known)
             progress = PartProgress(job.link, checkpoint, parts, self._context.emit)
             try:
                 sent = await self._uploader.send(target, parts, progress, renewer)
+                parts.check_etag(sent.etag)
                 break
             except MismatchError as error:
                 if error.code == CHANGED:

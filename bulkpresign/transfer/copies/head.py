@@ -46,13 +46,20 @@ class ObjectHead(msgspec.Struct, frozen=True):
         """The head of a response. Raises MismatchError where the object has another size than its row."""
         size, etag = response.length, response.etag
         expected = digest_of(ref, etag, response.headers, size)
-        structure = expected_digest(ObjectRef("", "", size=size), etag, response.encryption)
+        structure = expected
+        if expected.source == "checksum":
+            structure = expected_digest(ObjectRef("", "", size=size), etag, response.encryption)
         return cls(size, etag, expected, structure, kept_headers(response.headers))
 
     @property
     def condition(self) -> Mapping[str, str]:
         """The header that keeps a further request to this very object, none where its etag can't."""
         return {"If-Match": f'"{self.etag}"'} if is_strong(self.etag) else {}
+
+    @property
+    def is_split_known(self) -> bool:
+        """True if a copy in the same parts must have the same etag, which then proves it."""
+        return self.structure.parts > 1 and self.structure.part_size is not None and bool(self.condition)
 
     def split(self, part_size: int | None) -> "ObjectHead":
         """The same head, once the size of the parts of the object is known."""

@@ -36,16 +36,14 @@ class SourceReader:
         status = 206 if headers and "Range" in headers else 200
 
         async def opened(link: Link) -> Response:
-            async with AsyncExitStack() as attempt:
-                response = await attempt.enter_async_context(self._context.http.request(link, headers))
-                if response.status == _PRECONDITION_FAILED:
-                    raise changed()
-                if response.status == 200 != status:
-                    raise MismatchError("a range was asked for, the answer has the whole object", code=RANGE_MISMATCH)
-                if response.status != status:
-                    raise await refusal(link, response, self._coordinator.refuse_checksum_mode)
-                await stack.enter_async_context(attempt.pop_all())
-            return response
+            response = await stack.enter_async_context(self._context.http.request(link, headers))
+            if response.status == status:
+                return response
+            if response.status == _PRECONDITION_FAILED:
+                raise changed()
+            if response.status == 200:
+                raise MismatchError("a range was asked for, the answer has the whole object", code=RANGE_MISMATCH)
+            raise await refusal(link, response, self._coordinator.refuse_checksum_mode)
 
         return await self._renewer.call(self._source, opened)
 

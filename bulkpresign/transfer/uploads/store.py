@@ -32,8 +32,11 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
 class SentBody:
     """The body of an upload, of `size` bytes. Counts and hashes the bytes that are sent.
 
-    Can be iterated once. `error` is why its bytes could not be read, None if they could.
+    Can be iterated once. `error` is why its bytes could not be read, None if they could. With `is_hashed` False the
+    bytes are not hashed, unless a link signs their checksum: the caller has other means to verify them.
     """
+
+    is_hashed = True
 
     def __init__(self, size: int, emit: Listener) -> None:
         self.size, self.sent = size, 0
@@ -58,11 +61,12 @@ class SentBody:
 
     def hash_with(self, algorithm: str) -> None:
         """Hashes with another algorithm than md5; call it before the first read."""
-        self.algorithm, self._hasher = algorithm, hasher(algorithm)
+        self.algorithm, self._hasher, self.is_hashed = algorithm, hasher(algorithm), True
 
     def count(self, chunk: bytes) -> None:
         """Takes note of bytes that are about to be sent."""
-        self._hasher.update(chunk)
+        if self.is_hashed:
+            self._hasher.update(chunk)
         self.moved(len(chunk))
 
     def moved(self, count: int) -> None:
@@ -126,7 +130,7 @@ async def _verified(signed: ExpectedDigest, response: Response, body: SentBody) 
         if response.headers.get(f"x-amz-checksum-{signed.algorithm}") == signed.shown(signed.digest):
             return signed.name
     expected = expected_digest(ANY_OBJECT, response.etag, response.encryption)
-    if expected.algorithm is None or expected.parts:
+    if expected.algorithm is None or expected.parts or not body.is_hashed:
         return None
     expected.check(await body.md5())
     return expected.name
