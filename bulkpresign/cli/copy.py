@@ -6,9 +6,8 @@ from typing import Any
 
 import click
 
-from bulkpresign.cli import options
+from bulkpresign.cli import options, sides
 from bulkpresign.cli.help import Argument, Verb
-from bulkpresign.cli.sides import source_and_destination_options
 
 
 @click.command(cls=Verb)
@@ -16,19 +15,13 @@ from bulkpresign.cli.sides import source_and_destination_options
     "what",
     cls=Argument,
     nargs=-1,
-    metavar="SOURCE... s3://bucket/prefix/",
-    help="Sources as for get, and the prefix that their objects are copied to.",
+    metavar="SOURCE... s3://bucket/prefix/ | LINKS...",
+    help="Sources as for get, and the prefix that their objects are copied to; or tables of links that sign --to made.",
 )
 @options.bucket
 @options.from_format
 @options.literal
-@click.option(
-    "--map",
-    "maps",
-    multiple=True,
-    metavar="OLD=NEW|s/REGEX/NEW/",
-    help="Rewrite the paths of copies: a prefix, or what a regular expression matches. Repeatable, in this order.",
-)
+@sides.maps
 @click.option(
     "--if-exists", default="replace", metavar="replace|keep|fail", help="What to do with an existing copy that differs."
 )
@@ -40,7 +33,7 @@ from bulkpresign.cli.sides import source_and_destination_options
 @options.renewal
 @options.expires_in
 @options.server
-@source_and_destination_options
+@sides.source_and_destination_options
 @options.ca_bundle
 @options.transport
 @options.listeners
@@ -49,18 +42,25 @@ def copy(what: Sequence[str], **settings: Any) -> None:
 
     The key of a copy is the prefix and the object's path: its key after the source's prefix. Copies keep content type,
     metadata and other headers of their objects. What is there already, with the same size and etag, is skipped.
+    LINKS need no credentials.
 
     \b
     bulkpresign copy s3://from/prefix/ s3://to/prefix/
     bulkpresign copy s3://from/ s3://to/ --source-profile old --destination-endpoint-url https://s3.example.com
+    bulkpresign copy links.csv
     bulkpresign copy keys.csv s3://to/ --map raw/=2026/raw/ --failures failed.csv
 
     Exit codes: 0 all done; 1 some failed; 2 nothing was sent; 3 links had expired;
     130 interrupted; 143 terminated; 129 hung up.
     """
+    from bulkpresign.cli import option_checks
     from bulkpresign.cli.runner import run_transfer
     from bulkpresign.pipeline.copy import copy as run
 
-    if len(what) < 2 or not what[-1].startswith("s3://"):
-        raise click.BadParameter("use: copy SOURCE... s3://bucket/prefix/")
-    run_transfer("copy", partial(run, list(what[:-1]), what[-1]), **settings)
+    to_bucket = len(what) > 1 and what[-1].startswith("s3://")
+    if not to_bucket and any(one.startswith("s3://") for one in what):
+        raise click.BadParameter("use: copy SOURCE... s3://bucket/prefix/, or: copy LINKS...")
+    if not to_bucket:
+        option_checks.check_applicable(option_checks.COPY_LINKS)
+    sources, destination = (what[:-1], what[-1]) if to_bucket else (what, None)
+    run_transfer("copy", partial(run, list(sources), destination), **settings)

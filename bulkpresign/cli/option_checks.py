@@ -36,6 +36,12 @@ PUT_FOLDER = (
         ("from_format", *_RENEWAL_OPTIONS), "only for LINKS: the links for a folder are signed and renewed here"
     ),
 )
+COPY_LINKS = (
+    Inapplicable(
+        ("maps", "if_exists", "relay", "part_size"),
+        "only for s3://bucket/prefix/: LINKS say what is copied, and where to",
+    ),
+)
 ABORT_LINKS = (Inapplicable(_SERVER_OPTIONS, "only for s3://bucket/prefix/: LINKS have the url of their server"),)
 ABORT_LISTED = (Inapplicable(("from_format",), "only for a table of LINKS"),)
 

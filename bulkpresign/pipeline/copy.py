@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
 
 from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ParameterError
@@ -12,24 +11,27 @@ from bulkpresign.events import Listener
 from bulkpresign.http.client import Transport
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import ObjectRef, Report
+from bulkpresign.pipeline.run.completed import all_are_current
 from bulkpresign.pipeline.run.config import TransferConfig, config_of
-from bulkpresign.pipeline.run.copies import Destination, PresentCopies, PutSigner, endpoint_of_bucket
+from bulkpresign.pipeline.run.copies import Destination, PresentCopies, PutSigner, endpoint_of_bucket, prefix_of
 from bulkpresign.pipeline.run.journals import journal_of
+from bulkpresign.pipeline.run.linked_copies import checked, linked_copies
 from bulkpresign.pipeline.run.multipart import MultipartCreator, MultipartResumer
 from bulkpresign.pipeline.run.part_sizes import ask_part_size
-from bulkpresign.pipeline.run.preflight import check, index_paths
-from bulkpresign.pipeline.run.presigner import RunPresigner
+from bulkpresign.pipeline.run.preflight import Totals, check, index_paths
 from bulkpresign.pipeline.run.run import Run
+from bulkpresign.pipeline.run.sides import Sides
 from bulkpresign.pipeline.sources.items import Items
 from bulkpresign.pipeline.sources.links import links_of_sources
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.named_files import check_named_files
-from bulkpresign.pipeline.sources.renewals import ChecksumMode
+from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_signing
 from bulkpresign.pipeline.sources.sources import Source, Sources
 from bulkpresign.signing.parts import check_part_size
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.key_map import KeyMap
 from bulkpresign.source.location import Location
+from bulkpresign.tables.columns import DST_URL
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.downloads.existing import IF_EXISTS, IfExists
@@ -38,7 +40,7 @@ from bulkpresign.transfer.spec import TransferSpec
 
 async def copy(
     source: Source | Items,
-    destination: str,
+    destination: str | None = None,
     *,
     bucket: str | None = None,
     maps: Sequence[str] = (),
@@ -79,6 +81,9 @@ async def copy(
     listeners: Sequence[Listener] = (),
 ) -> Report:
     """Copies all objects of `source` to `destination`, `s3://bucket/prefix/`, with nothing on disk.
+
+    Without a `destination`, `source` is a table of links with the columns `dst_url` and `dst_headers`, which `sign`
+    with `to` makes: then no credentials are needed. Renewal is for the links of both sides.
 
     `source` is what `get` takes: `s3://...`, tables of objects or of GET links, links, or any iterable of them. The key
     of a copy is the destination's prefix and the object's path, which `maps` rewrites (see `KeyMap`). Two objects for
@@ -121,114 +126,177 @@ async def copy(
     )
     if config.part_size is not None:
         check_part_size(config.part_size)
-    location = Location.parse(destination)
-    if not location.is_prefix:
-        raise ParameterError(f"{destination} is a key; objects are copied to a prefix, which ends in /")
-    target = Destination(location, KeyMap(maps))
+    target = None if destination is None else Destination(prefix_of(destination), KeyMap(maps))
     sources = Sources(source, bucket=bucket, from_format=from_format, literal=literal, no_links=None, takes_items=True)
     check_named_files(sources.tables, failures, journal)
     if sources.items is None:
         await sources.begin()
-    shared: dict[str, Any] = {
-        "addressing_style": addressing_style,
-        "session": session,
-        "expires_in": expires_in,
-        "ca_bundle": ca_bundle,
-    }
-    source_side = {
-        "region_name": source_region_name or region_name,
-        "endpoint_url": source_endpoint_url or endpoint_url,
-        "profile_name": source_profile_name or profile_name,
-    }
-    destination_side = {
-        "region_name": destination_region_name or region_name,
-        "endpoint_url": destination_endpoint_url or endpoint_url,
-        "profile_name": destination_profile_name or profile_name,
-    }
+    if target is None and sources.items is None and sources.need_credentials:
+        raise ParameterError(f"copy needs s3://bucket/prefix/, or a table of links with a column {DST_URL}")
+    sides = Sides(
+        source_presigner,
+        destination_presigner,
+        both={
+            "region_name": region_name,
+            "endpoint_url": endpoint_url,
+            "profile_name": profile_name,
+            "addressing_style": addressing_style,
+            "session": session,
+            "expires_in": expires_in,
+            "ca_bundle": ca_bundle,
+        },
+        source={
+            "region_name": source_region_name,
+            "endpoint_url": source_endpoint_url,
+            "profile_name": source_profile_name,
+        },
+        destination={
+            "region_name": destination_region_name,
+            "endpoint_url": destination_endpoint_url,
+            "profile_name": destination_profile_name,
+        },
+    )
     async with AsyncExitStack() as stack:
-        reading = await stack.enter_async_context(RunPresigner(source_presigner, **source_side, **shared))
-        is_one_side = source_presigner is destination_presigner and source_side == destination_side
-        writing = reading
-        if not is_one_side:
-            writing = RunPresigner(destination_presigner, **destination_side, **shared)
-            await stack.enter_async_context(writing)
-        put = await writing.get()
+        await stack.enter_async_context(sides)
         if sources.items is not None:
             await sources.begin(stack)
-        index = stack.enter_context(PathIndex())
         run = await stack.enter_async_context(
             Run("copy", config=config, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
         )
-        get = await reading.get_if(sources.need_credentials or renew_credentials)
+        copying = _Copying(
+            stack,
+            run,
+            sources,
+            sides,
+            renewal=(renew_credentials, renew_command, renew_url),
+            journal=journal,
+            dry_run=dry_run,
+            listeners=listeners,
+        )
+        if target is None:
+            return await copying.by_links()
+        return await copying.to_bucket(target, if_exists, relay=relay)
+
+
+class _Copying:
+    """One run of `copy`, in one of its forms."""
+
+    def __init__(
+        self,
+        stack: AsyncExitStack,
+        run: Run,
+        sources: Sources,
+        sides: Sides,
+        *,
+        renewal: tuple[bool, str | None, str | None],
+        journal: str | os.PathLike[str] | None,
+        dry_run: bool,
+        listeners: Sequence[Listener],
+    ) -> None:
+        self._stack, self._run, self._sources, self._sides = stack, run, sources, sides
+        self._renew_credentials, self._renew_command, self._renew_url = renewal
+        self._journal, self._dry_run, self._listeners = journal, dry_run, listeners
+        self._index = stack.enter_context(PathIndex())
+        self._mode = ChecksumMode()
+
+    async def by_links(self) -> Report:
+        """Copies through the GET links and PUT links of rows."""
+        run, sources, sides = self._run, self._sources, self._sides
+        beside = sources.tables[0].file if sources.tables else "links"
+        opened = run.use_journal(journal_of(self._journal, "copy", beside, "its links"), all_are_current)
+        if opened is not None:  # the destination can't be listed without credentials
+            run.skipped_by = opened.file.name
+        totals = await self._check(checked)
+        get = await sides.source.get_if(self._renew_credentials)
+        put = await sides.destination.get_if(self._renew_credentials)
+        renew = await run.renewal(get, self._renew_command, self._renew_url)
+        reserve = index_paths(self._index)
+        links = links_of_sources(
+            sources, None, "GET", renew=renew, streamed=lambda refs: reserve([checked(ref) for ref in refs])
+        )
+        jobs = linked_copies(links, by_signing(put) if put is not None else renew)
+        if self._dry_run:
+            return await run.plan(jobs)
+        return await run.transfer(jobs, TransferSpec(), totals=totals, sources=sources)
+
+    async def to_bucket(self, target: Destination, if_exists: IfExists, *, relay: bool) -> Report:
+        """Copies to keys under a prefix, through links that are signed just in time."""
+        run, sources, sides, config = self._run, self._sources, self._sides, self._run.config
+        put = await sides.destination.get()
+        get = await sides.source.get_if(sources.need_credentials or self._renew_credentials)
         if get is not None:
-            await _check_apart(sources, location, get, put)
-        present = await stack.enter_async_context(PresentCopies(target, if_exists))
-        opened = run.use_journal(
-            journal_of(journal, "copy", location.bucket, await target.named(put)),
-            present.are_current,
-        )
-        if opened is not None or sources.has_locations or if_exists != "replace":
-            listing = BucketLister(put, run.emit, attempts=config.attempts, transport=config.transport)
-            async with listing as of_target:
-                if not await present.list_destination(of_target) and opened is not None:
-                    run.skipped_by = opened.file.name
-        totals = await check(
-            sources, lambda _: None, index, "GET", run.completed, listeners=listeners, placed=target.placed
-        )
-        renew = await run.renewal(get if renew_credentials else None, renew_command, renew_url)
-        lister = await sources.lister(stack, get, run.emit, attempts=config.attempts, transport=config.transport)
-        reserve = await _reserving(sources, lister, target, index)
-        mode = ChecksumMode()
+            await _check_apart(sources, target.location, get, put)
+        present = await self._present(target, put, if_exists)
+        totals = await self._check(target.placed)
+        renew = await run.renewal(get if self._renew_credentials else None, self._renew_command, self._renew_url)
+        lister = await sources.lister(self._stack, get, run.emit, attempts=config.attempts, transport=config.transport)
         links = links_of_sources(
             sources,
             get,
             "GET",
             renew=renew,
             lister=lister,
-            streamed=reserve,
-            checksum_mode=mode,
-            own=reading.get,
+            streamed=await self._reserving(lister, target),
+            checksum_mode=self._mode,
+            own=sides.source.get,
         )
         jobs = target.jobs(links)
-        if dry_run:
+        if self._dry_run:
             return await run.plan(jobs)
 
         def coordinator(context: TransferContext) -> Coordinator:
             resumer = MultipartResumer(MultipartCreator(put, context, headers=None), put, None)
             return Coordinator(
                 ask_part_size=None if get is None else partial(ask_part_size, get, context.http),
-                refuse_checksum_mode=mode.refuse,
+                refuse_checksum_mode=self._mode.refuse,
                 open_upload=resumer.open_upload,
                 end_upload=resumer.end_upload,
                 sign_put=PutSigner(put, is_guarded=if_exists != "replace"),
                 find_present=present.find,
             )
 
-        spec = TransferSpec(copies_on_server=is_one_side and not relay and not sources.has_links)
+        spec = TransferSpec(copies_on_server=sides.are_one and not relay and not sources.has_links)
         return await run.transfer(jobs, spec, coordinator, totals=totals, sources=sources)
 
+    async def _check(self, placed: Callable[[ObjectRef], ObjectRef]) -> Totals:
+        completed, listeners = self._run.completed, self._listeners
+        return await check(
+            self._sources, lambda _: None, self._index, "GET", completed, listeners=listeners, placed=placed
+        )
 
-async def _reserving(
-    sources: Sources, lister: BucketLister | None, target: Destination, index: PathIndex
-) -> Callable[[Sequence[ObjectRef]], None]:
-    """Reserves the keys of objects that are not in tables: before the run, where their sources can be listed twice.
+    async def _present(self, target: Destination, put: Presigner, if_exists: IfExists) -> PresentCopies:
+        """What is at the destination already, by the journal and by a listing where that is worth it."""
+        run, config = self._run, self._run.config
+        present = await self._stack.enter_async_context(PresentCopies(target, if_exists))
+        journal = journal_of(self._journal, "copy", target.location.bucket, await target.named(put))
+        opened = run.use_journal(journal, present.are_current)
+        if opened is not None or self._sources.has_locations or if_exists != "replace":
+            async with BucketLister(put, run.emit, attempts=config.attempts, transport=config.transport) as lister:
+                if not await present.list_destination(lister) and opened is not None:
+                    run.skipped_by = opened.file.name
+        return present
 
-    Returns the function that reserves those that come during the run. The keys of one listing are different, unless
-    they are rewritten. Raises ManifestError for a key that two objects would have.
-    """
-    reserve = index_paths(index)
+    async def _reserving(
+        self, lister: BucketLister | None, target: Destination
+    ) -> Callable[[Sequence[ObjectRef]], None]:
+        """Reserves the keys of objects that are not in tables: before the run, where sources can be listed twice.
 
-    def placed(refs: Sequence[ObjectRef]) -> None:
-        reserve([target.placed(ref) for ref in refs])
+        Returns the function that reserves those that come during the run. The keys of one listing are different, unless
+        they are rewritten. Raises ManifestError for a key that two objects would have.
+        """
+        sources, reserve = self._sources, index_paths(self._index)
 
-    if sources.items is not None or any(table.is_stream for table in sources.tables):
-        return placed
-    if len(sources.parts) > 1 or target.rewrites:
-        for part in sources.parts:
-            if isinstance(part, Location):
-                async for found in sources.found_in(part, lister, "GET"):
-                    placed(found.refs)
-    return lambda _: None
+        def placed(refs: Sequence[ObjectRef]) -> None:
+            reserve([target.placed(ref) for ref in refs])
+
+        if sources.items is not None or any(table.is_stream for table in sources.tables):
+            return placed
+        if len(sources.parts) > 1 or target.rewrites:
+            for part in sources.parts:
+                if isinstance(part, Location):
+                    async for found in sources.found_in(part, lister, "GET"):
+                        placed(found.refs)
+        return lambda _: None
 
 
 async def _check_apart(sources: Sources, target: Location, get: Presigner, put: Presigner) -> None:

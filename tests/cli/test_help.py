@@ -26,11 +26,13 @@ GIVEN = {
     "get": (["x", "--to", "y"], {"source", "to"}, set[str]()),
     "put": (["x", "--from", "y"], set[str](), {"headers", "part_size"}),
     "put folder": (["x", "s3://y/"], set[str](), set[str]()),
+    "copy": (["x", "s3://y/"], set[str](), set[str]()),
+    "copy links": (["x"], set[str](), set[str]()),
     "abort": (["x"], {"what"}, {"output"}),
     "verify": (["x", "--in", "y"], {"manifest", "folder"}, set[str]()),
 }
 #: What is no option at all.
-INTERNAL = {"session", "listeners", "extras", "config", "presigner"}
+INTERNAL = {"session", "listeners", "extras", "config", "presigner", "source_presigner", "destination_presigner"}
 #: What a bound is that neither a keyword nor `config` sets.
 BOUNDS = msgspec.structs.asdict(TransferConfig())
 

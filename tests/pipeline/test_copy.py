@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import bulkpresign as bp
-from bulkpresign.errors import ManifestError, ParameterError
+from bulkpresign.errors import InputError, ManifestError, ParameterError
 from bulkpresign.model import Outcome
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.pipeline.listening import heard
@@ -353,6 +353,60 @@ def test_metadata_outside_of_ascii_is_kept(sides: Sides, tmp_path: Path) -> None
     for name in map(str.lower, meta):
         assert copy[name] == source[name]
     assert copy["x-amz-meta-name"].encode("latin-1").decode() == meta["x-amz-meta-name"]
+
+
+@only("seaweedfs-ceph", "ceph-seaweedfs")
+def test_two_columns_of_links_need_no_credentials(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies = {key: body for key, body in BODIES.items() if key != "large"}
+    sides.upload(bodies, **HEADERS)
+    where: dict[str, Any] = {
+        "to": f"s3://{sides.destination}/to/",
+        "profile_name": "source",
+        "destination_profile_name": "destination",
+    }
+    asyncio.run(bp.sign(f"s3://{sides.source}/", "links.csv", **where))
+    monkeypatch.delenv("AWS_CONFIG_FILE")
+    report = asyncio.run(bp.copy("links.csv", listeners=[heard(sides.outcomes)]))
+    assert (report.done, report.unproven) == (len(bodies), 0), sides.outcomes
+    assert sides.copied() == {f"to/{key}": body for key, body in bodies.items()}
+    found = sides.put.head_object(Bucket=sides.destination, Key="to/small")
+    assert {name: found.get(name) for name in ("ContentType", "CacheControl")} == {
+        name: HEADERS[name] for name in ("ContentType", "CacheControl")
+    }
+    assert asyncio.run(bp.copy("links.csv")).skipped == len(bodies)
+    assert Path("links.csv.copy.journal").is_file()
+
+
+@only("seaweedfs-ceph")
+def test_links_that_failed_are_links_again(sides: Sides) -> None:
+    sides.upload({"a": b"1", "b": b"2"})
+    where: dict[str, Any] = {
+        "to": f"s3://{sides.destination}/",
+        "profile_name": "source",
+        "destination_profile_name": "destination",
+    }
+    asyncio.run(bp.sign(f"s3://{sides.source}/", "links.csv", **where))
+    sides.get.delete_object(Bucket=sides.source, Key="b")
+    report = asyncio.run(bp.copy("links.csv", failures="failed.csv"))
+    assert (report.done, report.failed) == (1, 1)
+    sides.upload({"b": b"2"})
+    assert asyncio.run(bp.copy("failed.csv", journal="other")).done == 1
+    assert sides.copied() == {"a": b"1", "b": b"2"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "message"),
+    [
+        ("url", "http://h/a", r"l\.csv:2: .*the row has no dst_url: make one with sign --to"),
+        ("url,dst_url", "http://h/a,h/a", r"l\.csv:2: .*column dst_url: 'h/a' is not an http"),
+        ("url,dst_url,dst_headers", "http://h/a,http://h/b,[]", r"l\.csv:2: .*column dst_headers: not a JSON object"),
+        ("bucket,key", "b,k", "needs s3://bucket/prefix/, or a table of links with a column dst_url"),
+    ],
+)
+def test_rows_that_are_no_copies(columns: str, cells: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text(f"{columns}\n{cells}\n")
+    with pytest.raises(InputError, match=message):
+        asyncio.run(bp.copy(tmp_path / "l.csv"))
 
 
 def test_outcomes_come_as_objects_end(sides: Sides) -> None:

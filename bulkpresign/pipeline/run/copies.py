@@ -75,6 +75,14 @@ class Destination:
             ]
 
 
+def prefix_of(destination: str) -> Location:
+    """The location of `s3://bucket/prefix/`. Raises ParameterError for anything else."""
+    location = Location.parse(destination)
+    if not location.is_prefix:
+        raise ParameterError(f"{destination} is a key; objects are copied to a prefix, which ends in /")
+    return location
+
+
 async def endpoint_of_bucket(presigner: Presigner, bucket: str) -> str:
     """The scheme and host of a bucket's links. Two endpoints can have a bucket of the same name."""
     await presigner.refresh([bucket])
