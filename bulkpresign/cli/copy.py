@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from bulkpresign.cli import options, sides
-from bulkpresign.cli.help import Argument, Verb
+from bulkpresign.cli.help import Argument, FileName, Verb
 
 
 @click.command(cls=Verb)
@@ -28,6 +28,12 @@ from bulkpresign.cli.help import Argument, Verb
 @click.option(
     "--relay", is_flag=True, help="Read and write each byte here, even if both sides are one server that could copy."
 )
+@click.option(
+    "--extra",
+    type=FileName(),
+    metavar="FILE",
+    help="Write a manifest of the objects at the destination that no source has. They are not touched.",
+)
 @options.bounds
 @options.records
 @options.renewal
@@ -47,6 +53,7 @@ def copy(what: Sequence[str], **settings: Any) -> None:
     \b
     bulkpresign copy s3://from/prefix/ s3://to/prefix/
     bulkpresign copy s3://from/ s3://to/ --source-profile old --destination-endpoint-url https://s3.example.com
+    bulkpresign copy s3://from/ s3://to/ --dry-run
     bulkpresign copy links.csv
     bulkpresign copy keys.csv s3://to/ --map raw/=2026/raw/ --failures failed.csv
 

@@ -6,11 +6,12 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from bulkpresign.aws import AwsSession
-from bulkpresign.errors import ParameterError
-from bulkpresign.events import Listener
+from bulkpresign.errors import ParameterError, RefusedError
+from bulkpresign.events import Listener, ObjectsSkipped
 from bulkpresign.http.client import Transport
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import ObjectRef, Report
+from bulkpresign.pipeline.run.batches import Batches
 from bulkpresign.pipeline.run.completed import all_are_current
 from bulkpresign.pipeline.run.config import TransferConfig, config_of
 from bulkpresign.pipeline.run.copies import Destination, PresentCopies, PutSigner, endpoint_of_bucket, prefix_of
@@ -18,6 +19,7 @@ from bulkpresign.pipeline.run.journals import journal_of
 from bulkpresign.pipeline.run.linked_copies import checked, linked_copies
 from bulkpresign.pipeline.run.multipart import MultipartCreator, MultipartResumer
 from bulkpresign.pipeline.run.part_sizes import ask_part_size
+from bulkpresign.pipeline.run.planning import Planner
 from bulkpresign.pipeline.run.preflight import Totals, check, index_paths
 from bulkpresign.pipeline.run.run import Run
 from bulkpresign.pipeline.run.sides import Sides
@@ -55,6 +57,7 @@ async def copy(
     transport: Transport | None = None,
     if_exists: IfExists = "replace",
     relay: bool = False,
+    extra: str | os.PathLike[str] | None = None,
     failures: str | os.PathLike[str] | None = None,
     journal: str | os.PathLike[str] | None = None,
     dry_run: bool = False,
@@ -98,6 +101,9 @@ async def copy(
     what becomes of other copies: `replace`, `keep` or `fail`. `journal` is
     `BUCKET.copy.journal` in the current folder by default, with the destination's bucket.
 
+    `extra` is a manifest for objects at the destination that no source has; they are never touched. With `dry_run`
+    nothing is copied, and the report has a `plan`.
+
     With one server and one set of credentials for both sides, the server makes the copies itself; `relay` prevents it.
 
     `region_name`, `endpoint_url`, `profile_name`, `addressing_style` and `session` are for both sides; those that start
@@ -127,8 +133,11 @@ async def copy(
     if config.part_size is not None:
         check_part_size(config.part_size)
     target = None if destination is None else Destination(prefix_of(destination), KeyMap(maps))
+    if extra is not None and (target is None or limit is not None):
+        raise ParameterError("extra needs a destination that is listed, and all objects of the sources: no limit")
     sources = Sources(source, bucket=bucket, from_format=from_format, literal=literal, no_links=None, takes_items=True)
     check_named_files(sources.tables, failures, journal)
+    check_named_files(sources.tables, extra)
     if sources.items is None:
         await sources.begin()
     if target is None and sources.items is None and sources.need_credentials:
@@ -175,7 +184,7 @@ async def copy(
         )
         if target is None:
             return await copying.by_links()
-        return await copying.to_bucket(target, if_exists, relay=relay)
+        return await copying.to_bucket(target, if_exists, relay=relay, extra=extra)
 
 
 class _Copying:
@@ -219,14 +228,18 @@ class _Copying:
             return await run.plan(jobs)
         return await run.transfer(jobs, TransferSpec(), totals=totals, sources=sources)
 
-    async def to_bucket(self, target: Destination, if_exists: IfExists, *, relay: bool) -> Report:
+    async def to_bucket(
+        self, target: Destination, if_exists: IfExists, *, relay: bool, extra: str | os.PathLike[str] | None
+    ) -> Report:
         """Copies to keys under a prefix, through links that are signed just in time."""
         run, sources, sides, config = self._run, self._sources, self._sides, self._run.config
         put = await sides.destination.get()
         get = await sides.source.get_if(sources.need_credentials or self._renew_credentials)
         if get is not None:
             await _check_apart(sources, target.location, get, put)
-        present = await self._present(target, put, if_exists)
+        present = await self._present(
+            PresentCopies(target, if_exists, extra), target, put, is_listed=if_exists != "replace" or extra is not None
+        )
         totals = await self._check(target.placed)
         renew = await run.renewal(get if self._renew_credentials else None, self._renew_command, self._renew_url)
         lister = await sources.lister(self._stack, get, run.emit, attempts=config.attempts, transport=config.transport)
@@ -240,9 +253,13 @@ class _Copying:
             checksum_mode=self._mode,
             own=sides.source.get,
         )
-        jobs = target.jobs(links)
+        jobs = target.jobs(links, present)
+        on_server = sides.are_one and not relay and not sources.has_links
         if self._dry_run:
-            return await run.plan(jobs)
+            planner = Planner(config.part_size, on_server=on_server)
+            report = await run.plan(_absent(jobs, present, planner, run.emit), planner)
+            present.write_extra()
+            return report
 
         def coordinator(context: TransferContext) -> Coordinator:
             resumer = MultipartResumer(MultipartCreator(put, context, headers=None), put, None)
@@ -255,8 +272,10 @@ class _Copying:
                 find_present=present.find,
             )
 
-        spec = TransferSpec(copies_on_server=sides.are_one and not relay and not sources.has_links)
-        return await run.transfer(jobs, spec, coordinator, totals=totals, sources=sources)
+        spec = TransferSpec(copies_on_server=on_server)
+        report = await run.transfer(jobs, spec, coordinator, totals=totals, sources=sources)
+        present.write_extra()
+        return report
 
     async def _check(self, placed: Callable[[ObjectRef], ObjectRef]) -> Totals:
         completed, listeners = self._run.completed, self._listeners
@@ -264,13 +283,15 @@ class _Copying:
             self._sources, lambda _: None, self._index, "GET", completed, listeners=listeners, placed=placed
         )
 
-    async def _present(self, target: Destination, put: Presigner, if_exists: IfExists) -> PresentCopies:
+    async def _present(
+        self, present: PresentCopies, target: Destination, put: Presigner, *, is_listed: bool
+    ) -> PresentCopies:
         """What is at the destination already, by the journal and by a listing where that is worth it."""
         run, config = self._run, self._run.config
-        present = await self._stack.enter_async_context(PresentCopies(target, if_exists))
+        await self._stack.enter_async_context(present)
         journal = journal_of(self._journal, "copy", target.location.bucket, await target.named(put))
         opened = run.use_journal(journal, present.are_current)
-        if opened is not None or self._sources.has_locations or if_exists != "replace":
+        if opened is not None or self._sources.has_locations or is_listed:
             async with BucketLister(put, run.emit, attempts=config.attempts, transport=config.transport) as lister:
                 if not await present.list_destination(lister) and opened is not None:
                     run.skipped_by = opened.file.name
@@ -297,6 +318,24 @@ class _Copying:
                     async for found in sources.found_in(part, lister, "GET"):
                         placed(found.refs)
         return lambda _: None
+
+
+async def _absent(jobs: Batches, present: PresentCopies, planner: Planner, emit: Listener) -> Batches:
+    """The jobs of objects that are not at the destination; the others are counted."""
+    async for batch in jobs:
+        left = []
+        for job in batch:
+            try:
+                outcome = await present.find(job.link, "")
+            except RefusedError:
+                planner.skip("another object has the key")
+                continue
+            if outcome is None:
+                left.append(job)
+            else:
+                planner.skip(outcome.message or "the same is there")
+                emit(ObjectsSkipped(1, job.object.size or 0))
+        yield left
 
 
 async def _check_apart(sources: Sources, target: Location, get: Presigner, put: Presigner) -> None:

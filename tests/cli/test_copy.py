@@ -31,8 +31,15 @@ def test_it_copies_and_skips(
     for n in range(3):
         boto(seaweedfs).put_object(Bucket=source, Key=f"in/{n}", Body=b"1234")
     command = ("copy", f"s3://{source}/in/", f"s3://{destination}/out/", *SIDES)
-    planned = run(*command, "--dry-run", folder=tmp_path, env={})
-    assert (planned.returncode, planned.stderr) == (0, "copy: 3 to do, 0 done before; 12 B\n")
+    planned = run(*command, "--dry-run", "--limit-rate", "2", folder=tmp_path, env={})
+    assert planned.returncode == 0
+    assert planned.stderr.splitlines() == [
+        "copy: 3 to do, 0 done before; 12 B",
+        "requests: 3 GET, 3 PUT",
+        "size up to 4.0 KiB: 3 objects, 12 B",
+        *(f"largest: s3://{source}/in/{n}, 4 B" for n in (2, 1, 0)),
+        "duration at 2 B/s: 0:06",
+    ]
     done = run(*command, folder=tmp_path, env={})
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("copy: 3 done; 12 B in ")

@@ -139,8 +139,13 @@ def test_only_what_is_missing_or_differs_is_copied(sides: Sides) -> None:
     sides.upload({"same": b"1", "other": b"2", "missing": b"3"})
     for key, body in {"same": b"1", "other": b"x", "extra": b"4"}.items():
         sides.put.put_object(Bucket=sides.destination, Key=key, Body=body)
-    report = sides.copy()
+    plan = sides.copy(dry_run=True).plan
+    assert plan is not None
+    assert (plan.requests, plan.skipped) == ({"GET": 2, "PUT": 2}, {"the same is there": 1})
+    report = sides.copy(extra="extra.csv")
     assert (report.done, report.skipped) == (2, 1)
+    rows = Path("extra.csv").read_text().splitlines()
+    assert [row.split(",")[:2] for row in rows[1:]] == [[sides.destination, "extra"]]
     assert sorted(outcome.object.key for outcome in sides.outcomes if outcome.status == "done") == ["missing", "other"]
     assert sides.copied() == {"same": b"1", "other": b"2", "missing": b"3", "extra": b"4"}
     sides.upload({"other": b"new"})

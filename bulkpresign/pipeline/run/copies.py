@@ -1,5 +1,6 @@
 """The destination of copies in a bucket: where each object goes, what is there already, and how its PUT is signed."""
 
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from bulkpresign.errors import (
     CredentialsError,
     LinkExpiredError,
     ListingError,
+    OutputError,
     ParameterError,
     RefusedError,
     RegionError,
@@ -18,6 +20,7 @@ from bulkpresign.errors import (
 )
 from bulkpresign.ledger.listing_index import ListedObject, ListingIndex
 from bulkpresign.ledger.record import Record
+from bulkpresign.manifest.writing import object_writer
 from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, key_problem
 from bulkpresign.pipeline.sources.links import Remote
 from bulkpresign.pipeline.sources.listings import BucketLister
@@ -25,6 +28,8 @@ from bulkpresign.signing.preserved import operation_query
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.key_map import KeyMap
 from bulkpresign.source.location import Location
+from bulkpresign.tables import open_output
+from bulkpresign.tables.reading import table_format
 from bulkpresign.transfer.downloads.existing import IfExists
 from bulkpresign.transfer.engine.jobs import Job, RenewableLink
 from bulkpresign.transfer.engine.retries import numbered
@@ -64,15 +69,18 @@ class Destination:
         name = f"{self.location.uri} at {await endpoint_of_bucket(presigner, self.location.bucket)}"
         return f"{name}, mapped by {self._key_map}" if self._key_map else name
 
-    async def jobs(self, links: AsyncIterator[list[Remote]]) -> AsyncIterator[Sequence[Job]]:
-        """The jobs that copy objects. The PUT link of each is signed when the headers of its object are known."""
+    async def jobs(self, links: AsyncIterator[list[Remote]], present: "PresentCopies") -> AsyncIterator[Sequence[Job]]:
+        """The jobs that copy objects, whose keys are marked as `present` or to come.
+
+        The PUT link of each is signed when the headers of its object are known.
+        """
         bucket = self.location.bucket
         async for batch in links:
-            yield [
-                Job(link, RenewableLink(Link("PUT", "", {}, None, ObjectRef(bucket, self.key(link.object)))))
-                for link in batch
-                if isinstance(link, RenewableLink)
-            ]
+            sources = [link for link in batch if isinstance(link, RenewableLink)]
+            keys = [self.key(link.object) for link in sources]
+            present.mark(keys)
+            targets = [RenewableLink(Link("PUT", "", {}, None, ObjectRef(bucket, key))) for key in keys]
+            yield list(map(Job, sources, targets))
 
 
 def prefix_of(destination: str) -> Location:
@@ -94,14 +102,15 @@ async def endpoint_of_bucket(presigner: Presigner, bucket: str) -> str:
 class PresentCopies:
     """Tells which objects are at their destination already, by a listing. Use as a context manager.
 
-    `if_exists` says what becomes of a copy that differs: it is replaced, kept, or an error.
+    `if_exists` says what becomes of a copy that differs: it is replaced, kept, or an error. `extra` is the file for
+    objects that are at the destination alone (None: no file); they are not touched.
 
     The listing is kept in a temporary file, because the sources and the destination may be listed in different orders:
     not every server lists in the order of keys, and `--map` changes it.
     """
 
-    def __init__(self, destination: Destination, if_exists: IfExists) -> None:
-        self._destination, self._if_exists = destination, if_exists
+    def __init__(self, destination: Destination, if_exists: IfExists, extra: str | os.PathLike[str] | None) -> None:
+        self._destination, self._if_exists, self._extra = destination, if_exists, extra
         self._stack = AsyncExitStack()
         self._listed: ListingIndex | None = None
 
@@ -121,6 +130,24 @@ class PresentCopies:
             return False
         self._listed = listed
         return True
+
+    def mark(self, keys: Sequence[str]) -> None:
+        """Takes note of keys that are those of copies."""
+        if self._listed is not None and self._extra is not None:
+            self._listed.mark(keys)
+
+    def write_extra(self) -> None:
+        """Writes the objects that no source has to their file, as a manifest. Raises OutputError."""
+        if self._extra is None:
+            return
+        if self._listed is None:
+            raise OutputError(f"{self._extra} can't be written: the destination can't be listed")
+        bucket, name = self._destination.location.bucket, os.fspath(self._extra)
+        with open_output(name) as stream:
+            writer = object_writer(stream, name, table_format(name))
+            for batch in self._listed.unmarked():
+                writer.write([ObjectRef(bucket, key, size=it.size, etag=it.etag or None) for key, it in batch])
+            writer.finish()
 
     def are_current(self, found: Sequence[tuple[ObjectRef, Record]]) -> Sequence[bool]:
         """True for each recorded object whose copy is as it was stored, as far as that is known."""
