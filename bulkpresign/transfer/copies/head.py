@@ -22,7 +22,6 @@ _LEAST_PART = 5 << 20
 
 _KEPT = ("content-type", "cache-control", "content-disposition", "content-encoding", "content-language", "expires")
 _METADATA = "x-amz-meta-"
-_STORAGE_CLASS = "x-amz-storage-class"
 #: The encoding of a signed upload in chunks. Some servers keep it, and it is none of the object's bytes.
 _TRANSFER_ENCODING = "aws-chunked"
 
@@ -108,11 +107,6 @@ def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
         if own := [one for one in encodings if one and one != _TRANSFER_ENCODING]:
             kept["content-encoding"] = ",".join(own)
     return kept
-
-
-def storage_class_of(headers: Mapping[str, str]) -> dict[str, str]:
-    """The header with the object's storage class. S3 sends none for the standard one."""
-    return {_STORAGE_CLASS: headers[_STORAGE_CLASS]} if headers.get(_STORAGE_CLASS) else {}
 
 
 def _sent(value: str) -> str:
