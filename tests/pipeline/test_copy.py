@@ -2,15 +2,17 @@
 
 import asyncio
 import random
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, cast
 
 import pytest
 
 import bulkpresign as bp
-from bulkpresign.errors import InputError, ManifestError, ParameterError
+from bulkpresign.errors import CredentialsError, InputError, LinkExpiredError, ManifestError, ParameterError
 from bulkpresign.model import Outcome
+from bulkpresign.pipeline.run.copies import PutSigner
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.pipeline.listening import heard
 from tests.servers.proxy import Fault, FaultProxy, Seen
@@ -412,6 +414,58 @@ def test_rows_that_are_no_copies(columns: str, cells: str, message: str, tmp_pat
     (tmp_path / "l.csv").write_text(f"{columns}\n{cells}\n")
     with pytest.raises(InputError, match=message):
         asyncio.run(bp.copy(tmp_path / "l.csv"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "message"),
+    [
+        (
+            Fault(501, body=b"<Error><Code>NotImplemented</Code></Error>"),
+            "NotImplemented",
+            r"/a: 501 NotImplemented \(the copy has these headers of the object: content-type, cache-control, .*author",
+        ),
+        (Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>"), "AccessDenied", r"/a: 403 AccessDenied\Z"),
+    ],
+    ids=["a refused header", "read-only"],
+)
+def test_what_the_destination_refuses_is_said_with_its_name(
+    fault: Fault,
+    code: str,
+    message: str,
+    seaweedfs: S3Server,
+    boto: Boto,
+    make_bucket: MakeBucket,
+    aws_env: AwsEnv,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sides = Sides(boto, make_bucket, seaweedfs, seaweedfs)
+    sides.upload({"a": b"1"}, **HEADERS)
+    with FaultProxy(seaweedfs.endpoint_url) as proxy:
+        aws_env(replace(seaweedfs, endpoint_url=proxy.url))
+        proxy.schedule = lambda seen: fault if seen.method == "PUT" else None
+        report = sides.copy(source_profile_name=None, destination_profile_name=None, relay=True)
+    assert (report.done, report.failed) == (0, 1)
+    (outcome,) = sides.outcomes
+    assert (outcome.code, outcome.object.key) == (code, "a")
+    assert re.search(f"^s3://{sides.destination}{message}", str(outcome.message))
+
+
+def test_credentials_of_one_side_that_end() -> None:
+    """The objects expire, and the run goes on."""
+
+    class Ended:
+        def sign_put(self, *_: object) -> NoReturn:
+            raise CredentialsError("they ended")
+
+        async def prepare(self, _: object) -> None:
+            """Nothing new comes."""
+
+    sign: Any = PutSigner(cast("Any", Ended()), is_guarded=False)
+    put = bp.Link("PUT", "", {}, None, bp.ObjectRef("bucket", "key"))
+    with pytest.raises(LinkExpiredError, match="the copy to s3://bucket/key can't be signed: they ended"):
+        asyncio.run(sign(put, {}))
 
 
 def test_outcomes_come_as_objects_end(sides: Sides) -> None:
