@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import get, head, inventory, large, listing, manifest, put, resume, scale, sign, wires
+from benchmarks import copying, get, head, inventory, large, listing, manifest, put, resume, scale, sign, wires
 
 BENCHMARKS = {
     "sign": sign.main,
@@ -12,6 +12,7 @@ BENCHMARKS = {
     "inventory": inventory.main,
     "get": get.main,
     "put": put.main,
+    "copy": copying.main,
     "large": large.main,
     "resume": resume.main,
     "scale": scale.main,

@@ -61,9 +61,11 @@ if TYPE_CHECKING:
     from bulkpresign.pipeline.certify import verify_certificate as verify_certificate
     from bulkpresign.pipeline.certify import write_certificate as write_certificate
     from bulkpresign.pipeline.compare import compare as compare
+    from bulkpresign.pipeline.copy import copy as copy
     from bulkpresign.pipeline.get import get as get
     from bulkpresign.pipeline.merge import merge as merge
     from bulkpresign.pipeline.outcomes import Outcomes as Outcomes
+    from bulkpresign.pipeline.outcomes import copy_outcomes as copy_outcomes
     from bulkpresign.pipeline.outcomes import get_outcomes as get_outcomes
     from bulkpresign.pipeline.outcomes import put_outcomes as put_outcomes
     from bulkpresign.pipeline.post import post as post
@@ -140,6 +142,8 @@ _HOMES = {
     "VerifyReport": "pipeline.verification.counts",
     "abort": "pipeline.abort",
     "compare": "pipeline.compare",
+    "copy": "pipeline.copy",
+    "copy_outcomes": "pipeline.outcomes",
     "create_presigned_post": "guide",
     "create_presigned_url": "guide",
     "create_presigned_url_expanded": "guide",

@@ -178,14 +178,39 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
         return self.status == "done" and self.verified_by in {None, "size"} and self.bytes > 0
 
 
+class SizeClass(msgspec.Struct, frozen=True):
+    """The objects up to a size: their number, and the sum of their bytes. `most` is None for all larger ones."""
+
+    most: int | None
+    objects: int
+    bytes: int
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a dry run of `copy` found.
+
+    `requests` counts them by method, without those of listings and retries. `in_parts` objects would be copied in
+    parts. `unsized` objects have no size in their rows. `largest` are the largest objects, with their sizes. `skipped`
+    counts the objects that would not be copied, by reason.
+    """
+
+    requests: Mapping[str, int]
+    in_parts: int
+    unsized: int
+    largest: Sequence[tuple[int, str]]
+    sizes: Sequence[SizeClass]
+    skipped: Mapping[str, int]
+
+
 class Report(msgspec.Struct, kw_only=True):
     """The counts of one run. `bytes` counts those of the objects that are done; `seconds` is the elapsed time.
 
     `unproven` counts objects that are done although only their size could be verified. `skipped_by` is the journal, if
     objects were skipped only because of it (None: files or listings were compared as well). `planned` is the number of
-    objects that a dry run would move (None: not a dry run). `slowed` counts how often a server asked for a lower rate,
-    and `lowest_concurrency` is the lowest number of requests in flight then. `uploads_opened` counts the multipart
-    uploads that were created, `uploads_left_open` those that are still open at the end.
+    objects that a dry run would move (None: not a dry run), and `plan` is more about them, for `copy`. `slowed` counts
+    how often a server asked for a lower rate, and `lowest_concurrency` is the lowest number of requests in flight then.
+    `uploads_opened` counts the multipart uploads that were created, `uploads_left_open` those that are still open at
+    the end.
     `concurrency` is the number of requests that the run had in flight at its end, `bound_by` what bounded it (see
     LoadMeasured), and `latency` the seconds in which the server answers; None before the first response.
     """
@@ -201,6 +226,7 @@ class Report(msgspec.Struct, kw_only=True):
     unproven: int = 0
     skipped_by: str | None = None
     planned: int | None = None
+    plan: Plan | None = None
     slowed: int = 0
     lowest_concurrency: int | None = None
     concurrency: int | None = None

@@ -21,7 +21,7 @@ from bulkpresign.checksums.blocks import descriptor_blocks
 from bulkpresign.checksums.expected import ExpectedDigest
 from bulkpresign.checksums.part_size import part_sizes
 from bulkpresign.checksums.segments import combined_digest, segment_hasher
-from bulkpresign.checksums.sources import checksum_problem, expected_digest
+from bulkpresign.checksums.sources import checksum_problem, expected_digest, part_size_of_row
 from bulkpresign.checksums.verifier import Verifier, verify_whole
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "descriptor_blocks",
     "expected_digest",
     "hasher",
+    "part_size_of_row",
     "part_sizes",
     "segment_hasher",
     "verify_whole",

@@ -35,7 +35,7 @@ def expected_digest(
     `ref` that is not valid, see `checksum_problem`.
     """
     size = size if ref.size is None else ref.size
-    part_size = part_size or _part_size_of(ref)
+    part_size = part_size or part_size_of_row(ref)
     if ref.checksum is not None:
         return _with_sizes(_parse(ref.checksum), size, part_size)
     if headers and (found := _from_headers(headers)):
@@ -58,7 +58,7 @@ def checksum_problem(text: str) -> str | None:
     return None
 
 
-def _part_size_of(ref: ObjectRef) -> int | None:
+def part_size_of_row(ref: ObjectRef) -> int | None:
     """The part size in a row's column `part_size`, which `sign --head` writes."""
     cell = ref.extra.get(PART_SIZE_COLUMN) if ref.extra else None
     if isinstance(cell, str) and cell.isascii() and cell.isdecimal() and len(cell) < _MAX_SIZE_DIGITS:

@@ -9,9 +9,9 @@ from click.exceptions import Exit
 
 from bulkpresign import __version__
 
-VERBS = ("sign", "post", "get", "put", "split", "abort", "verify", "report", "merge", "demo")
+VERBS = ("sign", "post", "get", "put", "copy", "split", "abort", "verify", "report", "merge", "demo")
 #: Verbs of other tools, and the verb here that does the same.
-_ALIASES = {"download": "get", "upload": "put", "presign": "sign", "check": "verify", "cp": "get", "sync": "get"}
+_ALIASES = {"download": "get", "upload": "put", "presign": "sign", "check": "verify", "cp": "copy", "sync": "copy"}
 
 
 class _Verbs(click.Group):

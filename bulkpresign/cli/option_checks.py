@@ -36,6 +36,12 @@ PUT_FOLDER = (
         ("from_format", *_RENEWAL_OPTIONS), "only for LINKS: the links for a folder are signed and renewed here"
     ),
 )
+COPY_LINKS = (
+    Inapplicable(
+        ("maps", "if_exists", "relay", "extra", "part_size"),
+        "only for s3://bucket/prefix/: LINKS say what is copied, and where to",
+    ),
+)
 _SIDE_OPTIONS = tuple(
     f"{side}_{name}" for side in ("source", "destination") for name in ("endpoint_url", "region_name", "profile_name")
 )

@@ -11,6 +11,7 @@ from click.exceptions import Exit
 
 from bulkpresign.cli.debug_log import debug_log
 from bulkpresign.cli.messages import console, finish, say, say_retry
+from bulkpresign.cli.plan import plan_lines
 from bulkpresign.cli.signals import SIGNAL_WORDS, stop_on_signal
 from bulkpresign.cli.summary import NAMED_FAILURES, Failures, expired_advice, interruption, left_open, summary
 from bulkpresign.errors import BreakerError, BulkpresignError
@@ -51,6 +52,8 @@ def run_transfer(
     report = counts.report
     code = exit_code(report) if ended is None else ended.exit_code
     notes = _notes(report, set() if quiet else failures.expired_codes, is_whole=ended is None)
+    if not quiet:
+        notes += [(line, "info") for line in plan_lines(report, settings.get("limit_rate"))]
     if stopped:
         say_last(interruption(stopped[0], counts), notes, counts, quiet=False, exit_code=code)
     elif ended is None or report.objects:

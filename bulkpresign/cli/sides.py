@@ -26,4 +26,13 @@ def _side(name: str) -> Decorator:
     )
 
 
+#: For `sign --to`, whose other options are those of the source.
+destination_options = _side("destination")
 source_and_destination_options = together(_side("source"), _side("destination"))
+maps = click.option(
+    "--map",
+    "maps",
+    multiple=True,
+    metavar="OLD=NEW|s/REGEX/NEW/",
+    help="Rewrite the paths of copies: a prefix, or what a regular expression matches. Repeatable, in this order.",
+)

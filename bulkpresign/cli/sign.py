@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.exceptions import Exit
 
-from bulkpresign.cli import filter_options, link_options, options
+from bulkpresign.cli import filter_options, link_options, options, sides
 from bulkpresign.cli.help import Verb
 from bulkpresign.cli.units import count, size
 from bulkpresign.errors import BreakerError
@@ -35,6 +35,13 @@ from bulkpresign.errors import BreakerError
     "part_size. A missing object has no link, and the exit code is 1.",
 )
 @click.option(
+    "--to",
+    metavar="s3://bucket/prefix/",
+    help="Add a PUT link for a copy of each object to its row, for bulkpresign copy. It has the headers that the copy "
+    "keeps. Sends a HEAD request for every object, as --head.",
+)
+@sides.maps
+@click.option(
     "--concurrency",
     type=count,
     metavar="N",
@@ -53,6 +60,7 @@ from bulkpresign.errors import BreakerError
     "here. Their sizes must be known. Without this option, the rows of uploads are signed again.",
 )
 @options.server
+@sides.destination_options
 @options.ca_bundle
 @options.progress
 @options.quiet
@@ -69,6 +77,7 @@ def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, **sett
     bulkpresign sign s3://bucket/prefix/ -o links.jsonl.gz
     bulkpresign sign 's3://bucket/2026/*.parquet' -o links.csv --head --failures missing.csv
     bulkpresign sign links.csv -o fresh.csv
+    bulkpresign sign s3://from/ -o copies.csv --to s3://to/
     bulkpresign sign keys.txt --bucket B --method PUT --content-type image/png -o uploads.csv
     bulkpresign sign keys.txt --bucket B --method PUT --checksum crc64nvme --from data/ -o uploads.csv
     bulkpresign sign sizes.csv --bucket B --method PUT --part-size 64MiB -o uploads.csv

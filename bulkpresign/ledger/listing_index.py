@@ -1,7 +1,7 @@
 """An index of a listing's objects by key, in constant memory, in any order."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
 from bulkpresign.errors import OutputError
@@ -23,7 +23,11 @@ class ListingIndex:
 
     def __init__(self) -> None:
         self._database = temporary_database()
-        self._database.execute("CREATE TABLE listed (key TEXT PRIMARY KEY, size INTEGER, etag TEXT) WITHOUT ROWID")
+        #: True if no object was listed.
+        self.is_empty = True
+        self._database.execute(
+            "CREATE TABLE listed (key TEXT PRIMARY KEY, size INTEGER, etag TEXT, marked) WITHOUT ROWID"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -34,9 +38,10 @@ class ListingIndex:
     def add(self, refs: Sequence[ObjectRef]) -> None:
         """Adds a page of objects. Raises OutputError if the temporary file can't be written."""
         rows = [(ref.key, ref.size, ref.etag or "") for ref in refs]
+        self.is_empty = self.is_empty and not rows
         try:
             self._database.execute("BEGIN")
-            self._database.executemany("INSERT OR REPLACE INTO listed VALUES (?, ?, ?)", rows)
+            self._database.executemany("INSERT OR REPLACE INTO listed VALUES (?, ?, ?, NULL)", rows)
             self._database.execute("COMMIT")
         except sqlite3.OperationalError as error:
             raise OutputError(
@@ -51,3 +56,15 @@ class ListingIndex:
             query = f"SELECT key, size, etag FROM listed WHERE key IN ({','.join('?' * len(some))})"  # noqa: S608
             found.update((key, ListedObject(size, etag)) for key, size, etag in self._database.execute(query, some))
         return found
+
+    def mark(self, keys: Sequence[str]) -> None:
+        """Marks those keys that are listed."""
+        self._database.execute("BEGIN")
+        self._database.executemany("UPDATE listed SET marked = 1 WHERE key = ?", [(key,) for key in keys])
+        self._database.execute("COMMIT")
+
+    def unmarked(self) -> Iterator[list[tuple[str, ListedObject]]]:
+        """The listed keys that are not marked, in order, in batches."""
+        rows = self._database.execute("SELECT key, size, etag FROM listed WHERE marked IS NULL ORDER BY key")
+        while some := rows.fetchmany(_MAX_KEYS):
+            yield [(key, ListedObject(size, etag)) for key, size, etag in some]

@@ -17,6 +17,7 @@ from bulkpresign.model import Report
 _FINAL_FIELDS = (
     "bytes",
     "planned",
+    "plan",
     "skipped_by",
     "slowed",
     "lowest_concurrency",

@@ -1,4 +1,4 @@
-"""get_outcomes, put_outcomes: the same as get and put, and each object's outcome as it ends."""
+"""get_outcomes, put_outcomes, copy_outcomes: the same as get, put and copy, and each object's outcome as it ends."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -6,6 +6,7 @@ from typing import Any, ParamSpec
 
 from bulkpresign.events import Event, ObjectFinished
 from bulkpresign.model import Outcome, Report
+from bulkpresign.pipeline.copy import copy
 from bulkpresign.pipeline.get import get
 from bulkpresign.pipeline.put import put
 from bulkpresign.pipeline.run.outcomes import OutcomeListener, RunResults
@@ -33,8 +34,8 @@ class Outcomes(RunResults[Outcome]):
     Objects that an earlier run completed come as `skipped`. A failed object is an outcome, too. A consumer that is slow
     slows the run: at most `concurrency + 256` outcomes wait. Leaving the loop ends the run: what is done is in the
     journal, and no file has its final name before it is whole and verified. `async with`, or `aclose()`, waits until
-    the run has ended; without it the run ends soon after the loop. Raises at the end of the loop what `get` and `put`
-    raise.
+    the run has ended; without it the run ends soon after the loop. Raises at the end of the loop what `get`, `put`
+    and `copy` raise.
     """
 
     def __init__(self, verb: str, run: Callable[[OutcomeListener], Awaitable[Report]]) -> None:
@@ -61,3 +62,4 @@ def _outcomes_of(verb: Callable[P, Awaitable[Report]], name: str) -> Callable[P,
 
 get_outcomes = _outcomes_of(get, "get")
 put_outcomes = _outcomes_of(put, "put")
+copy_outcomes = _outcomes_of(copy, "copy")

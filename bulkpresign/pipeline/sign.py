@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 import msgspec
 
@@ -23,20 +24,25 @@ from bulkpresign.manifest.links import old_links
 from bulkpresign.manifest.uploads import UPLOAD_COLUMNS
 from bulkpresign.manifest.writing import ManifestWriter, link_writer
 from bulkpresign.model import Link, Method, ObjectRef, Report
+from bulkpresign.pipeline.rows.copy_targets import copy_targets
 from bulkpresign.pipeline.rows.hash_files import HashedSource
 from bulkpresign.pipeline.rows.head import HEAD_COLUMNS, MISSING, Heads, asking_heads
 from bulkpresign.pipeline.rows.resigned_uploads import resigned_rows
 from bulkpresign.pipeline.rows.rules import Rules
 from bulkpresign.pipeline.rows.uploads import SigningUploads, signing_uploads, size_problem_of
+from bulkpresign.pipeline.run.copies import Destination, prefix_of
 from bulkpresign.pipeline.run.failures import failure_log
 from bulkpresign.pipeline.run.presigner import RunPresigner
+from bulkpresign.pipeline.run.sides import Sides
 from bulkpresign.pipeline.sources.items import Row
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.sources import Found, Part, SizeProblem, Source, Sources, check_used
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.filters import Filters
+from bulkpresign.source.key_map import KeyMap
 from bulkpresign.tables import Output, Table, open_output
+from bulkpresign.tables.columns import DST_COLUMNS
 from bulkpresign.tables.files import appears_whole
 from bulkpresign.tables.reading import table_format
 
@@ -69,6 +75,8 @@ async def sign(
     checksum: str | None = None,
     folder: str | os.PathLike[str] | None = None,
     head: bool = False,
+    to: str | None = None,
+    maps: Sequence[str] = (),
     concurrency: int | None = None,
     failures: str | os.PathLike[str] | None = None,
     ca_bundle: str | None = None,
@@ -78,6 +86,10 @@ async def sign(
     addressing_style: str = "auto",
     session: AwsSession | None = None,
     presigner: Presigner | None = None,
+    destination_region_name: str | None = None,
+    destination_endpoint_url: str | None = None,
+    destination_profile_name: str | None = None,
+    destination_presigner: Presigner | None = None,
     listeners: Sequence[Listener] = (),
 ) -> SignReport:
     """Signs every object of `source` and writes the links to `output` (`-`: standard output), completely or not at all.
@@ -110,6 +122,11 @@ async def sign(
     for each part, one to complete it and one to abort it. Without a `part_size`, rows of uploads are signed again for
     the same uploads, so that the uploaded parts can still be used. Memory use does not grow with the number of objects.
 
+    With `to`, `s3://bucket/prefix/`, each row also has a PUT link for a copy of its object under that prefix, signed
+    with the headers that the copy keeps: `copy` carries that out without credentials. This sends a HEAD for each
+    object, as with `head`. `maps` rewrites the keys of copies (see `copy`). The settings that start with `destination_`
+    are those of the copies' side; the others are for both sides.
+
     `presigner` is an open Presigner. It signs instead of one made from `region_name`, `endpoint_url`, `profile_name`,
     `addressing_style`, `session` and `expires_in`, and stays open.
 
@@ -117,6 +134,8 @@ async def sign(
     all objects fail the same way. Then the run leaves no file behind, and no upload open.
     """
     options = _with_filename(options or LinkOptions(), filename)
+    target = _target(to, maps, method, part_size)
+    head = head or target is not None
     rules = Rules(method, headers, query, options, head=head)
     rules.check_given(concurrency, failures)
     summing = _summing(method, checksum, folder)
@@ -146,31 +165,37 @@ async def sign(
         columns += UPLOAD_COLUMNS
         await sources.check_sizes(size_problem)
     if head:
-        columns = list(dict.fromkeys([*columns, *HEAD_COLUMNS]))
+        columns = list(dict.fromkeys([*columns, *HEAD_COLUMNS, *(DST_COLUMNS if target else ())]))
+    settings: dict[str, Any] = {
+        "region_name": region_name,
+        "endpoint_url": endpoint_url,
+        "profile_name": profile_name,
+        "addressing_style": addressing_style,
+        "expires_in": expires_in,
+        "session": session,
+        "ca_bundle": ca_bundle,
+    }
+    destination_settings = {
+        "region_name": destination_region_name,
+        "endpoint_url": destination_endpoint_url,
+        "profile_name": destination_profile_name,
+    }
+    sides = Sides(presigner, destination_presigner, both=settings, source={}, destination=destination_settings)
     async with AsyncExitStack() as stack:
-        own = RunPresigner(
-            presigner,
-            region_name=region_name,
-            endpoint_url=endpoint_url,
-            profile_name=profile_name,
-            addressing_style=addressing_style,
-            expires_in=expires_in,
-            session=session,
-            ca_bundle=ca_bundle,
-        )
-        signing = await (await stack.enter_async_context(own)).get()
+        signing = await (await stack.enter_async_context(RunPresigner(presigner, **settings))).get()
         uploads = None
         if part_size is not None:
-            opening = signing_uploads(
-                signing,
-                part_size,
-                headers,
-                options,
-                as_they_come=not appears_whole(file),
-                ca_bundle=ca_bundle,
-                listeners=listeners,
+            uploads = await stack.enter_async_context(
+                signing_uploads(
+                    signing,
+                    part_size,
+                    headers,
+                    options,
+                    as_they_come=not appears_whole(file),
+                    ca_bundle=ca_bundle,
+                    listeners=listeners,
+                )
             )
-            uploads = await stack.enter_async_context(opening)
         run = _Run(
             sources, signing, rules, report, summing=summing, uploads=uploads, keeps_uploads=keeps_uploads, tell=tell
         )
@@ -180,8 +205,16 @@ async def sign(
         heads = None
         if head:
             log = await stack.enter_async_context(failure_log(failures, sources))
-            emit = broadcast([run.count, *listeners, *([log] if log else [])])
-            heads = await stack.enter_async_context(asking_heads(signing, concurrency, options, ca_bundle, emit))
+            heads = await stack.enter_async_context(
+                asking_heads(
+                    signing,
+                    concurrency,
+                    options,
+                    ca_bundle,
+                    broadcast([run.count, *listeners, *([log] if log else [])]),
+                )
+            )
+            heads.add_columns = None if target is None else await copy_targets(stack, target, sides)
         with open_output(file) as stream:
             writer = link_writer(stream, file, written_format, columns)
             await run.write(writer, heads, stream if uploads is not None and not appears_whole(file) else None)
@@ -303,6 +336,17 @@ def _with_filename(options: LinkOptions, filename: str | None) -> LinkOptions:
     if options.filename is not None:
         raise ParameterError("filename is given twice: by itself, and among the options")
     return msgspec.structs.replace(options, filename=filename)
+
+
+def _target(to: str | None, maps: Sequence[str], method: str | None, part_size: int | None) -> Destination | None:
+    """Where copies go, None if no links for copies are wanted."""
+    if to is None:
+        if maps:
+            raise ParameterError("maps rewrites the keys of copies, and is for to")
+        return None
+    if method not in {None, "GET"} or part_size is not None:
+        raise ParameterError("to is for GET links: it adds the PUT links of their copies")
+    return Destination(prefix_of(to), KeyMap(maps))
 
 
 def _has_uploads(table: Table) -> bool:

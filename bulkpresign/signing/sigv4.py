@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from itertools import repeat
 from urllib.parse import quote
 
@@ -190,7 +191,12 @@ def _check_parameters(query: Mapping[str, str]) -> None:
 
 
 def _quoted(query: Mapping[str, str]) -> list[tuple[str, str]]:
-    return [(quote(name, safe=""), quote(value, safe="\0")) for name, value in query.items()]
+    return [(_quoted_text(name, ""), _quoted_text(value, "\0")) for name, value in query.items()]
+
+
+@lru_cache(maxsize=256)  # the names are few, and most values are those of the link before
+def _quoted_text(text: str, safe: str) -> str:
+    return quote(text, safe=safe)
 
 
 def _is_text(value: str) -> bool:

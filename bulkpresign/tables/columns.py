@@ -28,3 +28,7 @@ KNOWN = frozenset(OBJECT_COLUMNS) | frozenset(LINK_COLUMNS)
 
 #: The columns of a CSV file without a header.
 HEADERLESS = ("bucket", "key", "version_id")
+
+#: The columns of the PUT link for an object's copy.
+DST_BUCKET, DST_KEY, DST_URL, DST_HEADERS = "dst_bucket", "dst_key", "dst_url", "dst_headers"
+DST_COLUMNS = (DST_BUCKET, DST_KEY, DST_URL, DST_HEADERS)

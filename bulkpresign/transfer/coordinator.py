@@ -6,6 +6,9 @@ import msgspec
 
 from bulkpresign.model import Link, ObjectRef, Outcome, ResumePoint, Upload
 
+#: Signs a PUT link, or that of a part, with more headers. Raises TransferError.
+SignPut = Callable[[Link, Mapping[str, str]], Awaitable[Link]]
+
 
 class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
     """Functions of the process that coordinates the run, for its jobs; None where this run has no such function.
@@ -15,7 +18,8 @@ class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
     `find_present` gives the outcome of a file (by link and path) whose bytes are at its destination already, else None.
     `open_upload` opens a multipart upload that has no id yet, or finds the one that an earlier run opened: given that
     one's resume point and the etags of its parts, by number. `end_upload` ends an upload that nobody completes any
-    more. `receive` takes the bytes of an object that goes to memory.
+    more. `receive` takes the bytes of an object that goes to memory. `sign_put` signs the PUT link of a copy with
+    headers of its object; without it the PUT links of copies are signed already.
     """
 
     ask_part_size: Callable[[Link], Awaitable[int | None]] | None = None
@@ -24,3 +28,4 @@ class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
     open_upload: Callable[[Upload, ResumePoint | None, Mapping[int, str]], Awaitable[Upload]] | None = None
     end_upload: Callable[[ObjectRef, ResumePoint], Awaitable[None]] | None = None
     receive: Callable[[Link, bytes], None] | None = None
+    sign_put: SignPut | None = None

@@ -9,6 +9,7 @@ from bulkpresign.http.connection import MAX_EXCHANGED
 from bulkpresign.model import Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.copies.copier import Copier
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.downloads.digest import DigestReader
 from bulkpresign.transfer.downloads.download import Downloader
@@ -17,7 +18,9 @@ from bulkpresign.transfer.downloads.plain import PlainDownloads
 from bulkpresign.transfer.engine.jobs import Digest, Job, LocalFile, Memory, MultipartUpload, Nothing, RenewableLink
 from bulkpresign.transfer.engine.lane import PlainJob
 from bulkpresign.transfer.engine.renewal import LinkRenewer
+from bulkpresign.transfer.engine.workers import Work
 from bulkpresign.transfer.spec import TransferSpec
+from bulkpresign.transfer.uploads.large_files import LargeFileUploader
 from bulkpresign.transfer.uploads.multipart import MultipartUploader
 from bulkpresign.transfer.uploads.plain import PlainUploads
 from bulkpresign.transfer.uploads.requests import UploadAborter
@@ -72,21 +75,25 @@ class Transfers:
 
     async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
         """Runs one job. Raises TransferError where it fails."""
+        transfer: Work
         match job.source, job.target:
             case RenewableLink(), LocalFile():
-                return await self._download(job, renewer)
+                transfer = self._download
             case LocalFile(), RenewableLink():
-                return await self._upload(job, renewer)
+                transfer = self._upload
             case LocalFile(), MultipartUpload():
-                return await self._multipart(job, renewer)
+                transfer = self._large_files
+            case RenewableLink(), RenewableLink() | MultipartUpload():
+                transfer = self._copy
             case RenewableLink(), Memory():
-                return await self._read(job, renewer)
+                transfer = self._read
             case RenewableLink(), Digest():
-                return await self._digest(job, renewer)
+                transfer = self._digest
             case Nothing(), RenewableLink():
-                return await self._abort(job, renewer)
+                transfer = self._abort
             case _:
                 raise TypeError(f"no transfer from {type(job.source).__name__} to {type(job.target).__name__}")
+        return await transfer(job, renewer)
 
     @cached_property
     def _download(self) -> Downloader:
@@ -109,7 +116,22 @@ class Transfers:
 
     @cached_property
     def _multipart(self) -> MultipartUploader:
-        return MultipartUploader(self._context, self._folder, self._coordinator, self._spec.part_concurrency)
+        return MultipartUploader(self._context, self._coordinator, self._spec.part_concurrency)
+
+    @cached_property
+    def _large_files(self) -> LargeFileUploader:
+        return LargeFileUploader(self._folder, self._coordinator, self._multipart)
+
+    @cached_property
+    def _copy(self) -> Copier:
+        spec = self._spec
+        return Copier(
+            self._context,
+            self._coordinator,
+            self._multipart,
+            part_size=spec.part_size,
+            on_server=spec.copies_on_server,
+        )
 
     @property
     def uploads_left_open(self) -> int:

@@ -27,6 +27,8 @@ GIVEN = {
     "put": (["x", "--from", "y"], set[str](), {"headers", "part_size"}),
     "put folder": (["x", "s3://y/"], set[str](), set[str]()),
     "split": (["x", "-n", "2"], {"manifest", "parts"}, set[str]()),
+    "copy": (["x", "s3://y/"], set[str](), set[str]()),
+    "copy links": (["x"], set[str](), set[str]()),
     "abort": (["x"], {"what"}, {"output"}),
     "verify": (["x", "--in", "y"], {"manifest", "folder"}, set[str]()),
     "verify sides": (["x", "y"], {"source", "destination"}, set[str]()),
@@ -34,7 +36,16 @@ GIVEN = {
     "verify write": (["x", "--write-certificate", "y"], {"source", "file"}, set[str]()),
 }
 #: What is no option at all.
-INTERNAL = {"session", "listeners", "extras", "config", "presigner", "announce"}
+INTERNAL = {
+    "session",
+    "listeners",
+    "extras",
+    "config",
+    "presigner",
+    "source_presigner",
+    "destination_presigner",
+    "announce",
+}
 #: What a bound is that neither a keyword nor `config` sets.
 BOUNDS = msgspec.structs.asdict(TransferConfig())
 

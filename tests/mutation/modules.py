@@ -4,6 +4,7 @@
 
 _PARTS = "transfer/downloads/test_ranged transfer/downloads/test_kept_parts"
 _CHECKSUMS = tuple(f"checksums/{name}" for name in ("algorithms", "expected", "sources", "verifier", "segments"))
+_COPIES = tuple(f"transfer/copies/{name}" for name in ("body", "copier", "head", "parts", "source"))
 _QUICK = {
     "http/protocol": "http/test_protocol",
     "http/connection": "http/test_connection http/test_streaming http/test_bounds http/test_client",
@@ -22,8 +23,10 @@ _QUICK = {
     "transfer/disk/folder": "transfer/disk/test_folder transfer/disk/test_temporary transfer/test_pure transfer/engine/test_workers",
     "transfer/disk/beneath": "transfer/disk/test_folder",
     "transfer/uploads/body": "transfer/uploads/test_single transfer/uploads/test_multipart transfer/engine/test_retries http/test_client",
+    "transfer/uploads/store": "transfer/uploads/test_single transfer/uploads/test_multipart transfer/engine/test_retries",
     "transfer/uploads/multipart": "transfer/uploads/test_multipart pipeline/test_uploads",
     "transfer/uploads/requests": "transfer/uploads/test_multipart",
+    **dict.fromkeys(_COPIES, "pipeline/test_copy"),
     "transfer/engine/renewal": "transfer/engine/test_renewal transfer/engine/test_workers",
     "transfer/engine/retries": "transfer/test_pure transfer/engine/test_retries transfer/engine/test_limiter transfer/downloads/test_ranged",
     "transfer/engine/limiter": "transfer/engine/test_limiter transfer/engine/test_workers",
@@ -57,7 +60,7 @@ _WIDE = {
     **dict.fromkeys(("http/protocol", "http/connection", "http/client", "http/request_head"), _HTTP),
     **dict.fromkeys(("http/pool", "http/resolver", "http/response"), _HTTP),
     **dict.fromkeys(("http/s3_errors", "transfer/engine/retries", "transfer/engine/limiter"), _HTTP),
-    **dict.fromkeys(("transfer/uploads/body", "transfer/uploads/multipart", "transfer/uploads/requests"), _PUT),
+    **dict.fromkeys(tuple(f"transfer/uploads/{name}" for name in ("body", "store", "multipart", "requests")), _PUT),
     "transfer/disk/folder": f"proof/test_files proof/test_hashing {_GET}",
     **dict.fromkeys(_CHECKSUMS, f"pipeline/test_verify {_GET}"),
     **dict.fromkeys(("source/page", "source/lister"), "pipeline/test_listings"),

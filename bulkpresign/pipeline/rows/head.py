@@ -40,6 +40,8 @@ _MOST_HELD = 8192
 
 #: Receives existing objects (or their old links) with their HEAD attributes, in order.
 BatchCallback = Callable[[Sequence[Row]], Awaitable[None]]
+#: Adds to an object, which has its HEAD attributes, more columns by the headers of the response.
+AddColumns = Callable[[ObjectRef, Mapping[str, str]], Awaitable[ObjectRef]]
 
 _WELL = Outcome(ObjectRef("", ""), "done")
 
@@ -80,6 +82,8 @@ class Heads:
         self._options = LinkOptions(
             checksum_mode="ENABLED", request_payer=options.request_payer, sse_customer_key=options.sse_customer_key
         )
+        #: Called for each object that exists.
+        self.add_columns: AddColumns | None = None
         self._breaker = CircuitBreaker()
         self._buckets: set[str] = set()  # buckets that exist
 
@@ -106,6 +110,9 @@ class Heads:
             length, headers = await self._response(item, link)
             count = parts_count(headers)
             part_size = await self._part_size(item, count, length) if count else None
+            found = with_head_response(object_of(item), length, headers, part_size)
+            if self.add_columns is not None:
+                found = await self.add_columns(found, headers)
         except TransferError as error:
             ref = object_of(item)
             old = item if isinstance(item, Link) else link
@@ -115,10 +122,8 @@ class Heads:
             return None
         self._breaker.record(_WELL)
         if isinstance(item, Link):
-            return Link(
-                item.method, item.url, item.headers, None, with_head_response(item.object, length, headers, part_size)
-            )
-        return with_head_response(item, length, headers, part_size)
+            return Link(item.method, item.url, item.headers, None, found)
+        return found
 
     async def _response(self, item: Row, link: Link) -> tuple[int | None, Mapping[str, str]]:
         ref = object_of(item)

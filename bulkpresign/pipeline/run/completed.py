@@ -43,6 +43,11 @@ class CompletedFilter:
         return done
 
 
+def all_are_current(found: Sequence[tuple[ObjectRef, Record]]) -> Sequence[bool]:
+    """Takes the journal's word for every recorded object."""
+    return [True] * len(found)
+
+
 def files_are_current(root: str | os.PathLike[str]) -> AreCurrent:
     """Compares the files below a folder with what was recorded of them."""
     folder = os.fspath(root)

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import msgspec
 
+from bulkpresign.checksums import part_size_of_row
 from bulkpresign.errors import CredentialsError, LinkExpiredError, ListingError, TransferError
 from bulkpresign.model import BatchMethod, Link, ObjectRef, ResumePoint, Upload
 from bulkpresign.pipeline.sources.items import Row, object_of
@@ -68,7 +69,7 @@ class MultipartCreator:
 
 
 class MultipartResumer:
-    """Opens the uploads of a folder's files as their turn comes, or finds those that an earlier run left open."""
+    """Opens the uploads of large objects as their turn comes, or finds those that an earlier run left open."""
 
     def __init__(self, creator: MultipartCreator, presigner: Presigner, part_size: int | None) -> None:
         self._creator = creator
@@ -76,31 +77,33 @@ class MultipartResumer:
         self._part_size = part_size
 
     async def open_upload(self, upload: Upload, known: ResumePoint | None, kept: Mapping[int, str]) -> Upload:
-        """The upload, open, with its links. `known` is what the journal has of an earlier one for the same file.
+        """The upload, open, with its links. `known` is what the journal has of an earlier one for the same object.
 
-        `kept` are the etags of that one's parts, by number.
+        `kept` are the etags of that one's parts, by number. The link that completes the upload may have the headers of
+        the object, and its row the size of the parts.
         """
         ref = upload.object
+        item = upload.complete if upload.complete.headers else ref
         try:
             await self._presigner.prepare([ref])
             (get_link,) = self._presigner.sign_batch([ref], "GET")
-            opened = await self._found(ref, known, kept, get_link) if known is not None and known.part_size else None
+            opened = await self._found(item, known, kept, get_link) if known is not None and known.part_size else None
             if opened is None:
                 size = ref.size or 0
-                part_size = max(self._part_size or usual_part_size(size), least_part_size(size))
-                opened = self._creator.signed(ref, await self._creator.open(ref), part_size)
+                wanted = self._part_size or part_size_of_row(ref) or usual_part_size(size)
+                part_size = max(wanted, least_part_size(size))
+                opened = self._creator.signed(item, await self._creator.open(item), part_size)
         except CredentialsError as error:
             raise LinkExpiredError(f"it can't be signed: {error}", code="RenewalFailed") from error
         return msgspec.structs.replace(opened, created_by_us=True, get_link=get_link)
 
-    async def _found(
-        self, ref: ObjectRef, known: ResumePoint, kept: Mapping[int, str], get_link: Link
-    ) -> Upload | None:
-        """An earlier run's upload and which parts it has, None where it is gone, or was for a file of another size.
+    async def _found(self, item: Row, known: ResumePoint, kept: Mapping[int, str], get_link: Link) -> Upload | None:
+        """An earlier run's upload and which parts it has, None where it is gone, or was for an object of another size.
 
         One that is gone may have become its object: a run that is killed between the two does not come to tell.
         """
-        upload = self._creator.signed(ref, known.etag, known.part_size)
+        ref = object_of(item)
+        upload = self._creator.signed(item, known.etag, known.part_size)
         if known.size != ref.size:
             await self.end_upload(ref, known)
             return None

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import anyio.lowlevel
 import msgspec
 
-from bulkpresign.errors import ManifestError, NameRefusedError
+from bulkpresign.errors import ManifestError, NameRefusedError, ParameterError
 from bulkpresign.events import Listener, RowsRead, broadcast
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.manifest.uploads import upload_id_of
@@ -38,10 +38,12 @@ async def check(
     completed: CompletedFilter | None = None,
     *,
     listeners: Sequence[Listener] = (),
+    placed: Callable[[ObjectRef], ObjectRef] | None = None,
 ) -> Totals:
     """Reads every table that is a file, whole, before anything is sent, and counts what was `completed` before.
 
-    `listeners` are told how many rows were read.
+    `listeners` are told how many rows were read. `placed` gives an object the path that it goes to, where that is
+    another one than its row's.
 
     Raises ManifestError for the first row that can't be used, is a link of another method, has a path that `allow`
     refuses among a batch's with NameRefusedError, or a path that another row has.
@@ -52,7 +54,8 @@ async def check(
             continue
         for batch in sources.located(table, method):
             refs = [ref for ref, _, _ in batch]
-            _check_paths([(ref, location) for ref, _, location in batch], allow, index)
+            rows = [(ref if placed is None else _placed(placed, ref, location), location) for ref, _, location in batch]
+            _check_paths(rows, allow, index)
             sized = sized and all(ref.size is not None for ref in refs)
             totals = Totals(
                 (totals.objects or 0) + len(refs),
@@ -65,6 +68,13 @@ async def check(
     if not sources.are_files or sources.takes_some:
         return Totals()
     return totals if sized else Totals(totals.objects, None, totals.known)
+
+
+def _placed(placed: Callable[[ObjectRef], ObjectRef], ref: ObjectRef, location: str) -> ObjectRef:
+    try:
+        return placed(ref)
+    except ParameterError as error:
+        raise _located(str(error), location, None) from error
 
 
 def reserve_paths(index: PathIndex, rows: Sequence[tuple[ObjectRef, str]]) -> None:
@@ -99,7 +109,7 @@ def _check_paths(
     reserve_paths(index, rows)
 
 
-def _located(problem: str, location: str, column: str = "path") -> ManifestError:
+def _located(problem: str, location: str, column: str | None = "path") -> ManifestError:
     file, colon, line = location.rpartition(":")
     if colon and line.isdecimal():
         return ManifestError(problem, file=file, line=int(line), column=column)

@@ -26,6 +26,7 @@ from bulkpresign.pipeline.run.config import TransferConfig
 from bulkpresign.pipeline.run.descriptors import affordable_objects
 from bulkpresign.pipeline.run.failures import FailureLog, failure_log
 from bulkpresign.pipeline.run.outcomes import OutcomeListener
+from bulkpresign.pipeline.run.planning import Planner
 from bulkpresign.pipeline.run.preflight import Totals
 from bulkpresign.pipeline.sources.renewals import renewal
 from bulkpresign.pipeline.sources.sources import Sources
@@ -125,13 +126,22 @@ class Run:
             asking = await self._stack.enter_async_context(client)
         return renewal(presigner, command, url, asking, self._clock)
 
-    async def plan(self, batches: Batches) -> Report:
-        """Counts what the run would do (`planned`, and its bytes where they are known), and sends nothing."""
+    async def plan(self, batches: Batches, planner: Planner | None = None) -> Report:
+        """Counts what the run would do (`planned`, and its bytes where they are known), and sends nothing.
+
+        A `planner` counts more. `batches` has left out what it skips.
+        """
         tell, report = broadcast(self._listeners), self._tally.report
         report.planned, report.skipped_by = 0, self.skipped_by
         async for batch in limited(undone(batches, self.completed, tell), self.config.limit):
             report.planned += len(batch)
             report.bytes += sum(job.link.object.size or 0 for job in batch)
+            if planner is not None:
+                for job in batch:
+                    planner.add(job.object)
+        if planner is not None:
+            planner.skip("done before", report.skipped - planner.skipped)
+            report.plan = planner.plan
         tell(RunFinished(report))
         return report
 

@@ -1,38 +1,24 @@
-"""A file's bytes on their way out through a link, and what comes back compared with what went."""
+"""A file as the source of an upload: the whole of it, or its parts."""
 
 import os
 import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
+import anyio.lowlevel
 import anyio.to_thread
 import msgspec
 
-from bulkpresign.checksums import ExpectedDigest, expected_digest, hasher
-from bulkpresign.errors import NameRefusedError, RefusedError, StorageError, TransferError
-from bulkpresign.events import BytesMoved, Listener
-from bulkpresign.http.client import CHUNK_SIZE, DirectRequest, HttpClient
-from bulkpresign.http.response import Response
-from bulkpresign.model import Evidence, Link, ObjectRef
-from bulkpresign.text import counted
+from bulkpresign.checksums import hasher
+from bulkpresign.errors import NameRefusedError, StorageError
+from bulkpresign.events import Listener
+from bulkpresign.http.client import CHUNK_SIZE
+from bulkpresign.model import Evidence, Link, UploadPart
+from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.engine.retries import numbered
-
-ANY_OBJECT = ObjectRef("", "")
-#: The statuses of responses to a PUT that stored the object.
-STORED = frozenset({200, 201, 204})
-
-
-class Stored(msgspec.Struct, frozen=True, gc=False):
-    """The response to an upload: the etag without quotes, and the name of what verified the bytes.
-
-    `checksum` is the one that the link signs, as `algorithm:base64`.
-    """
-
-    etag: str | None
-    verified_by: str | None
-    checksum: str | None = None
+from bulkpresign.transfer.uploads.store import SentBody, store
 
 
 class OpenFile(msgspec.Struct, frozen=True):
@@ -86,40 +72,22 @@ def opened(folder: Folder, path: str) -> Iterator[OpenFile]:
         os.close(descriptor)
 
 
-class FileBody:
-    """The body of an upload: a file, or `size` bytes of it from `offset`. Counts and hashes the bytes that are sent.
+class FileBody(SentBody):
+    """A file as a body, or `size` bytes of it from `offset`.
 
-    Can be iterated once. A read error is also stored in `error`, because aiohttp turns it into a connection error.
+    A read error is also stored in `error`, because aiohttp turns it into a connection error.
     """
 
     def __init__(
         self, file: OpenFile, emit: Listener, limiter: RequestLimiter, offset: int = 0, size: int | None = None
     ) -> None:
-        self._file, self._emit, self._limiter = file, emit, limiter
+        super().__init__(file.size if size is None else size, emit)
+        self._file, self._limiter = file, limiter
         self._offset = offset
-        self._algorithm = "md5"
-        self._hasher = hasher(self._algorithm)
-        self._sent = 0
-        self.size = file.size if size is None else size
-        self.error: StorageError | None = None
-
-    def hash_with(self, algorithm: str) -> None:
-        """Hashes with another algorithm than md5; call it before the first read."""
-        self._algorithm, self._hasher = algorithm, hasher(algorithm)
-
-    @property
-    def is_sent(self) -> bool:
-        """True if all bytes were sent."""
-        return self._sent == self.size
-
-    @property
-    def digest(self) -> bytes:
-        """The digest of the bytes that were sent."""
-        return self._hasher.digest()
 
     async def md5(self) -> bytes:
         """The md5 of the bytes that were sent; the file is read again where they were hashed with another algorithm."""
-        return self.digest if self._algorithm == "md5" else await anyio.to_thread.run_sync(self._md5_again)
+        return self.digest if self.algorithm == "md5" else await anyio.to_thread.run_sync(self._md5_again)
 
     def _md5_again(self) -> bytes:
         again = hasher("md5")
@@ -128,7 +96,7 @@ class FileBody:
         return again.digest()
 
     async def whole(self) -> bytes:
-        """The body as bytes, for small bodies."""
+        """See SentBody."""
         await self._limiter.throttle(self.size)
         return b"".join(self._chunks())
 
@@ -142,20 +110,13 @@ class FileBody:
                 limiter.moved(len(chunk))
 
     def check_unchanged(self) -> None:
-        """Raises StorageError if the file has changed since it was opened."""
+        """See SentBody."""
         self._file.check_unchanged()
 
-    def take_back(self) -> None:
-        """Subtracts the sent bytes from the progress."""
-        self._emit(BytesMoved(-self._sent))
-        self._sent = 0
-
     def _chunks(self) -> Iterator[bytes]:
-        while self._sent < self.size:
-            chunk = self._read(self._sent)
-            self._hasher.update(chunk)
-            self._sent += len(chunk)
-            self._emit(BytesMoved(len(chunk)))
+        while self.sent < self.size:
+            chunk = self._read(self.sent)
+            self.count(chunk)
             yield chunk
 
     def _read(self, at: int) -> bytes:
@@ -171,77 +132,40 @@ class FileBody:
         return chunk
 
 
-async def store(http: HttpClient, link: Link, body: FileBody, sent: DirectRequest | None = None) -> Stored:
-    """Sends a body in one attempt, unless that was `sent` already.
+class FileParts:
+    """A file as the source of the parts of an upload: see PartSource."""
 
-    Raises TransferError; the sent bytes are subtracted from the progress then.
-    """
-    try:
-        return await _exchange(http, link, body, sent)
-    except BaseException as error:
-        body.take_back()
-        if body.error is not None and isinstance(error, TransferError):
-            raise body.error from None
-        raise
+    def __init__(self, file: OpenFile, context: TransferContext) -> None:
+        self._file, self._context = file, context
+        self._state = file.state
 
+    def note(self, number: int) -> str:  # noqa: ARG002 - other sources tell parts apart
+        """The state of the file."""
+        return self._state
 
-async def _exchange(http: HttpClient, link: Link, body: FileBody, sent: DirectRequest | None) -> Stored:
-    signed = signed_checksum(link)
-    if signed.algorithm is not None:
-        body.hash_with(signed.algorithm)
-    data = await body.whole() if body.size <= CHUNK_SIZE else body
-    async with sent or http.request(link, upload_headers(link, body.size), data) as response:
-        if signed.algorithm is not None and body.is_sent:
-            _check_signed(signed, body.digest)
-        if response.status not in STORED:
-            raise await response.error(link)
-        if response.length != 0 and b"<Error>" in (said := await response.read()):
-            raise await response.error(link, said)
-    body.check_unchanged()
-    return Stored(response.etag, await _verified(signed, response, body), signed.checksum)
+    def is_current(self, number: int, note: str) -> bool:  # noqa: ARG002 - likewise
+        """True where the file was in the same state."""
+        return note == self._state
 
+    async def md5(self, part: UploadPart) -> str | None:
+        """The md5 of a part's bytes in hex, None where they can't be read."""
+        digest = hasher("md5")
+        at, end = part.offset, part.offset + part.size
+        try:
+            while at < end and (block := os.pread(self._file.descriptor, min(CHUNK_SIZE, end - at), at)):
+                digest.update(block)
+                at += len(block)
+                await anyio.lowlevel.checkpoint()
+        except OSError:
+            return None
+        return digest.digest().hex()
 
-async def _verified(signed: ExpectedDigest, response: Response, body: FileBody) -> str | None:
-    """The name of what proves that the server stored the bytes that were sent.
+    async def store(self, link: Link, part: UploadPart) -> str | None:
+        """Sends the bytes of a part."""
+        context = self._context
+        body = FileBody(self._file, context.emit, context.limiter, part.offset, part.size)
+        return (await store(context.http, link, body)).etag
 
-    That is the checksum that the link signs, where the server repeats it: then it has compared it. Else the etag.
-    """
-    if signed.algorithm is not None:
-        signed.check(body.digest)  # differs where the answer came before all of it went
-        if response.headers.get(f"x-amz-checksum-{signed.algorithm}") == signed.shown(signed.digest):
-            return signed.name
-    expected = expected_digest(ANY_OBJECT, response.etag, response.encryption)
-    if expected.algorithm is None or expected.parts:
-        return None
-    expected.check(await body.md5())
-    return expected.name
-
-
-def _check_signed(signed: ExpectedDigest, found: bytes) -> None:
-    """Raises RefusedError if the link is signed for other bytes: no retry can help."""
-    if found != signed.digest:
-        message = (
-            f"the link is signed for bytes with {signed.name} {signed.shown(signed.digest)}, "
-            f"the file's is {signed.shown(found)}"
-        )
-        raise RefusedError(message, code="ChecksumSigned")
-
-
-def signed_checksum(link: Link) -> ExpectedDigest:
-    """The checksum that a link signs."""
-    return expected_digest(ANY_OBJECT, headers={name.lower(): value for name, value in link.headers.items()})
-
-
-def upload_headers(link: Link, size: int) -> dict[str, str]:
-    """The link's headers and the length, without which aiohttp sends in chunks, and S3 answers 501.
-
-    Raises RefusedError where another length is signed.
-    """
-    headers = {name: value for name, value in link.headers.items() if name.lower() != "content-length"}
-    if len(headers) < len(link.headers):
-        (signed,) = link.headers.keys() - headers.keys()
-        if link.headers[signed] != str(size):
-            message = f"the link is signed for a length of {link.headers[signed]}, the file has {counted(size, 'byte')}"
-            raise RefusedError(message, code="LengthSigned")
-    headers["Content-Length"] = str(size)
-    return headers
+    def check_unchanged(self) -> None:
+        """Raises StorageError where the file changed since it was opened."""
+        self._file.check_unchanged()

@@ -1,33 +1,26 @@
-"""Upload of a file in parts: PUT links in parallel, then one request that makes an object of them.
+"""Upload in parts: PUT links in parallel, then one request that makes an object of them.
 
 The links come from a manifest, or were signed when the upload was opened.
 """
 
-import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import anyio
-import anyio.lowlevel
 
-from bulkpresign.checksums import hasher
-from bulkpresign.errors import RefusedError, StorageError, TransferError
+from bulkpresign.errors import RefusedError, TransferError
 from bulkpresign.events import BytesResumed, Listener, PartFinished, ResumePointChanged
-from bulkpresign.http.client import CHUNK_SIZE
-from bulkpresign.model import NO_RESUME_POINT, Checkpoint, Link, Outcome, ResumePoint, Upload, UploadPart
+from bulkpresign.model import NO_RESUME_POINT, Checkpoint, Link, ResumePoint, Upload, UploadPart
 from bulkpresign.tasks import ungrouped
-from bulkpresign.text import counted
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
-from bulkpresign.transfer.disk.folder import Folder
-from bulkpresign.transfer.engine.jobs import NOTHING, Job, LocalFile, MultipartUpload, RenewableLink
+from bulkpresign.transfer.engine.jobs import NOTHING, Job, MultipartUpload, RenewableLink
 from bulkpresign.transfer.engine.limiter import PartOffer
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.retries import numbered
-from bulkpresign.transfer.uploads.body import FileBody, OpenFile, opened, store
 from bulkpresign.transfer.uploads.requests import (
     GONE,
     Completed,
@@ -48,8 +41,36 @@ ABORT_TIMEOUT = 10.0
 _OF_THE_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 
 
+class PartSource(Protocol):
+    """The bytes of an upload in parts: those of a file, or of an object elsewhere."""
+
+    def note(self, number: int) -> str:
+        """A text to record with a part that is stored: by it a later run tells whether the part can still be used."""
+
+    def is_current(self, number: int, note: str) -> bool:
+        """True where a part that an earlier run stored has the bytes that the source has now."""
+
+    async def md5(self, part: UploadPart) -> str | None:
+        """The md5 of a part's bytes in hex, None where it is not known."""
+
+    async def store(self, link: Link, part: UploadPart) -> str | None:
+        """Stores a part through its link, in one attempt. Gives its etag. Raises TransferError."""
+
+    def check_unchanged(self) -> None:
+        """Raises TransferError where the source changed since the upload began."""
+
+
+class PartsSent(NamedTuple):
+    """An object that was completed: the number of attempts, its etag, and the name of what verified it."""
+
+    attempts: int
+    etag: str | None
+    verified_by: str | None
+    part_size: int
+
+
 class MultipartUploader:
-    """Uploads files that lie below a folder, in parts.
+    """Uploads the bytes of sources in parts.
 
     `part_concurrency` parts of each are in flight; None: as many as the limiter has room for.
 
@@ -57,44 +78,31 @@ class MultipartUploader:
     and no other run could do better.
     """
 
-    def __init__(
-        self, context: TransferContext, folder: Folder, coordinator: Coordinator, part_concurrency: int | None
-    ) -> None:
+    def __init__(self, context: TransferContext, coordinator: Coordinator, part_concurrency: int | None) -> None:
         self.context = context
-        self.part_concurrency = part_concurrency
         #: Uploads that were created and neither completed nor aborted.
         self.left_open = 0
-        self._folder = folder
+        self._part_concurrency = part_concurrency
         self._coordinator = coordinator
 
-    async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
-        """Uploads the file of one job. Raises TransferError where it fails."""
-        source, target = job.source, job.target
-        assert isinstance(source, LocalFile)  # noqa: S101 - as the dispatch has it
-        assert isinstance(target, MultipartUpload)  # noqa: S101 - likewise
-        upload, find_present = target.upload, self._coordinator.find_present
-        with opened(self._folder, source.path) as file:
-            _check_size(upload, file)
-            progress = _Progress(upload.complete, job.checkpoint, file, self.context.emit)
-            if find_present is not None and not progress.is_open:  # an open upload has to be completed
-                present = await find_present(upload.complete, source.path)
-                if present is not None:
-                    return present
-            if not upload.upload_id:
-                upload = await self._opened(upload, progress)
-            sending = _MultipartUpload(self.context, MultipartUpload(upload, target.renew), renewer, file, progress)
-            try:
-                verified_by = await sending.run(self.part_concurrency)
-            except TransferError as error:
-                await sending.give_up(error)
-                raise
-            finally:
-                self.left_open += sending.is_open
-            evidence = file.evidence(sending.etag, part_size=upload.parts[0].size)
-        ref, attempts = upload.object, sending.attempts
-        return Outcome(ref, "done", file.size, attempts, verified_by, link=upload.complete, evidence=evidence)
+    async def send(
+        self, target: MultipartUpload, source: PartSource, progress: "PartProgress", renewer: LinkRenewer
+    ) -> PartsSent:
+        """Sends the bytes of a source. Raises TransferError where it fails."""
+        upload = target.upload
+        if not upload.upload_id:
+            upload = await self._opened(upload, progress)
+        sending = _MultipartUpload(self.context, MultipartUpload(upload, target.renew), renewer, source, progress)
+        try:
+            verified_by = await sending.run(self._part_concurrency)
+        except TransferError as error:
+            await sending.give_up(error)
+            raise
+        finally:
+            self.left_open += sending.is_open
+        return PartsSent(sending.attempts, sending.etag, verified_by, upload.parts[0].size)
 
-    async def _opened(self, upload: Upload, progress: "_Progress") -> Upload:
+    async def _opened(self, upload: Upload, progress: "PartProgress") -> Upload:
         open_upload = self._coordinator.open_upload
         assert open_upload is not None  # noqa: S101 - a run that gives uploads without an id opens them
         opened: list[Upload] = []
@@ -112,17 +120,20 @@ class MultipartUploader:
         return opened[0]
 
 
-class _Progress:
-    """The uploaded parts of one object: read from the journal, and reported to it by events."""
+class PartProgress:
+    """The uploaded parts of one object: read from the journal, and reported to it by events.
 
-    def __init__(self, link: Link, checkpoint: Checkpoint | None, file: OpenFile, emit: Listener) -> None:
-        self._link, self._emit, self._file = link, emit, file
+    `link` represents the object in the journal.
+    """
+
+    def __init__(self, link: Link, checkpoint: Checkpoint | None, source: PartSource, emit: Listener) -> None:
+        self._link, self._emit, self._source = link, emit, source
         self.point = checkpoint.point if checkpoint is not None else None
-        #: Etags by part number, without those of parts whose file has changed since.
+        #: Etags by part number, without those of parts whose bytes have changed since.
         self.etags: dict[int, str] = {}
         for number, proof in checkpoint.parts.items() if checkpoint is not None else ():
-            etag, _, state = proof.partition(" ")
-            if state == file.state:
+            etag, _, note = proof.partition(" ")
+            if source.is_current(number, note):
                 self.etags[number] = etag
 
     @property
@@ -143,7 +154,7 @@ class _Progress:
 
     def finish(self, number: int, etag: str) -> None:
         """Records that a part is stored."""
-        self._emit(PartFinished(self._link, number, f"{etag} {self._file.state}"))
+        self._emit(PartFinished(self._link, number, f"{etag} {self._source.note(number)}"))
 
 
 class _MultipartUpload:
@@ -154,13 +165,13 @@ class _MultipartUpload:
         context: TransferContext,
         target: MultipartUpload,
         renewer: LinkRenewer,
-        file: OpenFile,
-        progress: _Progress,
+        source: PartSource,
+        progress: PartProgress,
     ) -> None:
         self._context = context
         self._upload, self._renew = target.upload, target.renew
         self._renewer = renewer
-        self._file = file
+        self._source = source
         self._progress = progress
         self._etags: dict[int, str] = {}
         self._waiting: deque[Job] = deque()
@@ -177,7 +188,7 @@ class _MultipartUpload:
         missing = [part for part in self._upload.parts if part.number not in self._etags]
         self._waiting.extend(_PartJob(NOTHING, RenewableLink(part.link, self._renew), part=part) for part in missing)
         await self._send_parts(part_concurrency)
-        self._file.check_unchanged()
+        self._source.check_unchanged()
         return await self._complete()
 
     async def give_up(self, error: TransferError) -> None:
@@ -193,7 +204,7 @@ class _MultipartUpload:
                 self.is_open = False
 
     async def _begin(self) -> None:
-        """Determines the uploaded parts whose bytes are unchanged in the file."""
+        """Determines the uploaded parts whose bytes are unchanged in the source."""
         upload, progress = self._upload, self._progress
         progress.begin(upload)
         recorded = progress.etags
@@ -202,7 +213,7 @@ class _MultipartUpload:
             self._context.emit(BytesResumed(resumed))
 
     async def _still_there(self, recorded: Mapping[int, str], found: Mapping[int, str]) -> dict[int, str]:
-        """The parts that the server has and whose bytes are the file's: as recorded, or by their md5."""
+        """The parts that the server has and whose bytes are the source's: as recorded, or by their md5."""
         there = {}
         for part in self._upload.parts:
             etag = found.get(part.number)
@@ -210,7 +221,7 @@ class _MultipartUpload:
                 continue
             if recorded.get(part.number) == etag:
                 there[part.number] = etag
-            elif await _md5(self._file, part) == etag:
+            elif await self._source.md5(part) == etag:
                 there[part.number] = etag
                 self._progress.finish(part.number, etag)
         return there
@@ -251,16 +262,11 @@ class _MultipartUpload:
             self._progress.finish(part.number, etag)
 
     async def _put(self, part: UploadPart, link: Link) -> str:
-        etag = await self._retried(partial(self._store, link, part))
+        etag = await self._retried(partial(self._source.store, link, part))
         if not etag:
             message = f"part {part.number} was stored without an etag, so the upload can't be completed"
             raise RefusedError(message, code="NoEtag")
         return etag
-
-    async def _store(self, link: Link, part: UploadPart) -> str | None:
-        context = self._context
-        body = FileBody(self._file, context.emit, context.limiter, part.offset, part.size)
-        return (await store(context.http, link, body)).etag
 
     async def _complete(self) -> str | None:
         """Completes the upload. Returns what verified the object."""
@@ -311,13 +317,6 @@ class _PartJob(Job, frozen=True, gc=False, kw_only=True):
     part: UploadPart
 
 
-def _check_size(upload: Upload, file: OpenFile) -> None:
-    """Raises StorageError where the upload is for a file of another size."""
-    if upload.object.size != file.size:
-        message = f"{file.name} has {counted(file.size, 'byte')}, its upload is for {upload.object.size or 0:,}"
-        raise StorageError(message, code="FileChanged")
-
-
 def _explained(error: RefusedError, upload: Upload) -> TransferError:
     """The same error, with advice if the upload or one of its parts no longer exists."""
     if error.code not in {GONE, "InvalidPart"}:
@@ -326,17 +325,3 @@ def _explained(error: RefusedError, upload: Upload) -> TransferError:
     then = "run this again" if upload.created_by_us else "see whether the object is there, else sign it anew"
     message = f"{error} (the upload {upload.upload_id}: {what}; {then})"
     return numbered(RefusedError(message, code=error.code, status=error.status), error.attempt)
-
-
-async def _md5(file: OpenFile, part: UploadPart) -> str | None:
-    """The md5 of a part's bytes in hex, None where they can't be read."""
-    digest = hasher("md5")
-    at, end = part.offset, part.offset + part.size
-    try:
-        while at < end and (block := os.pread(file.descriptor, min(CHUNK_SIZE, end - at), at)):
-            digest.update(block)
-            at += len(block)
-            await anyio.lowlevel.checkpoint()
-    except OSError:
-        return None
-    return digest.digest().hex()

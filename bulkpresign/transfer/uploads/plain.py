@@ -24,7 +24,8 @@ from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
 from bulkpresign.transfer.engine.lane import ExpiryMargin
-from bulkpresign.transfer.uploads.body import ANY_OBJECT, STORED, OpenFile, signed_checksum, upload_headers
+from bulkpresign.transfer.uploads.body import OpenFile
+from bulkpresign.transfer.uploads.store import ANY_OBJECT, STORED, signed_checksum, upload_headers
 
 
 class PlainUploads:

@@ -7,7 +7,8 @@ from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
-from bulkpresign.transfer.uploads.body import FileBody, Stored, opened, store
+from bulkpresign.transfer.uploads.body import FileBody, opened
+from bulkpresign.transfer.uploads.store import Stored, store
 
 
 class Uploader:

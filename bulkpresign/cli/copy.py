@@ -1,0 +1,73 @@
+"""`bulkpresign copy`."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import click
+
+from bulkpresign.cli import options, sides
+from bulkpresign.cli.help import Argument, FileName, Verb
+
+
+@click.command(cls=Verb)
+@click.argument(
+    "what",
+    cls=Argument,
+    nargs=-1,
+    metavar="SOURCE... s3://bucket/prefix/ | LINKS...",
+    help="Sources as for get, and the prefix that their objects are copied to; or tables of links that sign --to made.",
+)
+@options.bucket
+@options.from_format
+@options.literal
+@sides.maps
+@click.option(
+    "--if-exists", default="replace", metavar="replace|keep|fail", help="What to do with an existing copy that differs."
+)
+@click.option(
+    "--relay", is_flag=True, help="Read and write each byte here, even if both sides are one server that could copy."
+)
+@click.option(
+    "--extra",
+    type=FileName(),
+    metavar="FILE",
+    help="Write a manifest of the objects at the destination that no source has. They are not touched.",
+)
+@options.bounds
+@options.records
+@options.renewal
+@options.expires_in
+@options.server
+@sides.source_and_destination_options
+@options.ca_bundle
+@options.transport
+@options.listeners
+def copy(what: Sequence[str], **settings: Any) -> None:
+    """Copy from bucket to bucket, with nothing on disk.
+
+    The key of a copy is the prefix and the object's path: its key after the source's prefix. Copies keep content type,
+    metadata and other headers of their objects. What is there already, with the same size and etag, is skipped.
+    LINKS need no credentials.
+
+    \b
+    bulkpresign copy s3://from/prefix/ s3://to/prefix/
+    bulkpresign copy s3://from/ s3://to/ --source-profile old --destination-endpoint-url https://s3.example.com
+    bulkpresign copy s3://from/ s3://to/ --dry-run
+    bulkpresign copy links.csv
+    bulkpresign copy keys.csv s3://to/ --map raw/=2026/raw/ --failures failed.csv
+
+    Exit codes: 0 all done; 1 some failed; 2 nothing was sent; 3 links had expired;
+    130 interrupted; 143 terminated; 129 hung up.
+    """
+    from bulkpresign.cli import option_checks
+    from bulkpresign.cli.runner import run_transfer
+    from bulkpresign.pipeline.copy import copy as run
+
+    to_bucket = len(what) > 1 and what[-1].startswith("s3://")
+    if not to_bucket and any(one.startswith("s3://") for one in what):
+        raise click.BadParameter("use: copy SOURCE... s3://bucket/prefix/, or: copy LINKS...")
+    if not to_bucket:
+        option_checks.check_applicable(option_checks.COPY_LINKS)
+    sources, destination = (what[:-1], what[-1]) if to_bucket else (what, None)
+    run_transfer("copy", partial(run, list(sources), destination), **settings)

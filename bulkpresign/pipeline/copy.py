@@ -1,0 +1,350 @@
+"""copy: objects go from bucket to bucket, through GET links and PUT links, with nothing on disk."""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+
+from bulkpresign.aws import AwsSession
+from bulkpresign.errors import ParameterError, RefusedError
+from bulkpresign.events import Listener, ObjectsSkipped
+from bulkpresign.http.client import Transport
+from bulkpresign.ledger.paths import PathIndex
+from bulkpresign.model import ObjectRef, Report
+from bulkpresign.pipeline.run.batches import Batches
+from bulkpresign.pipeline.run.completed import all_are_current
+from bulkpresign.pipeline.run.config import TransferConfig, config_of
+from bulkpresign.pipeline.run.copies import Destination, PresentCopies, PutSigner, endpoint_of_bucket, prefix_of
+from bulkpresign.pipeline.run.journals import journal_of
+from bulkpresign.pipeline.run.linked_copies import checked, linked_copies
+from bulkpresign.pipeline.run.multipart import MultipartCreator, MultipartResumer
+from bulkpresign.pipeline.run.part_sizes import ask_part_size
+from bulkpresign.pipeline.run.planning import Planner
+from bulkpresign.pipeline.run.preflight import Totals, check, index_paths
+from bulkpresign.pipeline.run.run import Run
+from bulkpresign.pipeline.run.sides import Sides
+from bulkpresign.pipeline.sources.items import Items
+from bulkpresign.pipeline.sources.links import links_of_sources
+from bulkpresign.pipeline.sources.listings import BucketLister
+from bulkpresign.pipeline.sources.named_files import check_named_files
+from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_signing
+from bulkpresign.pipeline.sources.sources import Source, Sources
+from bulkpresign.signing.parts import check_part_size
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.source.key_map import KeyMap
+from bulkpresign.source.location import Location
+from bulkpresign.tables.columns import DST_URL
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.downloads.existing import IF_EXISTS, IfExists
+from bulkpresign.transfer.spec import TransferSpec
+
+
+async def copy(
+    source: Source | Items,
+    destination: str | None = None,
+    *,
+    bucket: str | None = None,
+    maps: Sequence[str] = (),
+    config: TransferConfig | None = None,
+    concurrency: int | None = None,
+    max_concurrency: int | None = None,
+    part_size: int | None = None,
+    part_concurrency: int | None = None,
+    attempts: int | None = None,
+    limit_rate: int | None = None,
+    limit: int | None = None,
+    transport: Transport | None = None,
+    if_exists: IfExists = "replace",
+    relay: bool = False,
+    extra: str | os.PathLike[str] | None = None,
+    failures: str | os.PathLike[str] | None = None,
+    journal: str | os.PathLike[str] | None = None,
+    dry_run: bool = False,
+    renew_credentials: bool = False,
+    renew_command: str | None = None,
+    renew_url: str | None = None,
+    ca_bundle: str | None = None,
+    expires_in: int = 3600,
+    from_format: str | None = None,
+    literal: bool = False,
+    region_name: str | None = None,
+    endpoint_url: str | None = None,
+    profile_name: str | None = None,
+    addressing_style: str = "auto",
+    session: AwsSession | None = None,
+    source_region_name: str | None = None,
+    source_endpoint_url: str | None = None,
+    source_profile_name: str | None = None,
+    source_presigner: Presigner | None = None,
+    destination_region_name: str | None = None,
+    destination_endpoint_url: str | None = None,
+    destination_profile_name: str | None = None,
+    destination_presigner: Presigner | None = None,
+    listeners: Sequence[Listener] = (),
+) -> Report:
+    """Copies all objects of `source` to `destination`, `s3://bucket/prefix/`, with nothing on disk.
+
+    Without a `destination`, `source` is a table of links with the columns `dst_url` and `dst_headers`, which `sign`
+    with `to` makes: then no credentials are needed. Renewal is for the links of both sides.
+
+    `source` is what `get` takes: `s3://...`, tables of objects or of GET links, links, or any iterable of them. The key
+    of a copy is the destination's prefix and the object's path, which `maps` rewrites (see `KeyMap`). Two objects for
+    one key, and a destination inside of a source, are errors before anything is copied.
+
+    A copy has the content type, cache control, content disposition, content encoding, content language, expiry and
+    metadata of its object, and its checksum where that is one of the whole object. Its bytes are verified by the
+    object's checksum or etag before the last of them is sent, and by the etag of the copy.
+
+    Where `source` has `s3://` locations, the destination is listed first, and copies with the size and etag of their
+    object are skipped; so is what the journal records as done, unless object or copy changed since. `if_exists` says
+    what becomes of other copies: `replace`, `keep` or `fail`. `journal` is
+    `BUCKET.copy.journal` in the current folder by default, with the destination's bucket.
+
+    `extra` is a manifest for objects at the destination that no source has; they are never touched. With `dry_run`
+    nothing is copied, and the report has a `plan`.
+
+    With one server and one set of credentials for both sides, the server makes the copies itself; `relay` prevents it.
+
+    `region_name`, `endpoint_url`, `profile_name`, `addressing_style` and `session` are for both sides; those that start
+    with `source_` and `destination_` are for one side. `source_presigner` and `destination_presigner` are open
+    Presigners. `config` and the keywords beside it are those of `get`. An object that was uploaded in parts is copied
+    in the same parts; otherwise objects over 64 MiB are copied in parts, unless only an md5 of all their bytes can
+    verify them. `part_size` (bytes, 5 MiB to 5 GiB) is for all larger objects. Memory is at most 1 MiB for each copy in
+    flight, or part of one.
+
+    A failed object is counted in the report. Raises InputError for invalid input before any request, BreakerError if
+    everything fails the same way or the journal can't be written any more, and OutputError if the failures file can't
+    be written.
+    """
+    if if_exists not in IF_EXISTS:
+        raise ParameterError(f"if_exists {if_exists!r} is none of {', '.join(IF_EXISTS)}")
+    config = config_of(
+        config,
+        concurrency=concurrency,
+        max_concurrency=max_concurrency,
+        part_size=part_size,
+        part_concurrency=part_concurrency,
+        attempts=attempts,
+        limit_rate=limit_rate,
+        limit=limit,
+        transport=transport,
+    )
+    if config.part_size is not None:
+        check_part_size(config.part_size)
+    target = None if destination is None else Destination(prefix_of(destination), KeyMap(maps))
+    if extra is not None and (target is None or limit is not None):
+        raise ParameterError("extra needs a destination that is listed, and all objects of the sources: no limit")
+    sources = Sources(source, bucket=bucket, from_format=from_format, literal=literal, no_links=None, takes_items=True)
+    check_named_files(sources.tables, failures, journal)
+    check_named_files(sources.tables, extra)
+    if sources.items is None:
+        await sources.begin()
+    if target is None and sources.items is None and sources.need_credentials:
+        raise ParameterError(f"copy needs s3://bucket/prefix/, or a table of links with a column {DST_URL}")
+    sides = Sides(
+        source_presigner,
+        destination_presigner,
+        both={
+            "region_name": region_name,
+            "endpoint_url": endpoint_url,
+            "profile_name": profile_name,
+            "addressing_style": addressing_style,
+            "session": session,
+            "expires_in": expires_in,
+            "ca_bundle": ca_bundle,
+        },
+        source={
+            "region_name": source_region_name,
+            "endpoint_url": source_endpoint_url,
+            "profile_name": source_profile_name,
+        },
+        destination={
+            "region_name": destination_region_name,
+            "endpoint_url": destination_endpoint_url,
+            "profile_name": destination_profile_name,
+        },
+    )
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(sides)
+        if sources.items is not None:
+            await sources.begin(stack)
+        run = await stack.enter_async_context(
+            Run("copy", config=config, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
+        )
+        copying = _Copying(
+            stack,
+            run,
+            sources,
+            sides,
+            renewal=(renew_credentials, renew_command, renew_url),
+            journal=journal,
+            dry_run=dry_run,
+            listeners=listeners,
+        )
+        if target is None:
+            return await copying.by_links()
+        return await copying.to_bucket(target, if_exists, relay=relay, extra=extra)
+
+
+class _Copying:
+    """One run of `copy`, in one of its forms."""
+
+    def __init__(
+        self,
+        stack: AsyncExitStack,
+        run: Run,
+        sources: Sources,
+        sides: Sides,
+        *,
+        renewal: tuple[bool, str | None, str | None],
+        journal: str | os.PathLike[str] | None,
+        dry_run: bool,
+        listeners: Sequence[Listener],
+    ) -> None:
+        self._stack, self._run, self._sources, self._sides = stack, run, sources, sides
+        self._renew_credentials, self._renew_command, self._renew_url = renewal
+        self._journal, self._dry_run, self._listeners = journal, dry_run, listeners
+        self._index = stack.enter_context(PathIndex())
+        self._mode = ChecksumMode()
+
+    async def by_links(self) -> Report:
+        """Copies through the GET links and PUT links of rows."""
+        run, sources, sides = self._run, self._sources, self._sides
+        beside = sources.tables[0].file if sources.tables else "links"
+        opened = run.use_journal(journal_of(self._journal, "copy", beside, "its links"), all_are_current)
+        if opened is not None:  # the destination can't be listed without credentials
+            run.skipped_by = opened.file.name
+        totals = await self._check(checked)
+        get = await sides.source.get_if(self._renew_credentials)
+        put = await sides.destination.get_if(self._renew_credentials)
+        renew = await run.renewal(get, self._renew_command, self._renew_url)
+        reserve = index_paths(self._index)
+        links = links_of_sources(
+            sources, None, "GET", renew=renew, streamed=lambda refs: reserve([checked(ref) for ref in refs])
+        )
+        jobs = linked_copies(links, by_signing(put) if put is not None else renew)
+        if self._dry_run:
+            return await run.plan(jobs)
+        return await run.transfer(jobs, TransferSpec(), totals=totals, sources=sources)
+
+    async def to_bucket(
+        self, target: Destination, if_exists: IfExists, *, relay: bool, extra: str | os.PathLike[str] | None
+    ) -> Report:
+        """Copies to keys under a prefix, through links that are signed just in time."""
+        run, sources, sides, config = self._run, self._sources, self._sides, self._run.config
+        put = await sides.destination.get()
+        get = await sides.source.get_if(sources.need_credentials or self._renew_credentials)
+        if get is not None:
+            await _check_apart(sources, target.location, get, put)
+        present = await self._present(
+            PresentCopies(target, if_exists, extra), target, put, is_listed=if_exists != "replace" or extra is not None
+        )
+        totals = await self._check(target.placed)
+        renew = await run.renewal(get if self._renew_credentials else None, self._renew_command, self._renew_url)
+        lister = await sources.lister(self._stack, get, run.emit, attempts=config.attempts, transport=config.transport)
+        links = links_of_sources(
+            sources,
+            get,
+            "GET",
+            renew=renew,
+            lister=lister,
+            streamed=await self._reserving(lister, target),
+            checksum_mode=self._mode,
+            own=sides.source.get,
+        )
+        jobs = target.jobs(links, present)
+        on_server = sides.are_one and not relay and not sources.has_links
+        if self._dry_run:
+            planner = Planner(config.part_size, on_server=on_server)
+            report = await run.plan(_absent(jobs, present, planner, run.emit), planner)
+            present.write_extra()
+            return report
+
+        def coordinator(context: TransferContext) -> Coordinator:
+            resumer = MultipartResumer(MultipartCreator(put, context, headers=None), put, None)
+            return Coordinator(
+                ask_part_size=None if get is None else partial(ask_part_size, get, context.http),
+                refuse_checksum_mode=self._mode.refuse,
+                open_upload=resumer.open_upload,
+                end_upload=resumer.end_upload,
+                sign_put=PutSigner(put, is_guarded=if_exists != "replace"),
+                find_present=present.find,
+            )
+
+        spec = TransferSpec(copies_on_server=on_server)
+        report = await run.transfer(jobs, spec, coordinator, totals=totals, sources=sources)
+        present.write_extra()
+        return report
+
+    async def _check(self, placed: Callable[[ObjectRef], ObjectRef]) -> Totals:
+        completed, listeners = self._run.completed, self._listeners
+        return await check(
+            self._sources, lambda _: None, self._index, "GET", completed, listeners=listeners, placed=placed
+        )
+
+    async def _present(
+        self, present: PresentCopies, target: Destination, put: Presigner, *, is_listed: bool
+    ) -> PresentCopies:
+        """What is at the destination already, by the journal and by a listing where that is worth it."""
+        run, config = self._run, self._run.config
+        await self._stack.enter_async_context(present)
+        journal = journal_of(self._journal, "copy", target.location.bucket, await target.named(put))
+        opened = run.use_journal(journal, present.are_current)
+        if opened is not None or self._sources.has_locations or is_listed:
+            async with BucketLister(put, run.emit, attempts=config.attempts, transport=config.transport) as lister:
+                if not await present.list_destination(lister) and opened is not None:
+                    run.skipped_by = opened.file.name
+        return present
+
+    async def _reserving(
+        self, lister: BucketLister | None, target: Destination
+    ) -> Callable[[Sequence[ObjectRef]], None]:
+        """Reserves the keys of objects that are not in tables: before the run, where sources can be listed twice.
+
+        Returns the function that reserves those that come during the run. The keys of one listing are different, unless
+        they are rewritten. Raises ManifestError for a key that two objects would have.
+        """
+        sources, reserve = self._sources, index_paths(self._index)
+
+        def placed(refs: Sequence[ObjectRef]) -> None:
+            reserve([target.placed(ref) for ref in refs])
+
+        if sources.items is not None or any(table.is_stream for table in sources.tables):
+            return placed
+        if len(sources.parts) > 1 or target.rewrites:
+            for part in sources.parts:
+                if isinstance(part, Location):
+                    async for found in sources.found_in(part, lister, "GET"):
+                        placed(found.refs)
+        return lambda _: None
+
+
+async def _absent(jobs: Batches, present: PresentCopies, planner: Planner, emit: Listener) -> Batches:
+    """The jobs of objects that are not at the destination; the others are counted."""
+    async for batch in jobs:
+        left = []
+        for job in batch:
+            try:
+                outcome = await present.find(job.link, "")
+            except RefusedError:
+                planner.skip("another object has the key")
+                continue
+            if outcome is None:
+                left.append(job)
+            else:
+                planner.skip(outcome.message or "the same is there")
+                emit(ObjectsSkipped(1, job.object.size or 0))
+        yield left
+
+
+async def _check_apart(sources: Sources, target: Location, get: Presigner, put: Presigner) -> None:
+    """Raises ParameterError for a destination inside of a source: the copies would be objects to copy."""
+    for part in sources.parts:
+        if not isinstance(part, Location) or part.bucket != target.bucket:
+            continue
+        prefix = part.key if part.pattern is None else part.pattern.base
+        is_inside = target.key.startswith(prefix) and (part.is_prefix or part.pattern is not None)
+        bucket = target.bucket
+        if is_inside and await endpoint_of_bucket(get, bucket) == await endpoint_of_bucket(put, bucket):
+            raise ParameterError(f"the destination {target.uri} lies inside of the source {part.uri}")

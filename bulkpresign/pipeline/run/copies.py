@@ -1,0 +1,218 @@
+"""The destination of copies in a bucket: where each object goes, what is there already, and how its PUT is signed."""
+
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from urllib.parse import urlsplit
+
+import msgspec
+
+from bulkpresign.checksums import expected_digest
+from bulkpresign.errors import (
+    CredentialsError,
+    LinkExpiredError,
+    ListingError,
+    OutputError,
+    ParameterError,
+    RefusedError,
+    RegionError,
+    SigningError,
+)
+from bulkpresign.ledger.listing_index import ListedObject, ListingIndex
+from bulkpresign.ledger.record import Record
+from bulkpresign.manifest.writing import object_writer
+from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, key_problem
+from bulkpresign.pipeline.sources.links import Remote
+from bulkpresign.pipeline.sources.listings import BucketLister
+from bulkpresign.signing.preserved import operation_query
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.source.key_map import KeyMap
+from bulkpresign.source.location import Location
+from bulkpresign.tables import open_output
+from bulkpresign.tables.reading import table_format
+from bulkpresign.transfer.downloads.existing import IfExists
+from bulkpresign.transfer.engine.jobs import Job, RenewableLink
+from bulkpresign.transfer.engine.retries import numbered
+
+
+class Destination:
+    """A prefix of a bucket to which objects are copied.
+
+    The key of a copy is the prefix and the object's path, which `key_map` rewrites.
+    """
+
+    def __init__(self, location: Location, key_map: KeyMap) -> None:
+        self.location, self._key_map = location, key_map
+
+    @property
+    def rewrites(self) -> bool:
+        """True if paths are rewritten, so that two of them can become one key."""
+        return bool(self._key_map)
+
+    def key(self, ref: ObjectRef) -> str:
+        """The key of an object's copy. Raises ParameterError for one that S3 does not allow."""
+        key = self.location.key + self._key_map(ref.file_path)
+        if problem := key_problem(key):
+            raise ParameterError(f"{ref.uri} can't be copied to {key[:80]!r}: {problem}")
+        return key
+
+    def uri(self, ref: ObjectRef) -> str:
+        """The copy's name for messages."""
+        return f"s3://{self.location.bucket}/{self.key(ref)}"
+
+    def placed(self, ref: ObjectRef) -> ObjectRef:
+        """The same object, whose path is the key of its copy."""
+        return msgspec.structs.replace(ref, path=self.key(ref))
+
+    async def named(self, presigner: Presigner) -> str:
+        """The destination's name in the journal, with its endpoint and the rules of its keys."""
+        name = f"{self.location.uri} at {await endpoint_of_bucket(presigner, self.location.bucket)}"
+        return f"{name}, mapped by {self._key_map}" if self._key_map else name
+
+    async def jobs(self, links: AsyncIterator[list[Remote]], present: "PresentCopies") -> AsyncIterator[Sequence[Job]]:
+        """The jobs that copy objects, whose keys are marked as `present` or to come.
+
+        The PUT link of each is signed when the headers of its object are known.
+        """
+        bucket = self.location.bucket
+        async for batch in links:
+            sources = [link for link in batch if isinstance(link, RenewableLink)]
+            keys = [self.key(link.object) for link in sources]
+            present.mark(keys)
+            targets = [RenewableLink(Link("PUT", "", {}, None, ObjectRef(bucket, key))) for key in keys]
+            yield list(map(Job, sources, targets))
+
+
+def prefix_of(destination: str) -> Location:
+    """The location of `s3://bucket/prefix/`. Raises ParameterError for anything else."""
+    location = Location.parse(destination)
+    if not location.is_prefix:
+        raise ParameterError(f"{destination} is a key; objects are copied to a prefix, which ends in /")
+    return location
+
+
+async def endpoint_of_bucket(presigner: Presigner, bucket: str) -> str:
+    """The scheme and host of a bucket's links. Two endpoints can have a bucket of the same name."""
+    await presigner.refresh([bucket])
+    (url,) = presigner.url_batch(bucket, ["x"])
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+class PresentCopies:
+    """Tells which objects are at their destination already, by a listing. Use as a context manager.
+
+    `if_exists` says what becomes of a copy that differs: it is replaced, kept, or an error. `extra` is the file for
+    objects that are at the destination alone (None: no file); they are not touched.
+
+    The listing is kept in a temporary file, because the sources and the destination may be listed in different orders:
+    not every server lists in the order of keys, and `--map` changes it.
+    """
+
+    def __init__(self, destination: Destination, if_exists: IfExists, extra: str | os.PathLike[str] | None) -> None:
+        self._destination, self._if_exists, self._extra = destination, if_exists, extra
+        self._stack = AsyncExitStack()
+        self._listed: ListingIndex | None = None
+
+    async def __aenter__(self) -> "PresentCopies":
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._stack.aclose()
+
+    async def list_destination(self, lister: BucketLister) -> bool:
+        """Lists the destination. False where that is refused."""
+        listed, location = self._stack.enter_context(ListingIndex()), self._destination.location
+        try:
+            async for page in lister.objects(location.bucket, location.key):
+                listed.add(page)
+        except ListingError:  # not everyone who may write may list
+            return False
+        self._listed = listed
+        return True
+
+    def mark(self, keys: Sequence[str]) -> None:
+        """Takes note of keys that are those of copies."""
+        if self._listed is not None and self._extra is not None:
+            self._listed.mark(keys)
+
+    def write_extra(self) -> None:
+        """Writes the objects that no source has to their file, as a manifest. Raises OutputError."""
+        if self._extra is None:
+            return
+        if self._listed is None:
+            raise OutputError(f"{self._extra} can't be written: the destination can't be listed")
+        bucket, name = self._destination.location.bucket, os.fspath(self._extra)
+        with open_output(name) as stream:
+            writer = object_writer(stream, name, table_format(name))
+            for batch in self._listed.unmarked():
+                writer.write([ObjectRef(bucket, key, size=it.size, etag=it.etag or None) for key, it in batch])
+            writer.finish()
+
+    def are_current(self, found: Sequence[tuple[ObjectRef, Record]]) -> Sequence[bool]:
+        """True for each recorded object whose copy is as it was stored, as far as that is known."""
+        if self._listed is None:
+            return [True] * len(found)
+        listed = self._find([ref for ref, _ in found])
+        return [
+            it is not None and it.size == record.size and (not it.etag or record.etag in {None, "", it.etag})
+            for it, (_, record) in zip(listed, found, strict=True)
+        ]
+
+    async def find(self, link: Link, path: str) -> Outcome | None:  # noqa: ARG002 - as the coordinator has it
+        """The outcome of an object that needs no copy: see Coordinator. `link` is that of the source.
+
+        Raises RefusedError for a copy that differs and may not be replaced.
+        """
+        if self._listed is None or self._listed.is_empty:
+            return None
+        ref = link.object
+        (listed,) = self._find([ref])
+        if listed is None:
+            return None
+        if self._if_exists == "keep":
+            return Outcome(ref, "skipped", attempts=0, message="there is an object of that key", link=link)
+        if listed.etag and (listed.size, listed.etag) == (ref.size, ref.etag):
+            verified_by = expected_digest(ref).name
+            evidence = Evidence(listed.size, 0, 0, listed.etag)
+            return Outcome(ref, "skipped", attempts=0, verified_by=verified_by, link=link, evidence=evidence)
+        if self._if_exists == "fail":
+            raise numbered(RefusedError(f"{self._destination.uri(ref)} exists, and is another one", code="Exists"), 0)
+        return None
+
+    def _find(self, refs: Sequence[ObjectRef]) -> list[ListedObject | None]:
+        assert self._listed is not None  # noqa: S101 - the callers checked it
+        keys = [self._destination.key(ref) for ref in refs]
+        found = self._listed.find(keys)
+        return [found.get(key) for key in keys]
+
+
+class PutSigner:
+    """Signs the PUT links of copies with headers of their objects. With `is_guarded`, they replace nothing."""
+
+    def __init__(self, presigner: Presigner, *, is_guarded: bool) -> None:
+        self._presigner = presigner
+        self._own = {"if-none-match": "*"} if is_guarded else {}
+
+    async def __call__(self, put: Link, headers: Mapping[str, str]) -> Link:
+        """The link. Raises LinkExpiredError where credentials ended, RefusedError for a header that can't be sent."""
+        try:
+            try:
+                return self._signed(put, headers)
+            except (CredentialsError, RegionError):
+                await self._presigner.prepare([put.object])
+                return self._signed(put, headers)
+        except CredentialsError as error:
+            raise LinkExpiredError(
+                f"the copy to {put.object.uri} can't be signed: {error}", code="RenewalFailed"
+            ) from error
+        except (ParameterError, SigningError, RegionError) as error:
+            raise RefusedError(f"the copy can't be signed: {error}", code="NotSigned") from error
+
+    def _signed(self, put: Link, headers: Mapping[str, str]) -> Link:
+        """The link of an object, or of a part: its url has an upload and a number then."""
+        ref = ObjectRef(put.object.bucket, put.object.key)
+        if not put.url:
+            return self._presigner.sign_put(ref, {**headers, **self._own})
+        headers, query = {**put.headers, **headers}, operation_query(put.url)
+        return self._presigner.sign_batch([ref], "PUT", headers=headers, query=query)[0]

@@ -1,0 +1,70 @@
+"""The plan of a copy: what it would request and move, counted object by object in constant memory."""
+
+import heapq
+from collections import Counter
+
+from bulkpresign.checksums import expected_digest, part_size_of_row
+from bulkpresign.model import ObjectRef, Plan, SizeClass
+from bulkpresign.transfer.copies.head import ObjectHead, is_copied_in_parts
+
+_LARGEST = 5
+#: The upper bounds of the classes of sizes, in bytes; the last class has none.
+_BOUNDS = (4 << 10, 64 << 10, 1 << 20, 16 << 20, 256 << 20, 4 << 30)
+
+
+class Planner:
+    """Counts objects that would be copied. `part_size` is the one that is given, None for none."""
+
+    def __init__(self, part_size: int | None, *, on_server: bool) -> None:
+        self._part_size, self._on_server = part_size, on_server
+        self._requests: Counter[str] = Counter()
+        self._skipped: Counter[str] = Counter()
+        self._largest: list[tuple[int, str]] = []
+        self._sizes = [[0, 0] for _ in range(len(_BOUNDS) + 1)]
+        self._in_parts = self._unsized = 0
+
+    def add(self, ref: ObjectRef) -> None:
+        """Adds an object that would be copied."""
+        size = ref.size or 0
+        self._unsized += ref.size is None
+        counts = self._sizes[next((n for n, bound in enumerate(_BOUNDS) if size <= bound), len(_BOUNDS))]
+        counts[0] += 1
+        counts[1] += size
+        if ref.size is not None:
+            (heapq.heappush if len(self._largest) < _LARGEST else heapq.heappushpop)(self._largest, (size, ref.uri))
+        if parts := self._parts(ref):
+            self._in_parts += 1
+            self._requests.update({"GET": 1 if self._on_server else 1 + parts, "POST": 2, "PUT": parts})
+        else:
+            self._requests.update({"PUT": 1} if self._on_server else {"GET": 1, "PUT": 1})
+
+    def skip(self, reason: str, count: int = 1) -> None:
+        """Adds objects that would not be copied."""
+        if count:
+            self._skipped[reason] += count
+
+    @property
+    def skipped(self) -> int:
+        """The number of objects that would not be copied."""
+        return self._skipped.total()
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the objects so far."""
+        bounds = [*_BOUNDS, None]
+        return Plan(
+            requests=dict(sorted(self._requests.items())),
+            in_parts=self._in_parts,
+            unsized=self._unsized,
+            largest=sorted(self._largest, reverse=True),
+            sizes=[SizeClass(bound, *counts) for bound, counts in zip(bounds, self._sizes, strict=True) if counts[0]],
+            skipped=dict(self._skipped),
+        )
+
+    def _parts(self, ref: ObjectRef) -> int:
+        """The number of parts in which an object would be copied, 0 for one request, as far as its row tells."""
+        if self._on_server and not is_copied_in_parts(ref, self._part_size):
+            return 0
+        structure = expected_digest(ObjectRef("", "", size=ref.size), ref.etag, part_size=part_size_of_row(ref))
+        part_size = ObjectHead(ref.size, ref.etag, expected_digest(ref), structure, {}).part_size(self._part_size)
+        return -(-(ref.size or 0) // part_size) if part_size else 0

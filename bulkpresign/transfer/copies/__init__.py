@@ -1,0 +1,1 @@
+"""Copies: bytes from a GET link to a PUT link, or to a multipart upload, with nothing on disk."""

@@ -1,0 +1,130 @@
+"""The bytes of a copy on their way: from memory, or from a response that still comes."""
+
+from collections.abc import AsyncIterator
+
+from bulkpresign.checksums import ExpectedDigest, Hasher, Verifier, hasher
+from bulkpresign.errors import TruncatedError
+from bulkpresign.events import Listener
+from bulkpresign.http.connection import Chunk
+from bulkpresign.http.response import Response
+from bulkpresign.transfer.engine.limiter import RequestLimiter
+from bulkpresign.transfer.uploads.store import SentBody
+
+
+class HeldBody(SentBody):
+    """Bytes in memory, hashed as they are given."""
+
+    def __init__(self, data: bytes, emit: Listener) -> None:
+        super().__init__(len(data), emit)
+        self._data = data
+        self.hash_with("md5")
+
+    def verify(self, expected: ExpectedDigest) -> str | None:
+        """The name of the verification of the bytes. Raises MismatchError where they are others."""
+        expected.check_size(self.size)
+        if _is_md5(expected):
+            expected.check(self.digest)
+            return expected.name
+        return Verifier(expected).verified(lambda: (self._data,))
+
+    def hash_with(self, algorithm: str) -> None:
+        """See SentBody."""
+        super().hash_with(algorithm)
+        self._hasher.update(self._data)
+
+    async def whole(self) -> bytes:
+        """See SentBody."""
+        self.moved(self.size)
+        return self._data
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield await self.whole()
+
+    async def md5(self) -> bytes:
+        """See SentBody."""
+        if self.algorithm != "md5":
+            self.hash_with("md5")
+        return self.digest
+
+
+class RelayedBody(SentBody):
+    """The body of a response, `size` bytes, sent on as it comes. Memory is one chunk of it.
+
+    The last chunk is held back until the bytes are verified: a destination that lacks it stores nothing. `segment`
+    hashes the bytes as well, for a digest that is combined later.
+    """
+
+    def __init__(
+        self,
+        response: Response,
+        size: int,
+        emit: Listener,
+        limiter: RequestLimiter,
+        *,
+        expected: ExpectedDigest | None = None,
+        segment: Hasher | None = None,
+    ) -> None:
+        super().__init__(size, emit)
+        self._response, self._limiter = response, limiter
+        self._expected, self._segment = expected, segment
+        self._verifier = None
+        if expected is not None and not _is_md5(expected):  # the md5 is computed anyway
+            self._verifier = Verifier(expected)
+        self._md5: Hasher | None = None
+        #: The name of the verification of all bytes, None where nothing is known of them, or not yet.
+        self.verified_by: str | None = None
+
+    def hash_with(self, algorithm: str) -> None:
+        """See SentBody. The md5 is computed too: the bytes can't be read again."""
+        super().hash_with(algorithm)
+        self._md5 = hasher("md5")
+
+    async def whole(self) -> bytes:
+        """See SentBody."""
+        return b"".join([chunk async for chunk in self])
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        limiter, last = self._limiter, b""
+
+        def take(chunk: Chunk) -> bool:
+            nonlocal last
+            last = bytes(chunk)  # the transport may send it later, and the chunk is written over
+            return True
+
+        with limiter.moving_body():
+            while await self._response.stream_to(take):
+                self._add(last)
+                await limiter.throttle(len(last))
+                yield last
+                limiter.moved(len(last))
+        if not self.is_sent:
+            raise TruncatedError("the body ended early", code="Truncated")
+
+    def _add(self, chunk: bytes) -> None:
+        if self.sent + len(chunk) > self.size:
+            raise TruncatedError(f"the body has more than the {self.size:,} bytes that were announced", code="TooLong")
+        self.count(chunk)
+        for also in (self._verifier, self._segment, self._md5):
+            if also is not None:
+                also.update(chunk)
+        if self.is_sent and self._expected is not None:
+            self._verify(self._expected)
+
+    def _verify(self, expected: ExpectedDigest) -> None:
+        if self._verifier is not None:
+            self.verified_by = self._verifier.verify()
+            return
+        expected.check(self._md5_digest)
+        self.verified_by = expected.name
+
+    @property
+    def _md5_digest(self) -> bytes:
+        return self.digest if self._md5 is None else self._md5.digest()
+
+    async def md5(self) -> bytes:
+        """See SentBody."""
+        return self._md5_digest
+
+
+def _is_md5(expected: ExpectedDigest) -> bool:
+    return expected.algorithm == "md5" and not expected.parts

@@ -1,0 +1,237 @@
+"""Copies an object from a GET link to a PUT link: small ones through memory, others as a stream, large ones in parts.
+
+The response to a plain GET tells everything that is needed: how large the object is, which digest its bytes have, and
+the headers that its copy has too. They are signed into the PUT link just before it is sent.
+"""
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+
+import anyio
+import msgspec
+
+from bulkpresign.checksums import expected_digest
+from bulkpresign.errors import MismatchError, RefusedError, TransferError
+from bulkpresign.events import BytesMoved
+from bulkpresign.http.connection import Chunk
+from bulkpresign.http.response import Response
+from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, Upload
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.copies.body import HeldBody, RelayedBody
+from bulkpresign.transfer.copies.head import ObjectHead, is_copied_in_parts
+from bulkpresign.transfer.copies.on_server import ServerParts, copy_headers, copy_on_server, is_unsupported
+from bulkpresign.transfer.copies.parts import ObjectParts
+from bulkpresign.transfer.copies.source import CHANGED, SourceReader
+from bulkpresign.transfer.engine.jobs import Job, MultipartUpload, RenewableLink
+from bulkpresign.transfer.engine.renewal import LinkRenewer
+from bulkpresign.transfer.engine.retries import numbered
+from bulkpresign.transfer.uploads.multipart import MultipartUploader, PartProgress
+from bulkpresign.transfer.uploads.store import SentBody, Stored, store
+
+#: Larger objects are not held in memory, but sent on as they come.
+HELD_BYTES = 256 * 1024
+#: The statuses with which servers refuse a header.
+_REFUSES_HEADERS = frozenset({400, 501})
+
+
+class Copied(msgspec.Struct, frozen=True):
+    """An object that was copied in one request: its size, the etag of the copy, and what verified its bytes."""
+
+    size: int
+    etag: str | None
+    verified_by: str | None
+
+
+class Copier:
+    """Copies objects from GET links to PUT links or multipart uploads.
+
+    A PUT link is signed when the headers of its object are known, if the coordinator signs; else it is sent as it is.
+    A copy in one request is attempted as a whole. The GET and its PUT take one slot of the limiter together, and hold
+    at most HELD_BYTES, or one chunk of a stream; so does each part of a copy in parts. `part_size` is that of objects
+    in parts, in bytes; None: see ObjectHead. With `on_server`, the server makes the copies, if it can.
+    """
+
+    def __init__(
+        self,
+        context: TransferContext,
+        coordinator: Coordinator,
+        uploader: MultipartUploader,
+        *,
+        part_size: int | None,
+        on_server: bool,
+    ) -> None:
+        self._context, self._coordinator = context, coordinator
+        self._uploader, self._part_size = uploader, part_size
+        self._on_server = on_server
+
+    async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
+        """Copies the object of one job. Raises TransferError where it fails."""
+        source, target = job.source, job.target
+        assert isinstance(source, RenewableLink)  # noqa: S101 - as the dispatch has it
+        assert isinstance(target, RenewableLink | MultipartUpload)  # noqa: S101 - likewise
+        find_present = self._coordinator.find_present
+        present = None if find_present is None else await find_present(source.link, target.object.key)
+        if present is not None:
+            return present
+        reader = SourceReader(self._context, self._coordinator, renewer, source)
+        if isinstance(target, MultipartUpload):
+            head, _ = await self._context.retried(partial(_head, reader, source.object), source.object)
+            return await self._in_parts(job, reader, renewer, head, target)
+        attempt = partial(self._on_server_or_relayed, source.object, reader)
+        copied, attempts = await renewer.call(
+            target, lambda put: self._context.retried(partial(attempt, put), source.object)
+        )
+        if isinstance(copied, ObjectHead):
+            head = await self._split(source.link, copied)
+            return await self._in_parts(job, reader, renewer, head, self._unopened(target, head))
+        return _outcome(job, copied, attempts)
+
+    async def _on_server_or_relayed(self, ref: ObjectRef, reader: SourceReader, put: Link) -> Copied | ObjectHead:
+        """Copies an object in one request. Gives the head of one that is to be copied in parts."""
+        sign = self._coordinator.sign_put
+        if not self._on_server or sign is None:
+            return await self._relayed(ref, reader, put)
+        if is_copied_in_parts(ref, self._part_size):
+            return await _head(reader, ref)
+        try:
+            link = await sign(put, copy_headers(ref, ref.etag))
+            etag = await copy_on_server(self._context.http, link)
+        except RefusedError as error:
+            if not is_unsupported(error):
+                raise _at_target(error, put, {}) from error
+            self._on_server = False
+            return await self._relayed(ref, reader, put)
+        self._context.emit(BytesMoved(ref.size or 0))
+        return Copied(
+            ref.size or 0, etag, expected_digest(ref).name if etag == ref.etag else expected_digest(ref).size_name
+        )
+
+    async def _relayed(self, ref: ObjectRef, reader: SourceReader, put: Link) -> Copied | ObjectHead:
+        """Copies an object in one request. Gives the head of one that is to be copied in parts."""
+        context, can_split = self._context, self._coordinator.open_upload is not None
+        async with AsyncExitStack() as stack:
+            response = await reader.open(stack)
+            head = ObjectHead.of(ref, response)
+            if can_split and head.part_size(self._part_size) is not None:
+                return head
+            if head.size is not None and head.size > HELD_BYTES:
+                body = RelayedBody(response, head.size, context.emit, context.limiter, expected=head.expected)
+                stored = await self._stored(put, head, body)
+                return _copied(head, body, stored, body.verified_by)
+            held = HeldBody(await self._held(response), context.emit)
+        verified_by = held.verify(head.expected)
+        return _copied(head, held, await self._stored(put, head, held), verified_by)
+
+    async def _held(self, response: Response) -> bytes:
+        """The bytes of a small object."""
+        data, limiter = bytearray(), self._context.limiter
+        last = 0
+
+        def take(chunk: Chunk) -> bool:
+            nonlocal last
+            last = len(chunk)
+            data.extend(chunk)
+            return limiter.limits_rate or len(data) > HELD_BYTES
+
+        while await response.stream_to(take):
+            if len(data) > HELD_BYTES:
+                raise RefusedError("the server does not tell how large the object is", code="NoLength")
+            await limiter.throttle(last)
+        return bytes(data)
+
+    async def _stored(self, put: Link, head: ObjectHead, body: SentBody) -> Stored:
+        """Sends the body. Raises TransferError, which names the destination."""
+        sign = self._coordinator.sign_put
+        try:
+            link = put if sign is None else await sign(put, {**head.kept, **_checksum_header(head)})
+            return await store(self._context.http, link, body)
+        except RefusedError as error:
+            raise _at_target(error, put, head.kept if sign is not None else {}) from error
+
+    async def _split(self, link: Link, head: ObjectHead) -> ObjectHead:
+        """The head with the part size of an object that was uploaded in parts, as far as its server tells it."""
+        ask = self._coordinator.ask_part_size
+        return head if ask is None or head.structure.parts < 2 else head.split(await ask(link))
+
+    def _unopened(self, target: RenewableLink, head: ObjectHead) -> MultipartUpload:
+        """An upload that is opened when its first part is sent, with the headers and the part size of the object."""
+        put = target.link
+        extra = {"part_size": head.part_size(self._part_size)}
+        ref = msgspec.structs.replace(put.object, size=head.size, extra={**(put.object.extra or {}), **extra})
+        link = Link("PUT", put.url, head.kept, None, ref)
+        return MultipartUpload(Upload(ref, "", (), link), target.renew)
+
+    def _parts(
+        self, ref: ObjectRef, reader: SourceReader, head: ObjectHead, *, is_hashed: bool
+    ) -> ObjectParts | ServerParts:
+        sign = self._coordinator.sign_put
+        if self._on_server and sign is not None:
+            return ServerParts(self._context, sign, ref, head)
+        return ObjectParts(self._context, reader, head, is_hashed=is_hashed)
+
+    async def _in_parts(
+        self, job: Job, reader: SourceReader, renewer: LinkRenewer, head: ObjectHead, target: MultipartUpload
+    ) -> Outcome:
+        """Copies an object in parts, each with its own attempts. If they are not the object, all are sent again."""
+        attempts, checkpoint = self._context.attempts_of(job.object), job.checkpoint
+        while True:
+            parts = self._parts(job.object, reader, head, is_hashed=attempts.number > 1 or not head.is_split_known)
+            progress = PartProgress(job.link, checkpoint, parts, self._context.emit)
+            try:
+                sent = await self._uploader.send(target, parts, progress, renewer)
+                parts.check_etag(sent.etag)
+                break
+            except MismatchError as error:
+                if error.code == CHANGED:
+                    raise
+                if progress.point is not None:
+                    progress.reset(progress.point)
+                checkpoint = None
+                delay = attempts.delay_after(error)
+            await anyio.sleep(delay)
+        verified_by = _proof(head, sent.etag, parts.verified_by, sent.verified_by)
+        return _outcome(job, Copied(head.size or 0, sent.etag, verified_by), max(sent.attempts, attempts.number))
+
+
+async def _head(reader: SourceReader, ref: ObjectRef) -> ObjectHead:
+    async with AsyncExitStack() as stack:
+        return ObjectHead.of(ref, await reader.open(stack))
+
+
+def _copied(head: ObjectHead, body: SentBody, stored: Stored, verified_by: str | None) -> Copied:
+    return Copied(body.size, stored.etag, _proof(head, stored.etag, verified_by, stored.verified_by))
+
+
+def _proof(head: ObjectHead, etag: str | None, source: str | None, target: str | None) -> str | None:
+    """The name of what proves that a copy has the bytes of its object.
+
+    That are equal etags of a kind that tells bytes; else what verified the bytes that came, if those that went are
+    verified as well.
+    """
+    if head.structure.algorithm is not None and etag == head.etag:
+        return head.structure.name
+    return source if target is not None else head.expected.size_name
+
+
+def _outcome(job: Job, copied: Copied, attempts: int) -> Outcome:
+    evidence = Evidence(copied.size, 0, 0, copied.etag)
+    ref, link = job.object, job.link
+    return Outcome(ref, "done", copied.size, attempts, copied.verified_by, link=link, evidence=evidence)
+
+
+def _checksum_header(head: ObjectHead) -> Mapping[str, str]:
+    """The header with the checksum of the object, by which the destination verifies it too, and keeps it."""
+    expected, checksum = head.expected, head.expected.checksum
+    if checksum is None or expected.parts or expected.algorithm == "md5":
+        return {}
+    return {f"x-amz-checksum-{expected.algorithm}": expected.shown(expected.digest)}
+
+
+def _at_target(error: RefusedError, put: Link, kept: Mapping[str, str]) -> TransferError:
+    """The same error, with the destination, and the headers of the object that it may have refused."""
+    message = f"{put.object.uri}: {error}"
+    if kept and error.status in _REFUSES_HEADERS:
+        message += f" (the copy has these headers of the object: {', '.join(kept)})"
+    return numbered(RefusedError(message, code=error.code, status=error.status), error.attempt)

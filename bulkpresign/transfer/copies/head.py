@@ -1,0 +1,117 @@
+"""What the response to a GET tells of the object that is copied, and how it is copied then. No I/O.
+
+Source: docs "GetObject", "PutObject", "Amazon S3 multipart upload limits".
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from bulkpresign.checksums import ExpectedDigest, expected_digest
+from bulkpresign.http.response import Response
+from bulkpresign.model import ObjectRef
+from bulkpresign.transfer.downloads.ranges import is_strong
+from bulkpresign.transfer.downloads.responses import digest_of
+from bulkpresign.transfer.engine.part_sizes import usual_part_size
+
+#: Larger objects are copied in parts, where no part size is given: the same as for the files that `put` sends.
+LARGE = 64 << 20
+#: S3 takes no larger object in one request, and no smaller or larger part.
+MOST_AT_ONCE = 5 << 30
+_LEAST_PART = 5 << 20
+
+_KEPT = ("content-type", "cache-control", "content-disposition", "content-encoding", "content-language", "expires")
+_METADATA = "x-amz-meta-"
+#: The encoding of a signed upload in chunks. Some servers keep it, and it is none of the object's bytes.
+_TRANSFER_ENCODING = "aws-chunked"
+
+
+class ObjectHead(msgspec.Struct, frozen=True):
+    """What a response with a whole object tells of it.
+
+    `size` is in bytes, None where it is not announced; `etag` has no quotes. `expected` is the digest of its bytes,
+    `structure` that of its etag, which tells the parts that it was uploaded in. `kept` are the headers that its copy
+    has too.
+    """
+
+    size: int | None
+    etag: str | None
+    expected: ExpectedDigest
+    structure: ExpectedDigest
+    kept: Mapping[str, str]
+
+    @classmethod
+    def of(cls, ref: ObjectRef, response: Response) -> "ObjectHead":
+        """The head of a response. Raises MismatchError where the object has another size than its row."""
+        size, etag = response.length, response.etag
+        expected = digest_of(ref, etag, response.headers, size)
+        structure = expected
+        if expected.source == "checksum":
+            structure = expected_digest(ObjectRef("", "", size=size), etag, response.encryption)
+        return cls(size, etag, expected, structure, kept_headers(response.headers))
+
+    @property
+    def condition(self) -> Mapping[str, str]:
+        """The header that keeps a further request to this very object, none where its etag can't."""
+        return {"If-Match": f'"{self.etag}"'} if is_strong(self.etag) else {}
+
+    @property
+    def is_split_known(self) -> bool:
+        """True if a copy in the same parts must have the same etag, which then proves it."""
+        return self.structure.parts > 1 and self.structure.part_size is not None and bool(self.condition)
+
+    def split(self, part_size: int | None) -> "ObjectHead":
+        """The same head, once the size of the parts of the object is known."""
+        structure, size = self.structure, self.size or 0
+        if part_size is None or -(-size // part_size) != structure.parts:
+            return self
+        structure = msgspec.structs.replace(structure, part_size=part_size)
+        is_same = self.expected.parts == structure.parts
+        expected = msgspec.structs.replace(self.expected, part_size=part_size) if is_same else self.expected
+        return msgspec.structs.replace(self, structure=structure, expected=expected)
+
+    def part_size(self, wanted: int | None) -> int | None:
+        """Bytes of each part, None for an object that is copied in one request.
+
+        An object that was uploaded in parts is copied in the same parts, so that both have the same etag. One whose
+        only digest is that of all its bytes in order, such as an md5, is copied in one request, which proves it.
+        `wanted` is a size that the caller gives.
+        """
+        size = self.size or 0
+        if wanted is not None:
+            return wanted if size > wanted else None
+        own = self.structure.likeliest_part_size if self.structure.parts else None
+        if own is not None and own <= MOST_AT_ONCE and (own >= _LEAST_PART or own >= size > 0):
+            return own
+        if size <= LARGE or (size <= MOST_AT_ONCE and not self.expected.is_divisible):
+            return None
+        return usual_part_size(size)
+
+
+def is_copied_in_parts(ref: ObjectRef, wanted: int | None) -> bool:
+    """True if the row of an object tells that its server can copy it in parts alone, or should."""
+    size = ref.size or 0
+    return expected_digest(ObjectRef("", "", etag=ref.etag)).parts > 0 or size > (wanted or MOST_AT_ONCE)
+
+
+def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of an object that its copy has too: its type, how it is cached and shown, and its metadata.
+
+    `headers` are those of a response, with names in lower case and values in latin-1. Servers send metadata outside of
+    ASCII as UTF-8, and AWS as RFC 2047; either goes on as it came.
+    """
+    kept = {name: _sent(headers[name]) for name in _KEPT if headers.get(name)}
+    kept.update((name, _sent(value)) for name, value in headers.items() if name.startswith(_METADATA))
+    if "content-encoding" in kept:
+        encodings = [one.strip() for one in kept.pop("content-encoding").split(",")]
+        if own := [one for one in encodings if one and one != _TRANSFER_ENCODING]:
+            kept["content-encoding"] = ",".join(own)
+    return kept
+
+
+def _sent(value: str) -> str:
+    """The text that is sent as the bytes that came. Requests are sent in UTF-8."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return value

@@ -1,0 +1,53 @@
+"""The side of a copy that is read: responses through its GET link, which is renewed where it expires."""
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+
+from bulkpresign.errors import MismatchError
+from bulkpresign.http.response import Response
+from bulkpresign.model import Link
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.downloads.content_range import RANGE_MISMATCH
+from bulkpresign.transfer.downloads.responses import refusal
+from bulkpresign.transfer.engine.jobs import RenewableLink
+from bulkpresign.transfer.engine.renewal import LinkRenewer
+
+#: The code of an object that changed.
+CHANGED = "ObjectChanged"
+#: A server that honours If-Match answers so where the object is another one.
+_PRECONDITION_FAILED = 412
+
+
+class SourceReader:
+    """Opens responses with the bytes of one object."""
+
+    def __init__(
+        self, context: TransferContext, coordinator: Coordinator, renewer: LinkRenewer, source: RenewableLink
+    ) -> None:
+        self._context, self._coordinator = context, coordinator
+        self._renewer, self._source = renewer, source
+
+    async def open(self, stack: AsyncExitStack, headers: Mapping[str, str] | None = None) -> Response:
+        """A response with the object, or with the range that `headers` ask for, open until the `stack` ends.
+
+        Raises TransferError, among them MismatchError with the code ObjectChanged.
+        """
+        status = 206 if headers and "Range" in headers else 200
+
+        async def opened(link: Link) -> Response:
+            response = await stack.enter_async_context(self._context.http.request(link, headers))
+            if response.status == status:
+                return response
+            if response.status == _PRECONDITION_FAILED:
+                raise changed()
+            if response.status == 200:
+                raise MismatchError("a range was asked for, the answer has the whole object", code=RANGE_MISMATCH)
+            raise await refusal(link, response, self._coordinator.refuse_checksum_mode)
+
+        return await self._renewer.call(self._source, opened)
+
+
+def changed() -> MismatchError:
+    """The error of an object that is another one than when its copy began."""
+    return MismatchError("the object changed while it was copied: run this again", code=CHANGED)

@@ -1,0 +1,92 @@
+"""`bulkpresign copy` in its own process: what it prints, its exit codes, and a run that is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import AwsEnv, Boto, MakeBucket
+from tests.servers.server import S3Server
+from tests.support.cli import BULKPRESIGN, run
+from tests.support.sides import configure
+
+SIDES = ("--source-profile", "source", "--destination-profile", "destination")
+
+
+def test_it_copies_and_skips(
+    seaweedfs: S3Server,
+    ceph: S3Server,
+    make_bucket: MakeBucket,
+    boto: Boto,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    configure(monkeypatch, tmp_path, seaweedfs, ceph)
+    source, destination = make_bucket(seaweedfs), make_bucket(ceph)
+    for n in range(3):
+        boto(seaweedfs).put_object(Bucket=source, Key=f"in/{n}", Body=b"1234")
+    command = ("copy", f"s3://{source}/in/", f"s3://{destination}/out/", *SIDES)
+    planned = run(*command, "--dry-run", "--limit-rate", "2", folder=tmp_path, env={})
+    assert planned.returncode == 0
+    assert planned.stderr.splitlines() == [
+        "copy: 3 to do, 0 done before; 12 B",
+        "requests: 3 GET, 3 PUT",
+        "size up to 4.0 KiB: 3 objects, 12 B",
+        *(f"largest: s3://{source}/in/{n}, 4 B" for n in (2, 1, 0)),
+        "duration at 2 B/s: 0:06",
+    ]
+    done = run(*command, folder=tmp_path, env={})
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("copy: 3 done; 12 B in ")
+    again = run(*command, folder=tmp_path, env={})
+    assert again.stderr.startswith("copy: 0 done, 3 skipped; 0 B in ")
+    assert (tmp_path / f"{destination}.copy.journal").is_file()
+
+
+@pytest.mark.parametrize("given", [["s3://bucket/prefix/"], ["s3://bucket/prefix/", "links.csv"]])
+def test_what_is_no_copy(given: list[str], tmp_path: Path) -> None:
+    done = run("copy", *given, folder=tmp_path)
+    assert done.returncode == 2
+    assert "use: copy SOURCE... s3://bucket/prefix/" in done.stderr
+
+
+def test_options_of_the_other_form(tmp_path: Path) -> None:
+    done = run("copy", "links.csv", "--relay", "--map", "a=b", folder=tmp_path)
+    assert done.returncode == 2
+    assert "--map and --relay are only for s3://bucket/prefix/: LINKS say what is copied, and where to" in done.stderr
+
+
+def test_a_copy_that_is_killed_goes_on_at_its_next_part(
+    seaweedfs: S3Server, boto: Boto, make_bucket: MakeBucket, aws_env: AwsEnv, tmp_path: Path
+) -> None:
+    aws_env(seaweedfs)
+    client: Any = boto(seaweedfs)
+    source, destination, body = make_bucket(seaweedfs), make_bucket(seaweedfs), os.urandom(40 << 20)
+    client.put_object(Bucket=source, Key="large", Body=body)
+    command = [
+        *(*BULKPRESIGN, "copy", f"s3://{source}/", f"s3://{destination}/", "--part-size", "5MiB"),
+        *("--part-concurrency", "2", "--journal", "j", "--relay"),
+    ]
+    process = subprocess.Popen([*command, "--limit-rate", "8MiB"], cwd=tmp_path, env=dict(os.environ))
+    uploads: list[Any] = []
+    while len(uploads) < 4:  # of which the journal knows at least two
+        time.sleep(0.05)
+        opened = client.list_multipart_uploads(Bucket=destination).get("Uploads", ())
+        uploads = [
+            part
+            for upload in opened
+            for part in client.list_parts(Bucket=destination, Key="large", UploadId=upload["UploadId"]).get("Parts", ())
+        ]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = run(*command[len(BULKPRESIGN) :], "--progress", "json", folder=tmp_path, env={})
+    assert done.returncode == 0, done.stderr
+    moved = max(json.loads(line).get("bytes", 0) for line in done.stderr.splitlines())
+    assert moved <= len(body) - 2 * (5 << 20)
+    assert client.get_object(Bucket=destination, Key="large")["Body"].read() == body
+    assert "Uploads" not in client.list_multipart_uploads(Bucket=destination)

@@ -1,0 +1,82 @@
+"""`bulkpresign copy` killed at any instant, while the servers on both of its sides misbehave."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import AwsEnv, Boto, MakeBucket
+from tests.faults.scene import Counts, Scene, contents, download, upload
+from tests.faults.schedule import ROUNDS, Schedule
+from tests.servers.proxy import FaultProxy, Seen
+from tests.servers.server import S3Server
+from tests.support.cli import run
+from tests.support.uploads import is_look, open_uploads
+
+KILLS = 10
+
+
+class Copies(Scene):
+    """A scene whose objects go from a bucket to another one, through one proxy."""
+
+    def __init__(self, folder: Path, proxy: FaultProxy, schedule: Schedule, buckets: tuple[str, str]) -> None:
+        more = ("--journal", "copy.journal", "--relay", "--part-size", "5MiB")
+        super().__init__("copy", folder, proxy, schedule, contents(schedule.rng), more=more)
+        self.journal = folder / "copy.journal"
+        self.source, self.destination = buckets
+
+    @property
+    def command(self) -> list[str]:
+        return self.arguments(f"s3://{self.source}/", f"s3://{self.destination}/")
+
+
+@pytest.fixture
+def make_copies(
+    seaweedfs: S3Server,
+    make_bucket: MakeBucket,
+    boto: Boto,
+    aws_env: AwsEnv,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Iterator[Any]:
+    aws_env(seaweedfs)
+    with ExitStack() as stack:
+        proxy = stack.enter_context(FaultProxy(seaweedfs.endpoint_url))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+
+        def make(name: str) -> Copies:
+            schedule = Schedule(f"{request.node.name} {name}", rate=0.2, ranges=0.3)
+            folder = tmp_path / name
+            folder.mkdir()
+            scene = Copies(folder, proxy, schedule, (make_bucket(seaweedfs), make_bucket(seaweedfs)))
+            upload(boto(seaweedfs), scene.source, scene.objects)
+
+            def fault(seen: Seen) -> Any:
+                """An upload whose opening is not heard of is known to the server alone."""
+                return None if "uploads=" in seen.target or is_look(seen) else schedule(seen)
+
+            proxy.schedule = fault
+            return scene
+
+        yield make
+
+
+@pytest.mark.timeout(240 * ROUNDS)
+def test_a_copy_that_is_killed_again_and_again(
+    make_copies: Any, counts: Counts, boto: Boto, seaweedfs: S3Server
+) -> None:
+    killed, number = 0, count()
+    client: Any = boto(seaweedfs)
+    while killed < KILLS * ROUNDS:
+        scene = make_copies(f"set {next(number)}")
+        while killed < KILLS * ROUNDS and scene.kill(scene.command):
+            killed += 1
+        scene.finish(scene.command)
+        counts.close(scene, download(client, scene.destination))
+        ended = run("abort", f"s3://{scene.destination}/", folder=scene.folder, env={})
+        assert ended.returncode == 0, ended.stderr
+        assert open_uploads(client, scene.destination) == []

@@ -1,0 +1,478 @@
+"""Copies between real servers: bytes, headers, parts, what is there already, and what can't be copied."""
+
+import asyncio
+import random
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import pytest
+
+import bulkpresign as bp
+from bulkpresign.errors import CredentialsError, InputError, LinkExpiredError, ManifestError, ParameterError
+from bulkpresign.model import Outcome
+from bulkpresign.pipeline.run.copies import PutSigner
+from tests.conftest import AwsEnv, Boto, MakeBucket
+from tests.pipeline.listening import heard
+from tests.servers.proxy import Fault, FaultProxy, Seen
+from tests.servers.server import S3Server
+from tests.support.sides import configure
+
+MIB = 1 << 20
+RANDOM = random.Random(14)
+AWKWARD = ["a b", "a+b&c=d", "d/e/%41", "käse/🧀", "x?y#z", "tab\tx"]
+BODIES = {
+    "empty": b"",
+    "one": b"1",
+    "small": RANDOM.randbytes(4096),
+    "held": RANDOM.randbytes(256 * 1024),
+    "streamed": RANDOM.randbytes(256 * 1024 + 1),
+    "large": RANDOM.randbytes(9 * MIB + 7),
+    **{key: key.encode() for key in AWKWARD},
+}
+SIDES: dict[str, Any] = {"source_profile_name": "source", "destination_profile_name": "destination"}
+#: Headers that both S3 servers keep.
+HEADERS = {
+    "ContentType": "text/csv; charset=utf-8",
+    "CacheControl": "max-age=60",
+    "ContentDisposition": 'attachment; filename="a b.csv"',
+    "ContentEncoding": "gzip",
+    "ContentLanguage": "de",
+    "Metadata": {"author": "me", "two-words": "a  b"},
+}
+
+
+class Sides:
+    """Two servers with a bucket each. `copy` copies everything, or other sources to other prefixes."""
+
+    def __init__(self, boto: Boto, make_bucket: MakeBucket, source: S3Server, destination: S3Server) -> None:
+        self.source_server = source
+        self.get: Any = boto(source)
+        self.put: Any = boto(destination)
+        self.source, self.destination = make_bucket(source), make_bucket(destination)
+        self.outcomes: list[Outcome] = []
+
+    def copy(self, source: Any = None, to: str = "", **settings: Any) -> bp.Report:
+        self.outcomes.clear()
+        given = source or f"s3://{self.source}/"
+        settings = {**SIDES, "listeners": [heard(self.outcomes)], **settings}
+        return asyncio.run(bp.copy(given, f"s3://{self.destination}/{to}", **settings))
+
+    def upload(self, bodies: dict[str, bytes], **settings: Any) -> None:
+        for key, body in bodies.items():
+            self.get.put_object(Bucket=self.source, Key=key, Body=body, **settings)
+
+    def upload_in_parts(self, key: str, parts: list[bytes], **settings: Any) -> str:
+        """Returns the etag."""
+        where = {"Bucket": self.source, "Key": key}
+        upload_id = self.get.create_multipart_upload(**where, **settings)["UploadId"]
+        done = []
+        for number, body in enumerate(parts, 1):
+            etag = self.get.upload_part(**where, UploadId=upload_id, PartNumber=number, Body=body)["ETag"]
+            done.append({"PartNumber": number, "ETag": etag})
+        self.get.complete_multipart_upload(**where, UploadId=upload_id, MultipartUpload={"Parts": done})
+        return str(self.get.head_object(**where)["ETag"]).strip('"')
+
+    def copied(self, prefix: str = "") -> dict[str, bytes]:
+        pages = self.put.get_paginator("list_objects_v2").paginate(Bucket=self.destination, Prefix=prefix)
+        keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+        return {key: self.put.get_object(Bucket=self.destination, Key=key)["Body"].read() for key in keys}
+
+
+@pytest.fixture(params=["seaweedfs-ceph", "ceph-seaweedfs", "seaweedfs-rclone"])
+def sides(
+    request: pytest.FixtureRequest,
+    boto: Boto,
+    make_bucket: MakeBucket,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Sides:
+    source, destination = (request.getfixturevalue(name) for name in request.param.split("-"))
+    configure(monkeypatch, tmp_path, source, destination)
+    monkeypatch.chdir(tmp_path)
+    return Sides(boto, make_bucket, source, destination)
+
+
+def only(*pairs: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("sides", pairs, indirect=True)
+
+
+def test_everything_is_copied_and_proven(sides: Sides) -> None:
+    sides.upload(BODIES)
+    report = sides.copy(to="to/")
+    assert (report.done, report.failed, report.bytes) == (len(BODIES), 0, sum(map(len, BODIES.values())))
+    assert sides.copied() == {f"to/{key}": body for key, body in BODIES.items()}
+    assert {outcome.verified_by for outcome in sides.outcomes} == {"md5"}
+    again = sides.copy(to="to/")
+    assert (again.done, again.skipped) == (0, len(BODIES))
+
+
+@only("seaweedfs-ceph", "ceph-seaweedfs")
+def test_headers_and_metadata_are_kept(sides: Sides) -> None:
+    sides.upload({"small": b"x", "streamed": bytes(300_000)}, **HEADERS)
+    sides.upload_in_parts("parts", [bytes(5 * MIB), b"end"], **HEADERS)
+    assert sides.copy().done == 3
+    for key in ("small", "streamed", "parts"):
+        found = sides.put.head_object(Bucket=sides.destination, Key=key)
+        kept = {name: found.get(name) for name in HEADERS}
+        kept["Metadata"] = {name: value.split() for name, value in found["Metadata"].items()}
+        assert kept == {**HEADERS, "Metadata": {"author": ["me"], "two-words": ["a", "b"]}}, key
+
+
+@only("seaweedfs-ceph", "ceph-seaweedfs")
+def test_an_object_in_parts_keeps_its_etag(sides: Sides) -> None:
+    size = (
+        6 * MIB if sides.source_server.name == "seaweedfs" else 8 * MIB
+    )  # Ceph does not tell it: the usual size is tried
+    parts = [RANDOM.randbytes(count) for count in (size, size, 1000)]
+    etag = sides.upload_in_parts("parts", parts)
+    assert sides.copy().done == 1
+    assert [outcome.verified_by for outcome in sides.outcomes] == ["md5-parts"]
+    found = sides.put.get_object(Bucket=sides.destination, Key="parts")
+    assert found["ETag"].strip('"') == etag
+    assert found["Body"].read() == b"".join(parts)
+    Path(f"{sides.destination}.copy.journal").unlink()
+    assert sides.copy().skipped == 1  # by the etag
+
+
+@only("seaweedfs-ceph")
+def test_only_what_is_missing_or_differs_is_copied(sides: Sides) -> None:
+    sides.upload({"same": b"1", "other": b"2", "missing": b"3"})
+    for key, body in {"same": b"1", "other": b"x", "extra": b"4"}.items():
+        sides.put.put_object(Bucket=sides.destination, Key=key, Body=body)
+    plan = sides.copy(dry_run=True).plan
+    assert plan is not None
+    assert (plan.requests, plan.skipped) == ({"GET": 2, "PUT": 2}, {"the same is there": 1})
+    report = sides.copy(extra="extra.csv")
+    assert (report.done, report.skipped) == (2, 1)
+    rows = Path("extra.csv").read_text().splitlines()
+    assert [row.split(",")[:2] for row in rows[1:]] == [[sides.destination, "extra"]]
+    assert sorted(outcome.object.key for outcome in sides.outcomes if outcome.status == "done") == ["missing", "other"]
+    assert sides.copied() == {"same": b"1", "other": b"2", "missing": b"3", "extra": b"4"}
+    sides.upload({"other": b"new"})
+    sides.put.put_object(Bucket=sides.destination, Key="missing", Body=b"y")
+    assert sides.copy().done == 2
+    assert sides.copied() == {"same": b"1", "other": b"new", "missing": b"3", "extra": b"4"}
+
+
+@only("seaweedfs-ceph")
+def test_keys_are_rewritten(sides: Sides) -> None:
+    sides.upload({"raw/2026/a.csv": b"1", "raw/b.csv": b"2", "c.txt": b"3"})
+    maps = ["raw/=cooked/", r"s/(\d{4})\/(.*)\.csv/\2-\1.csv/"]
+    assert sides.copy(to="x/", maps=maps).done == 3
+    assert sides.copied() == {"x/cooked/a-2026.csv": b"1", "x/cooked/b.csv": b"2", "x/c.txt": b"3"}
+    assert sides.copy(to="x/", maps=maps).skipped == 3
+    assert sides.copy(to="x/").done == 2  # other keys
+
+
+@only("seaweedfs-ceph")
+def test_two_objects_for_one_key_are_found_before_anything_moves(sides: Sides) -> None:
+    sides.upload({"a/x": b"1", "b/x": b"2"})
+    with pytest.raises(ManifestError, match=r"path 'b/x' is the path of s3://\S+/a/x as well"):
+        sides.copy(maps=["a/=b/"])
+    with pytest.raises(ManifestError, match="is the path of"):
+        sides.copy([f"s3://{sides.source}/a/", f"s3://{sides.source}/b/"])
+    assert sides.copied() == {}
+    Path("keys.csv").write_text(f"bucket,key,path\n{sides.source},a/x,same\n{sides.source},b/x,same\n")
+    with pytest.raises(
+        ManifestError, match=r"keys\.csv:3: column path: path 'same' is the path of keys\.csv:2 as well"
+    ):
+        sides.copy("keys.csv")
+    assert sides.copied() == {}
+
+
+@only("seaweedfs-ceph")
+def test_what_is_missing_is_a_failure_of_its_own(sides: Sides) -> None:
+    sides.upload({"there": b"1"})
+    Path("keys.csv").write_text(f"bucket,key\n{sides.source},there\n{sides.source},gone\n")
+    report = sides.copy("keys.csv", failures="failed.csv")
+    assert (report.done, report.failed) == (1, 1)
+    assert [outcome.code for outcome in sides.outcomes if outcome.status == "failed"] == ["NoSuchKey"]
+    sides.upload({"gone": b"2"})
+    assert sides.copy("failed.csv").done == 1
+    assert sides.copied() == {"there": b"1", "gone": b"2"}
+
+
+@only("seaweedfs-ceph")
+def test_a_destination_that_may_not_be_written(sides: Sides) -> None:
+    sides.upload({"a": b"1"})
+    sides.destination = "no-such-bucket"
+    report = sides.copy(to="x/")
+    assert report.failed == 1
+    assert sides.outcomes[0].message is not None
+    assert sides.outcomes[0].message.startswith("s3://no-such-bucket/x/a: 404 NoSuchBucket")
+
+
+def test_a_destination_inside_of_the_source(
+    seaweedfs: S3Server, make_bucket: MakeBucket, aws_env: AwsEnv, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    aws_env(seaweedfs)
+    monkeypatch.chdir(tmp_path)
+    bucket = make_bucket(seaweedfs)
+    for source in (f"s3://{bucket}/", f"s3://{bucket}/a/", f"s3://{bucket}/a/*/*.csv"):
+        with pytest.raises(ParameterError, match="lies inside of the source"):
+            asyncio.run(bp.copy(source, f"s3://{bucket}/a/b/"))
+
+
+@pytest.mark.parametrize(
+    ("destination", "maps", "message"),
+    [
+        ("s3://bucket/key", (), "is a key; objects are copied to a prefix"),
+        ("s3://bucket/p/", ("x",), "is not of the form OLD=NEW"),
+        ("s3://bucket/p/", ("s/(/x/",), "is not valid"),
+        ("s3://bucket/p/", (r"s/a/\2/",), "is not valid"),
+    ],
+)
+def test_what_is_no_destination(destination: str, maps: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        asyncio.run(bp.copy("s3://from/", destination, maps=maps))
+
+
+@pytest.mark.parametrize("relay", [False, True])
+@pytest.mark.parametrize("name", ["seaweedfs", "ceph", "ministack"])
+def test_one_server_makes_the_copies_itself(
+    name: str,
+    relay: bool,
+    request: pytest.FixtureRequest,
+    boto: Boto,
+    make_bucket: MakeBucket,
+    aws_env: AwsEnv,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    server: S3Server = request.getfixturevalue(name)
+    monkeypatch.chdir(tmp_path)
+    sides = Sides(boto, make_bucket, server, server)
+    bodies = {key: body for key, body in BODIES.items() if "/" not in key or name != "ministack"}
+    sides.upload(bodies, **HEADERS)
+    parts = [RANDOM.randbytes(5 * MIB), RANDOM.randbytes(5 * MIB), b"x"]
+    etag = sides.upload_in_parts("parts", parts, **HEADERS)
+    with FaultProxy(server.endpoint_url) as proxy:
+        aws_env(replace(server, endpoint_url=proxy.url))
+        report = sides.copy(source_profile_name=None, destination_profile_name=None, relay=relay)
+        moved = sum(len(seen.body) for seen in proxy.seen if seen.method == "PUT")
+    assert (report.done, report.failed) == (len(bodies) + 1, 0), sides.outcomes
+    assert sides.copied() == {**bodies, "parts": b"".join(parts)}
+    assert moved == (report.bytes if relay else 0)
+    unproven = {outcome.object.key for outcome in sides.outcomes if outcome.is_unproven}
+    gives_other_etags = name == "seaweedfs" and not relay  # for copies of parts
+    assert unproven == ({"parts"} if gives_other_etags else set())
+    found = sides.put.head_object(Bucket=sides.destination, Key="parts")
+    assert found["ETag"].strip('"') == etag or gives_other_etags
+    assert found["CacheControl"] == HEADERS["CacheControl"]
+    assert sides.put.head_object(Bucket=sides.destination, Key="small")["Metadata"]["author"] == "me"
+
+
+@only("seaweedfs-ceph", "seaweedfs-rclone")
+@pytest.mark.parametrize("if_exists", ["keep", "fail"])
+def test_what_exists_is_kept(sides: Sides, if_exists: str) -> None:
+    sides.upload({"same": b"1", "other": b"2", "missing": b"3"})
+    for key, body in {"same": b"1", "other": b"x"}.items():
+        sides.put.put_object(Bucket=sides.destination, Key=key, Body=body)
+    report = sides.copy(if_exists=if_exists)
+    found = {outcome.object.key: (outcome.status, outcome.code) for outcome in sides.outcomes}
+    other = ("skipped", None) if if_exists == "keep" else ("failed", "Exists")
+    assert found == {"same": ("skipped", None), "other": other, "missing": ("done", None)}
+    assert (report.done, report.failed) == (1, 0 if if_exists == "keep" else 1)
+    assert sides.copied() == {"same": b"1", "other": b"x", "missing": b"3"}
+
+
+@pytest.mark.parametrize("size", [5 * MIB, 300_000])
+def test_a_byte_that_changes_on_its_way_is_noticed(
+    size: int,
+    seaweedfs: S3Server,
+    boto: Boto,
+    make_bucket: MakeBucket,
+    aws_env: AwsEnv,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """In parts of which only the etag of the whole is compared, and in one request."""
+    monkeypatch.chdir(tmp_path)
+    sides = Sides(boto, make_bucket, seaweedfs, seaweedfs)
+    bodies = [RANDOM.randbytes(size), RANDOM.randbytes(1000)]
+    if size >= 5 * MIB:
+        sides.upload_in_parts("key", bodies)
+    else:
+        sides.upload({"key": bodies[0]})
+    with FaultProxy(seaweedfs.endpoint_url) as proxy:
+        aws_env(replace(seaweedfs, endpoint_url=proxy.url))
+        flips = iter((Fault(flip_answer=True),))
+        asked = "range" if size >= 5 * MIB else "host"
+        proxy.schedule = lambda seen: (
+            next(flips, None) if seen.method == "GET" and "/key?" in seen.target and seen.header(asked) else None
+        )
+        report = sides.copy(source_profile_name=None, destination_profile_name=None, relay=True)
+        assert next(flips, None) is None
+    assert (report.done, report.unproven, report.retries) == (1, 0, 1)
+    assert sides.copied() == {"key": b"".join(bodies if size >= 5 * MIB else bodies[:1])}
+
+
+def test_an_object_that_changes_in_the_middle_is_reported(
+    seaweedfs: S3Server,
+    boto: Boto,
+    make_bucket: MakeBucket,
+    aws_env: AwsEnv,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sides = Sides(boto, make_bucket, seaweedfs, seaweedfs)
+    size = 11 * MIB
+    sides.upload({"key": RANDOM.randbytes(size)})
+    with FaultProxy(seaweedfs.endpoint_url) as proxy:
+        aws_env(replace(seaweedfs, endpoint_url=proxy.url))
+        changes = iter((RANDOM.randbytes(size),))
+
+        def change(seen: Seen) -> None:
+            """Before its second part is read."""
+            is_part = (seen.header("range") or "").startswith("bytes=5242880-")
+            if is_part and (body := next(changes, None)) is not None:
+                sides.upload({"key": body})
+
+        proxy.schedule = change
+        settings: dict[str, Any] = {"source_profile_name": None, "destination_profile_name": None, "relay": True}
+        report = sides.copy(part_size=5 * MIB, attempts=2, **settings)
+        assert (report.done, report.failed) == (0, 1)
+        assert [outcome.code for outcome in sides.outcomes] == ["ObjectChanged"]
+        assert sides.copied() == {}
+        assert sides.copy(part_size=5 * MIB, **settings).done == 1
+    assert list(sides.copied().values()) == [sides.get.get_object(Bucket=sides.source, Key="key")["Body"].read()]
+
+
+@only("seaweedfs-ceph", "ceph-seaweedfs")
+def test_metadata_outside_of_ascii_is_kept(sides: Sides, tmp_path: Path) -> None:
+    """boto3 sends none, so it is sent through a link."""
+    meta = {"x-amz-meta-name": "käse 🧀", "Content-Disposition": "attachment; filename*=UTF-8''k%C3%A4se"}
+
+    async def upload() -> None:
+        async with bp.Presigner(profile_name="source") as presigner:
+            links = presigner.sign_batch([bp.ObjectRef(sides.source, "key", path="file")], "PUT", headers=meta)
+            assert (await bp.put(links, source=tmp_path / "in")).done == 1
+
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "file").write_bytes(b"1")
+    asyncio.run(upload())
+    assert sides.copy().done == 1
+    source = sides.get.head_object(Bucket=sides.source, Key="key")["ResponseMetadata"]["HTTPHeaders"]
+    copy = sides.put.head_object(Bucket=sides.destination, Key="key")["ResponseMetadata"]["HTTPHeaders"]
+    for name in map(str.lower, meta):
+        assert copy[name] == source[name]
+    assert copy["x-amz-meta-name"].encode("latin-1").decode() == meta["x-amz-meta-name"]
+
+
+@only("seaweedfs-ceph", "ceph-seaweedfs")
+def test_two_columns_of_links_need_no_credentials(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies = {key: body for key, body in BODIES.items() if key != "large"}
+    sides.upload(bodies, **HEADERS)
+    where: dict[str, Any] = {
+        "to": f"s3://{sides.destination}/to/",
+        "profile_name": "source",
+        "destination_profile_name": "destination",
+    }
+    asyncio.run(bp.sign(f"s3://{sides.source}/", "links.csv", **where))
+    monkeypatch.delenv("AWS_CONFIG_FILE")
+    report = asyncio.run(bp.copy("links.csv", listeners=[heard(sides.outcomes)]))
+    assert (report.done, report.unproven) == (len(bodies), 0), sides.outcomes
+    assert sides.copied() == {f"to/{key}": body for key, body in bodies.items()}
+    found = sides.put.head_object(Bucket=sides.destination, Key="to/small")
+    assert {name: found.get(name) for name in ("ContentType", "CacheControl")} == {
+        name: HEADERS[name] for name in ("ContentType", "CacheControl")
+    }
+    assert asyncio.run(bp.copy("links.csv")).skipped == len(bodies)
+    assert Path("links.csv.copy.journal").is_file()
+
+
+@only("seaweedfs-ceph")
+def test_links_that_failed_are_links_again(sides: Sides) -> None:
+    sides.upload({"a": b"1", "b": b"2"})
+    where: dict[str, Any] = {
+        "to": f"s3://{sides.destination}/",
+        "profile_name": "source",
+        "destination_profile_name": "destination",
+    }
+    asyncio.run(bp.sign(f"s3://{sides.source}/", "links.csv", **where))
+    sides.get.delete_object(Bucket=sides.source, Key="b")
+    report = asyncio.run(bp.copy("links.csv", failures="failed.csv"))
+    assert (report.done, report.failed) == (1, 1)
+    sides.upload({"b": b"2"})
+    assert asyncio.run(bp.copy("failed.csv", journal="other")).done == 1
+    assert sides.copied() == {"a": b"1", "b": b"2"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "message"),
+    [
+        ("url", "http://h/a", r"l\.csv:2: .*the row has no dst_url: make one with sign --to"),
+        ("url,dst_url", "http://h/a,h/a", r"l\.csv:2: .*column dst_url: 'h/a' is not an http"),
+        ("url,dst_url,dst_headers", "http://h/a,http://h/b,[]", r"l\.csv:2: .*column dst_headers: not a JSON object"),
+        ("bucket,key", "b,k", "needs s3://bucket/prefix/, or a table of links with a column dst_url"),
+    ],
+)
+def test_rows_that_are_no_copies(columns: str, cells: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text(f"{columns}\n{cells}\n")
+    with pytest.raises(InputError, match=message):
+        asyncio.run(bp.copy(tmp_path / "l.csv"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "message"),
+    [
+        (
+            Fault(501, body=b"<Error><Code>NotImplemented</Code></Error>"),
+            "NotImplemented",
+            r"/a: 501 NotImplemented \(the copy has these headers of the object: content-type, cache-control, .*author",
+        ),
+        (Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>"), "AccessDenied", r"/a: 403 AccessDenied\Z"),
+    ],
+    ids=["a refused header", "read-only"],
+)
+def test_what_the_destination_refuses_is_said_with_its_name(
+    fault: Fault,
+    code: str,
+    message: str,
+    seaweedfs: S3Server,
+    boto: Boto,
+    make_bucket: MakeBucket,
+    aws_env: AwsEnv,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sides = Sides(boto, make_bucket, seaweedfs, seaweedfs)
+    sides.upload({"a": b"1"}, **HEADERS)
+    with FaultProxy(seaweedfs.endpoint_url) as proxy:
+        aws_env(replace(seaweedfs, endpoint_url=proxy.url))
+        proxy.schedule = lambda seen: fault if seen.method == "PUT" else None
+        report = sides.copy(source_profile_name=None, destination_profile_name=None, relay=True)
+    assert (report.done, report.failed) == (0, 1)
+    (outcome,) = sides.outcomes
+    assert (outcome.code, outcome.object.key) == (code, "a")
+    assert re.search(f"^s3://{sides.destination}{message}", str(outcome.message))
+
+
+def test_credentials_of_one_side_that_end() -> None:
+    """The objects expire, and the run goes on."""
+
+    class Ended:
+        def sign_put(self, *_: object) -> NoReturn:
+            raise CredentialsError("they ended")
+
+        async def prepare(self, _: object) -> None:
+            """Nothing new comes."""
+
+    sign: Any = PutSigner(cast("Any", Ended()), is_guarded=False)
+    put = bp.Link("PUT", "", {}, None, bp.ObjectRef("bucket", "key"))
+    with pytest.raises(LinkExpiredError, match="the copy to s3://bucket/key can't be signed: they ended"):
+        asyncio.run(sign(put, {}))
+
+
+def test_outcomes_come_as_objects_end(sides: Sides) -> None:
+    sides.upload({"a": b"1", "b": b"22"})
+
+    async def run() -> dict[str, str | None]:
+        async with bp.copy_outcomes(f"s3://{sides.source}/", f"s3://{sides.destination}/", **SIDES) as outcomes:
+            return {outcome.object.key: outcome.verified_by async for outcome in outcomes}
+
+    assert asyncio.run(run()) == {"a": "md5", "b": "md5"}
