@@ -22,9 +22,9 @@ ROUNDS = 3
 NAME, RCLONE, S5CMD = "bulkpresign", "rclone", "s5cmd through a folder"
 SOURCE = "bench"
 #: Size and number of objects, and the most CPU time in relation to each peer.
-WORKS = ((4 * KIB, 5_000, {RCLONE: 0.4, S5CMD: 0.5}), (GIB, 1, {RCLONE: 0.6}))
+WORKS = ((4 * KIB, 20_000, {RCLONE: 0.4, S5CMD: 0.5}), (GIB, 1, {RCLONE: 0.6}))
 #: --quick copies so many times fewer objects, or one that is so many times smaller.
-QUICK = 16
+QUICK = 64
 _METADATA = {"ContentType": "text/csv", "CacheControl": "max-age=60", "Metadata": {"by": "benchmark"}}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from bulkpresign.cli import options, sides
+from bulkpresign.cli import filter_options, options, sides
 from bulkpresign.cli.help import Argument, FileName, Verb
 
 
@@ -29,11 +29,18 @@ from bulkpresign.cli.help import Argument, FileName, Verb
     "--relay", is_flag=True, help="Read and write each byte here, even if both sides are one server that could copy."
 )
 @click.option(
+    "--plan",
+    type=FileName(),
+    metavar="FILE",
+    help="With --dry-run: write a manifest of the objects that would be copied. It is a valid input, without --map.",
+)
+@click.option(
     "--extra",
     type=FileName(),
     metavar="FILE",
     help="Write a manifest of the objects at the destination that no source has. They are not touched.",
 )
+@filter_options.filters
 @options.bounds
 @options.records
 @options.renewal
@@ -61,9 +68,11 @@ def copy(what: Sequence[str], **settings: Any) -> None:
     130 interrupted; 143 terminated; 129 hung up.
     """
     from bulkpresign.cli import option_checks
-    from bulkpresign.cli.runner import run_transfer
+    from bulkpresign.cli.runner import reporting_errors, run_transfer
     from bulkpresign.pipeline.copy import copy as run
 
+    with reporting_errors():
+        settings["filters"] = filter_options.pop_filters(settings)
     to_bucket = len(what) > 1 and what[-1].startswith("s3://")
     if not to_bucket and any(one.startswith("s3://") for one in what):
         raise click.BadParameter("use: copy SOURCE... s3://bucket/prefix/, or: copy LINKS...")

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
+import msgspec
+
 from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ParameterError, RefusedError
 from bulkpresign.events import Listener, ObjectsSkipped
@@ -19,7 +21,7 @@ from bulkpresign.pipeline.run.journals import journal_of
 from bulkpresign.pipeline.run.linked_copies import checked, linked_copies
 from bulkpresign.pipeline.run.multipart import MultipartCreator, MultipartResumer
 from bulkpresign.pipeline.run.part_sizes import ask_part_size
-from bulkpresign.pipeline.run.planning import Planner
+from bulkpresign.pipeline.run.planning import Planner, planned_objects
 from bulkpresign.pipeline.run.preflight import Totals, check, index_paths
 from bulkpresign.pipeline.run.run import Run
 from bulkpresign.pipeline.run.sides import Sides
@@ -31,6 +33,7 @@ from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_signing
 from bulkpresign.pipeline.sources.sources import Source, Sources
 from bulkpresign.signing.parts import check_part_size
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.source.filters import Filters
 from bulkpresign.source.key_map import KeyMap
 from bulkpresign.source.location import Location
 from bulkpresign.tables.columns import DST_URL
@@ -45,6 +48,7 @@ async def copy(
     destination: str | None = None,
     *,
     bucket: str | None = None,
+    filters: Filters | None = None,
     maps: Sequence[str] = (),
     config: TransferConfig | None = None,
     concurrency: int | None = None,
@@ -61,6 +65,7 @@ async def copy(
     failures: str | os.PathLike[str] | None = None,
     journal: str | os.PathLike[str] | None = None,
     dry_run: bool = False,
+    plan: str | os.PathLike[str] | None = None,
     renew_credentials: bool = False,
     renew_command: str | None = None,
     renew_url: str | None = None,
@@ -89,7 +94,8 @@ async def copy(
     with `to` makes: then no credentials are needed. Renewal is for the links of both sides.
 
     `source` is what `get` takes: `s3://...`, tables of objects or of GET links, links, or any iterable of them. The key
-    of a copy is the destination's prefix and the object's path, which `maps` rewrites (see `KeyMap`). Two objects for
+    of a copy is the destination's prefix and the object's path, which `maps` rewrites (see `KeyMap`). `filters` select
+    among the objects. Two objects for
     one key, and a destination inside of a source, are errors before anything is copied.
 
     A copy has the content type, cache control, content disposition, content encoding, content language, expiry and
@@ -102,7 +108,8 @@ async def copy(
     `BUCKET.copy.journal` in the current folder by default, with the destination's bucket.
 
     `extra` is a manifest for objects at the destination that no source has; they are never touched. With `dry_run`
-    nothing is copied, and the report has a `plan`.
+    nothing is copied, and the report has a `plan`. The file `plan` is then the manifest of the objects that would be
+    copied, with their paths as they are rewritten.
 
     With one server and one set of credentials for both sides, the server makes the copies itself; `relay` prevents it.
 
@@ -133,11 +140,22 @@ async def copy(
     if config.part_size is not None:
         check_part_size(config.part_size)
     target = None if destination is None else Destination(prefix_of(destination), KeyMap(maps))
-    if extra is not None and (target is None or limit is not None):
-        raise ParameterError("extra needs a destination that is listed, and all objects of the sources: no limit")
-    sources = Sources(source, bucket=bucket, from_format=from_format, literal=literal, no_links=None, takes_items=True)
+    if plan is not None and (target is None or not dry_run):
+        raise ParameterError("plan is for a dry run to s3://bucket/prefix/")
+    if extra is not None and (target is None or limit is not None or filters is not None):
+        raise ParameterError("extra needs a destination that is listed, and all objects of the sources: no filter")
+    sources = Sources(
+        source,
+        bucket=bucket,
+        from_format=from_format,
+        literal=literal,
+        no_links=None,
+        takes_items=True,
+        filters=filters,
+    )
     check_named_files(sources.tables, failures, journal)
     check_named_files(sources.tables, extra)
+    check_named_files(sources.tables, plan)
     if sources.items is None:
         await sources.begin()
     if target is None and sources.items is None and sources.need_credentials:
@@ -184,7 +202,7 @@ async def copy(
         )
         if target is None:
             return await copying.by_links()
-        return await copying.to_bucket(target, if_exists, relay=relay, extra=extra)
+        return await copying.to_bucket(target, if_exists, relay=relay, extra=extra, plan=plan)
 
 
 class _Copying:
@@ -229,7 +247,13 @@ class _Copying:
         return await run.transfer(jobs, TransferSpec(), totals=totals, sources=sources)
 
     async def to_bucket(
-        self, target: Destination, if_exists: IfExists, *, relay: bool, extra: str | os.PathLike[str] | None
+        self,
+        target: Destination,
+        if_exists: IfExists,
+        *,
+        relay: bool,
+        extra: str | os.PathLike[str] | None,
+        plan: str | os.PathLike[str] | None,
     ) -> Report:
         """Copies to keys under a prefix, through links that are signed just in time."""
         run, sources, sides, config = self._run, self._sources, self._sides, self._run.config
@@ -243,6 +267,7 @@ class _Copying:
         totals = await self._check(target.placed)
         renew = await run.renewal(get if self._renew_credentials else None, self._renew_command, self._renew_url)
         lister = await sources.lister(self._stack, get, run.emit, attempts=config.attempts, transport=config.transport)
+        await sources.draw(lister, "GET")
         links = links_of_sources(
             sources,
             get,
@@ -256,8 +281,13 @@ class _Copying:
         jobs = target.jobs(links, present)
         on_server = sides.are_one and not relay and not sources.has_links
         if self._dry_run:
-            planner = Planner(config.part_size, on_server=on_server)
-            report = await run.plan(_absent(jobs, present, planner, run.emit), planner)
+            with planned_objects(plan) as write:
+
+                def write_placed(ref: ObjectRef) -> None:
+                    write(msgspec.structs.replace(ref, path=target.path(ref)))
+
+                planner = Planner(config.part_size, write_placed, on_server=on_server)
+                report = await run.plan(_absent(jobs, present, planner, run.emit), planner)
             present.write_extra()
             return report
 

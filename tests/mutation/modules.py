@@ -26,7 +26,7 @@ _QUICK = {
     "transfer/uploads/store": "transfer/uploads/test_single transfer/uploads/test_multipart transfer/engine/test_retries",
     "transfer/uploads/multipart": "transfer/uploads/test_multipart pipeline/test_uploads",
     "transfer/uploads/requests": "transfer/uploads/test_multipart",
-    **dict.fromkeys(_COPIES, "pipeline/test_copy"),
+    **dict.fromkeys(_COPIES, "transfer/copies/test_copier transfer/copies/test_head pipeline/test_copy"),
     "transfer/engine/renewal": "transfer/engine/test_renewal transfer/engine/test_workers",
     "transfer/engine/retries": "transfer/test_pure transfer/engine/test_retries transfer/engine/test_limiter transfer/downloads/test_ranged",
     "transfer/engine/limiter": "transfer/engine/test_limiter transfer/engine/test_workers",

@@ -157,11 +157,20 @@ def test_only_what_is_missing_or_differs_is_copied(sides: Sides) -> None:
 
 
 @only("seaweedfs-ceph")
+def test_filters_select_what_is_copied(sides: Sides) -> None:
+    sides.upload({"a.csv": b"12345", "b.csv": b"1", "c.txt": b"12345"})
+    assert sides.copy(to="x/", filters=bp.Filters(include=["*.csv"], min_size=2)).done == 1
+    assert sides.copied("x/") == {"x/a.csv": b"12345"}
+
+
 def test_keys_are_rewritten(sides: Sides) -> None:
     sides.upload({"raw/2026/a.csv": b"1", "raw/b.csv": b"2", "c.txt": b"3"})
     maps = ["raw/=cooked/", r"s/(\d{4})\/(.*)\.csv/\2-\1.csv/"]
+    assert sides.copy(to="x/", maps=maps, dry_run=True, plan="plan.csv").planned == 3
+    assert sides.copy("plan.csv", to="planned/", journal="planned").done == 3
+    assert set(sides.copied("planned/")) == {"planned/cooked/a-2026.csv", "planned/cooked/b.csv", "planned/c.txt"}
     assert sides.copy(to="x/", maps=maps).done == 3
-    assert sides.copied() == {"x/cooked/a-2026.csv": b"1", "x/cooked/b.csv": b"2", "x/c.txt": b"3"}
+    assert sides.copied("x/") == {"x/cooked/a-2026.csv": b"1", "x/cooked/b.csv": b"2", "x/c.txt": b"3"}
     assert sides.copy(to="x/", maps=maps).skipped == 3
     assert sides.copy(to="x/").done == 2  # other keys
 

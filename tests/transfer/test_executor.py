@@ -2,7 +2,6 @@
 
 import asyncio
 import pickle
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,17 +9,14 @@ import msgspec
 import pytest
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.events import BytesMoved, Event, Listener, ObjectFinished
-from bulkpresign.http.client import HttpClient
-from bulkpresign.http.clock import Clock
+from bulkpresign.events import BytesMoved, Event, ObjectFinished
 from bulkpresign.model import Link, ObjectRef, Outcome, utc_now
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.jobs import IN_MEMORY, NOTHING, Job, LocalFile, RenewableLink
-from bulkpresign.transfer.engine.queue import JobQueue
-from bulkpresign.transfer.executor import LocalExecutor
 from bulkpresign.transfer.spec import TransferSpec
 from tests.servers.proxy import Fault, FaultProxy, expired
 from tests.support.folders import files
+from tests.support.jobs import run_jobs
 
 
 def link_to(url: str, method: str = "GET") -> Link:
@@ -34,15 +30,6 @@ def run(spec: TransferSpec, jobs: list[Job], coordinator: Coordinator | None = N
     events: list[Event] = []
     asyncio.run(run_jobs(spec, jobs, events.append, coordinator or Coordinator()))
     return [msgspec.msgpack.decode(msgspec.msgpack.encode(event), type=Event) for event in events]
-
-
-async def run_jobs(spec: TransferSpec, jobs: list[Job], emit: Listener, coordinator: Coordinator) -> None:
-    async def one() -> AsyncIterator[list[Job]]:
-        yield jobs
-
-    clock = Clock()
-    async with HttpClient(spec.max_concurrency, clock) as http:
-        await LocalExecutor(spec, emit, http=http, clock=clock).run(JobQueue(one()), coordinator)
 
 
 def outcomes(events: list[Event]) -> list[Outcome]:

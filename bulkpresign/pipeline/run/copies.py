@@ -51,10 +51,14 @@ class Destination:
 
     def key(self, ref: ObjectRef) -> str:
         """The key of an object's copy. Raises ParameterError for one that S3 does not allow."""
-        key = self.location.key + self._key_map(ref.file_path)
+        key = self.location.key + self.path(ref)
         if problem := key_problem(key):
             raise ParameterError(f"{ref.uri} can't be copied to {key[:80]!r}: {problem}")
         return key
+
+    def path(self, ref: ObjectRef) -> str:
+        """The path of an object's copy below the prefix."""
+        return self._key_map(ref.file_path)
 
     def uri(self, ref: ObjectRef) -> str:
         """The copy's name for messages."""

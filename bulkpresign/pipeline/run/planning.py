@@ -1,10 +1,16 @@
 """The plan of a copy: what it would request and move, counted object by object in constant memory."""
 
 import heapq
+import os
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from bulkpresign.checksums import expected_digest, part_size_of_row
+from bulkpresign.manifest.writing import object_writer
 from bulkpresign.model import ObjectRef, Plan, SizeClass
+from bulkpresign.tables import open_output
+from bulkpresign.tables.reading import table_format
 from bulkpresign.transfer.copies.head import ObjectHead, is_copied_in_parts
 
 _LARGEST = 5
@@ -13,10 +19,13 @@ _BOUNDS = (4 << 10, 64 << 10, 1 << 20, 16 << 20, 256 << 20, 4 << 30)
 
 
 class Planner:
-    """Counts objects that would be copied. `part_size` is the one that is given, None for none."""
+    """Counts objects that would be copied. `part_size` is the one that is given, None for none.
 
-    def __init__(self, part_size: int | None, *, on_server: bool) -> None:
-        self._part_size, self._on_server = part_size, on_server
+    `write` is called with each object.
+    """
+
+    def __init__(self, part_size: int | None, write: Callable[[ObjectRef], None], *, on_server: bool) -> None:
+        self._part_size, self._write, self._on_server = part_size, write, on_server
         self._requests: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
         self._largest: list[tuple[int, str]] = []
@@ -26,6 +35,7 @@ class Planner:
     def add(self, ref: ObjectRef) -> None:
         """Adds an object that would be copied."""
         size = ref.size or 0
+        self._write(ref)
         self._unsized += ref.size is None
         counts = self._sizes[next((n for n, bound in enumerate(_BOUNDS) if size <= bound), len(_BOUNDS))]
         counts[0] += 1
@@ -68,3 +78,16 @@ class Planner:
         structure = expected_digest(ObjectRef("", "", size=ref.size), ref.etag, part_size=part_size_of_row(ref))
         part_size = ObjectHead(ref.size, ref.etag, expected_digest(ref), structure, {}).part_size(self._part_size)
         return -(-(ref.size or 0) // part_size) if part_size else 0
+
+
+@contextmanager
+def planned_objects(file: str | os.PathLike[str] | None) -> Iterator[Callable[[ObjectRef], None]]:
+    """A function that writes objects to a manifest, one at a time. Without a `file` it does nothing."""
+    if file is None:
+        yield lambda _: None
+        return
+    name = os.fspath(file)
+    with open_output(name) as stream:
+        writer = object_writer(stream, name, table_format(name))
+        yield lambda ref: writer.write([ref])
+        writer.finish()

@@ -103,10 +103,9 @@ class Copier:
                 raise _at_target(error, put, {}) from error
             self._on_server = False
             return await self._relayed(ref, reader, put)
-        self._context.emit(BytesMoved(ref.size or 0))
-        return Copied(
-            ref.size or 0, etag, expected_digest(ref).name if etag == ref.etag else expected_digest(ref).size_name
-        )
+        expected, size = expected_digest(ref), ref.size or 0
+        self._context.emit(BytesMoved(size))
+        return Copied(size, etag, expected.name if etag == ref.etag else expected.size_name)
 
     async def _relayed(self, ref: ObjectRef, reader: SourceReader, put: Link) -> Copied | ObjectHead:
         """Copies an object in one request. Gives the head of one that is to be copied in parts."""
