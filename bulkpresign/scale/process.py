@@ -59,6 +59,7 @@ def _answer(data: bytes) -> bytes:
 
 def main() -> None:
     """Runs calls until the input ends."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process has it ignored
     answers, is_over = Answers(), threading.Event()
     calls: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     threading.Thread(target=answers.keep_alive, args=(is_over,), daemon=True).start()

@@ -1,0 +1,69 @@
+"""The executor of worker processes, and the program that they run."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bulkpresign.errors import WorkerLostError
+from bulkpresign.scale import processes
+from bulkpresign.scale.processes import LENGTH, Processes
+from tests.scale.processes import wait_until, workers_of
+
+
+def test_calls_run_in_processes_of_their_own() -> None:
+    with Processes(2) as executor:
+        pids = {executor.submit(os.getpid).result() for _ in range(10)}
+        assert os.getpid() not in pids
+        assert len(pids) <= 2
+        with pytest.raises(FileNotFoundError, match="missing"):
+            executor.submit(os.stat, "missing").result()
+    assert workers_of(os.getpid()) == []
+    with pytest.raises(RuntimeError, match="was shut down"):
+        executor.submit(os.getpid)
+
+
+def test_only_the_call_of_a_lost_worker_fails() -> None:
+    with Processes(1) as executor:
+        first = executor.submit(os.getpid).result()
+        with pytest.raises(WorkerLostError, match="a worker ended by signal 9"):
+            executor.submit(os.kill, first, signal.SIGKILL).result()
+        with pytest.raises(WorkerLostError, match="a worker ended with code 3"):
+            executor.submit(os._exit, 3).result()
+        assert executor.submit(os.getpid).result() != first
+
+
+def test_one_that_stops_answering_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "SILENCE", 2.5)
+    with Processes(1) as executor:
+        assert executor.submit(time.sleep, 4).result() is None, "it gives signs of life"
+        first = executor.submit(os.getpid).result()
+        with pytest.raises(WorkerLostError, match=r"no sign of life for 2\.5 s"):
+            executor.submit(os.kill, first, signal.SIGSTOP).result()
+        assert executor.submit(os.getpid).result() != first
+    assert workers_of(os.getpid()) == []
+
+
+def test_what_a_call_prints_is_no_answer() -> None:
+    with Processes(1) as executor:
+        assert executor.submit(os.write, 1, b"e" * 100).result() == 100
+
+
+@pytest.mark.parametrize("shell", ["", "trap '' INT; "], ids=["plain", "SIGINT ignored"])
+def test_a_worker_ends_with_its_input(shell: str) -> None:
+    """In the middle of a call, and also where a shell has SIGINT ignored, as for background processes."""
+    command = f"{shell}exec {sys.executable} -m bulkpresign.scale.process"
+    data = pickle.dumps((time.sleep, (60,), {}))
+    with subprocess.Popen(["bash", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        assert worker.stdin is not None
+        worker.stdin.write(len(data).to_bytes(LENGTH, "big") + data)
+        worker.stdin.flush()
+        assert worker.stdout is not None
+        assert worker.stdout.read(1) == b"a"
+        worker.stdin.close()
+        wait_until(lambda: worker.poll() is not None, 10)
+    assert worker.returncode == 0
