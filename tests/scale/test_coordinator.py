@@ -71,6 +71,25 @@ def test_any_executor_will_do(origin: FaultProxy, tmp_path: Path) -> None:
     assert all(outcome.link is not None and outcome.evidence is not None for outcome in outcomes)
 
 
+def test_a_slow_consumer_slows_the_workers(origin: FaultProxy, tmp_path: Path) -> None:
+    urls = many(origin, 1200)
+
+    async def consume() -> list[bp.Outcome]:
+        found = []
+        with ThreadPoolExecutor(2) as executor:
+            async with bp.get_outcomes(urls, tmp_path / "to", executor=executor, concurrency=4) as outcomes:
+                async for outcome in outcomes:
+                    found.append(outcome)
+                    if len(found) == 1:
+                        await asyncio.sleep(0.5)
+                        assert origin.count <= 4 + 256 + 1, "one was taken"
+        return found
+
+    found = asyncio.run(consume())
+    assert sorted(outcome.object.file_path for outcome in found) == sorted(bodies(1200))
+    assert {outcome.status for outcome in found} == {"done"}
+
+
 def test_an_object_that_costs_its_worker_each_time_is_found(origin: FaultProxy, tmp_path: Path) -> None:
     executor = Losing(lambda batch: any(job.link.url.endswith("/123") for job in batch.jobs))
     report, outcomes = get(many(origin, 300), tmp_path / "to", executor)

@@ -39,6 +39,13 @@ class ResultQueue(Generic[T]):
             await event.wait()
         self._free -= 1
 
+    def try_reserve(self) -> bool:
+        """Takes a place if there is one now."""
+        if self._free <= 0 and not self._stopped:
+            return False
+        self._free -= 1
+        return True
+
     def release(self) -> None:
         """Gives a place back."""
         self._free += 1

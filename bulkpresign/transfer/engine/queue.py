@@ -19,6 +19,10 @@ class OutcomeSlots(Protocol):
         """Waits for a free slot."""
         ...
 
+    def try_reserve(self) -> bool:
+        """Takes a slot if one is free."""
+        ...
+
     def release(self) -> None:
         """Frees a slot that was not needed. The consumer frees the other slots when it receives outcomes."""
         ...
@@ -57,12 +61,15 @@ class JobQueue:
         return self.ready.popleft() if self.ready and self._slots is None else None
 
     async def take(self, amount: float, amount_of: Callable[[Job], float]) -> list[Job]:
-        """The next jobs, of about this amount together, or fewer; none at the end of the input. Needs no slots."""
-        jobs: list[Job] = []
-        if await self._has_ready():
-            while self.ready and amount > 0:
-                amount -= amount_of(self.ready[0])
-                jobs.append(self.ready.popleft())
+        """The next jobs, of about this amount together, or fewer; none at the end of the input."""
+        first = await self.get()
+        if first is None:
+            return []
+        jobs = [first]
+        amount -= amount_of(first)
+        while self.ready and amount > 0 and (self._slots is None or self._slots.try_reserve()):
+            jobs.append(self.ready.popleft())
+            amount -= amount_of(jobs[-1])
         return jobs
 
     async def _next(self) -> Job | None:
