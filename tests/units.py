@@ -9,7 +9,7 @@ import pytest
 
 _HERE = Path(__file__).parent
 #: The fixtures that start a server. Some tests ask for one by the name that a parameter holds.
-SERVERS = frozenset({"seaweedfs", "ceph", "rclone", "ministack", "server", "any_server"})
+SERVERS = frozenset({"seaweedfs", "ceph", "rclone", "ministack", "server", "any_server", "sides"})
 #: Fixtures that mount a file system, which needs root, or that call openssl or Chromium.
 MACHINE = frozenset({"disk", "small_disk", "tiny_disk", "certificate", "tls_files", "browser"})
 #: Suites that start processes, take long, or need programs of the machine.

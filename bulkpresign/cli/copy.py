@@ -23,6 +23,14 @@ from bulkpresign.cli.help import Argument, FileName, Verb
 @options.literal
 @sides.maps
 @click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    help="Signed into the copies beside the headers of their objects, such as 'x-amz-storage-class: STANDARD_IA', "
+    "x-amz-acl or x-amz-tagging. Repeatable.",
+)
+@click.option(
     "--if-exists", default="replace", metavar="replace|keep|fail", help="What to do with an existing copy that differs."
 )
 @click.option(
@@ -50,7 +58,7 @@ from bulkpresign.cli.help import Argument, FileName, Verb
 @options.ca_bundle
 @options.transport
 @options.listeners
-def copy(what: Sequence[str], **settings: Any) -> None:
+def copy(what: Sequence[str], headers: Sequence[str], **settings: Any) -> None:
     """Copy from bucket to bucket, with nothing on disk.
 
     The key of a copy is the prefix and the object's path: its key after the source's prefix. Copies keep content type,
@@ -73,6 +81,7 @@ def copy(what: Sequence[str], **settings: Any) -> None:
 
     with reporting_errors():
         settings["filters"] = filter_options.pop_filters(settings)
+        settings["headers"] = options.header_map(headers)
     to_bucket = len(what) > 1 and what[-1].startswith("s3://")
     if not to_bucket and any(one.startswith("s3://") for one in what):
         raise click.BadParameter("use: copy SOURCE... s3://bucket/prefix/, or: copy LINKS...")

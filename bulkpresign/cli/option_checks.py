@@ -38,7 +38,7 @@ PUT_FOLDER = (
 )
 COPY_LINKS = (
     Inapplicable(
-        ("maps", "if_exists", "relay", "extra", "plan", "part_size"),
+        ("maps", "headers", "if_exists", "relay", "extra", "plan", "part_size"),
         "only for s3://bucket/prefix/: LINKS say what is copied, and where to",
     ),
 )

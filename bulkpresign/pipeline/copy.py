@@ -1,7 +1,7 @@
 """copy: objects go from bucket to bucket, through GET links and PUT links, with nothing on disk."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -42,6 +42,9 @@ from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.downloads.existing import IF_EXISTS, IfExists
 from bulkpresign.transfer.spec import TransferSpec
 
+#: The headers that a server takes beside its copy of all others. With any other header, copies are relayed.
+_OF_SERVER_COPIES = frozenset({"x-amz-storage-class", "x-amz-acl", "x-amz-server-side-encryption"})
+
 
 async def copy(
     source: Source | Items,
@@ -59,6 +62,7 @@ async def copy(
     limit_rate: int | None = None,
     limit: int | None = None,
     transport: Transport | None = None,
+    headers: Mapping[str, str] | None = None,
     if_exists: IfExists = "replace",
     relay: bool = False,
     extra: str | os.PathLike[str] | None = None,
@@ -100,7 +104,8 @@ async def copy(
 
     A copy has the content type, cache control, content disposition, content encoding, content language, expiry and
     metadata of its object, and its checksum where that is one of the whole object. Its bytes are verified by the
-    object's checksum or etag before the last of them is sent, and by the etag of the copy.
+    object's checksum or etag before the last of them is sent, and by the etag of the copy. `headers` are signed into
+    the PUT links as well, such as `x-amz-storage-class`, `x-amz-acl` or `x-amz-tagging`, and replace the object's.
 
     Where `source` has `s3://` locations, the destination is listed first, and copies with the size and etag of their
     object are skipped; so is what the journal records as done, unless object or copy changed since. `if_exists` says
@@ -140,6 +145,8 @@ async def copy(
     if config.part_size is not None:
         check_part_size(config.part_size)
     target = None if destination is None else Destination(prefix_of(destination), KeyMap(maps))
+    if headers and target is None:
+        raise ParameterError("headers are for copies to s3://bucket/prefix/: LINKS have the headers that sign signed")
     if plan is not None and (target is None or not dry_run):
         raise ParameterError("plan is for a dry run to s3://bucket/prefix/")
     if extra is not None and (target is None or limit is not None or filters is not None):
@@ -202,7 +209,7 @@ async def copy(
         )
         if target is None:
             return await copying.by_links()
-        return await copying.to_bucket(target, if_exists, relay=relay, extra=extra, plan=plan)
+        return await copying.to_bucket(target, if_exists, headers or {}, relay=relay, extra=extra, plan=plan)
 
 
 class _Copying:
@@ -250,6 +257,7 @@ class _Copying:
         self,
         target: Destination,
         if_exists: IfExists,
+        headers: Mapping[str, str],
         *,
         relay: bool,
         extra: str | os.PathLike[str] | None,
@@ -258,6 +266,9 @@ class _Copying:
         """Copies to keys under a prefix, through links that are signed just in time."""
         run, sources, sides, config = self._run, self._sources, self._sides, self._run.config
         put = await sides.destination.get()
+        put.sign_batch(
+            [ObjectRef(target.location.bucket, "any")], "PUT", headers=headers
+        )  # refuses what can't be signed
         get = await sides.source.get_if(sources.need_credentials or self._renew_credentials)
         if get is not None:
             await _check_apart(sources, target.location, get, put)
@@ -279,7 +290,8 @@ class _Copying:
             own=sides.source.get,
         )
         jobs = target.jobs(links, present)
-        on_server = sides.are_one and not relay and not sources.has_links
+        is_copied_whole = {name.lower() for name in headers} <= _OF_SERVER_COPIES
+        on_server = sides.are_one and is_copied_whole and not relay and not sources.has_links
         if self._dry_run:
             with planned_objects(plan) as write:
 
@@ -292,13 +304,13 @@ class _Copying:
             return report
 
         def coordinator(context: TransferContext) -> Coordinator:
-            resumer = MultipartResumer(MultipartCreator(put, context, headers=None), put, None)
+            resumer = MultipartResumer(MultipartCreator(put, context, headers=headers), put, None)
             return Coordinator(
                 ask_part_size=None if get is None else partial(ask_part_size, get, context.http),
                 refuse_checksum_mode=self._mode.refuse,
                 open_upload=resumer.open_upload,
                 end_upload=resumer.end_upload,
-                sign_put=PutSigner(put, is_guarded=if_exists != "replace"),
+                sign_put=PutSigner(put, headers, is_guarded=if_exists != "replace"),
                 find_present=present.find,
             )
 

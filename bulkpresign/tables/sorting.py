@@ -29,13 +29,14 @@ class KeySorter(Generic[T]):
         """`kind` is the type of the values, one that msgspec encodes."""
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(kind).decode
-        self._database = temporary_database()
-        self._database.execute("CREATE TABLE rows (key BLOB, value BLOB)")
+        self._database: sqlite3.Connection
         self._last, self._is_ordered = b"", True
         self._count = 0
         self._waiting: list[tuple[bytes, bytes]] = []
 
     def __enter__(self) -> Self:
+        self._database = temporary_database()
+        self._database.execute("CREATE TABLE rows (key BLOB, value BLOB)")
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -157,6 +157,22 @@ def test_only_what_is_missing_or_differs_is_copied(sides: Sides) -> None:
 
 
 @only("seaweedfs-ceph")
+def test_headers_of_the_callers_own_are_signed_in(sides: Sides) -> None:
+    """Beside those of the object, in one request and in parts. Tags can't be asked of a server's own copy."""
+    sides.upload({"small": b"1"}, ContentType="text/csv", Metadata={"by": "me"})
+    sides.upload_in_parts("large", [RANDOM.randbytes(5 * MIB), b"2"], ContentType="text/csv")
+    headers = {"X-Amz-Tagging": "kind=copy", "Content-Type": "text/plain"}
+    assert sides.copy(headers=headers).done == 2
+    for key in ("small", "large"):
+        found = sides.put.head_object(Bucket=sides.destination, Key=key)
+        assert found["ContentType"] == "text/plain"
+        tags = sides.put.get_object_tagging(Bucket=sides.destination, Key=key)["TagSet"]
+        assert tags == [{"Key": "kind", "Value": "copy"}]
+    assert sides.put.head_object(Bucket=sides.destination, Key="small")["Metadata"] == {"by": "me"}
+    with pytest.raises(InputError, match="header"):
+        sides.copy(to="x/", headers={"a b": "1"})
+
+
 def test_filters_select_what_is_copied(sides: Sides) -> None:
     sides.upload({"a.csv": b"12345", "b.csv": b"1", "c.txt": b"12345"})
     assert sides.copy(to="x/", filters=bp.Filters(include=["*.csv"], min_size=2)).done == 1
@@ -471,7 +487,7 @@ def test_credentials_of_one_side_that_end() -> None:
         async def prepare(self, _: object) -> None:
             """Nothing new comes."""
 
-    sign: Any = PutSigner(cast("Any", Ended()), is_guarded=False)
+    sign: Any = PutSigner(cast("Any", Ended()), {}, is_guarded=False)
     put = bp.Link("PUT", "", {}, None, bp.ObjectRef("bucket", "key"))
     with pytest.raises(LinkExpiredError, match="the copy to s3://bucket/key can't be signed: they ended"):
         asyncio.run(sign(put, {}))

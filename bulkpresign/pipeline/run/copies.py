@@ -192,11 +192,15 @@ class PresentCopies:
 
 
 class PutSigner:
-    """Signs the PUT links of copies with headers of their objects. With `is_guarded`, they replace nothing."""
+    """Signs the PUT links of copies with the headers of their objects, and with `headers`, which take precedence.
 
-    def __init__(self, presigner: Presigner, *, is_guarded: bool) -> None:
+    With `is_guarded`, copies replace nothing.
+    """
+
+    def __init__(self, presigner: Presigner, headers: Mapping[str, str], *, is_guarded: bool) -> None:
         self._presigner = presigner
-        self._own = {"if-none-match": "*"} if is_guarded else {}
+        own = {name.lower(): value for name, value in headers.items()}
+        self._own = own | ({"if-none-match": "*"} if is_guarded else {})
 
     async def __call__(self, put: Link, headers: Mapping[str, str]) -> Link:
         """The link. Raises LinkExpiredError where credentials ended, RefusedError for a header that can't be sent."""
