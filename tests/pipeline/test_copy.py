@@ -156,7 +156,7 @@ def test_only_what_is_missing_or_differs_is_copied(sides: Sides) -> None:
     assert sides.copied() == {"same": b"1", "other": b"new", "missing": b"3", "extra": b"4"}
 
 
-@only("seaweedfs-ceph")
+@only("ceph-seaweedfs")
 def test_headers_of_the_callers_own_are_signed_in(sides: Sides) -> None:
     """Beside those of the object, in one request and in parts. Tags can't be asked of a server's own copy."""
     sides.upload({"small": b"1"}, ContentType="text/csv", Metadata={"by": "me"})
@@ -173,12 +173,14 @@ def test_headers_of_the_callers_own_are_signed_in(sides: Sides) -> None:
         sides.copy(to="x/", headers={"a b": "1"})
 
 
+@only("seaweedfs-rclone")
 def test_filters_select_what_is_copied(sides: Sides) -> None:
     sides.upload({"a.csv": b"12345", "b.csv": b"1", "c.txt": b"12345"})
     assert sides.copy(to="x/", filters=bp.Filters(include=["*.csv"], min_size=2)).done == 1
     assert sides.copied("x/") == {"x/a.csv": b"12345"}
 
 
+@only("seaweedfs-ceph")
 def test_keys_are_rewritten(sides: Sides) -> None:
     sides.upload({"raw/2026/a.csv": b"1", "raw/b.csv": b"2", "c.txt": b"3"})
     maps = ["raw/=cooked/", r"s/(\d{4})\/(.*)\.csv/\2-\1.csv/"]
