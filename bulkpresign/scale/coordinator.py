@@ -150,7 +150,7 @@ class RemoteExecutor:
             if self._again:
                 work = self._again.popleft()
                 break
-            self._in_flight += 1  # what is being read is in flight
+            self._in_flight += 1  # other tasks must not end: the read may give work
             try:
                 jobs = await self._queue.take(self._pace.amount, amount_of)
             finally:
@@ -173,7 +173,9 @@ class RemoteExecutor:
         try:
             work.jobs = await self._for_workers(left)
             left = dict(enumerate(work.jobs))
-            result = await self._result(work.jobs) if left else BatchResult(worker="")
+            if not left:
+                return
+            result = await self._result(work.jobs)
             if result is None:
                 left.clear()
                 self._hand_out_again(work)
