@@ -111,7 +111,7 @@ class AsleepExecutor(Executor):
 
 
 def sleep(data: bytes) -> bytes:
-    """What a worker answers whose objects are all done."""
+    """The answer of a worker: all objects of the batch are done."""
     batch = decode_batch(data)
     seconds = len(batch.jobs) / SPEED
     time.sleep(seconds / HASTE)

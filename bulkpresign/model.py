@@ -187,7 +187,7 @@ class SizeClass(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a dry run of `copy` found.
+    """The result of a dry run of `copy`.
 
     `requests` counts them by method, without those of listings and retries. `in_parts` objects would be copied in
     parts. `unsized` objects have no size in their rows. `largest` are the largest objects, with their sizes. `skipped`

@@ -266,9 +266,8 @@ class _Copying:
         """Copies to keys under a prefix, through links that are signed just in time."""
         run, sources, sides, config = self._run, self._sources, self._sides, self._run.config
         put = await sides.destination.get()
-        put.sign_batch(
-            [ObjectRef(target.location.bucket, "any")], "PUT", headers=headers
-        )  # refuses what can't be signed
+        # raises ParameterError for a header that can't be signed, before anything is listed
+        put.sign_batch([ObjectRef(target.location.bucket, "any")], "PUT", headers=headers)
         get = await sides.source.get_if(sources.need_credentials or self._renew_credentials)
         if get is not None:
             await _check_apart(sources, target.location, get, put)
@@ -328,7 +327,7 @@ class _Copying:
     async def _present(
         self, present: PresentCopies, target: Destination, put: Presigner, *, is_listed: bool
     ) -> PresentCopies:
-        """What is at the destination already, by the journal and by a listing where that is worth it."""
+        """Finds the copies that exist, in the journal, and in a listing of the destination where one is needed."""
         run, config = self._run, self._run.config
         await self._stack.enter_async_context(present)
         journal = journal_of(self._journal, "copy", target.location.bucket, await target.named(put))

@@ -15,7 +15,7 @@ from bulkpresign.transfer.copies.head import MOST_AT_ONCE, kept_headers
 
 
 async def copy_targets(stack: AsyncExitStack, destination: Destination, sides: Sides) -> "CopyTargets":
-    """What adds the PUT links, open until the `stack` ends."""
+    """A CopyTargets for the destination, open until the `stack` ends."""
     presigner = await (await stack.enter_async_context(sides.destination)).get()
     return CopyTargets(destination, presigner, stack.enter_context(PathIndex()))
 
