@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bulkpresign.cli import filter_options, options, sides
 from bulkpresign.cli.help import Argument, FileName, Verb
+
+if TYPE_CHECKING:
+    from bulkpresign.pipeline.verification.digests import ReadPlan
 
 
 @click.command(cls=Verb)
@@ -48,6 +51,19 @@ from bulkpresign.cli.help import Argument, FileName, Verb
     metavar="FILE",
     help="Write a manifest of the objects at the destination that no source has. They are not touched.",
 )
+@click.option(
+    "--certificate",
+    type=FileName(),
+    metavar="FILE",
+    help="Write a certificate of all copies: their keys, sizes and digests, computed as the bytes pass. Copies in "
+    "parts or by the server, and those that are there already, are read once from the destination, at the end.",
+)
+@click.option(
+    "--algorithm",
+    default="sha256",
+    metavar="ALGORITHM",
+    help="The algorithm of the digests in --certificate: sha256 crc64nvme crc32c crc32 sha1 md5.",
+)
 @filter_options.filters
 @options.bounds
 @options.records
@@ -69,6 +85,7 @@ def copy(what: Sequence[str], headers: Sequence[str], **settings: Any) -> None:
     bulkpresign copy s3://from/prefix/ s3://to/prefix/
     bulkpresign copy s3://from/ s3://to/ --source-profile old --destination-endpoint-url https://s3.example.com
     bulkpresign copy s3://from/ s3://to/ --dry-run
+    bulkpresign copy s3://from/ s3://to/ --certificate certificate.jsonl.gz
     bulkpresign copy links.csv
     bulkpresign copy keys.csv s3://to/ --map raw/=2026/raw/ --failures failed.csv
 
@@ -87,5 +104,16 @@ def copy(what: Sequence[str], headers: Sequence[str], **settings: Any) -> None:
         raise click.BadParameter("use: copy SOURCE... s3://bucket/prefix/, or: copy LINKS...")
     if not to_bucket:
         option_checks.check_applicable(option_checks.COPY_LINKS)
+    if settings["certificate"] is None:
+        option_checks.check_applicable(option_checks.COPY_WITHOUT_CERTIFICATE)
     sources, destination = (what[:-1], what[-1]) if to_bucket else (what, None)
-    run_transfer("copy", partial(run, list(sources), destination), **settings)
+    run_transfer("copy", partial(run, list(sources), destination, announce=_say_reading), **settings)
+
+
+def _say_reading(plan: "ReadPlan") -> None:
+    """Prints what is read for a certificate, before the first byte."""
+    from bulkpresign.cli.messages import say
+    from bulkpresign.text import counted, show_bytes
+
+    are = "is" if plan.objects == 1 else "are"
+    say(f"{counted(plan.objects, 'object')} of {show_bytes(plan.bytes)} {are} read once for the certificate")

@@ -38,10 +38,11 @@ PUT_FOLDER = (
 )
 COPY_LINKS = (
     Inapplicable(
-        ("maps", "headers", "if_exists", "relay", "extra", "plan", "part_size"),
+        ("maps", "headers", "if_exists", "relay", "extra", "plan", "part_size", "certificate"),
         "only for s3://bucket/prefix/: LINKS say what is copied, and where to",
     ),
 )
+COPY_WITHOUT_CERTIFICATE = (Inapplicable(("algorithm",), "only for --certificate"),)
 _SIDE_OPTIONS = tuple(
     f"{side}_{name}" for side in ("source", "destination") for name in ("endpoint_url", "region_name", "profile_name")
 )

@@ -1,7 +1,7 @@
 """Runs `verify` in its forms: prints what differs and the summary, and exits with the exit code of the result."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial, wraps
+from functools import partial
 from typing import Any, NoReturn
 
 import click
@@ -28,13 +28,12 @@ from bulkpresign.cli.runner import (
     run_verb,
     say_last,
 )
-from bulkpresign.cli.summary import interruption
+from bulkpresign.cli.summary import certificate_line, interruption
 from bulkpresign.events import Event, ObjectFinished
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.model import Outcome, Report
 from bulkpresign.pipeline.verification.counts import VerifyReport
-from bulkpresign.pipeline.verification.pairs import ReadPlan
-from bulkpresign.proof.certificate import Certificate
+from bulkpresign.pipeline.verification.digests import ReadPlan
 from bulkpresign.proof.files import MISSING, UNPROVEN
 from bulkpresign.text import counted, show_bytes
 
@@ -75,25 +74,16 @@ def write_certificate(
     *, source: Sequence[str], write_certificate: str, progress: str, quiet: bool, verbose: bool, **settings: Any
 ) -> NoReturn:
     """Writes a certificate, and exits with 1 if an object can't be read."""
-    from bulkpresign.pipeline.certify import CertificateReport
     from bulkpresign.pipeline.certify import write_certificate as write
 
     _check_given(source, WRITE_CERTIFICATE)
-    certificates = list[Certificate | None]()
-
-    @wraps(write)
-    async def verb(*given: Any, **settings: Any) -> CertificateReport:
-        report = await write(*given, **settings)
-        certificates.append(report.certificate)
-        return report
-
     run_transfer(
         "verify",
-        partial(verb, source, write_certificate),
+        partial(write, source, write_certificate),
         progress=progress,
         quiet=quiet,
         verbose=int(verbose),
-        in_one_line=lambda report: _written(report, write_certificate, *certificates),
+        in_one_line=lambda report: _written(report, write_certificate),
         **_without(WRITE_CERTIFICATE, settings),
     )
 
@@ -132,12 +122,11 @@ def _say_plan(most: int | None, plan: ReadPlan) -> None:
     say(f"to read: {objects} that only the bytes can tell, {show_bytes(plan.bytes)} in all{limit}{left}")
 
 
-def _written(report: Report, file: str, certificate: Certificate | None = None) -> str:
+def _written(report: Report, file: str) -> str:
     """A run that writes a certificate, in one line."""
-    if certificate is None:
+    if report.certificate is None:
         return f"verify: no certificate: {report.failed:,} of {counted(report.objects, 'object')} can't be read"
-    counts = f"{counted(certificate.objects, 'object')}, {show_bytes(certificate.bytes)}"
-    return f"verify: {counts} in {file}; root {certificate.root}"
+    return f"verify: {certificate_line(report.certificate, file)}"
 
 
 def _run(

@@ -18,8 +18,7 @@ from bulkpresign.pipeline.sources.items import Items
 from bulkpresign.pipeline.sources.named_files import check_named_files
 from bulkpresign.pipeline.sources.sources import Source
 from bulkpresign.pipeline.verification.counts import Extras, VerifyReport
-from bulkpresign.pipeline.verification.digests import read_digests
-from bulkpresign.pipeline.verification.pairs import ReadPlan
+from bulkpresign.pipeline.verification.digests import ReadPlan, read_digests
 from bulkpresign.pipeline.verification.sides import (
     CertificateSide,
     Endpoint,
@@ -31,19 +30,13 @@ from bulkpresign.pipeline.verification.sides import (
     side_of,
 )
 from bulkpresign.pipeline.verification.threads import map_in_threads
-from bulkpresign.proof.certificate import Certificate, CertificateReader, CertificateRow, CertificateWriter, Proof
+from bulkpresign.proof.certificate import CertificateReader, CertificateRow, CertificateWriter, Proof
 from bulkpresign.proof.hashing import FileHasher, FileProblem
 from bulkpresign.tables import open_output
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Digest, Job
 
 _BATCH, _BATCH_BYTES = 64, 16 << 20
-
-
-class CertificateReport(Report, kw_only=True):
-    """The counts of a run that writes a certificate. `certificate` is its first line, None if it was not written."""
-
-    certificate: Certificate | None = None
 
 
 async def write_certificate(
@@ -65,7 +58,7 @@ async def write_certificate(
     profile_name: str | None = None,
     addressing_style: str = "auto",
     listeners: Sequence[Listener] = (),
-) -> CertificateReport:
+) -> Report:
     """Reads every object of `source` once, and writes a certificate of their bytes to `file` (`.gz` compresses).
 
     `source` is `s3://bucket/prefix/`, a folder, a manifest of objects or links, or several of these but folders. The
@@ -155,9 +148,9 @@ class _Certifying:
     def __init__(self, side: Side, writer: CertificateWriter, algorithm: str, listeners: Sequence[Listener]) -> None:
         self._side, self._writer, self._algorithm = side, writer, algorithm
         self._emit = broadcast(listeners)
-        self._report = CertificateReport(verb="verify")
+        self._report = Report(verb="verify")
 
-    async def run(self, file: str, config: TransferConfig, ca_bundle: str | None) -> CertificateReport:
+    async def run(self, file: str, config: TransferConfig, ca_bundle: str | None) -> Report:
         began, report = time.monotonic(), self._report
         self._emit(RunStarted("verify"))
         try:

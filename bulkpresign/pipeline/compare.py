@@ -11,7 +11,8 @@ from bulkpresign.pipeline.sources.named_files import check_named_files
 from bulkpresign.pipeline.sources.sources import Source
 from bulkpresign.pipeline.verification.counts import Counts, Extras, VerifyReport
 from bulkpresign.pipeline.verification.differences import results
-from bulkpresign.pipeline.verification.pairs import PairComparer, ReadPlan
+from bulkpresign.pipeline.verification.digests import ReadPlan
+from bulkpresign.pipeline.verification.pairs import PairComparer
 from bulkpresign.pipeline.verification.sides import Endpoint, Side, side_of
 
 #: The most bytes that are read to compare objects, unless told otherwise.

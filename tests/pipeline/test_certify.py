@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import bulkpresign as bp
-from bulkpresign.pipeline.verification.pairs import ReadPlan
+from bulkpresign.pipeline.verification.digests import ReadPlan
 from bulkpresign.proof.merkle import MerkleTree
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import bulkpresign as bp
-from bulkpresign.pipeline.verification.pairs import ReadPlan
+from bulkpresign.pipeline.verification.digests import ReadPlan
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy, expired
 from tests.servers.server import S3Server

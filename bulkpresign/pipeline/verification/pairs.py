@@ -17,7 +17,7 @@ from bulkpresign.events import Listener
 from bulkpresign.model import ObjectRef, Outcome
 from bulkpresign.pipeline.run.config import TransferConfig
 from bulkpresign.pipeline.verification.differences import Results
-from bulkpresign.pipeline.verification.digests import read_digests
+from bulkpresign.pipeline.verification.digests import ReadPlan, read_digests
 from bulkpresign.pipeline.verification.files import FileComparer
 from bulkpresign.pipeline.verification.sides import Entry, FolderSide, ObjectSide, Pair, Side, key_of, path_of
 from bulkpresign.pipeline.verification.threads import map_in_threads, on_read
@@ -33,17 +33,6 @@ from bulkpresign.transfer.engine.jobs import Digest, Job
 _SIDES = 2
 #: Pairs, and bytes of their files, that one call of a thread hashes; and pairs that are signed at a time.
 _BATCH, _BATCH_BYTES = 64, 16 << 20
-
-
-class ReadPlan(msgspec.Struct):
-    """The objects that have to be read to compare them, and the bytes that are requested for that, of both sides.
-
-    `over_limit` objects are not read, because the limit does not allow it.
-    """
-
-    objects: int = 0
-    bytes: int = 0
-    over_limit: int = 0
 
 
 class PairComparer:
