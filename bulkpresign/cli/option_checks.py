@@ -51,9 +51,10 @@ _OF_FOLDER = ("folder", "failures", "journal", "accept_size")
 _OF_DIFFERENCES = ("max_read", "differences")
 _OF_CERTIFICATES = ("write_certificate", "algorithm", "certificate", "prove")
 _OF_SIDES = ("literal", "attempts", "limit_rate", "ca_bundle", "transport", *_SERVER_OPTIONS)
-_OF_ROWS = ("include", "exclude", "min_size", "max_size", "newer_than", "older_than", "sample", "seed", "limit")
+_OF_TIMES = ("newer_than", "older_than")
+_OF_NUMBERS = ("sample", "seed", "limit")
 _NOT_FOLDER = Inapplicable(_OF_FOLDER, "only for the files of --in DIR; see --differences")
-_WHOLE = Inapplicable(_OF_ROWS, "only for the files of --in DIR: others are compared whole")
+_WHOLE = Inapplicable(_OF_NUMBERS, "only for the files of --in DIR: others are compared whole")
 VERIFY_FOLDER = (
     Inapplicable((*_OF_DIFFERENCES, *_OF_SIDES, *_SIDE_OPTIONS), "only for SOURCE DESTINATION: --in DIR sends nothing"),
     Inapplicable(_OF_CERTIFICATES, "not for --in DIR: name the folder as SOURCE"),
@@ -72,12 +73,14 @@ VERIFY_CERTIFICATE = (
     _ONE_SIDE,
     Inapplicable(("write_certificate", "prove"), "not for a SOURCE with --certificate"),
     Inapplicable(("algorithm",), "only for --write-certificate: a certificate has its own"),
+    Inapplicable(_OF_TIMES, "not for --certificate, which has no times"),
 )
 PROVE = (
     _NOT_FOLDER,
     _WHOLE,
     Inapplicable(
         (
+            *("include", "exclude", "min_size", "max_size", *_OF_TIMES),
             *_OF_DIFFERENCES,
             *_OF_SIDES,
             *_SIDE_OPTIONS,

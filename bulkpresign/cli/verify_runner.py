@@ -57,6 +57,7 @@ def verify_sides(*, source: Sequence[str], max_read: int | None, **settings: Any
 
     _check_given(source, VERIFY_SIDES, _SIDES)
     most = MAX_READ if max_read is None else max_read
+    _take_filters(settings)
     verb = partial(compare, *source, max_read=most, announce=partial(_say_plan, most))
     _run(verb, **_without(VERIFY_SIDES, settings))
 
@@ -66,6 +67,7 @@ def verify_certificate(*, source: Sequence[str], certificate: str, max_read: int
     from bulkpresign.pipeline.certify import verify_certificate as verify
 
     _check_given(source, VERIFY_CERTIFICATE)
+    _take_filters(settings)
     verb = partial(verify, source, certificate, max_read=max_read, announce=partial(_say_plan, max_read))
     _run(verb, **_without(VERIFY_CERTIFICATE, settings))
 
@@ -77,6 +79,7 @@ def write_certificate(
     from bulkpresign.pipeline.certify import write_certificate as write
 
     _check_given(source, WRITE_CERTIFICATE)
+    _take_filters(settings)
     run_transfer(
         "verify",
         partial(write, source, write_certificate),
@@ -105,6 +108,12 @@ def _check_given(source: Sequence[str], form: Sequence[Inapplicable], count: int
     if not source or count not in {None, len(source)}:
         raise click.UsageError("use: verify MANIFEST... --in DIR, or: verify SOURCE DESTINATION")
     check_applicable(form)
+
+
+def _take_filters(settings: dict[str, Any]) -> None:
+    """Replaces the options of filters by the filters."""
+    with reporting_errors():
+        settings["filters"] = pop_filters(settings)
 
 
 def _without(form: Sequence[Inapplicable], settings: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 
+from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener, RunFinished, RunStarted
 from bulkpresign.http.client import Transport
 from bulkpresign.pipeline.run.config import TransferConfig, config_of
@@ -14,6 +15,7 @@ from bulkpresign.pipeline.verification.differences import results
 from bulkpresign.pipeline.verification.digests import ReadPlan
 from bulkpresign.pipeline.verification.pairs import PairComparer
 from bulkpresign.pipeline.verification.sides import Endpoint, Side, side_of
+from bulkpresign.source.filters import Filters
 
 #: The most bytes that are read to compare objects, unless told otherwise.
 MAX_READ = 10 << 30
@@ -26,6 +28,7 @@ async def compare(
     bucket: str | None = None,
     from_format: str | None = None,
     literal: bool = False,
+    filters: Filters | None = None,
     max_read: int | None = MAX_READ,
     differences: str | os.PathLike[str] | None = None,
     config: TransferConfig | None = None,
@@ -58,6 +61,9 @@ async def compare(
     read. At most `max_read` bytes are read (None: any number); objects beyond that are unproven. `announce` is told
     how much is read, before the first byte.
 
+    `filters` select the objects that are compared: by name on both sides, and by the size and time of the source's
+    object. An object that `destination` alone has needs to pass by its own.
+
     `differences` names a manifest for objects that differ, are missing, extra or unproven: columns `difference` and
     `reason`. `extras` hears of every object that `destination` alone has. The settings of the server and credentials
     are for both sides; those with `source_` and `destination_` replace them for one. `concurrency` requests are in
@@ -88,6 +94,7 @@ async def compare(
         first,
         second,
         config=settings,
+        filters=filters,
         max_read=max_read,
         differences=differences,
         ca_bundle=ca_bundle,
@@ -102,6 +109,7 @@ async def compare_sides(
     second: Side,
     *,
     config: TransferConfig,
+    filters: Filters | None,
     max_read: int | None,
     differences: str | os.PathLike[str] | None,
     ca_bundle: str | None,
@@ -110,6 +118,10 @@ async def compare_sides(
     announce: Callable[[ReadPlan], object],
 ) -> VerifyReport:
     """Compares two sides; see `compare`."""
+    if filters is not None:
+        check_filters(filters)
+        first.select(filters)
+        second.select(filters, must_have_values=False)
     check_named_files([*first.tables, *second.tables], differences, option="--differences")
     counts = Counts(listeners)
     with results(differences, counts, extras) as found:
@@ -129,3 +141,9 @@ async def compare_sides(
         finally:
             counts.emit(RunFinished(counts.report))
     return counts.report
+
+
+def check_filters(filters: Filters) -> None:
+    """Raises ParameterError for filters by number: what is compared, or certified, is all that passes the others."""
+    if (filters.limit, filters.sample) != (None, None):
+        raise ParameterError("limit and sample are for verify of a folder's files: sides and certificates are whole")

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -288,3 +289,46 @@ async def test_a_file_of_differences_that_is_a_source(tmp_path: Path) -> None:
     one = table(tmp_path / "one.csv", [{"bucket": "b12", "key": "k"}])
     with pytest.raises(bp.ParameterError, match=r"--differences .* is the table .*one.csv, which would be lost"):
         await bp.compare(one, one, differences=one)
+
+
+async def test_filters_are_for_the_objects_of_the_source(two: Two, tmp_path: Path) -> None:
+    """What the source's object leaves out is not extra, however it is at the destination."""
+    two.put("source", "small", b"1")
+    two.put("destination", "small", bytes(5000))
+    two.put("source", "large", bytes(5000))
+    two.put("destination", "large", b"1")
+    two.put("destination", "extra small", b"1")
+    two.put("destination", "extra large", bytes(5000))
+    report = await two.compare(filters=bp.Filters(min_size=1000))
+    assert (report.verified, report.different, report.missing, report.extra) == (0, 1, 0, 1)
+    assert two.seen == [("extra large", "it is only in the destination")]
+    two.delete("destination", "d!")
+    report = await two.compare(filters=bp.Filters(include=["d*", "extra *"], exclude=["* small", "d/**"]))
+    assert (report.verified, report.missing, report.extra) == (1, 1, 1)  # d-e, d!, extra large
+    now = datetime.now(UTC)
+    report = await two.compare(filters=bp.Filters(newer_than=now + timedelta(hours=1)))
+    assert (report.objects, report.extra) == (0, 0)
+    report = await two.compare(filters=bp.Filters(older_than=now + timedelta(hours=1)))
+    assert (report.different, report.missing, report.extra) == (2, 1, 2)
+
+
+async def test_filters_of_files_and_manifests(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            file = tmp_path / name / f"{number}"
+            file.write_bytes(b"x" * number)
+            os.utime(file, (0, 0) if number < 2 else None)
+    (tmp_path / "two" / "1").write_bytes(b"other")
+    (tmp_path / "one" / "gone").symlink_to("nothing")
+    filters = bp.Filters(newer_than=datetime(2000, 1, 1, tzinfo=UTC))
+    report = await bp.compare(tmp_path / "one", tmp_path / "two", filters=filters)
+    assert (report.verified, report.missing, report.failed, report.extra) == (2, 1, 1, 0)
+    (tmp_path / "one" / "gone").unlink()
+    sizes = table(tmp_path / "m.csv", [{"bucket": "bkt", "key": "3", "size": 3}, {"bucket": "bkt", "key": "4"}])
+    report = await bp.compare(tmp_path / "one", sizes, filters=bp.Filters(min_size=2), max_read=0)
+    assert (report.unproven, report.missing, report.extra) == (1, 1, 1)  # 3, 2, and 4 of an unknown size
+    with pytest.raises(bp.ParameterError, match=r"m\.csv:3: a filter by size needs the size, and there is none"):
+        await bp.compare(sizes, tmp_path / "one", filters=bp.Filters(min_size=2))
+    with pytest.raises(bp.ParameterError, match="limit and sample are for verify of a folder's files"):
+        await bp.compare(sizes, sizes, filters=bp.Filters(limit=2))

@@ -118,7 +118,10 @@ class PairComparer:
 
     def _undecided(self, path: str, one: Entry | None, other: Entry | None) -> Pair | None:
         """The pair that can't be decided by what is known. Otherwise takes its result, and returns None."""
-        results = self._results
+        results, entry = self._results, one or other
+        assert entry is not None  # noqa: S101 - one of the two is there
+        if entry.is_left_out:
+            return None
         if one is None or other is None:
             self._take_single(path, one, other)
             return None

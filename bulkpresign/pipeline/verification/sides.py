@@ -5,6 +5,7 @@ import stat
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing
+from datetime import UTC, datetime
 from itertools import islice
 from typing import cast
 
@@ -25,8 +26,10 @@ from bulkpresign.pipeline.sources.renewals import by_signing
 from bulkpresign.pipeline.sources.sources import Part, Source, Sources, rows_of
 from bulkpresign.proof.certificate import CertificateReader, CertificateRow
 from bulkpresign.proof.tree import FolderEntry, walk
+from bulkpresign.source.filters import Filters, Selector, candidates_of
 from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Table
+from bulkpresign.tables.columns import LAST_MODIFIED
 from bulkpresign.tables.sorting import Keyed, KeySorter
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import RenewableLink
@@ -43,13 +46,15 @@ class _StoredRef(ObjectRef, frozen=True, array_like=True, gc=False):
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An object of a side. Its path is the key of its row, and not stored twice.
 
-    `link` is the GET link that a manifest has for it. `location` is the row of a manifest, such as `keys.csv:3`.
+    `link` is the GET link that a manifest has for it. `location` is the row of a manifest, such as `keys.csv:3`. With
+    `is_left_out`, it does not pass the filters.
     """
 
     stored: _StoredRef
     location: str = ""
     link: Link | None = None
     is_file: bool = False
+    is_left_out: bool = False
 
     @property
     def name(self) -> str:
@@ -161,6 +166,16 @@ class Side(ABC):
 
     def __init__(self) -> None:
         self._rows = KeySorter(Entry)
+        self._selector: Selector | None = None
+        self._must_have_values = True
+
+    def select(self, filters: Filters, *, must_have_values: bool = True) -> None:
+        """Leaves out objects that don't pass the filters. Call it before `collect`.
+
+        With `must_have_values`, `collect` raises ParameterError for an object without a size or time that a filter
+        needs. Otherwise it passes.
+        """
+        self._selector, self._must_have_values = Selector(filters), must_have_values
 
     @property
     def tables(self) -> list[Table]:
@@ -172,8 +187,27 @@ class Side(ABC):
         stack.enter_context(self._rows)
         async with aclosing(self._batches(stack, emit)) as batches:
             async for batch in batches:
-                self._rows.add(batch)
+                self._rows.add(self._marked(batch))
                 emit(RowsRead(len(batch)))
+
+    @property
+    def _needs_times(self) -> bool:
+        return self._selector is not None and self._selector.has_times
+
+    def _marked(self, batch: list[Keyed[Entry]]) -> list[Keyed[Entry]]:
+        """The rows of a batch, with those marked that don't pass the filters."""
+        if self._selector is None:
+            return batch
+
+        def error(index: int, problem: str, _: str) -> ParameterError:
+            return ParameterError(f"{batch[index][1].name}: {problem}")
+
+        refs, paths = [entry.stored for _, entry in batch], [path_of(key) for key, _ in batch]
+        kept = set(self._selector.kept(candidates_of(refs, paths, error if self._must_have_values else None)))
+        return [
+            row if index in kept else (row[0], msgspec.structs.replace(row[1], is_left_out=True))
+            for index, row in enumerate(batch)
+        ]
 
     @abstractmethod
     def _batches(self, stack: AsyncExitStack, emit: Listener) -> AsyncGenerator[list[Keyed[Entry]], None]: ...
@@ -197,6 +231,10 @@ class FolderSide(Side):
         folder.require()
         self.folder = folder
 
+    def select(self, filters: Filters, *, must_have_values: bool = False) -> None:  # noqa: ARG002 - as above
+        """See Side. A file without a size or time passes: its comparison reports it."""
+        super().select(filters, must_have_values=False)
+
     async def _batches(self, _: AsyncExitStack, __: Listener) -> AsyncGenerator[list[Keyed[Entry]], None]:
         entries = walk(self.folder.root)
         while batch := list(islice(entries, _BATCH)):
@@ -208,7 +246,9 @@ class FolderSide(Side):
         file = self.folder.file(path)
         if entry.problem is not None:
             raise ListingError(f"{file} can't be read: {entry.problem}")
-        return keyed(ObjectRef("", "", size=_file_size(file), path=path), is_file=True)
+        size, modified = _file_state(file)
+        extra = {LAST_MODIFIED: modified} if self._needs_times else None
+        return keyed(ObjectRef("", "", size=size, path=path, extra=extra), is_file=True)
 
 
 class CertificateSide(Side):
@@ -263,7 +303,9 @@ class ObjectSide(Side):
 
     async def _objects_in(self, part: Part, lister: BucketLister | None) -> AsyncGenerator[list[Keyed[Entry]], None]:
         async for found in self._sources.found_in(part, lister, "GET", must_exist=True):
-            if found.rows is None:  # no `last_modified`, which nothing compares
+            if found.rows is None and self._needs_times:
+                yield list(map(keyed, found.refs))
+            elif found.rows is None:  # no `last_modified`, which nothing compares
                 yield [keyed(msgspec.structs.replace(ref, extra=None)) for ref in found.refs]
             else:
                 lines = zip(found.refs, found.rows.lines, strict=True)
@@ -334,10 +376,11 @@ def _readable(link: Link) -> Link | None:
     return link if link.method == "GET" else None
 
 
-def _file_size(file: str) -> int | None:
-    """The size of a file, None for anything else, which is an error when it is read."""
+def _file_state(file: str) -> tuple[int | None, str | None]:
+    """The size and the time of a file, None for anything else, which is an error when it is read."""
     try:
         found = os.stat(file)  # noqa: PTH116 - a name need not be UTF-8
-    except OSError:
-        return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
+        modified = datetime.fromtimestamp(found.st_mtime, UTC).isoformat()
+    except (OSError, ValueError, OverflowError):  # also a time that no calendar has
+        return None, None
+    return (found.st_size, modified) if stat.S_ISREG(found.st_mode) else (None, None)
