@@ -123,12 +123,15 @@ def _without(form: Sequence[Inapplicable], settings: dict[str, Any]) -> dict[str
 
 
 def _say_plan(most: int | None, plan: ReadPlan) -> None:
-    """Prints what is read, before the first byte."""
+    """Prints what was asked for, and what is read, before the first byte."""
     limit = "" if most is None else f" (--max-read {show_bytes(most)})"
     are = "is" if plan.over_limit == 1 else "are"
     left = f"; {plan.over_limit:,} more {are} over the limit" if plan.over_limit else ""
-    objects = counted(plan.objects, "object")
-    say(f"to read: {objects} that only the bytes can tell, {show_bytes(plan.bytes)} in all{limit}{left}")
+    if plan.asked:
+        say(f"asked for checksums: {counted(plan.asked, 'object')}, one HEAD request each")
+    if plan.objects or plan.over_limit:
+        objects = counted(plan.objects, "object")
+        say(f"to read: {objects} that only the bytes can tell, {show_bytes(plan.bytes)} in all{limit}{left}")
 
 
 def _written(report: Report, file: str) -> str:

@@ -56,10 +56,10 @@ async def compare(
     Each is `s3://bucket/prefix/`, a folder, or a manifest of objects or links; links, objects and urls in any iterable
     as well. The path of an object is its key after the prefix, its path below the folder, or the `path` of its row.
 
-    Objects are compared by size, and by a checksum or etag if both have one of the same kind. A file is hashed. Other
-    objects are read, from both sides, and compared by sha256; one whose manifest has a checksum of all its bytes is not
-    read. At most `max_read` bytes are read (None: any number); objects beyond that are unproven. `announce` is told
-    how much is read, before the first byte.
+    Objects are compared by size, and by a checksum or etag if both have one of the same kind. A file is hashed. For
+    others that are listed, servers are asked for a checksum, by a HEAD request. The rest is read, from both sides, and
+    compared by sha256; an object with a known checksum of all its bytes is not read. At most `max_read` bytes are read
+    (None: any number); objects beyond that are unproven. `announce` is told how much is read, before the first byte.
 
     `filters` select the objects that are compared: by name on both sides, and by the size and time of the source's
     object. An object that `destination` alone has needs to pass by its own.

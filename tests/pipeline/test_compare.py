@@ -125,22 +125,59 @@ async def test_parts_of_other_sizes_are_read(two: Two) -> None:
         upload(two, side, "big", body, part_size)
         upload(two, side, "bad", body if side == "source" else body[:-1] + b"?", part_size)
     report = await two.compare()
-    assert two.plans == [ReadPlan(2, 44 * MIB, 0)]
+    assert two.plans == [ReadPlan(2, 44 * MIB, 0, asked=4)]
     assert (report.by["sha256"], report.different, report.is_good) == (1, 1, False)
     report = await two.compare(max_read=23 * MIB)
-    assert two.plans[1] == ReadPlan(1, 22 * MIB, 1)
+    assert two.plans[1] == ReadPlan(1, 22 * MIB, 1, asked=4)
     assert (report.different, report.unproven) == (1, 1)  # `bad` comes first
     report = await two.compare(max_read=0)
     assert (report.verified, report.unproven, report.failed) == (len(OBJECTS), 2, 2)
 
 
-def upload(two: Two, side: str, key: str, body: bytes, part_size: int) -> None:
-    client, target = two.clients[side], {"Bucket": two.buckets[side], "Key": f"p/{key}"}
-    upload_id = client.create_multipart_upload(**target)["UploadId"]
+async def test_checksums_are_asked_for_before_objects_are_read(two: Two) -> None:
+    """SeaweedFS tells those of whole objects: of both sides, or of one, so that the other alone is read."""
+    body = os.urandom(11 * MIB)
+    for part_size, prefix in ((5 * MIB, "q"), (6 * MIB, "r")):
+        upload(two, "source", "same", body, part_size, prefix, ChecksumAlgorithm="CRC64NVME")
+        other = body if prefix == "q" else body[:-1] + b"?"
+        upload(two, "source", "bad", other, part_size, prefix, ChecksumAlgorithm="CRC32")
+        algorithm = "CRC32" if prefix == "q" else "CRC64NVME"
+        upload(two, "source", "kinds", body, part_size, prefix, ChecksumAlgorithm=algorithm)
+    q, r = (f"s3://{two.buckets['source']}/{prefix}/" for prefix in ("q", "r"))
+    report = await two.compare(q, r, destination_profile_name="source")
+    assert (report.by, report.different, report.failed) == ({"crc64nvme": 1, "crc32": 1}, 1, 1)
+    assert two.plans == [ReadPlan(1, 11 * MIB, 0, asked=6)]
+    upload(two, "destination", "same", body, 7 * MIB, "q")
+    report = await two.compare(q, f"s3://{two.buckets['destination']}/q/")
+    assert (report.by, report.missing) == ({"crc64nvme": 1}, 2)
+    assert two.plans[1] == ReadPlan(1, 11 * MIB, 0, asked=2)
+
+
+async def test_a_server_that_refuses_to_be_asked(two: Two, seaweedfs: S3Server) -> None:
+    """Its objects are read, also where it refuses more requests than the circuit breaker allows."""
+    bodies = {f"one part {number}": os.urandom(100 + number) for number in range(60)}
+    for key, body in bodies.items():
+        upload(two, "source", key, body, 5 * MIB)
+        two.put("destination", key, body)
+    with FaultProxy(seaweedfs.endpoint_url) as proxy:
+        why = Fault(status=403, body=b"<Error><Code>SignatureDoesNotMatch</Code></Error>")
+        proxy.schedule = lambda seen: why if seen.method == "HEAD" or seen.header("range") else None
+        report = await two.compare(source_endpoint_url=proxy.url)
+    assert (report.by, report.failed) == ({"md5": len(OBJECTS), "sha256": len(bodies)}, 0)
+    assert [plan.objects for plan in two.plans] == [len(bodies)]
+
+
+def upload(two: Two, side: str, key: str, body: bytes, part_size: int, prefix: str = "p", **settings: str) -> None:
+    """With `ChecksumAlgorithm`, of the whole object."""
+    client, target = two.clients[side], {"Bucket": two.buckets[side], "Key": f"{prefix}/{key}"}
+    kind = {**settings, "ChecksumType": "FULL_OBJECT"} if settings else {}
+    upload_id = client.create_multipart_upload(**target, **kind)["UploadId"]
     parts = []
     for number, at in enumerate(range(0, len(body), part_size), 1):
-        sent = client.upload_part(**target, UploadId=upload_id, PartNumber=number, Body=body[at : at + part_size])
-        parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+        part = {"PartNumber": number, "Body": body[at : at + part_size]}
+        sent = client.upload_part(**target, UploadId=upload_id, **part, **settings)
+        kept = {name: value for name, value in sent.items() if name == "ETag" or name.startswith("ChecksumC")}
+        parts.append({"PartNumber": number, **kept})
     client.complete_multipart_upload(**target, UploadId=upload_id, MultipartUpload={"Parts": parts})
 
 

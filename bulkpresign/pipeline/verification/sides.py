@@ -3,7 +3,7 @@
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from datetime import UTC, datetime
 from itertools import islice
@@ -18,6 +18,7 @@ from bulkpresign.events import Listener, RowsRead
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import whole_rows
 from bulkpresign.model import Link, ObjectRef
+from bulkpresign.pipeline.rows.head import asking_heads
 from bulkpresign.pipeline.run.config import TransferConfig
 from bulkpresign.pipeline.run.presigner import RunPresigner
 from bulkpresign.pipeline.sources.items import Items, Row, are_items, object_of
@@ -26,6 +27,7 @@ from bulkpresign.pipeline.sources.renewals import by_signing
 from bulkpresign.pipeline.sources.sources import Part, Source, Sources, rows_of
 from bulkpresign.proof.certificate import CertificateReader, CertificateRow
 from bulkpresign.proof.tree import FolderEntry, walk
+from bulkpresign.signing.options import LinkOptions
 from bulkpresign.source.filters import Filters, Selector, candidates_of
 from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Table
@@ -274,6 +276,7 @@ class ObjectSide(Side):
         super().__init__()
         self._sources, self._config = sources, config
         self.is_listed = sources.has_locations
+        self._ca_bundle = ca_bundle
         self._own = RunPresigner(None, **msgspec.structs.asdict(endpoint), ca_bundle=ca_bundle)
 
     @property
@@ -310,6 +313,29 @@ class ObjectSide(Side):
             else:
                 lines = zip(found.refs, found.rows.lines, strict=True)
                 yield [keyed(ref, f"{found.rows.file}:{line}") for ref, line in lines]
+
+    async def ask_heads(
+        self, batches: AsyncIterator[list[ObjectRef]], take: Callable[[list[ObjectRef]], object], emit: Listener
+    ) -> None:
+        """Sends a HEAD request for each object. `take` gets those that are there, with what the responses tell.
+
+        Raises BreakerError if all requests fail in the same way.
+        """
+        presigner, config = await self._own.get(), self._config
+
+        async def prepared() -> AsyncIterator[list[ObjectRef]]:
+            async for refs in batches:
+                await presigner.prepare(refs)
+                yield refs
+
+        async def taken(rows: Sequence[Row]) -> None:
+            take(list(map(object_of, rows)))
+
+        options = LinkOptions()
+        async with asking_heads(
+            presigner, config.concurrency, options, self._ca_bundle, emit, transport=config.transport
+        ) as heads:
+            await heads.run(prepared(), taken)
 
     async def links(self, entries: Sequence[tuple[Entry, str]]) -> list[RenewableLink]:
         """The links to some entries, each with its path. Raises CredentialsError where there are no credentials."""
