@@ -128,7 +128,7 @@ def _say_plan(most: int | None, plan: ReadPlan) -> None:
     are = "is" if plan.over_limit == 1 else "are"
     left = f"; {plan.over_limit:,} more {are} over the limit" if plan.over_limit else ""
     if plan.asked:
-        say(f"asked for checksums: {counted(plan.asked, 'object')}, one HEAD request each")
+        say(f"asked for checksums by HEAD: {counted(plan.asked, 'object')}")
     if plan.objects or plan.over_limit:
         objects = counted(plan.objects, "object")
         say(f"to read: {objects} that only the bytes can tell, {show_bytes(plan.bytes)} in all{limit}{left}")

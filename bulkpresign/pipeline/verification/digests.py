@@ -15,8 +15,8 @@ from bulkpresign.transfer.spec import TransferSpec
 class ReadPlan(msgspec.Struct):
     """The objects that have to be read, and the bytes that are requested for that, of all sides.
 
-    `over_limit` objects are not read, because the limit does not allow it. `asked` is the number of HEAD requests for
-    objects whose listing does not tell enough.
+    `over_limit` objects are not read, because the limit does not allow it. `asked` objects were asked for by HEAD,
+    because their listing does not tell enough.
     """
 
     objects: int = 0
