@@ -10,7 +10,7 @@ import stat
 import time
 from typing import NamedTuple
 
-from bulkpresign.checksums import expected_digest, hasher
+from bulkpresign.checksums import digest_of, expected_digest
 from bulkpresign.errors import NameRefusedError, RefusedError
 from bulkpresign.events import BytesMoved
 from bulkpresign.http.client import PlainRequest
@@ -108,9 +108,7 @@ class PlainUpload:
         expected = expected_digest(ANY_OBJECT, etag, headers)
         verified_by = None
         if expected.algorithm is not None and not expected.parts:
-            digest = hasher(expected.algorithm)
-            digest.update(self._body.data)
-            expected.check(digest.digest())
+            expected.check(digest_of(expected.algorithm, self._body.data))
             verified_by = expected.name
         file.check_unchanged()
         uploads.emit(BytesMoved(file.size))

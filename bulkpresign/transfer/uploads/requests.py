@@ -12,7 +12,7 @@ import anyio
 import msgspec
 from anyio.abc import TaskStatus
 
-from bulkpresign.checksums import expected_digest, hasher
+from bulkpresign.checksums import digest_of, expected_digest
 from bulkpresign.errors import MismatchError, RefusedError, ServerError, TruncatedError
 from bulkpresign.http.client import HttpClient
 from bulkpresign.model import Link, ObjectRef, Outcome
@@ -152,9 +152,7 @@ def composite_etag(etags: Mapping[int, str]) -> str | None:
     ordered = [etags[number] for number in sorted(etags)]
     if not all(map(_MD5.match, ordered)):
         return None
-    digest = hasher("md5")
-    digest.update(b"".join(map(bytes.fromhex, ordered)))
-    return f"{digest.digest().hex()}-{len(ordered)}"
+    return f"{digest_of('md5', b''.join(map(bytes.fromhex, ordered))).hex()}-{len(ordered)}"
 
 
 def check_completed(completed: Completed, etags: Mapping[int, str]) -> str | None:
