@@ -7,6 +7,7 @@ field. With `gc=False`, the garbage collector does not visit them; none can be p
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -275,7 +276,10 @@ def without_query(url: str) -> str:
 def endpoint_of(url: str) -> str:
     """The scheme and host of a url."""
     end = url.find("/", 8)
-    return without_query(url if end < 0 else url[:end])
+    return _endpoint(url if end < 0 else url[:end])
+
+
+_endpoint = lru_cache(maxsize=64)(without_query)  # a run has few of them, and each object asks
 
 
 def utc_now() -> datetime:
