@@ -232,6 +232,7 @@ class _Copying:
         self._journal, self._dry_run, self._listeners = journal, dry_run, listeners
         self._index = stack.enter_context(PathIndex())
         self._mode = ChecksumMode()
+        self._listers: list[BucketLister] = []
 
     async def by_links(self) -> Report:
         """Copies through the GET links and PUT links of rows."""
@@ -277,6 +278,7 @@ class _Copying:
         totals = await self._check(target.placed)
         renew = await run.renewal(get if self._renew_credentials else None, self._renew_command, self._renew_url)
         lister = await sources.lister(self._stack, get, run.emit, attempts=config.attempts, transport=config.transport)
+        self._listers += [lister] if lister is not None else []
         await sources.draw(lister, "GET")
         links = links_of_sources(
             sources,
@@ -297,7 +299,13 @@ class _Copying:
                 def write_placed(ref: ObjectRef) -> None:
                     write(msgspec.structs.replace(ref, path=target.path(ref)))
 
-                planner = Planner(config.part_size, write_placed, on_server=on_server)
+                planner = Planner(
+                    config.part_size,
+                    write_placed,
+                    lambda: sum(one.requests for one in self._listers),
+                    on_server=on_server,
+                    asks_part_size=get is not None,
+                )
                 report = await run.plan(_absent(jobs, present, planner, run.emit), planner)
             present.write_extra()
             return report
@@ -334,6 +342,7 @@ class _Copying:
         opened = run.use_journal(journal, present.are_current)
         if opened is not None or self._sources.has_locations or is_listed:
             async with BucketLister(put, run.emit, attempts=config.attempts, transport=config.transport) as lister:
+                self._listers.append(lister)
                 if not await present.list_destination(lister) and opened is not None:
                     run.skipped_by = opened.file.name
         return present
