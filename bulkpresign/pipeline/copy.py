@@ -290,7 +290,7 @@ class _Copying:
             checksum_mode=self._mode,
             own=sides.source.get,
         )
-        jobs = target.jobs(links, present)
+        jobs = target.jobs(links, present, by_signing(put))
         is_copied_whole = {name.lower() for name in headers} <= _OF_SERVER_COPIES
         on_server = sides.are_one and is_copied_whole and not relay and not sources.has_links
         if self._dry_run:

@@ -31,7 +31,7 @@ from bulkpresign.source.location import Location
 from bulkpresign.tables import open_output
 from bulkpresign.tables.reading import table_format
 from bulkpresign.transfer.downloads.existing import IfExists
-from bulkpresign.transfer.engine.jobs import Job, RenewableLink
+from bulkpresign.transfer.engine.jobs import Job, Renew, RenewableLink
 from bulkpresign.transfer.engine.retries import numbered
 
 
@@ -73,17 +73,20 @@ class Destination:
         name = f"{self.location.uri} at {await endpoint_of_bucket(presigner, self.location.bucket)}"
         return f"{name}, mapped by {self._key_map}" if self._key_map else name
 
-    async def jobs(self, links: AsyncIterator[list[Remote]], present: "PresentCopies") -> AsyncIterator[Sequence[Job]]:
+    async def jobs(
+        self, links: AsyncIterator[list[Remote]], present: "PresentCopies", renew: Renew
+    ) -> AsyncIterator[Sequence[Job]]:
         """The jobs that copy objects, whose keys are marked as `present` or to come.
 
-        The PUT link of each is signed when the headers of its object are known.
+        The PUT link of each is signed when the headers of its object are known. `renew` renews the links of uploads in
+        parts, which may take longer than links live.
         """
         bucket = self.location.bucket
         async for batch in links:
             sources = [link for link in batch if isinstance(link, RenewableLink)]
             keys = [self.key(link.object) for link in sources]
             present.mark(keys)
-            targets = [RenewableLink(Link("PUT", "", {}, None, ObjectRef(bucket, key))) for key in keys]
+            targets = [RenewableLink(Link("PUT", "", {}, None, ObjectRef(bucket, key)), renew) for key in keys]
             yield list(map(Job, sources, targets))
 
 
@@ -219,8 +222,7 @@ class PutSigner:
 
     def _signed(self, put: Link, headers: Mapping[str, str]) -> Link:
         """The link of an object, or of a part: its url has an upload and a number then."""
-        ref = ObjectRef(put.object.bucket, put.object.key)
-        if not put.url:
+        ref, query = ObjectRef(put.object.bucket, put.object.key), operation_query(put.url)
+        if not query:
             return self._presigner.sign_put(ref, {**headers, **self._own})
-        headers, query = {**put.headers, **headers}, operation_query(put.url)
-        return self._presigner.sign_batch([ref], "PUT", headers=headers, query=query)[0]
+        return self._presigner.sign_batch([ref], "PUT", headers={**put.headers, **headers}, query=query)[0]
