@@ -17,6 +17,7 @@ from bulkpresign.pipeline.run.batches import Batches
 from bulkpresign.pipeline.run.completed import all_are_current
 from bulkpresign.pipeline.run.config import TransferConfig, config_of
 from bulkpresign.pipeline.run.copies import Destination, PresentCopies, PutSigner, endpoint_of_bucket, prefix_of
+from bulkpresign.pipeline.run.guards import DestinationGuard
 from bulkpresign.pipeline.run.journals import journal_of
 from bulkpresign.pipeline.run.linked_copies import checked, linked_copies
 from bulkpresign.pipeline.run.multipart import MultipartCreator, MultipartResumer
@@ -312,13 +313,16 @@ class _Copying:
 
         def coordinator(context: TransferContext) -> Coordinator:
             resumer = MultipartResumer(MultipartCreator(put, context, headers=headers), put, None)
+            guard = DestinationGuard(put, context.http, present, context.emit, replaces=if_exists == "replace")
+            has_condition = any(name.lower().startswith("if-") for name in headers)
             return Coordinator(
                 ask_part_size=None if get is None else partial(ask_part_size, get, context.http),
                 refuse_checksum_mode=self._mode.refuse,
                 open_upload=resumer.open_upload,
                 end_upload=resumer.end_upload,
-                sign_put=PutSigner(put, headers, is_guarded=if_exists != "replace"),
+                sign_put=PutSigner(put, headers),
                 find_present=present.find,
+                guard=None if has_condition else guard,
             )
 
         spec = TransferSpec(copies_on_server=on_server)

@@ -528,7 +528,7 @@ def test_credentials_of_one_side_that_end() -> None:
         async def prepare(self, _: object) -> None:
             """Nothing new comes."""
 
-    sign: Any = PutSigner(cast("Any", Ended()), {}, is_guarded=False)
+    sign: Any = PutSigner(cast("Any", Ended()), {})
     put = bp.Link("PUT", "", {}, None, bp.ObjectRef("bucket", "key"))
     with pytest.raises(LinkExpiredError, match="the copy to s3://bucket/key can't be signed: they ended"):
         asyncio.run(sign(put, {}))

@@ -138,6 +138,17 @@ class PresentCopies:
         self._listed = listed
         return True
 
+    @property
+    def is_listed(self) -> bool:
+        """True if the destination is listed."""
+        return self._listed is not None
+
+    def listed(self, key: str) -> ListedObject | None:
+        """The listed object of a key, None where there is none."""
+        if self._listed is None or self._listed.is_empty:
+            return None
+        return self._listed.find([key]).get(key)
+
     def mark(self, keys: Sequence[str]) -> None:
         """Takes note of keys that are those of copies."""
         if self._listed is not None and self._extra is not None:
@@ -195,15 +206,11 @@ class PresentCopies:
 
 
 class PutSigner:
-    """Signs the PUT links of copies with the headers of their objects, and with `headers`, which take precedence.
+    """Signs the PUT links of copies with the headers of their objects, and with `headers`, which take precedence."""
 
-    With `is_guarded`, copies replace nothing.
-    """
-
-    def __init__(self, presigner: Presigner, headers: Mapping[str, str], *, is_guarded: bool) -> None:
+    def __init__(self, presigner: Presigner, headers: Mapping[str, str]) -> None:
         self._presigner = presigner
-        own = {name.lower(): value for name, value in headers.items()}
-        self._own = own | ({"if-none-match": "*"} if is_guarded else {})
+        self._own = {name.lower(): value for name, value in headers.items()}
 
     async def __call__(self, put: Link, headers: Mapping[str, str]) -> Link:
         """The link. Raises LinkExpiredError where credentials ended, RefusedError for a header that can't be sent."""
