@@ -7,7 +7,10 @@ from typing import Any
 import click
 
 from bulkpresign.cli import filter_options, options, sides
-from bulkpresign.cli.help import Argument, FileName, Verb
+from bulkpresign.cli.help import Argument, FileName, SectionedOption, Verb
+from bulkpresign.cli.units import size
+
+_of_plan = partial(click.option, cls=SectionedOption, section="Plan")
 
 
 @click.command(cls=Verb)
@@ -36,7 +39,7 @@ from bulkpresign.cli.help import Argument, FileName, Verb
 @click.option(
     "--relay", is_flag=True, help="Read and write each byte here, even if both sides are one server that could copy."
 )
-@click.option(
+@_of_plan(
     "--plan",
     type=FileName(),
     metavar="FILE",
@@ -48,6 +51,20 @@ from bulkpresign.cli.help import Argument, FileName, Verb
     metavar="FILE",
     help="Write a manifest of the objects at the destination that no source has. They are not touched.",
 )
+@_of_plan(
+    "--expected-rate",
+    type=size,
+    metavar="SIZE",
+    help="With --dry-run: the bytes per second for which the duration is computed. Default: --limit-rate.",
+)
+@_of_plan(
+    "--price",
+    "prices",
+    multiple=True,
+    metavar="KIND=AMOUNT",
+    help="With --dry-run: print the cost, by the price of 1,000 requests (get, head, put, post, copy, list) and that "
+    "of the bytes that leave the source's server (gb or gib). Repeatable; KIND may be several: put,list=0.005.",
+)
 @filter_options.filters
 @options.bounds
 @options.records
@@ -58,7 +75,9 @@ from bulkpresign.cli.help import Argument, FileName, Verb
 @options.ca_bundle
 @options.transport
 @options.listeners
-def copy(what: Sequence[str], headers: Sequence[str], **settings: Any) -> None:
+def copy(
+    what: Sequence[str], headers: Sequence[str], expected_rate: int | None, prices: Sequence[str], **settings: Any
+) -> None:
     """Copy from bucket to bucket, with nothing on disk.
 
     The key of a copy is the prefix and the object's path: its key after the source's prefix. Copies keep content type,
@@ -68,7 +87,7 @@ def copy(what: Sequence[str], headers: Sequence[str], **settings: Any) -> None:
     \b
     bulkpresign copy s3://from/prefix/ s3://to/prefix/
     bulkpresign copy s3://from/ s3://to/ --source-profile old --destination-endpoint-url https://s3.example.com
-    bulkpresign copy s3://from/ s3://to/ --dry-run
+    bulkpresign copy s3://from/ s3://to/ --dry-run --expected-rate 200MiB --price get=0.0004 --price gb=0.09
     bulkpresign copy links.csv
     bulkpresign copy keys.csv s3://to/ --map raw/=2026/raw/ --failures failed.csv
 
@@ -76,6 +95,8 @@ def copy(what: Sequence[str], headers: Sequence[str], **settings: Any) -> None:
     130 interrupted; 143 terminated; 129 hung up.
     """
     from bulkpresign.cli import option_checks
+    from bulkpresign.cli.plan import plan_lines
+    from bulkpresign.cli.prices import prices_of
     from bulkpresign.cli.runner import reporting_errors, run_transfer
     from bulkpresign.pipeline.copy import copy as run
 
@@ -87,5 +108,8 @@ def copy(what: Sequence[str], headers: Sequence[str], **settings: Any) -> None:
         raise click.BadParameter("use: copy SOURCE... s3://bucket/prefix/, or: copy LINKS...")
     if not to_bucket:
         option_checks.check_applicable(option_checks.COPY_LINKS)
+    if not settings["dry_run"]:
+        option_checks.check_applicable(option_checks.NOT_DRY)
     sources, destination = (what[:-1], what[-1]) if to_bucket else (what, None)
-    run_transfer("copy", partial(run, list(sources), destination), **settings)
+    lines = partial(plan_lines, rate=expected_rate or settings["limit_rate"], prices=prices_of(prices))
+    run_transfer("copy", partial(run, list(sources), destination), more_lines=lines, **settings)

@@ -38,10 +38,12 @@ PUT_FOLDER = (
 )
 COPY_LINKS = (
     Inapplicable(
-        ("maps", "headers", "if_exists", "relay", "extra", "plan", "part_size"),
+        ("maps", "headers", "if_exists", "relay", "extra", "plan", "expected_rate", "prices", "part_size"),
         "only for s3://bucket/prefix/: LINKS say what is copied, and where to",
     ),
 )
+#: For `copy` without `--dry-run`.
+NOT_DRY = (Inapplicable(("plan", "expected_rate", "prices"), "only for --dry-run"),)
 _SIDE_OPTIONS = tuple(
     f"{side}_{name}" for side in ("source", "destination") for name in ("endpoint_url", "region_name", "profile_name")
 )

@@ -29,6 +29,7 @@ _UPLOAD_ID = re.compile(rb"<UploadId>([^<]{1,4000})</UploadId>")
 _ETAG = re.compile(rb"<ETag>([^<]{0,200})</ETag>")
 _EMPTY_ETAG = re.compile(rb"<ETag ?/>")
 _MD5 = re.compile(r"[0-9a-f]{32}\Z")
+_CONDITIONS = frozenset({"if-match", "if-none-match"})
 _ANY_OBJECT = ObjectRef("", "")
 
 
@@ -107,6 +108,17 @@ async def complete_upload(http: HttpClient, link: Link, etags: Mapping[int, str]
         if response.status != 200 or b"<Error>" in said:
             raise await response.error(link, said)
     return Completed(etag_of(said), response.encryption)
+
+
+def condition_of(link: Link) -> dict[str, str]:
+    """The headers of a link with the conditions under which it writes."""
+    return {name: value for name, value in link.headers.items() if name.lower() in _CONDITIONS}
+
+
+def without_condition(link: Link) -> Link:
+    """The same link without its conditions. It has to be signed again."""
+    headers = {name: value for name, value in link.headers.items() if name.lower() not in _CONDITIONS}
+    return msgspec.structs.replace(link, headers=headers)
 
 
 async def abort_upload(http: HttpClient, link: Link) -> None:
