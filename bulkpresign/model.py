@@ -219,12 +219,29 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return {name: price * units[name] for name, price in prices.items() if name in units}
 
 
+class Certificate(msgspec.Struct, frozen=True, kw_only=True):
+    """The first line of a certificate, see `proof.certificate`.
+
+    `objects` and `bytes` are the sums of all rows. `root` is that of the Merkle tree over them, in hex.
+    """
+
+    format: str
+    version: int
+    algorithm: str
+    objects: int
+    bytes: int
+    root: str
+    created_at: datetime
+    created_by: str
+
+
 class Report(msgspec.Struct, kw_only=True):
     """The counts of one run. `bytes` counts those of the objects that are done; `seconds` is the elapsed time.
 
     `unproven` counts objects that are done although only their size could be verified. `skipped_by` is the journal, if
     objects were skipped only because of it (None: files or listings were compared as well). `planned` is the number of
-    objects that a dry run would move (None: not a dry run), and `plan` is more about them, for `copy`. `slowed` counts
+    objects that a dry run would move (None: not a dry run), and `plan` is more about them, for `copy`. `certificate` is
+    the first line of the certificate that was written (None: none was). `slowed` counts
     how often a server asked for a lower rate, and `lowest_concurrency` is the lowest number of requests in flight then.
     `uploads_opened` counts the multipart uploads that were created, `uploads_left_open` those that are still open at
     the end.
@@ -244,6 +261,7 @@ class Report(msgspec.Struct, kw_only=True):
     skipped_by: str | None = None
     planned: int | None = None
     plan: Plan | None = None
+    certificate: Certificate | None = None
     slowed: int = 0
     lowest_concurrency: int | None = None
     concurrency: int | None = None

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bulkpresign.cli import filter_options, options, sides
 from bulkpresign.cli.help import Argument, FileName, SectionedOption, Verb
 from bulkpresign.cli.units import size
+
+if TYPE_CHECKING:
+    from bulkpresign.pipeline.verification.digests import ReadPlan
 
 _of_plan = partial(click.option, cls=SectionedOption, section="Plan")
 
@@ -65,6 +68,19 @@ _of_plan = partial(click.option, cls=SectionedOption, section="Plan")
     help="With --dry-run: print the cost, by the price of 1,000 requests (get, head, put, post, copy, list) and that "
     "of the bytes that leave the source's server (gb or gib). Repeatable; KIND may be several: put,list=0.005.",
 )
+@click.option(
+    "--certificate",
+    type=FileName(),
+    metavar="FILE",
+    help="Write a certificate of all copies: their keys, sizes and digests, computed as the bytes pass. Copies in "
+    "parts or by the server, and those that are there already, are read once from the destination, at the end.",
+)
+@click.option(
+    "--algorithm",
+    default="sha256",
+    metavar="ALGORITHM",
+    help="The algorithm of the digests in --certificate: sha256 crc64nvme crc32c crc32 sha1 md5.",
+)
 @filter_options.filters
 @options.bounds
 @options.records
@@ -88,6 +104,7 @@ def copy(
     bulkpresign copy s3://from/prefix/ s3://to/prefix/
     bulkpresign copy s3://from/ s3://to/ --source-profile old --destination-endpoint-url https://s3.example.com
     bulkpresign copy s3://from/ s3://to/ --dry-run --expected-rate 200MiB --price get=0.0004 --price gb=0.09
+    bulkpresign copy s3://from/ s3://to/ --certificate certificate.jsonl.gz
     bulkpresign copy links.csv
     bulkpresign copy keys.csv s3://to/ --map raw/=2026/raw/ --failures failed.csv
 
@@ -110,6 +127,18 @@ def copy(
         option_checks.check_applicable(option_checks.COPY_LINKS)
     if not settings["dry_run"]:
         option_checks.check_applicable(option_checks.NOT_DRY)
+    if settings["certificate"] is None:
+        option_checks.check_applicable(option_checks.COPY_WITHOUT_CERTIFICATE)
     sources, destination = (what[:-1], what[-1]) if to_bucket else (what, None)
     lines = partial(plan_lines, rate=expected_rate or settings["limit_rate"], prices=prices_of(prices))
-    run_transfer("copy", partial(run, list(sources), destination), more_lines=lines, **settings)
+    copying = partial(run, list(sources), destination, announce=_say_reading)
+    run_transfer("copy", copying, more_lines=lines, **settings)
+
+
+def _say_reading(plan: "ReadPlan") -> None:
+    """Prints what is read for a certificate, before the first byte."""
+    from bulkpresign.cli.messages import say
+    from bulkpresign.text import counted, show_bytes
+
+    are = "is" if plan.objects == 1 else "are"
+    say(f"{counted(plan.objects, 'object')} of {show_bytes(plan.bytes)} {are} read once for the certificate")

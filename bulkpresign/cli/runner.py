@@ -12,7 +12,15 @@ from click.exceptions import Exit
 from bulkpresign.cli.debug_log import debug_log
 from bulkpresign.cli.messages import console, finish, say, say_retry
 from bulkpresign.cli.signals import SIGNAL_WORDS, stop_on_signal
-from bulkpresign.cli.summary import NAMED_FAILURES, Failures, expired_advice, interruption, left_open, summary
+from bulkpresign.cli.summary import (
+    NAMED_FAILURES,
+    Failures,
+    certificate_notes,
+    expired_advice,
+    interruption,
+    left_open,
+    summary,
+)
 from bulkpresign.errors import BreakerError, BulkpresignError
 from bulkpresign.events import Listener
 from bulkpresign.ledger.counts import Counts
@@ -53,6 +61,8 @@ def run_transfer(
     report = counts.report
     code = exit_code(report) if ended is None else ended.exit_code
     notes = _notes(report, set() if quiet else failures.expired_codes, is_whole=ended is None)
+    if settings.get("certificate") is not None and ended is None:
+        notes += certificate_notes(report, settings["certificate"], quiet=quiet)
     if not quiet:
         notes += [(line, "info") for line in more_lines(report)]
     if stopped:

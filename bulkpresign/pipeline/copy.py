@@ -32,6 +32,8 @@ from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.named_files import check_named_files
 from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_signing
 from bulkpresign.pipeline.sources.sources import Source, Sources
+from bulkpresign.pipeline.verification.copies import CopyCertificate
+from bulkpresign.pipeline.verification.digests import ReadPlan
 from bulkpresign.signing.parts import check_part_size
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.filters import Filters
@@ -67,6 +69,8 @@ async def copy(
     if_exists: IfExists = "replace",
     relay: bool = False,
     extra: str | os.PathLike[str] | None = None,
+    certificate: str | os.PathLike[str] | None = None,
+    algorithm: str = "sha256",
     failures: str | os.PathLike[str] | None = None,
     journal: str | os.PathLike[str] | None = None,
     dry_run: bool = False,
@@ -92,6 +96,7 @@ async def copy(
     destination_profile_name: str | None = None,
     destination_presigner: Presigner | None = None,
     listeners: Sequence[Listener] = (),
+    announce: Callable[[ReadPlan], object] = lambda _: None,
 ) -> Report:
     """Copies all objects of `source` to `destination`, `s3://bucket/prefix/`, with nothing on disk.
 
@@ -116,6 +121,11 @@ async def copy(
     `extra` is a manifest for objects at the destination that no source has; they are never touched. With `dry_run`
     nothing is copied, and the report has a `plan`. The file `plan` is then the manifest of the objects that would be
     copied, with their paths as they are rewritten.
+
+    `certificate` is the file for a certificate of all copies, in which a key is relative to the destination's prefix:
+    see `write_certificate`. Digests by `algorithm` are computed of the bytes as they pass. Copies in parts, copies that
+    the server makes, and objects that are there already are read once from the destination, at the end; `announce` is
+    told how many, before that. A digest in the journal is used again. Nothing is written if an object failed.
 
     With one server and one set of credentials for both sides, the server makes the copies itself; `relay` prevents it.
 
@@ -152,6 +162,13 @@ async def copy(
         raise ParameterError("plan is for a dry run to s3://bucket/prefix/")
     if extra is not None and (target is None or limit is not None or filters is not None):
         raise ParameterError("extra needs a destination that is listed, and all objects of the sources: no filter")
+    certified = None
+    if certificate is not None:
+        if target is None or config.limit is not None or dry_run:
+            raise ParameterError(
+                "a certificate is of all copies to s3://bucket/prefix/: not of links, and without limit or dry run"
+            )
+        certified = CopyCertificate(certificate, algorithm, target, announce)
     sources = Sources(
         source,
         bucket=bucket,
@@ -164,6 +181,7 @@ async def copy(
     check_named_files(sources.tables, failures, journal)
     check_named_files(sources.tables, extra)
     check_named_files(sources.tables, plan)
+    check_named_files(sources.tables, certificate, journal, option="--certificate")
     if sources.items is None:
         await sources.begin()
     if target is None and sources.items is None and sources.need_credentials:
@@ -195,8 +213,11 @@ async def copy(
         await stack.enter_async_context(sides)
         if sources.items is not None:
             await sources.begin(stack)
+        heard: Sequence[Listener] = listeners
+        if certified is not None:
+            heard = [*listeners, stack.enter_context(certified)]
         run = await stack.enter_async_context(
-            Run("copy", config=config, ca_bundle=ca_bundle, failures=failures, listeners=listeners)
+            Run("copy", config=config, ca_bundle=ca_bundle, failures=failures, listeners=heard)
         )
         copying = _Copying(
             stack,
@@ -207,10 +228,13 @@ async def copy(
             journal=journal,
             dry_run=dry_run,
             listeners=listeners,
+            ca_bundle=ca_bundle,
         )
         if target is None:
             return await copying.by_links()
-        return await copying.to_bucket(target, if_exists, headers or {}, relay=relay, extra=extra, plan=plan)
+        return await copying.to_bucket(
+            target, if_exists, headers or {}, relay=relay, extra=extra, plan=plan, certified=certified
+        )
 
 
 class _Copying:
@@ -227,10 +251,12 @@ class _Copying:
         journal: str | os.PathLike[str] | None,
         dry_run: bool,
         listeners: Sequence[Listener],
+        ca_bundle: str | None,
     ) -> None:
         self._stack, self._run, self._sources, self._sides = stack, run, sources, sides
         self._renew_credentials, self._renew_command, self._renew_url = renewal
         self._journal, self._dry_run, self._listeners = journal, dry_run, listeners
+        self._ca_bundle = ca_bundle
         self._index = stack.enter_context(PathIndex())
         self._mode = ChecksumMode()
         self._listers: list[BucketLister] = []
@@ -264,6 +290,7 @@ class _Copying:
         relay: bool,
         extra: str | os.PathLike[str] | None,
         plan: str | os.PathLike[str] | None,
+        certified: CopyCertificate | None,
     ) -> Report:
         """Copies to keys under a prefix, through links that are signed just in time."""
         run, sources, sides, config = self._run, self._sources, self._sides, self._run.config
@@ -326,7 +353,12 @@ class _Copying:
             )
 
         spec = TransferSpec(copies_on_server=on_server)
-        report = await run.transfer(jobs, spec, coordinator, totals=totals, sources=sources)
+        closing = None
+        if certified is not None:
+            spec = msgspec.structs.replace(spec, copy_digest=certified.algorithm)
+            jobs, totals.known = certified.passing(jobs, run.completed), 0  # those that are done have rows, too
+            closing = partial(certified.write, presigner=put, emit=run.emit, config=config, ca_bundle=self._ca_bundle)
+        report = await run.transfer(jobs, spec, coordinator, totals=totals, sources=sources, closing=closing)
         present.write_extra()
         return report
 

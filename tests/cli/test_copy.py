@@ -51,6 +51,33 @@ def test_it_copies_and_skips(
     assert (tmp_path / f"{destination}.copy.journal").is_file()
 
 
+def test_a_certificate(
+    seaweedfs: S3Server, make_bucket: MakeBucket, boto: Boto, aws_env: AwsEnv, tmp_path: Path
+) -> None:
+    aws_env(seaweedfs)
+    source, destination = make_bucket(seaweedfs), make_bucket(seaweedfs)
+    for n in range(3):
+        boto(seaweedfs).put_object(Bucket=source, Key=f"in/{n}", Body=b"1234")
+    command = ("copy", f"s3://{source}/in/", f"s3://{destination}/out/", "--certificate", "c.jsonl")
+    relayed = run(*command, "--relay", "--algorithm", "crc32c", folder=tmp_path, env={})
+    assert relayed.returncode == 0, relayed.stderr
+    summary, certificate = relayed.stderr.splitlines()
+    assert summary.startswith("copy: 3 done; 12 B in ")
+    assert certificate.startswith("certificate: 3 objects, 12 B in c.jsonl; root ")
+    read = run(*command, folder=tmp_path, env={})
+    announced, summary, certificate = read.stderr.splitlines()
+    assert announced == "3 objects of 12 B are read once for the certificate"
+    assert summary.startswith("copy: 0 done, 3 skipped")
+    again = run("verify", f"s3://{destination}/out/", "--write-certificate", "d.jsonl", folder=tmp_path, env={})
+    assert again.stderr.strip().endswith(certificate.partition("; ")[2])
+    (tmp_path / "keys.csv").write_text(f"bucket,key\n{source},in/0\n{source},gone\n")
+    to = f"s3://{destination}/other/"
+    failed = run("copy", "keys.csv", to, "--certificate", "e.jsonl", "-q", "--journal", "j", folder=tmp_path, env={})
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1] == "error: no certificate is written: 1 object failed"
+    assert not (tmp_path / "e.jsonl").exists()
+
+
 @pytest.mark.parametrize("given", [["s3://bucket/prefix/"], ["s3://bucket/prefix/", "links.csv"]])
 def test_what_is_no_copy(given: list[str], tmp_path: Path) -> None:
     done = run("copy", *given, folder=tmp_path)
@@ -62,6 +89,8 @@ def test_options_of_the_other_form(tmp_path: Path) -> None:
     done = run("copy", "links.csv", "--relay", "--map", "a=b", folder=tmp_path)
     assert done.returncode == 2
     assert "--map and --relay are only for s3://bucket/prefix/: LINKS say what is copied, and where to" in done.stderr
+    done = run("copy", "s3://from/", "s3://to/", "--algorithm", "md5", folder=tmp_path)
+    assert (done.returncode, "--algorithm is only for --certificate" in done.stderr) == (2, True)
 
 
 def test_a_copy_that_is_killed_goes_on_at_its_next_part(

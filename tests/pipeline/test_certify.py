@@ -5,13 +5,15 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import bulkpresign as bp
-from bulkpresign.pipeline.verification.pairs import ReadPlan
+from bulkpresign.pipeline.verification.digests import ReadPlan
+from bulkpresign.proof.certificate import CertificateReader
 from bulkpresign.proof.merkle import MerkleTree
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy
@@ -239,3 +241,25 @@ def test_memory_is_flat_for_a_million_rows(tmp_path: Path) -> None:
         command = [sys.executable, "-c", MEASURE, str(count), str(tmp_path / "c.jsonl")]
         peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=110).stdout))
     assert peaks[1] - peaks[0] < 80 * 1024
+
+
+async def test_filters(bucket: str, tmp_path: Path) -> None:
+    """They select the rows of a certificate, and the objects that are compared with one."""
+    uri, file, part = f"s3://{bucket}/p/", tmp_path / "c.jsonl", tmp_path / "part.jsonl"
+    await bp.write_certificate(uri, file)
+    filters = bp.Filters(include=["d/**"], max_size=200)
+    report = await bp.write_certificate(uri, part, filters=filters)
+    selected = {key for key, body in OBJECTS.items() if key.startswith("d/") and len(body) <= 200}
+    assert {row.key for row in CertificateReader(str(part)).rows()} == selected
+    assert report.done == len(selected)
+    found = await bp.verify_certificate(uri, file, filters=filters)
+    assert (found.verified, found.extra, found.missing) == (len(selected), 0, 0)
+    found = await bp.verify_certificate(uri, part, filters=filters)
+    assert (found.verified, found.extra, found.missing) == (len(selected), 0, 0)
+    now = datetime.now(UTC)
+    with pytest.raises(bp.ParameterError, match="a certificate, which has no times"):
+        await bp.verify_certificate(uri, file, filters=bp.Filters(newer_than=now))
+    with pytest.raises(bp.ParameterError, match="limit and sample are for verify of a folder's files"):
+        await bp.write_certificate(uri, part, filters=bp.Filters(sample=2))
+    report = await bp.write_certificate(uri, part, filters=bp.Filters(older_than=now - timedelta(days=1)))
+    assert report.done == 0

@@ -11,13 +11,12 @@ import pytest
 
 import bulkpresign as bp
 from bulkpresign.errors import CredentialsError, InputError, LinkExpiredError, ManifestError, ParameterError
-from bulkpresign.model import Outcome
 from bulkpresign.pipeline.run.copies import PutSigner
 from tests.conftest import AwsEnv, Boto, MakeBucket
+from tests.pipeline.copies import SIDES, Sides
 from tests.pipeline.listening import heard
 from tests.servers.proxy import Fault, FaultProxy, Seen, expired
 from tests.servers.server import S3Server
-from tests.support.sides import configure
 
 MIB = 1 << 20
 RANDOM = random.Random(14)
@@ -31,7 +30,6 @@ BODIES = {
     "large": RANDOM.randbytes(9 * MIB + 7),
     **{key: key.encode() for key in AWKWARD},
 }
-SIDES: dict[str, Any] = {"source_profile_name": "source", "destination_profile_name": "destination"}
 #: Headers that both S3 servers keep.
 HEADERS = {
     "ContentType": "text/csv; charset=utf-8",
@@ -41,57 +39,6 @@ HEADERS = {
     "ContentLanguage": "de",
     "Metadata": {"author": "me", "two-words": "a  b"},
 }
-
-
-class Sides:
-    """Two servers with a bucket each. `copy` copies everything, or other sources to other prefixes."""
-
-    def __init__(self, boto: Boto, make_bucket: MakeBucket, source: S3Server, destination: S3Server) -> None:
-        self.source_server = source
-        self.get: Any = boto(source)
-        self.put: Any = boto(destination)
-        self.source, self.destination = make_bucket(source), make_bucket(destination)
-        self.outcomes: list[Outcome] = []
-
-    def copy(self, source: Any = None, to: str = "", **settings: Any) -> bp.Report:
-        self.outcomes.clear()
-        given = source or f"s3://{self.source}/"
-        settings = {**SIDES, "listeners": [heard(self.outcomes)], **settings}
-        return asyncio.run(bp.copy(given, f"s3://{self.destination}/{to}", **settings))
-
-    def upload(self, bodies: dict[str, bytes], **settings: Any) -> None:
-        for key, body in bodies.items():
-            self.get.put_object(Bucket=self.source, Key=key, Body=body, **settings)
-
-    def upload_in_parts(self, key: str, parts: list[bytes], **settings: Any) -> str:
-        """Returns the etag."""
-        where = {"Bucket": self.source, "Key": key}
-        upload_id = self.get.create_multipart_upload(**where, **settings)["UploadId"]
-        done = []
-        for number, body in enumerate(parts, 1):
-            etag = self.get.upload_part(**where, UploadId=upload_id, PartNumber=number, Body=body)["ETag"]
-            done.append({"PartNumber": number, "ETag": etag})
-        self.get.complete_multipart_upload(**where, UploadId=upload_id, MultipartUpload={"Parts": done})
-        return str(self.get.head_object(**where)["ETag"]).strip('"')
-
-    def copied(self, prefix: str = "") -> dict[str, bytes]:
-        pages = self.put.get_paginator("list_objects_v2").paginate(Bucket=self.destination, Prefix=prefix)
-        keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
-        return {key: self.put.get_object(Bucket=self.destination, Key=key)["Body"].read() for key in keys}
-
-
-@pytest.fixture(params=["seaweedfs-ceph", "ceph-seaweedfs", "seaweedfs-rclone"])
-def sides(
-    request: pytest.FixtureRequest,
-    boto: Boto,
-    make_bucket: MakeBucket,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Sides:
-    source, destination = (request.getfixturevalue(name) for name in request.param.split("-"))
-    configure(monkeypatch, tmp_path, source, destination)
-    monkeypatch.chdir(tmp_path)
-    return Sides(boto, make_bucket, source, destination)
 
 
 def only(*pairs: str) -> pytest.MarkDecorator:

@@ -188,11 +188,12 @@ class PresentCopies:
         (listed,) = self._find([ref])
         if listed is None:
             return None
+        evidence = Evidence(listed.size, 0, 0, listed.etag)
         if self._if_exists == "keep":
-            return Outcome(ref, "skipped", attempts=0, message="there is an object of that key", link=link)
+            message = "there is an object of that key"
+            return Outcome(ref, "skipped", attempts=0, message=message, link=link, evidence=evidence)
         if listed.etag and (listed.size, listed.etag) == (ref.size, ref.etag):
             verified_by = expected_digest(ref).name
-            evidence = Evidence(listed.size, 0, 0, listed.etag)
             return Outcome(ref, "skipped", attempts=0, verified_by=verified_by, link=link, evidence=evidence)
         if self._if_exists == "fail":
             raise numbered(RefusedError(f"{self._destination.uri(ref)} exists, and is another one", code="Exists"), 0)

@@ -53,8 +53,8 @@ class HeldBody(SentBody):
 class RelayedBody(SentBody):
     """The body of a response, `size` bytes, sent on as it comes. Memory is one chunk of it.
 
-    The last chunk is held back until the bytes are verified: a destination that lacks it stores nothing. `segment`
-    hashes the bytes as well, for a digest that is combined later.
+    The last chunk is held back until the bytes are verified: a destination that lacks it stores nothing. `second` is a
+    hasher of the caller's, which gets the bytes as well.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class RelayedBody(SentBody):
         limiter: RequestLimiter,
         *,
         expected: ExpectedDigest | None = None,
-        segment: Hasher | None = None,
+        second: Hasher | None = None,
     ) -> None:
         super().__init__(size, emit)
         self._response, self._limiter = response, limiter
-        self._expected, self._segment = expected, segment
+        self._expected, self._second = expected, second
         self._verifier = None
         if expected is not None and not _is_md5(expected):  # the md5 is computed anyway
             self._verifier = Verifier(expected)
@@ -109,7 +109,7 @@ class RelayedBody(SentBody):
         if self.sent + len(chunk) > self.size:
             raise TruncatedError(f"the body has more than the {self.size:,} bytes that were announced", code="TooLong")
         self.count(chunk)
-        for also in (self._verifier, self._segment, self._md5):
+        for also in (self._verifier, self._second, self._md5):
             if also is not None:
                 also.update(chunk)
         if self.is_sent:

@@ -11,7 +11,7 @@ from functools import partial
 import anyio
 import msgspec
 
-from bulkpresign.checksums import expected_digest
+from bulkpresign.checksums import Hasher, base64_of, expected_digest, hasher
 from bulkpresign.errors import MismatchError, RefusedError, TransferError
 from bulkpresign.events import BytesMoved
 from bulkpresign.http.connection import Chunk
@@ -38,11 +38,15 @@ _REFUSES_HEADERS = frozenset({400, 501})
 
 
 class Copied(msgspec.Struct, frozen=True):
-    """An object that was copied in one request: its size, the etag of the copy, and what verified its bytes."""
+    """An object that was copied: its size, the etag of the copy, and what verified its bytes.
+
+    `checksum` is the one that was computed on the way, as `algorithm:base64`; None: none was.
+    """
 
     size: int
     etag: str | None
     verified_by: str | None
+    checksum: str | None = None
 
 
 class _Write:
@@ -73,7 +77,8 @@ class Copier:
     A PUT link is signed when the headers of its object are known, if the coordinator signs; else it is sent as it is.
     A copy in one request is attempted as a whole. The GET and its PUT take one slot of the limiter together, and hold
     at most HELD_BYTES, or one chunk of a stream; so does each part of a copy in parts. `part_size` is that of objects
-    in parts, in bytes; None: see ObjectHead. With `on_server`, the server makes the copies, if it can.
+    in parts, in bytes; None: see ObjectHead. With `on_server`, the server makes the copies, if it can. `digest` is the
+    algorithm of a digest that is computed of the bytes of copies in one request: the parts of others come in any order.
     """
 
     def __init__(
@@ -84,10 +89,11 @@ class Copier:
         *,
         part_size: int | None,
         on_server: bool,
+        digest: str | None = None,
     ) -> None:
         self._context, self._coordinator = context, coordinator
         self._uploader, self._part_size = uploader, part_size
-        self._on_server = on_server
+        self._on_server, self._digest = on_server, digest
 
     async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
         """Copies the object of one job. Raises TransferError where it fails."""
@@ -159,18 +165,28 @@ class Copier:
     async def _relayed(self, ref: ObjectRef, reader: SourceReader, write: _Write) -> Copied | ObjectHead:
         """Copies an object in one request. Gives the head of one that is to be copied in parts."""
         context, can_split = self._context, self._coordinator.open_upload is not None
+        digest = None if self._digest is None else hasher(self._digest)
         async with AsyncExitStack() as stack:
             response = await reader.open(stack)
             head = write.head = ObjectHead.of(ref, response)
             if can_split and head.part_size(self._part_size) is not None:
                 return head
             if head.size is not None and head.size > HELD_BYTES:
-                body = RelayedBody(response, head.size, context.emit, context.limiter, expected=head.expected)
+                body = RelayedBody(
+                    response, head.size, context.emit, context.limiter, expected=head.expected, second=digest
+                )
                 stored = await self._stored(write, head, body)
-                return _copied(head, body, stored, body.verified_by)
-            held = HeldBody(await self._held(response), context.emit)
+                return _copied(head, body, stored, body.verified_by, self._checksum(digest))
+            data = await self._held(response)
+        held = HeldBody(data, context.emit)
+        if digest is not None:
+            digest.update(data)
         verified_by = held.verify(head.expected)
-        return _copied(head, held, await self._stored(write, head, held), verified_by)
+        stored = await self._stored(write, head, held)
+        return _copied(head, held, stored, verified_by, self._checksum(digest))
+
+    def _checksum(self, digest: Hasher | None) -> str | None:
+        return None if digest is None else f"{self._digest}:{base64_of(digest.digest())}"
 
     async def _held(self, response: Response) -> bytes:
         """The bytes of a small object."""
@@ -279,8 +295,8 @@ async def _head(reader: SourceReader, ref: ObjectRef) -> ObjectHead:
         return ObjectHead.of(ref, await reader.open(stack))
 
 
-def _copied(head: ObjectHead, body: SentBody, stored: Stored, verified_by: str | None) -> Copied:
-    return Copied(body.size, stored.etag, _proof(head, stored.etag, verified_by, stored.verified_by))
+def _copied(head: ObjectHead, body: SentBody, stored: Stored, verified_by: str | None, checksum: str | None) -> Copied:
+    return Copied(body.size, stored.etag, _proof(head, stored.etag, verified_by, stored.verified_by), checksum)
 
 
 def _proof(head: ObjectHead, etag: str | None, source: str | None, target: str | None) -> str | None:
@@ -295,7 +311,7 @@ def _proof(head: ObjectHead, etag: str | None, source: str | None, target: str |
 
 
 def _outcome(job: Job, copied: Copied, attempts: int) -> Outcome:
-    evidence = Evidence(copied.size, 0, 0, copied.etag)
+    evidence = Evidence(copied.size, 0, 0, copied.etag, copied.checksum)
     ref, link = job.object, job.link
     return Outcome(ref, "done", copied.size, attempts, copied.verified_by, link=link, evidence=evidence)
 
