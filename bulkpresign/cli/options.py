@@ -171,6 +171,12 @@ executor = _of_transfer(
     metavar="processes[:N]|dask:ADDRESS",
     help="Move the objects in N processes of this machine (default: a process for each core), or on a Dask cluster.",
 )
+signing_executor = _of_transfer(
+    "--executor",
+    metavar="processes[:N]|dask:ADDRESS",
+    help="Sign the rows of tables in N processes of this machine (default: a process for each core), or on a Dask "
+    "cluster. They get signing keys that are valid for a day, and not your secret key.",
+)
 #: The files that a run writes, for people and for the next run.
 records = together(
     _of_records(

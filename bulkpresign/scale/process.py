@@ -26,11 +26,13 @@ class Answers:
         os.dup2(2, 1)  # what a call prints is no answer
         self._lock = threading.Lock()
 
-    def write(self, data: bytes) -> None:
-        """Writes one frame."""
+    def write(self, *frame: bytes) -> None:
+        """Writes one frame, given in pieces."""
         with self._lock:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
+            for piece in frame:
+                left = memoryview(piece)
+                while left:
+                    left = left[os.write(self._descriptor, left) :]
 
     def keep_alive(self, is_over: threading.Event) -> None:
         """Gives a sign of life each second."""
@@ -47,14 +49,14 @@ def _read_calls(stream: BinaryIO, calls: "queue.SimpleQueue[bytes | None]", main
     signal.pthread_kill(main_thread, signal.SIGINT)
 
 
-def _answer(data: bytes) -> bytes:
-    """Runs a call; its answer as a frame."""
+def _answer(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """Runs a call; its answer as a frame, in pieces."""
     try:
         function, args, kwargs = pickle.loads(data)  # noqa: S301 - the coordinator made it
         kind, answer = RESULT, pickle.dumps(function(*args, **kwargs))
     except Exception as error:  # noqa: BLE001 - it is raised where the call was made
         kind, answer = ERROR, pickle.dumps(error)
-    return kind + len(answer).to_bytes(LENGTH, "big") + answer
+    return kind, len(answer).to_bytes(LENGTH, "big"), answer
 
 
 def main() -> None:
@@ -67,7 +69,7 @@ def main() -> None:
     threading.Thread(target=_read_calls, args=reader, daemon=True).start()
     try:
         while (data := calls.get()) is not None:
-            answers.write(_answer(data))
+            answers.write(*_answer(data))
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     except (KeyboardInterrupt, BrokenPipeError):  # between two calls, or the coordinator is gone
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -5,8 +5,6 @@ Imports `transfer`, and neither credentials nor listings.
 
 import asyncio
 import atexit
-import os
-import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -17,6 +15,7 @@ from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
 from bulkpresign.scale.mark import check_mark
 from bulkpresign.scale.messages import Batch, BatchResult, Finished, decode_batch, encode_result, without_object
+from bulkpresign.scale.sealing import worker_name
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.jobs import Job
 from bulkpresign.transfer.engine.queue import JobQueue
@@ -29,7 +28,7 @@ def run_batch(data: bytes) -> bytes:
 
     KeyboardInterrupt ends the batch early: its result then has the outcomes so far.
     """
-    name = f"{socket.gethostname()} {os.getpid()}.{threading.get_ident()}"
+    name = worker_name()
     try:
         batch = decode_batch(data)
         if batch.mark is not None:

@@ -1,8 +1,13 @@
 """The workers of a run: an executor, how many calls it runs at a time, and where its workers are."""
 
 import os
+from collections.abc import AsyncIterator
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 from typing import Protocol
+
+import anyio
+import anyio.to_thread
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.scale.processes import Processes
@@ -88,6 +93,17 @@ def workers_of(executor: str | Executor) -> Workers:
 
         return DaskWorkers(value)
     raise ParameterError(f"executor {executor!r} is none of processes, processes:N and dask:ADDRESS")
+
+
+@asynccontextmanager
+async def opened(executor: str | Executor) -> AsyncIterator[Workers]:
+    """The workers that are asked for; closed at the end. Raises ParameterError."""
+    workers = workers_of(executor)
+    try:
+        yield workers
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(workers.close)
 
 
 def _count(executor: str, text: str) -> int:

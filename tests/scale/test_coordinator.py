@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 import bulkpresign as bp
-from bulkpresign.scale import messages, processes
+from bulkpresign.scale import messages, processes, sealing
 from bulkpresign.scale.messages import Batch, decode_batch, decode_result, encode_batch
 from bulkpresign.scale.pace import Pace
 from bulkpresign.scale.worker import run_batch
@@ -166,7 +166,7 @@ def test_a_worker_of_another_version_is_refused_by_name(
 ) -> None:
     urls = many(origin, 3)
     data = encode_batch(_batch(str(tmp_path)))
-    monkeypatch.setattr(messages, "__version__", "0.0.1")
+    monkeypatch.setattr(sealing, "__version__", "0.0.1")
     result = decode_result(run_batch(data))
     assert result.problem is not None
     assert f"worker {result.worker}: it has bulkpresign 0.0.1, and the run has {bp.__version__}" in result.problem

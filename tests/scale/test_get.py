@@ -154,7 +154,8 @@ def test_an_executor_that_is_none(tmp_path: Path, executor: str, message: str) -
 
 
 def test_workers_import_nothing_of_aws_and_start_fast(tmp_path: Path) -> None:
-    code = "import sys, bulkpresign.scale.process, bulkpresign.scale.worker; print(*sys.modules)"
+    mains = ("process", "worker", "sign_worker")
+    code = "".join(f"import bulkpresign.scale.{main}\n" for main in mains) + "import sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "bulkpresign" in loaded
