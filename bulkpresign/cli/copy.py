@@ -51,6 +51,7 @@ from bulkpresign.cli.help import Argument, FileName, Verb
 @filter_options.filters
 @options.bounds
 @options.records
+@options.executor
 @options.renewal
 @options.expires_in
 @options.server

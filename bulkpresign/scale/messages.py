@@ -4,7 +4,7 @@ A worker gets links, settings and paths. It gets no credentials and no function 
 comes back with its outcome, and the coordinator renews it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FunctionType, MethodType
 
 import msgspec
@@ -22,21 +22,27 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 
     `run` names the run: a worker keeps its connections from one batch to the next. `most` bounds the worker's requests
     in flight from now on. `mark` is a file in the folder of `spec`: a worker that does not find it sees another folder
-    (None: the worker is on this machine, or only reads).
+    (None: the worker is on this machine, or only reads). With `signs_puts`, the coordinator signs the PUT links of
+    copies.
     """
 
     run: str
     spec: TransferSpec
     most: int
     mark: str | None
+    signs_puts: bool = False
     jobs: Sequence[Job]
 
 
 class Finished(msgspec.Struct, frozen=True, array_like=True):
-    """The outcome of one job of a batch, by its index. The coordinator has its object and its link."""
+    """The outcome of one job of a batch, by its index. The coordinator has its object and its link.
+
+    `put_headers` are those with which the PUT link of a copy is to be signed: see `copies`.
+    """
 
     job: int
     outcome: Outcome
+    put_headers: Mapping[str, str] | None = None
 
 
 class BatchResult(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
