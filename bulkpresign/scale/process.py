@@ -1,7 +1,7 @@
 """The main program of a worker process: `python -m bulkpresign.scale.process`. See `processes`.
 
 Calls come on standard input, answers go to standard output. The end of the input interrupts a running call and ends
-the process: it ends with its coordinator, however that ends.
+the process: it ends with its coordinator, however that ends. SIGINT from outside is blocked: it is for the coordinator.
 """
 
 import os
@@ -11,11 +11,14 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from types import FrameType
 from typing import BinaryIO
 
 from bulkpresign.scale.processes import ALIVE, ERROR, LENGTH, RESULT
 
 _ALIVE_EVERY = 1.0
+#: Interrupts the main thread as SIGINT would, which is blocked.
+_INTERRUPT = signal.SIGUSR1
 
 
 class Answers:
@@ -46,7 +49,7 @@ def _read_calls(stream: BinaryIO, calls: "queue.SimpleQueue[bytes | None]", main
     while header := stream.read(LENGTH):
         calls.put(stream.read(int.from_bytes(header, "big")))
     calls.put(None)
-    signal.pthread_kill(main_thread, signal.SIGINT)
+    signal.pthread_kill(main_thread, _INTERRUPT)
 
 
 def _answer(data: bytes) -> tuple[bytes, bytes, bytes]:
@@ -59,9 +62,18 @@ def _answer(data: bytes) -> tuple[bytes, bytes, bytes]:
     return kind, len(answer).to_bytes(LENGTH, "big"), answer
 
 
+def _interrupt(_number: int, frame: FrameType | None) -> None:
+    """Calls the handler of SIGINT: that of an event loop that runs, or the one that raises KeyboardInterrupt."""
+    handler = signal.getsignal(signal.SIGINT)
+    if callable(handler):
+        handler(signal.SIGINT, frame)
+
+
 def main() -> None:
     """Runs calls until the input ends."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process has it ignored
+    signal.signal(_INTERRUPT, _interrupt)
     answers, is_over = Answers(), threading.Event()
     calls: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     threading.Thread(target=answers.keep_alive, args=(is_over,), daemon=True).start()
@@ -70,9 +82,9 @@ def main() -> None:
     try:
         while (data := calls.get()) is not None:
             answers.write(*_answer(data))
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(_INTERRUPT, signal.SIG_IGN)
     except (KeyboardInterrupt, BrokenPipeError):  # between two calls, or the coordinator is gone
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(_INTERRUPT, signal.SIG_IGN)
     is_over.set()
 
 

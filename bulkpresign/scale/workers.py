@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.scale.processes import Processes
+from bulkpresign.text import counted
 
 _PROCESSES, _DASK = "processes", "dask"
 #: More processes than any machine has cores.
@@ -104,6 +105,15 @@ async def opened(executor: str | Executor) -> AsyncIterator[Workers]:
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(workers.close)
+
+
+def surplus(executor: object) -> str | None:
+    """A warning for more processes than there are cores for them, or None."""
+    kind, colon, value = executor.partition(":") if isinstance(executor, str) else ("", "", "")
+    cores = usable_cores()
+    if kind != _PROCESSES or not colon or not value.isdecimal() or int(value) <= cores:
+        return None
+    return f"executor {executor}: this process may use {counted(cores, 'core')}; more processes than that are no faster"
 
 
 def _count(executor: str, text: str) -> int:
