@@ -84,6 +84,7 @@ _of_plan = partial(click.option, cls=SectionedOption, section="Plan")
 @filter_options.filters
 @options.bounds
 @options.records
+@options.executor
 @options.renewal
 @options.expires_in
 @options.server

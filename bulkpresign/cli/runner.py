@@ -104,6 +104,7 @@ def run_verb(
     run. If the run is stopped by a signal, `on_stop` is called with the word for that, such as `interrupted`.
     """
     _allow_open_files()
+    _warn_of_surplus(settings.get("executor"))
     stopped: list[int] = []
 
     async def main() -> R | None:
@@ -170,6 +171,15 @@ def _allow_open_files() -> None:
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _warn_of_surplus(executor: str | None) -> None:
+    if executor is None:
+        return
+    from bulkpresign.scale.workers import surplus
+
+    if message := surplus(executor):
+        say(message, "warning")
 
 
 def _has_uvloop() -> bool:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -95,6 +96,7 @@ async def copy(
     destination_endpoint_url: str | None = None,
     destination_profile_name: str | None = None,
     destination_presigner: Presigner | None = None,
+    executor: str | Executor | None = None,
     listeners: Sequence[Listener] = (),
     announce: Callable[[ReadPlan], object] = lambda _: None,
 ) -> Report:
@@ -131,7 +133,8 @@ async def copy(
 
     `region_name`, `endpoint_url`, `profile_name`, `addressing_style` and `session` are for both sides; those that start
     with `source_` and `destination_` are for one side. `source_presigner` and `destination_presigner` are open
-    Presigners. `config` and the keywords beside it are those of `get`. An object that was uploaded in parts is copied
+    Presigners. `config`, the keywords beside it and `executor` are those of `get`; copies in parts are made by this
+    process. An object that was uploaded in parts is copied
     in the same parts; otherwise objects over 64 MiB are copied in parts, unless only an md5 of all their bytes can
     verify them. `part_size` (bytes, 5 MiB to 5 GiB) is for all larger objects. Memory is at most 1 MiB for each copy in
     flight, or part of one.
@@ -217,7 +220,7 @@ async def copy(
         if certified is not None:
             heard = [*listeners, stack.enter_context(certified)]
         run = await stack.enter_async_context(
-            Run("copy", config=config, ca_bundle=ca_bundle, failures=failures, listeners=heard)
+            Run("copy", config=config, ca_bundle=ca_bundle, failures=failures, listeners=heard, executor=executor)
         )
         copying = _Copying(
             stack,

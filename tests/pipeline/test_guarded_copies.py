@@ -237,3 +237,34 @@ def test_a_server_that_refuses_the_header_is_asked_once(
     assert retried.message.endswith(
         "(the server does not support if-match here: this and all other copies are sent without it)"
     )
+
+
+@WAYS
+def test_workers_leave_a_destination_that_changes_as_it_is(relay: bool, scene: Scene) -> None:
+    """The process with the credentials looks what became of a copy that its worker could not make."""
+    scene.upload("small", "streamed")
+    for key in ("small", "streamed"):
+        scene.put(key, b"old")
+    changes = iter((b"of another",))
+
+    def change(seen: Seen) -> None:
+        if scene.is_write(seen) and "/small" in seen.target and (body := next(changes, None)):
+            scene.put("small", body)
+
+    scene.proxy.schedule = change
+    report = scene.copy(relay=relay, executor="processes:2")
+    assert (report.done, report.failed) == (1, 1), scene.outcomes
+    assert {outcome.code for outcome in scene.outcomes} == {None, "DestinationChanged"}
+    assert (scene.copied("small"), scene.copied("streamed")) == (b"of another", BODIES["streamed"])
+
+
+@WAYS
+def test_workers_copy_to_a_server_that_refuses_the_header(relay: bool, scene: Scene) -> None:
+    scene.upload(*BODIES)
+    for each in BODIES:
+        scene.put(each, b"old")
+    refusal = Fault(501, body=b"<Error><Code>NotImplemented</Code></Error>")
+    scene.proxy.schedule = lambda seen: refusal if scene.is_write(seen) and seen.header("if-match") else None
+    report = scene.copy(relay=relay, executor="processes:2")
+    assert (report.done, report.failed) == (len(BODIES), 0), scene.outcomes
+    assert {key: scene.copied(key) for key in BODIES} == BODIES
