@@ -293,16 +293,16 @@ class RemoteExecutor:
         kept, again = [], list[int]()
         for finished in result.outcomes:
             index, headers = finished.job, finished.put_headers
-            if finished.outcome.code == IN_PARTS or is_refused_copy(left[index], finished.outcome):
-                unsign(left[index])
-                self._own.send_nowait([left.pop(index)])
-            elif headers is not None and finished.outcome.code == UNSIGNED:
+            if headers is not None and finished.outcome.code == UNSIGNED:
                 self._note_relay(headers)
                 try:
                     await sign_relayed_copy(left[index], sign, self._coordinator.guard, headers)
                     again.append(index)
                 except TransferError as error:
                     self._finish([failed_outcome(left.pop(index), error)])
+            elif finished.outcome.code == IN_PARTS or is_refused_copy(left[index], finished.outcome):
+                unsign(left[index])
+                self._own.send_nowait([left.pop(index)])
             else:
                 kept.append(finished)
         if again:
