@@ -18,7 +18,7 @@ from bulkpresign.proof.merkle import MerkleTree
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.server import S3Server
-from tests.support.checksums import digest_of
+from tests.support.certificates import root_of
 from tests.support.tables import rows_of, table
 
 pytestmark = pytest.mark.anyio
@@ -59,14 +59,6 @@ def stored(folder: Path) -> Path:
     return folder
 
 
-def expected_root(algorithm: str = "sha256") -> str:
-    tree = MerkleTree()
-    for key in sorted(OBJECTS, key=str.encode):
-        body = OBJECTS[key]
-        tree.add(f"{algorithm}:{digest_of(algorithm, body).hex()} {len(body)} {key}".encode())
-    return tree.root().hex()
-
-
 async def test_one_root_from_any_server_folder_and_order_of_work(bucket: str, tmp_path: Path) -> None:
     uri, roots = f"s3://{bucket}/p/", set()
     runs: list[tuple[str | Path, dict[str, Any]]] = [
@@ -80,7 +72,7 @@ async def test_one_root_from_any_server_folder_and_order_of_work(bucket: str, tm
         assert report.certificate is not None
         assert (report.done, report.bytes) == (len(OBJECTS), sum(map(len, OBJECTS.values())))
         roots.add(report.certificate.root)
-    assert roots == {expected_root()}
+    assert roots == {root_of(OBJECTS)}
 
 
 async def test_exactly_what_was_changed_is_named(bucket: str, server: S3Server, boto: Boto, tmp_path: Path) -> None:
@@ -113,7 +105,7 @@ async def test_exactly_what_was_changed_is_named(bucket: str, server: S3Server, 
 async def test_a_folder_against_the_certificate_of_a_bucket(bucket: str, tmp_path: Path) -> None:
     folder, file = stored(tmp_path / "files"), tmp_path / "c.jsonl"
     await bp.write_certificate(f"s3://{bucket}/p/", file, algorithm="crc64nvme")
-    assert json.loads(file.read_text().partition("\n")[0])["root"] == expected_root("crc64nvme")
+    assert json.loads(file.read_text().partition("\n")[0])["root"] == root_of(OBJECTS, "crc64nvme")
     report = await bp.verify_certificate(folder, file)
     assert report.by == {"crc64nvme": len(OBJECTS) - 1, "size": 1}
     (folder / "d!").write_bytes(OBJECTS["d!"][:-1] + b"?")

@@ -229,7 +229,8 @@ class FaultProxy:
     async def _whole(self, seen: Seen, reader: asyncio.StreamReader) -> Seen:
         length = int(seen.header("content-length") or 0)
         whole = Seen(seen.head, await reader.readexactly(length)) if length else seen
-        self.seen[self.seen.index(seen)] = whole
+        place = next(place for place in reversed(range(len(self.seen))) if self.seen[place] is seen)
+        self.seen[place] = whole
         return whole
 
     async def _from_behind(self, seen: Seen, fault: Fault) -> tuple[bytes, bytes]:
