@@ -59,22 +59,26 @@ VERIFY_FOLDER = (
 )
 VERIFY_SIDES = (_NOT_FOLDER, _WHOLE, Inapplicable(_OF_CERTIFICATES, "only for certificates"))
 _ONE_SIDE = Inapplicable(_SIDE_OPTIONS, "only for two sides")
+_NO_EXECUTOR = Inapplicable(("executor",), "only for --in DIR and two sides")
 WRITE_CERTIFICATE = (
     _NOT_FOLDER,
     _WHOLE,
     _ONE_SIDE,
+    _NO_EXECUTOR,
     Inapplicable((*_OF_DIFFERENCES, "certificate", "prove"), "not for --write-certificate"),
 )
 VERIFY_CERTIFICATE = (
     _NOT_FOLDER,
     _WHOLE,
     _ONE_SIDE,
+    _NO_EXECUTOR,
     Inapplicable(("write_certificate", "prove"), "not for a SOURCE with --certificate"),
     Inapplicable(("algorithm",), "only for --write-certificate: a certificate has its own"),
 )
 PROVE = (
     _NOT_FOLDER,
     _WHOLE,
+    _NO_EXECUTOR,
     Inapplicable(
         (
             *_OF_DIFFERENCES,

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 
 from bulkpresign.events import Listener, RunFinished, RunStarted
 from bulkpresign.http.client import Transport
@@ -43,6 +44,7 @@ async def compare(
     destination_endpoint_url: str | None = None,
     destination_region_name: str | None = None,
     destination_profile_name: str | None = None,
+    executor: str | Executor | None = None,
     listeners: Sequence[Listener] = (),
     extras: Extras | None = None,
     announce: Callable[[ReadPlan], object] = lambda _: None,
@@ -61,6 +63,7 @@ async def compare(
     `reason`. `extras` hears of every object that `destination` alone has. The settings of the server and credentials
     are for both sides; those with `source_` and `destination_` replace them for one. `concurrency` requests are in
     flight (None: as many as the run finds to be fastest), and as many files are hashed (None: one for each CPU).
+    The workers of an `executor` (see `get`) read the objects; files are hashed here.
 
     Raises InputError for a side that can't be used or listed, and BreakerError where all requests fail the same way.
     """
@@ -93,6 +96,7 @@ async def compare(
         listeners=listeners,
         extras=extras,
         announce=announce,
+        executor=executor,
     )
 
 
@@ -107,6 +111,7 @@ async def compare_sides(
     listeners: Sequence[Listener],
     extras: Extras | None,
     announce: Callable[[ReadPlan], object],
+    executor: str | Executor | None = None,
 ) -> VerifyReport:
     """Compares two sides; see `compare`."""
     check_named_files([*first.tables, *second.tables], differences, option="--differences")
@@ -123,6 +128,7 @@ async def compare_sides(
                 max_read=max_read,
                 threads=config.concurrency or os.cpu_count() or 1,
                 ca_bundle=ca_bundle,
+                executor=executor,
             )
             await comparer.run(announce)
         finally:
