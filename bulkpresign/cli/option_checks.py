@@ -64,16 +64,19 @@ VERIFY_FOLDER = (
 )
 VERIFY_SIDES = (_NOT_FOLDER, _WHOLE, Inapplicable(_OF_CERTIFICATES, "only for certificates"))
 _ONE_SIDE = Inapplicable(_SIDE_OPTIONS, "only for two sides")
+_NO_EXECUTOR = Inapplicable(("executor",), "only for --in DIR and two sides")
 WRITE_CERTIFICATE = (
     _NOT_FOLDER,
     _WHOLE,
     _ONE_SIDE,
+    _NO_EXECUTOR,
     Inapplicable((*_OF_DIFFERENCES, "certificate", "prove"), "not for --write-certificate"),
 )
 VERIFY_CERTIFICATE = (
     _NOT_FOLDER,
     _WHOLE,
     _ONE_SIDE,
+    _NO_EXECUTOR,
     Inapplicable(("write_certificate", "prove"), "not for a SOURCE with --certificate"),
     Inapplicable(("algorithm",), "only for --write-certificate: a certificate has its own"),
     Inapplicable(_OF_TIMES, "not for --certificate, which has no times"),
@@ -81,6 +84,7 @@ VERIFY_CERTIFICATE = (
 PROVE = (
     _NOT_FOLDER,
     _WHOLE,
+    _NO_EXECUTOR,
     Inapplicable(
         (
             *("include", "exclude", "min_size", "max_size", *_OF_TIMES),

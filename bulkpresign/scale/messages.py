@@ -12,7 +12,7 @@ import msgspec
 from bulkpresign.events import Event
 from bulkpresign.model import ObjectRef, Outcome
 from bulkpresign.scale.sealing import sealed, unsealed
-from bulkpresign.transfer.engine.jobs import Job
+from bulkpresign.transfer.engine.jobs import Digest, Job
 from bulkpresign.transfer.executor import Statistics
 from bulkpresign.transfer.spec import TransferSpec
 
@@ -103,12 +103,20 @@ def decode_result(data: bytes) -> BatchResult:
 
 
 def without_object(outcome: Outcome) -> Outcome:
-    """An outcome without what the coordinator has: object, link and upload."""
-    return msgspec.structs.replace(outcome, object=_NO_OBJECT, link=None, upload=None)
+    """An outcome without what the coordinator has: object, link and upload.
+
+    Of an object that was read for its digest, its size and its checksum stay.
+    """
+    found, link = outcome.object, outcome.link
+    is_read = link is not None and found is not link.object
+    ref = ObjectRef("", "", size=found.size, checksum=found.checksum) if is_read else _NO_OBJECT
+    return msgspec.structs.replace(outcome, object=ref, link=None, upload=None)
 
 
 def with_object(outcome: Outcome, job: Job) -> Outcome:
     """The outcome with the object and the link of its job."""
-    link = job.link
-    upload = None if outcome.status == "done" else job.upload
-    return msgspec.structs.replace(outcome, object=link.object, link=link, upload=upload)
+    link, is_done = job.link, outcome.status == "done"
+    ref = link.object
+    if is_done and isinstance(job.target, Digest):
+        ref = msgspec.structs.replace(ref, size=outcome.object.size, checksum=outcome.object.checksum)
+    return msgspec.structs.replace(outcome, object=ref, link=link, upload=None if is_done else job.upload)
