@@ -1,10 +1,15 @@
-"""The coordinator's limit: the real one, with its journal, and workers that move nothing.
+"""`sign` by two worker processes against one process, and the coordinator's limit.
 
-Each worker sleeps, and says that the objects of its batch are done. What is measured is the CPU time of
-the coordinating process: batches are encoded and handed out, results are decoded, counted and recorded.
+The limit is that of the real coordinator, with its journal, and workers that move nothing. Each worker sleeps, and says
+that the objects of its batch are done. What is measured is the CPU time of the coordinating process: batches are
+encoded and handed out, results are decoded, counted and recorded.
 """
 
 import asyncio
+import math
+import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, Future
@@ -12,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import goal, scratch_folder
+from benchmarks.sign import ACCESS, BUCKET, REGION, ROUNDS, SECRET, make_keys
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
 from bulkpresign.ledger.journal import Journal
@@ -35,6 +41,8 @@ QUERY = f"X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20261124%2Feu-west-1%2Fs3%2Faw
 
 def main(*, quick: bool) -> None:
     count = 50_000 if quick else 1_000_000
+    with scratch_folder() as folder:
+        sign_in_processes(count, folder)
     for workers in (2,) if quick else (2, 8):
         with scratch_folder() as folder:
             cpu, wall, batches = asyncio.run(hand_out(count, workers, folder))
@@ -42,6 +50,25 @@ def main(*, quick: bool) -> None:
         print(f"  {cpu:.2f} s of CPU, {cpu / count * 1e6:.1f} us an object, {cpu / batches * 1e3:.1f} ms a batch")
         print(f"  {batches / cpu:,.0f} batches a second of CPU")
         goal("thousand objects handed out and recorded, a second of CPU", count / cpu / 1000, least=200)
+
+
+def sign_in_processes(count: int, folder: Path) -> None:
+    """Signs keys of a CSV file, as commands. Starting the command, and writing the manifest, are in the times."""
+    keys = folder / "keys.csv"
+    with keys.open("w") as stream:
+        stream.write("bucket,key\n")
+        stream.writelines(f"{BUCKET},{key}\n" for key in make_keys(count))
+    environment = os.environ | {"AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": REGION}
+    ways = {"one process": (), "processes:2": ("--executor", "processes:2")}
+    best = dict.fromkeys(ways, math.inf)
+    for _ in range(ROUNDS):
+        for way, more in ways.items():
+            command = [sys.executable, "-m", "bulkpresign", "sign", str(keys), "-o", str(folder / "links.csv"), "-q"]
+            began = time.monotonic()
+            subprocess.run([*command, *more], env=environment, check=True)
+            best[way] = min(best[way], time.monotonic() - began)
+    print(f"\nsign of {count:,} keys: " + ", ".join(f"{way} {seconds:.2f} s" for way, seconds in best.items()))
+    goal("sign by two processes against one", best["one process"] / best["processes:2"], least=1.8)
 
 
 async def hand_out(count: int, workers: int, folder: Path) -> tuple[float, float, int]:

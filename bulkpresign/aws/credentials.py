@@ -1,5 +1,6 @@
 """Credentials, as the AWS chain gives them."""
 
+import hmac
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,16 @@ class Credentials(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Credentials({self.access_key}, expires_at={self.expires_at})"
+
+    def signing_key(self, scope: str) -> bytes:
+        """The key that signs in a scope, such as `20261124/eu-west-1/s3` (docs: "Deriving the signing key").
+
+        The secret key can't be computed from it.
+        """
+        key = b"AWS4" + self.secret_key.encode()
+        for part in (*scope.split("/"), "aws4_request"):
+            key = hmac.digest(key, part.encode(), "sha256")
+        return key
 
 
 async def session_credentials(session: Any) -> Credentials:

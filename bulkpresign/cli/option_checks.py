@@ -36,12 +36,15 @@ PUT_FOLDER = (
         ("from_format", *_RENEWAL_OPTIONS), "only for LINKS: the links for a folder are signed and renewed here"
     ),
 )
+_OF_PLAN = ("plan", "expected_rate", "prices")
 COPY_LINKS = (
     Inapplicable(
-        ("maps", "headers", "if_exists", "relay", "extra", "plan", "part_size", "certificate"),
+        ("maps", "headers", "if_exists", "relay", "extra", *_OF_PLAN, "part_size", "certificate"),
         "only for s3://bucket/prefix/: LINKS say what is copied, and where to",
     ),
 )
+#: For `copy` without `--dry-run`, and without `--certificate`.
+NOT_DRY = (Inapplicable(_OF_PLAN, "only for --dry-run"),)
 COPY_WITHOUT_CERTIFICATE = (Inapplicable(("algorithm",), "only for --certificate"),)
 _SIDE_OPTIONS = tuple(
     f"{side}_{name}" for side in ("source", "destination") for name in ("endpoint_url", "region_name", "profile_name")
@@ -61,16 +64,19 @@ VERIFY_FOLDER = (
 )
 VERIFY_SIDES = (_NOT_FOLDER, _WHOLE, Inapplicable(_OF_CERTIFICATES, "only for certificates"))
 _ONE_SIDE = Inapplicable(_SIDE_OPTIONS, "only for two sides")
+_NO_EXECUTOR = Inapplicable(("executor",), "only for --in DIR and two sides")
 WRITE_CERTIFICATE = (
     _NOT_FOLDER,
     _WHOLE,
     _ONE_SIDE,
+    _NO_EXECUTOR,
     Inapplicable((*_OF_DIFFERENCES, "certificate", "prove"), "not for --write-certificate"),
 )
 VERIFY_CERTIFICATE = (
     _NOT_FOLDER,
     _WHOLE,
     _ONE_SIDE,
+    _NO_EXECUTOR,
     Inapplicable(("write_certificate", "prove"), "not for a SOURCE with --certificate"),
     Inapplicable(("algorithm",), "only for --write-certificate: a certificate has its own"),
     Inapplicable(_OF_TIMES, "not for --certificate, which has no times"),
@@ -78,6 +84,7 @@ VERIFY_CERTIFICATE = (
 PROVE = (
     _NOT_FOLDER,
     _WHOLE,
+    _NO_EXECUTOR,
     Inapplicable(
         (
             *("include", "exclude", "min_size", "max_size", *_OF_TIMES),

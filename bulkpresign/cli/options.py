@@ -169,7 +169,14 @@ bounds = together(
 executor = _of_transfer(
     "--executor",
     metavar="processes[:N]|dask:ADDRESS",
-    help="Move the objects in N processes of this machine (default: a process for each core), or on a Dask cluster.",
+    help="Move the objects in N processes of this machine (default: one for each core; more are no faster), or on a "
+    "Dask cluster.",
+)
+signing_executor = _of_transfer(
+    "--executor",
+    metavar="processes[:N]|dask:ADDRESS",
+    help="Sign the rows of tables in N processes of this machine (default: a process for each core), or on a Dask "
+    "cluster. They get signing keys that are valid for a day, and not your secret key.",
 )
 #: The files that a run writes, for people and for the next run.
 records = together(

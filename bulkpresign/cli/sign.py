@@ -59,6 +59,7 @@ from bulkpresign.errors import BreakerError
     help="PUT links: larger objects become multipart uploads with parts of this size (5MiB to 5GiB), which are created "
     "here. Their sizes must be known. Without this option, the rows of uploads are signed again.",
 )
+@options.signing_executor
 @options.server
 @sides.destination_options
 @options.ca_bundle
@@ -82,6 +83,7 @@ def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, **sett
     bulkpresign sign keys.txt --bucket B --method PUT --checksum crc64nvme --from data/ -o uploads.csv
     bulkpresign sign sizes.csv --bucket B --method PUT --part-size 64MiB -o uploads.csv
     bulkpresign sign s3://bucket/prefix/ -o links.csv --include '*.csv' --newer-than 7d
+    bulkpresign sign keys.csv -o links.csv --executor processes
     cut -f1 keys.tsv | bulkpresign sign - --from-format txt --bucket B
     """
     from bulkpresign.cli.messages import say_left_open

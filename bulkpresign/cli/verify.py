@@ -114,6 +114,12 @@ _SIDES = "SOURCE and DESTINATION, or a certificate"
     metavar="N",
     help="Files or objects read at the same time.",
 )
+@click.option(
+    "--executor",
+    metavar="processes[:N]|dask:ADDRESS",
+    help="Hash the files of --in, or read the objects of two sides, in N processes of this machine (default: one for "
+    "each core), or on a Dask cluster. They hold no credentials.",
+)
 @options.attempts
 @options.limit_rate
 @options.server

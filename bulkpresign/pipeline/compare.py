@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener, RunFinished, RunStarted
@@ -47,6 +48,7 @@ async def compare(
     destination_endpoint_url: str | None = None,
     destination_region_name: str | None = None,
     destination_profile_name: str | None = None,
+    executor: str | Executor | None = None,
     listeners: Sequence[Listener] = (),
     extras: Extras | None = None,
     announce: Callable[[ReadPlan], object] = lambda _: None,
@@ -68,6 +70,7 @@ async def compare(
     `reason`. `extras` hears of every object that `destination` alone has. The settings of the server and credentials
     are for both sides; those with `source_` and `destination_` replace them for one. `concurrency` requests are in
     flight (None: as many as the run finds to be fastest), and as many files are hashed (None: one for each CPU).
+    The workers of an `executor` (see `get`) read the objects; files are hashed here.
 
     Raises InputError for a side that can't be used or listed, and BreakerError where all requests fail the same way.
     """
@@ -101,6 +104,7 @@ async def compare(
         listeners=listeners,
         extras=extras,
         announce=announce,
+        executor=executor,
     )
 
 
@@ -116,6 +120,7 @@ async def compare_sides(
     listeners: Sequence[Listener],
     extras: Extras | None,
     announce: Callable[[ReadPlan], object],
+    executor: str | Executor | None = None,
 ) -> VerifyReport:
     """Compares two sides; see `compare`."""
     if filters is not None:
@@ -136,6 +141,7 @@ async def compare_sides(
                 max_read=max_read,
                 threads=config.concurrency or os.cpu_count() or 1,
                 ca_bundle=ca_bundle,
+                executor=executor,
             )
             await comparer.run(announce)
         finally:

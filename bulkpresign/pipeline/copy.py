@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -17,6 +18,7 @@ from bulkpresign.pipeline.run.batches import Batches
 from bulkpresign.pipeline.run.completed import all_are_current
 from bulkpresign.pipeline.run.config import TransferConfig, config_of
 from bulkpresign.pipeline.run.copies import Destination, PresentCopies, PutSigner, endpoint_of_bucket, prefix_of
+from bulkpresign.pipeline.run.guards import DestinationGuard
 from bulkpresign.pipeline.run.journals import journal_of
 from bulkpresign.pipeline.run.linked_copies import checked, linked_copies
 from bulkpresign.pipeline.run.multipart import MultipartCreator, MultipartResumer
@@ -94,6 +96,7 @@ async def copy(
     destination_endpoint_url: str | None = None,
     destination_profile_name: str | None = None,
     destination_presigner: Presigner | None = None,
+    executor: str | Executor | None = None,
     listeners: Sequence[Listener] = (),
     announce: Callable[[ReadPlan], object] = lambda _: None,
 ) -> Report:
@@ -130,7 +133,8 @@ async def copy(
 
     `region_name`, `endpoint_url`, `profile_name`, `addressing_style` and `session` are for both sides; those that start
     with `source_` and `destination_` are for one side. `source_presigner` and `destination_presigner` are open
-    Presigners. `config` and the keywords beside it are those of `get`. An object that was uploaded in parts is copied
+    Presigners. `config`, the keywords beside it and `executor` are those of `get`; copies in parts are made by this
+    process. An object that was uploaded in parts is copied
     in the same parts; otherwise objects over 64 MiB are copied in parts, unless only an md5 of all their bytes can
     verify them. `part_size` (bytes, 5 MiB to 5 GiB) is for all larger objects. Memory is at most 1 MiB for each copy in
     flight, or part of one.
@@ -216,7 +220,7 @@ async def copy(
         if certified is not None:
             heard = [*listeners, stack.enter_context(certified)]
         run = await stack.enter_async_context(
-            Run("copy", config=config, ca_bundle=ca_bundle, failures=failures, listeners=heard)
+            Run("copy", config=config, ca_bundle=ca_bundle, failures=failures, listeners=heard, executor=executor)
         )
         copying = _Copying(
             stack,
@@ -258,6 +262,7 @@ class _Copying:
         self._ca_bundle = ca_bundle
         self._index = stack.enter_context(PathIndex())
         self._mode = ChecksumMode()
+        self._listers: list[BucketLister] = []
 
     async def by_links(self) -> Report:
         """Copies through the GET links and PUT links of rows."""
@@ -304,6 +309,7 @@ class _Copying:
         totals = await self._check(target.placed)
         renew = await run.renewal(get if self._renew_credentials else None, self._renew_command, self._renew_url)
         lister = await sources.lister(self._stack, get, run.emit, attempts=config.attempts, transport=config.transport)
+        self._listers += [lister] if lister is not None else []
         await sources.draw(lister, "GET")
         links = links_of_sources(
             sources,
@@ -315,7 +321,7 @@ class _Copying:
             checksum_mode=self._mode,
             own=sides.source.get,
         )
-        jobs = target.jobs(links, present)
+        jobs = target.jobs(links, present, by_signing(put))
         is_copied_whole = {name.lower() for name in headers} <= _OF_SERVER_COPIES
         on_server = sides.are_one and is_copied_whole and not relay and not sources.has_links
         if self._dry_run:
@@ -324,20 +330,29 @@ class _Copying:
                 def write_placed(ref: ObjectRef) -> None:
                     write(msgspec.structs.replace(ref, path=target.path(ref)))
 
-                planner = Planner(config.part_size, write_placed, on_server=on_server)
+                planner = Planner(
+                    config.part_size,
+                    write_placed,
+                    lambda: sum(one.requests for one in self._listers),
+                    on_server=on_server,
+                    asks_part_size=get is not None,
+                )
                 report = await run.plan(_absent(jobs, present, planner, run.emit), planner)
             present.write_extra()
             return report
 
         def coordinator(context: TransferContext) -> Coordinator:
             resumer = MultipartResumer(MultipartCreator(put, context, headers=headers), put, None)
+            guard = DestinationGuard(put, context.http, present, context.emit, replaces=if_exists == "replace")
+            has_condition = any(name.lower().startswith("if-") for name in headers)
             return Coordinator(
                 ask_part_size=None if get is None else partial(ask_part_size, get, context.http),
                 refuse_checksum_mode=self._mode.refuse,
                 open_upload=resumer.open_upload,
                 end_upload=resumer.end_upload,
-                sign_put=PutSigner(put, headers, is_guarded=if_exists != "replace"),
+                sign_put=PutSigner(put, headers),
                 find_present=present.find,
+                guard=None if has_condition else guard,
             )
 
         spec = TransferSpec(copies_on_server=on_server)
@@ -366,6 +381,7 @@ class _Copying:
         opened = run.use_journal(journal, present.are_current)
         if opened is not None or self._sources.has_locations or is_listed:
             async with BucketLister(put, run.emit, attempts=config.attempts, transport=config.transport) as lister:
+                self._listers.append(lister)
                 if not await present.list_destination(lister) and opened is not None:
                     run.skipped_by = opened.file.name
         return present

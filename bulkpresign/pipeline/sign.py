@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -28,7 +29,6 @@ from bulkpresign.pipeline.rows.copy_targets import copy_targets
 from bulkpresign.pipeline.rows.hash_files import HashedSource
 from bulkpresign.pipeline.rows.head import HEAD_COLUMNS, MISSING, Heads, asking_heads
 from bulkpresign.pipeline.rows.resigned_uploads import resigned_rows
-from bulkpresign.pipeline.rows.rules import Rules
 from bulkpresign.pipeline.rows.uploads import SigningUploads, signing_uploads, size_problem_of
 from bulkpresign.pipeline.run.copies import Destination, prefix_of
 from bulkpresign.pipeline.run.failures import failure_log
@@ -37,8 +37,11 @@ from bulkpresign.pipeline.run.sides import Sides
 from bulkpresign.pipeline.sources.items import Row
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.sources import Found, Part, SizeProblem, Source, Sources, check_used
+from bulkpresign.scale.signing import ShardedSigning
+from bulkpresign.scale.workers import Workers, opened
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.signing.rules import Rules
 from bulkpresign.source.filters import Filters
 from bulkpresign.source.key_map import KeyMap
 from bulkpresign.tables import Output, Table, open_output
@@ -90,6 +93,7 @@ async def sign(
     destination_endpoint_url: str | None = None,
     destination_profile_name: str | None = None,
     destination_presigner: Presigner | None = None,
+    executor: str | Executor | None = None,
     listeners: Sequence[Listener] = (),
 ) -> SignReport:
     """Signs every object of `source` and writes the links to `output` (`-`: standard output), completely or not at all.
@@ -127,6 +131,11 @@ async def sign(
     object, as with `head`. `maps` rewrites the keys of copies (see `copy`). The settings that start with `destination_`
     are those of the copies' side; the others are for both sides.
 
+    With an `executor` (`processes[:N]`, `dask:ADDRESS`, or one of `concurrent.futures`), workers sign the rows of
+    tables; the manifest is the same. They get signing keys, each valid for one day and region, with the id of the
+    access key and the session token. They never get the secret key. Listings, and rows of multipart uploads, are signed
+    here. `head`, `to`, `part_size` and `checksum` go with no executor, nor does a manifest in Parquet.
+
     `presigner` is an open Presigner. It signs instead of one made from `region_name`, `endpoint_url`, `profile_name`,
     `addressing_style`, `session` and `expires_in`, and stays open.
 
@@ -136,12 +145,13 @@ async def sign(
     options = _with_filename(options or LinkOptions(), filename)
     target = _target(to, maps, method, part_size)
     head = head or target is not None
+    file = os.fspath(output)
+    written_format = table_format(file, format)
+    _check_sharded(executor, written_format, head=head, part_size=part_size, checksum=checksum)
     rules = Rules(method, headers, query, options, head=head)
     rules.check_given(concurrency, failures)
     summing = _summing(method, checksum, folder)
     size_problem = _size_problem(method, part_size, summing)
-    file = os.fspath(output)
-    written_format = table_format(file, format)
     sources = Sources(
         source,
         bucket=bucket,
@@ -175,12 +185,17 @@ async def sign(
         "session": session,
         "ca_bundle": ca_bundle,
     }
-    destination_settings = {
-        "region_name": destination_region_name,
-        "endpoint_url": destination_endpoint_url,
-        "profile_name": destination_profile_name,
-    }
-    sides = Sides(presigner, destination_presigner, both=settings, source={}, destination=destination_settings)
+    sides = Sides(
+        presigner,
+        destination_presigner,
+        both=settings,
+        source={},
+        destination={
+            "region_name": destination_region_name,
+            "endpoint_url": destination_endpoint_url,
+            "profile_name": destination_profile_name,
+        },
+    )
     async with AsyncExitStack() as stack:
         signing = await (await stack.enter_async_context(RunPresigner(presigner, **settings))).get()
         uploads = None
@@ -197,7 +212,15 @@ async def sign(
                 )
             )
         run = _Run(
-            sources, signing, rules, report, summing=summing, uploads=uploads, keeps_uploads=keeps_uploads, tell=tell
+            sources,
+            signing,
+            rules,
+            report,
+            workers=None if executor is None else await stack.enter_async_context(opened(executor)),
+            summing=summing,
+            uploads=uploads,
+            keeps_uploads=keeps_uploads,
+            tell=tell,
         )
         run.lister = await sources.lister(stack, signing, broadcast([run.count, *listeners]))
         columns += [name for name in sources.columns if name not in {*columns, *UPLOAD_COLUMNS}]  # those of inventories
@@ -235,12 +258,13 @@ class _Run:
         rules: Rules,
         report: SignReport,
         *,
+        workers: Workers | None,
         summing: HashedSource | None,
         uploads: SigningUploads | None,
         keeps_uploads: bool,
         tell: Listener,
     ) -> None:
-        self._tell = tell
+        self._tell, self._workers = tell, workers
         self._sources, self._presigner, self._rules, self._report = sources, presigner, rules, report
         self._summing, self._uploads, self._keeps_uploads = summing, uploads, keeps_uploads
         #: Lists the sources in buckets.
@@ -268,15 +292,34 @@ class _Run:
             writer.write(links)
             if flushed is not None:
                 flushed.flush()
-            self._report.done += len(links)
-            self._tell(ObjectsSigned(len(links)))
+            self.count_done(len(links))
 
         if heads is not None:
             await heads.run(self._all_items(), take)
             return
+        sharded = self._sharded(writer)
         for part in self._sources.parts:
+            if sharded is not None and isinstance(part, Table) and not self._is_signed_with_uploads(part):
+                await sharded.write(part, self._sources.rows_in(part))
+                continue
             async for links in self._links(part):
                 keep(links)
+
+    def _sharded(self, writer: ManifestWriter[Link]) -> ShardedSigning | None:
+        if self._workers is None:
+            return None
+        return ShardedSigning(
+            self._workers, self._presigner, self._rules, writer, bucket=self._sources.bucket, count=self.count_done
+        )
+
+    def count_done(self, count: int) -> None:
+        """Counts links that were written."""
+        self._report.done += count
+        self._tell(ObjectsSigned(count))
+
+    def _is_signed_with_uploads(self, table: Table) -> bool:
+        """True if rows of uploads are signed again for the same uploads."""
+        return self._keeps_uploads and _has_uploads(table)
 
     async def _all_items(self) -> AsyncIterator[Sequence[Row]]:
         for part in self._sources.parts:
@@ -285,7 +328,7 @@ class _Run:
 
     async def _links(self, part: Part) -> AsyncIterator[list[Link]]:
         """The rows of all objects of a source: one each, except for objects that are, or become, multipart uploads."""
-        if self._keeps_uploads and isinstance(part, Table) and _has_uploads(part):
+        if isinstance(part, Table) and self._is_signed_with_uploads(part):
             rows = self._sources.rows_in(part)
             again = resigned_rows(part.file, rows, self._presigner, lambda some: self._signed_alone(part, some))
             async for links in again:
@@ -328,6 +371,20 @@ class _Run:
                         "the row has none: it can't be signed again", file=table.file, line=line, column=column
                     )
         return self._signed([link for link, _ in links])
+
+
+def _check_sharded(
+    executor: str | Executor | None, written_format: str, *, head: bool, part_size: int | None, checksum: str | None
+) -> None:
+    """Raises ParameterError for settings with which workers can't sign."""
+    if executor is None:
+        return
+    if written_format == "parquet":
+        raise ParameterError("executor is for csv, json and jsonl: the rows of a Parquet file are encoded together")
+    needed_here = {"head or to": head, "a part size": part_size is not None, "a checksum": checksum is not None}
+    for name, is_given in needed_here.items():
+        if is_given:
+            raise ParameterError(f"executor does not go with {name}: its requests and files take longer than signing")
 
 
 def _with_filename(options: LinkOptions, filename: str | None) -> LinkOptions:

@@ -2,7 +2,8 @@
 
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import AsyncExitStack, aclosing
 from itertools import islice
 from typing import cast
@@ -28,6 +29,8 @@ from bulkpresign.pipeline.verification.counts import Counts, Extras, VerifyRepor
 from bulkpresign.pipeline.verification.threads import map_in_threads, on_read
 from bulkpresign.proof.files import FileVerifier, Row, batches_of
 from bulkpresign.proof.tree import walk
+from bulkpresign.scale.verifying import verify_in_workers
+from bulkpresign.scale.workers import opened
 from bulkpresign.source.filters import Filters, RowError, Selector, candidates_of
 from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Rows, Table, objects_of
@@ -48,6 +51,7 @@ async def verify(
     accept_size: bool = False,
     from_format: str | None = None,
     filters: Filters | None = None,
+    executor: str | Executor | None = None,
     listeners: Sequence[Listener] = (),
     extras: Extras | None = None,
 ) -> VerifyReport:
@@ -58,6 +62,7 @@ async def verify(
     `concurrency` files are read at a time, in threads, a block of 1 MiB of each in memory; None is one for each CPU.
     Where a row tells no checksum, or not how large the parts of its etag are, the `journal` of the download is asked
     (`FOLDER.journal` unless given). A file for which its size alone speaks is unproven, unless `accept_size` is given.
+    With an `executor` (see `get`), its workers hash the files, which all of them have to see under the same path.
     `filters` select among the rows to verify; the files of the other rows are not extra.
 
     `failures` names a manifest for files that differ, are missing or unproven; `extras` hears of every file that no row
@@ -66,6 +71,8 @@ async def verify(
     threads = (os.cpu_count() or 1) if concurrency is None else concurrency
     if threads < 1:
         raise ParameterError(f"concurrency of {threads} is not at least 1")
+    if executor is not None and concurrency is not None:
+        raise ParameterError("concurrency is the number of threads, and an executor has its own number of workers")
     sources = _Manifests(manifest, bucket=bucket, from_format=from_format, filters=filters)
     check_named_files(sources.tables, failures)
     if sources.items is None:
@@ -84,14 +91,25 @@ async def verify(
         counts = Counts([log, *listeners] if log else listeners)
         counts.emit(RunStarted("verify", totals.objects, totals.bytes))
         try:
-            prove = FileVerifier(root.open_source, on_read(counts.emit), accept_size=accept_size)
             async with aclosing(sources.batches(index)) as batches:
                 rows = (known.added_to(batch) async for batch in batches)
-                await map_in_threads(rows, prove, counts.finished, threads)
+                if executor is None:
+                    prove = FileVerifier(root.open_source, on_read(counts.emit), accept_size=accept_size)
+                    await map_in_threads(rows, prove, counts.finished, threads)
+                else:
+                    await _in_workers(executor, root, rows, counts, accept_size=accept_size)
             await _find_extras(root, index, counts, extras)
         finally:
             counts.emit(RunFinished(counts.report))
     return counts.report
+
+
+async def _in_workers(
+    executor: str | Executor, root: Folder, rows: AsyncIterator[Sequence[Row]], counts: Counts, *, accept_size: bool
+) -> None:
+    folder = os.path.abspath(root.root)  # noqa: PTH100 - links are not resolved
+    async with opened(executor) as workers:
+        await verify_in_workers(workers, folder, rows, counts.finished, counts.emit, accept_size=accept_size)
 
 
 class _Manifests(Sources):

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import groupby
 from math import inf
+from operator import attrgetter
+from typing import TypeGuard
 
 import anyio
 import anyio.abc
@@ -24,6 +26,17 @@ from bulkpresign.errors import BreakerError, LinkExpiredError, ParameterError, T
 from bulkpresign.events import BytesMoved, Listener, LoadMeasured, ObjectFinished
 from bulkpresign.model import Link, ObjectRef, Outcome
 from bulkpresign.redact import redacted
+from bulkpresign.scale.copies import (
+    IN_PARTS,
+    UNSIGNED,
+    is_made_in_parts,
+    is_refused_copy,
+    relays,
+    sign_relayed_copy,
+    sign_server_copy,
+    unsign,
+    without_server_copies,
+)
 from bulkpresign.scale.load import WorkerLoads
 from bulkpresign.scale.mark import marked
 from bulkpresign.scale.messages import Batch, BatchResult, decode_result, encode_batch, with_object
@@ -180,7 +193,7 @@ class RemoteExecutor:
                 left.clear()
                 self._hand_out_again(work)
             else:
-                await self._take(result, work, left)
+                await self._take(await self._without_returned(result, work, left), work, left)
         finally:
             self._emit_interrupted(left.values())
 
@@ -193,7 +206,14 @@ class RemoteExecutor:
     async def _result(self, jobs: Sequence[Job]) -> BatchResult | None:
         """What became of a batch; None where its worker was lost."""
         jobs = await self._with_part_sizes(jobs)
-        batch = Batch(run=self._run, spec=self._share, most=self._loads.most, mark=self._mark, jobs=jobs)
+        batch = Batch(
+            run=self._run,
+            spec=self._share,
+            most=self._loads.most,
+            mark=self._mark,
+            signs_puts=self._coordinator.sign_put is not None,
+            jobs=jobs,
+        )
         try:
             future = self._workers.executor.submit(run_batch, encode_batch(batch))
         except RuntimeError as error:  # it was shut down, or can't go on
@@ -227,22 +247,72 @@ class RemoteExecutor:
 
     async def _for_workers(self, left: dict[int, Job]) -> list[Job]:
         """The jobs of a batch that are left for workers: not those that are done already, or that run here."""
-        find_present = self._coordinator.find_present
         jobs, own = [], []
         for index, job in tuple(left.items()):
-            if isinstance(job.target, MultipartUpload) or (isinstance(job.source, LocalFile) and job.checkpoint):
+            if self._is_own(job):
                 own.append(left.pop(index))
                 continue
-            if find_present is not None and isinstance(job.source, LocalFile):
-                present = await find_present(job.link, job.source.path)
-                if present is not None:
-                    del left[index]
-                    self._emit(ObjectFinished(present))
-                    continue
+            try:
+                present = await self._present(job)
+            except TransferError as error:
+                del left[index]
+                self._finish([failed_outcome(job, error)])
+                continue
+            if present is not None:
+                del left[index]
+                self._emit(ObjectFinished(present))
+                continue
             jobs.append(job)
         if own:
             self._own.send_nowait(own)
         return jobs
+
+    def _is_own(self, job: Job) -> bool:
+        """True for a job that needs functions of this process: it moves its object in parts."""
+        if self._coordinator.open_upload is not None and is_made_in_parts(job, self._spec):
+            return True
+        return isinstance(job.target, MultipartUpload) or (isinstance(job.source, LocalFile) and bool(job.checkpoint))
+
+    async def _present(self, job: Job) -> Outcome | None:
+        """The outcome of an object that is at its destination already. If it is not, its PUT link is signed."""
+        find, sign = self._coordinator.find_present, self._coordinator.sign_put
+        if find is not None:
+            path = job.source.path if isinstance(job.source, LocalFile) else job.object.key
+            present = await find(job.link, path)
+            if present is not None:
+                return present
+        if sign is not None and self._spec.copies_on_server:
+            await sign_server_copy(job, sign, self._coordinator.guard)
+        return None
+
+    async def _without_returned(self, result: BatchResult, work: _Work, left: dict[int, Job]) -> BatchResult:
+        """The result without jobs that their worker gave back. Those are handed out again, or done here."""
+        sign = self._coordinator.sign_put
+        if sign is None or work.renewals >= MAX_RENEWALS:
+            return result
+        kept, again = [], list[int]()
+        for finished in result.outcomes:
+            index, headers = finished.job, finished.put_headers
+            if headers is not None and finished.outcome.code == UNSIGNED:
+                self._note_relay(headers)
+                try:
+                    await sign_relayed_copy(left[index], sign, self._coordinator.guard, headers)
+                    again.append(index)
+                except TransferError as error:
+                    self._finish([failed_outcome(left.pop(index), error)])
+            elif finished.outcome.code == IN_PARTS or is_refused_copy(left[index], finished.outcome):
+                unsign(left[index])
+                self._own.send_nowait([left.pop(index)])
+            else:
+                kept.append(finished)
+        if again:
+            self._again.append(_Work([left.pop(index) for index in again], 0, work.renewals + 1))
+        return msgspec.structs.replace(result, outcomes=kept)
+
+    def _note_relay(self, headers: Mapping[str, str]) -> None:
+        """Leaves no more copies to a server that can't make them. Workers take the settings of another run for that."""
+        if relays(self._spec, headers):
+            self._spec, self._run = without_server_copies(self._spec), secrets.token_hex(8)
 
     async def _with_part_sizes(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """The jobs with the part sizes that only the coordinator can ask for."""
@@ -291,21 +361,33 @@ class RemoteExecutor:
                 self._again.append(_Work(renewed, 0, work.renewals + 1))
 
     async def _renew(self, expired: Mapping[int, Outcome], left: dict[int, Job]) -> None:
-        """Renews the links of jobs in `left`. Those that get no fresh one end with their outcome, and are taken out."""
-        for renew, group in groupby(expired, lambda index: _renew_of(left[index])):
+        """Renews the links of jobs in `left`. Those that get no fresh one end with their outcome, and are taken out.
+
+        Of a copy, both links are renewed: its outcome does not tell which one expired.
+        """
+        if self._coordinator.sign_put is not None:
+            for index in expired:
+                unsign(left[index])
+        for side_of in (attrgetter("source"), attrgetter("target")):
+            sides = {index: side for index in expired if index in left and _can_renew(side := side_of(left[index]))}
+            await self._renew_sides(sides, expired, left)
+
+    async def _renew_sides(
+        self, sides: Mapping[int, RenewableLink], expired: Mapping[int, Outcome], left: dict[int, Job]
+    ) -> None:
+        for renew, group in groupby(sides, lambda index: sides[index].renew):
             assert renew is not None  # noqa: S101 - others are not renewed
             indexes = list(group)
-            sides = {index: side for index in indexes if (side := left[index].renewable) is not None}
             try:
-                links = await renew([side.link for side in sides.values()])
+                links = await renew([sides[index].link for index in indexes])
             except LinkExpiredError as error:
                 self._finish([failed_outcome(left.pop(index), error) for index in indexes])
                 continue
-            for (index, side), link in zip(sides.items(), links, strict=True):
+            for index, link in zip(indexes, links, strict=True):
                 if link is None:
                     self._finish([with_object(expired[index], left.pop(index))])
                 else:
-                    side.link = link
+                    sides[index].link = link
 
     def _finish(self, outcomes: Sequence[Outcome]) -> None:
         """Emits outcomes. Raises BreakerError when all of them are."""
@@ -334,6 +416,10 @@ class RemoteExecutor:
 def _renew_of(job: Job) -> Renew | None:
     side = job.renewable
     return None if side is None else side.renew
+
+
+def _can_renew(side: object) -> TypeGuard[RenewableLink]:
+    return isinstance(side, RenewableLink) and side.renew is not None
 
 
 def _has_parts(ref: ObjectRef) -> bool:

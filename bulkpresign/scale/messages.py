@@ -4,16 +4,15 @@ A worker gets links, settings and paths. It gets no credentials and no function 
 comes back with its outcome, and the coordinator renews it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FunctionType, MethodType
 
 import msgspec
 
-from bulkpresign import __version__
-from bulkpresign.errors import ParameterError
 from bulkpresign.events import Event
 from bulkpresign.model import ObjectRef, Outcome
-from bulkpresign.transfer.engine.jobs import Job
+from bulkpresign.scale.sealing import sealed, unsealed
+from bulkpresign.transfer.engine.jobs import Digest, Job
 from bulkpresign.transfer.executor import Statistics
 from bulkpresign.transfer.spec import TransferSpec
 
@@ -23,21 +22,27 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 
     `run` names the run: a worker keeps its connections from one batch to the next. `most` bounds the worker's requests
     in flight from now on. `mark` is a file in the folder of `spec`: a worker that does not find it sees another folder
-    (None: the worker is on this machine, or only reads).
+    (None: the worker is on this machine, or only reads). With `signs_puts`, the coordinator signs the PUT links of
+    copies.
     """
 
     run: str
     spec: TransferSpec
     most: int
     mark: str | None
+    signs_puts: bool = False
     jobs: Sequence[Job]
 
 
 class Finished(msgspec.Struct, frozen=True, array_like=True):
-    """The outcome of one job of a batch, by its index. The coordinator has its object and its link."""
+    """The outcome of one job of a batch, by its index. The coordinator has its object and its link.
+
+    `put_headers` are those with which the PUT link of a copy is to be signed: see `copies`.
+    """
 
     job: int
     outcome: Outcome
+    put_headers: Mapping[str, str] | None = None
 
 
 class BatchResult(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -59,13 +64,6 @@ class BatchResult(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     problem: str | None = None
 
 
-class _Envelope(msgspec.Struct, frozen=True, array_like=True):
-    """A batch, and the version of the package that made it: another version may have other fields."""
-
-    version: str
-    batch: msgspec.Raw
-
-
 _NO_OBJECT = ObjectRef("", "")
 
 
@@ -80,22 +78,18 @@ def _unhook(_kind: type, value: object) -> object:
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_hook)
-_envelopes = msgspec.msgpack.Decoder(_Envelope)
 _batches = msgspec.msgpack.Decoder(Batch, dec_hook=_unhook)
 _results = msgspec.msgpack.Decoder(BatchResult, dec_hook=_unhook)
 
 
 def encode_batch(batch: Batch) -> bytes:
     """A batch as bytes, for `decode_batch` in the worker."""
-    return _encoder.encode(_Envelope(__version__, msgspec.Raw(_encoder.encode(batch))))
+    return sealed(_encoder.encode(batch))
 
 
 def decode_batch(data: bytes) -> Batch:
     """The batch. Raises ParameterError for one of another version of the package."""
-    envelope = _envelopes.decode(data)
-    if envelope.version != __version__:
-        raise ParameterError(f"it has bulkpresign {__version__}, and the run has {envelope.version}")
-    return _batches.decode(envelope.batch)
+    return unsealed(data, _batches)
 
 
 def encode_result(result: BatchResult) -> bytes:
@@ -109,12 +103,20 @@ def decode_result(data: bytes) -> BatchResult:
 
 
 def without_object(outcome: Outcome) -> Outcome:
-    """An outcome without what the coordinator has: object, link and upload."""
-    return msgspec.structs.replace(outcome, object=_NO_OBJECT, link=None, upload=None)
+    """An outcome without what the coordinator has: object, link and upload.
+
+    Of an object that was read for its digest, its size and its checksum stay.
+    """
+    found, link = outcome.object, outcome.link
+    is_read = link is not None and found is not link.object
+    ref = ObjectRef("", "", size=found.size, checksum=found.checksum) if is_read else _NO_OBJECT
+    return msgspec.structs.replace(outcome, object=ref, link=None, upload=None)
 
 
 def with_object(outcome: Outcome, job: Job) -> Outcome:
     """The outcome with the object and the link of its job."""
-    link = job.link
-    upload = None if outcome.status == "done" else job.upload
-    return msgspec.structs.replace(outcome, object=link.object, link=link, upload=upload)
+    link, is_done = job.link, outcome.status == "done"
+    ref = link.object
+    if is_done and isinstance(job.target, Digest):
+        ref = msgspec.structs.replace(ref, size=outcome.object.size, checksum=outcome.object.checksum)
+    return msgspec.structs.replace(outcome, object=ref, link=link, upload=None if is_done else job.upload)

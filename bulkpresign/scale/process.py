@@ -1,7 +1,7 @@
 """The main program of a worker process: `python -m bulkpresign.scale.process`. See `processes`.
 
 Calls come on standard input, answers go to standard output. The end of the input interrupts a running call and ends
-the process: it ends with its coordinator, however that ends.
+the process: it ends with its coordinator, however that ends. SIGINT from outside is blocked: it is for the coordinator.
 """
 
 import os
@@ -11,11 +11,14 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from types import FrameType
 from typing import BinaryIO
 
 from bulkpresign.scale.processes import ALIVE, ERROR, LENGTH, RESULT
 
 _ALIVE_EVERY = 1.0
+#: Interrupts the main thread as SIGINT would, which is blocked.
+_INTERRUPT = signal.SIGUSR1
 
 
 class Answers:
@@ -26,11 +29,13 @@ class Answers:
         os.dup2(2, 1)  # what a call prints is no answer
         self._lock = threading.Lock()
 
-    def write(self, data: bytes) -> None:
-        """Writes one frame."""
+    def write(self, *frame: bytes) -> None:
+        """Writes one frame, given in pieces."""
         with self._lock:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
+            for piece in frame:
+                left = memoryview(piece)
+                while left:
+                    left = left[os.write(self._descriptor, left) :]
 
     def keep_alive(self, is_over: threading.Event) -> None:
         """Gives a sign of life each second."""
@@ -44,22 +49,31 @@ def _read_calls(stream: BinaryIO, calls: "queue.SimpleQueue[bytes | None]", main
     while header := stream.read(LENGTH):
         calls.put(stream.read(int.from_bytes(header, "big")))
     calls.put(None)
-    signal.pthread_kill(main_thread, signal.SIGINT)
+    signal.pthread_kill(main_thread, _INTERRUPT)
 
 
-def _answer(data: bytes) -> bytes:
-    """Runs a call; its answer as a frame."""
+def _answer(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """Runs a call; its answer as a frame, in pieces."""
     try:
         function, args, kwargs = pickle.loads(data)  # noqa: S301 - the coordinator made it
         kind, answer = RESULT, pickle.dumps(function(*args, **kwargs))
     except Exception as error:  # noqa: BLE001 - it is raised where the call was made
         kind, answer = ERROR, pickle.dumps(error)
-    return kind + len(answer).to_bytes(LENGTH, "big") + answer
+    return kind, len(answer).to_bytes(LENGTH, "big"), answer
+
+
+def _interrupt(_number: int, frame: FrameType | None) -> None:
+    """Calls the handler of SIGINT: that of an event loop that runs, or the one that raises KeyboardInterrupt."""
+    handler = signal.getsignal(signal.SIGINT)
+    if callable(handler):
+        handler(signal.SIGINT, frame)
 
 
 def main() -> None:
     """Runs calls until the input ends."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process has it ignored
+    signal.signal(_INTERRUPT, _interrupt)
     answers, is_over = Answers(), threading.Event()
     calls: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     threading.Thread(target=answers.keep_alive, args=(is_over,), daemon=True).start()
@@ -67,10 +81,10 @@ def main() -> None:
     threading.Thread(target=_read_calls, args=reader, daemon=True).start()
     try:
         while (data := calls.get()) is not None:
-            answers.write(_answer(data))
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+            answers.write(*_answer(data))
+        signal.signal(_INTERRUPT, signal.SIG_IGN)
     except (KeyboardInterrupt, BrokenPipeError):  # between two calls, or the coordinator is gone
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(_INTERRUPT, signal.SIG_IGN)
     is_over.set()
 
 

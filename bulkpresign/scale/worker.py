@@ -5,18 +5,20 @@ Imports `transfer`, and neither credentials nor listings.
 
 import asyncio
 import atexit
-import os
-import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
+
+import msgspec
 
 from bulkpresign.errors import BreakerError, ParameterError
 from bulkpresign.events import BytesMoved, Event, LoadMeasured, ObjectFinished
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
+from bulkpresign.scale.copies import WorkersCopies
 from bulkpresign.scale.mark import check_mark
 from bulkpresign.scale.messages import Batch, BatchResult, Finished, decode_batch, encode_result, without_object
+from bulkpresign.scale.sealing import worker_name
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.jobs import Job
 from bulkpresign.transfer.engine.queue import JobQueue
@@ -29,7 +31,7 @@ def run_batch(data: bytes) -> bytes:
 
     KeyboardInterrupt ends the batch early: its result then has the outcomes so far.
     """
-    name = f"{socket.gethostname()} {os.getpid()}.{threading.get_ident()}"
+    name = worker_name()
     try:
         batch = decode_batch(data)
         if batch.mark is not None:
@@ -69,7 +71,12 @@ class Worker:
             await self._close()
             await self._open(batch.run, batch.spec)
         self._executor.bound(batch.most)
-        coordinator = Coordinator(refuse_checksum_mode=self._notes.refuse_checksum_mode)
+        notes = self._notes
+        coordinator = Coordinator(refuse_checksum_mode=notes.refuse_checksum_mode)
+        if batch.signs_puts:
+            copies = notes.copies
+            functions = {"sign_put": copies.sign_put, "open_upload": copies.open_upload}
+            coordinator = msgspec.structs.replace(coordinator, **functions)
         await self._executor.run(JobQueue(_one(batch.jobs)), coordinator)
 
     async def _open(self, run: str, spec: TransferSpec) -> None:
@@ -98,6 +105,7 @@ class Notes:
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._indexes = {id(job.link): index for index, job in enumerate(jobs)}
+        self.copies = WorkersCopies(jobs)
         self._outcomes: list[Finished] = []
         self._events: list[Event] = []
         self._moved = 0
@@ -108,7 +116,9 @@ class Notes:
         if isinstance(event, BytesMoved):
             self._moved += event.count
         elif isinstance(event, ObjectFinished):
-            self._outcomes.append(Finished(self._indexes[id(event.outcome.link)], without_object(event.outcome)))
+            index = self._indexes[id(event.outcome.link)]
+            wanted = self.copies.wanted.get(index)
+            self._outcomes.append(Finished(index, without_object(event.outcome), wanted))
         elif not isinstance(event, LoadMeasured):
             self._events.append(event)
 

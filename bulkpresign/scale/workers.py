@@ -1,11 +1,17 @@
 """The workers of a run: an executor, how many calls it runs at a time, and where its workers are."""
 
 import os
+from collections.abc import AsyncIterator
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 from typing import Protocol
+
+import anyio
+import anyio.to_thread
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.scale.processes import Processes
+from bulkpresign.text import counted
 
 _PROCESSES, _DASK = "processes", "dask"
 #: More processes than any machine has cores.
@@ -88,6 +94,26 @@ def workers_of(executor: str | Executor) -> Workers:
 
         return DaskWorkers(value)
     raise ParameterError(f"executor {executor!r} is none of processes, processes:N and dask:ADDRESS")
+
+
+@asynccontextmanager
+async def opened(executor: str | Executor) -> AsyncIterator[Workers]:
+    """The workers that are asked for; closed at the end. Raises ParameterError."""
+    workers = workers_of(executor)
+    try:
+        yield workers
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(workers.close)
+
+
+def surplus(executor: object) -> str | None:
+    """A warning for more processes than there are cores for them, or None."""
+    kind, colon, value = executor.partition(":") if isinstance(executor, str) else ("", "", "")
+    cores = usable_cores()
+    if kind != _PROCESSES or not colon or not value.isdecimal() or int(value) <= cores:
+        return None
+    return f"executor {executor}: this process may use {counted(cores, 'core')}; more processes than that are no faster"
 
 
 def _count(executor: str, text: str) -> int:

@@ -13,7 +13,6 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from bulkpresign.aws import Credentials
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.signing.endpoint import Endpoint
@@ -27,7 +26,7 @@ from bulkpresign.signing.options import (
     run_settings,
 )
 from bulkpresign.signing.preserved import PreservedSettings, replaced_by, without_replaced
-from bulkpresign.signing.sigv4 import Signer
+from bulkpresign.signing.sigv4 import Signer, SigningCredentials
 from bulkpresign.signing.values import REGION, option_problem
 
 T = TypeVar("T")
@@ -67,7 +66,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     method: str
-    credentials: Credentials
+    credentials: SigningCredentials
     now: datetime
     expires_in: int
     end: datetime

@@ -1,5 +1,7 @@
 """The endpoint of a bucket: the parts that all links to it share."""
 
+from datetime import datetime
+
 import msgspec
 
 #: The parameters of a signature, in the order of botocore's Python signer. Its other signer, which it uses if awscrt is
@@ -19,6 +21,10 @@ class Endpoint(msgspec.Struct, frozen=True):
     region: str
     service: str = "s3"
     auth_names: tuple[str, ...] = AUTH_NAMES
+
+    def scope(self, now: datetime) -> str:
+        """The day, region and service of signatures: `20261124/eu-west-1/s3`."""
+        return f"{now:%Y%m%d}/{self.region}/{self.service}"
 
     @property
     def of_bucket(self) -> "Endpoint":

@@ -13,7 +13,6 @@ from typing import Any
 
 from bulkpresign.aws import Credentials
 from bulkpresign.signing.endpoint import Endpoint
-from bulkpresign.signing.sigv4 import signing_key
 
 Condition = dict[str, str] | list[Any]
 
@@ -35,11 +34,11 @@ class PostSigner:
         conditions: Sequence[Condition] = (),
     ) -> None:
         timestamp = f"{now:%Y%m%dT%H%M%SZ}"
-        scope = f"{timestamp[:8]}/{endpoint.region}/{endpoint.service}/aws4_request"
+        scope = endpoint.scope(now)
         self._fields = dict(fields or {})
         self._auth = {
             "x-amz-algorithm": "AWS4-HMAC-SHA256",
-            "x-amz-credential": f"{credentials.access_key}/{scope}",
+            "x-amz-credential": f"{credentials.access_key}/{scope}/aws4_request",
             "x-amz-date": timestamp,
         }
         if credentials.token is not None:
@@ -50,7 +49,7 @@ class PostSigner:
         after = json.dumps([{name: value} for name, value in self._auth.items()])
         self._policy_head = f"{before.removesuffix(']}')}, "
         self._policy_tail = f", {after.removeprefix('[')}}}"
-        self._key = signing_key(credentials.secret_key, timestamp[:8], endpoint.region, endpoint.service)
+        self._key = credentials.signing_key(scope)
 
     def fields(self, key: str) -> dict[str, str]:
         """All fields of one signed form. A key that ends in `${filename}` accepts any name of the uploaded file."""

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
-from operator import attrgetter
 from typing import Any, NamedTuple, Self
 
 import anyio.lowlevel
@@ -19,14 +18,15 @@ from bulkpresign.model import (
     Upload,
     utc_now,
 )
-from bulkpresign.signing.batch import Batch, grouped, region_of
+from bulkpresign.signing.batch import grouped, region_of
+from bulkpresign.signing.batch_signer import BatchSigner
 from bulkpresign.signing.batching import batches_of
 from bulkpresign.signing.checks import check_keys, check_method, check_target, keys_of
 from bulkpresign.signing.endpoints import EndpointCache
 from bulkpresign.signing.expiry import check_expires_in, expires_at
+from bulkpresign.signing.grant import Place, SigningGrant
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.post import Condition, PostSigner
-from bulkpresign.signing.preserved import preserved_settings
 from bulkpresign.signing.sigv4 import Signer
 from bulkpresign.signing.uploads import upload_of
 
@@ -204,10 +204,7 @@ class Presigner:
         object's `content_type` and `checksum`, unless the checksum is composite; a PUT can't name a version. A POST
         with `uploads` in its query creates a multipart upload, with the settings of a PUT.
         """
-        batch = self._batch(method, expires_in, headers, query, options)
-        refs = list(objects)
-        check_keys(keys_of(refs))
-        return batch.links(refs)
+        return self._batch_signer(expires_in).sign_batch(objects, method, headers=headers, query=query, options=options)
 
     def sign_again(
         self,
@@ -226,40 +223,36 @@ class Presigner:
         that it does not support are dropped, such as response overrides for a PUT. Raises ParameterError for a link
         whose object has no bucket or key.
         """
+        return self._batch_signer(expires_in).sign_again(links, method, headers=headers, query=query, options=options)
 
-        def signed(some: list[Link]) -> list[Link]:
-            new = method or some[0].method
-            batch = self._batch(new, expires_in, headers, query, options)
-            refs = [link.object for link in some]
-            check_keys([ref.key for ref in refs])
-            return batch.renewed_links(refs, [preserved_settings(link, new) for link in some])
-
-        given = list(links)
-        return grouped(given, attrgetter("method"), signed) if given else []
-
-    def _batch(
-        self,
-        method: str,
-        expires_in: int | None,
-        headers: Mapping[str, str] | None,
-        query: Mapping[str, str] | None,
-        options: LinkOptions | None,
-    ) -> Batch:
-        """The settings of a batch that is signed now. A POST creates an upload: it has `uploads` in its query."""
+    def _batch_signer(self, expires_in: int | None) -> BatchSigner:
+        """Signs links now."""
         credentials, seconds, now = self._valid_credentials(), self._seconds(expires_in), utc_now()
-        batch = Batch(
-            method=method if method == "POST" and query else check_method(method),
+        return BatchSigner(
             credentials=credentials,
             now=now,
             expires_in=seconds,
             end=expires_at(now, seconds, credentials.expires_at),
             endpoint_of=self._endpoints.endpoint,
-            headers=headers or {},
-            query=query or {},
-            options=options or LinkOptions(),
         )
-        batch.options.check(method)
-        return batch
+
+    def grant(self, places: Iterable[Place]) -> SigningGrant:
+        """What a worker process needs to sign links now, in these places, without the secret key.
+
+        Raises ParameterError, RegionError and SigningError for a place in which links can't be signed.
+        """
+        credentials, now = self._valid_credentials(), utc_now()
+        endpoints = [(place, self._endpoints.endpoint(*place)) for place in places]
+        scopes = {endpoint.scope(now) for _, endpoint in endpoints}
+        return SigningGrant(
+            access_key=credentials.access_key,
+            token=credentials.token,
+            now=now,
+            expires_in=self.expires_in,
+            end=expires_at(now, self.expires_in, credentials.expires_at),
+            endpoints=endpoints,
+            keys={scope: credentials.signing_key(scope) for scope in scopes},
+        )
 
     def sign_listing(self, bucket: str, query: Mapping[str, str], region: str | None = None) -> Link:
         """A link that lists a bucket, without any I/O. `query` has the parameters, such as `list-type` and `prefix`.

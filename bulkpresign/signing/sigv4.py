@@ -7,14 +7,13 @@ two copied states and one string are left.
 """
 
 import hashlib
-import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from itertools import repeat
+from typing import Protocol
 from urllib.parse import quote
 
-from bulkpresign.aws import Credentials
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import HEADER_NAME
 from bulkpresign.signing.endpoint import Endpoint
@@ -33,6 +32,21 @@ Columns = Mapping[str, Sequence[str]]
 _NO_COLUMNS: Columns = {}
 
 
+class SigningCredentials(Protocol):
+    """Credentials as far as signing needs them: `aws.Credentials`, or the keys that a worker process is given."""
+
+    @property
+    def access_key(self) -> str:
+        """The id of the access key."""
+
+    @property
+    def token(self) -> str | None:
+        """The session token."""
+
+    def signing_key(self, scope: str, /) -> bytes:
+        """The key that signs in a scope, such as `20261124/eu-west-1/s3`."""
+
+
 class Signer:
     """Signs links for many keys of one bucket, at one time, with the same method, headers and query.
 
@@ -43,7 +57,7 @@ class Signer:
     def __init__(
         self,
         endpoint: Endpoint,
-        credentials: Credentials,
+        credentials: SigningCredentials,
         method: str,
         *,
         now: datetime,
@@ -52,14 +66,14 @@ class Signer:
         query: Mapping[str, str] | None = None,
     ) -> None:
         timestamp = f"{now:%Y%m%dT%H%M%SZ}"
-        scope = f"{timestamp[:8]}/{endpoint.region}/{endpoint.service}/aws4_request"
+        scope = endpoint.scope(now)
         self._headers = {**(headers or {}), "host": endpoint.host}
         self._query = dict(query or {})
         canonical_headers(self._headers)
         _check_parameters(self._query)
         self._auth = {
             "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
-            "X-Amz-Credential": f"{credentials.access_key}/{scope}",
+            "X-Amz-Credential": f"{credentials.access_key}/{scope}/aws4_request",
             "X-Amz-Date": timestamp,
             "X-Amz-Expires": str(expires_in),
         }
@@ -67,9 +81,8 @@ class Signer:
         self._token = {} if credentials.token is None else {"X-Amz-Security-Token": credentials.token}
         self._url_head = endpoint.origin + endpoint.base_path
         self._head = f"{method}\n{endpoint.base_path}"
-        secret = signing_key(credentials.secret_key, timestamp[:8], endpoint.region, endpoint.service)
-        self._inner, self._outer = _hmac_states(secret)
-        self._inner.update(f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n".encode())
+        self._inner, self._outer = _hmac_states(credentials.signing_key(scope))
+        self._inner.update(f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}/aws4_request\n".encode())
 
     def urls(self, keys: Sequence[str], query: Columns = _NO_COLUMNS, headers: Columns = _NO_COLUMNS) -> list[str]:
         """One url per key, in order.
@@ -133,14 +146,6 @@ def _canonical(headers: Mapping[str, str]) -> tuple[str, str]:
     if len(set(names)) < len(names):
         raise ParameterError(f"a header is given twice: {', '.join(names)}")
     return ";".join(names), "\n".join(f"{name}:{value}" for name, value in values)
-
-
-def signing_key(secret_key: str, date: str, region: str, service: str) -> bytes:
-    """The signing key of a day, region and service (docs: "Deriving the signing key")."""
-    key = b"AWS4" + secret_key.encode()
-    for part in (date, region, service, "aws4_request"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    return key
 
 
 def quote_keys(keys: Sequence[str]) -> Sequence[str]:

@@ -31,14 +31,17 @@ def test_it_copies_and_skips(
     for n in range(3):
         boto(seaweedfs).put_object(Bucket=source, Key=f"in/{n}", Body=b"1234")
     command = ("copy", f"s3://{source}/in/", f"s3://{destination}/out/", *SIDES)
-    planned = run(*command, "--dry-run", "--limit-rate", "2", folder=tmp_path, env={})
+    prices = ("--price", "get=10", "--price", "list,post=3", "--expected-rate", "2", "--limit-rate", "9")
+    planned = run(*command, "--dry-run", *prices, folder=tmp_path, env={})
     assert planned.returncode == 0
     assert planned.stderr.splitlines() == [
         "copy: 3 to do, 0 done before; 12 B",
-        "requests: 3 GET, 3 PUT",
+        "requests: 3 GET, 3 PUT, 2 LIST",
         "size up to 4.0 KiB: 3 objects, 12 B",
         *(f"largest: s3://{source}/in/{n}, 4 B" for n in (2, 1, 0)),
         "duration at 2 B/s: 0:06",
+        "cost: 0.036 (0.030 for 3 GET, 0.0060 for 2 LIST)",
+        "not in the cost, without a price: 3 PUT, 12 B out",
     ]
     done = run(*command, folder=tmp_path, env={})
     assert done.returncode == 0, done.stderr
@@ -119,3 +122,20 @@ def test_a_copy_that_is_killed_goes_on_at_its_next_part(
     assert moved <= len(body) - 2 * (5 << 20)
     assert client.get_object(Bucket=destination, Key="large")["Body"].read() == body
     assert "Uploads" not in client.list_multipart_uploads(Bucket=destination)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--price", "get=1", "--expected-rate", "1MiB"], "--expected-rate and --price are only for --dry-run"),
+        (["--plan", "f.csv"], "--plan is only for --dry-run"),
+        (["--dry-run", "--price", "gut=1"], "'gut' is not one of get, head, put, post, copy, list, gb, gib"),
+        (["--dry-run", "--price", "get=x"], "'get=x' is not of the form KIND=AMOUNT"),
+        (["--dry-run", "--price", "get,put=1", "--price", "put=2"], "put has two prices"),
+        (["--dry-run", "--price", "gb=1", "--price", "gib=1"], "gb and gib are two units for the same bytes"),
+    ],
+)
+def test_what_is_no_plan(given: list[str], message: str, tmp_path: Path) -> None:
+    done = run("copy", "s3://a/", "s3://b/", *given, folder=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr

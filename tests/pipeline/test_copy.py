@@ -15,7 +15,7 @@ from bulkpresign.pipeline.run.copies import PutSigner
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.pipeline.copies import SIDES, Sides
 from tests.pipeline.listening import heard
-from tests.servers.proxy import Fault, FaultProxy, Seen
+from tests.servers.proxy import Fault, FaultProxy, Seen, expired
 from tests.servers.server import S3Server
 
 MIB = 1 << 20
@@ -90,7 +90,10 @@ def test_only_what_is_missing_or_differs_is_copied(sides: Sides) -> None:
         sides.put.put_object(Bucket=sides.destination, Key=key, Body=body)
     plan = sides.copy(dry_run=True).plan
     assert plan is not None
-    assert (plan.requests, plan.skipped) == ({"GET": 2, "PUT": 2}, {"the same is there": 1})
+    assert (plan.requests, plan.skipped) == (
+        {"GET": 2, "PUT": 2, "LIST": 2},
+        {"the same is there": 1},
+    )
     report = sides.copy(extra="extra.csv")
     assert (report.done, report.skipped) == (2, 1)
     rows = Path("extra.csv").read_text().splitlines()
@@ -315,6 +318,42 @@ def test_an_object_that_changes_in_the_middle_is_reported(
     assert list(sides.copied().values()) == [sides.get.get_object(Bucket=sides.source, Key="key")["Body"].read()]
 
 
+@pytest.mark.parametrize("relay", [False, True])
+def test_a_link_that_expires_in_the_middle_is_signed_again(
+    relay: bool,
+    seaweedfs: S3Server,
+    boto: Boto,
+    make_bucket: MakeBucket,
+    aws_env: AwsEnv,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """That of an object, of a part, and the one that completes an upload."""
+    monkeypatch.chdir(tmp_path)
+    sides = Sides(boto, make_bucket, seaweedfs, seaweedfs)
+    bodies = {"small": b"1", "large": RANDOM.randbytes(11 * MIB)}
+    sides.upload(bodies, ContentType="text/x")
+    with FaultProxy(seaweedfs.endpoint_url) as proxy:
+        aws_env(replace(seaweedfs, endpoint_url=proxy.url))
+        asked: set[str] = set()
+
+        def expire_once(seen: Seen) -> Fault | None:
+            request = re.sub(r"X-Amz-\w+=[^&]*&?", "", f"{seen.method} {seen.target}")
+            is_new = request not in asked
+            asked.add(request)
+            return expired() if is_new and seen.method in {"PUT", "POST"} and "uploads=" not in request else None
+
+        proxy.schedule = expire_once
+        settings: dict[str, Any] = {"source_profile_name": None, "destination_profile_name": None, "relay": relay}
+        report = sides.copy(part_size=5 * MIB, headers={"x-amz-storage-class": "STANDARD"}, **settings)
+        stored = [seen for seen in proxy.seen if seen.method == "PUT" and "/small?" in seen.target]
+    assert report.done == 2, sides.outcomes
+    assert sides.copied() == bodies
+    assert {seen.header("x-amz-storage-class") for seen in stored} == {"STANDARD"}
+    for key in bodies:
+        assert sides.put.head_object(Bucket=sides.destination, Key=key)["ContentType"] == "text/x"
+
+
 @only("seaweedfs-ceph", "ceph-seaweedfs")
 def test_metadata_outside_of_ascii_is_kept(sides: Sides, tmp_path: Path) -> None:
     """boto3 sends none, so it is sent through a link."""
@@ -436,7 +475,7 @@ def test_credentials_of_one_side_that_end() -> None:
         async def prepare(self, _: object) -> None:
             """Nothing new comes."""
 
-    sign: Any = PutSigner(cast("Any", Ended()), {}, is_guarded=False)
+    sign: Any = PutSigner(cast("Any", Ended()), {})
     put = bp.Link("PUT", "", {}, None, bp.ObjectRef("bucket", "key"))
     with pytest.raises(LinkExpiredError, match="the copy to s3://bucket/key can't be signed: they ended"):
         asyncio.run(sign(put, {}))

@@ -14,37 +14,17 @@ import msgspec
 import pytest
 
 import bulkpresign as bp
-from bulkpresign.scale import messages, processes
-from bulkpresign.scale.messages import Batch, decode_batch, decode_result, encode_batch
+from bulkpresign.scale import messages, processes, sealing
+from bulkpresign.scale.messages import Batch, decode_result, encode_batch
 from bulkpresign.scale.pace import Pace
 from bulkpresign.scale.worker import run_batch
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
 from bulkpresign.transfer.spec import TransferSpec
 from tests.pipeline.listening import heard
+from tests.scale.losing import Losing
 from tests.scale.processes import wait_until, workers_of
 from tests.servers.proxy import Fault, FaultProxy
 from tests.support.folders import files
-
-
-class Losing(Executor):
-    """Runs calls in this thread; loses the worker of each batch for which `loses` is true."""
-
-    def __init__(self, loses: Callable[[Batch], bool]) -> None:
-        self._loses = loses
-        self._threads = ThreadPoolExecutor(1)
-        self._max_workers = 1
-        self.batches: list[Batch] = []
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        self.batches.append(batch := decode_batch(args[0]))
-        if not self._loses(batch):
-            return self._threads.submit(fn, *args, **kwargs)
-        future: Future[Any] = Future()
-        future.set_exception(RuntimeError("the worker is gone"))
-        return future
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._threads.shutdown(wait, cancel_futures=cancel_futures)
 
 
 def many(origin: FaultProxy, count: int) -> list[str]:
@@ -166,7 +146,7 @@ def test_a_worker_of_another_version_is_refused_by_name(
 ) -> None:
     urls = many(origin, 3)
     data = encode_batch(_batch(str(tmp_path)))
-    monkeypatch.setattr(messages, "__version__", "0.0.1")
+    monkeypatch.setattr(sealing, "__version__", "0.0.1")
     result = decode_result(run_batch(data))
     assert result.problem is not None
     assert f"worker {result.worker}: it has bulkpresign 0.0.1, and the run has {bp.__version__}" in result.problem

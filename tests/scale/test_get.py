@@ -93,6 +93,27 @@ def test_ctrl_c_ends_all_of_it(origin: FaultProxy, tmp_path: Path) -> None:
     assert files(tmp_path / "to") == begun.bodies
 
 
+def test_a_worker_that_alone_gets_sigint_goes_on(origin: FaultProxy, tmp_path: Path) -> None:
+    begun = Workers(origin, tmp_path)
+    os.kill(begun.pids[0], signal.SIGINT)
+    said = begun.end()
+    assert begun.process.returncode == 0, said
+    assert f"get: {begun.count:,} done" in said
+    assert files(tmp_path / "to") == begun.bodies
+
+
+def test_more_processes_than_cores(origin: FaultProxy, tmp_path: Path) -> None:
+    """A warning, and the run goes on."""
+    origin.objects = {"/0": b"object"}
+    links(tmp_path / "l.csv", many(origin, 1))
+    cores = len(os.sched_getaffinity(0))
+    said = get(tmp_path, "l.csv", "--to", "to", "--executor", f"processes:{cores + 1}", code=0)
+    warning, _ = said.splitlines()
+    assert warning.startswith(f"warning: executor processes:{cores + 1}: this process may use {cores} core")
+    assert files(tmp_path / "to") == {"d/0": b"object"}
+    assert "warning" not in get(tmp_path, "l.csv", "--to", "b", "--executor", f"processes:{cores}", code=0)
+
+
 def test_workers_end_with_a_coordinator_that_is_killed(origin: FaultProxy, tmp_path: Path) -> None:
     begun = Workers(origin, tmp_path)
     begun.process.kill()
@@ -154,7 +175,8 @@ def test_an_executor_that_is_none(tmp_path: Path, executor: str, message: str) -
 
 
 def test_workers_import_nothing_of_aws_and_start_fast(tmp_path: Path) -> None:
-    code = "import sys, bulkpresign.scale.process, bulkpresign.scale.worker; print(*sys.modules)"
+    mains = ("process", "worker", "sign_worker")
+    code = "".join(f"import bulkpresign.scale.{main}\n" for main in mains) + "import sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "bulkpresign" in loaded

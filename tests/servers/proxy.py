@@ -123,6 +123,8 @@ class FaultProxy:
         self.schedule: Callable[[Seen], Fault | None] = lambda _: None
         #: Whether ranges of `objects` are given.
         self.gives_ranges = False
+        #: Whether the response to a PUT has its checksums, as where the server has compared them.
+        self.repeats_checksums = False
         #: Hides every If-Match from the server behind, as if it knew none.
         self.drop_conditions = False
         self.seen: list[Seen] = []
@@ -248,7 +250,8 @@ class FaultProxy:
         name = seen.target.partition("?")[0]
         if seen.method == "PUT":
             self.objects[name] = sent
-            return _message(200, {"ETag": f'"{_md5(sent)}"', **self._answer_headers}, b"")
+            sums = [pair for pair in seen.headers if self.repeats_checksums and pair[0].startswith("x-amz-checksum-")]
+            return _message(200, {"ETag": f'"{_md5(sent)}"', **dict(sums), **self._answer_headers}, b"")
         if name not in self.objects:
             return _message(404, {}, b"<Error><Code>NoSuchKey</Code></Error>")
         body = self.objects[name]

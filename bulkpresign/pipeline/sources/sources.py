@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from itertools import groupby, repeat
+from itertools import groupby
 from typing import Any, TypeVar, cast
 
 import anyio.lowlevel
@@ -24,9 +24,8 @@ from bulkpresign.pipeline.sources.items import GivenItems, Items, are_items
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.locations import located
 from bulkpresign.pipeline.sources.selecting import DrawnTable, Quota, selected_rows
-from bulkpresign.signing.options import OPTION_COLUMNS
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.signing.values import REGION, option_problem
+from bulkpresign.signing.rules import check_options
 from bulkpresign.source.filters import Filters, Sample, Selector, candidates_of
 from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Rows, Table, objects_of
@@ -37,9 +36,6 @@ T = TypeVar("T")
 Source = str | os.PathLike[str]
 #: The error for an object of this size in bytes (None: unknown), or None.
 SizeProblem = Callable[[int | None], str | None]
-
-#: The columns that set an option of a single link, for any method.
-_ANY_OPTION = tuple(dict.fromkeys(name for names in OPTION_COLUMNS.values() for name in names))
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -86,6 +82,8 @@ class Sources:
         `takes_items`, any iterable of links, objects and urls is accepted; see `GivenItems`. `filters` select among the
         objects of all sources.
         """
+        #: The bucket of rows without one.
+        self.bucket = bucket
         #: The items that a program passes, None if the sources are files, S3 locations or links.
         self.items: GivenItems | None = None
         self._all_versions, self._literal = all_versions, literal
@@ -94,7 +92,7 @@ class Sources:
         self._quota = Quota(self._filters.limit)
         if takes_items and are_items(sources):
             self.items = GivenItems(cast("Items", sources), self._selector)
-            self._bucket, self._parts = bucket, list[Part]()
+            self._parts = list[Part]()
             return
         named = cast("Source | Sequence[Source]", sources)
         given = [named] if isinstance(named, str | os.PathLike) else list(named)
@@ -102,7 +100,6 @@ class Sources:
             raise ParameterError("no source is given")
         if given.count(STDIN) > 1:
             raise ParameterError("standard input is given twice as a source")
-        self._bucket = bucket
         self._parts = list(
             _parts([os.fspath(source) for source in given], from_format, no_links, literal, all_versions)
         )
@@ -288,8 +285,8 @@ class Sources:
         return [refs[index] for index in found]
 
     def _refs(self, rows: Rows, method: str | None, size_problem: SizeProblem | None = None) -> list[ObjectRef]:
-        refs = objects_of(rows, self._bucket)
-        check_options(rows, method)
+        refs = objects_of(rows, self.bucket)
+        check_options(rows, method or methods_of(rows))
         if size_problem is not None:
             for row, ref in enumerate(refs):
                 if problem := size_problem(ref.size):
@@ -379,20 +376,6 @@ def check_used(sources: Sources, bucket: str | None, from_format: str | None) ->
     for name, value in (("bucket", bucket), ("from_format", from_format)):
         if value is not None and not sources.tables:
             raise ParameterError(f"{name.replace('_', '-')} is for the rows of tables, and no source is a table")
-
-
-def check_options(rows: Rows, method: str | None) -> None:
-    """Raises ManifestError for an invalid cell in a column that sets an option of a single link.
-
-    `method` is that of all links; None: each row has its own. Cells that do not apply to the method are not checked.
-    """
-    methods = repeat(method) if method is not None else methods_of(rows)
-    for name in (REGION, *_ANY_OPTION):
-        for row, (cell, its) in enumerate(zip(rows.column(name) or (), methods, strict=False)):
-            if cell == "" or (name != REGION and name not in OPTION_COLUMNS.get(its, ())):
-                continue
-            if problem := option_problem(name, cell):
-                raise rows.error(row, problem, name)
 
 
 def _parts(

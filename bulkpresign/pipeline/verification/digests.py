@@ -1,6 +1,7 @@
 """Reads objects through links for their digests alone."""
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 
 import msgspec
 
@@ -31,6 +32,8 @@ async def read_digests(
     emit: Listener,
     config: TransferConfig,
     ca_bundle: str | None,
+    *,
+    executor: str | Executor | None = None,
 ) -> None:
     """Runs jobs with a Digest as their target. `take` gets their outcomes, `emit` the other events.
 
@@ -43,5 +46,5 @@ async def read_digests(
         elif not isinstance(event, RunStarted | RunFinished):
             emit(event)
 
-    async with Run("verify", config=config, ca_bundle=ca_bundle, listeners=[listen]) as run:
+    async with Run("verify", config=config, ca_bundle=ca_bundle, listeners=[listen], executor=executor) as run:
         await run.transfer(jobs, TransferSpec())

@@ -5,6 +5,7 @@ read, so the number of bytes to read is known by then.
 """
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import AsyncExitStack, aclosing
 from itertools import islice
 
@@ -53,9 +54,11 @@ class PairComparer:
         max_read: int | None,
         threads: int,
         ca_bundle: str | None,
+        executor: str | Executor | None = None,
     ) -> None:
         self._first, self._second, self._results, self._emit = first, second, results, emit
         self._config, self._max_read, self._threads, self._ca_bundle = config, max_read, threads, ca_bundle
+        self._executor = executor
         self._plan = ReadPlan()
         self._open, self._unread = KeySorter(Pair), KeySorter(Pair)
 
@@ -72,7 +75,9 @@ class PairComparer:
             if self._plan.objects:
                 reading = _PairReader(self._first, self._second, self._results)
                 jobs = reading.jobs(self._unread)
-                await read_digests(jobs, reading.take, self._emit, self._config, self._ca_bundle)
+                await read_digests(
+                    jobs, reading.take, self._emit, self._config, self._ca_bundle, executor=self._executor
+                )
 
     async def _collect(self, stack: AsyncExitStack) -> None:
         """Reads the rows of both sides. Those of files come first: bad input is an error before anything is sent."""

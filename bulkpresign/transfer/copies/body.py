@@ -14,6 +14,9 @@ from bulkpresign.transfer.uploads.store import SentBody
 class HeldBody(SentBody):
     """Bytes in memory, hashed as they are given."""
 
+    #: The bytes are verified before they are sent.
+    is_right = True
+
     def __init__(self, data: bytes, emit: Listener) -> None:
         super().__init__(len(data), emit)
         self._data = data
@@ -73,6 +76,8 @@ class RelayedBody(SentBody):
         self._md5: Hasher | None = None
         #: The name of the verification of all bytes, None where nothing is known of them, or not yet.
         self.verified_by: str | None = None
+        #: True once all bytes have come, and are the object's as far as that is known.
+        self.is_right = False
 
     def hash_with(self, algorithm: str) -> None:
         """See SentBody. The md5 is computed too: the bytes can't be read again."""
@@ -107,8 +112,10 @@ class RelayedBody(SentBody):
         for also in (self._verifier, self._second, self._md5):
             if also is not None:
                 also.update(chunk)
-        if self.is_sent and self._expected is not None:
-            self._verify(self._expected)
+        if self.is_sent:
+            if self._expected is not None:
+                self._verify(self._expected)
+            self.is_right = True
 
     def _verify(self, expected: ExpectedDigest) -> None:
         if self._verifier is not None:

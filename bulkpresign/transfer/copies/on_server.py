@@ -15,17 +15,18 @@ from bulkpresign.transfer.copies.head import ObjectHead
 from bulkpresign.transfer.copies.source import changed
 from bulkpresign.transfer.uploads.requests import etag_of
 
-_SOURCE = "x-amz-copy-source"
+#: The header that makes a PUT a copy.
+SOURCE = "x-amz-copy-source"
 
 
 def copy_headers(ref: ObjectRef, etag: str | None, start: int = 0, stop: int = 0) -> dict[str, str]:
     """The headers that make a PUT a copy of an object, or of its bytes from `start` to before `stop`."""
     source = quote(f"{ref.bucket}/{ref.key}")
-    headers = {_SOURCE: f"{source}?versionId={quote(ref.version_id)}" if ref.version_id else source}
+    headers = {SOURCE: f"{source}?versionId={quote(ref.version_id)}" if ref.version_id else source}
     if etag:
-        headers[f"{_SOURCE}-if-match"] = f'"{etag}"'
+        headers[f"{SOURCE}-if-match"] = f'"{etag}"'
     if stop:
-        headers[f"{_SOURCE}-range"] = f"bytes={start}-{stop - 1}"
+        headers[f"{SOURCE}-range"] = f"bytes={start}-{stop - 1}"
     return headers
 
 

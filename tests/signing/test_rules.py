@@ -6,8 +6,8 @@ import pytest
 
 from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.model import Link, Method
-from bulkpresign.pipeline.rows.rules import Rules
 from bulkpresign.signing.options import LinkOptions
+from bulkpresign.signing.rules import Rules
 from bulkpresign.tables import Rows
 
 NOTHING: dict[str, Any] = {"headers": None, "query": None, "options": LinkOptions(), "head": False}

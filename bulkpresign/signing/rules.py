@@ -2,14 +2,30 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import Any
+
+import msgspec
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import Link, Method, ObjectRef
-from bulkpresign.pipeline.sources.items import Row
-from bulkpresign.signing.options import METHODS, LinkOptions
+from bulkpresign.signing.batch_signer import BatchSigner
+from bulkpresign.signing.options import METHODS, OPTION_COLUMNS, LinkOptions
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.signing.values import REGION, option_problem
 from bulkpresign.tables import Rows
+
+#: The columns that set an option of a single link, for any method.
+_ANY_OPTION = tuple(dict.fromkeys(name for names in OPTION_COLUMNS.values() for name in names))
+
+
+class LinkSettings(msgspec.Struct, frozen=True):
+    """The settings of all links of a run, as data. `method` None: each row has its own."""
+
+    method: Method | None
+    headers: Mapping[str, str] | None
+    query: Mapping[str, str] | None
+    options: LinkOptions
 
 
 class Rules:
@@ -25,6 +41,8 @@ class Rules:
         head: bool,
     ) -> None:
         self.method = method
+        #: The settings as data.
+        self.settings = LinkSettings(method, headers, query, options)
         self._shared: dict[str, Any] = {"headers": headers, "query": query, "options": options}
         self.head = head
         self._problems: dict[str, str | None] = {}
@@ -78,7 +96,7 @@ class Rules:
             return "headers are signed into PUT links; a GET link that signs them opens in no browser"
         return None
 
-    def signed(self, presigner: Presigner, items: Sequence[Row]) -> list[Link]:
+    def signed(self, presigner: Presigner | BatchSigner, items: Sequence[Link | ObjectRef]) -> list[Link]:
         """Signs some objects, or some old links again. Returns the links in order."""
         if not items:
             return []
@@ -87,3 +105,17 @@ class Rules:
             return presigner.sign_batch(refs, self.method or "GET", **self._shared)
         links = [item for item in items if isinstance(item, Link)]
         return presigner.sign_again(links, self.method, **self._shared)
+
+
+def check_options(rows: Rows, methods: Sequence[str] | str) -> None:
+    """Raises ManifestError for an invalid cell in a column that sets an option of a single link.
+
+    `methods` is that of all links, or of each. Cells that do not apply to the method are not checked.
+    """
+    each = repeat(methods) if isinstance(methods, str) else methods
+    for name in (REGION, *_ANY_OPTION):
+        for row, (cell, method) in enumerate(zip(rows.column(name) or (), each, strict=False)):
+            if cell == "" or (name != REGION and name not in OPTION_COLUMNS.get(method, ())):
+                continue
+            if problem := option_problem(name, cell):
+                raise rows.error(row, problem, name)
