@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import bulkpresign as bp
+from bulkpresign.pipeline.verification.digests import ReadPlan
 from bulkpresign.scale.messages import Batch
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.pipeline.listening import heard
@@ -17,6 +18,7 @@ from tests.scale.losing import Losing
 from tests.scale.processes import workers_of
 from tests.servers.proxy import Fault, FaultProxy, Seen, expired
 from tests.servers.server import S3Server
+from tests.support.certificates import root_of
 from tests.support.cli import run
 from tests.support.links import links
 
@@ -81,6 +83,15 @@ def test_from_bucket_to_bucket(buckets: Buckets, relay: bool) -> None:
     report, _ = buckets.copy("processes:2", relay=relay, part_size=5 * MIB)
     assert (report.done, report.skipped) == (0, COUNT + 1)
     assert workers_of(os.getpid()) == []
+
+
+def test_workers_compute_the_digests_of_a_certificate(buckets: Buckets) -> None:
+    plans: list[ReadPlan] = []
+    settings: dict[str, Any] = {"certificate": "c.jsonl", "announce": plans.append}
+    report, _ = buckets.copy("processes:2", relay=True, **settings)
+    assert report.certificate is not None
+    assert report.certificate.root == root_of({key.removeprefix("a/"): body for key, body in buckets.bodies.items()})
+    assert plans == []
 
 
 def test_a_lost_worker_loses_nothing(buckets: Buckets) -> None:
