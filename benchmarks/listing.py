@@ -1,9 +1,10 @@
 """Objects listed, beside boto3's paginator: by CPU, and by time where a server takes 50 ms for each request.
 
 The server is a thread of this process. It gives pages in the form of S3's, of keys that it computes as they are wanted.
-The name of a bucket says how many keys it has, in how many folders: `list-100000-40`.
+The name of a bucket says how many keys it has, in how many folders: `list-100000-40`. `flat-100000-0` has hashes, in
+no folder.
 
-`python -m benchmarks.listing ours|boto3 BUCKET` lists a bucket.
+`python -m benchmarks.listing ours|sequential|boto3 BUCKET` lists a bucket.
 """
 
 import asyncio
@@ -18,14 +19,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
 from typing import overload
+from unittest.mock import patch
 from urllib.parse import parse_qs, quote, urlsplit
 
 from benchmarks.measuring import Cost, goal, run, show
 from bulkpresign import Presigner
+from bulkpresign.pipeline.sources import listings
 from bulkpresign.pipeline.sources.listings import BucketLister
+from bulkpresign.source.lister import FetchPage, Lister
 
 ROUNDS = 3
-OURS, PEER = "bulkpresign", "boto3 paginator"
+OURS, PEER, SEQUENTIAL = "bulkpresign", "boto3 paginator", "one request after another"
 #: Objects a second of CPU.
 GOAL = 100_000
 #: The least that both list. What more objects cost is the difference to it: the start of Python is left out.
@@ -59,20 +63,32 @@ def main(*, quick: bool) -> None:
     }
     show(f"Objects listed per second of CPU ({many:,} and {few:,})", "objects/s", rates, PEER, more_is_better=True)
     print("\n  memory: " + ", ".join(f"{count:,} objects {cost.memory:.0f} MiB" for count, cost in ours.items()))
-    tree = f"list-{2 * few}-40"
-    with _serving(LATENCY) as endpoint_url:
-        waiting = _best([("ours", tree), ("boto3", tree)], endpoint_url)
-    waits = {
-        OURS: 2 * few / (waiting["ours", tree].wall - ours[BASE].wall),
-        PEER: 2 * few / (waiting["boto3", tree].wall - peer[BASE].wall),
+    shapes = {
+        "in 40 folders": f"list-{2 * few}-40",
+        "numbers in one folder": f"list-{2 * few}-1",
+        "hashes in no folder": f"flat-{2 * few}-0",
     }
-    title = f"Objects listed per second, {2 * few:,} in 40 folders, {LATENCY * 1000:.0f} ms for each request"
-    show(title, "objects/s", waits, PEER, more_is_better=True)
+    with _serving(LATENCY) as endpoint_url:
+        waited = [(who, bucket) for bucket in shapes.values() for who in ("ours", "sequential", "boto3")]
+        waiting = _best(waited, endpoint_url)
+    waits = {}
+    for shape, bucket in shapes.items():
+        waits[shape] = {
+            name: 2 * few / (waiting[who, bucket].wall - started.wall)
+            for name, who, started in (
+                (OURS, "ours", ours[BASE]),
+                (SEQUENTIAL, "sequential", ours[BASE]),
+                (PEER, "boto3", peer[BASE]),
+            )
+        }
+        title = f"Objects listed per second, {2 * few:,} {shape}, {LATENCY * 1000:.0f} ms for each request"
+        show(title, "objects/s", waits[shape], PEER, more_is_better=True)
     print()
     goal(f"objects/s of CPU against {GOAL:,}", rates[OURS] / GOAL, least=1)
     goal("objects/s of CPU against boto3", rates[OURS] / rates[PEER], least=10)
     goal(f"memory of {many:,} objects against {many // 100:,}", ours[many].memory / ours[many // 100].memory, most=1.1)
-    goal("objects/s with waits against boto3", waits[OURS] / waits[PEER], least=5)
+    for shape, found in waits.items():
+        goal(f"objects/s with waits, {shape}, against one after another", found[OURS] / found[SEQUENTIAL], least=3)
 
 
 def _best(listings: Sequence[tuple[str, str]], endpoint_url: str) -> dict[tuple[str, str], Cost]:
@@ -93,7 +109,8 @@ class _Keys(Sequence[str]):
     def __init__(self, bucket: str) -> None:
         _, count, folders = bucket.split("-")
         self._count = int(count)
-        self.in_folder = self._count // int(folders)
+        self.in_folder = self._count // (int(folders) or 1)
+        self._has_hashes = folders == "0"
 
     def __len__(self) -> int:
         return self._count
@@ -107,6 +124,9 @@ class _Keys(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | Sequence[str]:
         if isinstance(index, slice):
             return [self[each] for each in range(*index.indices(self._count))]
+        if self._has_hashes:
+            spread = (index + index * 2654435761 % 2**32 / 2**32) / self._count
+            return f"{int(spread * 2**56):014x}-a-name-that-is-as-long-as-names-are-there.parquet"
         return f"{index // self.in_folder:04}/{index % self.in_folder:08}-a-name-that-is-as-long-as-names.parquet"
 
     def page(self, query: dict[str, str]) -> str:
@@ -114,7 +134,7 @@ class _Keys(Sequence[str]):
         prefix = query.get("prefix", "")
         start = bisect_right(self, max(query.get("continuation-token") or query.get("start-after", ""), prefix))
         end = bisect_right(self, f"{prefix}\U0010ffff")
-        if "delimiter" in query and not prefix:
+        if "delimiter" in query and not prefix and not self._has_hashes:
             folders = range(-(-start // self.in_folder), end // self.in_folder)
             inner = "".join(_PREFIX.format(quote(f"{folder:04}/")) for folder in folders)
             return _PAGE.format(f"{inner}<IsTruncated>false</IsTruncated>")
@@ -155,9 +175,13 @@ def _serving(latency: float) -> Iterator[str]:
         server.shutdown()
 
 
-async def _list(bucket: str) -> int:
-    async with Presigner() as presigner, BucketLister(presigner, lambda _: None) as lister:
-        return sum([len(refs) async for refs in lister.objects(bucket, "")])
+async def _list(bucket: str, *, is_parallel: bool) -> int:
+    def start(fetch: FetchPage, prefix: str, **_: bool) -> Lister:
+        return Lister(fetch, prefix, is_parallel=is_parallel)
+
+    with patch.object(listings, "Lister", start):
+        async with Presigner() as presigner, BucketLister(presigner, lambda _: None) as lister:
+            return sum([len(refs) async for refs in lister.objects(bucket, "")])
 
 
 def _list_by_boto3(bucket: str) -> int:
@@ -168,6 +192,6 @@ def _list_by_boto3(bucket: str) -> int:
 
 if __name__ == "__main__":
     _, who, bucket = sys.argv
-    found = asyncio.run(_list(bucket)) if who == "ours" else _list_by_boto3(bucket)
+    found = _list_by_boto3(bucket) if who == "boto3" else asyncio.run(_list(bucket, is_parallel=who == "ours"))
     if found != len(_Keys(bucket)):
         raise SystemExit(f"{found:,} of {len(_Keys(bucket)):,} objects were listed")

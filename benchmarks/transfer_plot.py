@@ -15,24 +15,42 @@ from benchmarks.measuring import size_text
 from benchmarks.transfer_table import CPU, LABELS, Result
 from benchmarks.transfers import CURL
 
-_WIDTH, _HEIGHT = 5, 3.5
+_WIDTH, _HEIGHT, _COLUMNS = 5, 3.5, 2
 
 
 def plot(results: Sequence[Result], points: Sequence[Point], file: Path) -> None:
     """Writes an SVG: one panel for each server, and two for growth. Panels without figures are left out."""
     servers = list(dict.fromkeys(result.server for result in results))
     panels = len(servers) + (2 if points else 0)
-    figure, axes = pyplot.subplots(1, panels, squeeze=False, figsize=(_WIDTH * panels, _HEIGHT), layout="constrained")
-    for axis, server in zip(axes[0], servers, strict=False):
-        _draw_server(axis, server, [result for result in results if result.server == server])
+    rows = -(-panels // _COLUMNS)
+    size = (_WIDTH * _COLUMNS, _HEIGHT * rows)
+    figure, grid = pyplot.subplots(rows, _COLUMNS, squeeze=False, figsize=size, layout="constrained")
+    axes = grid.flatten()
+    for axis in axes[panels:]:
+        axis.set_visible(False)
+    for axis, server in zip(axes, servers, strict=False):
+        found = [result for result in results if result.server == server]
+        draw = _draw_server if len(found) > 1 else _draw_work
+        draw(axis, server, found)
     if points:
-        time, memory = axes[0][-2:]
+        time, memory = axes[panels - 2 : panels]
         _draw_growth(time, "wall time, s", [(point.step, point.count, point.cost.wall) for point in points])
         _draw_growth(memory, "peak memory, MiB", [(point.step, point.count, point.cost.memory) for point in points])
         time.set_yscale("log")
         memory.set_ylim(bottom=0)
     figure.savefig(file)
     pyplot.close(figure)
+
+
+def _draw_work(axis: Any, server: str, results: Sequence[Result]) -> None:
+    """A bar for each tool, for objects of one size."""
+    (result,) = results
+    ratios = {name: ratio for name in result.costs if (ratio := result.ratio(name, CPU)) is not None}
+    names = sorted(ratios, key=ratios.__getitem__, reverse=True)
+    axis.bar_label(axis.barh(names, [ratios[name] for name in names]), fmt="%.1f", fontsize=7, padding=2)
+    axis.set(title=f"{result.work.verb}, {size_text(result.work.size)}, {server}", xlabel=f"{LABELS[CPU]}, x {CURL}")
+    axis.tick_params(axis="y", labelsize=7)
+    axis.margins(x=0.1)
 
 
 def _draw_server(axis: Any, server: str, results: Sequence[Result]) -> None:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from bulkpresign.guide import create_presigned_url as create_presigned_url
     from bulkpresign.guide import create_presigned_url_expanded as create_presigned_url_expanded
     from bulkpresign.ledger.report import JournalReport as JournalReport
+    from bulkpresign.model import Certificate as Certificate
     from bulkpresign.model import Link as Link
     from bulkpresign.model import Method as Method
     from bulkpresign.model import ObjectRef as ObjectRef
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
     from bulkpresign.model import Post as Post
     from bulkpresign.model import Report as Report
     from bulkpresign.pipeline.abort import abort as abort
-    from bulkpresign.pipeline.certify import CertificateReport as CertificateReport
     from bulkpresign.pipeline.certify import prove as prove
     from bulkpresign.pipeline.certify import verify_certificate as verify_certificate
     from bulkpresign.pipeline.certify import write_certificate as write_certificate
@@ -91,7 +91,7 @@ _HOMES = {
     "BulkpresignError": "errors",
     "BytesMoved": "events",
     "BytesResumed": "events",
-    "CertificateReport": "pipeline.certify",
+    "Certificate": "model",
     "ConnectionFailedError": "errors",
     "CredentialsError": "errors",
     "DaemonEndedError": "errors",

@@ -7,6 +7,7 @@ field. With `gc=False`, the garbage collector does not visit them; none can be p
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -28,6 +29,11 @@ _LIFETIME = re.compile(r"[?&]X-Amz-Expires=(\d{1,9})(?:&|$)")
 MAX_KEY_BYTES = 1024
 
 _MAX_CHARACTER_BYTES = 4  # of UTF-8
+
+#: The kinds of requests that a plan counts.
+REQUEST_KINDS = ("GET", "HEAD", "PUT", "POST", "COPY", "LIST")
+#: The units in which the bytes of a plan have a price. Providers mean either of them by "GB".
+PRICED_UNITS = {"GB": 10**9, "GiB": 1 << 30}
 
 
 class ObjectRef(msgspec.Struct, frozen=True, gc=False):
@@ -189,17 +195,44 @@ class SizeClass(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a dry run of `copy`.
 
-    `requests` counts them by method, without those of listings and retries. `in_parts` objects would be copied in
-    parts. `unsized` objects have no size in their rows. `largest` are the largest objects, with their sizes. `skipped`
-    counts the objects that would not be copied, by reason.
+    `requests` counts them by kind (see REQUEST_KINDS), without retries: `COPY` are copies that the server makes itself,
+    `LIST` those of listings, as many as the dry run sent. `bytes_out` leave the server of the source. `in_parts`
+    objects would be copied in parts. `unsized` objects have no size in their rows. `largest` are the largest objects,
+    with their sizes. `skipped` counts the objects that would not be copied, by reason.
     """
 
     requests: Mapping[str, int]
+    bytes_out: int
     in_parts: int
     unsized: int
     largest: Sequence[tuple[int, str]]
     sizes: Sequence[SizeClass]
     skipped: Mapping[str, int]
+
+    def costs(self, prices: Mapping[str, float]) -> dict[str, float]:
+        """The costs by the names of the prices. What has no price costs nothing, and has no entry.
+
+        A price is for 1,000 requests of a kind, such as `GET`, or for a `GB` (10^9 bytes) or `GiB` that moves out.
+        """
+        units = {kind: count / 1000 for kind, count in self.requests.items()}
+        units |= {name: self.bytes_out / size for name, size in PRICED_UNITS.items() if self.bytes_out}
+        return {name: price * units[name] for name, price in prices.items() if name in units}
+
+
+class Certificate(msgspec.Struct, frozen=True, kw_only=True):
+    """The first line of a certificate, see `proof.certificate`.
+
+    `objects` and `bytes` are the sums of all rows. `root` is that of the Merkle tree over them, in hex.
+    """
+
+    format: str
+    version: int
+    algorithm: str
+    objects: int
+    bytes: int
+    root: str
+    created_at: datetime
+    created_by: str
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -207,7 +240,8 @@ class Report(msgspec.Struct, kw_only=True):
 
     `unproven` counts objects that are done although only their size could be verified. `skipped_by` is the journal, if
     objects were skipped only because of it (None: files or listings were compared as well). `planned` is the number of
-    objects that a dry run would move (None: not a dry run), and `plan` is more about them, for `copy`. `slowed` counts
+    objects that a dry run would move (None: not a dry run), and `plan` is more about them, for `copy`. `certificate` is
+    the first line of the certificate that was written (None: none was). `slowed` counts
     how often a server asked for a lower rate, and `lowest_concurrency` is the lowest number of requests in flight then.
     `uploads_opened` counts the multipart uploads that were created, `uploads_left_open` those that are still open at
     the end.
@@ -227,6 +261,7 @@ class Report(msgspec.Struct, kw_only=True):
     skipped_by: str | None = None
     planned: int | None = None
     plan: Plan | None = None
+    certificate: Certificate | None = None
     slowed: int = 0
     lowest_concurrency: int | None = None
     concurrency: int | None = None
@@ -275,7 +310,10 @@ def without_query(url: str) -> str:
 def endpoint_of(url: str) -> str:
     """The scheme and host of a url."""
     end = url.find("/", 8)
-    return without_query(url if end < 0 else url[:end])
+    return _endpoint(url if end < 0 else url[:end])
+
+
+_endpoint = lru_cache(maxsize=64)(without_query)  # a run has few of them, and each object asks
 
 
 def utc_now() -> datetime:

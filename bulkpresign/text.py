@@ -1,6 +1,7 @@
 """Formats counts, sizes and durations for people, and decodes url-encoded texts. All output uses these functions."""
 
 from collections.abc import Sequence
+from math import floor, log10
 from urllib.parse import unquote_plus
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -41,6 +42,12 @@ def show_seconds(seconds: float) -> str:
     if days:
         return f"{days}d {hours:02}:{minutes:02}:{rest:02}"
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def show_amount(amount: float) -> str:
+    """An amount of money, with two digits at least: `0.0000096`, `0.50`, `1,234.56`."""
+    digits = 2 if amount >= 0.1 or amount <= 0 else 1 - floor(log10(amount))
+    return f"{amount:,.{digits}f}"
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:

@@ -1,6 +1,6 @@
 import pytest
 
-from bulkpresign.text import counted, show_bytes, show_seconds
+from bulkpresign.text import counted, show_amount, show_bytes, show_seconds
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,18 @@ def test_seconds(seconds: float, shown: str) -> None:
 def test_singular_and_plural() -> None:
     assert [counted(n, "link") for n in (0, 1, 2, 2000)] == ["0 links", "1 link", "2 links", "2,000 links"]
     assert counted(2, "retry", "retries") == "2 retries"
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        (0, "0.00"),
+        (0.0000096, "0.0000096"),
+        (0.099, "0.099"),
+        (0.5, "0.50"),
+        (1.005e-9, "0.0000000010"),
+        (1234.567, "1,234.57"),
+    ],
+)
+def test_amounts(amount: float, shown: str) -> None:
+    assert show_amount(amount) == shown

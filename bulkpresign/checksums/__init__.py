@@ -15,6 +15,7 @@ from bulkpresign.checksums.algorithms import (
     PartsHasher,
     base64_of,
     combine,
+    digest_of,
     hasher,
 )
 from bulkpresign.checksums.blocks import descriptor_blocks
@@ -36,6 +37,7 @@ __all__ = [
     "combine",
     "combined_digest",
     "descriptor_blocks",
+    "digest_of",
     "expected_digest",
     "hasher",
     "part_size_of_row",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Self
 
-from bulkpresign.checksums.algorithms import Hasher, PartsHasher, hasher
+from bulkpresign.checksums.algorithms import Hasher, PartsHasher, digest_of, hasher
 from bulkpresign.checksums.expected import ExpectedDigest
 from bulkpresign.checksums.part_size import part_sizes
 
@@ -87,9 +87,7 @@ def verify_whole(expected: ExpectedDigest, data: bytes | memoryview) -> str | No
     """The name of the verification of bytes that are all there: as a Verifier has it for a value without parts."""
     expected.check_size(len(data))
     if expected.algorithm is not None:
-        digest = hasher(expected.algorithm)
-        digest.update(data)
-        expected.check(digest.digest())
+        expected.check(digest_of(expected.algorithm, data))
     return expected.name
 
 

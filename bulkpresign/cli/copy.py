@@ -2,12 +2,18 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bulkpresign.cli import filter_options, options, sides
-from bulkpresign.cli.help import Argument, FileName, Verb
+from bulkpresign.cli.help import Argument, FileName, SectionedOption, Verb
+from bulkpresign.cli.units import size
+
+if TYPE_CHECKING:
+    from bulkpresign.pipeline.verification.digests import ReadPlan
+
+_of_plan = partial(click.option, cls=SectionedOption, section="Plan")
 
 
 @click.command(cls=Verb)
@@ -36,7 +42,7 @@ from bulkpresign.cli.help import Argument, FileName, Verb
 @click.option(
     "--relay", is_flag=True, help="Read and write each byte here, even if both sides are one server that could copy."
 )
-@click.option(
+@_of_plan(
     "--plan",
     type=FileName(),
     metavar="FILE",
@@ -47,6 +53,33 @@ from bulkpresign.cli.help import Argument, FileName, Verb
     type=FileName(),
     metavar="FILE",
     help="Write a manifest of the objects at the destination that no source has. They are not touched.",
+)
+@_of_plan(
+    "--expected-rate",
+    type=size,
+    metavar="SIZE",
+    help="With --dry-run: the bytes per second for which the duration is computed. Default: --limit-rate.",
+)
+@_of_plan(
+    "--price",
+    "prices",
+    multiple=True,
+    metavar="KIND=AMOUNT",
+    help="With --dry-run: print the cost, by the price of 1,000 requests (get, head, put, post, copy, list) and that "
+    "of the bytes that leave the source's server (gb or gib). Repeatable; KIND may be several: put,list=0.005.",
+)
+@click.option(
+    "--certificate",
+    type=FileName(),
+    metavar="FILE",
+    help="Write a certificate of all copies: their keys, sizes and digests, computed as the bytes pass. Copies in "
+    "parts or by the server, and those that are there already, are read once from the destination, at the end.",
+)
+@click.option(
+    "--algorithm",
+    default="sha256",
+    metavar="ALGORITHM",
+    help="The algorithm of the digests in --certificate: sha256 crc64nvme crc32c crc32 sha1 md5.",
 )
 @filter_options.filters
 @options.bounds
@@ -59,7 +92,9 @@ from bulkpresign.cli.help import Argument, FileName, Verb
 @options.ca_bundle
 @options.transport
 @options.listeners
-def copy(what: Sequence[str], headers: Sequence[str], **settings: Any) -> None:
+def copy(
+    what: Sequence[str], headers: Sequence[str], expected_rate: int | None, prices: Sequence[str], **settings: Any
+) -> None:
     """Copy from bucket to bucket, with nothing on disk.
 
     The key of a copy is the prefix and the object's path: its key after the source's prefix. Copies keep content type,
@@ -69,7 +104,8 @@ def copy(what: Sequence[str], headers: Sequence[str], **settings: Any) -> None:
     \b
     bulkpresign copy s3://from/prefix/ s3://to/prefix/
     bulkpresign copy s3://from/ s3://to/ --source-profile old --destination-endpoint-url https://s3.example.com
-    bulkpresign copy s3://from/ s3://to/ --dry-run
+    bulkpresign copy s3://from/ s3://to/ --dry-run --expected-rate 200MiB --price get=0.0004 --price gb=0.09
+    bulkpresign copy s3://from/ s3://to/ --certificate certificate.jsonl.gz
     bulkpresign copy links.csv
     bulkpresign copy keys.csv s3://to/ --map raw/=2026/raw/ --failures failed.csv
 
@@ -77,6 +113,8 @@ def copy(what: Sequence[str], headers: Sequence[str], **settings: Any) -> None:
     130 interrupted; 143 terminated; 129 hung up.
     """
     from bulkpresign.cli import option_checks
+    from bulkpresign.cli.plan import plan_lines
+    from bulkpresign.cli.prices import prices_of
     from bulkpresign.cli.runner import reporting_errors, run_transfer
     from bulkpresign.pipeline.copy import copy as run
 
@@ -88,5 +126,20 @@ def copy(what: Sequence[str], headers: Sequence[str], **settings: Any) -> None:
         raise click.BadParameter("use: copy SOURCE... s3://bucket/prefix/, or: copy LINKS...")
     if not to_bucket:
         option_checks.check_applicable(option_checks.COPY_LINKS)
+    if not settings["dry_run"]:
+        option_checks.check_applicable(option_checks.NOT_DRY)
+    if settings["certificate"] is None:
+        option_checks.check_applicable(option_checks.COPY_WITHOUT_CERTIFICATE)
     sources, destination = (what[:-1], what[-1]) if to_bucket else (what, None)
-    run_transfer("copy", partial(run, list(sources), destination), **settings)
+    lines = partial(plan_lines, rate=expected_rate or settings["limit_rate"], prices=prices_of(prices))
+    copying = partial(run, list(sources), destination, announce=_say_reading)
+    run_transfer("copy", copying, more_lines=lines, **settings)
+
+
+def _say_reading(plan: "ReadPlan") -> None:
+    """Prints what is read for a certificate, before the first byte."""
+    from bulkpresign.cli.messages import say
+    from bulkpresign.text import counted, show_bytes
+
+    are = "is" if plan.objects == 1 else "are"
+    say(f"{counted(plan.objects, 'object')} of {show_bytes(plan.bytes)} {are} read once for the certificate")

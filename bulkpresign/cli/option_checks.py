@@ -36,12 +36,16 @@ PUT_FOLDER = (
         ("from_format", *_RENEWAL_OPTIONS), "only for LINKS: the links for a folder are signed and renewed here"
     ),
 )
+_OF_PLAN = ("plan", "expected_rate", "prices")
 COPY_LINKS = (
     Inapplicable(
-        ("maps", "headers", "if_exists", "relay", "extra", "plan", "part_size"),
+        ("maps", "headers", "if_exists", "relay", "extra", *_OF_PLAN, "part_size", "certificate"),
         "only for s3://bucket/prefix/: LINKS say what is copied, and where to",
     ),
 )
+#: For `copy` without `--dry-run`, and without `--certificate`.
+NOT_DRY = (Inapplicable(_OF_PLAN, "only for --dry-run"),)
+COPY_WITHOUT_CERTIFICATE = (Inapplicable(("algorithm",), "only for --certificate"),)
 _SIDE_OPTIONS = tuple(
     f"{side}_{name}" for side in ("source", "destination") for name in ("endpoint_url", "region_name", "profile_name")
 )
@@ -50,9 +54,10 @@ _OF_FOLDER = ("folder", "failures", "journal", "accept_size")
 _OF_DIFFERENCES = ("max_read", "differences")
 _OF_CERTIFICATES = ("write_certificate", "algorithm", "certificate", "prove")
 _OF_SIDES = ("literal", "attempts", "limit_rate", "ca_bundle", "transport", *_SERVER_OPTIONS)
-_OF_ROWS = ("include", "exclude", "min_size", "max_size", "newer_than", "older_than", "sample", "seed", "limit")
+_OF_TIMES = ("newer_than", "older_than")
+_OF_NUMBERS = ("sample", "seed", "limit")
 _NOT_FOLDER = Inapplicable(_OF_FOLDER, "only for the files of --in DIR; see --differences")
-_WHOLE = Inapplicable(_OF_ROWS, "only for the files of --in DIR: others are compared whole")
+_WHOLE = Inapplicable(_OF_NUMBERS, "only for the files of --in DIR: others are compared whole")
 VERIFY_FOLDER = (
     Inapplicable((*_OF_DIFFERENCES, *_OF_SIDES, *_SIDE_OPTIONS), "only for SOURCE DESTINATION: --in DIR sends nothing"),
     Inapplicable(_OF_CERTIFICATES, "not for --in DIR: name the folder as SOURCE"),
@@ -74,6 +79,7 @@ VERIFY_CERTIFICATE = (
     _NO_EXECUTOR,
     Inapplicable(("write_certificate", "prove"), "not for a SOURCE with --certificate"),
     Inapplicable(("algorithm",), "only for --write-certificate: a certificate has its own"),
+    Inapplicable(_OF_TIMES, "not for --certificate, which has no times"),
 )
 PROVE = (
     _NOT_FOLDER,
@@ -81,6 +87,7 @@ PROVE = (
     _NO_EXECUTOR,
     Inapplicable(
         (
+            *("include", "exclude", "min_size", "max_size", *_OF_TIMES),
             *_OF_DIFFERENCES,
             *_OF_SIDES,
             *_SIDE_OPTIONS,

@@ -1,19 +1,18 @@
 """The plan of a dry run, as lines of text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from bulkpresign.model import Report
-from bulkpresign.text import counted, show_bytes, show_seconds
+from bulkpresign.model import PRICED_UNITS, Plan, Report
+from bulkpresign.text import counted, show_amount, show_bytes, show_seconds
 
 
-def plan_lines(report: Report, rate: int | None) -> Iterator[str]:
-    """The lines. `rate` is the expected number of bytes a second, None if it is not known."""
+def plan_lines(report: Report, rate: int | None, prices: Mapping[str, float]) -> Iterator[str]:
+    """The lines. `rate` is the expected number of bytes a second, None if it is not known. For `prices` see `Plan`."""
     plan = report.plan
     if plan is None:
         return
-    requests = ", ".join(f"{count:,} {method}" for method, count in plan.requests.items())
     in_parts = f"; {counted(plan.in_parts, 'object')} in parts" if plan.in_parts else ""
-    yield f"requests: {requests or 'none'}{in_parts}"
+    yield f"requests: {_counts(plan.requests) or 'none'}{in_parts}"
     if plan.skipped:
         yield f"skipped: {', '.join(f'{count:,} {reason}' for reason, count in plan.skipped.items())}"
     for each in plan.sizes:
@@ -25,3 +24,25 @@ def plan_lines(report: Report, rate: int | None) -> Iterator[str]:
         yield f"largest: {uri}, {show_bytes(size)}"
     if rate:
         yield f"duration at {show_bytes(rate)}/s: {show_seconds(report.bytes / rate)}"
+    if prices:
+        yield from _costs(plan, prices)
+
+
+def _costs(plan: Plan, prices: Mapping[str, float]) -> Iterator[str]:
+    """The lines of the cost, and of what has no price."""
+    costs = plan.costs(prices)
+    amounts = [f"{show_amount(cost)} for {_priced(plan, name)}" for name, cost in costs.items()]
+    yield f"cost: {show_amount(sum(costs.values()))}" + (f" ({', '.join(amounts)})" if amounts else "")
+    free = _counts({kind: count for kind, count in plan.requests.items() if kind not in costs})
+    is_moved_free = plan.bytes_out and not costs.keys() & PRICED_UNITS.keys()
+    missing = [*([free] if free else []), *([f"{show_bytes(plan.bytes_out)} out"] if is_moved_free else [])]
+    if missing:
+        yield f"not in the cost, without a price: {', '.join(missing)}"
+
+
+def _priced(plan: Plan, name: str) -> str:
+    return f"{show_bytes(plan.bytes_out)} out" if name in PRICED_UNITS else f"{plan.requests[name]:,} {name}"
+
+
+def _counts(requests: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {kind}" for kind, count in requests.items())

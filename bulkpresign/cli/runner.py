@@ -2,7 +2,7 @@
 
 import importlib.util
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NoReturn, TypeVar
 
@@ -11,9 +11,16 @@ from click.exceptions import Exit
 
 from bulkpresign.cli.debug_log import debug_log
 from bulkpresign.cli.messages import console, finish, say, say_retry
-from bulkpresign.cli.plan import plan_lines
 from bulkpresign.cli.signals import SIGNAL_WORDS, stop_on_signal
-from bulkpresign.cli.summary import NAMED_FAILURES, Failures, expired_advice, interruption, left_open, summary
+from bulkpresign.cli.summary import (
+    NAMED_FAILURES,
+    Failures,
+    certificate_notes,
+    expired_advice,
+    interruption,
+    left_open,
+    summary,
+)
 from bulkpresign.errors import BreakerError, BulkpresignError
 from bulkpresign.events import Listener
 from bulkpresign.ledger.counts import Counts
@@ -34,11 +41,13 @@ def run_transfer(
     quiet: bool,
     verbose: int,
     in_one_line: Callable[[Report], str] | None = None,
+    more_lines: Callable[[Report], Iterable[str]] = lambda _: (),
     **settings: Any,
 ) -> NoReturn:
     """Runs a transfer with progress, prints failures and the summary, and exits with the exit code of the result.
 
-    `verbose`: 1 prints each failure and retry as it comes, 2 also the debug log.
+    `verbose`: 1 prints each failure and retry as it comes, 2 also the debug log. `more_lines` are lines after the
+    summary, which `quiet` leaves out.
     """
     counts, failures, stopped = Counts(name), Failures(at_once=bool(verbose)), list[str]()
     listeners: list[Listener] = [counts, failures, *([say_retry] if verbose else [])]
@@ -52,8 +61,10 @@ def run_transfer(
     report = counts.report
     code = exit_code(report) if ended is None else ended.exit_code
     notes = _notes(report, set() if quiet else failures.expired_codes, is_whole=ended is None)
+    if settings.get("certificate") is not None and ended is None:
+        notes += certificate_notes(report, settings["certificate"], quiet=quiet)
     if not quiet:
-        notes += [(line, "info") for line in plan_lines(report, settings.get("limit_rate"))]
+        notes += [(line, "info") for line in more_lines(report)]
     if stopped:
         say_last(interruption(stopped[0], counts), notes, counts, quiet=False, exit_code=code)
     elif ended is None or report.objects:

@@ -3,7 +3,7 @@
 from bulkpresign.cli.messages import say, say_failure
 from bulkpresign.events import Event, ObjectFinished
 from bulkpresign.ledger.counts import Counts
-from bulkpresign.model import Outcome, Report
+from bulkpresign.model import Certificate, Outcome, Report
 from bulkpresign.text import counted, show_bytes
 
 NAMED_FAILURES = 10
@@ -65,6 +65,20 @@ def summary(report: Report, moved: int | None = None) -> str:
     their = "its" if report.unproven == 1 else "their"
     unproven = f"; {report.unproven:,} not proven by {their} bytes" if report.unproven else ""
     return f"{report.verb}: {', '.join(counts)}; {done} ({rates}){slowed}{unproven}"
+
+
+def certificate_line(certificate: Certificate, file: str) -> str:
+    """A certificate that was written, in one line."""
+    counts = f"{counted(certificate.objects, 'object')}, {show_bytes(certificate.bytes)}"
+    return f"{counts} in {file}; root {certificate.root}"
+
+
+def certificate_notes(report: Report, file: str, *, quiet: bool) -> list[tuple[str, str]]:
+    """What became of the certificate of a transfer: a message and its level."""
+    if report.certificate is None:
+        failed = report.failed + report.expired
+        return [(f"no certificate is written: {counted(failed, 'object')} failed", "error")]
+    return [] if quiet else [(f"certificate: {certificate_line(report.certificate, file)}", "info")]
 
 
 def interruption(word: str, counts: Counts, then: str | None = "run the same command to continue") -> str:

@@ -1,7 +1,7 @@
 """Runs `verify` in its forms: prints what differs and the summary, and exits with the exit code of the result."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial, wraps
+from functools import partial
 from typing import Any, NoReturn
 
 import click
@@ -28,13 +28,12 @@ from bulkpresign.cli.runner import (
     run_verb,
     say_last,
 )
-from bulkpresign.cli.summary import interruption
+from bulkpresign.cli.summary import certificate_line, interruption
 from bulkpresign.events import Event, ObjectFinished
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.model import Outcome, Report
 from bulkpresign.pipeline.verification.counts import VerifyReport
-from bulkpresign.pipeline.verification.pairs import ReadPlan
-from bulkpresign.proof.certificate import Certificate
+from bulkpresign.pipeline.verification.digests import ReadPlan
 from bulkpresign.proof.files import MISSING, UNPROVEN
 from bulkpresign.text import counted, show_bytes
 
@@ -58,6 +57,7 @@ def verify_sides(*, source: Sequence[str], max_read: int | None, **settings: Any
 
     _check_given(source, VERIFY_SIDES, _SIDES)
     most = MAX_READ if max_read is None else max_read
+    _take_filters(settings)
     verb = partial(compare, *source, max_read=most, announce=partial(_say_plan, most))
     _run(verb, **_without(VERIFY_SIDES, settings))
 
@@ -67,6 +67,7 @@ def verify_certificate(*, source: Sequence[str], certificate: str, max_read: int
     from bulkpresign.pipeline.certify import verify_certificate as verify
 
     _check_given(source, VERIFY_CERTIFICATE)
+    _take_filters(settings)
     verb = partial(verify, source, certificate, max_read=max_read, announce=partial(_say_plan, max_read))
     _run(verb, **_without(VERIFY_CERTIFICATE, settings))
 
@@ -75,25 +76,17 @@ def write_certificate(
     *, source: Sequence[str], write_certificate: str, progress: str, quiet: bool, verbose: bool, **settings: Any
 ) -> NoReturn:
     """Writes a certificate, and exits with 1 if an object can't be read."""
-    from bulkpresign.pipeline.certify import CertificateReport
     from bulkpresign.pipeline.certify import write_certificate as write
 
     _check_given(source, WRITE_CERTIFICATE)
-    certificates = list[Certificate | None]()
-
-    @wraps(write)
-    async def verb(*given: Any, **settings: Any) -> CertificateReport:
-        report = await write(*given, **settings)
-        certificates.append(report.certificate)
-        return report
-
+    _take_filters(settings)
     run_transfer(
         "verify",
-        partial(verb, source, write_certificate),
+        partial(write, source, write_certificate),
         progress=progress,
         quiet=quiet,
         verbose=int(verbose),
-        in_one_line=lambda report: _written(report, write_certificate, *certificates),
+        in_one_line=lambda report: _written(report, write_certificate),
         **_without(WRITE_CERTIFICATE, settings),
     )
 
@@ -117,6 +110,12 @@ def _check_given(source: Sequence[str], form: Sequence[Inapplicable], count: int
     check_applicable(form)
 
 
+def _take_filters(settings: dict[str, Any]) -> None:
+    """Replaces the options of filters by the filters."""
+    with reporting_errors():
+        settings["filters"] = pop_filters(settings)
+
+
 def _without(form: Sequence[Inapplicable], settings: dict[str, Any]) -> dict[str, Any]:
     """The settings that the form of the verb has."""
     left_out = {name for names, _ in form for name in names}
@@ -124,20 +123,22 @@ def _without(form: Sequence[Inapplicable], settings: dict[str, Any]) -> dict[str
 
 
 def _say_plan(most: int | None, plan: ReadPlan) -> None:
-    """Prints what is read, before the first byte."""
+    """Prints what was asked for, and what is read, before the first byte."""
     limit = "" if most is None else f" (--max-read {show_bytes(most)})"
     are = "is" if plan.over_limit == 1 else "are"
     left = f"; {plan.over_limit:,} more {are} over the limit" if plan.over_limit else ""
-    objects = counted(plan.objects, "object")
-    say(f"to read: {objects} that only the bytes can tell, {show_bytes(plan.bytes)} in all{limit}{left}")
+    if plan.asked:
+        say(f"asked for checksums: {counted(plan.asked, 'object')}, one HEAD request each")
+    if plan.objects or plan.over_limit:
+        objects = counted(plan.objects, "object")
+        say(f"to read: {objects} that only the bytes can tell, {show_bytes(plan.bytes)} in all{limit}{left}")
 
 
-def _written(report: Report, file: str, certificate: Certificate | None = None) -> str:
+def _written(report: Report, file: str) -> str:
     """A run that writes a certificate, in one line."""
-    if certificate is None:
+    if report.certificate is None:
         return f"verify: no certificate: {report.failed:,} of {counted(report.objects, 'object')} can't be read"
-    counts = f"{counted(certificate.objects, 'object')}, {show_bytes(certificate.bytes)}"
-    return f"verify: {counts} in {file}; root {certificate.root}"
+    return f"verify: {certificate_line(report.certificate, file)}"
 
 
 def _run(

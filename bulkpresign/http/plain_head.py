@@ -18,7 +18,7 @@ _HEAD = re.compile(
 )
 #: More digits are left to the parser.
 _MAX_DIGITS = 15
-_CHANGES_FRAMING = ("transfer-encoding", "upgrade", "trailer")
+_CHANGES_FRAMING = frozenset({"transfer-encoding", "upgrade", "trailer"})
 
 
 class PlainHead(msgspec.Struct, frozen=True, gc=False):
@@ -48,6 +48,6 @@ def plain_head(data: bytes) -> PlainHead | None:
         return None
     if headers.get("connection", "keep-alive").lower() != "keep-alive":
         return None
-    if any(name in headers for name in _CHANGES_FRAMING):
+    if not _CHANGES_FRAMING.isdisjoint(headers):
         return None
     return PlainHead(int(found[1]), headers, int(length), found.end())

@@ -24,7 +24,9 @@ _REGION = re.compile(rb"<Region>([^<]{1,50})</Region>")
 _REGION_NAME = re.compile(r"[a-z0-9-]{1,50}\Z")
 _EXPIRED_CODES = frozenset({"ExpiredToken", "TokenRefreshRequired", "InvalidToken"})
 _THROTTLED: frozenset[int | str] = frozenset({429, 503, 509, "SlowDown", "ServiceUnavailable"})
-_TEMPORARY: frozenset[int | str] = frozenset({408, 500, 502, 504, "InternalError", "RequestTimeout", "BadDigest"})
+_TEMPORARY: frozenset[int | str] = frozenset(
+    {408, 500, 502, 504, "InternalError", "RequestTimeout", "BadDigest", "ConditionalRequestConflict"}
+)
 _HINTS = {
     "SignatureDoesNotMatch": "the method, a signed header or the url is not what was signed",
     "RequestTimeTooSkewed": "this machine's clock, or the signer's, is wrong",

@@ -97,7 +97,7 @@ class Journal:
         each second; it is added to the recorded number.
         """
         times = [time.time()] * len(outcomes) if finished_at is None else finished_at
-        rows = [(_outcome_identity(outcome), *_cells(outcome, at)) for outcome, at in zip(outcomes, times, strict=True)]
+        rows = [_cells(outcome, at) for outcome, at in zip(outcomes, times, strict=True)]
         with self._errors(), self._transaction():
             self._database.executemany(ADD_OUTCOME, rows)
             if moved:
@@ -231,13 +231,11 @@ def belongs_to_another_run(file: Path, verb: str, destination: str) -> bool:
     return False
 
 
-def _outcome_identity(outcome: Outcome) -> str:
-    return identity_of(outcome.object, outcome.link.url if outcome.link else "")
-
-
 def _cells(outcome: Outcome, finished_at: float) -> tuple[object, ...]:
+    """The row of an outcome. Its first cell is the identity of its object."""
     evidence = outcome.evidence
     return (
+        identity_of(outcome.object, outcome.link.url if outcome.link else ""),
         outcome.status,
         outcome.bytes,
         outcome.attempts,

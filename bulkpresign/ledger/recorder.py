@@ -17,7 +17,7 @@ from bulkpresign.model import Outcome
 
 #: Outcomes, and seconds, after which the pending outcomes are written. A transaction per outcome would take longer than
 #: the transfer of a small object.
-_MAX_PENDING = 256
+_MAX_PENDING = 1024
 _MAX_DELAY = 0.1
 #: Seconds of moved bytes that are pending without an outcome. If the run is killed, its report lacks them.
 _MAX_MOVED_SECONDS = 10

@@ -18,6 +18,7 @@ _FINAL_FIELDS = (
     "bytes",
     "planned",
     "plan",
+    "certificate",
     "skipped_by",
     "slowed",
     "lowest_concurrency",

@@ -9,17 +9,17 @@ import anyio.lowlevel
 from anyio import from_thread
 
 from bulkpresign.checksums import expected_digest
+from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener, ObjectFinished, RunFinished, RunStarted, broadcast
 from bulkpresign.http.client import Transport
 from bulkpresign.model import ObjectRef, Outcome, Report
-from bulkpresign.pipeline.compare import compare_sides
+from bulkpresign.pipeline.compare import check_filters, compare_sides
 from bulkpresign.pipeline.run.config import TransferConfig, config_of
 from bulkpresign.pipeline.sources.items import Items
 from bulkpresign.pipeline.sources.named_files import check_named_files
 from bulkpresign.pipeline.sources.sources import Source
 from bulkpresign.pipeline.verification.counts import Extras, VerifyReport
-from bulkpresign.pipeline.verification.digests import read_digests
-from bulkpresign.pipeline.verification.pairs import ReadPlan
+from bulkpresign.pipeline.verification.digests import ReadPlan, read_digests
 from bulkpresign.pipeline.verification.sides import (
     CertificateSide,
     Endpoint,
@@ -31,19 +31,14 @@ from bulkpresign.pipeline.verification.sides import (
     side_of,
 )
 from bulkpresign.pipeline.verification.threads import map_in_threads
-from bulkpresign.proof.certificate import Certificate, CertificateReader, CertificateRow, CertificateWriter, Proof
+from bulkpresign.proof.certificate import CertificateReader, CertificateRow, CertificateWriter, Proof
 from bulkpresign.proof.hashing import FileHasher, FileProblem
+from bulkpresign.source.filters import Filters
 from bulkpresign.tables import open_output
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Digest, Job
 
 _BATCH, _BATCH_BYTES = 64, 16 << 20
-
-
-class CertificateReport(Report, kw_only=True):
-    """The counts of a run that writes a certificate. `certificate` is its first line, None if it was not written."""
-
-    certificate: Certificate | None = None
 
 
 async def write_certificate(
@@ -54,6 +49,7 @@ async def write_certificate(
     bucket: str | None = None,
     from_format: str | None = None,
     literal: bool = False,
+    filters: Filters | None = None,
     config: TransferConfig | None = None,
     concurrency: int | None = None,
     attempts: int | None = None,
@@ -65,12 +61,13 @@ async def write_certificate(
     profile_name: str | None = None,
     addressing_style: str = "auto",
     listeners: Sequence[Listener] = (),
-) -> CertificateReport:
+) -> Report:
     """Reads every object of `source` once, and writes a certificate of their bytes to `file` (`.gz` compresses).
 
     `source` is `s3://bucket/prefix/`, a folder, a manifest of objects or links, or several of these but folders. The
     key of a row is the object's path: its key after the prefix, or its path below the folder. The root is the same from
-    any machine, and whatever the order or the parts in which the bytes are read.
+    any machine, and whatever the order or the parts in which the bytes are read. `filters` select among the objects, by
+    name, size and time.
 
     A certificate is written only if all objects can be read; the others are `failed`. Raises InputError for a source
     that can't be used, for two objects with one path, and for a key that is not UTF-8.
@@ -86,6 +83,9 @@ async def write_certificate(
         ca_bundle=ca_bundle,
     )
     check_named_files(side.tables, file, option="--write-certificate")
+    if filters is not None:
+        check_filters(filters)
+        side.select(filters)
     with CertificateWriter(algorithm) as writer:
         return await _Certifying(side, writer, algorithm, listeners).run(os.fspath(file), settings, ca_bundle)
 
@@ -98,6 +98,7 @@ async def verify_certificate(
     bucket: str | None = None,
     from_format: str | None = None,
     literal: bool = False,
+    filters: Filters | None = None,
     differences: str | os.PathLike[str] | None = None,
     config: TransferConfig | None = None,
     concurrency: int | None = None,
@@ -116,8 +117,11 @@ async def verify_certificate(
     """Compares every object of `source` with the certificate in `file`; see `write_certificate` and `compare`.
 
     An object is read, unless its size differs or its row has a checksum of the certificate's algorithm. A certificate
-    that is cut or altered is refused before that: raises ManifestError.
+    that is cut or altered is refused before that: raises ManifestError. `filters` select by name and size, which is
+    that of the certificate's row where there is one. A certificate has no times.
     """
+    if filters is not None and (filters.newer_than, filters.older_than) != (None, None):
+        raise ParameterError("a filter by time is not for a certificate, which has no times")
     settings = config_of(config, concurrency=concurrency, attempts=attempts, limit_rate=limit_rate, transport=transport)
     side = side_of(
         source,
@@ -132,6 +136,7 @@ async def verify_certificate(
         CertificateSide(CertificateReader(os.fspath(file))),
         side,
         config=settings,
+        filters=filters,
         max_read=max_read,
         differences=differences,
         ca_bundle=ca_bundle,
@@ -155,9 +160,9 @@ class _Certifying:
     def __init__(self, side: Side, writer: CertificateWriter, algorithm: str, listeners: Sequence[Listener]) -> None:
         self._side, self._writer, self._algorithm = side, writer, algorithm
         self._emit = broadcast(listeners)
-        self._report = CertificateReport(verb="verify")
+        self._report = Report(verb="verify")
 
-    async def run(self, file: str, config: TransferConfig, ca_bundle: str | None) -> CertificateReport:
+    async def run(self, file: str, config: TransferConfig, ca_bundle: str | None) -> Report:
         began, report = time.monotonic(), self._report
         self._emit(RunStarted("verify"))
         try:
@@ -182,6 +187,8 @@ class _Certifying:
         batch: list[tuple[Entry, str]] = []
         size = 0
         for key, entry in self._side:
+            if entry.is_left_out:
+                continue
             batch.append((entry, path_of(key)))
             size += entry.size or 0
             if len(batch) >= _BATCH or size >= _BATCH_BYTES:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
+from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener, RunFinished, RunStarted
 from bulkpresign.http.client import Transport
 from bulkpresign.pipeline.run.config import TransferConfig, config_of
@@ -12,8 +13,10 @@ from bulkpresign.pipeline.sources.named_files import check_named_files
 from bulkpresign.pipeline.sources.sources import Source
 from bulkpresign.pipeline.verification.counts import Counts, Extras, VerifyReport
 from bulkpresign.pipeline.verification.differences import results
-from bulkpresign.pipeline.verification.pairs import PairComparer, ReadPlan
+from bulkpresign.pipeline.verification.digests import ReadPlan
+from bulkpresign.pipeline.verification.pairs import PairComparer
 from bulkpresign.pipeline.verification.sides import Endpoint, Side, side_of
+from bulkpresign.source.filters import Filters
 
 #: The most bytes that are read to compare objects, unless told otherwise.
 MAX_READ = 10 << 30
@@ -26,6 +29,7 @@ async def compare(
     bucket: str | None = None,
     from_format: str | None = None,
     literal: bool = False,
+    filters: Filters | None = None,
     max_read: int | None = MAX_READ,
     differences: str | os.PathLike[str] | None = None,
     config: TransferConfig | None = None,
@@ -54,10 +58,13 @@ async def compare(
     Each is `s3://bucket/prefix/`, a folder, or a manifest of objects or links; links, objects and urls in any iterable
     as well. The path of an object is its key after the prefix, its path below the folder, or the `path` of its row.
 
-    Objects are compared by size, and by a checksum or etag if both have one of the same kind. A file is hashed. Other
-    objects are read, from both sides, and compared by sha256; one whose manifest has a checksum of all its bytes is not
-    read. At most `max_read` bytes are read (None: any number); objects beyond that are unproven. `announce` is told
-    how much is read, before the first byte.
+    Objects are compared by size, and by a checksum or etag if both have one of the same kind. A file is hashed. For
+    others that are listed, servers are asked for a checksum, by a HEAD request. The rest is read, from both sides, and
+    compared by sha256; an object with a known checksum of all its bytes is not read. At most `max_read` bytes are read
+    (None: any number); objects beyond that are unproven. `announce` is told how much is read, before the first byte.
+
+    `filters` select the objects that are compared: by name on both sides, and by the size and time of the source's
+    object. An object that `destination` alone has needs to pass by its own.
 
     `differences` names a manifest for objects that differ, are missing, extra or unproven: columns `difference` and
     `reason`. `extras` hears of every object that `destination` alone has. The settings of the server and credentials
@@ -90,6 +97,7 @@ async def compare(
         first,
         second,
         config=settings,
+        filters=filters,
         max_read=max_read,
         differences=differences,
         ca_bundle=ca_bundle,
@@ -105,6 +113,7 @@ async def compare_sides(
     second: Side,
     *,
     config: TransferConfig,
+    filters: Filters | None,
     max_read: int | None,
     differences: str | os.PathLike[str] | None,
     ca_bundle: str | None,
@@ -114,6 +123,10 @@ async def compare_sides(
     executor: str | Executor | None = None,
 ) -> VerifyReport:
     """Compares two sides; see `compare`."""
+    if filters is not None:
+        check_filters(filters)
+        first.select(filters)
+        second.select(filters, must_have_values=False)
     check_named_files([*first.tables, *second.tables], differences, option="--differences")
     counts = Counts(listeners)
     with results(differences, counts, extras) as found:
@@ -134,3 +147,9 @@ async def compare_sides(
         finally:
             counts.emit(RunFinished(counts.report))
     return counts.report
+
+
+def check_filters(filters: Filters) -> None:
+    """Raises ParameterError for filters by number: what is compared, or certified, is all that passes the others."""
+    if (filters.limit, filters.sample) != (None, None):
+        raise ParameterError("limit and sample are for verify of a folder's files: sides and certificates are whole")

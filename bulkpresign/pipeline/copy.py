@@ -18,6 +18,7 @@ from bulkpresign.pipeline.run.batches import Batches
 from bulkpresign.pipeline.run.completed import all_are_current
 from bulkpresign.pipeline.run.config import TransferConfig, config_of
 from bulkpresign.pipeline.run.copies import Destination, PresentCopies, PutSigner, endpoint_of_bucket, prefix_of
+from bulkpresign.pipeline.run.guards import DestinationGuard
 from bulkpresign.pipeline.run.journals import journal_of
 from bulkpresign.pipeline.run.linked_copies import checked, linked_copies
 from bulkpresign.pipeline.run.multipart import MultipartCreator, MultipartResumer
@@ -32,6 +33,8 @@ from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.named_files import check_named_files
 from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_signing
 from bulkpresign.pipeline.sources.sources import Source, Sources
+from bulkpresign.pipeline.verification.copies import CopyCertificate
+from bulkpresign.pipeline.verification.digests import ReadPlan
 from bulkpresign.signing.parts import check_part_size
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.filters import Filters
@@ -67,6 +70,8 @@ async def copy(
     if_exists: IfExists = "replace",
     relay: bool = False,
     extra: str | os.PathLike[str] | None = None,
+    certificate: str | os.PathLike[str] | None = None,
+    algorithm: str = "sha256",
     failures: str | os.PathLike[str] | None = None,
     journal: str | os.PathLike[str] | None = None,
     dry_run: bool = False,
@@ -93,6 +98,7 @@ async def copy(
     destination_presigner: Presigner | None = None,
     executor: str | Executor | None = None,
     listeners: Sequence[Listener] = (),
+    announce: Callable[[ReadPlan], object] = lambda _: None,
 ) -> Report:
     """Copies all objects of `source` to `destination`, `s3://bucket/prefix/`, with nothing on disk.
 
@@ -117,6 +123,11 @@ async def copy(
     `extra` is a manifest for objects at the destination that no source has; they are never touched. With `dry_run`
     nothing is copied, and the report has a `plan`. The file `plan` is then the manifest of the objects that would be
     copied, with their paths as they are rewritten.
+
+    `certificate` is the file for a certificate of all copies, in which a key is relative to the destination's prefix:
+    see `write_certificate`. Digests by `algorithm` are computed of the bytes as they pass. Copies in parts, copies that
+    the server makes, and objects that are there already are read once from the destination, at the end; `announce` is
+    told how many, before that. A digest in the journal is used again. Nothing is written if an object failed.
 
     With one server and one set of credentials for both sides, the server makes the copies itself; `relay` prevents it.
 
@@ -154,6 +165,13 @@ async def copy(
         raise ParameterError("plan is for a dry run to s3://bucket/prefix/")
     if extra is not None and (target is None or limit is not None or filters is not None):
         raise ParameterError("extra needs a destination that is listed, and all objects of the sources: no filter")
+    certified = None
+    if certificate is not None:
+        if target is None or config.limit is not None or dry_run:
+            raise ParameterError(
+                "a certificate is of all copies to s3://bucket/prefix/: not of links, and without limit or dry run"
+            )
+        certified = CopyCertificate(certificate, algorithm, target, announce)
     sources = Sources(
         source,
         bucket=bucket,
@@ -166,6 +184,7 @@ async def copy(
     check_named_files(sources.tables, failures, journal)
     check_named_files(sources.tables, extra)
     check_named_files(sources.tables, plan)
+    check_named_files(sources.tables, certificate, journal, option="--certificate")
     if sources.items is None:
         await sources.begin()
     if target is None and sources.items is None and sources.need_credentials:
@@ -197,8 +216,11 @@ async def copy(
         await stack.enter_async_context(sides)
         if sources.items is not None:
             await sources.begin(stack)
+        heard: Sequence[Listener] = listeners
+        if certified is not None:
+            heard = [*listeners, stack.enter_context(certified)]
         run = await stack.enter_async_context(
-            Run("copy", config=config, ca_bundle=ca_bundle, failures=failures, listeners=listeners, executor=executor)
+            Run("copy", config=config, ca_bundle=ca_bundle, failures=failures, listeners=heard, executor=executor)
         )
         copying = _Copying(
             stack,
@@ -209,10 +231,13 @@ async def copy(
             journal=journal,
             dry_run=dry_run,
             listeners=listeners,
+            ca_bundle=ca_bundle,
         )
         if target is None:
             return await copying.by_links()
-        return await copying.to_bucket(target, if_exists, headers or {}, relay=relay, extra=extra, plan=plan)
+        return await copying.to_bucket(
+            target, if_exists, headers or {}, relay=relay, extra=extra, plan=plan, certified=certified
+        )
 
 
 class _Copying:
@@ -229,12 +254,15 @@ class _Copying:
         journal: str | os.PathLike[str] | None,
         dry_run: bool,
         listeners: Sequence[Listener],
+        ca_bundle: str | None,
     ) -> None:
         self._stack, self._run, self._sources, self._sides = stack, run, sources, sides
         self._renew_credentials, self._renew_command, self._renew_url = renewal
         self._journal, self._dry_run, self._listeners = journal, dry_run, listeners
+        self._ca_bundle = ca_bundle
         self._index = stack.enter_context(PathIndex())
         self._mode = ChecksumMode()
+        self._listers: list[BucketLister] = []
 
     async def by_links(self) -> Report:
         """Copies through the GET links and PUT links of rows."""
@@ -265,6 +293,7 @@ class _Copying:
         relay: bool,
         extra: str | os.PathLike[str] | None,
         plan: str | os.PathLike[str] | None,
+        certified: CopyCertificate | None,
     ) -> Report:
         """Copies to keys under a prefix, through links that are signed just in time."""
         run, sources, sides, config = self._run, self._sources, self._sides, self._run.config
@@ -280,6 +309,7 @@ class _Copying:
         totals = await self._check(target.placed)
         renew = await run.renewal(get if self._renew_credentials else None, self._renew_command, self._renew_url)
         lister = await sources.lister(self._stack, get, run.emit, attempts=config.attempts, transport=config.transport)
+        self._listers += [lister] if lister is not None else []
         await sources.draw(lister, "GET")
         links = links_of_sources(
             sources,
@@ -291,7 +321,7 @@ class _Copying:
             checksum_mode=self._mode,
             own=sides.source.get,
         )
-        jobs = target.jobs(links, present)
+        jobs = target.jobs(links, present, by_signing(put))
         is_copied_whole = {name.lower() for name in headers} <= _OF_SERVER_COPIES
         on_server = sides.are_one and is_copied_whole and not relay and not sources.has_links
         if self._dry_run:
@@ -300,24 +330,38 @@ class _Copying:
                 def write_placed(ref: ObjectRef) -> None:
                     write(msgspec.structs.replace(ref, path=target.path(ref)))
 
-                planner = Planner(config.part_size, write_placed, on_server=on_server)
+                planner = Planner(
+                    config.part_size,
+                    write_placed,
+                    lambda: sum(one.requests for one in self._listers),
+                    on_server=on_server,
+                    asks_part_size=get is not None,
+                )
                 report = await run.plan(_absent(jobs, present, planner, run.emit), planner)
             present.write_extra()
             return report
 
         def coordinator(context: TransferContext) -> Coordinator:
             resumer = MultipartResumer(MultipartCreator(put, context, headers=headers), put, None)
+            guard = DestinationGuard(put, context.http, present, context.emit, replaces=if_exists == "replace")
+            has_condition = any(name.lower().startswith("if-") for name in headers)
             return Coordinator(
                 ask_part_size=None if get is None else partial(ask_part_size, get, context.http),
                 refuse_checksum_mode=self._mode.refuse,
                 open_upload=resumer.open_upload,
                 end_upload=resumer.end_upload,
-                sign_put=PutSigner(put, headers, is_guarded=if_exists != "replace"),
+                sign_put=PutSigner(put, headers),
                 find_present=present.find,
+                guard=None if has_condition else guard,
             )
 
         spec = TransferSpec(copies_on_server=on_server)
-        report = await run.transfer(jobs, spec, coordinator, totals=totals, sources=sources)
+        closing = None
+        if certified is not None:
+            spec = msgspec.structs.replace(spec, copy_digest=certified.algorithm)
+            jobs, totals.known = certified.passing(jobs, run.completed), 0  # those that are done have rows, too
+            closing = partial(certified.write, presigner=put, emit=run.emit, config=config, ca_bundle=self._ca_bundle)
+        report = await run.transfer(jobs, spec, coordinator, totals=totals, sources=sources, closing=closing)
         present.write_extra()
         return report
 
@@ -337,6 +381,7 @@ class _Copying:
         opened = run.use_journal(journal, present.are_current)
         if opened is not None or self._sources.has_locations or is_listed:
             async with BucketLister(put, run.emit, attempts=config.attempts, transport=config.transport) as lister:
+                self._listers.append(lister)
                 if not await present.list_destination(lister) and opened is not None:
                     run.skipped_by = opened.file.name
         return present

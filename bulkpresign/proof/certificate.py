@@ -7,7 +7,6 @@ order of their keys in UTF-8, so the root depends on nothing but the objects. `l
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple, Self
 
@@ -16,7 +15,7 @@ import msgspec
 from bulkpresign import __version__
 from bulkpresign.checksums import ALGORITHMS
 from bulkpresign.errors import ManifestError, ParameterError
-from bulkpresign.model import utc_now
+from bulkpresign.model import Certificate, utc_now
 from bulkpresign.proof.merkle import MerkleTree
 from bulkpresign.tables import Output
 from bulkpresign.tables.files import is_stream, line_blocks
@@ -35,19 +34,6 @@ class CertificateRow(NamedTuple):
     key: str
     size: int
     digest: bytes
-
-
-class Certificate(msgspec.Struct, frozen=True, kw_only=True):
-    """The first line of a certificate. `root` is in hex; `objects` and `bytes` are the sums of all rows."""
-
-    format: str = _FORMAT
-    version: int = _VERSION
-    algorithm: str
-    objects: int
-    bytes: int
-    root: str
-    created_at: datetime
-    created_by: str = f"bulkpresign {__version__}"
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,11 +220,14 @@ class _Sums:
     def certificate(self) -> Certificate:
         """Call it once, after the last row."""
         return Certificate(
+            format=_FORMAT,
+            version=_VERSION,
             algorithm=self._algorithm,
             objects=self.objects,
             bytes=self.bytes,
             root=self.tree.root().hex(),
             created_at=utc_now().replace(microsecond=0),
+            created_by=f"bulkpresign {__version__}",
         )
 
 

@@ -37,6 +37,7 @@ from bulkpresign.scale.copies import (
     IN_PARTS,
     UNSIGNED,
     is_made_in_parts,
+    is_refused_copy,
     relays,
     sign_relayed_copy,
     sign_server_copy,
@@ -301,7 +302,7 @@ class RemoteExecutor:
             if present is not None:
                 return present
         if sign is not None and self._spec.copies_on_server:
-            await sign_server_copy(job, sign)
+            await sign_server_copy(job, sign, self._coordinator.guard)
         return None
 
     async def _without_returned(self, result: BatchResult, work: _Work, left: dict[int, Job]) -> BatchResult:
@@ -312,16 +313,16 @@ class RemoteExecutor:
         kept, again = [], list[int]()
         for finished in result.outcomes:
             index, headers = finished.job, finished.put_headers
-            if finished.outcome.code == IN_PARTS:
-                unsign(left[index])
-                self._own.send_nowait([left.pop(index)])
-            elif headers is not None and finished.outcome.code == UNSIGNED:
+            if headers is not None and finished.outcome.code == UNSIGNED:
                 self._note_relay(headers)
                 try:
-                    await sign_relayed_copy(left[index], sign, headers)
+                    await sign_relayed_copy(left[index], sign, self._coordinator.guard, headers)
                     again.append(index)
                 except TransferError as error:
                     self._finish([failed_outcome(left.pop(index), error)])
+            elif finished.outcome.code == IN_PARTS or is_refused_copy(left[index], finished.outcome):
+                unsign(left[index])
+                self._own.send_nowait([left.pop(index)])
             else:
                 kept.append(finished)
         if again:

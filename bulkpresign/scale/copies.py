@@ -2,7 +2,7 @@
 
 A PUT link needs the headers of its object. Where these are known beforehand, it goes to the worker signed; else the
 worker asks for the object, and gives the job back with its headers, to be signed and handed out again. A copy in parts
-is made by the coordinating process, which opens and completes its upload.
+is made by the coordinating process, which opens and completes its upload, and so is one whose condition is refused.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,13 @@ from typing import NoReturn
 import msgspec
 
 from bulkpresign.errors import RefusedError
-from bulkpresign.model import Link
-from bulkpresign.transfer.coordinator import SignPut
+from bulkpresign.model import Link, Outcome
+from bulkpresign.transfer.coordinator import Guard, SignPut
 from bulkpresign.transfer.copies.head import LARGE, is_copied_in_parts
 from bulkpresign.transfer.copies.on_server import SOURCE, copy_headers
 from bulkpresign.transfer.engine.jobs import Job, RenewableLink
 from bulkpresign.transfer.spec import TransferSpec
+from bulkpresign.transfer.uploads.requests import condition_of
 
 #: The codes of jobs that a worker gives back: to be signed, and to be copied in parts.
 UNSIGNED, IN_PARTS = "PutUnsigned", "InParts"
@@ -51,18 +52,28 @@ def is_made_in_parts(job: Job, spec: TransferSpec) -> bool:
     return job.checkpoint is not None or is_large or is_copied_in_parts(job.object, spec.part_size)
 
 
-async def sign_server_copy(job: Job, sign: SignPut) -> None:
+async def sign_server_copy(job: Job, sign: SignPut, guard: Guard | None) -> None:
     """Signs the PUT link with which the server itself copies the object. Raises TransferError."""
-    target = job.target
-    if isinstance(target, RenewableLink) and not target.link.url:
-        target.link = await sign(target.link, copy_headers(job.object, job.object.etag))
+    if isinstance(job.target, RenewableLink) and not job.target.link.url:
+        await _sign(job.target, sign, guard, copy_headers(job.object, job.object.etag))
 
 
-async def sign_relayed_copy(job: Job, sign: SignPut, headers: Mapping[str, str]) -> None:
+async def sign_relayed_copy(job: Job, sign: SignPut, guard: Guard | None, headers: Mapping[str, str]) -> None:
     """Signs the PUT link of a copy with the headers of its object. Raises TransferError."""
     unsign(job)
     if isinstance(job.target, RenewableLink):
-        job.target.link = await sign(job.target.link, headers)
+        await _sign(job.target, sign, guard, headers)
+
+
+async def _sign(target: RenewableLink, sign: SignPut, guard: Guard | None, headers: Mapping[str, str]) -> None:
+    condition = {} if guard is None else guard.headers(target.link.object)
+    target.link = await sign(target.link, {**headers, **condition})
+
+
+def is_refused_copy(job: Job, outcome: Outcome) -> bool:
+    """True for a copy that failed with a condition: the coordinating process has to find out why."""
+    target = job.target
+    return outcome.status == "failed" and isinstance(target, RenewableLink) and bool(condition_of(target.link))
 
 
 def unsign(job: Job) -> None:

@@ -19,8 +19,8 @@ _ROUND = 1 << 20
 _REQUEST_HEADERS = ("x-amz-request-payer", "x-amz-expected-bucket-owner")
 #: S3 does not store a customer's key, so it is sent with every part.
 _PART_HEADERS = (*_REQUEST_HEADERS, "x-amz-server-side-encryption-customer-")
-#: S3 checks `if-none-match` when the upload is completed.
-_COMPLETE_HEADERS = (*_REQUEST_HEADERS, "if-none-match")
+#: S3 checks these when the upload is completed.
+_COMPLETE_HEADERS = (*_REQUEST_HEADERS, "if-none-match", "if-match")
 
 
 def check_part_size(part_size: int) -> int:

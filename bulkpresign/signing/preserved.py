@@ -33,7 +33,10 @@ _ENCRYPTION = "x-amz-server-side-encryption"
 _CUSTOMER_KEY = f"{_ENCRYPTION}-customer-"
 _OWNER = "x-amz-expected-bucket-owner"
 #: Headers of a PUT that are not allowed in the request that creates a multipart upload.
-_BODY_HEADERS = ("x-amz-checksum-", "x-amz-sdk-checksum-", "content-md5", "content-length", "if-none-match")
+_BODY_HEADERS = (
+    *("x-amz-checksum-", "x-amz-sdk-checksum-", "content-md5", "content-length"),
+    *("if-none-match", "if-match"),
+)
 
 
 class PreservedSettings(NamedTuple):

@@ -85,7 +85,8 @@ class Selector:
         self._include = _matcher(filters.include)
         self._exclude = _matcher(filters.exclude)
         self._has_sizes = (filters.min_size, filters.max_size) != (None, None)
-        self._has_times = (filters.newer_than, filters.older_than) != (None, None)
+        #: True if objects need a time.
+        self.has_times = (filters.newer_than, filters.older_than) != (None, None)
 
     def kept(self, objects: Candidates) -> Sequence[int]:
         """The indexes of the objects that pass. Raises InputError for one without a value that a filter needs."""
@@ -98,7 +99,7 @@ class Selector:
         if self._has_sizes and found:
             sizes = objects.sizes()
             found = [index for index in found if self._has_size(objects, index, sizes[index])]
-        if self._has_times and found:
+        if self.has_times and found:
             times = objects.times()
             found = [index for index in found if self._has_time(objects, index, times[index])]
         return found
@@ -140,8 +141,8 @@ class Sample(Generic[T]):
         return [item for _, item in sorted(self._drawn, key=lambda entry: entry[0])]
 
 
-def candidates_of(refs: Sequence[ObjectRef], names: Sequence[str], error: RowError) -> Candidates:
-    """Objects as candidates. `names` are compared with globs."""
+def candidates_of(refs: Sequence[ObjectRef], names: Sequence[str], error: RowError | None) -> Candidates:
+    """Objects as candidates. `names` are compared with globs. For `error`, see Candidates."""
     return Candidates(
         names,
         lambda: [ref.size for ref in refs],

@@ -1,8 +1,10 @@
-"""Lists everything under a prefix: page by page, and several sub-prefixes at a time where the listing is long.
+"""Lists everything under a prefix: page by page, and several sections at a time where the listing is long.
 
 A listing is a row of sections, in the order of keys. Each section is listed by one request after another, and several
 sections at a time. If the pages of a section stay within one sub-prefix, such as `2026/`, the rest of the section is
-split: into the rest of that sub-prefix, and the sub-prefixes after it, which a request with a delimiter finds.
+split: into the rest of that sub-prefix, and the sub-prefixes after it, which a request with a delimiter finds. Else it
+is split at points, between which about a page of keys is expected: see `key_space`. No more lies ahead of the first
+section than memory may hold, so points that are near are worth more than those that halve what is left.
 
 A listing of one page is one request.
 """
@@ -15,7 +17,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mappi
 import anyio
 
 from bulkpresign.errors import ListingError
+from bulkpresign.source.key_space import DELIMITER
 from bulkpresign.source.page import Page, end_of
+from bulkpresign.source.points import Points, Probe
 
 #: Requests of one listing in flight.
 CONCURRENCY = 16
@@ -24,7 +28,10 @@ _MOST_HELD = 2 * CONCURRENCY * 1000
 _PAGE = 1000
 #: Sub-prefixes are listed by themselves while a request gives this many objects on average.
 _LEAST_PER_REQUEST = 200
-_DELIMITER = "/"
+#: Shorter listings, in requests, are not split at points.
+_LONG = 8
+#: Listings are split at points while a request gives this many objects on average: else the guesses are bad.
+_LEAST_OF_POINTS = 500
 
 #: Requests one page of a listing, with some query parameters.
 FetchPage = Callable[[Mapping[str, str]], Awaitable[Page]]
@@ -40,7 +47,8 @@ class Lister:
         self._fetch = fetch
         self._is_parallel = is_parallel
         self._sections = [_Section(prefix)]
-        self._tasks: dict[asyncio.Future[Page], _Section] = {}
+        self._tasks: dict[asyncio.Future[Page], _Section | Probe] = {}
+        self._points = Points()
         self._held = 0  # objects that wait to be passed on
         self._objects = self._requests = 0
 
@@ -59,7 +67,11 @@ class Lister:
                 else:
                     await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
                     for task in [task for task in self._tasks if task.done()]:
-                        self._take(self._tasks.pop(task), task.result())
+                        asked = self._tasks.pop(task)
+                        if isinstance(asked, Probe):
+                            self._points.learn(asked, task.result())
+                        else:
+                            self._take(asked, task.result())
         finally:
             await self.stop()
 
@@ -88,24 +100,36 @@ class Lister:
                 self._tasks[asyncio.ensure_future(self._fetch(section.query))] = section
 
     def _take(self, section: "_Section", page: Page) -> None:
+        page = section.advance(page)
         self._requests += 1
         self._objects += len(page.keys)
         self._held += len(page.keys)
-        section.advance(page)
         at = self._sections.index(section)
         if section.has_delimiter:
             self._sections[at:at] = _level(page)
             return
         if page.keys:
             section.pages.append(page)
-        if not section.is_complete and self._can_split and (prefix := _large_sub_prefix(section.prefix, page.keys)):
-            self._sections[at + 1 : at + 1] = section.split(prefix, page.keys[-1])
+        room = self._room_for_sections
+        if not section.is_complete and room and page.keys:
+            if prefix := _large_sub_prefix(section.prefix, page.keys):
+                self._sections[at + 1 : at + 1] = section.split(prefix, page.keys[-1])
+            elif self._requests >= _LONG and self._objects >= self._requests * _LEAST_OF_POINTS:
+                self._sections[at + 1 : at + 1] = self._split_at_points(section, page.keys, room)
+
+    def _split_at_points(self, section: "_Section", keys: Sequence[str], room: int) -> "list[_Section]":
+        """Splits a section after a page, as far as its server is shown to allow that."""
+        last, prefix = keys[-1], section.prefix
+        points = self._points.after(keys, prefix, section.stop, min(room, self._requests // 2))
+        for probe in self._points.probes(points, last, prefix):
+            self._tasks[asyncio.ensure_future(self._fetch(probe.query))] = probe
+        return section.split_at(self._points.safe(points, last, prefix))
 
     @property
-    def _can_split(self) -> bool:
-        """True if there are too few sections for all requests that may be in flight, and sub-prefixes are large."""
+    def _room_for_sections(self) -> int:
+        """How many more sections would keep all requests in flight, 0 if the requests give few objects."""
         left = sum(not section.is_complete for section in self._sections)
-        return self._is_parallel and self._are_sub_prefixes_large and left < CONCURRENCY
+        return max(0, CONCURRENCY - left) if self._is_parallel and self._are_sub_prefixes_large else 0
 
     @property
     def _are_sub_prefixes_large(self) -> bool:
@@ -116,11 +140,21 @@ class Lister:
 class _Section:
     """A part of a listing: the keys under a prefix, from a position on. `pages` wait to be passed on.
 
-    With `has_delimiter`, sub-prefixes are listed instead of the keys under them.
+    Keys after `stop` belong to the next section. With `has_delimiter`, sub-prefixes are listed instead of the keys
+    under them. With `is_point`, `start_after` is a guess, and no key up to it may come.
     """
 
-    def __init__(self, prefix: str, start_after: str = "", *, has_delimiter: bool = False) -> None:
-        self.prefix, self.has_delimiter = prefix, has_delimiter
+    def __init__(
+        self,
+        prefix: str,
+        start_after: str = "",
+        *,
+        stop: str | None = None,
+        has_delimiter: bool = False,
+        is_point: bool = False,
+    ) -> None:
+        self.prefix, self.stop, self.has_delimiter = prefix, stop, has_delimiter
+        self._is_point = is_point
         self.pages: deque[Page] = deque()
         self.is_complete = self.is_requested = False
         self._start_after = self._last_entry = start_after
@@ -140,17 +174,24 @@ class _Section:
     @property
     def query(self) -> Mapping[str, str]:
         """The query parameters of the next page."""
-        delimiter = {"delimiter": _DELIMITER} if self.has_delimiter else {}
+        delimiter = {"delimiter": DELIMITER} if self.has_delimiter else {}
         return {"prefix": self.prefix, **delimiter, **self._position}
 
-    def advance(self, page: Page) -> None:
-        """Moves to the position after a page. Raises ListingError for a page that is not the one that was requested."""
+    def advance(self, page: Page) -> Page:
+        """Moves to the position after a page, and returns what of the page belongs to this section.
+
+        Raises ListingError for a page that is not the one that was requested.
+        """
         self._check(page)
         self.is_requested = False
-        if page.next_page is None:
-            self.is_complete = True
-            return
-        self._position = page.next_page
+        own = page if self.stop is None else page.up_to(self.stop)
+        self.is_complete = page.next_page is None or own is not page
+        if page.next_page is not None and not self.is_complete:
+            self._go_to(page.next_page, page)
+        return own
+
+    def _go_to(self, position: Mapping[str, str], page: Page) -> None:
+        self._position = position
         if self.has_delimiter:
             self._last_entry = _last_entry(page)
         if self._position == self._marked:
@@ -161,8 +202,20 @@ class _Section:
 
     def split(self, prefix: str, last_key: str) -> "list[_Section]":
         """Ends this section after a key. Returns those that follow: the rest of a sub-prefix, and what is after it."""
-        self.is_complete = True
-        return [_Section(prefix, last_key), _Section(self.prefix, end_of(prefix), has_delimiter=True)]
+        self.is_complete, stop = True, self.stop
+        return [
+            _Section(prefix, last_key, stop=stop),
+            _Section(self.prefix, end_of(prefix), stop=stop, has_delimiter=True),
+        ]
+
+    def split_at(self, points: Sequence[str]) -> "list[_Section]":
+        """Ends this section at the first of some points, if there is one. Returns those that follow."""
+        if not points:
+            return []
+        stops, self.stop = [*points[1:], self.stop], points[0]
+        return [
+            _Section(self.prefix, point, stop=stop, is_point=True) for point, stop in zip(points, stops, strict=True)
+        ]
 
     def list_without_delimiter(self) -> None:
         """Goes on without a delimiter: each sub-prefix holds too few objects for requests of its own."""
@@ -179,6 +232,8 @@ class _Section:
         after = self._start_after
         if after and (after in page.keys or after in map(end_of, page.prefixes)):
             raise ListingError(f"the server lists {after!r} again: it does not support start-after")
+        if self._is_point and page.keys and min(page.keys) <= after:
+            raise ListingError(f"the server lists {min(page.keys)!r} after {after!r}: its keys have another order")
 
 
 def _level(page: Page) -> Iterable[_Section]:
@@ -202,12 +257,12 @@ def _last_entry(page: Page) -> str:
     """
     entries = [*page.keys, *page.prefixes]
     last = max(entries, default="")
-    if last != max(entries, key=lambda entry: entry.split(_DELIMITER), default=""):
+    if last != max(entries, key=lambda entry: entry.split(DELIMITER), default=""):
         return ""
     return end_of(last) if last in page.prefixes else last
 
 
 def _large_sub_prefix(prefix: str, keys: Sequence[str]) -> str | None:
     """The sub-prefix in which the second half of a page's keys lies, None if there is none."""
-    end = keys[-1].find(_DELIMITER, len(prefix)) + 1 if keys else 0
+    end = keys[-1].find(DELIMITER, len(prefix)) + 1 if keys else 0
     return keys[-1][:end] if end and keys[len(keys) // 2].startswith(keys[-1][:end]) else None

@@ -59,6 +59,17 @@ class Page(msgspec.Struct, gc=False):
             self.keys[some], self.sizes[some], self.etags[some], self.modified[some], self.version_ids[some], (), None
         )
 
+    def up_to(self, key: str) -> "Page":
+        """The same page without keys and prefixes after a key, and without `next_page` if there are such.
+
+        The page itself if there are none. The keys after it come last, the order of those before does not matter.
+        """
+        count = sum(each <= key for each in self.keys)
+        prefixes = [prefix for prefix in self.prefixes if prefix <= key]
+        if count == len(self.keys) and len(prefixes) == len(self.prefixes):
+            return self
+        return msgspec.structs.replace(self.part(0, count), prefixes=prefixes)
+
 
 class PageParser:
     """Parses one page that comes in chunks. `feed` each chunk, then `close`.

@@ -167,14 +167,27 @@ def open_output(file: str) -> Iterator[Output]:
             yield output
 
 
-@contextmanager
-def _atomic_file(file: str) -> Iterator[Output]:
+def check_output(file: str) -> None:
+    """Raises OutputError for a file that `open_output` can't write. A long run checks the file that it writes last."""
+    if appears_whole(file):
+        _, temporary, descriptor = _temporary_file(file)
+        os.close(descriptor)
+        temporary.unlink()
+
+
+def _temporary_file(file: str) -> tuple[Path, Path, int]:
+    """The path of a file, and a new temporary file beside it with its descriptor. Raises OutputError."""
     with _output_errors(file):
         path = Path(os.path.realpath(file))
         if path.is_dir():
             raise OutputError(f"{file} can't be written: it is a folder")
         temporary = path.with_name(f".{path.name[:50]}.{os.urandom(4).hex()}.tmp")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        return path, temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+
+
+@contextmanager
+def _atomic_file(file: str) -> Iterator[Output]:
+    path, temporary, descriptor = _temporary_file(file)
     stream = os.fdopen(descriptor, "wb", buffering=_BLOCK_SIZE)
     try:
         with _writer(file, stream) as output:

@@ -1,13 +1,36 @@
 """Requests of a job to the process that holds the credentials, the listings and the caller's own code."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
 
 import msgspec
 
+from bulkpresign.errors import TransferError
 from bulkpresign.model import Link, ObjectRef, Outcome, ResumePoint, Upload
 
 #: Signs a PUT link, or that of a part, with more headers. Raises TransferError.
 SignPut = Callable[[Link, Mapping[str, str]], Awaitable[Link]]
+
+
+class Guard(Protocol):
+    """Conditions under which copies are written, so that they replace nothing unknown. Each is one header."""
+
+    def headers(self, ref: ObjectRef) -> Mapping[str, str]:
+        """The header of the condition under which an object is written, none where there is no condition."""
+
+    def wrote(self, ref: ObjectRef) -> None:
+        """Takes note that this run has written an object."""
+
+    def settled(
+        self, ref: ObjectRef, headers: Mapping[str, str], error: TransferError, etags: Collection[str | None]
+    ) -> AbstractAsyncContextManager[str | None]:
+        """A context in which an object is written again, without a condition.
+
+        Its value is an etag instead, if the object is there already: an earlier attempt was stored, and its response
+        lost. `error` is that of the write with the condition `headers`, `etags` are those that the object may have.
+        Raises RefusedError where the destination has changed, and `error` where it is not about the condition.
+        """
 
 
 class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,7 +42,7 @@ class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
     `open_upload` opens a multipart upload that has no id yet, or finds the one that an earlier run opened: given that
     one's resume point and the etags of its parts, by number. `end_upload` ends an upload that nobody completes any
     more. `receive` takes the bytes of an object that goes to memory. `sign_put` signs the PUT link of a copy with
-    headers of its object; without it the PUT links of copies are signed already.
+    headers of its object; without it the PUT links of copies are signed already. `guard` has the conditions of copies.
     """
 
     ask_part_size: Callable[[Link], Awaitable[int | None]] | None = None
@@ -29,3 +52,4 @@ class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
     end_upload: Callable[[ObjectRef, ResumePoint], Awaitable[None]] | None = None
     receive: Callable[[Link, bytes], None] | None = None
     sign_put: SignPut | None = None
+    guard: Guard | None = None

@@ -14,7 +14,8 @@ class TransferSpec(msgspec.Struct, frozen=True, kw_only=True):
     `folder` is where local files are, absolute. `concurrency` objects are in flight, and `part_concurrency` parts of
     each large one; where they are None, as many as the run finds to be best, up to `max_concurrency` requests.
     `limit_rate` is bytes a second. The others are those of `get` and `put`; sizes are bytes.
-    With `copies_on_server`, copies are left to their server.
+    With `copies_on_server`, copies are left to their server. Copies in one request compute a digest of their bytes by
+    the algorithm `copy_digest` (None: none).
     """
 
     folder: str = ""
@@ -30,6 +31,7 @@ class TransferSpec(msgspec.Struct, frozen=True, kw_only=True):
     fsync: bool = False
     keeps_checkpoints: bool = False
     copies_on_server: bool = False
+    copy_digest: str | None = None
     ca_bundle: str | None = None
     transport: Transport = "auto"
 

@@ -131,6 +131,7 @@ class Transfers:
             self._multipart,
             part_size=spec.part_size,
             on_server=spec.copies_on_server,
+            digest=spec.copy_digest,
         )
 
     @property

@@ -31,14 +31,17 @@ def test_it_copies_and_skips(
     for n in range(3):
         boto(seaweedfs).put_object(Bucket=source, Key=f"in/{n}", Body=b"1234")
     command = ("copy", f"s3://{source}/in/", f"s3://{destination}/out/", *SIDES)
-    planned = run(*command, "--dry-run", "--limit-rate", "2", folder=tmp_path, env={})
+    prices = ("--price", "get=10", "--price", "list,post=3", "--expected-rate", "2", "--limit-rate", "9")
+    planned = run(*command, "--dry-run", *prices, folder=tmp_path, env={})
     assert planned.returncode == 0
     assert planned.stderr.splitlines() == [
         "copy: 3 to do, 0 done before; 12 B",
-        "requests: 3 GET, 3 PUT",
+        "requests: 3 GET, 3 PUT, 2 LIST",
         "size up to 4.0 KiB: 3 objects, 12 B",
         *(f"largest: s3://{source}/in/{n}, 4 B" for n in (2, 1, 0)),
         "duration at 2 B/s: 0:06",
+        "cost: 0.036 (0.030 for 3 GET, 0.0060 for 2 LIST)",
+        "not in the cost, without a price: 3 PUT, 12 B out",
     ]
     done = run(*command, folder=tmp_path, env={})
     assert done.returncode == 0, done.stderr
@@ -46,6 +49,33 @@ def test_it_copies_and_skips(
     again = run(*command, folder=tmp_path, env={})
     assert again.stderr.startswith("copy: 0 done, 3 skipped; 0 B in ")
     assert (tmp_path / f"{destination}.copy.journal").is_file()
+
+
+def test_a_certificate(
+    seaweedfs: S3Server, make_bucket: MakeBucket, boto: Boto, aws_env: AwsEnv, tmp_path: Path
+) -> None:
+    aws_env(seaweedfs)
+    source, destination = make_bucket(seaweedfs), make_bucket(seaweedfs)
+    for n in range(3):
+        boto(seaweedfs).put_object(Bucket=source, Key=f"in/{n}", Body=b"1234")
+    command = ("copy", f"s3://{source}/in/", f"s3://{destination}/out/", "--certificate", "c.jsonl")
+    relayed = run(*command, "--relay", "--algorithm", "crc32c", folder=tmp_path, env={})
+    assert relayed.returncode == 0, relayed.stderr
+    summary, certificate = relayed.stderr.splitlines()
+    assert summary.startswith("copy: 3 done; 12 B in ")
+    assert certificate.startswith("certificate: 3 objects, 12 B in c.jsonl; root ")
+    read = run(*command, folder=tmp_path, env={})
+    announced, summary, certificate = read.stderr.splitlines()
+    assert announced == "3 objects of 12 B are read once for the certificate"
+    assert summary.startswith("copy: 0 done, 3 skipped")
+    again = run("verify", f"s3://{destination}/out/", "--write-certificate", "d.jsonl", folder=tmp_path, env={})
+    assert again.stderr.strip().endswith(certificate.partition("; ")[2])
+    (tmp_path / "keys.csv").write_text(f"bucket,key\n{source},in/0\n{source},gone\n")
+    to = f"s3://{destination}/other/"
+    failed = run("copy", "keys.csv", to, "--certificate", "e.jsonl", "-q", "--journal", "j", folder=tmp_path, env={})
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1] == "error: no certificate is written: 1 object failed"
+    assert not (tmp_path / "e.jsonl").exists()
 
 
 @pytest.mark.parametrize("given", [["s3://bucket/prefix/"], ["s3://bucket/prefix/", "links.csv"]])
@@ -59,6 +89,8 @@ def test_options_of_the_other_form(tmp_path: Path) -> None:
     done = run("copy", "links.csv", "--relay", "--map", "a=b", folder=tmp_path)
     assert done.returncode == 2
     assert "--map and --relay are only for s3://bucket/prefix/: LINKS say what is copied, and where to" in done.stderr
+    done = run("copy", "s3://from/", "s3://to/", "--algorithm", "md5", folder=tmp_path)
+    assert (done.returncode, "--algorithm is only for --certificate" in done.stderr) == (2, True)
 
 
 def test_a_copy_that_is_killed_goes_on_at_its_next_part(
@@ -90,3 +122,20 @@ def test_a_copy_that_is_killed_goes_on_at_its_next_part(
     assert moved <= len(body) - 2 * (5 << 20)
     assert client.get_object(Bucket=destination, Key="large")["Body"].read() == body
     assert "Uploads" not in client.list_multipart_uploads(Bucket=destination)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--price", "get=1", "--expected-rate", "1MiB"], "--expected-rate and --price are only for --dry-run"),
+        (["--plan", "f.csv"], "--plan is only for --dry-run"),
+        (["--dry-run", "--price", "gut=1"], "'gut' is not one of get, head, put, post, copy, list, gb, gib"),
+        (["--dry-run", "--price", "get=x"], "'get=x' is not of the form KIND=AMOUNT"),
+        (["--dry-run", "--price", "get,put=1", "--price", "put=2"], "put has two prices"),
+        (["--dry-run", "--price", "gb=1", "--price", "gib=1"], "gb and gib are two units for the same bytes"),
+    ],
+)
+def test_what_is_no_plan(given: list[str], message: str, tmp_path: Path) -> None:
+    done = run("copy", "s3://a/", "s3://b/", *given, folder=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr

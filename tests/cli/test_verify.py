@@ -268,6 +268,17 @@ def test_certificates(rows: list[dict[str, object]], tmp_path: Path) -> None:
     assert not (tmp_path / "other.jsonl").exists()
 
 
+def test_filters_of_sides_and_certificates(rows: list[dict[str, object]], tmp_path: Path) -> None:
+    (said,) = verify(tmp_path, "in", "--write-certificate", "c.jsonl", "--include", "d1/*", "--exclude", "1", code=0)
+    assert said.startswith("verify: 4 objects, ")
+    (said,) = verify(tmp_path, "in", "--certificate", "c.jsonl", "--include", "d1/*", "--exclude", "1", code=0)
+    assert said.startswith("verify: 4 verified (4 by sha256)")
+    table(tmp_path / "m.csv", rows)
+    (tmp_path / "in" / "new").write_bytes(b"123")
+    (said,) = verify(tmp_path, "m.csv", "in", "--min-size", "4", code=0)
+    assert said.startswith("verify: 30 verified")
+
+
 def test_a_proof_is_printed(rows: list[dict[str, object]], tmp_path: Path) -> None:
     (said,) = verify(tmp_path, "in", "--write-certificate", "c.jsonl", code=0)
     done = run("verify", "--certificate", "c.jsonl", "--prove", "d1/1", folder=tmp_path, env={})
@@ -293,6 +304,12 @@ def test_a_proof_is_printed(rows: list[dict[str, object]], tmp_path: Path) -> No
         (["in", "--certificate", "c.jsonl", "--algorithm", "md5"], "--algorithm is only for --write-certificate"),
         (["in", "in", "--algorithm", "md5"], "--algorithm is only for certificates"),
         (["in", "--certificate", "c.jsonl", "--source-region", "x"], "--source-region is only for two sides"),
+        (
+            ["in", "--certificate", "c.jsonl", "--older-than", "7d"],
+            "--older-than is not for --certificate, which has no",
+        ),
+        (["in", "--write-certificate", "d", "--limit", "7"], "--limit is only for the files of --in DIR: others are"),
+        (["--certificate", "c.jsonl", "--prove", "no", "--include", "x"], "--include is not for --prove"),
         (["in", "--certificate", "c.jsonl", "--failures", "x"], "--failures is only for the files of --in DIR"),
         (["in", "--write-certificate", "x", "--algorithm", "sha512"], "error: algorithm 'sha512' is not one of"),
         (["in", "--write-certificate", "no/x"], "error: no/x can't be written"),

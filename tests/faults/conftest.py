@@ -1,7 +1,6 @@
 """Scenes for the fault suite, and its closing line."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -40,49 +39,53 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture
+def proxy(seaweedfs: S3Server, aws_env: AwsEnv, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """The proxy in front of SeaweedFS, which is the server of the environment."""
+    aws_env(seaweedfs)
+    with FaultProxy(seaweedfs.endpoint_url) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        yield proxy
+
+
+@pytest.fixture
 def make_scene(
+    proxy: FaultProxy,
     seaweedfs: S3Server,
     make_bucket: MakeBucket,
     boto: Boto,
-    aws_env: AwsEnv,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
-) -> Iterator[MakeScene]:
+) -> MakeScene:
     """`make_scene("get", links=True)`: objects in a bucket, or files for it, and `links.csv`."""
-    aws_env(seaweedfs)
-    with ExitStack() as stack:
-        proxy = stack.enter_context(FaultProxy(seaweedfs.endpoint_url))
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
 
-        def make(
-            verb: str,
-            name: str = "scene",
-            *,
-            disk: Path | None = None,
-            renews: bool = False,
-            more: Sequence[str] = (),
-            **rates: float,
-        ) -> tuple[Scene, str]:
-            schedule = Schedule(f"{request.node.name} {name}", renews=renews, **rates)
-            folder = tmp_path / name
-            folder.mkdir()
-            bucket = make_bucket(seaweedfs)
-            scene = Scene(verb, folder, proxy, schedule, contents(schedule.rng), disk, more=more)
-            proxy.schedule = lambda _: None
-            if verb == "get":
-                upload(boto(seaweedfs), bucket, scene.objects)
-                source = f"s3://{bucket}/"
-            else:
-                write(scene.data, scene.objects)
-                keys = [f"{bucket},{key}" for key in scene.objects]
-                (folder / "keys.csv").write_text("\n".join(["bucket,key", *keys, ""]))
-                source = "keys.csv"
-            sign(folder, source, verb.upper())
-            proxy.schedule = schedule
-            return scene, bucket
+    def make(
+        verb: str,
+        name: str = "scene",
+        *,
+        disk: Path | None = None,
+        renews: bool = False,
+        more: Sequence[str] = (),
+        **rates: float,
+    ) -> tuple[Scene, str]:
+        schedule = Schedule(f"{request.node.name} {name}", renews=renews, **rates)
+        folder = tmp_path / name
+        folder.mkdir()
+        bucket = make_bucket(seaweedfs)
+        scene = Scene(verb, folder, proxy, schedule, contents(schedule.rng), disk, more=more)
+        proxy.schedule = lambda _: None
+        if verb == "get":
+            upload(boto(seaweedfs), bucket, scene.objects)
+            source = f"s3://{bucket}/"
+        else:
+            write(scene.data, scene.objects)
+            keys = [f"{bucket},{key}" for key in scene.objects]
+            (folder / "keys.csv").write_text("\n".join(["bucket,key", *keys, ""]))
+            source = "keys.csv"
+        sign(folder, source, verb.upper())
+        proxy.schedule = schedule
+        return scene, bucket
 
-        yield make
+    return make
 
 
 def sign(folder: Path, source: str, method: str) -> None:

@@ -1,20 +1,18 @@
 """`bulkpresign copy` killed at any instant, while the servers on both of its sides misbehave."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import AwsEnv, Boto, MakeBucket
+from tests.conftest import Boto, MakeBucket
 from tests.faults.scene import Counts, Scene, contents, download, upload
-from tests.faults.schedule import ROUNDS, Schedule
-from tests.servers.proxy import FaultProxy, Seen
+from tests.faults.schedule import ROUNDS, Schedule, sparing_uploads
+from tests.servers.proxy import FaultProxy
 from tests.servers.server import S3Server
 from tests.support.cli import run
-from tests.support.uploads import is_look, open_uploads
+from tests.support.uploads import open_uploads
 
 KILLS = 10
 
@@ -35,34 +33,23 @@ class Copies(Scene):
 
 @pytest.fixture
 def make_copies(
+    proxy: FaultProxy,
     seaweedfs: S3Server,
     make_bucket: MakeBucket,
     boto: Boto,
-    aws_env: AwsEnv,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
-) -> Iterator[Any]:
-    aws_env(seaweedfs)
-    with ExitStack() as stack:
-        proxy = stack.enter_context(FaultProxy(seaweedfs.endpoint_url))
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+) -> Any:
+    def make(name: str) -> Copies:
+        schedule = Schedule(f"{request.node.name} {name}", rate=0.2, ranges=0.3)
+        folder = tmp_path / name
+        folder.mkdir()
+        scene = Copies(folder, proxy, schedule, (make_bucket(seaweedfs), make_bucket(seaweedfs)))
+        upload(boto(seaweedfs), scene.source, scene.objects)
+        proxy.schedule = sparing_uploads(schedule)
+        return scene
 
-        def make(name: str) -> Copies:
-            schedule = Schedule(f"{request.node.name} {name}", rate=0.2, ranges=0.3)
-            folder = tmp_path / name
-            folder.mkdir()
-            scene = Copies(folder, proxy, schedule, (make_bucket(seaweedfs), make_bucket(seaweedfs)))
-            upload(boto(seaweedfs), scene.source, scene.objects)
-
-            def fault(seen: Seen) -> Any:
-                """An upload whose opening is not heard of is known to the server alone."""
-                return None if "uploads=" in seen.target or is_look(seen) else schedule(seen)
-
-            proxy.schedule = fault
-            return scene
-
-        yield make
+    return make
 
 
 @pytest.mark.timeout(240 * ROUNDS)

@@ -12,13 +12,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from tests.conftest import AwsEnv, Boto, MakeBucket
+from tests.conftest import Boto, MakeBucket
 from tests.faults.scene import MIB, Counts, Scene, download, everything, write
-from tests.faults.schedule import ROUNDS, Schedule
+from tests.faults.schedule import ROUNDS, Schedule, sparing_uploads
 from tests.servers.proxy import FaultProxy
 from tests.servers.server import S3Server
 from tests.support.cli import run
-from tests.support.uploads import is_look, open_uploads
+from tests.support.uploads import open_uploads
 
 KILLS = 5
 PART_SIZE = "5MiB"
@@ -68,29 +68,18 @@ MakeUploads = Callable[[str], tuple[Uploads, str]]
 
 @pytest.fixture
 def make_uploads(
-    seaweedfs: S3Server,
-    make_bucket: MakeBucket,
-    aws_env: AwsEnv,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
-) -> Iterator[MakeUploads]:
-    aws_env(seaweedfs)
-    with FaultProxy(seaweedfs.endpoint_url) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    proxy: FaultProxy, seaweedfs: S3Server, make_bucket: MakeBucket, tmp_path: Path, request: pytest.FixtureRequest
+) -> MakeUploads:
+    def make(name: str) -> tuple[Uploads, str]:
+        schedule = Schedule(f"{request.node.name} {name}", rate=0.2)
+        bucket, folder = make_bucket(seaweedfs), tmp_path / name
+        folder.mkdir()
+        scene = Uploads("put", folder, proxy, schedule, _contents(schedule.rng))
+        write(scene.data, scene.objects)
+        proxy.schedule = sparing_uploads(schedule)
+        return scene, bucket
 
-        def make(name: str) -> tuple[Uploads, str]:
-            schedule = Schedule(f"{request.node.name} {name}", rate=0.2)
-            bucket, folder = make_bucket(seaweedfs), tmp_path / name
-            folder.mkdir()
-            scene = Uploads("put", folder, proxy, schedule, _contents(schedule.rng))
-            write(scene.data, scene.objects)
-            # An upload whose opening is not heard of is known to the server alone; what is seen of an object that an
-            # earlier run completed decides whether its parts go up again.
-            proxy.schedule = lambda seen: None if "uploads=" in seen.target or is_look(seen) else schedule(seen)
-            return scene, bucket
-
-        yield make
+    return make
 
 
 def _contents(rng: random.Random) -> dict[str, bytes]:

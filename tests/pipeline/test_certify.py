@@ -5,18 +5,20 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import bulkpresign as bp
-from bulkpresign.pipeline.verification.pairs import ReadPlan
+from bulkpresign.pipeline.verification.digests import ReadPlan
+from bulkpresign.proof.certificate import CertificateReader
 from bulkpresign.proof.merkle import MerkleTree
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.server import S3Server
-from tests.support.checksums import digest_of
+from tests.support.certificates import root_of
 from tests.support.tables import rows_of, table
 
 pytestmark = pytest.mark.anyio
@@ -57,14 +59,6 @@ def stored(folder: Path) -> Path:
     return folder
 
 
-def expected_root(algorithm: str = "sha256") -> str:
-    tree = MerkleTree()
-    for key in sorted(OBJECTS, key=str.encode):
-        body = OBJECTS[key]
-        tree.add(f"{algorithm}:{digest_of(algorithm, body).hex()} {len(body)} {key}".encode())
-    return tree.root().hex()
-
-
 async def test_one_root_from_any_server_folder_and_order_of_work(bucket: str, tmp_path: Path) -> None:
     uri, roots = f"s3://{bucket}/p/", set()
     runs: list[tuple[str | Path, dict[str, Any]]] = [
@@ -78,7 +72,7 @@ async def test_one_root_from_any_server_folder_and_order_of_work(bucket: str, tm
         assert report.certificate is not None
         assert (report.done, report.bytes) == (len(OBJECTS), sum(map(len, OBJECTS.values())))
         roots.add(report.certificate.root)
-    assert roots == {expected_root()}
+    assert roots == {root_of(OBJECTS)}
 
 
 async def test_exactly_what_was_changed_is_named(bucket: str, server: S3Server, boto: Boto, tmp_path: Path) -> None:
@@ -111,7 +105,7 @@ async def test_exactly_what_was_changed_is_named(bucket: str, server: S3Server, 
 async def test_a_folder_against_the_certificate_of_a_bucket(bucket: str, tmp_path: Path) -> None:
     folder, file = stored(tmp_path / "files"), tmp_path / "c.jsonl"
     await bp.write_certificate(f"s3://{bucket}/p/", file, algorithm="crc64nvme")
-    assert json.loads(file.read_text().partition("\n")[0])["root"] == expected_root("crc64nvme")
+    assert json.loads(file.read_text().partition("\n")[0])["root"] == root_of(OBJECTS, "crc64nvme")
     report = await bp.verify_certificate(folder, file)
     assert report.by == {"crc64nvme": len(OBJECTS) - 1, "size": 1}
     (folder / "d!").write_bytes(OBJECTS["d!"][:-1] + b"?")
@@ -239,3 +233,25 @@ def test_memory_is_flat_for_a_million_rows(tmp_path: Path) -> None:
         command = [sys.executable, "-c", MEASURE, str(count), str(tmp_path / "c.jsonl")]
         peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=110).stdout))
     assert peaks[1] - peaks[0] < 80 * 1024
+
+
+async def test_filters(bucket: str, tmp_path: Path) -> None:
+    """They select the rows of a certificate, and the objects that are compared with one."""
+    uri, file, part = f"s3://{bucket}/p/", tmp_path / "c.jsonl", tmp_path / "part.jsonl"
+    await bp.write_certificate(uri, file)
+    filters = bp.Filters(include=["d/**"], max_size=200)
+    report = await bp.write_certificate(uri, part, filters=filters)
+    selected = {key for key, body in OBJECTS.items() if key.startswith("d/") and len(body) <= 200}
+    assert {row.key for row in CertificateReader(str(part)).rows()} == selected
+    assert report.done == len(selected)
+    found = await bp.verify_certificate(uri, file, filters=filters)
+    assert (found.verified, found.extra, found.missing) == (len(selected), 0, 0)
+    found = await bp.verify_certificate(uri, part, filters=filters)
+    assert (found.verified, found.extra, found.missing) == (len(selected), 0, 0)
+    now = datetime.now(UTC)
+    with pytest.raises(bp.ParameterError, match="a certificate, which has no times"):
+        await bp.verify_certificate(uri, file, filters=bp.Filters(newer_than=now))
+    with pytest.raises(bp.ParameterError, match="limit and sample are for verify of a folder's files"):
+        await bp.write_certificate(uri, part, filters=bp.Filters(sample=2))
+    report = await bp.write_certificate(uri, part, filters=bp.Filters(older_than=now - timedelta(days=1)))
+    assert report.done == 0

@@ -3,13 +3,14 @@
 import os
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import bulkpresign as bp
-from bulkpresign.pipeline.verification.pairs import ReadPlan
+from bulkpresign.pipeline.verification.digests import ReadPlan
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy, expired
 from tests.servers.server import S3Server
@@ -124,22 +125,59 @@ async def test_parts_of_other_sizes_are_read(two: Two) -> None:
         upload(two, side, "big", body, part_size)
         upload(two, side, "bad", body if side == "source" else body[:-1] + b"?", part_size)
     report = await two.compare()
-    assert two.plans == [ReadPlan(2, 44 * MIB, 0)]
+    assert two.plans == [ReadPlan(2, 44 * MIB, 0, asked=4)]
     assert (report.by["sha256"], report.different, report.is_good) == (1, 1, False)
     report = await two.compare(max_read=23 * MIB)
-    assert two.plans[1] == ReadPlan(1, 22 * MIB, 1)
+    assert two.plans[1] == ReadPlan(1, 22 * MIB, 1, asked=4)
     assert (report.different, report.unproven) == (1, 1)  # `bad` comes first
     report = await two.compare(max_read=0)
     assert (report.verified, report.unproven, report.failed) == (len(OBJECTS), 2, 2)
 
 
-def upload(two: Two, side: str, key: str, body: bytes, part_size: int) -> None:
-    client, target = two.clients[side], {"Bucket": two.buckets[side], "Key": f"p/{key}"}
-    upload_id = client.create_multipart_upload(**target)["UploadId"]
+async def test_checksums_are_asked_for_before_objects_are_read(two: Two) -> None:
+    """SeaweedFS tells those of whole objects: of both sides, or of one, so that the other alone is read."""
+    body = os.urandom(11 * MIB)
+    for part_size, prefix in ((5 * MIB, "q"), (6 * MIB, "r")):
+        upload(two, "source", "same", body, part_size, prefix, ChecksumAlgorithm="CRC64NVME")
+        other = body if prefix == "q" else body[:-1] + b"?"
+        upload(two, "source", "bad", other, part_size, prefix, ChecksumAlgorithm="CRC32")
+        algorithm = "CRC32" if prefix == "q" else "CRC64NVME"
+        upload(two, "source", "kinds", body, part_size, prefix, ChecksumAlgorithm=algorithm)
+    q, r = (f"s3://{two.buckets['source']}/{prefix}/" for prefix in ("q", "r"))
+    report = await two.compare(q, r, destination_profile_name="source")
+    assert (report.by, report.different, report.failed) == ({"crc64nvme": 1, "crc32": 1}, 1, 1)
+    assert two.plans == [ReadPlan(1, 11 * MIB, 0, asked=6)]
+    upload(two, "destination", "same", body, 7 * MIB, "q")
+    report = await two.compare(q, f"s3://{two.buckets['destination']}/q/")
+    assert (report.by, report.missing) == ({"crc64nvme": 1}, 2)
+    assert two.plans[1] == ReadPlan(1, 11 * MIB, 0, asked=2)
+
+
+async def test_a_server_that_refuses_to_be_asked(two: Two, seaweedfs: S3Server) -> None:
+    """Its objects are read, also where it refuses more requests than the circuit breaker allows."""
+    bodies = {f"one part {number}": os.urandom(100 + number) for number in range(60)}
+    for key, body in bodies.items():
+        upload(two, "source", key, body, 5 * MIB)
+        two.put("destination", key, body)
+    with FaultProxy(seaweedfs.endpoint_url) as proxy:
+        why = Fault(status=403, body=b"<Error><Code>SignatureDoesNotMatch</Code></Error>")
+        proxy.schedule = lambda seen: why if seen.method == "HEAD" or seen.header("range") else None
+        report = await two.compare(source_endpoint_url=proxy.url)
+    assert (report.by, report.failed) == ({"md5": len(OBJECTS), "sha256": len(bodies)}, 0)
+    assert [plan.objects for plan in two.plans] == [len(bodies)]
+
+
+def upload(two: Two, side: str, key: str, body: bytes, part_size: int, prefix: str = "p", **settings: str) -> None:
+    """With `ChecksumAlgorithm`, of the whole object."""
+    client, target = two.clients[side], {"Bucket": two.buckets[side], "Key": f"{prefix}/{key}"}
+    kind = {**settings, "ChecksumType": "FULL_OBJECT"} if settings else {}
+    upload_id = client.create_multipart_upload(**target, **kind)["UploadId"]
     parts = []
     for number, at in enumerate(range(0, len(body), part_size), 1):
-        sent = client.upload_part(**target, UploadId=upload_id, PartNumber=number, Body=body[at : at + part_size])
-        parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+        part = {"PartNumber": number, "Body": body[at : at + part_size]}
+        sent = client.upload_part(**target, UploadId=upload_id, **part, **settings)
+        kept = {name: value for name, value in sent.items() if name == "ETag" or name.startswith("ChecksumC")}
+        parts.append({"PartNumber": number, **kept})
     client.complete_multipart_upload(**target, UploadId=upload_id, MultipartUpload={"Parts": parts})
 
 
@@ -288,3 +326,46 @@ async def test_a_file_of_differences_that_is_a_source(tmp_path: Path) -> None:
     one = table(tmp_path / "one.csv", [{"bucket": "b12", "key": "k"}])
     with pytest.raises(bp.ParameterError, match=r"--differences .* is the table .*one.csv, which would be lost"):
         await bp.compare(one, one, differences=one)
+
+
+async def test_filters_are_for_the_objects_of_the_source(two: Two, tmp_path: Path) -> None:
+    """What the source's object leaves out is not extra, however it is at the destination."""
+    two.put("source", "small", b"1")
+    two.put("destination", "small", bytes(5000))
+    two.put("source", "large", bytes(5000))
+    two.put("destination", "large", b"1")
+    two.put("destination", "extra small", b"1")
+    two.put("destination", "extra large", bytes(5000))
+    report = await two.compare(filters=bp.Filters(min_size=1000))
+    assert (report.verified, report.different, report.missing, report.extra) == (0, 1, 0, 1)
+    assert two.seen == [("extra large", "it is only in the destination")]
+    two.delete("destination", "d!")
+    report = await two.compare(filters=bp.Filters(include=["d*", "extra *"], exclude=["* small", "d/**"]))
+    assert (report.verified, report.missing, report.extra) == (1, 1, 1)  # d-e, d!, extra large
+    now = datetime.now(UTC)
+    report = await two.compare(filters=bp.Filters(newer_than=now + timedelta(hours=1)))
+    assert (report.objects, report.extra) == (0, 0)
+    report = await two.compare(filters=bp.Filters(older_than=now + timedelta(hours=1)))
+    assert (report.different, report.missing, report.extra) == (2, 1, 2)
+
+
+async def test_filters_of_files_and_manifests(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            file = tmp_path / name / f"{number}"
+            file.write_bytes(b"x" * number)
+            os.utime(file, (0, 0) if number < 2 else None)
+    (tmp_path / "two" / "1").write_bytes(b"other")
+    (tmp_path / "one" / "gone").symlink_to("nothing")
+    filters = bp.Filters(newer_than=datetime(2000, 1, 1, tzinfo=UTC))
+    report = await bp.compare(tmp_path / "one", tmp_path / "two", filters=filters)
+    assert (report.verified, report.missing, report.failed, report.extra) == (2, 1, 1, 0)
+    (tmp_path / "one" / "gone").unlink()
+    sizes = table(tmp_path / "m.csv", [{"bucket": "bkt", "key": "3", "size": 3}, {"bucket": "bkt", "key": "4"}])
+    report = await bp.compare(tmp_path / "one", sizes, filters=bp.Filters(min_size=2), max_read=0)
+    assert (report.unproven, report.missing, report.extra) == (1, 1, 1)  # 3, 2, and 4 of an unknown size
+    with pytest.raises(bp.ParameterError, match=r"m\.csv:3: a filter by size needs the size, and there is none"):
+        await bp.compare(sizes, tmp_path / "one", filters=bp.Filters(min_size=2))
+    with pytest.raises(bp.ParameterError, match="limit and sample are for verify of a folder's files"):
+        await bp.compare(sizes, sizes, filters=bp.Filters(limit=2))

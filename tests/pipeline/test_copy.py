@@ -11,13 +11,12 @@ import pytest
 
 import bulkpresign as bp
 from bulkpresign.errors import CredentialsError, InputError, LinkExpiredError, ManifestError, ParameterError
-from bulkpresign.model import Outcome
 from bulkpresign.pipeline.run.copies import PutSigner
 from tests.conftest import AwsEnv, Boto, MakeBucket
+from tests.pipeline.copies import SIDES, Sides
 from tests.pipeline.listening import heard
-from tests.servers.proxy import Fault, FaultProxy, Seen
+from tests.servers.proxy import Fault, FaultProxy, Seen, expired
 from tests.servers.server import S3Server
-from tests.support.sides import configure
 
 MIB = 1 << 20
 RANDOM = random.Random(14)
@@ -31,7 +30,6 @@ BODIES = {
     "large": RANDOM.randbytes(9 * MIB + 7),
     **{key: key.encode() for key in AWKWARD},
 }
-SIDES: dict[str, Any] = {"source_profile_name": "source", "destination_profile_name": "destination"}
 #: Headers that both S3 servers keep.
 HEADERS = {
     "ContentType": "text/csv; charset=utf-8",
@@ -41,57 +39,6 @@ HEADERS = {
     "ContentLanguage": "de",
     "Metadata": {"author": "me", "two-words": "a  b"},
 }
-
-
-class Sides:
-    """Two servers with a bucket each. `copy` copies everything, or other sources to other prefixes."""
-
-    def __init__(self, boto: Boto, make_bucket: MakeBucket, source: S3Server, destination: S3Server) -> None:
-        self.source_server = source
-        self.get: Any = boto(source)
-        self.put: Any = boto(destination)
-        self.source, self.destination = make_bucket(source), make_bucket(destination)
-        self.outcomes: list[Outcome] = []
-
-    def copy(self, source: Any = None, to: str = "", **settings: Any) -> bp.Report:
-        self.outcomes.clear()
-        given = source or f"s3://{self.source}/"
-        settings = {**SIDES, "listeners": [heard(self.outcomes)], **settings}
-        return asyncio.run(bp.copy(given, f"s3://{self.destination}/{to}", **settings))
-
-    def upload(self, bodies: dict[str, bytes], **settings: Any) -> None:
-        for key, body in bodies.items():
-            self.get.put_object(Bucket=self.source, Key=key, Body=body, **settings)
-
-    def upload_in_parts(self, key: str, parts: list[bytes], **settings: Any) -> str:
-        """Returns the etag."""
-        where = {"Bucket": self.source, "Key": key}
-        upload_id = self.get.create_multipart_upload(**where, **settings)["UploadId"]
-        done = []
-        for number, body in enumerate(parts, 1):
-            etag = self.get.upload_part(**where, UploadId=upload_id, PartNumber=number, Body=body)["ETag"]
-            done.append({"PartNumber": number, "ETag": etag})
-        self.get.complete_multipart_upload(**where, UploadId=upload_id, MultipartUpload={"Parts": done})
-        return str(self.get.head_object(**where)["ETag"]).strip('"')
-
-    def copied(self, prefix: str = "") -> dict[str, bytes]:
-        pages = self.put.get_paginator("list_objects_v2").paginate(Bucket=self.destination, Prefix=prefix)
-        keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
-        return {key: self.put.get_object(Bucket=self.destination, Key=key)["Body"].read() for key in keys}
-
-
-@pytest.fixture(params=["seaweedfs-ceph", "ceph-seaweedfs", "seaweedfs-rclone"])
-def sides(
-    request: pytest.FixtureRequest,
-    boto: Boto,
-    make_bucket: MakeBucket,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Sides:
-    source, destination = (request.getfixturevalue(name) for name in request.param.split("-"))
-    configure(monkeypatch, tmp_path, source, destination)
-    monkeypatch.chdir(tmp_path)
-    return Sides(boto, make_bucket, source, destination)
 
 
 def only(*pairs: str) -> pytest.MarkDecorator:
@@ -143,7 +90,10 @@ def test_only_what_is_missing_or_differs_is_copied(sides: Sides) -> None:
         sides.put.put_object(Bucket=sides.destination, Key=key, Body=body)
     plan = sides.copy(dry_run=True).plan
     assert plan is not None
-    assert (plan.requests, plan.skipped) == ({"GET": 2, "PUT": 2}, {"the same is there": 1})
+    assert (plan.requests, plan.skipped) == (
+        {"GET": 2, "PUT": 2, "LIST": 2},
+        {"the same is there": 1},
+    )
     report = sides.copy(extra="extra.csv")
     assert (report.done, report.skipped) == (2, 1)
     rows = Path("extra.csv").read_text().splitlines()
@@ -368,6 +318,42 @@ def test_an_object_that_changes_in_the_middle_is_reported(
     assert list(sides.copied().values()) == [sides.get.get_object(Bucket=sides.source, Key="key")["Body"].read()]
 
 
+@pytest.mark.parametrize("relay", [False, True])
+def test_a_link_that_expires_in_the_middle_is_signed_again(
+    relay: bool,
+    seaweedfs: S3Server,
+    boto: Boto,
+    make_bucket: MakeBucket,
+    aws_env: AwsEnv,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """That of an object, of a part, and the one that completes an upload."""
+    monkeypatch.chdir(tmp_path)
+    sides = Sides(boto, make_bucket, seaweedfs, seaweedfs)
+    bodies = {"small": b"1", "large": RANDOM.randbytes(11 * MIB)}
+    sides.upload(bodies, ContentType="text/x")
+    with FaultProxy(seaweedfs.endpoint_url) as proxy:
+        aws_env(replace(seaweedfs, endpoint_url=proxy.url))
+        asked: set[str] = set()
+
+        def expire_once(seen: Seen) -> Fault | None:
+            request = re.sub(r"X-Amz-\w+=[^&]*&?", "", f"{seen.method} {seen.target}")
+            is_new = request not in asked
+            asked.add(request)
+            return expired() if is_new and seen.method in {"PUT", "POST"} and "uploads=" not in request else None
+
+        proxy.schedule = expire_once
+        settings: dict[str, Any] = {"source_profile_name": None, "destination_profile_name": None, "relay": relay}
+        report = sides.copy(part_size=5 * MIB, headers={"x-amz-storage-class": "STANDARD"}, **settings)
+        stored = [seen for seen in proxy.seen if seen.method == "PUT" and "/small?" in seen.target]
+    assert report.done == 2, sides.outcomes
+    assert sides.copied() == bodies
+    assert {seen.header("x-amz-storage-class") for seen in stored} == {"STANDARD"}
+    for key in bodies:
+        assert sides.put.head_object(Bucket=sides.destination, Key=key)["ContentType"] == "text/x"
+
+
 @only("seaweedfs-ceph", "ceph-seaweedfs")
 def test_metadata_outside_of_ascii_is_kept(sides: Sides, tmp_path: Path) -> None:
     """boto3 sends none, so it is sent through a link."""
@@ -489,7 +475,7 @@ def test_credentials_of_one_side_that_end() -> None:
         async def prepare(self, _: object) -> None:
             """Nothing new comes."""
 
-    sign: Any = PutSigner(cast("Any", Ended()), {}, is_guarded=False)
+    sign: Any = PutSigner(cast("Any", Ended()), {})
     put = bp.Link("PUT", "", {}, None, bp.ObjectRef("bucket", "key"))
     with pytest.raises(LinkExpiredError, match="the copy to s3://bucket/key can't be signed: they ended"):
         asyncio.run(sign(put, {}))

@@ -13,6 +13,7 @@ from bulkpresign.model import Link, ObjectRef
 from bulkpresign.pipeline.sources import listings as listings_module
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.source import key_space
 from bulkpresign.source import lister as lister_module
 from bulkpresign.transfer.engine import retries
 from tests.conftest import AwsEnv, Boto, MakeBucket
@@ -79,6 +80,26 @@ def test_pages_and_prefixes_on_a_real_server(
     found = [ref.key for ref in listed(bucket, emit=ignore)]
     assert sorted(found) == sorted([*keys, "a!", "b/0/1"])
     assert sorted(ref.key for ref in listed(bucket, "a/", emit=ignore)) == sorted(k for k in keys if k.startswith("a/"))
+
+
+@pytest.mark.parametrize("form", ["{:02}{:02}", "x-{:02}-{:02}.txt", "p/{:02}_{:02}"])
+def test_a_flat_prefix_on_a_real_server(
+    form: str, any_server: S3Server, make_bucket: MakeBucket, boto: Boto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages of three, split at points from the second on. Some keys sort otherwise where a server walks folders."""
+    monkeypatch.setattr(lister_module, "_LEAST_PER_REQUEST", 0)
+    monkeypatch.setattr(lister_module, "_LONG", 2)
+    monkeypatch.setattr(lister_module, "_LEAST_OF_POINTS", 0)
+    monkeypatch.setattr(key_space, "_LEAST_DISTANCE", 1)
+    monkeypatch.setattr(listings_module, "_OBJECTS", {"list-type": "2", "encoding-type": "url", "max-keys": "3"})
+    client, bucket = boto(any_server), make_bucket(any_server)
+    keys = [form.format(*divmod(number, 20)) for number in range(0, 120, 2)]
+    beside = [f"{keys[at]}{end}" for at in (7, 31) for end in ("/x", "-", "0")]
+    if any_server.name == "rclone":  # a file can't be a folder too
+        beside = [key for key in beside if "/x" not in key]
+    put(client, bucket, [*keys, *beside])
+    found = [ref.key for ref in listed(bucket, emit=ignore)]
+    assert sorted(found) == sorted([*keys, *beside])
 
 
 @pytest.mark.parametrize("server_name", ["seaweedfs", "ceph", "ministack"])

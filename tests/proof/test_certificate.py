@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkpresign.errors import ManifestError, ParameterError
-from bulkpresign.proof.certificate import Certificate, CertificateReader, CertificateRow, CertificateWriter
+from bulkpresign.model import Certificate
+from bulkpresign.proof.certificate import CertificateReader, CertificateRow, CertificateWriter
 from bulkpresign.tables import open_output
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5)

@@ -123,6 +123,8 @@ class FaultProxy:
         self.schedule: Callable[[Seen], Fault | None] = lambda _: None
         #: Whether ranges of `objects` are given.
         self.gives_ranges = False
+        #: Whether the response to a PUT has its checksums, as where the server has compared them.
+        self.repeats_checksums = False
         #: Hides every If-Match from the server behind, as if it knew none.
         self.drop_conditions = False
         self.seen: list[Seen] = []
@@ -227,7 +229,8 @@ class FaultProxy:
     async def _whole(self, seen: Seen, reader: asyncio.StreamReader) -> Seen:
         length = int(seen.header("content-length") or 0)
         whole = Seen(seen.head, await reader.readexactly(length)) if length else seen
-        self.seen[self.seen.index(seen)] = whole
+        place = next(place for place in reversed(range(len(self.seen))) if self.seen[place] is seen)
+        self.seen[place] = whole
         return whole
 
     async def _from_behind(self, seen: Seen, fault: Fault) -> tuple[bytes, bytes]:
@@ -247,7 +250,8 @@ class FaultProxy:
         name = seen.target.partition("?")[0]
         if seen.method == "PUT":
             self.objects[name] = sent
-            return _message(200, {"ETag": f'"{_md5(sent)}"', **self._answer_headers}, b"")
+            sums = [pair for pair in seen.headers if self.repeats_checksums and pair[0].startswith("x-amz-checksum-")]
+            return _message(200, {"ETag": f'"{_md5(sent)}"', **dict(sums), **self._answer_headers}, b"")
         if name not in self.objects:
             return _message(404, {}, b"<Error><Code>NoSuchKey</Code></Error>")
         body = self.objects[name]

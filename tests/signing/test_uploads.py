@@ -72,11 +72,17 @@ def test_a_customer_key_is_sent_with_every_part(europe: Both, clock: Clock) -> N
     assert upload.abort.headers == {"X-Amz-Request-Payer": "requester"}
 
 
-def test_if_none_match_is_signed_when_an_upload_is_completed(europe: Both, clock: Clock) -> None:
+@pytest.mark.parametrize(
+    ("headers", "parameter"),
+    [({"If-None-Match": "*"}, {"IfNoneMatch": "*"}), ({"If-Match": '"e"'}, {"IfMatch": '"e"'})],
+)
+def test_a_condition_is_signed_when_an_upload_is_completed(
+    headers: dict[str, str], parameter: dict[str, str], europe: Both, clock: Clock
+) -> None:
     """It is decided when the object is whole, and by no part."""
-    upload = europe.presigner.sign_upload(ObjectRef("bucket", "k", size=2), "u", 1, headers={"If-None-Match": "*"})
-    params = {"Bucket": "bucket", "Key": "k", "UploadId": "u", "IfNoneMatch": "*"}
-    assert upload.complete.headers == {"If-None-Match": "*"}
+    upload = europe.presigner.sign_upload(ObjectRef("bucket", "k", size=2), "u", 1, headers=headers)
+    params = {"Bucket": "bucket", "Key": "k", "UploadId": "u", **parameter}
+    assert upload.complete.headers == headers
     assert upload.complete.url == europe.client.generate_presigned_url("complete_multipart_upload", params, 3600)
     assert not any(part.link.headers for part in upload.parts)
 

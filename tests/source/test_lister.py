@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulkpresign.errors import ListingError
+from bulkpresign.source import key_space
 from bulkpresign.source import lister as lister_module
 from bulkpresign.source.lister import FetchPage, Lister
 from bulkpresign.source.page import Page
@@ -16,6 +17,18 @@ from tests.source.listing_pages import ListedBucket, page_of
 
 SEGMENT = st.text(alphabet="ab-/\x01é\U0010fffd", min_size=1, max_size=4)
 KEYS = st.lists(SEGMENT | st.builds("/".join, st.lists(SEGMENT, min_size=2, max_size=4)), unique=True, max_size=60)
+
+
+def numbered(form: str, start: int, count: int, step: int) -> list[str]:
+    """Keys of a form that has two numbers, of which the second one has two digits."""
+    return [form.format(*divmod(number, 100)) for number in range(start, start + count * step, step)]
+
+
+#: Keys that are split at points, and some that may lie between them: in folders that sort otherwise than names do.
+FORMS = st.sampled_from(["{:02}{:02}", "{:02}-{:02}", "a-{:02}{:02}x", "{:02}/{:02}", "a/{:02}-{:02}"])
+NUMBERED = st.builds(numbered, FORMS, st.integers(0, 900), st.integers(0, 150), st.integers(1, 9))
+BESIDE = st.lists(st.builds("{:02}{}{}".format, st.integers(0, 12), st.sampled_from("-/0_"), st.text("0x", max_size=2)))
+NUMBERS = st.builds(lambda *lists: sorted({*lists[0], *lists[1], *lists[2]}), NUMBERED, NUMBERED, BESIDE)
 
 
 def listed(fetch: FetchPage, prefix: str = "", *, is_parallel: bool = True) -> list[str]:
@@ -34,8 +47,11 @@ def tree_order(key: str) -> object:
 
 @pytest.fixture(params=[0, 2, 200])
 def _least_per_request(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether sub-prefixes are listed by themselves: always, sometimes, and, as the pages are short, never."""
+    """Whether listings are split: always, sometimes, and, as the pages are short, never."""
     monkeypatch.setattr(lister_module, "_LEAST_PER_REQUEST", request.param)
+    monkeypatch.setattr(lister_module, "_LONG", 1)
+    monkeypatch.setattr(lister_module, "_LEAST_OF_POINTS", request.param)
+    monkeypatch.setattr(key_space, "_LEAST_DISTANCE", 1)
 
 
 ANY_CASE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -43,7 +59,12 @@ ANY_CASE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 @pytest.mark.usefixtures("_least_per_request")
 @ANY_CASE
-@given(keys=KEYS, prefix=st.sampled_from(["", "a", "a/", "b/a"]), most=st.integers(1, 9), is_parallel=st.booleans())
+@given(
+    keys=KEYS | NUMBERS,
+    prefix=st.sampled_from(["", "a", "a/", "b/a"]),
+    most=st.integers(1, 9),
+    is_parallel=st.booleans(),
+)
 def test_every_key_comes_once_in_order(keys: list[str], prefix: str, most: int, is_parallel: bool) -> None:
     found = listed(ListedBucket(keys, most).fetch, prefix, is_parallel=is_parallel)
     assert found == sorted(key for key in keys if key.startswith(prefix))
@@ -51,7 +72,7 @@ def test_every_key_comes_once_in_order(keys: list[str], prefix: str, most: int, 
 
 @pytest.mark.usefixtures("_least_per_request")
 @ANY_CASE
-@given(keys=KEYS, most=st.integers(1, 9))
+@given(keys=KEYS | NUMBERS, most=st.integers(1, 9))
 def test_every_key_comes_once_from_a_server_that_walks_folders(keys: list[str], most: int) -> None:
     found = listed(ListedBucket(keys, most, tree_order).fetch)
     assert sorted(found) == sorted(keys)
@@ -77,9 +98,9 @@ def test_a_listing_without_sub_prefixes_takes_a_request_for_each_page() -> None:
     assert len(bucket.requests) == 6
 
 
-def test_large_sub_prefixes_are_listed_at_the_same_time() -> None:
-    keys = [*tree(20, 2500), *(f"e/{number}" for number in range(3000)), "f"]
-    bucket, most, now = ListedBucket(keys, 1000), 0, 0
+def most_at_once(bucket: ListedBucket) -> tuple[list[str], int]:
+    """The keys of a listing, and the most requests that were in flight."""
+    most = now = 0
 
     async def fetch(query: Mapping[str, str]) -> Page:
         nonlocal most, now
@@ -90,7 +111,65 @@ def test_large_sub_prefixes_are_listed_at_the_same_time() -> None:
         now -= 1
         return page
 
-    assert listed(fetch) == sorted(keys)
+    return listed(fetch), most
+
+
+@pytest.mark.parametrize("name", ["{:08}-x.csv", "part-{:05}-x", "2026-01-{:06}", "d/e-f/{:06}"])
+def test_a_flat_listing_is_split_at_points(name: str) -> None:
+    keys = [name.format(number) for number in range(60_000)]
+    bucket = ListedBucket(keys, 1000)
+    found, most = most_at_once(bucket)
+    assert found == keys
+    assert most == lister_module.CONCURRENCY
+    assert len(bucket.requests) <= 90
+
+
+def test_a_folder_that_sorts_otherwise_prevents_points() -> None:
+    """SeaweedFS lists 12/x before 12-000, S3 after it. The points before it are used."""
+    keys = [*(f"{number // 1000:02}-{number % 1000:03}" for number in range(25_000)), "12/x", "17/x"]
+    for order in (tree_order, lambda key: key):
+        bucket = ListedBucket(keys, 1000, order)
+        found, most = most_at_once(bucket)
+        assert sorted(found) == sorted(keys)
+        assert most > 3
+
+
+def test_a_page_that_is_not_sorted_prevents_points() -> None:
+    keys = [f"{number:05}" for number in range(15_000)]
+    bucket = ListedBucket(keys, 1000, lambda key: key[::-1])
+    assert sorted(listed(bucket.fetch)) == keys
+    assert len(bucket.requests) == 15
+
+
+def test_a_server_that_ignores_start_after_is_listed_one_page_after_another() -> None:
+    keys = [f"{number:05}" for number in range(15_000)]
+    bucket = ListedBucket(keys, 1000)
+
+    async def fetch(query: Mapping[str, str]) -> Page:
+        return await bucket.fetch({name: value for name, value in query.items() if name != "start-after"})
+
+    assert listed(fetch) == keys
+    assert len(bucket.requests) == 16
+
+
+def test_keys_before_a_point_are_an_error() -> None:
+    """They would come twice. The server is one that changes its mind."""
+    bucket, most = ListedBucket([f"{number:05}" for number in range(40_000)], 1000), 2
+
+    async def fetch(query: Mapping[str, str]) -> Page:
+        nonlocal most
+        most -= "start-after" in query
+        return await bucket.fetch({name: value for name, value in query.items() if name != "start-after" or most >= 0})
+
+    with pytest.raises(ListingError, match="its keys have another order"):
+        listed(fetch)
+
+
+def test_large_sub_prefixes_are_listed_at_the_same_time() -> None:
+    keys = [*tree(20, 2500), *(f"e/{number}" for number in range(3000)), "f"]
+    bucket = ListedBucket(keys, 1000)
+    found, most = most_at_once(bucket)
+    assert found == sorted(keys)
     assert most == lister_module.CONCURRENCY
     assert len(bucket.requests) < 80  # a plain listing takes 54
 

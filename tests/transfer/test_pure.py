@@ -58,6 +58,8 @@ def response(status: int, code: str = "", link: Link = LINK, **headers: str) -> 
         (408, "", ServerError),
         (400, "RequestTimeout", ServerError),
         (400, "BadDigest", ServerError),
+        (409, "ConditionalRequestConflict", ServerError),
+        (412, "PreconditionFailed", RefusedError),
         (400, "ExpiredToken", LinkExpiredError),
         (403, "AccessDenied", RefusedError),
         (403, "SignatureDoesNotMatch", RefusedError),

@@ -13,7 +13,7 @@ import msgspec
 
 from bulkpresign.errors import LinkExpiredError, RefusedError, TransferError
 from bulkpresign.events import Listener, ObjectFinished
-from bulkpresign.http.client import HttpClient
+from bulkpresign.http.client import HttpClient, Transport
 from bulkpresign.model import Link, Method, ObjectRef, Outcome
 from bulkpresign.pipeline.rows.head_response import HEAD_COLUMNS, first_part_size, parts_count, with_head_response
 from bulkpresign.pipeline.run.descriptors import affordable_objects
@@ -48,13 +48,19 @@ _WELL = Outcome(ObjectRef("", ""), "done")
 
 @asynccontextmanager
 async def asking_heads(
-    presigner: Presigner, concurrency: int | None, options: LinkOptions, ca_bundle: str | None, emit: Listener
+    presigner: Presigner,
+    concurrency: int | None,
+    options: LinkOptions,
+    ca_bundle: str | None,
+    emit: Listener,
+    *,
+    transport: Transport = "auto",
 ) -> "AsyncIterator[Heads]":
     """HEAD requests on connections of their own. `options` are those of the run; `emit` gets failures and retries.
 
     `concurrency` requests are in flight; None: as many as are found to be fastest.
     """
-    async with HttpClient(concurrency or MAX_CONCURRENCY, ca_bundle=ca_bundle) as http:
+    async with HttpClient(concurrency or MAX_CONCURRENCY, ca_bundle=ca_bundle, transport=transport) as http:
         yield Heads(presigner, http, concurrency, options, emit)
 
 

@@ -22,24 +22,28 @@ class CompletedFilter:
         self._are_current = are_current
 
     def are_done(self, rows: Sequence[Row]) -> list[bool]:
-        """For each object whether it is done: recorded, with nothing that its row or its file says against it.
+        """For each object whether it is done: recorded, with nothing that its row or its file says against it."""
+        return [record is not None for record in self.records(rows)]
+
+    def records(self, rows: Sequence[Row]) -> list[Record | None]:
+        """The record of each object that is done, None for the others.
 
         An object without a link has no endpoint yet, so it counts as not done.
         """
+        done: list[Record | None] = [None] * len(rows)
         if self._journal is None:
-            return [False] * len(rows)
+            return done
         names = [identity_of(ref, link.url) if link else "" for ref, link in rows]
         recorded = self._journal.finished(names)
         if not recorded:
-            return [False] * len(rows)
+            return done
         found = [
             (index, ref, known)
             for index, (name, (ref, _)) in enumerate(zip(names, rows, strict=True))
             if (known := recorded.get(name)) is not None and not contradicts(ref, known)
         ]
-        done = [False] * len(rows)
-        for (index, _, _), is_current in zip(found, self._are_current([it[1:] for it in found]), strict=True):
-            done[index] = is_current
+        for (index, _, known), is_current in zip(found, self._are_current([it[1:] for it in found]), strict=True):
+            done[index] = known if is_current else None
         return done
 
 

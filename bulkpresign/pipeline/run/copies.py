@@ -31,7 +31,7 @@ from bulkpresign.source.location import Location
 from bulkpresign.tables import open_output
 from bulkpresign.tables.reading import table_format
 from bulkpresign.transfer.downloads.existing import IfExists
-from bulkpresign.transfer.engine.jobs import Job, RenewableLink
+from bulkpresign.transfer.engine.jobs import Job, Renew, RenewableLink
 from bulkpresign.transfer.engine.retries import numbered
 
 
@@ -73,17 +73,20 @@ class Destination:
         name = f"{self.location.uri} at {await endpoint_of_bucket(presigner, self.location.bucket)}"
         return f"{name}, mapped by {self._key_map}" if self._key_map else name
 
-    async def jobs(self, links: AsyncIterator[list[Remote]], present: "PresentCopies") -> AsyncIterator[Sequence[Job]]:
+    async def jobs(
+        self, links: AsyncIterator[list[Remote]], present: "PresentCopies", renew: Renew
+    ) -> AsyncIterator[Sequence[Job]]:
         """The jobs that copy objects, whose keys are marked as `present` or to come.
 
-        The PUT link of each is signed when the headers of its object are known.
+        The PUT link of each is signed when the headers of its object are known. `renew` renews the links of uploads in
+        parts, which may take longer than links live.
         """
         bucket = self.location.bucket
         async for batch in links:
             sources = [link for link in batch if isinstance(link, RenewableLink)]
             keys = [self.key(link.object) for link in sources]
             present.mark(keys)
-            targets = [RenewableLink(Link("PUT", "", {}, None, ObjectRef(bucket, key))) for key in keys]
+            targets = [RenewableLink(Link("PUT", "", {}, None, ObjectRef(bucket, key)), renew) for key in keys]
             yield list(map(Job, sources, targets))
 
 
@@ -135,6 +138,17 @@ class PresentCopies:
         self._listed = listed
         return True
 
+    @property
+    def is_listed(self) -> bool:
+        """True if the destination is listed."""
+        return self._listed is not None
+
+    def listed(self, key: str) -> ListedObject | None:
+        """The listed object of a key, None where there is none."""
+        if self._listed is None or self._listed.is_empty:
+            return None
+        return self._listed.find([key]).get(key)
+
     def mark(self, keys: Sequence[str]) -> None:
         """Takes note of keys that are those of copies."""
         if self._listed is not None and self._extra is not None:
@@ -174,11 +188,12 @@ class PresentCopies:
         (listed,) = self._find([ref])
         if listed is None:
             return None
+        evidence = Evidence(listed.size, 0, 0, listed.etag)
         if self._if_exists == "keep":
-            return Outcome(ref, "skipped", attempts=0, message="there is an object of that key", link=link)
+            message = "there is an object of that key"
+            return Outcome(ref, "skipped", attempts=0, message=message, link=link, evidence=evidence)
         if listed.etag and (listed.size, listed.etag) == (ref.size, ref.etag):
             verified_by = expected_digest(ref).name
-            evidence = Evidence(listed.size, 0, 0, listed.etag)
             return Outcome(ref, "skipped", attempts=0, verified_by=verified_by, link=link, evidence=evidence)
         if self._if_exists == "fail":
             raise numbered(RefusedError(f"{self._destination.uri(ref)} exists, and is another one", code="Exists"), 0)
@@ -192,15 +207,11 @@ class PresentCopies:
 
 
 class PutSigner:
-    """Signs the PUT links of copies with the headers of their objects, and with `headers`, which take precedence.
+    """Signs the PUT links of copies with the headers of their objects, and with `headers`, which take precedence."""
 
-    With `is_guarded`, copies replace nothing.
-    """
-
-    def __init__(self, presigner: Presigner, headers: Mapping[str, str], *, is_guarded: bool) -> None:
+    def __init__(self, presigner: Presigner, headers: Mapping[str, str]) -> None:
         self._presigner = presigner
-        own = {name.lower(): value for name, value in headers.items()}
-        self._own = own | ({"if-none-match": "*"} if is_guarded else {})
+        self._own = {name.lower(): value for name, value in headers.items()}
 
     async def __call__(self, put: Link, headers: Mapping[str, str]) -> Link:
         """The link. Raises LinkExpiredError where credentials ended, RefusedError for a header that can't be sent."""
@@ -219,8 +230,7 @@ class PutSigner:
 
     def _signed(self, put: Link, headers: Mapping[str, str]) -> Link:
         """The link of an object, or of a part: its url has an upload and a number then."""
-        ref = ObjectRef(put.object.bucket, put.object.key)
-        if not put.url:
+        ref, query = ObjectRef(put.object.bucket, put.object.key), operation_query(put.url)
+        if not query:
             return self._presigner.sign_put(ref, {**headers, **self._own})
-        headers, query = {**put.headers, **headers}, operation_query(put.url)
-        return self._presigner.sign_batch([ref], "PUT", headers=headers, query=query)[0]
+        return self._presigner.sign_batch([ref], "PUT", headers={**put.headers, **headers}, query=query)[0]

@@ -3,12 +3,12 @@
 import heapq
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from bulkpresign.checksums import expected_digest, part_size_of_row
 from bulkpresign.manifest.writing import object_writer
-from bulkpresign.model import ObjectRef, Plan, SizeClass
+from bulkpresign.model import REQUEST_KINDS, ObjectRef, Plan, SizeClass
 from bulkpresign.tables import open_output
 from bulkpresign.tables.reading import table_format
 from bulkpresign.transfer.copies.head import ObjectHead, is_copied_in_parts
@@ -21,16 +21,25 @@ _BOUNDS = (4 << 10, 64 << 10, 1 << 20, 16 << 20, 256 << 20, 4 << 30)
 class Planner:
     """Counts objects that would be copied. `part_size` is the one that is given, None for none.
 
-    `write` is called with each object.
+    `write` is called with each object. `listings` gives the number of requests that listings have taken.
     """
 
-    def __init__(self, part_size: int | None, write: Callable[[ObjectRef], None], *, on_server: bool) -> None:
-        self._part_size, self._write, self._on_server = part_size, write, on_server
+    def __init__(
+        self,
+        part_size: int | None,
+        write: Callable[[ObjectRef], None],
+        listings: Callable[[], int],
+        *,
+        on_server: bool,
+        asks_part_size: bool,
+    ) -> None:
+        self._part_size, self._write, self._listings = part_size, write, listings
+        self._on_server, self._asks_part_size = on_server, asks_part_size
         self._requests: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
         self._largest: list[tuple[int, str]] = []
         self._sizes = [[0, 0] for _ in range(len(_BOUNDS) + 1)]
-        self._in_parts = self._unsized = 0
+        self._in_parts = self._unsized = self._bytes_out = 0
 
     def add(self, ref: ObjectRef) -> None:
         """Adds an object that would be copied."""
@@ -42,11 +51,10 @@ class Planner:
         counts[1] += size
         if ref.size is not None:
             (heapq.heappush if len(self._largest) < _LARGEST else heapq.heappushpop)(self._largest, (size, ref.uri))
-        if parts := self._parts(ref):
-            self._in_parts += 1
-            self._requests.update({"GET": 1 if self._on_server else 1 + parts, "POST": 2, "PUT": parts})
-        else:
-            self._requests.update({"PUT": 1} if self._on_server else {"GET": 1, "PUT": 1})
+        self._bytes_out += 0 if self._on_server else size
+        parts = self._parts(ref)
+        self._in_parts += parts > 0
+        self._requests.update(self._requests_of(ref, parts))
 
     def skip(self, reason: str, count: int = 1) -> None:
         """Adds objects that would not be copied."""
@@ -62,14 +70,24 @@ class Planner:
     def plan(self) -> Plan:
         """The plan of the objects so far."""
         bounds = [*_BOUNDS, None]
+        requests = {**self._requests, "LIST": self._listings()}
         return Plan(
-            requests=dict(sorted(self._requests.items())),
+            requests={kind: requests[kind] for kind in REQUEST_KINDS if requests.get(kind)},
+            bytes_out=self._bytes_out,
             in_parts=self._in_parts,
             unsized=self._unsized,
             largest=sorted(self._largest, reverse=True),
             sizes=[SizeClass(bound, *counts) for bound, counts in zip(bounds, self._sizes, strict=True) if counts[0]],
             skipped=dict(self._skipped),
         )
+
+    def _requests_of(self, ref: ObjectRef, parts: int) -> Mapping[str, int]:
+        """The requests for one object, by kind. `parts` are its parts, 0 for one request."""
+        stores, reads = ("COPY", 0) if self._on_server else ("PUT", parts or 1)
+        if not parts:
+            return {"GET": reads, stores: 1}
+        asks = self._asks_part_size and expected_digest(ObjectRef("", "", etag=ref.etag)).parts > 1
+        return {"GET": reads + 1, "HEAD": int(asks), "POST": 2, stores: parts}
 
     def _parts(self, ref: ObjectRef) -> int:
         """The number of parts in which an object would be copied, 0 for one request, as far as its row tells."""

@@ -155,12 +155,14 @@ class Run:
         totals: Totals | None = None,
         sources: Sources | None = None,
         within: AbstractContextManager[None] | None = None,
+        closing: Callable[[Report], Awaitable[None]] | None = None,
     ) -> Report:
         """Runs jobs through an executor, and counts their outcomes.
 
         Objects that the journal records as done are skipped without a request, unless rows or files contradict it.
         `coordinator_for` makes the functions of this process that jobs call. `folder` has the local files. `totals` and
         `sources` belong to the manifest, if there is one. `within` is entered once the failures file is open.
+        `closing` is awaited after the last object, with the counts.
         """
         totals = totals or Totals()
         log = await self._stack.enter_async_context(failure_log(self._failures, sources))
@@ -190,6 +192,8 @@ class Run:
             run = partial(executor.run, queue, coordinator_for(local.context))
             await (run() if self._consumer is None else _flushing(record, run))
             record.close()
+            if closing is not None:
+                await closing(self._tally.report)
         except BaseException as error:
             with suppress(OutputError):  # the error that ended the run is raised
                 record.flush()

@@ -59,6 +59,8 @@ class BucketLister:
         self._http = HttpClient(CONCURRENCY, ca_bundle=presigner.ca_bundle, transport=transport)
         limiter = RequestLimiter(ConcurrencyController(fixed=CONCURRENCY))
         self._context = TransferContext(self._http, emit, limiter, attempts)
+        #: The number of requests for pages, without those that were repeated.
+        self.requests = 0
         self._regions: dict[str, str] = {}  # for buckets outside the presigner's region
         self._stack = AsyncExitStack()
 
@@ -117,6 +119,7 @@ class BucketLister:
 
     async def _page(self, bucket: str, query: Mapping[str, str]) -> Page:
         """One page, after as many attempts as it needs."""
+        self.requests += 1
         listed = ObjectRef(bucket, query["prefix"], path=f"s3://{bucket}/")  # events name it, also without a prefix
         page, _ = await self._context.retried(lambda: self._requested(bucket, query), listed)
         return page

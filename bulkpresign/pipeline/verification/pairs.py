@@ -1,4 +1,4 @@
-"""Compares the objects of two sides: by what is known of them, then by hashing files, last by reading objects.
+"""Compares the objects of two sides: by what is known of them, by hashing files, by asking for checksums, by reading.
 
 Each step leaves to the next one what it can't decide. All objects are compared by what is known before the first one is
 read, so the number of bytes to read is known by then.
@@ -18,8 +18,9 @@ from bulkpresign.events import Listener
 from bulkpresign.model import ObjectRef, Outcome
 from bulkpresign.pipeline.run.config import TransferConfig
 from bulkpresign.pipeline.verification.differences import Results
-from bulkpresign.pipeline.verification.digests import read_digests
+from bulkpresign.pipeline.verification.digests import ReadPlan, read_digests
 from bulkpresign.pipeline.verification.files import FileComparer
+from bulkpresign.pipeline.verification.heads import HeadRequests
 from bulkpresign.pipeline.verification.sides import Entry, FolderSide, ObjectSide, Pair, Side, key_of, path_of
 from bulkpresign.pipeline.verification.threads import map_in_threads, on_read
 from bulkpresign.proof.comparison import UNKNOWN, compared
@@ -34,17 +35,6 @@ from bulkpresign.transfer.engine.jobs import Digest, Job
 _SIDES = 2
 #: Pairs, and bytes of their files, that one call of a thread hashes; and pairs that are signed at a time.
 _BATCH, _BATCH_BYTES = 64, 16 << 20
-
-
-class ReadPlan(msgspec.Struct):
-    """The objects that have to be read to compare them, and the bytes that are requested for that, of both sides.
-
-    `over_limit` objects are not read, because the limit does not allow it.
-    """
-
-    objects: int = 0
-    bytes: int = 0
-    over_limit: int = 0
 
 
 class PairComparer:
@@ -70,14 +60,16 @@ class PairComparer:
         self._config, self._max_read, self._threads, self._ca_bundle = config, max_read, threads, ca_bundle
         self._executor = executor
         self._plan = ReadPlan()
-        self._unread = KeySorter(Pair)
+        self._open, self._unread = KeySorter(Pair), KeySorter(Pair)
 
     async def run(self, announce: Callable[[ReadPlan], object]) -> None:
         """Compares all objects. Calls `announce` before the first one is read, if any has to be."""
         async with AsyncExitStack() as stack:
+            stack.enter_context(self._open)
             stack.enter_context(self._unread)
             await self._collect(stack)
             await self._compare_files()
+            await self._compare_by_heads()
             if self._plan != ReadPlan():
                 announce(self._plan)
             if self._plan.objects:
@@ -115,13 +107,15 @@ class PairComparer:
     async def _undecided_files(self) -> AsyncGenerator[list[tuple[str, Pair]], None]:
         """Compares all objects by what is known. Gives the pairs with a file that only hashing can tell."""
         batch: list[tuple[str, Pair]] = []
-        size = 0
+        size, can_ask = 0, self._first.is_listed or self._second.is_listed
         for number, (key, one, other) in enumerate(merged(self._first, self._second)):
             path = path_of(key)
             pair = self._undecided(path, one, other)
             if pair is not None and pair.has_file:
                 batch.append((path, pair))
                 size += pair.size or 0
+            elif pair is not None and can_ask:
+                self._open.add([(key, pair)])
             elif pair is not None:
                 self._leave(path, pair)
             if len(batch) >= _BATCH or size >= _BATCH_BYTES:
@@ -134,19 +128,40 @@ class PairComparer:
 
     def _undecided(self, path: str, one: Entry | None, other: Entry | None) -> Pair | None:
         """The pair that can't be decided by what is known. Otherwise takes its result, and returns None."""
-        results = self._results
+        entry = one or other
+        assert entry is not None  # noqa: S101 - one of the two is there
+        if entry.is_left_out:
+            return None
         if one is None or other is None:
             self._take_single(path, one, other)
             return None
-        ref = one.ref(path)
-        found = compared(ref, other.ref(path))
+        pair = Pair(one, other)
+        return None if self._is_decided(path, pair) else pair
+
+    def _is_decided(self, path: str, pair: Pair) -> bool:
+        """Takes the result of a pair, if what is known of the two can tell it."""
+        ref = pair.one.ref(path)
+        found = compared(ref, pair.other.ref(path))
         if found is UNKNOWN:
-            return Pair(one, other)
+            return False
         if found.difference is None:
-            results.add(Outcome(ref, "done", ref.size or 0, verified_by=found.verified_by))
+            self._results.add(Outcome(ref, "done", ref.size or 0, verified_by=found.verified_by))
         else:
-            results.fail(ref, found.code, found.difference)
-        return None
+            self._results.fail(ref, found.code, found.difference)
+        return True
+
+    async def _compare_by_heads(self) -> None:
+        """Compares pairs without a file once more, by what their servers tell when they are asked."""
+        if len(self._open) == 0:
+            return
+        with HeadRequests((self._first, self._second), self._open, self._emit) as heads:
+            for number, (key, pair) in enumerate(await heads.run()):
+                path = path_of(key)
+                if not self._is_decided(path, pair):
+                    self._leave(path, pair)
+                if number % _BATCH == 0:
+                    await anyio.lowlevel.checkpoint()
+        self._plan.asked = heads.asked
 
     def _take_single(self, path: str, one: Entry | None, other: Entry | None) -> None:
         """Takes an object that only one side has. A folder has no files for folder markers."""

@@ -3,8 +3,9 @@
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing
+from datetime import UTC, datetime
 from itertools import islice
 from typing import cast
 
@@ -17,6 +18,7 @@ from bulkpresign.events import Listener, RowsRead
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import whole_rows
 from bulkpresign.model import Link, ObjectRef
+from bulkpresign.pipeline.rows.head import asking_heads
 from bulkpresign.pipeline.run.config import TransferConfig
 from bulkpresign.pipeline.run.presigner import RunPresigner
 from bulkpresign.pipeline.sources.items import Items, Row, are_items, object_of
@@ -25,8 +27,11 @@ from bulkpresign.pipeline.sources.renewals import by_signing
 from bulkpresign.pipeline.sources.sources import Part, Source, Sources, rows_of
 from bulkpresign.proof.certificate import CertificateReader, CertificateRow
 from bulkpresign.proof.tree import FolderEntry, walk
+from bulkpresign.signing.options import LinkOptions
+from bulkpresign.source.filters import Filters, Selector, candidates_of
 from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Table
+from bulkpresign.tables.columns import LAST_MODIFIED
 from bulkpresign.tables.sorting import Keyed, KeySorter
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import RenewableLink
@@ -43,13 +48,15 @@ class _StoredRef(ObjectRef, frozen=True, array_like=True, gc=False):
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An object of a side. Its path is the key of its row, and not stored twice.
 
-    `link` is the GET link that a manifest has for it. `location` is the row of a manifest, such as `keys.csv:3`.
+    `link` is the GET link that a manifest has for it. `location` is the row of a manifest, such as `keys.csv:3`. With
+    `is_left_out`, it does not pass the filters.
     """
 
     stored: _StoredRef
     location: str = ""
     link: Link | None = None
     is_file: bool = False
+    is_left_out: bool = False
 
     @property
     def name(self) -> str:
@@ -161,6 +168,16 @@ class Side(ABC):
 
     def __init__(self) -> None:
         self._rows = KeySorter(Entry)
+        self._selector: Selector | None = None
+        self._must_have_values = True
+
+    def select(self, filters: Filters, *, must_have_values: bool = True) -> None:
+        """Leaves out objects that don't pass the filters. Call it before `collect`.
+
+        With `must_have_values`, `collect` raises ParameterError for an object without a size or time that a filter
+        needs. Otherwise it passes.
+        """
+        self._selector, self._must_have_values = Selector(filters), must_have_values
 
     @property
     def tables(self) -> list[Table]:
@@ -172,8 +189,27 @@ class Side(ABC):
         stack.enter_context(self._rows)
         async with aclosing(self._batches(stack, emit)) as batches:
             async for batch in batches:
-                self._rows.add(batch)
+                self._rows.add(self._marked(batch))
                 emit(RowsRead(len(batch)))
+
+    @property
+    def _needs_times(self) -> bool:
+        return self._selector is not None and self._selector.has_times
+
+    def _marked(self, batch: list[Keyed[Entry]]) -> list[Keyed[Entry]]:
+        """The rows of a batch, with those marked that don't pass the filters."""
+        if self._selector is None:
+            return batch
+
+        def error(index: int, problem: str, _: str) -> ParameterError:
+            return ParameterError(f"{batch[index][1].name}: {problem}")
+
+        refs, paths = [entry.stored for _, entry in batch], [path_of(key) for key, _ in batch]
+        kept = set(self._selector.kept(candidates_of(refs, paths, error if self._must_have_values else None)))
+        return [
+            row if index in kept else (row[0], msgspec.structs.replace(row[1], is_left_out=True))
+            for index, row in enumerate(batch)
+        ]
 
     @abstractmethod
     def _batches(self, stack: AsyncExitStack, emit: Listener) -> AsyncGenerator[list[Keyed[Entry]], None]: ...
@@ -197,6 +233,10 @@ class FolderSide(Side):
         folder.require()
         self.folder = folder
 
+    def select(self, filters: Filters, *, must_have_values: bool = False) -> None:  # noqa: ARG002 - as above
+        """See Side. A file without a size or time passes: its comparison reports it."""
+        super().select(filters, must_have_values=False)
+
     async def _batches(self, _: AsyncExitStack, __: Listener) -> AsyncGenerator[list[Keyed[Entry]], None]:
         entries = walk(self.folder.root)
         while batch := list(islice(entries, _BATCH)):
@@ -208,7 +248,9 @@ class FolderSide(Side):
         file = self.folder.file(path)
         if entry.problem is not None:
             raise ListingError(f"{file} can't be read: {entry.problem}")
-        return keyed(ObjectRef("", "", size=_file_size(file), path=path), is_file=True)
+        size, modified = _file_state(file)
+        extra = {LAST_MODIFIED: modified} if self._needs_times else None
+        return keyed(ObjectRef("", "", size=size, path=path, extra=extra), is_file=True)
 
 
 class CertificateSide(Side):
@@ -234,6 +276,7 @@ class ObjectSide(Side):
         super().__init__()
         self._sources, self._config = sources, config
         self.is_listed = sources.has_locations
+        self._ca_bundle = ca_bundle
         self._own = RunPresigner(None, **msgspec.structs.asdict(endpoint), ca_bundle=ca_bundle)
 
     @property
@@ -263,11 +306,36 @@ class ObjectSide(Side):
 
     async def _objects_in(self, part: Part, lister: BucketLister | None) -> AsyncGenerator[list[Keyed[Entry]], None]:
         async for found in self._sources.found_in(part, lister, "GET", must_exist=True):
-            if found.rows is None:  # no `last_modified`, which nothing compares
+            if found.rows is None and self._needs_times:
+                yield list(map(keyed, found.refs))
+            elif found.rows is None:  # no `last_modified`, which nothing compares
                 yield [keyed(msgspec.structs.replace(ref, extra=None)) for ref in found.refs]
             else:
                 lines = zip(found.refs, found.rows.lines, strict=True)
                 yield [keyed(ref, f"{found.rows.file}:{line}") for ref, line in lines]
+
+    async def ask_heads(
+        self, batches: AsyncIterator[list[ObjectRef]], take: Callable[[list[ObjectRef]], object], emit: Listener
+    ) -> None:
+        """Sends a HEAD request for each object. `take` gets those that are there, with what the responses tell.
+
+        Raises BreakerError if all requests fail in the same way.
+        """
+        presigner, config = await self._own.get(), self._config
+
+        async def prepared() -> AsyncIterator[list[ObjectRef]]:
+            async for refs in batches:
+                await presigner.prepare(refs)
+                yield refs
+
+        async def taken(rows: Sequence[Row]) -> None:
+            take(list(map(object_of, rows)))
+
+        options = LinkOptions()
+        async with asking_heads(
+            presigner, config.concurrency, options, self._ca_bundle, emit, transport=config.transport
+        ) as heads:
+            await heads.run(prepared(), taken)
 
     async def links(self, entries: Sequence[tuple[Entry, str]]) -> list[RenewableLink]:
         """The links to some entries, each with its path. Raises CredentialsError where there are no credentials."""
@@ -334,10 +402,11 @@ def _readable(link: Link) -> Link | None:
     return link if link.method == "GET" else None
 
 
-def _file_size(file: str) -> int | None:
-    """The size of a file, None for anything else, which is an error when it is read."""
+def _file_state(file: str) -> tuple[int | None, str | None]:
+    """The size and the time of a file, None for anything else, which is an error when it is read."""
     try:
         found = os.stat(file)  # noqa: PTH116 - a name need not be UTF-8
-    except OSError:
-        return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
+        modified = datetime.fromtimestamp(found.st_mtime, UTC).isoformat()
+    except (OSError, ValueError, OverflowError):  # also a time that no calendar has
+        return None, None
+    return (found.st_size, modified) if stat.S_ISREG(found.st_mode) else (None, None)

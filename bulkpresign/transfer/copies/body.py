@@ -14,6 +14,9 @@ from bulkpresign.transfer.uploads.store import SentBody
 class HeldBody(SentBody):
     """Bytes in memory, hashed as they are given."""
 
+    #: The bytes are verified before they are sent.
+    is_right = True
+
     def __init__(self, data: bytes, emit: Listener) -> None:
         super().__init__(len(data), emit)
         self._data = data
@@ -50,8 +53,8 @@ class HeldBody(SentBody):
 class RelayedBody(SentBody):
     """The body of a response, `size` bytes, sent on as it comes. Memory is one chunk of it.
 
-    The last chunk is held back until the bytes are verified: a destination that lacks it stores nothing. `segment`
-    hashes the bytes as well, for a digest that is combined later.
+    The last chunk is held back until the bytes are verified: a destination that lacks it stores nothing. `second` is a
+    hasher of the caller's, which gets the bytes as well.
     """
 
     def __init__(
@@ -62,17 +65,19 @@ class RelayedBody(SentBody):
         limiter: RequestLimiter,
         *,
         expected: ExpectedDigest | None = None,
-        segment: Hasher | None = None,
+        second: Hasher | None = None,
     ) -> None:
         super().__init__(size, emit)
         self._response, self._limiter = response, limiter
-        self._expected, self._segment = expected, segment
+        self._expected, self._second = expected, second
         self._verifier = None
         if expected is not None and not _is_md5(expected):  # the md5 is computed anyway
             self._verifier = Verifier(expected)
         self._md5: Hasher | None = None
         #: The name of the verification of all bytes, None where nothing is known of them, or not yet.
         self.verified_by: str | None = None
+        #: True once all bytes have come, and are the object's as far as that is known.
+        self.is_right = False
 
     def hash_with(self, algorithm: str) -> None:
         """See SentBody. The md5 is computed too: the bytes can't be read again."""
@@ -104,11 +109,13 @@ class RelayedBody(SentBody):
         if self.sent + len(chunk) > self.size:
             raise TruncatedError(f"the body has more than the {self.size:,} bytes that were announced", code="TooLong")
         self.count(chunk)
-        for also in (self._verifier, self._segment, self._md5):
+        for also in (self._verifier, self._second, self._md5):
             if also is not None:
                 also.update(chunk)
-        if self.is_sent and self._expected is not None:
-            self._verify(self._expected)
+        if self.is_sent:
+            if self._expected is not None:
+                self._verify(self._expected)
+            self.is_right = True
 
     def _verify(self, expected: ExpectedDigest) -> None:
         if self._verifier is not None:

@@ -11,7 +11,7 @@ from functools import partial
 import anyio
 import msgspec
 
-from bulkpresign.checksums import expected_digest
+from bulkpresign.checksums import Hasher, base64_of, expected_digest, hasher
 from bulkpresign.errors import MismatchError, RefusedError, TransferError
 from bulkpresign.events import BytesMoved
 from bulkpresign.http.connection import Chunk
@@ -28,6 +28,7 @@ from bulkpresign.transfer.engine.jobs import Job, MultipartUpload, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.retries import numbered
 from bulkpresign.transfer.uploads.multipart import MultipartUploader, PartProgress
+from bulkpresign.transfer.uploads.requests import without_condition
 from bulkpresign.transfer.uploads.store import SentBody, Stored, store
 
 #: Larger objects are not held in memory, but sent on as they come.
@@ -37,11 +38,37 @@ _REFUSES_HEADERS = frozenset({400, 501})
 
 
 class Copied(msgspec.Struct, frozen=True):
-    """An object that was copied in one request: its size, the etag of the copy, and what verified its bytes."""
+    """An object that was copied: its size, the etag of the copy, and what verified its bytes.
+
+    `checksum` is the one that was computed on the way, as `algorithm:base64`; None: none was.
+    """
 
     size: int
     etag: str | None
     verified_by: str | None
+    checksum: str | None = None
+
+
+class _Write:
+    """The write of a copy in one request, as far as it came.
+
+    `refused` is the condition with which the destination refused it. `head` is that of the object, `etag` that of the
+    bytes that were sent.
+    """
+
+    __slots__ = ("etag", "head", "put", "refused")
+
+    def __init__(self, put: Link) -> None:
+        self.put = put
+        self.refused: Mapping[str, str] = {}
+        self.head: ObjectHead | None = None
+        self.etag: str | None = None
+
+    def found(self, ref: ObjectRef, etag: str) -> Copied:
+        """The copy that is there already, with this etag."""
+        if self.head is not None:
+            return Copied(self.head.size or 0, etag, _proof(self.head, etag, None, None))
+        return _server_copy(ref, etag)
 
 
 class Copier:
@@ -50,7 +77,8 @@ class Copier:
     A PUT link is signed when the headers of its object are known, if the coordinator signs; else it is sent as it is.
     A copy in one request is attempted as a whole. The GET and its PUT take one slot of the limiter together, and hold
     at most HELD_BYTES, or one chunk of a stream; so does each part of a copy in parts. `part_size` is that of objects
-    in parts, in bytes; None: see ObjectHead. With `on_server`, the server makes the copies, if it can.
+    in parts, in bytes; None: see ObjectHead. With `on_server`, the server makes the copies, if it can. `digest` is the
+    algorithm of a digest that is computed of the bytes of copies in one request: the parts of others come in any order.
     """
 
     def __init__(
@@ -61,10 +89,11 @@ class Copier:
         *,
         part_size: int | None,
         on_server: bool,
+        digest: str | None = None,
     ) -> None:
         self._context, self._coordinator = context, coordinator
         self._uploader, self._part_size = uploader, part_size
-        self._on_server = on_server
+        self._on_server, self._digest = on_server, digest
 
     async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
         """Copies the object of one job. Raises TransferError where it fails."""
@@ -79,7 +108,7 @@ class Copier:
         if isinstance(target, MultipartUpload):
             head, _ = await self._context.retried(partial(_head, reader, source.object), source.object)
             return await self._in_parts(job, reader, renewer, head, target)
-        attempt = partial(self._on_server_or_relayed, source.object, reader)
+        attempt = partial(self._in_one_request, source.object, reader)
         copied, attempts = await renewer.call(
             target, lambda put: self._context.retried(partial(attempt, put), source.object)
         )
@@ -88,40 +117,76 @@ class Copier:
             return await self._in_parts(job, reader, renewer, head, self._unopened(target, head))
         return _outcome(job, copied, attempts)
 
-    async def _on_server_or_relayed(self, ref: ObjectRef, reader: SourceReader, put: Link) -> Copied | ObjectHead:
-        """Copies an object in one request. Gives the head of one that is to be copied in parts."""
-        sign = self._coordinator.sign_put
+    async def _in_one_request(self, ref: ObjectRef, reader: SourceReader, put: Link) -> Copied | ObjectHead:
+        """Copies an object in one request, again where its destination does not support the condition.
+
+        Gives the head of one that is to be copied in parts.
+        """
+        guard, write = self._coordinator.guard, _Write(put)
+        try:
+            return await self._on_server_or_relayed(ref, reader, write)
+        except TransferError as error:
+            if guard is None or not write.refused:
+                raise
+            etags = {ref.etag, write.etag, *([write.head.etag] if write.head else ())}
+            async with guard.settled(put.object, write.refused, error, etags) as found:
+                if found is None:
+                    return await self._on_server_or_relayed(ref, reader, write)
+                copied = write.found(ref, found)
+                self._context.emit(BytesMoved(copied.size))
+                return copied
+
+    def _condition(self, ref: ObjectRef) -> Mapping[str, str]:
+        guard = self._coordinator.guard
+        return {} if guard is None else guard.headers(ref)
+
+    async def _on_server_or_relayed(self, ref: ObjectRef, reader: SourceReader, write: _Write) -> Copied | ObjectHead:
+        sign, put = self._coordinator.sign_put, write.put
         if not self._on_server or sign is None:
-            return await self._relayed(ref, reader, put)
+            return await self._relayed(ref, reader, write)
         if is_copied_in_parts(ref, self._part_size):
             return await _head(reader, ref)
+        condition = self._condition(put.object)
         try:
-            link = await sign(put, copy_headers(ref, ref.etag))
+            link = await sign(put, {**copy_headers(ref, ref.etag), **condition})
             etag = await copy_on_server(self._context.http, link)
         except RefusedError as error:
-            if not is_unsupported(error):
-                raise _at_target(error, put, {}) from error
-            self._on_server = False
-            return await self._relayed(ref, reader, put)
-        expected, size = expected_digest(ref), ref.size or 0
-        self._context.emit(BytesMoved(size))
-        return Copied(size, etag, expected.name if etag == ref.etag else expected.size_name)
+            if is_unsupported(error):
+                self._on_server = False
+                return await self._relayed(ref, reader, write)
+            write.refused = condition
+            raise _at_target(error, put, {}) from error
+        except MismatchError:  # a condition is not met: that of the source, or ours
+            write.refused = condition
+            raise
+        self._context.emit(BytesMoved(ref.size or 0))
+        return _server_copy(ref, etag)
 
-    async def _relayed(self, ref: ObjectRef, reader: SourceReader, put: Link) -> Copied | ObjectHead:
+    async def _relayed(self, ref: ObjectRef, reader: SourceReader, write: _Write) -> Copied | ObjectHead:
         """Copies an object in one request. Gives the head of one that is to be copied in parts."""
         context, can_split = self._context, self._coordinator.open_upload is not None
+        digest = None if self._digest is None else hasher(self._digest)
         async with AsyncExitStack() as stack:
             response = await reader.open(stack)
-            head = ObjectHead.of(ref, response)
+            head = write.head = ObjectHead.of(ref, response)
             if can_split and head.part_size(self._part_size) is not None:
                 return head
             if head.size is not None and head.size > HELD_BYTES:
-                body = RelayedBody(response, head.size, context.emit, context.limiter, expected=head.expected)
-                stored = await self._stored(put, head, body)
-                return _copied(head, body, stored, body.verified_by)
-            held = HeldBody(await self._held(response), context.emit)
+                body = RelayedBody(
+                    response, head.size, context.emit, context.limiter, expected=head.expected, second=digest
+                )
+                stored = await self._stored(write, head, body)
+                return _copied(head, body, stored, body.verified_by, self._checksum(digest))
+            data = await self._held(response)
+        held = HeldBody(data, context.emit)
+        if digest is not None:
+            digest.update(data)
         verified_by = held.verify(head.expected)
-        return _copied(head, held, await self._stored(put, head, held), verified_by)
+        stored = await self._stored(write, head, held)
+        return _copied(head, held, stored, verified_by, self._checksum(digest))
+
+    def _checksum(self, digest: Hasher | None) -> str | None:
+        return None if digest is None else f"{self._digest}:{base64_of(digest.digest())}"
 
     async def _held(self, response: Response) -> bytes:
         """The bytes of a small object."""
@@ -140,14 +205,22 @@ class Copier:
             await limiter.throttle(last)
         return bytes(data)
 
-    async def _stored(self, put: Link, head: ObjectHead, body: SentBody) -> Stored:
+    async def _stored(self, write: _Write, head: ObjectHead, body: HeldBody | RelayedBody) -> Stored:
         """Sends the body. Raises TransferError, which names the destination."""
-        sign = self._coordinator.sign_put
+        sign, guard, put = self._coordinator.sign_put, self._coordinator.guard, write.put
+        condition = self._condition(put.object)
         try:
-            link = put if sign is None else await sign(put, {**head.kept, **_checksum_header(head)})
+            link = put if sign is None else await sign(put, {**head.kept, **_checksum_header(head), **condition})
             return await store(self._context.http, link, body)
         except RefusedError as error:
+            write.refused = condition
+            if body.is_right:
+                write.etag = (await body.md5()).hex()
             raise _at_target(error, put, head.kept if sign is not None else {}) from error
+        except MismatchError:
+            if guard is not None and body.is_right:  # the destination stored what it has got
+                guard.wrote(put.object)
+            raise
 
     async def _split(self, link: Link, head: ObjectHead) -> ObjectHead:
         """The head with the part size of an object that was uploaded in parts, as far as its server tells it."""
@@ -159,7 +232,7 @@ class Copier:
         put = target.link
         extra = {"part_size": head.part_size(self._part_size)}
         ref = msgspec.structs.replace(put.object, size=head.size, extra={**(put.object.extra or {}), **extra})
-        link = Link("PUT", put.url, head.kept, None, ref)
+        link = Link("PUT", put.url, {**head.kept, **self._condition(put.object)}, None, ref)
         return MultipartUpload(Upload(ref, "", (), link), target.renew)
 
     def _parts(
@@ -180,11 +253,13 @@ class Copier:
             progress = PartProgress(job.link, checkpoint, parts, self._context.emit)
             try:
                 sent = await self._uploader.send(target, parts, progress, renewer)
-                parts.check_etag(sent.etag)
+                self._check_etag(parts, sent.etag, target)
                 break
             except MismatchError as error:
                 if error.code == CHANGED:
                     raise
+                if not self._condition(target.object):
+                    target = _unconditional(target)
                 if progress.point is not None:
                     progress.reset(progress.point)
                 checkpoint = None
@@ -193,14 +268,35 @@ class Copier:
         verified_by = _proof(head, sent.etag, parts.verified_by, sent.verified_by)
         return _outcome(job, Copied(head.size or 0, sent.etag, verified_by), max(sent.attempts, attempts.number))
 
+    def _check_etag(self, parts: ObjectParts | ServerParts, etag: str | None, target: MultipartUpload) -> None:
+        try:
+            parts.check_etag(etag)
+        except MismatchError:
+            if self._coordinator.guard is not None:
+                self._coordinator.guard.wrote(target.object)
+            raise
+
+
+def _unconditional(target: MultipartUpload) -> MultipartUpload:
+    """The same upload without a condition: this run wrote what is there now."""
+    upload = target.upload
+    upload = msgspec.structs.replace(upload, complete=without_condition(upload.complete))
+    return MultipartUpload(upload, target.renew)
+
+
+def _server_copy(ref: ObjectRef, etag: str) -> Copied:
+    """A copy that the server made, with this etag."""
+    expected = expected_digest(ref)
+    return Copied(ref.size or 0, etag, expected.name if etag == ref.etag else expected.size_name)
+
 
 async def _head(reader: SourceReader, ref: ObjectRef) -> ObjectHead:
     async with AsyncExitStack() as stack:
         return ObjectHead.of(ref, await reader.open(stack))
 
 
-def _copied(head: ObjectHead, body: SentBody, stored: Stored, verified_by: str | None) -> Copied:
-    return Copied(body.size, stored.etag, _proof(head, stored.etag, verified_by, stored.verified_by))
+def _copied(head: ObjectHead, body: SentBody, stored: Stored, verified_by: str | None, checksum: str | None) -> Copied:
+    return Copied(body.size, stored.etag, _proof(head, stored.etag, verified_by, stored.verified_by), checksum)
 
 
 def _proof(head: ObjectHead, etag: str | None, source: str | None, target: str | None) -> str | None:
@@ -215,7 +311,7 @@ def _proof(head: ObjectHead, etag: str | None, source: str | None, target: str |
 
 
 def _outcome(job: Job, copied: Copied, attempts: int) -> Outcome:
-    evidence = Evidence(copied.size, 0, 0, copied.etag)
+    evidence = Evidence(copied.size, 0, 0, copied.etag, copied.checksum)
     ref, link = job.object, job.link
     return Outcome(ref, "done", copied.size, attempts, copied.verified_by, link=link, evidence=evidence)
 

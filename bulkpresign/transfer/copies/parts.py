@@ -56,7 +56,7 @@ class ObjectParts:
             if response.etag not in {None, head.etag}:  # some servers ignore If-Match
                 raise changed()
             check_range(response.headers, start, stop, self._size)
-            body = RelayedBody(response, part.size, context.emit, context.limiter, segment=segment)
+            body = RelayedBody(response, part.size, context.emit, context.limiter, second=segment)
             body.is_hashed = self._is_hashed
             stored = await store(context.http, link, body)
         self._segments[part.number] = (b"" if segment is None else segment.digest()), part.size

@@ -144,13 +144,14 @@ class Folder:
             raise NameRefusedError(path, problem)
         return Target(self, path)
 
-    def directory(self, path: str, *, make: bool = False) -> Directory:
+    def directory(self, path: str, *, make: bool = False, anew: bool = False) -> Directory:
         """An open directory below the folder ("": the folder itself). With `make` it is made, with its parents.
 
-        Raises NameRefusedError for a symbolic link that leads out, OSError for other failures.
+        It may have been removed since it was opened; `anew` opens it again. Raises NameRefusedError for a symbolic link
+        that leads out, OSError for other failures.
         """
-        found = self._open.get(path)
-        if found is None or (make and not os.fstat(found.descriptor).st_nlink):  # it was removed
+        found = None if anew else self._open.get(path)
+        if found is None:
             if len(self._open) >= self._most_open:
                 self._open.pop(next(iter(self._open)))
             found = self._open[path] = Directory(self._opened(path, make), path)
@@ -222,14 +223,14 @@ class Target:
         """The temporary file's full name, for messages."""
         return self.folder.file(f"{self.parent}/{self.temporary_name}" if self.parent else self.temporary_name)
 
-    def directory(self, *, make: bool = False) -> Directory:
-        """Its open directory.
+    def directory(self, *, make: bool = False, anew: bool = False) -> Directory:
+        """Its open directory: see `Folder.directory`.
 
         Raises StorageError, also for one that leaves the folder; FileNotFoundError for one that doesn't exist.
         """
         if self._directory is None or make:
             try:
-                self._directory = self.folder.directory(self.parent, make=make)
+                self._directory = self.folder.directory(self.parent, make=make, anew=anew)
             except NameRefusedError as error:
                 raise StorageError(str(NameRefusedError(self.path, error.why)), code="NameRefused") from error
             except FileNotFoundError:

@@ -47,7 +47,11 @@ class TemporaryFile:
     def __enter__(self) -> Self:
         try:
             self._directory = self._target.directory(make=True)
-            self._open()
+            try:
+                self._open()
+            except FileNotFoundError:  # the directory was removed
+                self._directory = self._target.directory(make=True, anew=True)
+                self._open()
         except OSError as error:
             self._close()
             raise storage_error(self.name, error) from error

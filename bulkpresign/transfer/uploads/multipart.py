@@ -11,12 +11,12 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import anyio
 
-from bulkpresign.errors import RefusedError, TransferError
+from bulkpresign.errors import MismatchError, RefusedError, TransferError
 from bulkpresign.events import BytesResumed, Listener, PartFinished, ResumePointChanged
 from bulkpresign.model import NO_RESUME_POINT, Checkpoint, Link, ResumePoint, Upload, UploadPart
 from bulkpresign.tasks import ungrouped
 from bulkpresign.transfer.context import TransferContext
-from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.coordinator import Coordinator, Guard
 from bulkpresign.transfer.engine.jobs import NOTHING, Job, MultipartUpload, RenewableLink
 from bulkpresign.transfer.engine.limiter import PartOffer
 from bulkpresign.transfer.engine.renewal import LinkRenewer
@@ -28,8 +28,10 @@ from bulkpresign.transfer.uploads.requests import (
     check_completed,
     complete_upload,
     composite_etag,
+    condition_of,
     etag_under,
     finish_soon,
+    without_condition,
 )
 
 T = TypeVar("T")
@@ -92,7 +94,8 @@ class MultipartUploader:
         upload = target.upload
         if not upload.upload_id:
             upload = await self._opened(upload, progress)
-        sending = _MultipartUpload(self.context, MultipartUpload(upload, target.renew), renewer, source, progress)
+        target = MultipartUpload(upload, target.renew)
+        sending = _MultipartUpload(self.context, target, renewer, source, progress, guard=self._coordinator.guard)
         try:
             verified_by = await sending.run(self._part_concurrency)
         except TransferError as error:
@@ -167,8 +170,10 @@ class _MultipartUpload:
         renewer: LinkRenewer,
         source: PartSource,
         progress: PartProgress,
+        *,
+        guard: Guard | None,
     ) -> None:
-        self._context = context
+        self._context, self._guard = context, guard
         self._upload, self._renew = target.upload, target.renew
         self._renewer = renewer
         self._source = source
@@ -275,9 +280,7 @@ class _MultipartUpload:
             self.is_open = False
             return "md5-parts"
         try:
-            completed = await self._renewer.call(
-                RenewableLink(self._upload.complete, self._renew), self._request_completion
-            )
+            completed = await self._completed()
         except RefusedError as error:
             get_link = self._upload.get_link
             if error.code == GONE and get_link is not None and await self._is_whole(get_link):
@@ -288,7 +291,28 @@ class _MultipartUpload:
             raise
         self.is_open = False
         self.etag = completed.etag or self.etag
-        return check_completed(completed, self._etags)
+        try:
+            return check_completed(completed, self._etags)
+        except MismatchError:
+            if self._guard is not None:
+                self._guard.wrote(self._upload.object)
+            raise
+
+    async def _completed(self) -> Completed:
+        """Completes the upload, again where the server does not support the condition of that."""
+        guard, complete = self._guard, RenewableLink(self._upload.complete, self._renew)
+        try:
+            return await self._renewer.call(complete, self._request_completion)
+        except RefusedError as error:
+            condition = condition_of(complete.link)
+            if guard is None or not condition:
+                raise
+            async with guard.settled(self._upload.object, condition, error, {self.etag}) as found:
+                if found is not None:
+                    return Completed(found, {})
+                complete.link = without_condition(complete.link)
+                await self._renewer.renew(complete)
+                return await self._renewer.call(complete, self._request_completion)
 
     async def _request_completion(self, link: Link) -> Completed:
         return await self._retried(lambda: complete_upload(self._context.http, link, self._etags))

@@ -1,16 +1,16 @@
 """Small files through one request each, without a wait: see `engine.lane`.
 
 A file is read as a whole before its request is sent, and looked at again when the response is here. The headers and
-checks are those of the general path, which takes files that are looked up at their destination first, and links that
-sign a checksum.
+checks are those of the general path, which takes files that are looked up at their destination first.
 """
 
 import os
 import stat
 import time
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from bulkpresign.checksums import expected_digest, hasher
+from bulkpresign.checksums import ExpectedDigest, digest_of, expected_digest
 from bulkpresign.errors import NameRefusedError, RefusedError
 from bulkpresign.events import BytesMoved
 from bulkpresign.http.client import PlainRequest
@@ -25,7 +25,7 @@ from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
 from bulkpresign.transfer.engine.lane import ExpiryMargin
 from bulkpresign.transfer.uploads.body import OpenFile
-from bulkpresign.transfer.uploads.store import ANY_OBJECT, STORED, signed_checksum, upload_headers
+from bulkpresign.transfer.uploads.store import ANY_OBJECT, STORED, is_repeated, signed_checksum, upload_headers
 
 
 class PlainUploads:
@@ -44,8 +44,6 @@ class PlainUploads:
             return None
         link = target.link
         if self._looks_first or link.method != "PUT" or self._ends_soon(link, now):
-            return None
-        if link.headers and signed_checksum(link).algorithm is not None:
             return None
         file = self._open(source.path)
         if file is None:
@@ -73,15 +71,34 @@ class PlainUploads:
             headers = upload_headers(link, file.size)
         except (OSError, RefusedError):
             return None
-        request = self.http.plain_request(link, headers, data) if len(data) == file.size else None
-        return None if request is None else PlainUpload(self, job, OpenBytes(file, data), request, began)
+        signed = signed_checksum(link)
+        if len(data) != file.size or not _is_signed_for(signed, data):
+            return None
+        request = self.http.plain_request(link, headers, data)
+        return None if request is None else PlainUpload(self, job, OpenBytes(file, data, signed), request, began)
+
+
+def _is_signed_for(signed: ExpectedDigest, data: bytes) -> bool:
+    """True where the link signs no checksum, or that of the bytes."""
+    return signed.algorithm is None or digest_of(signed.algorithm, data) == signed.digest
 
 
 class OpenBytes(NamedTuple):
-    """An open file, and all of its bytes."""
+    """An open file, all of its bytes, and the checksum of them that the link signs."""
 
     file: OpenFile
     data: bytes
+    signed: ExpectedDigest
+
+    def verified_by(self, etag: str | None, headers: Mapping[str, str]) -> str | None:
+        """The name of what proves that the server stored these bytes. Raises MismatchError where it stored others."""
+        if self.signed.algorithm is not None and is_repeated(self.signed, headers):
+            return self.signed.name
+        expected = expected_digest(ANY_OBJECT, etag, headers)
+        if expected.algorithm is None or expected.parts:
+            return None
+        expected.check(digest_of(expected.algorithm, self.data))
+        return expected.name
 
 
 class PlainUpload:
@@ -105,14 +122,8 @@ class PlainUpload:
         if response.status not in STORED or len(body):
             return None
         etag = etag_of(headers, link)
-        expected = expected_digest(ANY_OBJECT, etag, headers)
-        verified_by = None
-        if expected.algorithm is not None and not expected.parts:
-            digest = hasher(expected.algorithm)
-            digest.update(self._body.data)
-            expected.check(digest.digest())
-            verified_by = expected.name
+        verified_by = self._body.verified_by(etag, headers)
         file.check_unchanged()
         uploads.emit(BytesMoved(file.size))
-        evidence, seconds = file.evidence(etag), time.monotonic() - self._began
+        evidence, seconds = file.evidence(etag, self._body.signed.checksum), time.monotonic() - self._began
         return Outcome(link.object, "done", file.size, 1, verified_by, link=link, seconds=seconds, evidence=evidence)

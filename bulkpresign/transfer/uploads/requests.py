@@ -12,7 +12,7 @@ import anyio
 import msgspec
 from anyio.abc import TaskStatus
 
-from bulkpresign.checksums import expected_digest, hasher
+from bulkpresign.checksums import digest_of, expected_digest
 from bulkpresign.errors import MismatchError, RefusedError, ServerError, TruncatedError
 from bulkpresign.http.client import HttpClient
 from bulkpresign.model import Link, ObjectRef, Outcome
@@ -29,6 +29,7 @@ _UPLOAD_ID = re.compile(rb"<UploadId>([^<]{1,4000})</UploadId>")
 _ETAG = re.compile(rb"<ETag>([^<]{0,200})</ETag>")
 _EMPTY_ETAG = re.compile(rb"<ETag ?/>")
 _MD5 = re.compile(r"[0-9a-f]{32}\Z")
+_CONDITIONS = frozenset({"if-match", "if-none-match"})
 _ANY_OBJECT = ObjectRef("", "")
 
 
@@ -109,6 +110,17 @@ async def complete_upload(http: HttpClient, link: Link, etags: Mapping[int, str]
     return Completed(etag_of(said), response.encryption)
 
 
+def condition_of(link: Link) -> dict[str, str]:
+    """The headers of a link with the conditions under which it writes."""
+    return {name: value for name, value in link.headers.items() if name.lower() in _CONDITIONS}
+
+
+def without_condition(link: Link) -> Link:
+    """The same link without its conditions. It has to be signed again."""
+    headers = {name: value for name, value in link.headers.items() if name.lower() not in _CONDITIONS}
+    return msgspec.structs.replace(link, headers=headers)
+
+
 async def abort_upload(http: HttpClient, link: Link) -> None:
     """Aborts an upload; the server deletes its parts."""
     async with http.request(link) as response:
@@ -152,9 +164,7 @@ def composite_etag(etags: Mapping[int, str]) -> str | None:
     ordered = [etags[number] for number in sorted(etags)]
     if not all(map(_MD5.match, ordered)):
         return None
-    digest = hasher("md5")
-    digest.update(b"".join(map(bytes.fromhex, ordered)))
-    return f"{digest.digest().hex()}-{len(ordered)}"
+    return f"{digest_of('md5', b''.join(map(bytes.fromhex, ordered))).hex()}-{len(ordered)}"
 
 
 def check_completed(completed: Completed, etags: Mapping[int, str]) -> str | None:

@@ -1,7 +1,7 @@
 """Sends bytes through a PUT link, and compares what comes back with what went."""
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 
@@ -129,7 +129,7 @@ async def _verified(signed: ExpectedDigest, response: Response, body: SentBody) 
     """
     if signed.algorithm is not None:
         signed.check(body.digest)  # differs where the answer came before all of it went
-        if response.headers.get(f"x-amz-checksum-{signed.algorithm}") == signed.shown(signed.digest):
+        if is_repeated(signed, response.headers):
             return signed.name
     expected = expected_digest(ANY_OBJECT, response.etag, response.encryption)
     if expected.algorithm is None or expected.parts or not body.is_hashed:
@@ -146,6 +146,11 @@ def _check_signed(signed: ExpectedDigest, found: bytes) -> None:
             f"the file's is {signed.shown(found)}"
         )
         raise RefusedError(message, code="ChecksumSigned")
+
+
+def is_repeated(signed: ExpectedDigest, headers: Mapping[str, str]) -> bool:
+    """True where the headers of a response repeat the checksum that a link signs: then the server has compared it."""
+    return headers.get(f"{_CHECKSUM}{signed.algorithm}") == signed.shown(signed.digest)
 
 
 def signed_checksum(link: Link) -> ExpectedDigest:

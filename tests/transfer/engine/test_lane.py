@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,11 @@ def links_to(origin: FaultProxy, sized: bool = True) -> list[bp.Link]:
 def put_links(origin: FaultProxy, names: list[str]) -> list[bp.Link]:
     url = f"{origin.url}{{}}?X-Amz-Signature=secret".format
     return [bp.Link("PUT", url(name), {}, None, bp.ObjectRef("b", name[1:], path=name[1:])) for name in names]
+
+
+def with_sha256(link: bp.Link, body: bytes) -> bp.Link:
+    checksum = b64encode(sha256(body).digest()).decode()
+    return bp.Link("PUT", link.url, {"x-amz-checksum-sha256": checksum}, None, link.object)
 
 
 def write_files(folder: Path, contents: dict[str, bytes]) -> None:
@@ -131,6 +138,23 @@ def test_all_small_files_go_up_by_lanes(tmp_path: Path, stored: list[str]) -> No
         assert report.done == 201
         assert origin.objects == contents | {"/large": bytes(1 << 20)}
         assert len(stored) == 200
+
+
+def test_files_whose_checksum_is_signed_go_up_by_lanes_unless_they_have_another(
+    tmp_path: Path, stored: list[str]
+) -> None:
+    contents, other = bodies(50), "/d0/7"
+    write_files(tmp_path / "from", contents | {other: b"altered"})
+    events: list[Event] = []
+    with FaultProxy() as origin:
+        origin.repeats_checksums = True
+        links = [with_sha256(link, contents[f"/{link.object.key}"]) for link in put_links(origin, [*contents])]
+        report = asyncio.run(sent(links, tmp_path / "from", events))
+        assert origin.objects.keys() - {other} == contents.keys() - {other}
+    assert (report.done, report.failed, len(stored)) == (49, 1, 49)
+    ended = outcomes(events)
+    assert ended.pop(other[1:])[:2] == ("failed", "ChecksumSigned")
+    assert {each[4] for each in ended.values()} == {"sha256"}
 
 
 FAULTS = (

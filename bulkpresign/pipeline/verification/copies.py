@@ -1,0 +1,125 @@
+"""The certificate of a run of copies. Only copies whose digest is unknown when the run ends are read."""
+
+import os
+from binascii import a2b_base64
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+from itertools import islice
+from typing import Self
+
+import msgspec
+
+from bulkpresign.checksums import expected_digest
+from bulkpresign.events import Event, Listener, ObjectFinished
+from bulkpresign.ledger.record import Record
+from bulkpresign.model import Evidence, ObjectRef, Outcome, Report
+from bulkpresign.pipeline.run.batches import Batches
+from bulkpresign.pipeline.run.completed import CompletedFilter
+from bulkpresign.pipeline.run.config import TransferConfig
+from bulkpresign.pipeline.run.copies import Destination
+from bulkpresign.pipeline.sources.renewals import by_signing
+from bulkpresign.pipeline.verification.digests import ReadPlan, read_digests
+from bulkpresign.proof.certificate import CertificateRow, CertificateWriter
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.tables import open_output
+from bulkpresign.tables.files import check_output
+from bulkpresign.tables.sorting import KeySorter
+from bulkpresign.transfer.engine.jobs import Digest, Job, RenewableLink
+
+#: Objects that are signed at a time.
+_BATCH = 64
+
+
+class CopyCertificate:
+    """Takes copies as they end, and writes their certificate at the end of the run. Use as a context manager.
+
+    It is a listener of the run, which hears of copies that end in it. `passing` adds those that earlier runs completed.
+    A row has the path of the copy below the destination's prefix, and its digest: the one that was computed while the
+    bytes were copied, in this run or an earlier one, as the journal has it. All other copies are read from the
+    destination: those in parts, those that the server made, and those that were there.
+    """
+
+    def __init__(
+        self,
+        file: str | os.PathLike[str],
+        algorithm: str,
+        target: Destination,
+        announce: Callable[[ReadPlan], object],
+    ) -> None:
+        """Raises ParameterError for an unknown algorithm, and OutputError for a file that can't be written."""
+        self.algorithm = algorithm
+        self._file, self._target, self._announce = os.fspath(file), target, announce
+        self._writer = CertificateWriter(algorithm)
+        self._unread = KeySorter(tuple[int | None, str | None])
+        self._plan = ReadPlan()
+        check_output(self._file)
+
+    def __enter__(self) -> Self:
+        self._writer.__enter__()
+        self._unread.__enter__()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._unread.__exit__(*exc_info)
+        self._writer.__exit__(*exc_info)
+
+    async def passing(self, jobs: Batches, completed: CompletedFilter) -> Batches:
+        """The same jobs. Takes the copies that are `completed`: they have no outcome in this run."""
+        async for batch in jobs:
+            for job, record in zip(batch, completed.records([(job.object, job.link) for job in batch]), strict=True):
+                if record is not None:
+                    self._take(job.object, record)
+            yield batch
+
+    def __call__(self, event: Event) -> None:
+        """Takes a copy that ended."""
+        if isinstance(event, ObjectFinished) and event.outcome.status in {"done", "skipped"}:
+            self._take(event.outcome.object, event.outcome.evidence)
+
+    def _take(self, ref: ObjectRef, known: Evidence | Record | None) -> None:
+        """Takes the copy of an object, with what is known of it. The size and etag of one that is read are checked."""
+        path = self._target.path(ref)
+        size, etag, checksum = (known.size, known.etag, known.checksum) if known is not None else (None, None, None)
+        algorithm, _, digest = (checksum or "").partition(":")
+        if algorithm == self.algorithm and size is not None:
+            self._writer.add([CertificateRow(path, size, a2b_base64(digest))])
+            return
+        self._unread.add([(path.encode(), (size, etag))])
+        self._plan.objects += 1
+        self._plan.bytes += size or 0
+
+    async def write(
+        self, report: Report, *, presigner: Presigner, emit: Listener, config: TransferConfig, ca_bundle: str | None
+    ) -> None:
+        """Reads the copies without a digest, and writes the certificate, unless an object failed.
+
+        `report` has the counts of the run so far, and gets the certificate. `presigner` signs for the destination. A
+        copy that can't be read is `emit`ted as failed.
+        """
+        if self._plan.objects and not _has_failures(report):
+            self._announce(self._plan)
+            take = partial(self._take_read, emit)
+            await read_digests(self._jobs(presigner), take, emit, config, ca_bundle)
+        if not _has_failures(report):
+            with open_output(self._file) as output:
+                report.certificate = self._writer.write(output)
+
+    async def _jobs(self, presigner: Presigner) -> AsyncGenerator[list[Job], None]:
+        bucket, prefix = self._target.location.bucket, self._target.location.key
+        rows, renew = iter(self._unread), by_signing(presigner)
+        while batch := [(key.decode(), *known) for key, known in islice(rows, _BATCH)]:
+            refs = [ObjectRef(bucket, prefix + path, size=size, etag=etag, path=path) for path, size, etag in batch]
+            await presigner.prepare(refs)
+            yield [Job(RenewableLink(link, renew), Digest(self.algorithm)) for link in presigner.sign_batch(refs)]
+
+    def _take_read(self, emit: Listener, outcome: Outcome) -> None:
+        ref = outcome.object
+        if outcome.status == "done":
+            self._writer.add([CertificateRow(ref.file_path, outcome.bytes, expected_digest(ref).digest)])
+        else:
+            message = f"the copy can't be read for the certificate: {outcome.message}"
+            emit(ObjectFinished(msgspec.structs.replace(outcome, status="failed", message=message)))
+
+
+def _has_failures(report: Report) -> bool:
+    return bool(report.failed or report.expired)

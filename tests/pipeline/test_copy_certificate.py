@@ -1,0 +1,214 @@
+"""Certificates of copies: the root of what is at the destination, with as few reads as can be."""
+
+import asyncio
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+import bulkpresign as bp
+from bulkpresign.errors import OutputError, ParameterError
+from bulkpresign.pipeline.verification.digests import ReadPlan
+from bulkpresign.proof.certificate import CertificateReader
+from tests.conftest import AwsEnv, Boto, MakeBucket
+from tests.pipeline.copies import Sides
+from tests.servers.proxy import Fault, FaultProxy, Seen
+from tests.servers.server import S3Server
+from tests.support.sides import configure
+
+MIB = 1 << 20
+RANDOM = random.Random(15)
+BODIES = {
+    "empty": b"",
+    "a b+c": b"1",
+    "d/small": RANDOM.randbytes(4096),
+    "d-streamed": RANDOM.randbytes(300_000),
+    "käse/🧀": RANDOM.randbytes(2 * MIB + 1),
+}
+PARTS = [RANDOM.randbytes(5 * MIB), RANDOM.randbytes(5 * MIB), b"end"]
+IN_PARTS = sum(map(len, PARTS))
+
+
+def only(*pairs: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("sides", pairs, indirect=True)
+
+
+def certified(sides: Sides, to: str = "to/", **settings: Any) -> tuple[bp.Report, list[ReadPlan]]:
+    """Copies with a certificate; the report, and what was announced."""
+    plans: list[ReadPlan] = []
+    return sides.copy(to=to, certificate="c.jsonl", announce=plans.append, **settings), plans
+
+
+def roots(sides: Sides, prefix: str = "to/", algorithm: str = "sha256") -> set[str]:
+    """Those of both sides as `write_certificate` finds them, and that of the certificate of the copy."""
+    found = {CertificateReader("c.jsonl").certificate.root}
+    for profile, uri in (("source", f"s3://{sides.source}/"), ("destination", f"s3://{sides.destination}/{prefix}")):
+        made = asyncio.run(bp.write_certificate(uri, "other.jsonl", algorithm=algorithm, profile_name=profile))
+        assert made.certificate is not None
+        found.add(made.certificate.root)
+    return found
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "md5", "crc64nvme"])
+def test_what_passes_here_is_not_read_again(sides: Sides, algorithm: str) -> None:
+    sides.upload(BODIES)
+    sides.upload_in_parts("parts", PARTS)
+    report, plans = certified(sides, algorithm=algorithm)
+    assert plans == [ReadPlan(1, IN_PARTS)]
+    assert (report.done, report.failed) == (len(BODIES) + 1, 0)
+    assert report.certificate is not None
+    assert (report.certificate.objects, report.certificate.bytes) == (report.done, report.bytes)
+    assert {report.certificate.root} == roots(sides, algorithm=algorithm)
+    rows = {row.key: row.size for row in CertificateReader("c.jsonl").rows()}
+    assert rows == {key: len(body) for key, body in BODIES.items()} | {"parts": IN_PARTS}
+
+
+@only("seaweedfs-ceph")
+def test_earlier_runs_and_what_is_there(sides: Sides) -> None:
+    """The journal has the digests of an earlier run with a certificate. Without it all is read."""
+    sides.upload(BODIES)
+    sides.upload_in_parts("parts", PARTS)
+    everything = ReadPlan(len(BODIES) + 1, sum(map(len, BODIES.values())) + IN_PARTS)
+    assert sides.copy(to="to/").done == len(BODIES) + 1
+    for is_new, plan in ((False, everything), (True, everything)):
+        if is_new:
+            Path(f"{sides.destination}.copy.journal").unlink()
+        report, plans = certified(sides)
+        assert (report.skipped, plans, len(roots(sides))) == (len(BODIES) + 1, [plan], 1)
+    assert certified(sides, to="other/", journal="other")[0].done == len(BODIES) + 1
+    report, plans = certified(sides, to="other/", journal="other")
+    assert (report.done, plans, len(roots(sides, "other/"))) == (0, [ReadPlan(1, IN_PARTS)], 1)
+    sides.upload({"d/small": b"new"})
+    assert certified(sides, to="other/", journal="other")[0].done == 1
+    assert len(roots(sides, "other/")) == 1
+
+
+@only("seaweedfs-ceph")
+def test_rows_of_a_table_that_are_all_done(sides: Sides) -> None:
+    """Nothing is left to do for links, as their rows tell before the run."""
+    sides.upload(BODIES)
+    asyncio.run(bp.sign(f"s3://{sides.source}/", "links.csv", profile_name="source"))
+    assert certified(sides, source="links.csv")[0].done == len(BODIES)
+    report, plans = certified(sides, source="links.csv")
+    assert (report.skipped, plans, len(roots(sides))) == (len(BODIES), [], 1)
+
+
+@only("ceph-seaweedfs")
+def test_rewritten_and_kept_keys(sides: Sides) -> None:
+    """Rows have the keys and the bytes of the destination. A kept object is none of the source."""
+    sides.upload({"a/x": b"1", "a/y": b"2"})
+    sides.put.put_object(Bucket=sides.destination, Key="to/b/y", Body=b"kept")
+    report, plans = certified(sides, maps=["a/=b/"], if_exists="keep")
+    assert (report.done, report.skipped, plans) == (1, 1, [ReadPlan(1, 4)])
+    assert [(row.key, row.size) for row in CertificateReader("c.jsonl").rows()] == [("b/x", 1), ("b/y", 4)]
+
+
+@only("seaweedfs-ceph")
+def test_no_certificate_where_an_object_failed(sides: Sides) -> None:
+    """What stands under its name stays."""
+    sides.upload({"there": b"1"})
+    sides.upload_in_parts("parts", PARTS)
+    Path("c.jsonl").write_text("before")
+    Path("keys.csv").write_text(f"bucket,key\n{sides.source},there\n{sides.source},gone\n{sides.source},parts\n")
+    report, plans = certified(sides, source="keys.csv")
+    assert (report.done, report.failed, report.certificate, plans) == (2, 1, None, [])
+    assert Path("c.jsonl").read_text() == "before"
+
+
+def test_a_copy_that_can_not_be_read(
+    seaweedfs: S3Server,
+    ceph: S3Server,
+    boto: Boto,
+    make_bucket: MakeBucket,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sides = Sides(boto, make_bucket, seaweedfs, ceph)
+    sides.upload(BODIES)
+    sides.upload_in_parts("parts", PARTS)
+    denied = Fault(status=403, body=b"<Error><Code>AccessDenied</Code></Error>")
+    with FaultProxy(ceph.endpoint_url) as proxy:
+        configure(monkeypatch, tmp_path, seaweedfs, replace(ceph, endpoint_url=proxy.url))
+        proxy.schedule = lambda seen: denied if _is_object(seen) else None
+        report, plans = certified(sides)
+    assert (report.done, report.failed, report.certificate) == (len(BODIES) + 1, 1, None)
+    assert plans == [ReadPlan(1, IN_PARTS)]
+    (failed,) = [outcome for outcome in sides.outcomes if outcome.status == "failed"]
+    assert (failed.object.uri, failed.code) == (f"s3://{sides.destination}/to/parts", "AccessDenied")
+    assert str(failed.message).startswith("the copy can't be read for the certificate: 403 AccessDenied")
+    assert not Path("c.jsonl").exists()
+
+
+def test_a_digest_of_bytes_that_came_in_two_attempts(
+    seaweedfs: S3Server,
+    ceph: S3Server,
+    boto: Boto,
+    make_bucket: MakeBucket,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sides = Sides(boto, make_bucket, seaweedfs, ceph)
+    sides.upload(BODIES)
+    cut = {key: Fault(cut_after=len(body) // 2) for key, body in BODIES.items() if len(body) > 1}
+    with FaultProxy(seaweedfs.endpoint_url) as proxy:
+        configure(monkeypatch, tmp_path, replace(seaweedfs, endpoint_url=proxy.url), ceph)
+        proxy.schedule = lambda seen: cut.pop(_key(seen), None) if _is_object(seen) else None
+        report, plans = certified(sides)
+    assert (report.done, report.retries, cut, plans) == (len(BODIES), 3, {}, [])
+    configure(monkeypatch, tmp_path, seaweedfs, ceph)
+    assert len(roots(sides)) == 1
+
+
+def _is_object(seen: Seen) -> bool:
+    return seen.method == "GET" and "list-type" not in seen.target
+
+
+def _key(seen: Seen) -> str:
+    return unquote(seen.target.partition("?")[0]).split("/", 2)[2]
+
+
+@pytest.mark.parametrize("name", ["seaweedfs", "ceph"])
+def test_copies_by_the_server_are_read(
+    name: str,
+    request: pytest.FixtureRequest,
+    boto: Boto,
+    make_bucket: MakeBucket,
+    aws_env: AwsEnv,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    server: S3Server = request.getfixturevalue(name)
+    aws_env(server)
+    configure(monkeypatch, tmp_path, server, server)
+    monkeypatch.chdir(tmp_path)
+    sides = Sides(boto, make_bucket, server, server)
+    sides.upload(BODIES)
+    report, plans = certified(sides, source_profile_name=None, destination_profile_name=None)
+    assert (report.done, plans) == (len(BODIES), [ReadPlan(len(BODIES), report.bytes)])
+    assert len(roots(sides)) == 1
+
+
+@only("seaweedfs-ceph")
+def test_what_can_not_be_certified(sides: Sides) -> None:
+    """Before anything is sent."""
+    sides.upload({"a": b"1"})
+    settings: dict[str, Any]
+    for settings in ({"limit": 1}, {"dry_run": True}):
+        with pytest.raises(ParameterError, match="a certificate is of all copies"):
+            certified(sides, **settings)
+    with pytest.raises(ParameterError, match="a certificate is of all copies"):
+        asyncio.run(bp.copy("links.csv", certificate="c.jsonl"))
+    with pytest.raises(ParameterError, match="algorithm 'sha512' is not one of"):
+        certified(sides, algorithm="sha512")
+    with pytest.raises(OutputError, match=r"no/c\.jsonl can't be written"):
+        sides.copy(certificate="no/c.jsonl")
+    Path("keys.csv").write_text(f"bucket,key\n{sides.source},a\n")
+    with pytest.raises(ParameterError, match=r"--certificate keys\.csv is the table keys\.csv"):
+        sides.copy("keys.csv", certificate="keys.csv")
+    assert sides.copied() == {}
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["aws-config", "keys.csv"]
