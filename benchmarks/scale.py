@@ -120,6 +120,9 @@ class Asleep:
         self.count, self._processes = count, Processes(count)
         self.executor = AsleepExecutor(self._processes)
 
+    def on_report(self, take: Callable[[bytes], object]) -> None:
+        self._processes.on_report = take
+
     def interrupt(self) -> None:
         self._processes.interrupt()
 

@@ -22,7 +22,14 @@ import msgspec
 
 from bulkpresign.checksums import expected_digest
 from bulkpresign.checksums.sources import PART_SIZE_COLUMN
-from bulkpresign.errors import BreakerError, LinkExpiredError, ParameterError, TransferError, WorkerLostError
+from bulkpresign.errors import (
+    BreakerError,
+    LinkExpiredError,
+    OutputError,
+    ParameterError,
+    TransferError,
+    WorkerLostError,
+)
 from bulkpresign.events import BytesMoved, Listener, LoadMeasured, ObjectFinished
 from bulkpresign.model import Link, ObjectRef, Outcome
 from bulkpresign.redact import redacted
@@ -41,6 +48,7 @@ from bulkpresign.scale.load import WorkerLoads
 from bulkpresign.scale.mark import marked
 from bulkpresign.scale.messages import Batch, BatchResult, decode_result, encode_batch, with_object
 from bulkpresign.scale.pace import Pace, amount_of
+from bulkpresign.scale.reports import Checkpoints, decode_events
 from bulkpresign.scale.worker import run_batch
 from bulkpresign.scale.workers import Workers
 from bulkpresign.tasks import ungrouped
@@ -98,6 +106,7 @@ class RemoteExecutor:
         self._has_changed = asyncio.Event()
         self._loads = WorkerLoads(spec.max_concurrency)
         self._coordinator = Coordinator()
+        self._checkpoints = Checkpoints()
         self._queue: JobQueue
         self._own: anyio.streams.memory.MemoryObjectSendStream[Sequence[Job]]
 
@@ -105,6 +114,8 @@ class RemoteExecutor:
         """Runs to the end of the queue. An object's failure is an outcome; raises BreakerError and ParameterError."""
         self._queue, self._coordinator = queue, coordinator
         self._loads = WorkerLoads(self._share.max_concurrency)
+        loop = asyncio.get_running_loop()
+        self._workers.on_report(lambda data: loop.call_soon_threadsafe(self._take_report, data))
         send, receive = anyio.create_memory_object_stream[Sequence[Job]](inf)
         self._own, own_queue = send, JobQueue(receive)
         try:
@@ -114,6 +125,7 @@ class RemoteExecutor:
                     with send:
                         await self._hand_out_all()
         finally:
+            self._workers.on_report(lambda _: None)
             for work in self._again:
                 self._emit_interrupted(work.jobs)
             self._emit_interrupted(own_queue.ready)
@@ -194,6 +206,7 @@ class RemoteExecutor:
                 self._hand_out_again(work)
             else:
                 await self._take(await self._without_returned(result, work, left), work, left)
+                self._checkpoints.forget(work.jobs)
         finally:
             self._emit_interrupted(left.values())
 
@@ -236,6 +249,13 @@ class RemoteExecutor:
         except Exception as error:  # noqa: BLE001 - each executor has its own errors for a lost worker
             self._note_loss(error)
             return None
+
+    def _take_report(self, data: bytes) -> None:
+        """Takes events of a batch that has not ended."""
+        for event in decode_events(data):
+            self._checkpoints.note(event)
+            with suppress(OutputError):  # the outcome that can't be recorded either ends the run
+                self._emit(event)
 
     def _note_loss(self, error: Exception) -> None:
         """Raises BreakerError where no worker is left that works."""
@@ -325,7 +345,8 @@ class RemoteExecutor:
         """Gives the jobs of a lost worker to others, in halves."""
         losses, middle = work.losses + 1, (len(work.jobs) + 1) // 2
         if losses < _MOST_LOSSES or len(work.jobs) > 1:
-            halves = (work.jobs[:middle], work.jobs[middle:])
+            jobs = self._checkpoints.added_to(work.jobs)
+            halves = (jobs[:middle], jobs[middle:])
             self._again.extend(_Work(half, losses, work.renewals) for half in halves if half)
             return
         error = TransferError("its worker was lost each time, as by a lack of memory", code="WorkerLost")

@@ -3,6 +3,7 @@
 import importlib
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any
@@ -59,6 +60,9 @@ class DaskWorkers:
             elif not looks_without:
                 with suppress(Exception):  # Dask's errors for a lost scheduler are of many types
                     self.count = self._threads_of_workers()
+
+    def on_report(self, take: Callable[[bytes], object]) -> None:
+        """Calls on a cluster give no reports."""
 
     def interrupt(self) -> None:
         """Calls on a cluster can't be ended: they end with their batch, in about a second."""

@@ -9,6 +9,7 @@ from types import FunctionType, MethodType
 
 import msgspec
 
+from bulkpresign.errors import ParameterError
 from bulkpresign.events import Event
 from bulkpresign.model import ObjectRef, Outcome
 from bulkpresign.scale.sealing import sealed, unsealed
@@ -83,8 +84,11 @@ _results = msgspec.msgpack.Decoder(BatchResult, dec_hook=_unhook)
 
 
 def encode_batch(batch: Batch) -> bytes:
-    """A batch as bytes, for `decode_batch` in the worker."""
-    return sealed(_encoder.encode(batch))
+    """A batch as bytes, for `decode_batch` in the worker. Raises ParameterError for a row that can't be sent."""
+    try:
+        return sealed(_encoder.encode(batch))
+    except OverflowError as error:  # JSON has such numbers
+        raise ParameterError(f"a row can't be sent to a worker: it has a number of over 64 bits ({error})") from error
 
 
 def decode_batch(data: bytes) -> Batch:

@@ -14,7 +14,8 @@ from contextlib import suppress
 from types import FrameType
 from typing import BinaryIO
 
-from bulkpresign.scale.processes import ALIVE, ERROR, LENGTH, RESULT
+from bulkpresign.scale.processes import ALIVE, ERROR, LENGTH, REPORT, RESULT
+from bulkpresign.scale.reports import reporter
 
 _ALIVE_EVERY = 1.0
 #: Interrupts the main thread as SIGINT would, which is blocked.
@@ -36,6 +37,10 @@ class Answers:
                 left = memoryview(piece)
                 while left:
                     left = left[os.write(self._descriptor, left) :]
+
+    def report(self, data: bytes) -> None:
+        """Writes a report of the call that runs."""
+        self.write(REPORT, len(data).to_bytes(LENGTH, "big"), data)
 
     def keep_alive(self, is_over: threading.Event) -> None:
         """Gives a sign of life each second."""
@@ -75,6 +80,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process has it ignored
     signal.signal(_INTERRUPT, _interrupt)
     answers, is_over = Answers(), threading.Event()
+    reporter.send = answers.report
     calls: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     threading.Thread(target=answers.keep_alive, args=(is_over,), daemon=True).start()
     reader = (sys.stdin.buffer, calls, threading.get_ident())

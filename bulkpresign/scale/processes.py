@@ -33,8 +33,8 @@ _GRACE = 3.0
 _PIPE_SIZE = 1 << 20
 #: glibc would give memory back after each large answer, and take it anew for the next: a fifth of the time of `sign`.
 _KEEPING_MEMORY = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(64 << 20))
-#: Frames of a worker: a sign of life, a result, an exception. Eight bytes of length follow the last two.
-ALIVE, RESULT, ERROR = b"a", b"r", b"e"
+#: Frames of a worker: a sign of life, and with eight bytes of length after it: a report, a result, an exception.
+ALIVE, REPORT, RESULT, ERROR = b"a", b"n", b"r", b"e"
 LENGTH = 8
 
 
@@ -43,6 +43,8 @@ class Processes(Executor):
 
     def __init__(self, count: int) -> None:
         self.count = count
+        #: Takes the reports of calls that run, in a thread.
+        self.on_report: Callable[[bytes], object] = _ignore
         self._calls: queue.SimpleQueue[tuple[Future[Any], bytes] | None] = queue.SimpleQueue()
         self._workers: set[subprocess.Popen[bytes]] = set()
         self._is_stopped = False
@@ -88,7 +90,7 @@ class Processes(Executor):
                 continue
             try:
                 worker = worker or self._start()
-                kind, answer = _exchange(worker, data)
+                kind, answer = self._exchange(worker, data)
             except (WorkerLostError, OSError) as error:
                 if worker is not None:
                     self._end(worker, grace=0.0)
@@ -102,6 +104,14 @@ class Processes(Executor):
             del call, future
         if worker is not None:
             self._end(worker, _GRACE)
+
+    def _exchange(self, worker: subprocess.Popen[bytes], data: bytes) -> tuple[bytearray, bytearray]:
+        """Sends a call, and waits for its answer. Raises WorkerLostError, and OSError where the worker is gone."""
+        _send(worker, data)
+        while (kind := _read(worker, 1)) in (ALIVE, REPORT):
+            if kind == REPORT:
+                self.on_report(bytes(_frame(worker)))
+        return kind, _frame(worker)
 
     def _start(self) -> subprocess.Popen[bytes]:
         package = str(Path(bulkpresign.__file__).parents[1])
@@ -144,17 +154,23 @@ def _widen(worker: subprocess.Popen[bytes]) -> None:
             fcntl.fcntl(worker.stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
 
 
-def _exchange(worker: subprocess.Popen[bytes], data: bytes) -> tuple[bytearray, bytearray]:
-    """Sends a call, and waits for its answer. Raises WorkerLostError, and OSError where the worker is gone."""
+def _send(worker: subprocess.Popen[bytes], data: bytes) -> None:
+    """Sends a call. Raises WorkerLostError, and OSError where the worker is gone."""
     assert worker.stdin is not None  # noqa: S101 - opened as a pipe
     try:
         worker.stdin.write(len(data).to_bytes(LENGTH, "big") + data)
         worker.stdin.flush()
     except ValueError as error:  # it was interrupted
         raise WorkerLostError("the worker was stopped") from error
-    while (kind := _read(worker, 1)) == ALIVE:
-        pass
-    return kind, _read(worker, int.from_bytes(_read(worker, LENGTH), "big"))
+
+
+def _frame(worker: subprocess.Popen[bytes]) -> bytearray:
+    """The content of a frame."""
+    return _read(worker, int.from_bytes(_read(worker, LENGTH), "big"))
+
+
+def _ignore(_report: bytes) -> None:
+    """Takes the reports that nobody asked for."""
 
 
 def _read(worker: subprocess.Popen[bytes], count: int) -> bytearray:

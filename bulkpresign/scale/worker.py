@@ -18,6 +18,7 @@ from bulkpresign.http.clock import Clock
 from bulkpresign.scale.copies import WorkersCopies
 from bulkpresign.scale.mark import check_mark
 from bulkpresign.scale.messages import Batch, BatchResult, Finished, decode_batch, encode_result, without_object
+from bulkpresign.scale.reports import reporter
 from bulkpresign.scale.sealing import worker_name
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.jobs import Job
@@ -121,6 +122,7 @@ class Notes:
             self._outcomes.append(Finished(index, without_object(event.outcome), wanted))
         elif not isinstance(event, LoadMeasured):
             self._events.append(event)
+            reporter.report(self._events)
 
     def refuse_checksum_mode(self) -> None:
         """A server refused the header that asks for checksums: the coordinator signs links without it."""

@@ -1,7 +1,7 @@
 """The workers of a run: an executor, how many calls it runs at a time, and where its workers are."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -34,6 +34,9 @@ class Workers(Protocol):
     def count(self) -> int:
         """The calls that run at a time. It may change."""
 
+    def on_report(self, take: Callable[[bytes], object]) -> None:
+        """Lets a function take the reports of running calls, in threads, where there are any."""
+
     def interrupt(self) -> None:
         """Lets running calls end early, where that can be done."""
 
@@ -49,6 +52,10 @@ class LocalProcesses:
 
     def __init__(self, count: int) -> None:
         self.executor, self.count = Processes(count), count
+
+    def on_report(self, take: Callable[[bytes], object]) -> None:
+        """Lets a function take the reports of running calls."""
+        self.executor.on_report = take
 
     def interrupt(self) -> None:
         """Lets running calls end early."""
@@ -69,6 +76,9 @@ class GivenExecutor:
         self.executor = executor
         workers = getattr(executor, "_max_workers", None)  # as those of the standard library have it
         self.count = workers if isinstance(workers, int) else usable_cores()
+
+    def on_report(self, take: Callable[[bytes], object]) -> None:
+        """The calls of such an executor give no reports."""
 
     def interrupt(self) -> None:
         """The calls of such an executor can't be ended."""

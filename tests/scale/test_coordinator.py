@@ -178,6 +178,13 @@ def test_the_mark_is_gone_at_the_end(origin: FaultProxy, tmp_path: Path) -> None
     assert files(tmp_path / "to") == bodies(3)
 
 
+def test_a_row_that_can_not_be_sent(origin: FaultProxy, tmp_path: Path) -> None:
+    (url,) = many(origin, 1)
+    link = bp.Link("GET", url, {}, None, bp.ObjectRef("b", "0", extra={"n": 2**70}))
+    with ThreadPoolExecutor(1) as executor, pytest.raises(bp.ParameterError, match="a number of over 64 bits"):
+        asyncio.run(bp.get([link], tmp_path / "to", executor=executor))
+
+
 def test_an_executor_that_was_shut_down(origin: FaultProxy, tmp_path: Path) -> None:
     executor = ThreadPoolExecutor(1)
     executor.shutdown()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bulkpresign.checksums import base64_of, hasher
 from tests.cli.runs import get, refused
 from tests.conftest import Boto, MakeBucket
 from tests.scale.processes import is_alive, memory_has, wait_until, workers_of
@@ -76,6 +77,32 @@ def test_a_worker_that_is_killed_loses_nothing(origin: FaultProxy, tmp_path: Pat
     assert begun.process.returncode == 0, said
     assert files(tmp_path / "to") == begun.bodies
     assert len(outcomes(tmp_path / "to.journal")) == begun.count
+
+
+@pytest.mark.parametrize("is_worker", [True, False], ids=["the worker", "the run"])
+def test_finished_parts_outlive_who_is_killed(is_worker: bool, origin: FaultProxy, tmp_path: Path) -> None:
+    parts, size = 20, 1 << 20
+    origin.objects = {"/0": os.urandom(parts * size)}
+    origin.gives_ranges = True
+    origin.always = Fault(rate=size)
+    value = hasher("crc64nvme")
+    value.update(origin.objects["/0"])
+    checksum = f"crc64nvme:{base64_of(value.digest())}"
+    links(tmp_path / "l.csv", [row | {"size": parts * size, "checksum": checksum} for row in many(origin, 1)])
+    given = ("l.csv", "--to", "to", "--part-size", "1MiB", "--part-concurrency", "3", "--executor", "processes:1")
+    with subprocess.Popen([*BULKPRESIGN, "get", *given], cwd=tmp_path, stderr=subprocess.PIPE) as process:
+        wait_until(lambda: origin.count >= 12)
+        (worker,) = workers_of(process.pid)
+        os.kill(worker if is_worker else process.pid, signal.SIGKILL)
+        if not is_worker:
+            process.wait()
+            wait_until(lambda: not is_alive(worker))
+        before, origin.always = origin.count, None
+        process.wait(30)
+    if not is_worker:
+        get(tmp_path, *given, code=0)
+    assert origin.count - before < parts, "some parts came before, and were reported"
+    assert files(tmp_path / "to") == {"d/0": origin.objects["/0"]}
 
 
 def test_ctrl_c_ends_all_of_it(origin: FaultProxy, tmp_path: Path) -> None:
