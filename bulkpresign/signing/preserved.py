@@ -32,6 +32,8 @@ _OVERRIDE = "response-"
 _ENCRYPTION = "x-amz-server-side-encryption"
 _CUSTOMER_KEY = f"{_ENCRYPTION}-customer-"
 _OWNER = "x-amz-expected-bucket-owner"
+#: Headers of the request that creates a multipart upload alone.
+_UPLOAD_HEADERS = frozenset({"x-amz-checksum-algorithm", "x-amz-checksum-type"})
 #: Headers of a PUT that are not allowed in the request that creates a multipart upload.
 _BODY_HEADERS = (
     *("x-amz-checksum-", "x-amz-sdk-checksum-", "content-md5", "content-length"),
@@ -116,7 +118,7 @@ def _fitting(query: dict[str, str], given: Mapping[str, str], old: str, new: str
 
 
 def _header_fits(name: str, old: str, new: str) -> bool:
-    if new == "POST" and name.startswith(_BODY_HEADERS):
+    if new == "POST" and name.startswith(_BODY_HEADERS) and name not in _UPLOAD_HEADERS:
         return False
     if _is_alike(old, new) or name == _OWNER:
         return True

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import requests
 
+from bulkpresign.aws.client import Aws
+from bulkpresign.aws.credentials import Credentials
 from bulkpresign.errors import CredentialsError, ListingError
 from bulkpresign.events import Event, ObjectRetried
 from bulkpresign.model import Link, ObjectRef
@@ -17,7 +19,7 @@ from bulkpresign.source import key_space
 from bulkpresign.source import lister as lister_module
 from bulkpresign.transfer.engine import retries
 from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.servers.proxy import Fault, FaultProxy
+from tests.servers.proxy import Fault, FaultProxy, expired
 from tests.servers.server import S3Server
 
 AWKWARD = ["a b+c.txt", "d-e", "d/nl\n\tctrl\x01.txt", "d/é&<x>\"'.txt", "per%20cent", "z/한글 😀", "z/~*?#[x]"]
@@ -207,6 +209,8 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
         Fault(200, body=LAST.body, cut_after=80),
         Fault(200, body=LAST.body[:80]),
         Fault(200, body=b""),
+        expired(),
+        Fault(400, body=ERROR.format("ExpiredToken").encode()),
     ],
 )
 def test_a_request_that_fails_is_repeated_where_it_was(proxy: FaultProxy, fault: Fault) -> None:
@@ -218,6 +222,23 @@ def test_a_request_that_fails_is_repeated_where_it_was(proxy: FaultProxy, fault:
         ("s3://bucket/", 2),
     ]
     assert ["continuation-token=t" in seen.target for seen in proxy.seen] == [False, True, True, True]
+
+
+def test_a_link_that_expires_in_the_middle_is_signed_with_new_credentials(
+    proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The listing goes on at its page."""
+    second = Credentials("SECOND", "SK")
+    found = iter([Credentials("FIRST", "SK"), Credentials("FIRST", "SK"), Credentials("FIRST", "SK")])
+
+    async def credentials(_: Aws) -> Credentials:
+        return next(found, second)
+
+    monkeypatch.setattr(Aws, "credentials", credentials)
+    proxy.faults += [Fault(200, body=PAGE.format("true").encode()), expired()]
+    assert [ref.key for ref in listed("bucket", emit=ignore)] == ["a", "a"]
+    assert ["continuation-token=t" in seen.target for seen in proxy.seen] == [False, True, True]
+    assert ["Credential=SECOND" in seen.target for seen in proxy.seen] == [False, False, True]
 
 
 def test_attempts_end(proxy: FaultProxy) -> None:

@@ -6,7 +6,7 @@ from contextlib import suppress
 import msgspec
 
 from bulkpresign.checksums import part_size_of_row
-from bulkpresign.errors import CredentialsError, LinkExpiredError, ListingError, TransferError
+from bulkpresign.errors import CredentialsError, LinkExpiredError, ListingError, RefusedError, TransferError
 from bulkpresign.model import BatchMethod, Link, ObjectRef, ResumePoint, Upload
 from bulkpresign.pipeline.sources.items import Row, object_of
 from bulkpresign.signing.options import LinkOptions
@@ -15,6 +15,10 @@ from bulkpresign.signing.presigner import Presigner
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.engine.part_sizes import usual_part_size
 from bulkpresign.transfer.uploads.requests import abort_upload, composite_etag, create_upload, etag_under
+
+_CHECKSUM = "x-amz-checksum-"
+#: The statuses with which servers refuse a header.
+_REFUSES_HEADERS = frozenset({400, 501})
 
 
 class MultipartCreator:
@@ -37,14 +41,24 @@ class MultipartCreator:
         self._options = options
 
     async def open(self, item: Row) -> str:
-        """The id of a new upload, with the headers of an old link. Raises TransferError where it can't be opened."""
-        ref = object_of(item)
+        """The id of a new upload, with the headers of an old link. Raises TransferError where it can't be opened.
 
+        A server that refuses the headers that ask for a checksum is asked without them.
+        """
+        await self._presigner.prepare([object_of(item)])
+        try:
+            return await self._created(item)
+        except RefusedError as error:
+            bare = _without_checksum(item)
+            if bare is None or error.status not in _REFUSES_HEADERS:
+                raise
+        return await self._created(bare)
+
+    async def _created(self, item: Row) -> str:
         async def create() -> str:
             return await create_upload(self._context.http, self._signed(item, "POST", {"uploads": ""}))
 
-        await self._presigner.prepare([ref])
-        upload_id, _ = await self._context.retried(create, ref)
+        upload_id, _ = await self._context.retried(create, object_of(item))
         return upload_id
 
     def signed(self, item: Row, upload_id: str, part_size: int) -> Upload:
@@ -66,6 +80,14 @@ class MultipartCreator:
         """Ends an upload, through a link that is fresh. Raises TransferError."""
         (link,) = self._presigner.sign_batch([ref], "DELETE", query={"uploadId": upload_id})
         await self._context.retried(lambda: abort_upload(self._context.http, link), ref)
+
+
+def _without_checksum(item: Row) -> Link | None:
+    """The link without the headers that ask for a checksum of the upload, None where it has none."""
+    if not isinstance(item, Link):
+        return None
+    headers = {name: value for name, value in item.headers.items() if not name.startswith(_CHECKSUM)}
+    return msgspec.structs.replace(item, headers=headers) if len(headers) < len(item.headers) else None
 
 
 class MultipartResumer:

@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from bulkpresign.errors import ListingError, TransferError
+from bulkpresign.errors import LinkExpiredError, ListingError, ServerError, TransferError
 from bulkpresign.events import Listener
 from bulkpresign.http.client import HttpClient, Transport
 from bulkpresign.http.connection import BodyCallback
@@ -160,7 +160,7 @@ class BucketLister:
             body = await response.read()
             region = bucket_region(response.headers, body)
             if region is None or response.status not in _OTHER_REGION or bucket in self._regions:
-                raise await response.error(link, body)
+                raise _signed_anew(await response.error(link, body))
         self._regions[bucket] = region
         return await self._sent(bucket, signed, take)
 
@@ -174,6 +174,13 @@ class BucketLister:
         extras = [{LAST_MODIFIED: time} if time else None for time in page.modified]
         columns = (page.keys, version_ids, page.sizes, page.etags, repeat(None), repeat(None), paths, extras)
         return list(map(ObjectRef, repeat(bucket), *columns))
+
+
+def _signed_anew(error: TransferError) -> TransferError:
+    """The same error, for a link that expired as one that another attempt can fix: each has a link of its own."""
+    if not isinstance(error, LinkExpiredError):
+        return error
+    return ServerError(str(error), code=error.code, status=error.status)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from bulkpresign.transfer.copies.source import CHANGED, SourceReader
 from bulkpresign.transfer.engine.jobs import Job, MultipartUpload, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.retries import numbered
-from bulkpresign.transfer.uploads.multipart import MultipartUploader, PartProgress
+from bulkpresign.transfer.uploads.multipart import MultipartUploader, PartProgress, PartsSent
 from bulkpresign.transfer.uploads.requests import without_condition
 from bulkpresign.transfer.uploads.store import SentBody, Stored, store
 
@@ -232,7 +232,8 @@ class Copier:
         put = target.link
         extra = {"part_size": head.part_size(self._part_size)}
         ref = msgspec.structs.replace(put.object, size=head.size, extra={**(put.object.extra or {}), **extra})
-        link = Link("PUT", put.url, {**head.kept, **self._condition(put.object)}, None, ref)
+        headers = {**head.kept, **_checksum_algorithm(head), **self._condition(put.object)}
+        link = Link("PUT", put.url, headers, None, ref)
         return MultipartUpload(Upload(ref, "", (), link), target.renew)
 
     def _parts(
@@ -253,7 +254,7 @@ class Copier:
             progress = PartProgress(job.link, checkpoint, parts, self._context.emit)
             try:
                 sent = await self._uploader.send(target, parts, progress, renewer)
-                self._check_etag(parts, sent.etag, target)
+                self._check(parts, sent, head, target)
                 break
             except MismatchError as error:
                 if error.code == CHANGED:
@@ -266,11 +267,17 @@ class Copier:
                 delay = attempts.delay_after(error)
             await anyio.sleep(delay)
         verified_by = _proof(head, sent.etag, parts.verified_by, sent.verified_by)
+        if head.whole_checksum is not None and head.whole_checksum in sent.checksums.items():  # computed by the server
+            verified_by = head.expected.name
         return _outcome(job, Copied(head.size or 0, sent.etag, verified_by), max(sent.attempts, attempts.number))
 
-    def _check_etag(self, parts: ObjectParts | ServerParts, etag: str | None, target: MultipartUpload) -> None:
+    def _check(
+        self, parts: ObjectParts | ServerParts, sent: PartsSent, head: ObjectHead, target: MultipartUpload
+    ) -> None:
+        """Raises MismatchError where the etag or the checksum of an object that was completed is not the source's."""
         try:
-            parts.check_etag(etag)
+            parts.check_etag(sent.etag)
+            _check_checksum(head, sent.checksums)
         except MismatchError:
             if self._coordinator.guard is not None:
                 self._coordinator.guard.wrote(target.object)
@@ -314,6 +321,23 @@ def _outcome(job: Job, copied: Copied, attempts: int) -> Outcome:
     evidence = Evidence(copied.size, 0, 0, copied.etag, copied.checksum)
     ref, link = job.object, job.link
     return Outcome(ref, "done", copied.size, attempts, copied.verified_by, link=link, evidence=evidence)
+
+
+def _check_checksum(head: ObjectHead, checksums: Mapping[str, str]) -> None:
+    if head.whole_checksum is None:
+        return
+    algorithm, value = head.whole_checksum
+    found = checksums.get(algorithm, value)
+    if found != value and "-" not in found:  # with a -, the server has made it of those of the parts
+        raise MismatchError(f"the copy has {algorithm} {found}, the object {value}", code="ChecksumMismatch")
+
+
+def _checksum_algorithm(head: ObjectHead) -> Mapping[str, str]:
+    """The headers with which an upload in parts has the kind of checksum that the object has."""
+    if head.whole_checksum is None:
+        return {}
+    algorithm, _ = head.whole_checksum
+    return {"x-amz-checksum-algorithm": algorithm.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
 
 
 def _checksum_header(head: ObjectHead) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from bulkpresign.checksums import ExpectedDigest, expected_digest
+from bulkpresign.checksums import COMBINABLE, ExpectedDigest, expected_digest
 from bulkpresign.http.response import Response
 from bulkpresign.model import ObjectRef
 from bulkpresign.transfer.downloads.ranges import is_strong
@@ -69,6 +69,17 @@ class ObjectHead(msgspec.Struct, frozen=True):
         is_same = self.expected.parts == structure.parts
         expected = msgspec.structs.replace(self.expected, part_size=part_size) if is_same else self.expected
         return msgspec.structs.replace(self, structure=structure, expected=expected)
+
+    @property
+    def whole_checksum(self) -> tuple[str, str] | None:
+        """The algorithm and the value of a checksum of all bytes that a server can compute of parts, None without one.
+
+        Source: docs "Checking object integrity": only CRCs are of the full object where it is uploaded in parts.
+        """
+        expected = self.expected
+        if expected.checksum is None or expected.parts or expected.algorithm not in COMBINABLE:
+            return None
+        return expected.algorithm, expected.shown(expected.digest)
 
     def part_size(self, wanted: int | None) -> int | None:
         """Bytes of each part, None for an object that is copied in one request.

@@ -63,12 +63,16 @@ class PartSource(Protocol):
 
 
 class PartsSent(NamedTuple):
-    """An object that was completed: the number of attempts, its etag, and the name of what verified it."""
+    """An object that was completed: the number of attempts, its etag, and the name of what verified it.
+
+    `checksums` are those that the server computed, by algorithm: see Completed.
+    """
 
     attempts: int
     etag: str | None
     verified_by: str | None
     part_size: int
+    checksums: Mapping[str, str]
 
 
 class MultipartUploader:
@@ -103,7 +107,7 @@ class MultipartUploader:
             raise
         finally:
             self.left_open += sending.is_open
-        return PartsSent(sending.attempts, sending.etag, verified_by, upload.parts[0].size)
+        return PartsSent(sending.attempts, sending.etag, verified_by, upload.parts[0].size, sending.checksums)
 
     async def _opened(self, upload: Upload, progress: "PartProgress") -> Upload:
         open_upload = self._coordinator.open_upload
@@ -186,6 +190,7 @@ class _MultipartUpload:
         self.is_open = True
         #: The etag of the completed object, None if it is unknown.
         self.etag: str | None = None
+        self.checksums: Mapping[str, str] = {}
 
     async def run(self, part_concurrency: int | None) -> str | None:
         """Sends the parts that are missing, and completes the upload. Returns what verified the object."""
@@ -290,7 +295,7 @@ class _MultipartUpload:
                 self._progress.reset(self._progress.point)  # the next run sends the parts again
             raise
         self.is_open = False
-        self.etag = completed.etag or self.etag
+        self.etag, self.checksums = completed.etag or self.etag, completed.checksums
         try:
             return check_completed(completed, self._etags)
         except MismatchError:

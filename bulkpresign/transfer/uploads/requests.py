@@ -27,6 +27,7 @@ _GRACE = 5.0  # seconds
 
 _UPLOAD_ID = re.compile(rb"<UploadId>([^<]{1,4000})</UploadId>")
 _ETAG = re.compile(rb"<ETag>([^<]{0,200})</ETag>")
+_CHECKSUMS = re.compile(rb"<Checksum(CRC32|CRC32C|CRC64NVME|SHA1|SHA256)>([A-Za-z0-9+/=-]{1,100})</")
 _EMPTY_ETAG = re.compile(rb"<ETag ?/>")
 _MD5 = re.compile(r"[0-9a-f]{32}\Z")
 _CONDITIONS = frozenset({"if-match", "if-none-match"})
@@ -55,10 +56,14 @@ class UploadAborter:
 
 
 class Completed(msgspec.Struct, frozen=True):
-    """A completed object: its etag, and the response headers about its encryption."""
+    """A completed object: its etag, the response headers about its encryption, and its checksums by algorithm.
+
+    Checksums are as S3 writes them: those of the whole object in base64, those of parts with their number.
+    """
 
     etag: str
     encryption: Mapping[str, str]
+    checksums: Mapping[str, str] = {}
 
 
 async def create_upload(http: HttpClient, link: Link) -> str:
@@ -107,7 +112,8 @@ async def complete_upload(http: HttpClient, link: Link, etags: Mapping[int, str]
         said = await response.read()
         if response.status != 200 or b"<Error>" in said:
             raise await response.error(link, said)
-    return Completed(etag_of(said), response.encryption)
+    checksums = {name.decode().lower(): value.decode() for name, value in _CHECKSUMS.findall(said)}
+    return Completed(etag_of(said), response.encryption, checksums)
 
 
 def condition_of(link: Link) -> dict[str, str]:
