@@ -134,10 +134,9 @@ async def copy(
     `region_name`, `endpoint_url`, `profile_name`, `addressing_style` and `session` are for both sides; those that start
     with `source_` and `destination_` are for one side. `source_presigner` and `destination_presigner` are open
     Presigners. `config`, the keywords beside it and `executor` are those of `get`; copies in parts are made by this
-    process. An object that was uploaded in parts is copied
-    in the same parts; otherwise objects over 64 MiB are copied in parts, unless only an md5 of all their bytes can
-    verify them. `part_size` (bytes, 5 MiB to 5 GiB) is for all larger objects. Memory is at most 1 MiB for each copy in
-    flight, or part of one.
+    process. An object that was uploaded in parts is copied in the same parts; otherwise objects over 64 MiB are copied
+    in parts, unless only an md5 of all their bytes can verify them. `part_size` (bytes, 5 MiB to 5 GiB) is for all
+    larger objects. Memory is at most 1 MiB for each copy in flight, or part of one.
 
     A failed object is counted in the report. Raises InputError for invalid input before any request, BreakerError if
     everything fails the same way or the journal can't be written any more, and OutputError if the failures file can't
@@ -325,26 +324,57 @@ class _Copying:
         is_copied_whole = {name.lower() for name in headers} <= _OF_SERVER_COPIES
         on_server = sides.are_one and is_copied_whole and not relay and not sources.has_links
         if self._dry_run:
-            with planned_objects(plan) as write:
+            asks_part_size = get is not None
+            return await self._plan(jobs, present, target, plan, on_server=on_server, asks_part_size=asks_part_size)
+        spec = TransferSpec(copies_on_server=on_server)
+        closing = None
+        if certified is not None:
+            spec = msgspec.structs.replace(spec, copy_digest=certified.algorithm)
+            jobs, totals.known = certified.passing(jobs, run.completed), 0  # those that are done have rows, too
+            closing = partial(certified.write, presigner=put, emit=run.emit, config=config, ca_bundle=self._ca_bundle)
+        coordinator = self._coordinator(get, put, present, headers, replaces=if_exists == "replace")
+        report = await run.transfer(jobs, spec, coordinator, totals=totals, sources=sources, closing=closing)
+        present.write_extra()
+        return report
 
-                def write_placed(ref: ObjectRef) -> None:
-                    write(msgspec.structs.replace(ref, path=target.path(ref)))
+    async def _plan(
+        self,
+        jobs: Batches,
+        present: PresentCopies,
+        target: Destination,
+        plan: str | os.PathLike[str] | None,
+        *,
+        on_server: bool,
+        asks_part_size: bool,
+    ) -> Report:
+        """Plans the copies, and writes the objects that would be copied to the file `plan`."""
+        with planned_objects(plan) as write:
+            planner = Planner(
+                self._run.config.part_size,
+                lambda ref: write(msgspec.structs.replace(ref, path=target.path(ref))),
+                lambda: sum(one.requests for one in self._listers),
+                on_server=on_server,
+                asks_part_size=asks_part_size,
+            )
+            report = await self._run.plan(_absent(jobs, present, planner, self._run.emit), planner)
+        present.write_extra()
+        return report
 
-                planner = Planner(
-                    config.part_size,
-                    write_placed,
-                    lambda: sum(one.requests for one in self._listers),
-                    on_server=on_server,
-                    asks_part_size=get is not None,
-                )
-                report = await run.plan(_absent(jobs, present, planner, run.emit), planner)
-            present.write_extra()
-            return report
+    def _coordinator(
+        self,
+        get: Presigner | None,
+        put: Presigner,
+        present: PresentCopies,
+        headers: Mapping[str, str],
+        *,
+        replaces: bool,
+    ) -> Callable[[TransferContext], Coordinator]:
+        """What copies need of the process with the credentials."""
+        has_condition = any(name.lower().startswith("if-") for name in headers)
 
         def coordinator(context: TransferContext) -> Coordinator:
             resumer = MultipartResumer(MultipartCreator(put, context, headers=headers), put, None)
-            guard = DestinationGuard(put, context.http, present, context.emit, replaces=if_exists == "replace")
-            has_condition = any(name.lower().startswith("if-") for name in headers)
+            guard = DestinationGuard(put, context.http, present, context.emit, replaces=replaces)
             return Coordinator(
                 ask_part_size=None if get is None else partial(ask_part_size, get, context.http),
                 refuse_checksum_mode=self._mode.refuse,
@@ -355,15 +385,7 @@ class _Copying:
                 guard=None if has_condition else guard,
             )
 
-        spec = TransferSpec(copies_on_server=on_server)
-        closing = None
-        if certified is not None:
-            spec = msgspec.structs.replace(spec, copy_digest=certified.algorithm)
-            jobs, totals.known = certified.passing(jobs, run.completed), 0  # those that are done have rows, too
-            closing = partial(certified.write, presigner=put, emit=run.emit, config=config, ca_bundle=self._ca_bundle)
-        report = await run.transfer(jobs, spec, coordinator, totals=totals, sources=sources, closing=closing)
-        present.write_extra()
-        return report
+        return coordinator
 
     async def _check(self, placed: Callable[[ObjectRef], ObjectRef]) -> Totals:
         completed, listeners = self._run.completed, self._listeners
