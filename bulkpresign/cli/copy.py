@@ -22,7 +22,8 @@ _of_plan = partial(click.option, cls=SectionedOption, section="Plan")
     cls=Argument,
     nargs=-1,
     metavar="SOURCE... s3://bucket/prefix/ | LINKS...",
-    help="Sources as for get, and the prefix that their objects are copied to; or tables of links that sign --to made.",
+    help="Sources as for get, and the prefix that their objects are copied to; or tables of links that sign --to made, "
+    "in which an object in parts has several rows.",
 )
 @options.bucket
 @options.from_format

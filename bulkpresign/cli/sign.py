@@ -38,7 +38,7 @@ from bulkpresign.errors import BreakerError
     "--to",
     metavar="s3://bucket/prefix/",
     help="Add a PUT link for a copy of each object to its row, for bulkpresign copy. It has the headers that the copy "
-    "keeps. Sends a HEAD request for every object, as --head.",
+    "keeps. Objects over 5GiB need --part-size. Sends a HEAD request for every object, as --head.",
 )
 @sides.maps
 @click.option(
@@ -56,8 +56,9 @@ from bulkpresign.errors import BreakerError
     "--part-size",
     type=size,
     metavar="SIZE",
-    help="PUT links: larger objects become multipart uploads with parts of this size (5MiB to 5GiB), which are created "
-    "here. Their sizes must be known. Without this option, the rows of uploads are signed again.",
+    help="PUT links, and copies with --to: larger objects become multipart uploads with parts of this size (5MiB to "
+    "5GiB), which are created here. The sizes of PUT links must be known. Without this option, the rows of uploads are "
+    "signed again.",
 )
 @options.signing_executor
 @options.server
@@ -78,7 +79,7 @@ def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, **sett
     bulkpresign sign s3://bucket/prefix/ -o links.jsonl.gz
     bulkpresign sign 's3://bucket/2026/*.parquet' -o links.csv --head --failures missing.csv
     bulkpresign sign links.csv -o fresh.csv
-    bulkpresign sign s3://from/ -o copies.csv --to s3://to/
+    bulkpresign sign s3://from/ -o copies.csv --to s3://to/ --part-size 64MiB
     bulkpresign sign keys.txt --bucket B --method PUT --content-type image/png -o uploads.csv
     bulkpresign sign keys.txt --bucket B --method PUT --checksum crc64nvme --from data/ -o uploads.csv
     bulkpresign sign sizes.csv --bucket B --method PUT --part-size 64MiB -o uploads.csv

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from bulkpresign.manifest.uploads import COMPLETES
+from bulkpresign.manifest.uploads import COMPLETES, upload_methods
 from bulkpresign.tables.rows import Rows, joined
 
 
@@ -31,12 +31,12 @@ def heads_of(rows: Rows) -> Sequence[int]:
     count = len(rows.cells)
     if "upload_id" not in rows.columns:
         return range(count)
-    ids, methods = _upload_ids(rows), rows.column("method") or [""] * count
+    ids, methods = _upload_ids(rows), upload_methods(rows)
     heads = list(range(count))
     for upload_id, some in groupby(range(count), ids.__getitem__):
         if upload_id:
             group = list(some)
-            head = next((row for row in group if str(methods[row]).upper() == COMPLETES), group[0])
+            head = next((row for row in group if methods[row] == COMPLETES), group[0])
             heads[group[0] : group[-1] + 1] = [head] * len(group)
     return heads
 

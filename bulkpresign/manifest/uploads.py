@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from bulkpresign.errors import ManifestError
 from bulkpresign.model import Link, ObjectRef, Upload, UploadPart
+from bulkpresign.tables.columns import DST_METHOD
 from bulkpresign.tables.rows import Rows
 from bulkpresign.text import counted
 
@@ -23,17 +24,28 @@ def upload_id_of(ref: ObjectRef) -> str:
     return str((ref.extra or {}).get("upload_id") or "")
 
 
+def completes(link: Link) -> bool:
+    """True for the row that completes an upload, also one of a copy."""
+    return str((link.object.extra or {}).get(DST_METHOD) or link.method).upper() == COMPLETES
+
+
+def upload_methods(rows: Rows) -> Sequence[str]:
+    """The method of each row's link for an upload. The rows of copies have it in a column of its own."""
+    methods = rows.column(DST_METHOD) or rows.column("method") or [""] * len(rows.cells)
+    return [str(method).upper() for method in methods]
+
+
 def whole_rows(rows: Rows) -> Rows:
     """The same rows without those of parts, so that each object has one row, and without the columns of uploads."""
     if "upload_id" not in rows.columns:
         return rows
-    ids, methods = rows.column("upload_id") or (), rows.column("method") or [""] * len(rows.cells)
+    ids = rows.column("upload_id") or ()
     kept = [
         row
-        for row, (upload_id, method) in enumerate(zip(ids, methods, strict=True))
-        if not upload_id or str(method).upper() == COMPLETES
+        for row, (upload_id, method) in enumerate(zip(ids, upload_methods(rows), strict=True))
+        if not upload_id or method == COMPLETES
     ]
-    columns = [index for index, name in enumerate(rows.columns) if name not in UPLOAD_COLUMNS]
+    columns = [index for index, name in enumerate(rows.columns) if name not in {*UPLOAD_COLUMNS, DST_METHOD}]
     return Rows(
         rows.file,
         tuple(rows.columns[index] for index in columns),

@@ -10,6 +10,7 @@ from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ManifestError
 from bulkpresign.events import Listener, RunFinished, RunStarted, broadcast
 from bulkpresign.http.client import Transport
+from bulkpresign.manifest.copies import target_links
 from bulkpresign.manifest.links import links_of, signed_at_of
 from bulkpresign.manifest.rows import csv_rows
 from bulkpresign.manifest.uploads import check_upload_url, upload_id_of
@@ -22,6 +23,7 @@ from bulkpresign.signing.parts import with_columns
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Rows, Table, open_output
+from bulkpresign.tables.columns import DST_URL
 from bulkpresign.tables.writing import TableWriter
 from bulkpresign.transfer.engine.jobs import NOTHING, Job, RenewableLink
 from bulkpresign.transfer.spec import TransferSpec
@@ -52,10 +54,10 @@ async def abort(
 ) -> Report:
     """Aborts the multipart uploads of `what`: a table of links, or the open uploads under `s3://bucket/prefix/`.
 
-    A table needs no credentials: its rows that abort uploads are used. `older_than` (seconds) leaves younger uploads
-    alone, and those of unknown age. A table does not have the time when an upload was created; the time when the link
-    was signed is used instead. An upload that no longer exists counts as skipped. A dry run aborts no upload and writes
-    the uploads to `output` as CSV, with their age in seconds.
+    A table, of uploads or of copies in parts, needs no credentials: its rows that abort uploads are used. `older_than`
+    (seconds) leaves younger uploads alone, and those of unknown age. A table does not have the time when an upload was
+    created; the time when the link was signed is used instead. An upload that no longer exists counts as skipped. A dry
+    run aborts no upload and writes the uploads to `output` as CSV, with their age in seconds.
 
     Raises InputError for input that can't be used, before a request is sent.
     """
@@ -99,7 +101,10 @@ async def _named(table: Table) -> _Found:
 
 def _ending_links(rows: Rows) -> list[Link]:
     """The links of some rows that abort uploads. Raises ManifestError if the url of one does not name the upload."""
-    numbered = zip(links_of(rows), rows.lines, strict=True)
+    links = links_of(rows)
+    if DST_URL in rows.columns:
+        links = target_links(rows.file, links, rows.lines)
+    numbered = zip(links, rows.lines, strict=True)
     ending = [(link, line) for link, line in numbered if link.method == "DELETE" and upload_id_of(link.object)]
     for link, line in ending:
         check_upload_url(rows.file, link, line)

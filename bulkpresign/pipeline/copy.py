@@ -1,7 +1,7 @@
 """copy: objects go from bucket to bucket, through GET links and PUT links, with nothing on disk."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from functools import partial
@@ -20,11 +20,11 @@ from bulkpresign.pipeline.run.config import TransferConfig, config_of
 from bulkpresign.pipeline.run.copies import Destination, PresentCopies, PutSigner, endpoint_of_bucket, prefix_of
 from bulkpresign.pipeline.run.guards import DestinationGuard
 from bulkpresign.pipeline.run.journals import journal_of
-from bulkpresign.pipeline.run.linked_copies import checked, linked_copies
+from bulkpresign.pipeline.run.linked_copies import LinkedCopies, located_copies, placed
 from bulkpresign.pipeline.run.multipart import MultipartCreator, MultipartResumer
 from bulkpresign.pipeline.run.part_sizes import ask_part_size
 from bulkpresign.pipeline.run.planning import Planner, planned_objects
-from bulkpresign.pipeline.run.preflight import Totals, check, index_paths
+from bulkpresign.pipeline.run.preflight import Located, Totals, check, index_paths
 from bulkpresign.pipeline.run.run import Run
 from bulkpresign.pipeline.run.sides import Sides
 from bulkpresign.pipeline.sources.items import Items
@@ -40,6 +40,7 @@ from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.filters import Filters
 from bulkpresign.source.key_map import KeyMap
 from bulkpresign.source.location import Location
+from bulkpresign.tables import Table
 from bulkpresign.tables.columns import DST_URL
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
@@ -270,15 +271,12 @@ class _Copying:
         opened = run.use_journal(journal_of(self._journal, "copy", beside, "its links"), all_are_current)
         if opened is not None:  # the destination can't be listed without credentials
             run.skipped_by = opened.file.name
-        totals = await self._check(checked)
+        totals = await self._check(placed, located_copies)
         get = await sides.source.get_if(self._renew_credentials)
         put = await sides.destination.get_if(self._renew_credentials)
         renew = await run.renewal(get, self._renew_command, self._renew_url)
-        reserve = index_paths(self._index)
-        links = links_of_sources(
-            sources, None, "GET", renew=renew, streamed=lambda refs: reserve([checked(ref) for ref in refs])
-        )
-        jobs = linked_copies(links, by_signing(put) if put is not None else renew)
+        renew_target = by_signing(put) if put is not None else renew
+        jobs = LinkedCopies(sources, renew, renew_target, index_paths(self._index)).jobs()
         if self._dry_run:
             return await run.plan(jobs)
         return await run.transfer(jobs, TransferSpec(), totals=totals, sources=sources)
@@ -387,10 +385,20 @@ class _Copying:
 
         return coordinator
 
-    async def _check(self, placed: Callable[[ObjectRef], ObjectRef]) -> Totals:
-        completed, listeners = self._run.completed, self._listeners
+    async def _check(
+        self,
+        placed: Callable[[ObjectRef], ObjectRef],
+        located: Callable[[Table], Iterator[Sequence[Located]]] | None = None,
+    ) -> Totals:
         return await check(
-            self._sources, lambda _: None, self._index, "GET", completed, listeners=listeners, placed=placed
+            self._sources,
+            lambda _: None,
+            self._index,
+            "GET",
+            self._run.completed,
+            listeners=self._listeners,
+            placed=placed,
+            located=located,
         )
 
     async def _present(

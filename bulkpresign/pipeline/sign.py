@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -25,7 +26,7 @@ from bulkpresign.manifest.links import old_links
 from bulkpresign.manifest.uploads import UPLOAD_COLUMNS
 from bulkpresign.manifest.writing import ManifestWriter, link_writer
 from bulkpresign.model import Link, Method, ObjectRef, Report
-from bulkpresign.pipeline.rows.copy_targets import copy_targets
+from bulkpresign.pipeline.rows.copy_targets import CopyTargets, copy_targets
 from bulkpresign.pipeline.rows.hash_files import HashedSource
 from bulkpresign.pipeline.rows.head import HEAD_COLUMNS, MISSING, Heads, asking_heads
 from bulkpresign.pipeline.rows.resigned_uploads import resigned_rows
@@ -45,7 +46,7 @@ from bulkpresign.signing.rules import Rules
 from bulkpresign.source.filters import Filters
 from bulkpresign.source.key_map import KeyMap
 from bulkpresign.tables import Output, Table, open_output
-from bulkpresign.tables.columns import DST_COLUMNS
+from bulkpresign.tables.columns import DST_COLUMNS, DST_METHOD, DST_URL
 from bulkpresign.tables.files import appears_whole
 from bulkpresign.tables.reading import table_format
 
@@ -127,8 +128,9 @@ async def sign(
     the same uploads, so that the uploaded parts can still be used. Memory use does not grow with the number of objects.
 
     With `to`, `s3://bucket/prefix/`, each row also has a PUT link for a copy of its object under that prefix, signed
-    with the headers that the copy keeps: `copy` carries that out without credentials. This sends a HEAD for each
-    object, as with `head`. `maps` rewrites the keys of copies (see `copy`). The settings that start with `destination_`
+    with the headers that the copy keeps: `copy` carries that out without credentials. With a `part_size`, the copy of a
+    larger object is such an upload, and each of its rows has the GET link as well. This sends a HEAD for each object,
+    as with `head`. `maps` rewrites the keys of copies (see `copy`). The settings that start with `destination_`
     are those of the copies' side; the others are for both sides.
 
     With an `executor` (`processes[:N]`, `dask:ADDRESS`, or one of `concurrent.futures`), workers sign the rows of
@@ -143,7 +145,7 @@ async def sign(
     all objects fail the same way. Then the run leaves no file behind, and no upload open.
     """
     options = _with_filename(options or LinkOptions(), filename)
-    target = _target(to, maps, method, part_size)
+    target = _target(to, maps, method)
     head = head or target is not None
     file = os.fspath(output)
     written_format = table_format(file, format)
@@ -151,7 +153,7 @@ async def sign(
     rules = Rules(method, headers, query, options, head=head)
     rules.check_given(concurrency, failures)
     summing = _summing(method, checksum, folder)
-    size_problem = _size_problem(method, part_size, summing)
+    size_problem = _size_problem("PUT" if target else method, part_size, summing)
     sources = Sources(
         source,
         bucket=bucket,
@@ -162,7 +164,7 @@ async def sign(
         filters=filters,
     )
     await sources.begin()
-    check_used(sources, bucket, from_format)
+    _check_tables(sources, bucket, from_format, is_for_copies=target is not None)
     columns = sources.columns  # unreadable input is reported before credentials are loaded
     if method is None and sources.need_credentials:
         rules.check("GET")
@@ -171,11 +173,9 @@ async def sign(
         columns = [name for name in columns if name not in UPLOAD_COLUMNS]
     report, tell, began = SignReport(verb="sign"), broadcast(listeners), time.monotonic()
     tell(RunStarted("sign"))
-    if size_problem is not None:
-        columns += UPLOAD_COLUMNS
+    if size_problem is not None and target is None:  # the sizes of objects that are copied come from their HEAD
         await sources.check_sizes(size_problem)
-    if head:
-        columns = list(dict.fromkeys([*columns, *HEAD_COLUMNS, *(DST_COLUMNS if target else ())]))
+    columns = _with_own(columns, head=head, copies=target is not None, parts=part_size is not None)
     settings: dict[str, Any] = {
         "region_name": region_name,
         "endpoint_url": endpoint_url,
@@ -198,19 +198,20 @@ async def sign(
     )
     async with AsyncExitStack() as stack:
         signing = await (await stack.enter_async_context(RunPresigner(presigner, **settings))).get()
-        uploads = None
-        if part_size is not None:
-            uploads = await stack.enter_async_context(
-                signing_uploads(
-                    signing,
-                    part_size,
-                    headers,
-                    options,
-                    as_they_come=not appears_whole(file),
-                    ca_bundle=ca_bundle,
-                    listeners=listeners,
-                )
+        opening = (
+            None
+            if part_size is None
+            else partial(
+                signing_uploads,
+                part_size=part_size,
+                headers=None if target else headers,
+                options=LinkOptions() if target else options,
+                as_they_come=not appears_whole(file),
+                ca_bundle=ca_bundle,
+                listeners=listeners,
             )
+        )
+        uploads = None if opening is None or target else await stack.enter_async_context(opening(signing))
         run = _Run(
             sources,
             signing,
@@ -237,7 +238,9 @@ async def sign(
                     broadcast([run.count, *listeners, *([log] if log else [])]),
                 )
             )
-            heads.add_columns = None if target is None else await copy_targets(stack, target, sides)
+            if target is not None:
+                run.targets = heads.add_columns = await copy_targets(stack, target, sides, opening)
+                uploads = run.targets.uploads
         with open_output(file) as stream:
             writer = link_writer(stream, file, written_format, columns)
             await run.write(writer, heads, stream if uploads is not None and not appears_whole(file) else None)
@@ -246,6 +249,13 @@ async def sign(
     report.seconds = time.monotonic() - began
     tell(RunFinished(report))
     return report
+
+
+def _with_own(columns: Sequence[str], *, head: bool, copies: bool, parts: bool) -> list[str]:
+    """The carried columns, and those that this run fills."""
+    heads, targets = HEAD_COLUMNS if head else (), DST_COLUMNS if copies else ()
+    methods, uploads = (DST_METHOD,) if copies and parts else (), UPLOAD_COLUMNS if parts else ()
+    return list(dict.fromkeys([*columns, *heads, *targets, *methods, *uploads]))
 
 
 class _Run:
@@ -269,6 +279,8 @@ class _Run:
         self._summing, self._uploads, self._keeps_uploads = summing, uploads, keeps_uploads
         #: Lists the sources in buckets.
         self.lister: BucketLister | None = None
+        #: Makes the rows of copies, if the rows are for copies.
+        self.targets: CopyTargets | None = None
 
     def count(self, event: Event) -> None:
         """Counts failures of HEAD requests, and retries."""
@@ -286,7 +298,12 @@ class _Run:
 
         async def take(items: Sequence[Row]) -> None:
             await self._presigner.refresh()
-            keep(self._signed(items))
+            links = self._signed(items)
+            if self.targets is None:
+                keep(links)
+                return
+            async for rows in self.targets.rows(links):
+                keep(rows)
 
         def keep(links: Sequence[Link]) -> None:
             writer.write(links)
@@ -373,6 +390,15 @@ class _Run:
         return self._signed([link for link, _ in links])
 
 
+def _check_tables(sources: Sources, bucket: str | None, from_format: str | None, *, is_for_copies: bool) -> None:
+    """Raises InputError for a setting without a table, and for the rows of copies in parts."""
+    check_used(sources, bucket, from_format)
+    for table in sources.tables:
+        if _has_uploads(table) and DST_URL in table.columns and not is_for_copies:
+            problem = "the rows of copies in parts can't be signed again: sign their objects with --to instead"
+            raise ManifestError(problem, file=table.file)
+
+
 def _check_sharded(
     executor: str | Executor | None, written_format: str, *, head: bool, part_size: int | None, checksum: str | None
 ) -> None:
@@ -395,13 +421,13 @@ def _with_filename(options: LinkOptions, filename: str | None) -> LinkOptions:
     return msgspec.structs.replace(options, filename=filename)
 
 
-def _target(to: str | None, maps: Sequence[str], method: str | None, part_size: int | None) -> Destination | None:
+def _target(to: str | None, maps: Sequence[str], method: str | None) -> Destination | None:
     """Where copies go, None if no links for copies are wanted."""
     if to is None:
         if maps:
             raise ParameterError("maps rewrites the keys of copies, and is for to")
         return None
-    if method not in {None, "GET"} or part_size is not None:
+    if method not in {None, "GET"}:
         raise ParameterError("to is for GET links: it adds the PUT links of their copies")
     return Destination(prefix_of(to), KeyMap(maps))
 
@@ -414,7 +440,7 @@ def _size_problem(method: str | None, part_size: int | None, summing: HashedSour
     if part_size is None:
         return None
     if method != "PUT":
-        raise ParameterError("a part size is for PUT links")
+        raise ParameterError("a part size is for PUT links, or for copies, with to")
     if summing is not None:
         raise ParameterError("a checksum is signed for a whole file: it does not go with a part size")
     return size_problem_of(part_size)

@@ -32,3 +32,5 @@ HEADERLESS = ("bucket", "key", "version_id")
 #: The columns of the PUT link for an object's copy.
 DST_BUCKET, DST_KEY, DST_URL, DST_HEADERS = "dst_bucket", "dst_key", "dst_url", "dst_headers"
 DST_COLUMNS = (DST_BUCKET, DST_KEY, DST_URL, DST_HEADERS)
+#: The method of the second link, for the copies of `sign --to` in parts; empty: PUT.
+DST_METHOD = "dst_method"

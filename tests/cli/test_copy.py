@@ -93,17 +93,21 @@ def test_options_of_the_other_form(tmp_path: Path) -> None:
     assert (done.returncode, "--algorithm is only for --certificate" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("by_links", [False, True], ids=["to a bucket", "by links"])
 def test_a_copy_that_is_killed_goes_on_at_its_next_part(
-    seaweedfs: S3Server, boto: Boto, make_bucket: MakeBucket, aws_env: AwsEnv, tmp_path: Path
+    by_links: bool, seaweedfs: S3Server, boto: Boto, make_bucket: MakeBucket, aws_env: AwsEnv, tmp_path: Path
 ) -> None:
     aws_env(seaweedfs)
     client: Any = boto(seaweedfs)
     source, destination, body = make_bucket(seaweedfs), make_bucket(seaweedfs), os.urandom(40 << 20)
     client.put_object(Bucket=source, Key="large", Body=body)
-    command = [
-        *(*BULKPRESIGN, "copy", f"s3://{source}/", f"s3://{destination}/", "--part-size", "5MiB"),
-        *("--part-concurrency", "2", "--journal", "j", "--relay"),
-    ]
+    given = [f"s3://{source}/", f"s3://{destination}/", "--part-size", "5MiB", "--relay"]
+    if by_links:
+        sign = ("sign", f"s3://{source}/", "-o", "links.csv", "--to", f"s3://{destination}/", "--part-size", "5MiB")
+        signed = run(*sign, folder=tmp_path, env={})
+        assert signed.stderr == "sign: 10 links in links.csv, 1 upload opened\n"
+        given = ["links.csv"]
+    command = [*BULKPRESIGN, "copy", *given, "--part-concurrency", "2", "--journal", "j"]
     process = subprocess.Popen([*command, "--limit-rate", "8MiB"], cwd=tmp_path, env=dict(os.environ))
     uploads: list[Any] = []
     while len(uploads) < 4:  # of which the journal knows at least two

@@ -1,7 +1,7 @@
 """Creates the multipart uploads of `sign`, and aborts them if the run fails."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from itertools import groupby
 
@@ -28,6 +28,8 @@ OPENED_AT_ONCE = 32
 _CLEAN_UP_TIMEOUT = 30.0
 
 
+#: Returns the uploads of a server whose links a presigner signs: see `signing_uploads`.
+OpeningUploads = Callable[[Presigner], AbstractAsyncContextManager["SigningUploads"]]
 #: Signs objects that need one request, or signs their links again.
 SignSingle = Callable[[Sequence[Row]], list[Link]]
 

@@ -9,6 +9,7 @@ import msgspec
 
 from bulkpresign.errors import InputError
 from bulkpresign.events import Event, ObjectFinished
+from bulkpresign.manifest.copies import copy_rows
 from bulkpresign.manifest.writing import ManifestWriter, link_writer, object_writer
 from bulkpresign.model import Link, ObjectRef, Upload
 from bulkpresign.pipeline.sources.sources import Sources
@@ -39,9 +40,10 @@ class FailureLog:
             self.add(outcome.link, outcome.object, f"{outcome.code}: {outcome.message}", outcome.upload)
 
     def add(self, link: Link | None, ref: ObjectRef, reason: str, upload: Upload | None = None) -> None:
-        """Adds one row, or all those of an upload."""
+        """Adds one row, or all those of an upload. `link` is the GET link of an object that is copied."""
         if upload is not None and self._as_links:
-            self._rows += [msgspec.structs.replace(row, object=self._with(row.object, reason)) for row in upload.links]
+            rows = copy_rows(link, upload.links) if link is not None and link.method == "GET" else upload.links
+            self._rows += [msgspec.structs.replace(row, object=self._with(row.object, reason)) for row in rows]
         elif link is not None and self._as_links:
             self._rows.append(msgspec.structs.replace(link, object=self._with(ref, reason)))
         else:

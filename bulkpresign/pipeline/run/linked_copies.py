@@ -1,51 +1,96 @@
-"""Copies without credentials: rows with a GET link of an object, and a PUT link for its copy.
+"""Copies without credentials: rows with a GET link of an object, and a link, or those of an upload, for its copy."""
 
-The columns are `dst_url` and `dst_headers`, as `url` and `headers` for the GET; and `dst_bucket` and `dst_key`, with
-which a PUT link can be signed again.
-"""
-
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
-from bulkpresign.errors import ManifestError, ParameterError
+from bulkpresign.manifest.copies import CopyGrouper, LinkedCopy
 from bulkpresign.manifest.links import links_of
 from bulkpresign.model import Link, ObjectRef, without_query
-from bulkpresign.pipeline.sources.links import Remote
-from bulkpresign.tables import Rows
-from bulkpresign.tables.columns import DST_BUCKET, DST_COLUMNS, DST_HEADERS, DST_KEY, DST_URL
-from bulkpresign.transfer.engine.jobs import Job, Renew, RenewableLink
+from bulkpresign.pipeline.sources.items import GivenItems, ItemBatch, check_methods
+from bulkpresign.pipeline.sources.sources import Sources, checked_links
+from bulkpresign.tables import Table
+from bulkpresign.tables.columns import DST_URL
+from bulkpresign.transfer.engine.jobs import Job, MultipartUpload, Renew, RenewableLink
 
-__all__ = ["DST_COLUMNS", "checked", "linked_copies", "with_target"]
-
-
-def with_target(ref: ObjectRef, put: Link) -> ObjectRef:
-    """The object with the columns of the PUT link for its copy."""
-    target = {DST_BUCKET: put.object.bucket, DST_KEY: put.object.key, DST_URL: put.url, DST_HEADERS: dict(put.headers)}
-    return msgspec.structs.replace(ref, extra={**(ref.extra or {}), **target})
+#: Takes the paths of objects whose rows can't be read twice.
+Reserve = Callable[[Sequence[ObjectRef]], None]
 
 
-def checked(ref: ObjectRef) -> ObjectRef:
-    """The same object, whose path is the address of its copy. Raises ParameterError for a row without a PUT link."""
-    return msgspec.structs.replace(ref, path=without_query(_put_link(ref).url))
+def placed(ref: ObjectRef) -> ObjectRef:
+    """The same object, whose path is the address of its copy."""
+    return msgspec.structs.replace(ref, path=without_query((ref.extra or {})[DST_URL]))
 
 
-async def linked_copies(links: AsyncIterator[list[Remote]], renew: Renew | None) -> AsyncIterator[Sequence[Job]]:
-    """The jobs of rows. `renew` renews their PUT links."""
-    async for batch in links:
-        yield [
-            Job(link, RenewableLink(_put_link(link.object), renew)) for link in batch if isinstance(link, RenewableLink)
-        ]
+def located_copies(table: Table) -> Iterator[list[tuple[ObjectRef, Link, str]]]:
+    """The copies in a table of links: the object, its GET link, and the location of its first row (`links.csv:2`).
+
+    Raises ManifestError for rows that are not valid.
+    """
+    grouper = CopyGrouper(table.file)
+    for rows in table:
+        links = checked_links(table, links_of(rows), rows.lines, "GET")
+        yield [_located(table, copy, line) for copy, line in grouper.add(links, rows.lines)]
+    yield [_located(table, copy, line) for copy, line in grouper.end()]
 
 
-def _put_link(ref: ObjectRef) -> Link:
-    extra = ref.extra or {}
-    if not extra.get(DST_URL):
-        raise ParameterError(f"{ref.uri}: the row has no {DST_URL}: make one with sign --to s3://bucket/prefix/")
-    cells = [extra[DST_URL], extra.get(DST_HEADERS) or "{}", "PUT"]
-    try:
-        (link,) = links_of(Rows("", ("url", "headers", "method"), [cells], [1]))
-    except ManifestError as error:
-        raise ParameterError(f"{ref.uri}: column dst_{error.column}: {error.problem}") from error
-    target = ObjectRef(str(extra.get(DST_BUCKET) or ""), str(extra.get(DST_KEY) or ""), path=without_query(link.url))
-    return msgspec.structs.replace(link, object=target)
+def _located(table: Table, copy: LinkedCopy, line: int) -> tuple[ObjectRef, Link, str]:
+    return copy.source.object, copy.source, f"{table.file}:{line}"
+
+
+class LinkedCopies:
+    """The jobs of rows. `renew_source` renews their GET links, `renew_target` the links of their copies.
+
+    `reserve` is called with the objects of sources that can't be read twice, whose path is the address of the copy.
+    """
+
+    def __init__(
+        self, sources: Sources, renew_source: Renew | None, renew_target: Renew | None, reserve: Reserve
+    ) -> None:
+        self._sources, self._reserve = sources, reserve
+        self._renew_source, self._renew_target = renew_source, renew_target
+
+    async def jobs(self) -> AsyncIterator[Sequence[Job]]:
+        """All jobs, in batches. Raises ManifestError for rows that are not valid."""
+        if self._sources.items is not None:
+            async for batch in self._of_items(self._sources.items):
+                yield batch
+            return
+        for table in self._sources.tables:
+            async for batch in self._of_table(table):
+                yield batch
+
+    async def _of_table(self, table: Table) -> AsyncIterator[Sequence[Job]]:
+        grouper = CopyGrouper(table.file)
+        async for rows in self._sources.rows_in(table):
+            links = checked_links(table, links_of(rows), rows.lines, "GET")
+            yield self._batch(grouper.add(links, rows.lines), is_new=table.is_stream)
+        yield self._batch(grouper.end(), is_new=table.is_stream)
+
+    async def _of_items(self, items: GivenItems) -> AsyncIterator[Sequence[Job]]:
+        grouper = CopyGrouper(items.file)
+        async for batch in items.batches():
+            yield self._batch(grouper.add(_links_of(batch), batch.numbers), is_new=True)
+        yield self._batch(grouper.end(), is_new=True)
+
+    def _batch(self, found: Iterable[tuple[LinkedCopy, int]], *, is_new: bool) -> list[Job]:
+        jobs = [self._job(copy) for copy, _ in found]
+        if is_new:
+            self._reserve([placed(job.object) for job in jobs])
+        return jobs
+
+    def _job(self, copy: LinkedCopy) -> Job:
+        source, target = RenewableLink(copy.source, self._renew_source), copy.target
+        if isinstance(target, Link):
+            return Job(source, RenewableLink(target, self._renew_target))
+        return Job(source, MultipartUpload(target, self._renew_target))
+
+
+def _links_of(batch: ItemBatch) -> list[Link]:
+    """The GET links of rows that a program passes. Raises ManifestError for any other."""
+    check_methods(batch.rows, batch.numbers, "GET")
+    links = [row for row in batch.rows if isinstance(row, Link)]
+    if len(links) < len(batch.rows):
+        index = next(index for index, row in enumerate(batch.rows) if isinstance(row, ObjectRef))
+        raise batch.error(index, "an ObjectRef where links are needed: make them with sign --to s3://bucket/prefix/")
+    return links

@@ -1,6 +1,6 @@
 """The check before the first request: every table that is a file is read whole."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import anyio.lowlevel
 import msgspec
@@ -9,9 +9,13 @@ from bulkpresign.errors import ManifestError, NameRefusedError, ParameterError
 from bulkpresign.events import Listener, RowsRead, broadcast
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.manifest.uploads import upload_id_of
-from bulkpresign.model import ObjectRef
+from bulkpresign.model import Link, ObjectRef
 from bulkpresign.pipeline.run.completed import CompletedFilter
 from bulkpresign.pipeline.sources.sources import Sources
+from bulkpresign.tables import Table
+
+#: An object, its link where it has one already, and its location.
+Located = tuple[ObjectRef, Link | None, str]
 
 
 class Totals(msgspec.Struct):
@@ -39,11 +43,12 @@ async def check(
     *,
     listeners: Sequence[Listener] = (),
     placed: Callable[[ObjectRef], ObjectRef] | None = None,
+    located: Callable[[Table], Iterator[Sequence[Located]]] | None = None,
 ) -> Totals:
     """Reads every table that is a file, whole, before anything is sent, and counts what was `completed` before.
 
     `listeners` are told how many rows were read. `placed` gives an object the path that it goes to, where that is
-    another one than its row's.
+    another one than its row's. `located` reads the rows of a table, where each is not one link of `method`.
 
     Raises ManifestError for the first row that can't be used, is a link of another method, has a path that `allow`
     refuses among a batch's with NameRefusedError, or a path that another row has.
@@ -52,7 +57,7 @@ async def check(
     for table in sources.tables:
         if table.is_stream:
             continue
-        for batch in sources.located(table, method):
+        for batch in sources.located(table, method) if located is None else located(table):
             refs = [ref for ref, _, _ in batch]
             rows = [(ref if placed is None else _placed(placed, ref, location), location) for ref, _, location in batch]
             _check_paths(rows, allow, index)

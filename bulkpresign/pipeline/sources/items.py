@@ -14,7 +14,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.manifest.links import expiry_of, links_of, path_of
-from bulkpresign.manifest.uploads import COMPLETES, upload_id_of
+from bulkpresign.manifest.uploads import completes, upload_id_of
 from bulkpresign.model import Link, ObjectRef, without_query
 from bulkpresign.pipeline.sources.given_links import is_link
 from bulkpresign.pipeline.sources.selecting import Picker
@@ -198,7 +198,7 @@ def _unit(rows: list[_Numbered]) -> list[list[_Numbered]]:
 
 def _head(unit: list[_Numbered]) -> _Numbered:
     """The row that completes an upload, which has the size of the object; else the first row."""
-    return next((row for row in unit if isinstance(row[1], Link) and row[1].method == COMPLETES), unit[0])
+    return next((row for row in unit if isinstance(row[1], Link) and completes(row[1])), unit[0])
 
 
 def _batch_of(units: Sequence[list[_Numbered]]) -> ItemBatch:

@@ -12,7 +12,7 @@ from bulkpresign.model import Link, Method, ObjectRef, Upload
 from bulkpresign.pipeline.sources.items import GivenItems, Row, check_methods
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_signing
-from bulkpresign.pipeline.sources.sources import Found, Sources, checked_links, grouped_puts
+from bulkpresign.pipeline.sources.sources import Found, Sources, checked_links, grouped_puts, rows_of_objects
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables import Rows, Table
 from bulkpresign.transfer.engine.jobs import MultipartUpload, Renew, RenewableLink
@@ -63,7 +63,8 @@ async def links_of_sources(
 async def _table_links(
     table: Table, batches: AsyncIterator[Rows], method: Method, renew: Renew | None
 ) -> AsyncIterator[list[Remote]]:
-    async for rows in batches:
+    async for batch in batches:
+        rows = rows_of_objects(batch)
         yield [RenewableLink(link, renew) for link in checked_links(table, links_of(rows), rows.lines, method)]
 
 

@@ -29,7 +29,7 @@ from bulkpresign.signing.rules import check_options
 from bulkpresign.source.filters import Filters, Sample, Selector, candidates_of
 from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Rows, Table, objects_of
-from bulkpresign.tables.columns import LAST_MODIFIED
+from bulkpresign.tables.columns import DST_METHOD, LAST_MODIFIED
 from bulkpresign.tables.files import STDIN
 
 T = TypeVar("T")
@@ -301,7 +301,7 @@ class Sources:
         if method == "PUT" and table.is_links:
             yield from _located_puts(table)
             return
-        for rows in table:
+        for rows in map(rows_of_objects, table):
             locations = [f"{table.file}:{line}" for line in rows.lines]
             if table.is_links:
                 links = checked_links(table, links_of(rows), rows.lines, method)
@@ -332,6 +332,11 @@ def _located_puts(table: Table) -> Iterator[list[tuple[ObjectRef, Link | None, s
 
 def _located_put(table: Table, found: Link | Upload, line: int) -> tuple[ObjectRef, Link | None, str]:
     return found.object, found if isinstance(found, Link) else found.complete, f"{table.file}:{line}"
+
+
+def rows_of_objects(rows: Rows) -> Rows:
+    """One row for each object. The copies of `sign --to` in parts have several, each with the same GET link."""
+    return whole_rows(rows) if DST_METHOD in rows.columns else rows
 
 
 def grouped_puts(grouper: UploadGrouper, table: Table, rows: Rows) -> Iterator[tuple[Link | Upload, int]]:

@@ -249,8 +249,11 @@ class Copier:
     ) -> Outcome:
         """Copies an object in parts, each with its own attempts. If they are not the object, all are sent again."""
         attempts, checkpoint = self._context.attempts_of(job.object), job.checkpoint
+        given = target.upload.parts
+        part_size = given[0].size if given else head.part_size(self._part_size)
+        is_proven = head.is_split_known and part_size == head.structure.part_size  # by the etag of the copy
         while True:
-            parts = self._parts(job.object, reader, head, is_hashed=attempts.number > 1 or not head.is_split_known)
+            parts = self._parts(job.object, reader, head, is_hashed=attempts.number > 1 or not is_proven)
             progress = PartProgress(job.link, checkpoint, parts, self._context.emit)
             try:
                 sent = await self._uploader.send(target, parts, progress, renewer)
