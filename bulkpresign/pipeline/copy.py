@@ -272,6 +272,7 @@ class _Copying:
         if opened is not None:  # the destination can't be listed without credentials
             run.skipped_by = opened.file.name
         totals = await self._check(placed, located_copies)
+        await sources.draw(None, "GET")
         get = await sides.source.get_if(self._renew_credentials)
         put = await sides.destination.get_if(self._renew_credentials)
         renew = await run.renewal(get, self._renew_command, self._renew_url)

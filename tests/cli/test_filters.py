@@ -207,3 +207,11 @@ def test_uploads_are_filtered_as_objects(tmp_path: Path, seaweedfs: S3Server, bu
 def test_the_limit_of_a_stream_ends_it(tmp_path: Path) -> None:
     done = run("sign", "-", "--limit", "2", "-q", folder=tmp_path, given="bucket,key\nbkt,a\nbkt,b\nbkt,c\n")
     assert [row["key"] for row in csv.DictReader(done.stdout.splitlines())] == ["a", "b"], done.stderr
+
+
+def test_links_that_are_copied_are_filtered(tmp_path: Path) -> None:
+    links = "http://127.0.0.1:1/{side}/k{number}?X-Amz-Signature=s"
+    rows = [f"b,k{n},{links.format(side='a', number=n)},{links.format(side='b', number=n)}" for n in range(10)]
+    (tmp_path / "l.csv").write_text("\n".join(["bucket,key,url,dst_url", *rows]) + "\n")
+    for words, count in ((("--sample", "3"), 3), (("--limit", "4"), 4), (("--include", "k[1-6]"), 6)):
+        assert f"{count} to do" in ok("copy", "l.csv", "--dry-run", *words, folder=tmp_path)

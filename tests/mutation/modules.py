@@ -18,7 +18,7 @@ _QUICK = {
     "transfer/downloads/steps": "transfer/downloads/test_steps transfer/downloads/test_ranges transfer/downloads/test_kept_parts",
     "transfer/downloads/ranges": f"transfer/downloads/test_ranges {_PARTS}",
     "transfer/downloads/download": f"transfer/downloads/test_download transfer/engine/test_workers transfer/engine/test_retries {_PARTS}",
-    "transfer/downloads/ranged": f"{_PARTS} transfer/downloads/test_part_concurrency",
+    "transfer/downloads/ranged": f"{_PARTS} transfer/downloads/test_slow_parts",
     "transfer/disk/temporary": "transfer/disk/test_temporary transfer/disk/test_folder transfer/test_pure transfer/downloads/test_ranged",
     "transfer/disk/folder": "transfer/disk/test_folder transfer/disk/test_temporary transfer/test_pure transfer/engine/test_workers",
     "transfer/disk/beneath": "transfer/disk/test_folder",
