@@ -102,15 +102,16 @@ def test_a_multipart_put_that_is_killed_again_and_again(
 ) -> None:
     killed, kept, number = 0, 0, count()
     client: Any = boto(seaweedfs)
-    while killed < KILLS * ROUNDS:
+    while killed < KILLS * ROUNDS or not kept:  # on a busy machine, all may be killed before their first part
         scene, bucket = make_uploads(f"set {next(number)}")
         if own:
             command = scene.arguments("data", f"s3://{bucket}/", "--part-size", PART_SIZE)
         else:
             _sign(scene, bucket)
             command = scene.arguments("links.csv", "--from", "data")
-        while killed < KILLS * ROUNDS and scene.kill(command):
-            killed += 1
+        left = max(1, KILLS * ROUNDS - killed)
+        while left and scene.kill(command):
+            killed, left = killed + 1, left - 1
         scene.finish(command)
         counts.close(scene, download(client, bucket))
         assert everything(scene.data) == scene.objects
@@ -119,4 +120,3 @@ def test_a_multipart_put_that_is_killed_again_and_again(
             assert ended.returncode == 0, ended.stderr
         assert open_uploads(client, bucket) == []
         kept += scene.kept
-    assert kept > 0
