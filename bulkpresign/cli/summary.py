@@ -74,7 +74,7 @@ def certificate_line(certificate: Certificate, file: str) -> str:
 
 
 def certificate_notes(report: Report, file: str, *, quiet: bool) -> list[tuple[str, str]]:
-    """What became of the certificate of a transfer: a message and its level."""
+    """Messages, with their levels, that say whether the certificate of a transfer was written."""
     if report.certificate is None:
         failed = report.failed + report.expired
         return [(f"no certificate is written: {counted(failed, 'object')} failed", "error")]

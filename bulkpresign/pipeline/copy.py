@@ -368,7 +368,7 @@ class _Copying:
         *,
         replaces: bool,
     ) -> Callable[[TransferContext], Coordinator]:
-        """What copies need of the process with the credentials."""
+        """Makes the Coordinator of copies: it lists, signs, and opens uploads, which needs credentials."""
         has_condition = any(name.lower().startswith("if-") for name in headers)
 
         def coordinator(context: TransferContext) -> Coordinator:

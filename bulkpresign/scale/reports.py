@@ -33,7 +33,7 @@ class Reporter:
             events.clear()
 
 
-#: That of this process.
+#: The reporter of this process.
 reporter = Reporter()
 _events = msgspec.msgpack.Decoder(list[Event])
 

@@ -63,7 +63,7 @@ class SigningTask(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 
 
 class Signed(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
-    """What became of a SigningTask: encoded rows of `links` links, and the layout after them.
+    """The result of a SigningTask: encoded rows of `links` links, and the layout after them.
 
     Nothing is signed where the grant lacks the places `missing`, or where there is a `problem`: the first one in the
     rows. That has the arguments of a ManifestError, or a message alone.

@@ -1,4 +1,4 @@
-"""What a worker process is given to sign links with: keys of single days, and not the secret key they were made of."""
+"""Data with which a worker process signs links: signing keys of single days, without the secret key."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

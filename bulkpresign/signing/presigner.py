@@ -237,7 +237,7 @@ class Presigner:
         )
 
     def grant(self, places: Iterable[Place]) -> SigningGrant:
-        """What a worker process needs to sign links now, in these places, without the secret key.
+        """Data with which a worker process can sign links now, in these places. It has no secret key.
 
         Raises ParameterError, RegionError and SigningError for a place in which links can't be signed.
         """

@@ -329,7 +329,7 @@ async def test_a_file_of_differences_that_is_a_source(tmp_path: Path) -> None:
 
 
 async def test_filters_are_for_the_objects_of_the_source(two: Two, tmp_path: Path) -> None:
-    """What the source's object leaves out is not extra, however it is at the destination."""
+    """An object that the filters leave out at the source is not extra at the destination."""
     two.put("source", "small", b"1")
     two.put("destination", "small", bytes(5000))
     two.put("source", "large", bytes(5000))

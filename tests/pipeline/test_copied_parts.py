@@ -79,7 +79,7 @@ def test_the_rows(sides: Sides) -> None:
 @ONLY
 @pytest.mark.parametrize(("own", "verified_by"), [(PART, "md5-parts"), (2 * PART, "size")])
 def test_the_parts_of_the_object_prove_its_copy(sides: Sides, own: int, verified_by: str) -> None:
-    """Where the copy has the same parts, its etag does."""
+    """A copy in the same parts has the same etag, which proves it."""
     body = os.urandom(2 * own + 7)
     etag = sides.upload_in_parts("parts", [body[at : at + own] for at in range(0, len(body), own)])
     sign(sides)

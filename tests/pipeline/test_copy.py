@@ -328,7 +328,7 @@ def test_a_link_that_expires_in_the_middle_is_signed_again(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """That of an object, of a part, and the one that completes an upload."""
+    """The link of an object, the link of a part, and the link that completes an upload."""
     monkeypatch.chdir(tmp_path)
     sides = Sides(boto, make_bucket, seaweedfs, seaweedfs)
     bodies = {"small": b"1", "large": RANDOM.randbytes(11 * MIB)}

@@ -98,7 +98,7 @@ def test_rows_of_a_table_that_are_all_done(sides: Sides) -> None:
 
 @only("ceph-seaweedfs")
 def test_rewritten_and_kept_keys(sides: Sides) -> None:
-    """Rows have the keys and the bytes of the destination. A kept object is none of the source."""
+    """Rows have the keys and bytes of the destination, also of an object that was kept and differs from the source."""
     sides.upload({"a/x": b"1", "a/y": b"2"})
     sides.put.put_object(Bucket=sides.destination, Key="to/b/y", Body=b"kept")
     report, plans = certified(sides, maps=["a/=b/"], if_exists="keep")
@@ -108,7 +108,7 @@ def test_rewritten_and_kept_keys(sides: Sides) -> None:
 
 @only("seaweedfs-ceph")
 def test_no_certificate_where_an_object_failed(sides: Sides) -> None:
-    """What stands under its name stays."""
+    """A file that has the name of the certificate is not changed."""
     sides.upload({"there": b"1"})
     sides.upload_in_parts("parts", PARTS)
     Path("c.jsonl").write_text("before")

@@ -111,7 +111,7 @@ def test_what_differs_is_replaced_on_every_server(
     assert {key: scene.copied(key) for key in bodies} == bodies
     assert scene.copied("new") == b"1"
     assert scene.writes("new")[0].header("if-none-match") == "*"
-    etag = '"149603e6c03516362a8da23f624db945"'  # of "old"
+    etag = '"149603e6c03516362a8da23f624db945"'  # the md5 of b"old"
     refuses = name == "ceph" and relay
     assert [event.code for event in scene.retries] == (["PreconditionFailed"] if refuses else [])
     guarded = [seen for key in bodies for seen in scene.writes(key) if seen.header("if-match") == etag]
