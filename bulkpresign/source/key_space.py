@@ -6,8 +6,10 @@ alphabet, the last key and its distance from the first one tell the keys that fo
 
 from collections.abc import Iterator, Sequence
 
-#: Keys between two points, in relation to those of the page: a bit less than one request gives.
-_SHARE = 0.85
+#: Keys between two points, in relation to those of a page with uneven distances: a bit less than one request gives.
+_SHARE = 0.9
+#: The keys of a page that are looked at.
+_SAMPLE = 128
 #: A distance between the first and the last key of a page, as numbers, that is enough; and the least one.
 _DISTANCE, _LEAST_DISTANCE = 500, 4
 #: The most characters that a number is made of.
@@ -28,7 +30,8 @@ def points_after(keys: Sequence[str], prefix: str, count: int) -> list[str]:
     if numbers is None:
         return []
     last = numbers.value(keys[-1])
-    step = max(1, int((last - numbers.value(keys[0])) * _SHARE))
+    distance = last - numbers.value(keys[0])
+    step = distance if _are_even(numbers, keys, distance) else max(1, int(distance * _SHARE))
     points = [keys[-1]]
     for n in range(1, count + 1):
         point = numbers.text(last + n * step)
@@ -36,6 +39,13 @@ def points_after(keys: Sequence[str], prefix: str, count: int) -> list[str]:
             break
         points.append(point)
     return points[1:]
+
+
+def _are_even(numbers: "_Numbers", keys: Sequence[str], distance: int) -> bool:
+    """True if keys have equal distances, as far as a few of them show it: those between two points fill one page."""
+    first, steps = numbers.value(keys[0]), len(keys) - 1
+    some = range(0, len(keys), 1 + len(keys) // 8)
+    return all(abs((numbers.value(keys[at]) - first) * steps - distance * at) <= distance for at in some)
 
 
 class _Numbers:
@@ -54,7 +64,8 @@ class _Numbers:
         varying: list[int] = []
         alphabet: set[str] = set()
         numbers, distance = None, _LEAST_DISTANCE - 1
-        for column, found in _columns(keys, start):
+        sample = [*keys[:: 1 + len(keys) // _SAMPLE], last]
+        for column, found in _columns(sample, start):
             if len(found) == 1:
                 if numbers is not None and found < _SEPARATORS:
                     break

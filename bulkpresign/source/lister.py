@@ -226,14 +226,16 @@ class _Section:
 
     def _check(self, page: Page) -> None:
         """Raises ListingError for a key outside of the prefix, and for what `start-after` leaves out."""
-        outside = next((key for key in page.keys if not key.startswith(self.prefix)), None)
-        if outside is not None:
-            raise ListingError(f"the server lists {outside!r}, which is not under the prefix")
+        # A text between two that begin with the prefix begins with it too.
+        ends = (min(page.keys), max(page.keys)) if page.keys else ()
+        for key in ends:
+            if not key.startswith(self.prefix):
+                raise ListingError(f"the server lists {key!r}, which is not under the prefix")
         after = self._start_after
         if after and (after in page.keys or after in map(end_of, page.prefixes)):
             raise ListingError(f"the server lists {after!r} again: it does not support start-after")
-        if self._is_point and page.keys and min(page.keys) <= after:
-            raise ListingError(f"the server lists {min(page.keys)!r} after {after!r}: its keys have another order")
+        if self._is_point and ends and ends[0] <= after:
+            raise ListingError(f"the server lists {ends[0]!r} after {after!r}: its keys have another order")
 
 
 def _level(page: Page) -> Iterable[_Section]:

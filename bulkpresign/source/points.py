@@ -1,7 +1,7 @@
 """Points at which a listing can be split: guessed from its keys, and only where the server is shown to allow it."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise, takewhile
+from itertools import takewhile
 from typing import NamedTuple
 
 from bulkpresign.source.key_space import DELIMITER, points_after
@@ -36,7 +36,7 @@ class Points:
 
     def after(self, keys: Sequence[str], prefix: str, stop: str | None, count: int) -> list[str]:
         """Up to `count` points after the keys of a page, and before `stop`."""
-        self._is_refused = self._is_refused or any(a >= b for a, b in pairwise(keys))
+        self._is_refused = self._is_refused or list(keys) != sorted(set(keys))
         points = [] if self._is_refused else points_after(keys, prefix, count)
         return points if stop is None else [point for point in points if point < stop]
 
