@@ -2,6 +2,7 @@
 
 import os
 from contextlib import AsyncExitStack
+from functools import cache
 from typing import Any, Protocol
 
 import anyio
@@ -72,13 +73,11 @@ class ClientSession:
 
     async def open(self) -> None:
         """Reads configuration files, and sends no request. Raises ParameterError and CredentialsError."""
-        import aioboto3
-
         if self._ca_bundle is not None:
             check_ca_bundle(self._ca_bundle)
         with botocore_errors():
             if self._session is None:
-                self._session = aioboto3.Session(profile_name=self._profile_name)
+                self._session = _new_session(self._profile_name)
             self._samplers[None] = await self._new_client(None, **_SAMPLE_KEYS)
 
     async def close(self) -> None:
@@ -134,3 +133,20 @@ class ClientSession:
     def _environment_region(self) -> str | None:
         # The other AWS SDKs and the command line read AWS_REGION; boto3 reads only AWS_DEFAULT_REGION.
         return self._session.region_name or os.environ.get("AWS_REGION")
+
+
+def _new_session(profile_name: str | None) -> Any:
+    import aioboto3
+    from aiobotocore.session import AioSession
+
+    core = AioSession(profile=profile_name)
+    core.register_component("data_loader", _loader(core.get_config_variable("data_path")))
+    return aioboto3.Session(botocore_session=core)
+
+
+@cache
+def _loader(data_path: str | None) -> Any:
+    """Botocore's descriptions of services. Sessions share them, as reading them takes 50 ms."""
+    from botocore.loaders import create_loader
+
+    return create_loader(data_path)

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,22 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
 
 def new_client(server: S3Server) -> Any:
     """A boto3 client: path style, SigV4, no retries. Whoever asks for it closes it."""
-    session = boto3.Session(server.access_key, server.secret_key, region_name=server.region_name)
-    client = session.client("s3", endpoint_url=server.endpoint_url, config=CONFIG)
+    client = _session().client(
+        "s3",
+        endpoint_url=server.endpoint_url,
+        region_name=server.region_name,
+        aws_access_key_id=server.access_key,
+        aws_secret_access_key=server.secret_key,
+        config=CONFIG,
+    )
     client.meta.events.register("before-send.s3", _drop_expect)
     return client
+
+
+@cache
+def _session() -> boto3.Session:
+    """One for all clients, as botocore reads its descriptions of services for each session."""
+    return boto3.Session()
 
 
 def lets_us_in(server: S3Server) -> bool:
