@@ -39,8 +39,8 @@ class Calls:
             answer = asyncio.wrap_future(future)
             try:
                 await self._end_of(answer)
-            except asyncio.CancelledError:
-                future.cancel()
+            except BaseException:
+                answer.cancel()  # and with it the call; nobody waits for its exception
                 raise
             reason = _loss(answer)
             if reason is None:
