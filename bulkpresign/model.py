@@ -198,7 +198,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `requests` counts them by kind (see REQUEST_KINDS), without retries: `COPY` are copies that the server makes itself,
     `LIST` those of listings, as many as the dry run sent. `bytes_out` leave the server of the source. `in_parts`
     objects would be copied in parts. `unsized` objects have no size in their rows. `largest` are the largest objects,
-    with their sizes. `skipped` counts the objects that would not be copied, by reason.
+    with their sizes. `skipped` counts the objects that would not be copied, by reason. `measured_rate` is that of the
+    earlier runs in the journal, in bytes per second, None if there is none.
     """
 
     requests: Mapping[str, int]
@@ -208,6 +209,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     largest: Sequence[tuple[int, str]]
     sizes: Sequence[SizeClass]
     skipped: Mapping[str, int]
+    measured_rate: float | None = None
 
     def costs(self, prices: Mapping[str, float]) -> dict[str, float]:
         """The costs by the names of the prices. What has no price costs nothing, and has no entry.

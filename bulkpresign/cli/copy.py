@@ -59,7 +59,8 @@ _of_plan = partial(click.option, cls=SectionedOption, section="Plan")
     "--expected-rate",
     type=size,
     metavar="SIZE",
-    help="With --dry-run: the bytes per second for which the duration is computed. Default: --limit-rate.",
+    help="With --dry-run: the bytes per second for which the duration is computed. Default: --limit-rate, or else the "
+    "rate of the earlier runs in the journal.",
 )
 @_of_plan(
     "--price",

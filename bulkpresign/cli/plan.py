@@ -7,7 +7,7 @@ from bulkpresign.text import counted, show_amount, show_bytes, show_seconds
 
 
 def plan_lines(report: Report, rate: int | None, prices: Mapping[str, float]) -> Iterator[str]:
-    """The lines. `rate` is the expected number of bytes a second, None if it is not known. For `prices` see `Plan`."""
+    """The lines. `rate` is the expected number of bytes a second, None for the measured one. `prices`: see `Plan`."""
     plan = report.plan
     if plan is None:
         return
@@ -22,8 +22,10 @@ def plan_lines(report: Report, rate: int | None, prices: Mapping[str, float]) ->
         yield f"size unknown: {counted(plan.unsized, 'object')}"
     for size, uri in plan.largest:
         yield f"largest: {uri}, {show_bytes(size)}"
-    if rate:
-        yield f"duration at {show_bytes(rate)}/s: {show_seconds(report.bytes / rate)}"
+    expected = rate or plan.measured_rate
+    if expected:
+        measured = "" if rate else ", as measured so far"
+        yield f"duration at {show_bytes(int(expected))}/s{measured}: {show_seconds(report.bytes / expected)}"
     if prices:
         yield from _costs(plan, prices)
 

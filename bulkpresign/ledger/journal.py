@@ -40,6 +40,8 @@ from bulkpresign.redact import without_secrets
 _FINISHED = frozenset({"done", "skipped"})
 _CACHE_KIB = 32 * 1024
 _NO_EVIDENCE = (None,) * 7
+#: Seconds. A rate of fewer ones says little, for the first and the last are not whole.
+_LEAST_MEASURED = 3
 
 
 class Journal:
@@ -117,6 +119,12 @@ class Journal:
     def has_checkpoints(self) -> bool:
         """True if an object is unfinished."""
         return bool(self._parts)
+
+    def measured_rate(self) -> float | None:
+        """Bytes per second of all runs, in the seconds in which some moved. None for less than 3 of them."""
+        with self._errors():
+            seconds, moved = self._database.execute("SELECT count(*), sum(bytes) FROM moved WHERE bytes > 0").fetchone()
+        return moved / seconds if seconds >= _LEAST_MEASURED else None
 
     def checkpoint(self, link: Link) -> Checkpoint | None:
         """The recorded state of an unfinished object, None if there is none."""

@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +50,13 @@ def test_it_copies_and_skips(
     assert done.stderr.startswith("copy: 3 done; 12 B in ")
     again = run(*command, folder=tmp_path, env={})
     assert again.stderr.startswith("copy: 0 done, 3 skipped; 0 B in ")
-    assert (tmp_path / f"{destination}.copy.journal").is_file()
+    journal = tmp_path / f"{destination}.copy.journal"
+    with closing(sqlite3.connect(journal)) as database, database:
+        database.execute("DELETE FROM moved")
+        database.executemany("INSERT INTO moved VALUES (?, 2)", [(second,) for second in range(3)])
+    boto(seaweedfs).put_object(Bucket=source, Key="in/3", Body=b"1234567890")
+    planned = run(*command, "--dry-run", folder=tmp_path, env={})
+    assert "duration at 2 B/s, as measured so far: 0:05" in planned.stderr.splitlines()
 
 
 def test_a_certificate(

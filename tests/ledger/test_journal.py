@@ -83,6 +83,13 @@ def test_no_signature_is_in_the_file(file: Path) -> None:
     assert b"5ec4e7" not in file.read_bytes()
 
 
+def test_the_measured_rate_leaves_out_pauses(journal: Journal) -> None:
+    journal.record([], moved={100: 3000, 101: 5000})
+    assert journal.measured_rate() is None, "two seconds say little"
+    journal.record([], moved={500: 1000, 501: 0})
+    assert journal.measured_rate() == 3000
+
+
 def test_parts_are_known_until_their_object_is_done(journal: Journal) -> None:
     one = link("big")
     assert journal.checkpoint(one) is None

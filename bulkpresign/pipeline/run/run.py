@@ -141,7 +141,8 @@ class Run:
                     planner.add(job.object)
         if planner is not None:
             planner.skip("done before", report.skipped - planner.skipped)
-            report.plan = planner.plan
+            rate = None if self._opened is None else self._opened.measured_rate()
+            report.plan = msgspec.structs.replace(planner.plan, measured_rate=rate)
         tell(RunFinished(report))
         return report
 
