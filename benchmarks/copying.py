@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import GIB, KIB, Cost, goal, run, scratch_folder, show, size_text
+from benchmarks.measuring import GIB, KIB, MIB, Cost, goal, run, scratch_folder, show, size_text
 from benchmarks.transfers import OURS, environment
 from bulkpresign.demo.server import EmbeddedServer
 
@@ -40,7 +40,7 @@ def main(*, quick: bool) -> None:
 def _measure(size: int, count: int, goals: Mapping[str, float], rounds: int) -> None:
     with scratch_folder() as folder, ExitStack() as stack:
         source, destination = (stack.enter_context(EmbeddedServer()) for _ in range(2))
-        _fill(source, size, count)
+        _fill(source, size, count, folder)
         costs: dict[str, list[Cost]] = {}
         for number in range(rounds):
             for name, command in _commands(source, destination, number).items():
@@ -109,13 +109,16 @@ def _variables(source: EmbeddedServer, destination: EmbeddedServer, folder: Path
     return environment(variables)
 
 
-def _fill(server: EmbeddedServer, size: int, count: int) -> None:
+def _fill(server: EmbeddedServer, size: int, count: int, folder: Path) -> None:
     client = _client(server)
     client.create_bucket(Bucket=SOURCE)
     if count == 1:
-        import io
-
-        client.upload_fileobj(io.BytesIO(os.urandom(size)), SOURCE, "object.bin", ExtraArgs=_METADATA)
+        file = folder / "object.bin"
+        with file.open("wb") as stream:  # the peak memory of a child is at least that of this process at its start
+            for _ in range(size // MIB):
+                stream.write(os.urandom(MIB))
+        client.upload_file(str(file), SOURCE, "object.bin", ExtraArgs=_METADATA)
+        file.unlink()
         return
     for number in range(count):
         key = f"{number % 10}/{number:07d}.csv"

@@ -38,7 +38,7 @@ def plot(results: Sequence[Result], points: Sequence[Point], file: Path) -> None
         _draw_growth(memory, "peak memory, MiB", [(point.step, point.count, point.cost.memory) for point in points])
         time.set_yscale("log")
         memory.set_ylim(bottom=0)
-    figure.savefig(file)
+    figure.savefig(file, metadata={"Date": None})
     pyplot.close(figure)
 
 
