@@ -61,8 +61,7 @@ class Connection(asyncio.BufferedProtocol):
         self._lent: memoryview | None = None  # the buffer with the chunk that the callback stopped at
         self._exchange: ExchangeCallback | None = None
         self._is_over = False  # no further request is to be sent
-        self._held = b""  # the start of a response that is taken as a whole, with its head
-        self._held_head: PlainHead | None = None
+        self._whole: _WholeResponse | None = None  # one that is taken as a whole, of which more has to come
         self._is_reading_paused = False
         self._is_write_buffer_full = False
         self.response = ResponseParser()
@@ -123,7 +122,7 @@ class Connection(asyncio.BufferedProtocol):
             while not self.response.status:
                 await self._change()
         except BaseException:
-            self._exchange, self._held, self._held_head = None, b"", None
+            self._exchange = self._whole = None
             self.close()
             raise
         return self._is_over
@@ -137,21 +136,29 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.write(request)
         self.sent_at = self.touched_at
 
-    def _exchange_bytes(self, take: ExchangeCallback, data: memoryview) -> None:
-        """Bytes of a response that may be taken as a whole."""
-        received = self._held + data
-        head = self._held_head or plain_head(received)
-        if head is None or head.length > MAX_EXCHANGED or len(received) > head.size + head.length:
+    def _begin_whole(self, take: ExchangeCallback, data: memoryview) -> None:
+        """The first bytes of a response, which may be one that is taken as a whole."""
+        head = plain_head(data)
+        if head is None or head.length > MAX_EXCHANGED or len(data) > head.size + head.length:
             self._end_exchange()
-            self._feed(memoryview(received))
-        elif len(received) < head.size + head.length:
-            self._held, self._held_head = received, head
+            self._feed(data)
+        elif len(data) < head.size + head.length:
+            self._whole = _WholeResponse(head, data)
         else:
-            self._held, self._held_head = b"", None
-            self.response.take_whole(head.status, head.headers, head.length)
-            self._pass_on(take, memoryview(received)[head.size :])
+            self._pass_on(take, head, data[head.size :])
 
-    def _pass_on(self, take: ExchangeCallback, body: memoryview) -> None:
+    def _add_to_whole(self, take: ExchangeCallback, whole: "_WholeResponse", count: int) -> None:
+        """More bytes of a response that is taken as a whole."""
+        whole.received += count
+        if whole.received == whole.head.length:
+            self._whole = None
+            self._pass_on(take, whole.head, whole.buffer[: whole.received])
+        elif whole.received > whole.head.length:
+            self._end_exchange()
+            self._feed(memoryview(whole.so_far()))
+
+    def _pass_on(self, take: ExchangeCallback, head: PlainHead, body: memoryview) -> None:
+        self.response.take_whole(head.status, head.headers, head.length)
         try:
             request = take(self.response, body, self.touched_at - self.sent_at)
         except BaseException as error:  # noqa: BLE001 - `exchange` raises it
@@ -169,7 +176,7 @@ class Connection(asyncio.BufferedProtocol):
         self._end_exchange()
 
     def _end_exchange(self) -> None:
-        self._exchange, self._held, self._held_head = None, b"", None
+        self._exchange = self._whole = None
         self._wake()
 
     async def stream_to(self, take: BodyCallback) -> bool:
@@ -268,16 +275,17 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         """The buffer for the next bytes."""
-        return self._buffers.current
+        return self._buffers.current if self._whole is None else self._whole.rest
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came in."""
         self.touched_at = self._loop.time()
-        data = self._buffers.current[:nbytes]
-        if self._exchange is not None:
-            self._exchange_bytes(self._exchange, data)
+        if self._exchange is None:
+            self._feed(self._buffers.current[:nbytes])
+        elif self._whole is None:
+            self._begin_whole(self._exchange, self._buffers.current[:nbytes])
         else:
-            self._feed(data)
+            self._add_to_whole(self._exchange, self._whole, nbytes)
 
     def _feed(self, data: memoryview) -> None:
         """Bytes of a response that is taken as it comes."""
@@ -301,8 +309,8 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed."""
         self.is_open = False
-        if self._held:
-            self.response.feed(memoryview(self._held), self.touched_at)
+        if self._whole is not None:
+            self.response.feed(memoryview(self._whole.so_far()), self.touched_at)
         if self._error is None:
             self.response.feed_eof(None if exc is None else getattr(exc, "strerror", None) or type(exc).__name__)
             self._error = self.response.error
@@ -356,6 +364,27 @@ class Connection(asyncio.BufferedProtocol):
         if self._lent is not None:
             self._buffers.give_back(self._lent)
             self._lent = None
+
+
+class _WholeResponse:
+    """A response of which a part is here. The socket is read into its `rest`, without a copy."""
+
+    __slots__ = ("_head_bytes", "buffer", "head", "received")
+
+    def __init__(self, head: PlainHead, data: memoryview) -> None:
+        self.head, self._head_bytes = head, bytes(data[: head.size])
+        self.received = len(data) - head.size
+        self.buffer = memoryview(bytearray(head.length + 1))  # one more, to find out if more comes than was announced
+        self.buffer[: self.received] = data[head.size :]
+
+    @property
+    def rest(self) -> memoryview:
+        """Where the next bytes go."""
+        return self.buffer[self.received :]
+
+    def so_far(self) -> bytes:
+        """All that came, with the head."""
+        return self._head_bytes + self.buffer[: self.received]
 
 
 async def read_pending() -> None:

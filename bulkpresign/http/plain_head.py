@@ -30,7 +30,7 @@ class PlainHead(msgspec.Struct, frozen=True, gc=False):
     size: int
 
 
-def plain_head(data: bytes) -> PlainHead | None:
+def plain_head(data: bytes | memoryview) -> PlainHead | None:
     """The head at the start of `data`; None where it has another form, or is not complete."""
     found = _HEAD.match(data)
     if found is None or found.end() > MAX_HEAD:

@@ -20,15 +20,15 @@ UNTIL_END = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello world"
 OLD = b"HTTP/1.0 200 OK\r\n\r\nhello world"
 
 
-def saying(*pieces: bytes, closes: bool = False) -> Serve:
-    """A server that answers each request with these bytes, a piece at a time."""
+def saying(*pieces: bytes, closes: bool = False, pause: float = 0) -> Serve:
+    """A server that answers each request with these bytes, a piece at a time, `pause` seconds apart."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.readuntil(b"\r\n\r\n"):
             for piece in pieces:
                 writer.write(piece)
                 await writer.drain()
-                await asyncio.sleep(0)
+                await asyncio.sleep(pause)
             if closes:
                 return
 

@@ -95,8 +95,11 @@ def test_an_answer_that_breaks_off(message: bytes, code: str) -> None:
     assert exchanged(saying(message, closes=True)) == ([], code)
 
 
-def test_a_length_that_is_too_small_is_no_reason_to_mix_bodies() -> None:
-    taken, rest = exchanged(saying(PLAIN.replace(b"11", b"5")))
+@pytest.mark.parametrize("late", [0, 9, 11], ids="{} bytes later".format)
+def test_a_length_that_is_too_small_is_no_reason_to_mix_bodies(late: int) -> None:
+    message = PLAIN.replace(b"11", b"5")
+    cut = len(message) - late
+    taken, rest = exchanged(saying(message[:cut], message[cut:], pause=0.05))
     assert (taken, rest) == ([], (200, b"hello"))
 
 
