@@ -7,7 +7,7 @@ two copied states and one string are left.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, KeysView, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from itertools import repeat
@@ -81,6 +81,7 @@ class Signer:
         self._token = {} if credentials.token is None else {"X-Amz-Security-Token": credentials.token}
         self._url_head = endpoint.origin + endpoint.base_path
         self._head = f"{method}\n{endpoint.base_path}"
+        self._templates: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[str, str]] = {}
         self._inner, self._outer = _hmac_states(credentials.signing_key(scope))
         self._inner.update(f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}/aws4_request\n".encode())
 
@@ -103,15 +104,22 @@ class Signer:
         return urls
 
     def _tails(self, query: Columns, headers: Columns) -> tuple[Iterable[str], Iterable[str]]:
-        """The text after the key, in the canonical request and in the url: one for all keys, or one per key.
-
-        It is made once as a template. A slot for a value that differs is the number of its column between NULs, which
-        no value contains.
-        """
+        """The text after the key, in the canonical request and in the url: one for all keys, or one per key."""
         columns = [_quoted_column(*column) for column in query.items()]
         columns += [_canonical_column(*column) for column in headers.items()]
-        slots = [f"\0{number}\0" for number in range(len(columns))]
-        if twice := query.keys() & self._query.keys():
+        names = tuple(query), tuple(headers)
+        if names not in self._templates:
+            self._templates[names] = self._template(query.keys(), headers.keys())
+        canonical, url = self._templates[names]
+        return _filled(canonical, columns), _filled(url, columns)
+
+    def _template(self, query: KeysView[str], headers: KeysView[str]) -> tuple[str, str]:
+        """The text after the key, in the canonical request and in the url, for columns with these names.
+
+        A slot for a value that differs is the number of its column between NULs, which no value contains.
+        """
+        slots = [f"\0{number}\0" for number in range(len(query) + len(headers))]
+        if twice := query & self._query.keys():
             raise ParameterError(f"query parameter {min(twice)} is given twice: for one object, and for all of them")
         own = {**dict(zip(query, slots, strict=False)), **self._query}
         names, lines = _canonical({**self._headers, **dict(zip(headers, slots[len(query) :], strict=True))})
@@ -120,10 +128,7 @@ class Signer:
         # Quoted, then sorted by name and value. In the url, botocore puts the parameters of the operation first.
         canonical = "&".join(f"{name}={value}" for name, value in sorted(_quoted(auth | own)))
         url = "&".join(f"{name}={value}" for name, value in _quoted(own | auth))
-        return (
-            _filled(f"\n{canonical}\n{lines}\n\n{names}\nUNSIGNED-PAYLOAD", columns),
-            _filled(f"?{url}&X-Amz-Signature=", columns),
-        )
+        return f"\n{canonical}\n{lines}\n\n{names}\nUNSIGNED-PAYLOAD", f"?{url}&X-Amz-Signature="
 
 
 def canonical_headers(headers: Mapping[str, str]) -> tuple[str, str]:
