@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.measuring import goal, scratch_folder
 from benchmarks.sign import ACCESS, BUCKET, REGION, ROUNDS, SECRET, make_keys
-from bulkpresign.cli import _GC_THRESHOLD
+from bulkpresign.cli import GC_THRESHOLD
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
 from bulkpresign.ledger.journal import Journal
@@ -85,7 +85,7 @@ async def hand_out(count: int, workers: int, folder: Path) -> tuple[float, float
             executor = RemoteExecutor(spec, record, pool, local, is_marked=False)
             made = [jobs(first) for first in range(0, count, BATCH)]
             gc.freeze()  # a run makes its jobs as it goes, and the command line has this threshold
-            gc.set_threshold(_GC_THRESHOLD)
+            gc.set_threshold(GC_THRESHOLD)
             cpu, wall = time.process_time(), time.monotonic()
             await executor.run(JobQueue(each(made)), Coordinator())
             record.close()

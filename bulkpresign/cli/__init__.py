@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 #: The threshold of the garbage collector. Most imports reach Python's default of 700 new objects, so it would run
 #: dozens of times before the first request and find nothing.
-_GC_THRESHOLD = 50_000
+GC_THRESHOLD = 50_000
 
 
 def main() -> None:
     """The entry point `bulkpresign`."""
     _fill_missing_streams()
-    gc.set_threshold(_GC_THRESHOLD)
+    gc.set_threshold(GC_THRESHOLD)
     try:
         from bulkpresign.cli.app import app
 

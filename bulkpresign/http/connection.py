@@ -379,7 +379,7 @@ class _WholeResponse:
 
     @property
     def rest(self) -> memoryview:
-        """Where the next bytes go."""
+        """The buffer for the next bytes."""
         return self.buffer[self.received :]
 
     def so_far(self) -> bytes:

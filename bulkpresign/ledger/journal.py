@@ -121,7 +121,7 @@ class Journal:
         return bool(self._parts)
 
     def measured_rate(self) -> float | None:
-        """Bytes per second of all runs, in the seconds in which some moved. None for less than 3 of them."""
+        """Bytes per second of all runs, in the seconds in which some moved. None for fewer than 3 of them."""
         with self._errors():
             seconds, moved = self._database.execute("SELECT count(*), sum(bytes) FROM moved WHERE bytes > 0").fetchone()
         return moved / seconds if seconds >= _LEAST_MEASURED else None

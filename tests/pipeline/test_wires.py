@@ -43,8 +43,7 @@ def test_a_server_that_refuses_above_a_rate_refuses_few(tmp_path: Path) -> None:
         report = got(wire, tmp_path / "to", 1200, attempts=20)
         assert report.bound_by in {"throttled", "requests"}
         assert report.slowed
-        # Asked is 0.05, which a busy machine can't show. It is 0.9 without a limit.
-        assert wire.statistics().refused_share(after=2) < 0.3
+        assert wire.statistics().refused_share(after=2) < 0.15  # asked: 0.05, which a busy machine can't show
 
 
 def test_a_server_that_takes_sixteen_connections(tmp_path: Path) -> None:

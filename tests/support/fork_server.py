@@ -19,7 +19,6 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-_REQUEST_BYTES = 1 << 20
 #: Modules that commands import when they need them.
 _MODULES = (
     "aiobotocore.session",
@@ -107,14 +106,12 @@ def _read(descriptor: int, written: dict[int, bytes], name: int) -> None:
 
 
 def _serve(requests: socket.socket) -> None:
-    """Forks for each request. Returns in the forks only, and at the end."""
+    """Forks for each request, until there are no more. Returns in the forks only."""
     while True:
         length, descriptors, _, _ = socket.recv_fds(requests, 8, 4)
         if not length:
             os._exit(0)
-        data = b""
-        while len(data) < int.from_bytes(length, "big"):
-            data += requests.recv(_REQUEST_BYTES)
+        data = requests.recv(int.from_bytes(length, "big"), socket.MSG_WAITALL)
         if os.fork() == 0:
             requests.close()
             _wait(data, descriptors)
