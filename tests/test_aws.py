@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import aioboto3
 import anyio
 import pytest
+from botocore.loaders import JSONFileLoader
 
 from bulkpresign.aws import Aws, Credentials
 from bulkpresign.aws.sessions import ClientSession
@@ -65,6 +66,20 @@ def test_variables(own_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert credentials() == Credentials("AKID", "secret")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
     assert credentials() == Credentials("AKID", "secret", "token")
+
+
+def test_a_second_presigner_reads_no_description_again(own_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = url(region_name="eu-north-1")
+    read: list[str] = []
+    load = JSONFileLoader.load_file
+
+    def load_file(self: Any, path: str) -> Any:
+        read.append(path)
+        return load(self, path)
+
+    monkeypatch.setattr(JSONFileLoader, "load_file", load_file)
+    assert url(region_name="eu-north-1").partition("?")[0] == expected.partition("?")[0]
+    assert read == []
 
 
 def test_variables_that_expire(own_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """`sign` with workers: the same manifest as in one process, and no secret key in a worker."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -200,6 +202,30 @@ def test_a_lost_worker_loses_nothing(tmp_path: Path) -> None:
     sign(tmp_path / "k.csv", tmp_path / "one.csv")
     sign(tmp_path / "k.csv", tmp_path / "two.csv", executor=Here(lambda call: call % 3 == 1))
     assert (tmp_path / "two.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
+
+
+def test_calls_that_end_after_the_run_raise_nothing_any_more(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """asyncio logs an exception that nobody retrieved."""
+
+    class Late(Here):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+            """The first call fails at once, the others once it is known."""
+            self.calls.append(args[0])
+            future: Future[Any] = Future()
+            future.set_running_or_notify_cancel()
+            is_first = args[0] == self.calls[0]
+            Timer(0.01 if is_first else 0.3, future.set_exception, [RuntimeError("the worker is gone")]).start()
+            return future
+
+    async def run() -> None:
+        with pytest.raises(bp.BreakerError):
+            await bp.sign(tmp_path / "k.csv", tmp_path / "two.csv", executor=Late())
+        await asyncio.sleep(0.5)
+
+    (tmp_path / "k.csv").write_text(TABLES["many.csv"][0])
+    asyncio.run(run())
+    gc.collect()
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_workers_that_are_lost_each_time_end_the_run(tmp_path: Path) -> None:

@@ -41,7 +41,8 @@ def test_usual_keys_are_about_a_page_apart(name: str) -> None:
         points = points_after(keys[at : at + 1000], "", 15)
         assert len(points) == 15
         found = [bisect(keys, point) for point in points]
-        assert all(700 <= after - before <= 1000 for before, after in pairwise([at + 1000, *found])), (at, points)
+        least = 700 if name in {"hashes", "few hex digits"} else 998  # keys with even distances fill a page
+        assert all(least <= after - before <= 1000 for before, after in pairwise([at + 1000, *found])), (at, points)
 
 
 @pytest.mark.parametrize("keys", [["a"], ["a/b/1", "a/b/2"], ["x", "x-", "x."], ["a/1", "b/2", "c/3"]], ids=" ".join)
