@@ -65,7 +65,7 @@ class Response:
     @property
     def encryption(self) -> dict[str, str]:
         """The headers that say how the object is encrypted: that decides whether its etag is an md5."""
-        return {name: self.headers[name] for name in _ENCRYPTION if name in self.headers}
+        return encryption_of(self.headers)
 
     async def read(self) -> bytes:
         """The body's first 64 KiB: a whole message. Less where the body breaks off, or takes too long."""
@@ -95,6 +95,11 @@ def etag_of(headers: Mapping[str, str], link: Link) -> str | None:
         return etag or None
     is_plain = etag.isascii() and redacted(etag, secrets_of(link.url, link.headers)) == etag
     return etag if is_plain else None
+
+
+def encryption_of(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those headers of a response that say how the object is encrypted: see `Response.encryption`."""
+    return {name: headers[name] for name in _ENCRYPTION if name in headers}
 
 
 #: Hears of a response: its status, the seconds from the end of its request to its head, and the bytes of the body that

@@ -13,11 +13,15 @@ from bulkpresign.transfer.spec import TransferSpec
 
 
 async def run_jobs(spec: TransferSpec, jobs: list[Job], emit: Listener, coordinator: Coordinator) -> None:
-    """Runs jobs to their end; `emit` gets their events."""
+    """Runs jobs to their end; `emit` gets their events. All slots of the limiter are free then."""
 
     async def one() -> AsyncIterator[list[Job]]:
         yield jobs
 
     clock = Clock()
     async with HttpClient(spec.max_concurrency, clock) as http:
-        await LocalExecutor(spec, emit, http=http, clock=clock).run(JobQueue(one()), coordinator)
+        executor = LocalExecutor(spec, emit, http=http, clock=clock)
+        try:
+            await executor.run(JobQueue(one()), coordinator)
+        finally:
+            assert executor.context.limiter.controller.in_flight == 0

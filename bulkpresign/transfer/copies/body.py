@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from bulkpresign.checksums import ExpectedDigest, Hasher, Verifier, hasher
+from bulkpresign.checksums import ExpectedDigest, Hasher, Verifier, digest_of, hasher, verify_whole
 from bulkpresign.errors import TruncatedError
 from bulkpresign.events import Listener
 from bulkpresign.http.connection import Chunk
@@ -12,28 +12,13 @@ from bulkpresign.transfer.uploads.store import SentBody
 
 
 class HeldBody(SentBody):
-    """Bytes in memory, hashed as they are given."""
+    """Bytes in memory, which are verified already: they have the `expected` digest."""
 
-    #: The bytes are verified before they are sent.
     is_right = True
 
-    def __init__(self, data: bytes, emit: Listener) -> None:
+    def __init__(self, data: bytes, emit: Listener, expected: ExpectedDigest) -> None:
         super().__init__(len(data), emit)
-        self._data = data
-        self.hash_with("md5")
-
-    def verify(self, expected: ExpectedDigest) -> str | None:
-        """The name of the verification of the bytes. Raises MismatchError where they are others."""
-        expected.check_size(self.size)
-        if _is_md5(expected):
-            expected.check(self.digest)
-            return expected.name
-        return Verifier(expected).verified(lambda: (self._data,))
-
-    def hash_with(self, algorithm: str) -> None:
-        """See SentBody."""
-        super().hash_with(algorithm)
-        self._hasher.update(self._data)
+        self._data, self._expected = data, expected
 
     async def whole(self) -> bytes:
         """See SentBody."""
@@ -43,11 +28,19 @@ class HeldBody(SentBody):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield await self.whole()
 
+    @property
+    def digest(self) -> bytes:
+        """See SentBody."""
+        return self._digest(self.algorithm)
+
     async def md5(self) -> bytes:
         """See SentBody."""
-        if self.algorithm != "md5":
-            self.hash_with("md5")
-        return self.digest
+        return self._digest("md5")
+
+    def _digest(self, algorithm: str) -> bytes:
+        expected = self._expected
+        is_known = expected.algorithm == algorithm and not expected.parts
+        return expected.digest if is_known else digest_of(algorithm, self._data)
 
 
 class RelayedBody(SentBody):
@@ -131,6 +124,11 @@ class RelayedBody(SentBody):
     async def md5(self) -> bytes:
         """See SentBody."""
         return self._md5_digest
+
+
+def verify_held(expected: ExpectedDigest, data: bytes) -> str | None:
+    """The name of the verification of bytes in memory, see `Verifier`. Raises MismatchError where they are others."""
+    return Verifier(expected).verified(lambda: (data,)) if expected.parts else verify_whole(expected, data)
 
 
 def _is_md5(expected: ExpectedDigest) -> bool:

@@ -4,7 +4,7 @@ The response to a plain GET tells everything that is needed: how large the objec
 the headers that its copy has too. They are signed into the PUT link just before it is sent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -14,15 +14,18 @@ import msgspec
 from bulkpresign.checksums import Hasher, base64_of, expected_digest, hasher
 from bulkpresign.errors import MismatchError, RefusedError, TransferError
 from bulkpresign.events import BytesMoved
+from bulkpresign.http.client import DirectRequest
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
 from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, Upload
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
-from bulkpresign.transfer.copies.body import HeldBody, RelayedBody
+from bulkpresign.transfer.copies.body import HeldBody, RelayedBody, verify_held
 from bulkpresign.transfer.copies.head import ObjectHead, is_copied_in_parts
 from bulkpresign.transfer.copies.on_server import ServerParts, copy_headers, copy_on_server, is_unsupported
 from bulkpresign.transfer.copies.parts import ObjectParts
+from bulkpresign.transfer.copies.plain import Begun, Held, PlainCopies
+from bulkpresign.transfer.copies.proof import Copied, checksum_header, proof
 from bulkpresign.transfer.copies.source import CHANGED, SourceReader
 from bulkpresign.transfer.engine.jobs import Job, MultipartUpload, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
@@ -37,29 +40,17 @@ HELD_BYTES = 256 * 1024
 _REFUSES_HEADERS = frozenset({400, 501})
 
 
-class Copied(msgspec.Struct, frozen=True):
-    """An object that was copied: its size, the etag of the copy, and what verified its bytes.
-
-    `checksum` is the one that was computed on the way, as `algorithm:base64`; None: none was.
-    """
-
-    size: int
-    etag: str | None
-    verified_by: str | None
-    checksum: str | None = None
-
-
 class _Write:
     """The write of a copy in one request, as far as it came.
 
     `refused` is the condition with which the destination refused it. `head` is that of the object, `etag` that of the
-    bytes that were sent.
+    bytes that were sent. `begun` is what the first attempt goes on with.
     """
 
-    __slots__ = ("etag", "head", "put", "refused")
+    __slots__ = ("begun", "etag", "head", "put", "refused")
 
-    def __init__(self, put: Link) -> None:
-        self.put = put
+    def __init__(self, put: Link, begun: Begun | None) -> None:
+        self.put, self.begun = put, begun
         self.refused: Mapping[str, str] = {}
         self.head: ObjectHead | None = None
         self.etag: str | None = None
@@ -67,7 +58,7 @@ class _Write:
     def found(self, ref: ObjectRef, etag: str) -> Copied:
         """The copy that is there already, with this etag."""
         if self.head is not None:
-            return Copied(self.head.size or 0, etag, _proof(self.head, etag, None, None))
+            return Copied(self.head.size or 0, etag, proof(self.head, etag, None, None))
         return _server_copy(ref, etag)
 
 
@@ -79,6 +70,7 @@ class Copier:
     at most HELD_BYTES, or one chunk of a stream; so does each part of a copy in parts. `part_size` is that of objects
     in parts, in bytes; None: see ObjectHead. With `on_server`, the server makes the copies, if it can. `digest` is the
     algorithm of a digest that is computed of the bytes of copies in one request: the parts of others come in any order.
+    `plain` makes the first attempt where the server does not; None: the general path does.
     """
 
     def __init__(
@@ -90,10 +82,11 @@ class Copier:
         part_size: int | None,
         on_server: bool,
         digest: str | None = None,
+        plain: PlainCopies | None = None,
     ) -> None:
         self._context, self._coordinator = context, coordinator
         self._uploader, self._part_size = uploader, part_size
-        self._on_server, self._digest = on_server, digest
+        self._on_server, self._digest, self._plain = on_server, digest, plain
 
     async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
         """Copies the object of one job. Raises TransferError where it fails."""
@@ -108,21 +101,51 @@ class Copier:
         if isinstance(target, MultipartUpload):
             head, _ = await self._context.retried(partial(_head, reader, source.object), source.object)
             return await self._in_parts(job, reader, renewer, head, target)
-        attempt = partial(self._in_one_request, source.object, reader)
-        copied, attempts = await renewer.call(
-            target, lambda put: self._context.retried(partial(attempt, put), source.object)
-        )
-        if isinstance(copied, ObjectHead):
-            head = await self._split(source.link, copied)
+        begun: Begun | None = None
+        if self._plain is not None and not self._on_server and job.checkpoint is None:
+            copied = await self._plain.copy(source, target)
+            if isinstance(copied, Copied):
+                return _outcome(job, copied, 1)
+            begun = copied
+        found, attempts = await self._attempted(source, target, reader, renewer, begun)
+        if isinstance(found, ObjectHead):
+            head = await self._split(source.link, found)
             return await self._in_parts(job, reader, renewer, head, self._unopened(target, head))
-        return _outcome(job, copied, attempts)
+        return _outcome(job, found, attempts)
 
-    async def _in_one_request(self, ref: ObjectRef, reader: SourceReader, put: Link) -> Copied | ObjectHead:
+    async def _attempted(
+        self,
+        source: RenewableLink,
+        target: RenewableLink,
+        reader: SourceReader,
+        renewer: LinkRenewer,
+        begun: Begun | None,
+    ) -> tuple[Copied | ObjectHead, int]:
+        """The copy in one request, or the head of an object that is to be copied in parts, and the attempts it took."""
+        first = iter((begun,))
+        sent = None if begun is None else begun.request
+
+        def attempts(put: Link) -> Awaitable[tuple[Copied | ObjectHead, int]]:
+            return self._context.retried(
+                lambda: self._in_one_request(source.object, reader, put, next(first, None)), source.object, sent
+            )
+
+        try:
+            return await renewer.call(target, attempts)
+        finally:
+            if sent is not None:
+                sent.close()
+                if sent.has_slot:  # the copy failed before it came to the request
+                    self._context.limiter.release()
+
+    async def _in_one_request(
+        self, ref: ObjectRef, reader: SourceReader, put: Link, begun: Begun | None
+    ) -> Copied | ObjectHead:
         """Copies an object in one request, again where its destination does not support the condition.
 
         Gives the head of one that is to be copied in parts.
         """
-        guard, write = self._coordinator.guard, _Write(put)
+        guard, write = self._coordinator.guard, _Write(put, begun)
         try:
             return await self._on_server_or_relayed(ref, reader, write)
         except TransferError as error:
@@ -165,10 +188,13 @@ class Copier:
     async def _relayed(self, ref: ObjectRef, reader: SourceReader, write: _Write) -> Copied | ObjectHead:
         """Copies an object in one request. Gives the head of one that is to be copied in parts."""
         context, can_split = self._context, self._coordinator.open_upload is not None
+        begun, write.begun = write.begun, None
+        if begun is not None and begun.held is not None:
+            return await self._written(write, begun.held, begun.request)
         digest = None if self._digest is None else hasher(self._digest)
         async with AsyncExitStack() as stack:
-            response = await reader.open(stack)
-            head = write.head = ObjectHead.of(ref, response)
+            response = await reader.open(stack, sent=None if begun is None else begun.request)
+            head = write.head = _head_of(ref, response)
             if can_split and head.part_size(self._part_size) is not None:
                 return head
             if head.size is not None and head.size > HELD_BYTES:
@@ -178,12 +204,16 @@ class Copier:
                 stored = await self._stored(write, head, body)
                 return _copied(head, body, stored, body.verified_by, self._checksum(digest))
             data = await self._held(response)
-        held = HeldBody(data, context.emit)
         if digest is not None:
             digest.update(data)
-        verified_by = held.verify(head.expected)
-        stored = await self._stored(write, head, held)
-        return _copied(head, held, stored, verified_by, self._checksum(digest))
+        return await self._written(write, Held(head, data, verify_held(head.expected, data), self._checksum(digest)))
+
+    async def _written(self, write: _Write, held: Held, sent: DirectRequest | None = None) -> Copied:
+        """Writes an object from memory, by a request that may have been sent already."""
+        write.head = held.head
+        body = HeldBody(held.data, self._context.emit, held.head.expected)
+        stored = await self._stored(write, held.head, body, sent)
+        return _copied(held.head, body, stored, held.verified_by, held.checksum)
 
     def _checksum(self, digest: Hasher | None) -> str | None:
         return None if digest is None else f"{self._digest}:{base64_of(digest.digest())}"
@@ -205,13 +235,17 @@ class Copier:
             await limiter.throttle(last)
         return bytes(data)
 
-    async def _stored(self, write: _Write, head: ObjectHead, body: HeldBody | RelayedBody) -> Stored:
-        """Sends the body. Raises TransferError, which names the destination."""
+    async def _stored(
+        self, write: _Write, head: ObjectHead, body: HeldBody | RelayedBody, sent: DirectRequest | None = None
+    ) -> Stored:
+        """Sends the body, unless that was done. Raises TransferError, which names the destination."""
         sign, guard, put = self._coordinator.sign_put, self._coordinator.guard, write.put
         condition = self._condition(put.object)
         try:
-            link = put if sign is None else await sign(put, {**head.kept, **_checksum_header(head), **condition})
-            return await store(self._context.http, link, body)
+            link = put if sent is None else sent.link
+            if sent is None and sign is not None:
+                link = await sign(put, {**head.kept, **checksum_header(head), **condition})
+            return await store(self._context.http, link, body, sent)
         except RefusedError as error:
             write.refused = condition
             if body.is_right:
@@ -269,7 +303,7 @@ class Copier:
                 checkpoint = None
                 delay = attempts.delay_after(error)
             await anyio.sleep(delay)
-        verified_by = _proof(head, sent.etag, parts.verified_by, sent.verified_by)
+        verified_by = proof(head, sent.etag, parts.verified_by, sent.verified_by)
         if head.whole_checksum is not None and head.whole_checksum in sent.checksums.items():  # computed by the server
             verified_by = head.expected.name
         return _outcome(job, Copied(head.size or 0, sent.etag, verified_by), max(sent.attempts, attempts.number))
@@ -302,22 +336,15 @@ def _server_copy(ref: ObjectRef, etag: str) -> Copied:
 
 async def _head(reader: SourceReader, ref: ObjectRef) -> ObjectHead:
     async with AsyncExitStack() as stack:
-        return ObjectHead.of(ref, await reader.open(stack))
+        return _head_of(ref, await reader.open(stack))
+
+
+def _head_of(ref: ObjectRef, response: Response) -> ObjectHead:
+    return ObjectHead.of(ref, response.length, response.etag, response.headers)
 
 
 def _copied(head: ObjectHead, body: SentBody, stored: Stored, verified_by: str | None, checksum: str | None) -> Copied:
-    return Copied(body.size, stored.etag, _proof(head, stored.etag, verified_by, stored.verified_by), checksum)
-
-
-def _proof(head: ObjectHead, etag: str | None, source: str | None, target: str | None) -> str | None:
-    """The name of what proves that a copy has the bytes of its object.
-
-    That are equal etags of a kind that tells bytes; else what verified the bytes that came, if those that went are
-    verified as well.
-    """
-    if head.structure.algorithm is not None and etag == head.etag:
-        return head.structure.name
-    return source if target is not None else head.expected.size_name
+    return Copied(body.size, stored.etag, proof(head, stored.etag, verified_by, stored.verified_by), checksum)
 
 
 def _outcome(job: Job, copied: Copied, attempts: int) -> Outcome:
@@ -341,14 +368,6 @@ def _checksum_algorithm(head: ObjectHead) -> Mapping[str, str]:
         return {}
     algorithm, _ = head.whole_checksum
     return {"x-amz-checksum-algorithm": algorithm.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
-
-
-def _checksum_header(head: ObjectHead) -> Mapping[str, str]:
-    """The header with the checksum of the object, by which the destination verifies it too, and keeps it."""
-    expected, checksum = head.expected, head.expected.checksum
-    if checksum is None or expected.parts or expected.algorithm == "md5":
-        return {}
-    return {f"x-amz-checksum-{expected.algorithm}": expected.shown(expected.digest)}
 
 
 def _at_target(error: RefusedError, put: Link, kept: Mapping[str, str]) -> TransferError:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from bulkpresign.checksums import COMBINABLE, ExpectedDigest, expected_digest
-from bulkpresign.http.response import Response
+from bulkpresign.http.response import encryption_of
 from bulkpresign.model import ObjectRef
 from bulkpresign.transfer.downloads.ranges import is_strong
 from bulkpresign.transfer.downloads.responses import digest_of
@@ -41,14 +41,13 @@ class ObjectHead(msgspec.Struct, frozen=True):
     kept: Mapping[str, str]
 
     @classmethod
-    def of(cls, ref: ObjectRef, response: Response) -> "ObjectHead":
+    def of(cls, ref: ObjectRef, size: int | None, etag: str | None, headers: Mapping[str, str]) -> "ObjectHead":
         """The head of a response. Raises MismatchError where the object has another size than its row."""
-        size, etag = response.length, response.etag
-        expected = digest_of(ref, etag, response.headers, size)
+        expected = digest_of(ref, etag, headers, size)
         structure = expected
         if expected.source == "checksum":
-            structure = expected_digest(ObjectRef("", "", size=size), etag, response.encryption)
-        return cls(size, etag, expected, structure, kept_headers(response.headers))
+            structure = expected_digest(ObjectRef("", "", size=size), etag, encryption_of(headers))
+        return cls(size, etag, expected, structure, kept_headers(headers))
 
     @property
     def condition(self) -> Mapping[str, str]:

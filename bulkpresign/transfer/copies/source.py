@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from bulkpresign.errors import MismatchError
+from bulkpresign.http.client import DirectRequest
 from bulkpresign.http.response import Response
 from bulkpresign.model import Link
 from bulkpresign.transfer.context import TransferContext
@@ -28,15 +29,21 @@ class SourceReader:
         self._context, self._coordinator = context, coordinator
         self._renewer, self._source = renewer, source
 
-    async def open(self, stack: AsyncExitStack, headers: Mapping[str, str] | None = None) -> Response:
+    async def open(
+        self, stack: AsyncExitStack, headers: Mapping[str, str] | None = None, sent: DirectRequest | None = None
+    ) -> Response:
         """A response with the object, or with the range that `headers` ask for, open until the `stack` ends.
 
-        Raises TransferError, among them MismatchError with the code ObjectChanged.
+        `sent` is the first request, if that was sent already. Raises TransferError, among them MismatchError with the
+        code ObjectChanged.
         """
         status = 206 if headers and "Range" in headers else 200
 
+        first = iter((sent,))
+
         async def opened(link: Link) -> Response:
-            response = await stack.enter_async_context(self._context.http.request(link, headers))
+            request = next(first, None) or self._context.http.request(link, headers)
+            response = await stack.enter_async_context(request)
             if response.status == status:
                 return response
             if response.status == _PRECONDITION_FAILED:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from bulkpresign.checksums import ExpectedDigest, digest_of, expected_digest
+from bulkpresign.checksums import ExpectedDigest, digest_of
 from bulkpresign.errors import NameRefusedError, RefusedError
 from bulkpresign.events import BytesMoved
 from bulkpresign.http.client import PlainRequest
@@ -25,7 +25,7 @@ from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
 from bulkpresign.transfer.engine.lane import ExpiryMargin
 from bulkpresign.transfer.uploads.body import OpenFile
-from bulkpresign.transfer.uploads.store import ANY_OBJECT, STORED, is_repeated, signed_checksum, upload_headers
+from bulkpresign.transfer.uploads.store import STORED, signed_checksum, upload_headers, verified_by_answer
 
 
 class PlainUploads:
@@ -92,13 +92,7 @@ class OpenBytes(NamedTuple):
 
     def verified_by(self, etag: str | None, headers: Mapping[str, str]) -> str | None:
         """The name of what proves that the server stored these bytes. Raises MismatchError where it stored others."""
-        if self.signed.algorithm is not None and is_repeated(self.signed, headers):
-            return self.signed.name
-        expected = expected_digest(ANY_OBJECT, etag, headers)
-        if expected.algorithm is None or expected.parts:
-            return None
-        expected.check(digest_of(expected.algorithm, self.data))
-        return expected.name
+        return verified_by_answer(self.signed, etag, headers, self.data)
 
 
 class PlainUpload:

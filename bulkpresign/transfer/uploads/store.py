@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 
-from bulkpresign.checksums import ExpectedDigest, expected_digest, hasher
+from bulkpresign.checksums import ExpectedDigest, digest_of, expected_digest, hasher
 from bulkpresign.errors import RefusedError, TransferError
 from bulkpresign.events import BytesMoved, Listener
 from bulkpresign.http.client import CHUNK_SIZE, DirectRequest, HttpClient
@@ -146,6 +146,20 @@ def _check_signed(signed: ExpectedDigest, found: bytes) -> None:
             f"the file's is {signed.shown(found)}"
         )
         raise RefusedError(message, code="ChecksumSigned")
+
+
+def verified_by_answer(signed: ExpectedDigest, etag: str | None, headers: Mapping[str, str], data: bytes) -> str | None:
+    """The name of what proves that the server stored `data`, by the etag and the headers of its response.
+
+    `signed` is the checksum that the link signs. Raises MismatchError where the server stored other bytes.
+    """
+    if signed.algorithm is not None and is_repeated(signed, headers):
+        return signed.name
+    expected = expected_digest(ANY_OBJECT, etag, headers)
+    if expected.algorithm is None or expected.parts:
+        return None
+    expected.check(digest_of(expected.algorithm, data))
+    return expected.name
 
 
 def is_repeated(signed: ExpectedDigest, headers: Mapping[str, str]) -> bool:

@@ -1,0 +1,175 @@
+"""Small objects from one response into one request, without the steps of the general path.
+
+Each side is a whole exchange on a connection (`HttpClient.exchange`), and its response is taken within the call of the
+event loop that brought it. Whatever is not plain is left to the general path, together with the request that was sent:
+nothing is asked twice.
+"""
+
+import time
+from collections.abc import Mapping
+
+import msgspec
+
+from bulkpresign.checksums import base64_of, digest_of
+from bulkpresign.errors import TransferError
+from bulkpresign.events import BytesMoved
+from bulkpresign.http.client import DirectRequest
+from bulkpresign.http.clock import Clock
+from bulkpresign.http.connection import MAX_EXCHANGED, Chunk, ExchangeCallback
+from bulkpresign.http.protocol import ResponseParser
+from bulkpresign.http.response import etag_of
+from bulkpresign.model import Link, ObjectRef
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.copies.body import verify_held
+from bulkpresign.transfer.copies.head import ObjectHead
+from bulkpresign.transfer.copies.proof import Copied, checksum_header, proof
+from bulkpresign.transfer.engine.jobs import RenewableLink
+from bulkpresign.transfer.engine.lane import ExpiryMargin
+from bulkpresign.transfer.uploads.store import STORED, signed_checksum, upload_headers, verified_by_answer
+
+
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """An object in memory: its head, its bytes, and the name of what verified them.
+
+    `checksum` is the one that is wanted beside that, as `algorithm:base64`.
+    """
+
+    head: ObjectHead
+    data: bytes
+    verified_by: str | None
+    checksum: str | None
+
+
+class Begun(msgspec.Struct, gc=False):
+    """A copy that the general path goes on with.
+
+    `request` was sent in a slot of the limiter: the GET, or the PUT where the object is `held` already. None: the PUT
+    could not be sent.
+    """
+
+    request: DirectRequest | None
+    held: Held | None = None
+
+
+class PlainCopies:
+    """Copies of objects of at most 256 KiB.
+
+    `part_size` is that of copies in parts, if it is given, and `digest` the algorithm of the checksum that is wanted.
+    """
+
+    def __init__(
+        self,
+        context: TransferContext,
+        coordinator: Coordinator,
+        clock: Clock,
+        *,
+        part_size: int | None,
+        digest: str | None,
+    ) -> None:
+        self._context, self._coordinator, self._clock = context, coordinator, clock
+        self._part_size, self._digest = part_size, digest
+        self._ends_soon = ExpiryMargin(clock)
+
+    async def copy(self, source: RenewableLink, target: RenewableLink) -> Copied | Begun | None:
+        """Copies one object. Gives what the general path goes on with instead; None if nothing was sent."""
+        get, put = source.link, target.link
+        http, limiter = self._context.http, self._context.limiter
+        request = http.plain_request(get) if http.can_exchange and self._is_plain(get, put) else None
+        if request is None:
+            return None
+        taken: list[Held] = []
+        await limiter.acquire()
+        result: Copied | Begun | None = None
+        try:
+            sent = await http.exchange(get, request, self._take_object(get, taken))
+            result = await self._sent_on(put, taken[0]) if sent is None else Begun(sent)
+        finally:
+            if isinstance(result, Begun) and result.request is not None:
+                result.request.has_slot = True
+            else:
+                limiter.release()
+        return result
+
+    def _is_plain(self, get: Link, put: Link) -> bool:
+        """True for links that can be sent now, and a row that tells no large object."""
+        now, size = time.monotonic(), get.object.size
+        if get.method != "GET" or (size is not None and size > MAX_EXCHANGED) or self._ends_soon(get, now):
+            return False
+        if self._coordinator.sign_put is not None:
+            return True
+        return put.method == "PUT" and not self._ends_soon(put, now) and signed_checksum(put).algorithm is None
+
+    def _take_object(self, get: Link, taken: list[Held]) -> ExchangeCallback:
+        """Takes the object from the response to its GET, if it is a small one that can be verified at once."""
+
+        def take(response: ResponseParser, body: Chunk, latency: float) -> bytes | None:
+            held = self._held(get, response, body)
+            if held is None:
+                return None
+            self._context.limiter.responded(response.status, latency, len(body))
+            taken.append(held)
+            return b""
+
+        return take
+
+    def _held(self, get: Link, response: ResponseParser, body: Chunk) -> Held | None:
+        if not self._clock.is_set:
+            self._clock.learn(response.headers.get("date"))
+        if response.status != 200 or len(body) > MAX_EXCHANGED:
+            return None
+        try:
+            head = ObjectHead.of(get.object, response.length, etag_of(response.headers, get), response.headers)
+            if self._coordinator.open_upload is not None and head.part_size(self._part_size) is not None:
+                return None
+            data = bytes(body)
+            verified_by = verify_held(head.expected, data)
+        except TransferError:  # the general path meets it as well, and tries again
+            return None
+        return Held(head, data, verified_by, self._checksum(data))
+
+    def _checksum(self, data: bytes) -> str | None:
+        return None if self._digest is None else f"{self._digest}:{base64_of(digest_of(self._digest, data))}"
+
+    async def _sent_on(self, put: Link, held: Held) -> Copied | Begun:
+        """Sends an object to its destination."""
+        http, sign, head = self._context.http, self._coordinator.sign_put, held.head
+        try:
+            link = put if sign is None else await sign(put, self._headers(put.object, head))
+            request = http.plain_request(link, upload_headers(link, len(held.data)), held.data)
+        except TransferError:
+            return Begun(None, held)
+        if request is None:
+            return Begun(None, held)
+        copies: list[Copied] = []
+
+        def take(response: ResponseParser, body: Chunk, latency: float) -> bytes | None:
+            copied = None if response.status not in STORED or len(body) else _copied(held, link, response.headers)
+            if copied is None:
+                return None
+            self._context.limiter.responded(response.status, latency, len(held.data))
+            copies.append(copied)
+            return b""
+
+        sent = await http.exchange(link, request, take)
+        if sent is not None:
+            sent.link = link
+            return Begun(sent, held)
+        self._context.emit(BytesMoved(len(held.data)))
+        return copies[0]
+
+    def _headers(self, ref: ObjectRef, head: ObjectHead) -> Mapping[str, str]:
+        guard = self._coordinator.guard
+        return {**head.kept, **checksum_header(head), **({} if guard is None else guard.headers(ref))}
+
+
+def _copied(held: Held, link: Link, headers: Mapping[str, str]) -> Copied | None:
+    """The copy, by the response to its PUT; None where the destination stored other bytes."""
+    head, etag = held.head, etag_of(headers, link)
+    if head.structure.algorithm is not None and etag == head.etag:  # no need to compute the md5
+        return Copied(len(held.data), etag, head.structure.name, held.checksum)
+    try:
+        target = verified_by_answer(signed_checksum(link), etag, headers, held.data)
+    except TransferError:  # the general path finds it as well
+        return None
+    return Copied(len(held.data), etag, proof(head, etag, held.verified_by, target), held.checksum)
