@@ -12,15 +12,22 @@ from pathlib import Path
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 BAR_WIDTH = 40
+#: Runs a command, and prints its figures as the last line. Linux counts the peak memory of the process that starts a
+#: command as the command's, so a small one starts it.
+_LAUNCHER = """
+import resource, subprocess, sys, time
+began = time.perf_counter()
+status = subprocess.call(sys.argv[1:], stderr=subprocess.STDOUT)
+wall, used = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+print(f"\\n{used.ru_utime + used.ru_stime} {wall} {used.ru_maxrss / 1024}")
+sys.exit(status and 1)
+"""
 _LEFT_OUT = frozenset({"AWS_CA_BUNDLE", "PYTHONDONTWRITEBYTECODE"})
 
 
 @dataclass
 class Cost:
-    """The cost of a command: CPU seconds (user and system), wall seconds, peak memory in MiB.
-
-    The kernel counts the peak of this process as the command's, where that is higher.
-    """
+    """The cost of a command: CPU seconds (user and system), wall seconds, peak memory in MiB."""
 
     cpu: float
     wall: float
@@ -34,16 +41,11 @@ def run(command: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path 
     installed, and no certificates are read for servers that speak http.
     """
     env = {name: value for name, value in (env or os.environ).items() if name not in _LEFT_OUT}
-    with tempfile.TemporaryFile() as output:
-        began = time.perf_counter()
-        process = subprocess.Popen(command, env=env, cwd=cwd, stdout=output, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            output.seek(0)
-            raise SystemExit(f"{command[0]} failed: {output.read()[-2000:].decode(errors='replace')}")
-    return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024)
+    ran = subprocess.run([sys.executable, "-ISc", _LAUNCHER, *command], env=env, cwd=cwd, capture_output=True)
+    if ran.returncode:
+        said = (ran.stdout + ran.stderr)[-2000:].decode(errors="replace")
+        raise SystemExit(f"{command[0]} failed: {said}")
+    return Cost(*map(float, ran.stdout.split()[-3:]))
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def objects() -> dict[str, bytes]:
     """Most are small; some go as a stream. Those below `parts/` are uploaded in parts."""
     rng = random.Random(f"{SEED} there and back")
     found = {f"awkward/{key}": rng.randbytes(rng.randrange(4096)) for key in AWKWARD}
-    found |= {f"parts/{size}": rng.randbytes(size) for size in (16 * MIB, 16 * MIB + 1, 41 * MIB)}
+    found |= {f"parts/{size}": rng.randbytes(size) for size in (16 * MIB, 16 * MIB + 1, 41 * MIB, 208 * MIB)}
     found |= {f"streams/{number}": rng.randbytes(300_000 + number) for number in range(20)}
     small = COUNT - len(found)
     return found | {f"d{n % 97}/o{n:05}": rng.randbytes(int(2 ** rng.uniform(0, 12)) - 1) for n in range(small)}
