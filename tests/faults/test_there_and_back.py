@@ -104,7 +104,10 @@ class Way:
 @pytest.fixture
 def proxies(seaweedfs: S3Server, ceph: S3Server) -> Iterator[dict[str, FaultProxy]]:
     with ExitStack() as stack:
-        yield {server.name: stack.enter_context(FaultProxy(server.endpoint_url)) for server in (seaweedfs, ceph)}
+        found = {server.name: stack.enter_context(FaultProxy(server.endpoint_url)) for server in (seaweedfs, ceph)}
+        for proxy in found.values():
+            proxy.keeps_bodies = False
+        yield found
 
 
 @pytest.mark.slow

@@ -128,6 +128,8 @@ class FaultProxy:
         #: Hides every If-Match from the server behind, as if it knew none.
         self.drop_conditions = False
         self.seen: list[Seen] = []
+        #: Whether `seen` has the bodies of requests. They stay in memory.
+        self.keeps_bodies = True
         #: Connections that were made; requests that are, and were at most, answered at once.
         self.opened = 0
         self.open_now = 0
@@ -229,8 +231,9 @@ class FaultProxy:
     async def _whole(self, seen: Seen, reader: asyncio.StreamReader) -> Seen:
         length = int(seen.header("content-length") or 0)
         whole = Seen(seen.head, await reader.readexactly(length)) if length else seen
-        place = next(place for place in reversed(range(len(self.seen))) if self.seen[place] is seen)
-        self.seen[place] = whole
+        if self.keeps_bodies:
+            place = next(place for place in reversed(range(len(self.seen))) if self.seen[place] is seen)
+            self.seen[place] = whole
         return whole
 
     async def _from_behind(self, seen: Seen, fault: Fault) -> tuple[bytes, bytes]:
