@@ -71,7 +71,7 @@ class LocalExecutor:
         try:
             with ungrouped():
                 async with anyio.create_task_group() as group:
-                    group.start_soon(self._watch)
+                    group.start_soon(self._watch, engine)
                     await engine.run(most, is_fixed=spec.concurrency is not None)
                     group.cancel_scope.cancel()
         finally:
@@ -94,12 +94,13 @@ class LocalExecutor:
             self._uploads_left_open,
         )
 
-    async def _watch(self) -> None:
-        """Tells the controller of the CPU that the event loop uses, and listeners of the load."""
+    async def _watch(self, engine: Engine) -> None:
+        """Tells the controller of the CPU that the event loop uses, and listeners of outcomes and of the load."""
         controller, emit = self._limiter.controller, self.context.emit
         ticks = 0
         while True:
             await anyio.sleep(_WATCH_INTERVAL)
+            engine.emit_pending()
             controller.note_cpu(time.monotonic(), time.thread_time())
             self._limiter.wake()
             ticks += 1

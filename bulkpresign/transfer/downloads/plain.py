@@ -8,7 +8,6 @@ import time
 
 from bulkpresign.checksums import expected_digest, verify_whole
 from bulkpresign.errors import NameRefusedError, StorageError
-from bulkpresign.events import BytesMoved
 from bulkpresign.http.client import PlainRequest
 from bulkpresign.http.clock import Clock
 from bulkpresign.http.connection import MAX_EXCHANGED, Chunk
@@ -29,7 +28,7 @@ class PlainDownloads:
 
     def __init__(self, context: TransferContext, folder: Folder, clock: Clock, most: int = MAX_EXCHANGED) -> None:
         self.http = context.http
-        self.emit, self.clock = context.emit, clock
+        self.clock = clock
         self.most = min(most, MAX_EXCHANGED)
         self._folder = folder
         self._ends_soon = ExpiryMargin(clock)
@@ -87,7 +86,6 @@ class PlainDownload:
         with self._target as target, TemporaryFile(target) as stored:
             stored.write(body)
             found = stored.commit(unix_time(headers.get("last-modified")))
-        downloads.emit(BytesMoved(size))
         evidence = evidence_of(found, expected, etag or link.object.etag)
         seconds = time.monotonic() - self._began
         return Outcome(link.object, "done", size, 1, verified_by, link=link, seconds=seconds, evidence=evidence)

@@ -46,6 +46,11 @@ class JobQueue:
         self._ended = False
         self.ready: deque[Job] = deque()
 
+    @property
+    def has_consumer(self) -> bool:
+        """True where a consumer waits for outcomes, of which only so many may be pending."""
+        return self._slots is not None
+
     async def get(self) -> Job | None:
         """The next job, None at the end of the input."""
         if self._slots is None:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from bulkpresign.checksums import ExpectedDigest, digest_of
 from bulkpresign.errors import NameRefusedError, RefusedError
-from bulkpresign.events import BytesMoved
 from bulkpresign.http.client import PlainRequest
 from bulkpresign.http.clock import Clock
 from bulkpresign.http.connection import MAX_EXCHANGED, Chunk
@@ -33,7 +32,7 @@ class PlainUploads:
 
     def __init__(self, context: TransferContext, folder: Folder, coordinator: Coordinator, clock: Clock) -> None:
         self.http = context.http
-        self.emit, self.clock = context.emit, clock
+        self.clock = clock
         self._folder, self._looks_first = folder, coordinator.find_present is not None
         self._ends_soon = ExpiryMargin(clock)
 
@@ -118,6 +117,5 @@ class PlainUpload:
         etag = etag_of(headers, link)
         verified_by = self._body.verified_by(etag, headers)
         file.check_unchanged()
-        uploads.emit(BytesMoved(file.size))
         evidence, seconds = file.evidence(etag, self._body.signed.checksum), time.monotonic() - self._began
         return Outcome(link.object, "done", file.size, 1, verified_by, link=link, seconds=seconds, evidence=evidence)

@@ -13,12 +13,17 @@ import anyio
 import pytest
 
 import bulkpresign as bp
-from bulkpresign.events import Event, ObjectFinished
+from bulkpresign.errors import OutputError
+from bulkpresign.events import BytesMoved, Event, ObjectFinished
 from bulkpresign.transfer import transfers
+from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.downloads.plain import PlainDownload, PlainDownloads
+from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
+from bulkpresign.transfer.spec import TransferSpec
 from bulkpresign.transfer.uploads.plain import PlainUpload
 from tests.servers.proxy import Fault, FaultProxy, Seen, expired
 from tests.support.folders import files
+from tests.support.jobs import run_jobs
 
 COUNT = 1500
 
@@ -238,3 +243,38 @@ def test_no_byte_of_one_object_lands_in_another_wherever_the_run_is_cut_off(tmp_
             assert all(body == wanted[name] for name, body in whole.items())
             done = {key for key, outcome in outcomes(events).items() if outcome[0] == "done"}
             assert done <= set(whole)
+
+
+def downloads(origin: FaultProxy) -> list[Job]:
+    return [Job(RenewableLink(link), LocalFile(link.object.file_path)) for link in links_to(origin)]
+
+
+def test_outcomes_are_told_while_another_response_is_late(tmp_path: Path) -> None:
+    late = "/d0/0"
+    with FaultProxy() as origin:
+        origin.objects = {late: b"late"} | {name: body for name, body in bodies(20).items() if body}
+        origin.schedule = lambda seen: Fault(delay=1.0) if seen.target.startswith(late + "?") else None
+        events: list[Event] = []
+        spec = TransferSpec(folder=str(tmp_path), concurrency=2)
+        asyncio.run(run_jobs(spec, downloads(origin), events.append, Coordinator()))
+        moved = [event.count for event in events if isinstance(event, BytesMoved)]
+        assert len(moved) > 1
+        assert moved[-1] == len(b"late")
+        assert sum(moved) == sum(map(len, origin.objects.values()))
+
+
+def test_an_error_that_ends_the_run_loses_no_outcome(tmp_path: Path) -> None:
+    with FaultProxy() as origin:
+        origin.objects = {name: body for name, body in bodies(51).items() if body}
+        told: list[str] = []
+
+        def full(event: Event) -> None:
+            if isinstance(event, ObjectFinished):
+                told.append(event.outcome.object.key)
+                if len(told) == 3:
+                    raise OutputError("the disk is full")
+
+        with pytest.raises(OutputError, match="the disk is full"):
+            asyncio.run(run_jobs(TransferSpec(folder=str(tmp_path)), downloads(origin), full, Coordinator()))
+        assert {f"/{key}" for key in told} >= {f"/{name}" for name in files(tmp_path)}
+        assert len(told) == len(set(told))
