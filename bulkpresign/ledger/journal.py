@@ -21,6 +21,7 @@ from msgspec.structs import astuple
 
 from bulkpresign.errors import JournalError, OutputError
 from bulkpresign.events import LoadMeasured
+from bulkpresign.ledger.earlier import index_outcomes, index_temporarily
 from bulkpresign.ledger.identity import identity, identity_of
 from bulkpresign.ledger.lock import lock_file
 from bulkpresign.ledger.record import Record, claims_of, find_records
@@ -83,7 +84,7 @@ class Journal:
         self._is_discarded = self._is_new and not has_work(self._database)
 
     def finished(self, identities: Sequence[str]) -> dict[str, Record]:
-        """The records of those objects that are done, by identity (`identity_of`)."""
+        """The records of those objects that earlier runs completed, by identity (`identity_of`)."""
         with self._errors():
             return find_records(self._database, identities)
 
@@ -95,6 +96,9 @@ class Journal:
     ) -> None:
         """Writes outcomes in one transaction. The parts of an object that is done are deleted.
 
+        An object has one outcome in a run. It replaces that of an earlier run, unless the object was done and has not
+        changed.
+
         `finished_at` is the time of each outcome in Unix seconds (None: now). `moved` is the number of bytes moved in
         each second; it is added to the recorded number.
         """
@@ -105,9 +109,8 @@ class Journal:
             if moved:
                 self._database.executemany(ADD_MOVED, moved.items())
             if self._parts:
-                whole = [(row[0],) for row in rows if row[1] in _FINISHED and str(row[0]) in self._parts]
-                for (name,) in whole:
-                    self._forget(str(name))
+                for name in [str(row[0]) for row in rows if row[2] in _FINISHED]:
+                    self._forget(name)
 
     def record_load(self, load: LoadMeasured) -> None:
         """Records what bounded the last run, for the report."""
@@ -166,11 +169,19 @@ class Journal:
         found = dict(execute("SELECT name, value FROM about"))
         if {name: found.get(name) for name in self._about} != self._about:
             self._clear(found)
+        self._index()
         self._parts = {
             name: ResumePoint(*cells) for name, *cells in execute("SELECT id, etag, size, part_size FROM parts")
         }
         for name, part_number, proof in execute("SELECT id, part_number, proof FROM finished_parts"):
             self._finished_parts.setdefault(name, {})[part_number] = proof
+
+    def _index(self) -> None:
+        if self._is_new:
+            index_temporarily(self._database)
+        else:
+            with self._transaction():
+                index_outcomes(self._database)
 
     def _create(self) -> None:
         """Creates all tables in one transaction: if the process is killed, the file has all or none."""
@@ -214,13 +225,14 @@ class Journal:
 
 
 def open_read_only(file: Path) -> sqlite3.Connection:
-    """Opens a journal for reading, even if it is in use. Raises JournalError if it is not valid or damaged."""
+    """Opens a journal to look up records, even if it is in use. Raises JournalError if it is not valid or damaged."""
     if not file.is_file():
         raise JournalError(f"{file}: no such journal")
     with database_errors(file):
         database = connect_read_only(file)
         try:
             check_version(file, database)
+            index_temporarily(database)
         except BaseException:
             database.close()
             raise
@@ -240,10 +252,12 @@ def belongs_to_another_run(file: Path, verb: str, destination: str) -> bool:
 
 
 def _cells(outcome: Outcome, finished_at: float) -> tuple[object, ...]:
-    """The row of an outcome. Its first cell is the identity of its object."""
+    """The parameters of ADD_OUTCOME. The first two are the identity of the object."""
     evidence = outcome.evidence
+    name = identity_of(outcome.object, outcome.link.url if outcome.link else "")
     return (
-        identity_of(outcome.object, outcome.link.url if outcome.link else ""),
+        name,
+        name,
         outcome.status,
         outcome.bytes,
         outcome.attempts,
