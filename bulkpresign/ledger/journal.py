@@ -11,7 +11,7 @@ from the record, that is used instead (`contradicts`).
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -22,7 +22,7 @@ from msgspec.structs import astuple
 from bulkpresign.errors import JournalError, OutputError
 from bulkpresign.events import LoadMeasured
 from bulkpresign.ledger.earlier import index_outcomes, index_temporarily
-from bulkpresign.ledger.identity import identity, identity_of
+from bulkpresign.ledger.identity import copy_identity_of, identity_of
 from bulkpresign.ledger.lock import lock_file
 from bulkpresign.ledger.record import Record, claims_of, find_records
 from bulkpresign.ledger.schema import (
@@ -55,6 +55,8 @@ class Journal:
     def __init__(self, file: str | os.PathLike[str], verb: str, destination: str) -> None:
         self.file = Path(file)
         self._about = {"verb": verb, "destination": destination}
+        #: The identity of an object, by the url of its link.
+        self.identity_of: Callable[[ObjectRef, str], str] = copy_identity_of if verb == "copy" else identity_of
         self._lock = -1
         self._is_new = self._is_discarded = False
         self._parts: dict[str, ResumePoint] = {}  # at most as many as large objects were in flight
@@ -84,7 +86,7 @@ class Journal:
         self._is_discarded = self._is_new and not has_work(self._database)
 
     def finished(self, identities: Sequence[str]) -> dict[str, Record]:
-        """The records of those objects that earlier runs completed, by identity (`identity_of`)."""
+        """The records of those objects that earlier runs completed, by `identity_of`."""
         with self._errors():
             return find_records(self._database, identities)
 
@@ -103,7 +105,7 @@ class Journal:
         each second; it is added to the recorded number.
         """
         times = [time.time()] * len(outcomes) if finished_at is None else finished_at
-        rows = [_cells(outcome, at) for outcome, at in zip(outcomes, times, strict=True)]
+        rows = [self._cells(outcome, at) for outcome, at in zip(outcomes, times, strict=True)]
         with self._errors(), self._transaction():
             self._database.executemany(ADD_OUTCOME, rows)
             if moved:
@@ -131,13 +133,13 @@ class Journal:
 
     def checkpoint(self, link: Link) -> Checkpoint | None:
         """The recorded state of an unfinished object, None if there is none."""
-        name = identity(link)
+        name = self.identity_of(link.object, link.url)
         point = self._parts.get(name)
         return None if point is None else Checkpoint(point, dict(self._finished_parts.get(name, {})))
 
     def set_resume_point(self, link: Link, part: ResumePoint) -> None:
         """Writes the resume point of an object before its bytes are moved, and deletes its finished parts."""
-        name = identity(link)
+        name = self.identity_of(link.object, link.url)
         with self._errors(), self._transaction():
             self._forget(name)
             self._database.execute("INSERT INTO parts VALUES (?, ?, ?, ?)", (name, *astuple(part)))
@@ -145,11 +147,29 @@ class Journal:
 
     def add_finished_part(self, link: Link, part_number: int, proof: str) -> None:
         """Records a finished part of an object."""
-        name = identity(link)
+        name = self.identity_of(link.object, link.url)
         with self._errors():
             row = (name, part_number, proof)
             self._database.execute("INSERT OR REPLACE INTO finished_parts VALUES (?, ?, ?)", row)
         self._finished_parts.setdefault(name, {})[part_number] = proof
+
+    def _cells(self, outcome: Outcome, finished_at: float) -> tuple[object, ...]:
+        """The parameters of ADD_OUTCOME. The first two are the identity of the object."""
+        evidence = outcome.evidence
+        name = self.identity_of(outcome.object, outcome.link.url if outcome.link else "")
+        return (
+            name,
+            name,
+            outcome.status,
+            outcome.bytes,
+            outcome.attempts,
+            outcome.verified_by,
+            outcome.code,
+            outcome.message and without_secrets(outcome.message),
+            finished_at,
+            outcome.seconds,
+            *(_NO_EVIDENCE if evidence is None else _evidence_cells(outcome.object, evidence)),
+        )
 
     def _forget(self, name: str) -> None:
         if self._parts.pop(name, None) is not None:
@@ -249,25 +269,6 @@ def belongs_to_another_run(file: Path, verb: str, destination: str) -> bool:
         is_same = (found.get("verb"), found.get("destination")) == (verb, destination)
         return not is_same and has_work(database)
     return False
-
-
-def _cells(outcome: Outcome, finished_at: float) -> tuple[object, ...]:
-    """The parameters of ADD_OUTCOME. The first two are the identity of the object."""
-    evidence = outcome.evidence
-    name = identity_of(outcome.object, outcome.link.url if outcome.link else "")
-    return (
-        name,
-        name,
-        outcome.status,
-        outcome.bytes,
-        outcome.attempts,
-        outcome.verified_by,
-        outcome.code,
-        outcome.message and without_secrets(outcome.message),
-        finished_at,
-        outcome.seconds,
-        *(_NO_EVIDENCE if evidence is None else _evidence_cells(outcome.object, evidence)),
-    )
 
 
 def _evidence_cells(ref: ObjectRef, found: Evidence) -> tuple[object, ...]:
