@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from bulkpresign.ledger.record import records_of
 from bulkpresign.ledger.report import read_report
 from bulkpresign.ledger.schema import OUTCOME_NAMES
 from bulkpresign.model import Evidence, Link, ObjectRef, Outcome
+from tests.support.disks import mounted
 
 ENDPOINT = "https://h"
 #: What is recorded of an object: its status, its message, and the time of its file.
@@ -162,6 +163,22 @@ def test_rows_that_were_deleted_by_hand_are_not_taken_for_others(file: Path, del
     run(file, [outcome(key) for key in range(12)])
     assert done(file, range(12)) == set(range(12))
     assert len(states(file)) == 12
+
+
+def test_a_disk_that_has_no_room_for_the_index(tmp_path: Path) -> None:
+    """The run is refused, and nothing is lost: the next one has room."""
+    with mounted(tmp_path / "disk", "8m") as disk:
+        file, filler = disk / "data.journal", disk / "filler"
+        run(file, [outcome(key) for key in range(3000)])
+        with suppress(OSError), filler.open("wb", buffering=0) as stream:
+            while stream.write(bytes(4096)):
+                pass
+        os.truncate(filler, filler.stat().st_size - 64 * 1024)
+        with pytest.raises(JournalError, match="disk is full; see --journal"):
+            done(file, [1])
+        assert read_report(file).done == 3000
+        filler.unlink()
+        assert done(file, range(4000)) == set(range(3000))
 
 
 def test_records_are_found_in_a_journal_that_is_not_written(file: Path) -> None:
