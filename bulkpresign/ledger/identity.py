@@ -1,6 +1,7 @@
 """The identity of an object in the journal, the same in every run."""
 
 from bulkpresign.model import Link, ObjectRef, endpoint_of, without_query
+from bulkpresign.tables.columns import DST_URL
 
 
 def identity(link: Link) -> str:
@@ -16,3 +17,10 @@ def identity_of(ref: ObjectRef, url: str) -> str:
     if ref.key:
         return f"{endpoint_of(url)}\0{ref.bucket}\0{ref.key}\0{ref.version_id or ''}\0{ref.file_path}"
     return f"{without_query(url)}\0\0\0{ref.version_id or ''}\0{ref.file_path}"
+
+
+def copy_identity_of(ref: ObjectRef, url: str) -> str:
+    """The identity of a copy. If links make it, it has the address of the copy: an object can be copied to several."""
+    address = (ref.extra or {}).get(DST_URL)
+    name = identity_of(ref, url)
+    return f"{name}\0{without_query(address)}" if isinstance(address, str) and address else name

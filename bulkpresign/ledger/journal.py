@@ -11,7 +11,7 @@ from the record, that is used instead (`contradicts`).
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -21,7 +21,8 @@ from msgspec.structs import astuple
 
 from bulkpresign.errors import JournalError, OutputError
 from bulkpresign.events import LoadMeasured
-from bulkpresign.ledger.identity import identity, identity_of
+from bulkpresign.ledger.earlier import index_outcomes, index_temporarily
+from bulkpresign.ledger.identity import copy_identity_of, identity_of
 from bulkpresign.ledger.lock import lock_file
 from bulkpresign.ledger.record import Record, claims_of, find_records
 from bulkpresign.ledger.schema import (
@@ -54,6 +55,8 @@ class Journal:
     def __init__(self, file: str | os.PathLike[str], verb: str, destination: str) -> None:
         self.file = Path(file)
         self._about = {"verb": verb, "destination": destination}
+        #: The identity of an object, by the url of its link.
+        self.identity_of: Callable[[ObjectRef, str], str] = copy_identity_of if verb == "copy" else identity_of
         self._lock = -1
         self._is_new = self._is_discarded = False
         self._parts: dict[str, ResumePoint] = {}  # at most as many as large objects were in flight
@@ -83,7 +86,7 @@ class Journal:
         self._is_discarded = self._is_new and not has_work(self._database)
 
     def finished(self, identities: Sequence[str]) -> dict[str, Record]:
-        """The records of those objects that are done, by identity (`identity_of`)."""
+        """The records of those objects that earlier runs completed, by `identity_of`."""
         with self._errors():
             return find_records(self._database, identities)
 
@@ -95,19 +98,21 @@ class Journal:
     ) -> None:
         """Writes outcomes in one transaction. The parts of an object that is done are deleted.
 
+        An object has one outcome in a run. It replaces that of an earlier run, unless the object was done and has not
+        changed.
+
         `finished_at` is the time of each outcome in Unix seconds (None: now). `moved` is the number of bytes moved in
         each second; it is added to the recorded number.
         """
         times = [time.time()] * len(outcomes) if finished_at is None else finished_at
-        rows = [_cells(outcome, at) for outcome, at in zip(outcomes, times, strict=True)]
+        rows = [self._cells(outcome, at) for outcome, at in zip(outcomes, times, strict=True)]
         with self._errors(), self._transaction():
             self._database.executemany(ADD_OUTCOME, rows)
             if moved:
                 self._database.executemany(ADD_MOVED, moved.items())
             if self._parts:
-                whole = [(row[0],) for row in rows if row[1] in _FINISHED and str(row[0]) in self._parts]
-                for (name,) in whole:
-                    self._forget(str(name))
+                for name in [str(row[0]) for row in rows if row[2] in _FINISHED]:
+                    self._forget(name)
 
     def record_load(self, load: LoadMeasured) -> None:
         """Records what bounded the last run, for the report."""
@@ -128,13 +133,13 @@ class Journal:
 
     def checkpoint(self, link: Link) -> Checkpoint | None:
         """The recorded state of an unfinished object, None if there is none."""
-        name = identity(link)
+        name = self.identity_of(link.object, link.url)
         point = self._parts.get(name)
         return None if point is None else Checkpoint(point, dict(self._finished_parts.get(name, {})))
 
     def set_resume_point(self, link: Link, part: ResumePoint) -> None:
         """Writes the resume point of an object before its bytes are moved, and deletes its finished parts."""
-        name = identity(link)
+        name = self.identity_of(link.object, link.url)
         with self._errors(), self._transaction():
             self._forget(name)
             self._database.execute("INSERT INTO parts VALUES (?, ?, ?, ?)", (name, *astuple(part)))
@@ -142,11 +147,29 @@ class Journal:
 
     def add_finished_part(self, link: Link, part_number: int, proof: str) -> None:
         """Records a finished part of an object."""
-        name = identity(link)
+        name = self.identity_of(link.object, link.url)
         with self._errors():
             row = (name, part_number, proof)
             self._database.execute("INSERT OR REPLACE INTO finished_parts VALUES (?, ?, ?)", row)
         self._finished_parts.setdefault(name, {})[part_number] = proof
+
+    def _cells(self, outcome: Outcome, finished_at: float) -> tuple[object, ...]:
+        """The parameters of ADD_OUTCOME. The first two are the identity of the object."""
+        evidence = outcome.evidence
+        name = self.identity_of(outcome.object, outcome.link.url if outcome.link else "")
+        return (
+            name,
+            name,
+            outcome.status,
+            outcome.bytes,
+            outcome.attempts,
+            outcome.verified_by,
+            outcome.code,
+            outcome.message and without_secrets(outcome.message),
+            finished_at,
+            outcome.seconds,
+            *(_NO_EVIDENCE if evidence is None else _evidence_cells(outcome.object, evidence)),
+        )
 
     def _forget(self, name: str) -> None:
         if self._parts.pop(name, None) is not None:
@@ -166,11 +189,19 @@ class Journal:
         found = dict(execute("SELECT name, value FROM about"))
         if {name: found.get(name) for name in self._about} != self._about:
             self._clear(found)
+        self._index()
         self._parts = {
             name: ResumePoint(*cells) for name, *cells in execute("SELECT id, etag, size, part_size FROM parts")
         }
         for name, part_number, proof in execute("SELECT id, part_number, proof FROM finished_parts"):
             self._finished_parts.setdefault(name, {})[part_number] = proof
+
+    def _index(self) -> None:
+        if self._is_new:
+            index_temporarily(self._database)
+        else:
+            with self._transaction():
+                index_outcomes(self._database)
 
     def _create(self) -> None:
         """Creates all tables in one transaction: if the process is killed, the file has all or none."""
@@ -214,13 +245,14 @@ class Journal:
 
 
 def open_read_only(file: Path) -> sqlite3.Connection:
-    """Opens a journal for reading, even if it is in use. Raises JournalError if it is not valid or damaged."""
+    """Opens a journal to look up records, even if it is in use. Raises JournalError if it is not valid or damaged."""
     if not file.is_file():
         raise JournalError(f"{file}: no such journal")
     with database_errors(file):
         database = connect_read_only(file)
         try:
             check_version(file, database)
+            index_temporarily(database)
         except BaseException:
             database.close()
             raise
@@ -237,23 +269,6 @@ def belongs_to_another_run(file: Path, verb: str, destination: str) -> bool:
         is_same = (found.get("verb"), found.get("destination")) == (verb, destination)
         return not is_same and has_work(database)
     return False
-
-
-def _cells(outcome: Outcome, finished_at: float) -> tuple[object, ...]:
-    """The row of an outcome. Its first cell is the identity of its object."""
-    evidence = outcome.evidence
-    return (
-        identity_of(outcome.object, outcome.link.url if outcome.link else ""),
-        outcome.status,
-        outcome.bytes,
-        outcome.attempts,
-        outcome.verified_by,
-        outcome.code,
-        outcome.message and without_secrets(outcome.message),
-        finished_at,
-        outcome.seconds,
-        *(_NO_EVIDENCE if evidence is None else _evidence_cells(outcome.object, evidence)),
-    )
 
 
 def _evidence_cells(ref: ObjectRef, found: Evidence) -> tuple[object, ...]:

@@ -1,7 +1,8 @@
 """Merges journals of one verb and destination into a new one, such as the journals of several workers.
 
-SQLite copies the rows, so memory does not grow with the journals. An object that several journals have keeps its best
-record: done, else skipped, else the latest. So the order of the journals does not matter.
+SQLite sorts and copies the rows through temporary files, so memory does not grow with the journals. An object that
+several journals have keeps its best record: done, else skipped, else the latest. So the order of the journals does not
+matter.
 """
 
 import os
@@ -14,11 +15,12 @@ from bulkpresign.errors import JournalError, OutputError
 from bulkpresign.ledger.lock import lock_for_reading
 from bulkpresign.ledger.record import checksums_differ
 from bulkpresign.ledger.report import object_name, opened
-from bulkpresign.ledger.schema import SCHEMA
+from bulkpresign.ledger.schema import OUTCOME, OUTCOME_NAMES, SCHEMA
 
 _RANK = "CASE WHEN {0}.message IS NOT NULL THEN 0 WHEN {0}.status = 'done' THEN 2 ELSE {0}.status = 'skipped' END"
 _ONE, _OTHER = _RANK.format("one"), _RANK.format("other")
-_IN_BOTH = "FROM shard.outcomes AS one JOIN main.outcomes AS other USING (id)"
+#: Rows of one journal, sorted, meet those of the journals before it in the same order: no page is read twice.
+_IN_BOTH = "FROM sorted AS one CROSS JOIN merged AS other USING (id)"
 _STATES = f"SELECT id, one.size, other.size, one.etag, other.etag, one.checksum, other.checksum {_IN_BOTH} WHERE "
 _DONE_IN_BOTH = f"{_STATES} {_ONE} > 0 AND {_OTHER} > 0"
 #: Objects that both journals have begun, as different objects or uploads, or with different bytes in a part.
@@ -29,16 +31,24 @@ _UNEQUAL_PARTS = """
     SELECT id FROM shard.finished_parts AS one JOIN main.finished_parts AS other USING (id, part_number)
     WHERE one.proof != other.proof
     LIMIT 1"""
+#: The rows of all journals so far, in a temporary file.
+_MERGED = f"CREATE TEMP TABLE merged ({OUTCOME}, PRIMARY KEY (id)) WITHOUT ROWID"
+_SORT = f"CREATE TEMP TABLE sorted AS SELECT {OUTCOME_NAMES} FROM shard.outcomes ORDER BY id"  # noqa: S608 - all of it is ours
 _ADD = (
-    f"""DELETE FROM main.outcomes WHERE id IN (
+    f"""DELETE FROM merged WHERE id IN (
         SELECT id {_IN_BOTH} WHERE ({_ONE}, one.finished_at) > ({_OTHER}, other.finished_at))""",  # noqa: S608 - all of it is ours
-    "INSERT OR IGNORE INTO main.outcomes SELECT * FROM shard.outcomes",
+    "INSERT OR IGNORE INTO merged SELECT * FROM sorted",
     """INSERT INTO main.moved SELECT * FROM shard.moved WHERE true
         ON CONFLICT (second) DO UPDATE SET bytes = bytes + excluded.bytes""",
     "INSERT OR IGNORE INTO main.parts SELECT * FROM shard.parts",
     "INSERT OR IGNORE INTO main.finished_parts SELECT * FROM shard.finished_parts",
 )
-_DONE = "SELECT id FROM outcomes WHERE status IN ('done', 'skipped')"
+_IS_DONE = "(SELECT status FROM merged WHERE merged.id = {0}.id) IN ('done', 'skipped')"
+_FINISH = (
+    *(f"DELETE FROM {table} WHERE {_IS_DONE.format(table)}" for table in ("parts", "finished_parts")),  # noqa: S608 - the names are ours
+    "INSERT INTO outcomes SELECT NULL, * FROM merged",
+    "PRAGMA journal_mode = WAL",
+)
 
 
 def merge_journals(files: Sequence[Path], output: Path) -> None:
@@ -57,9 +67,8 @@ def merge_journals(files: Sequence[Path], output: Path) -> None:
             _create(database, about)
             for file in files:
                 _add(database, file)
-            for table in ("parts", "finished_parts"):
-                database.execute(f"DELETE FROM {table} WHERE id IN ({_DONE})")  # noqa: S608 - the names are ours
-            database.execute("PRAGMA journal_mode = WAL")
+            for statement in _FINISH:
+                database.execute(statement)
         _publish(temporary, output)
 
 
@@ -100,7 +109,7 @@ def _temporary(output: Path) -> Iterator[Path]:
 
 def _create(database: sqlite3.Connection, about: dict[str, str]) -> None:
     # Nothing is lost if the machine fails now, because the file is written again from the start.
-    for statement in ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF", *SCHEMA):
+    for statement in ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF", *SCHEMA, _MERGED):
         database.execute(statement)
     database.executemany("INSERT INTO about VALUES (?, ?)", about.items())
 
@@ -109,12 +118,14 @@ def _add(database: sqlite3.Connection, file: Path) -> None:
     """Adds a journal, in one transaction."""
     database.execute("ATTACH ? AS shard", (f"{file.absolute().as_uri()}?mode=ro",))
     try:
+        database.execute(_SORT)
         _check_agreement(database, file)
         database.execute("BEGIN")
         for statement in _ADD:
             database.execute(statement)
         database.execute("COMMIT")
         database.execute("DETACH shard")
+        database.execute("DROP TABLE sorted")
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError as error:

@@ -8,6 +8,7 @@ import msgspec
 from bulkpresign.ledger.identity import identity_of
 from bulkpresign.model import ObjectRef
 
+_EARLIER = "FROM earlier JOIN outcomes USING (number)"
 _IS_FINISHED = "AND status IN ('done', 'skipped') AND message IS NULL"
 _MAX_IDS = 1000
 
@@ -31,20 +32,20 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 #: The columns of a record; the first one is the object's identity.
-_COLUMNS = "id, status, verified_by, size, mtime, ctime, etag, checksum, part_size, said"
+_COLUMNS = "outcomes.id, status, verified_by, size, mtime, ctime, etag, checksum, part_size, said"
 
 
 def find_records(database: sqlite3.Connection, identities: Sequence[str]) -> dict[str, Record]:
-    """The records of those objects that are done, by identity.
+    """The records of those objects that earlier runs completed, by identity.
 
     An object that was skipped because of an option, such as `--if-exists keep`, is not done.
     """
     found: dict[str, Record] = {}
     for start in range(0, len(identities), _MAX_IDS):
         ids = identities[start : start + _MAX_IDS]
-        query = f"SELECT {_COLUMNS} FROM outcomes WHERE id IN ({','.join('?' * len(ids))}) {_IS_FINISHED}"  # noqa: S608
-        for identity, *cells in database.execute(query, ids):
-            found[identity] = Record(*cells)
+        marks = ",".join("?" * len(ids))
+        query = f"SELECT {_COLUMNS} {_EARLIER} WHERE earlier.id IN ({marks}) {_IS_FINISHED}"
+        found.update((row[0], Record(*row[1:])) for row in database.execute(query, ids))
     return found
 
 

@@ -7,20 +7,28 @@ from pathlib import Path
 
 from bulkpresign.errors import JournalError, OutputError
 
-#: Marks the file as ours ("bprs"). The version is that of the tables.
+#: Marks the file as ours ("bprs"). The version is that of the tables. Older files can be read from `OLDEST` on.
 APPLICATION_ID = 0x62707273
-VERSION = 2
+VERSION = 3
+OLDEST = 2
 
+#: The columns of an outcome. `id` is the identity of its object, and `said` has the claims of its row if it differs.
+#: `size`, `mtime` and `ctime` (ns) are those of the file.
+OUTCOME = """id TEXT NOT NULL, status TEXT, bytes INTEGER, attempts INTEGER, verified_by TEXT, code TEXT, message TEXT,
+    finished_at REAL, seconds REAL,
+    size INTEGER, mtime INTEGER, ctime INTEGER, etag TEXT, checksum TEXT, part_size INTEGER, said TEXT"""
+OUTCOME_NAMES = (
+    "id, status, bytes, attempts, verified_by, code, message, finished_at, seconds, "
+    "size, mtime, ctime, etag, checksum, part_size, said"
+)
+#: Each object has one outcome. A run adds its own at the end, and finds those of the runs before it by an index: see
+#: `earlier`.
+OUTCOMES = f"CREATE TABLE outcomes (number INTEGER PRIMARY KEY, {OUTCOME})"
 SCHEMA = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {VERSION}",
     "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID",
-    # `size`, `mtime` and `ctime` (ns) are those of the file; `said` has the row's claims if the object differs.
-    """CREATE TABLE outcomes (
-        id TEXT PRIMARY KEY, status TEXT, bytes INTEGER, attempts INTEGER, verified_by TEXT, code TEXT, message TEXT,
-        finished_at REAL, seconds REAL,
-        size INTEGER, mtime INTEGER, ctime INTEGER, etag TEXT, checksum TEXT, part_size INTEGER, said TEXT
-    ) WITHOUT ROWID""",
+    OUTCOMES,
     "CREATE TABLE parts (id TEXT PRIMARY KEY, etag TEXT, size INTEGER, part_size INTEGER) WITHOUT ROWID",
     """CREATE TABLE finished_parts (
         id TEXT, part_number INTEGER, proof TEXT, PRIMARY KEY (id, part_number)
@@ -29,9 +37,11 @@ SCHEMA = (
     "CREATE TABLE moved (second INTEGER PRIMARY KEY, bytes INTEGER)",
 )
 ADD_MOVED = "INSERT INTO moved VALUES (?, ?) ON CONFLICT (second) DO UPDATE SET bytes = bytes + excluded.bytes"
-#: If an object was done before and has not changed, its record stays: it has the time and the verification.
-ADD_OUTCOME = """INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (id) DO UPDATE SET
+#: Replaces the row of an earlier run; its first parameter is the identity once more. If an object was done before and
+#: has not changed, its record stays: it has the time and the verification.
+ADD_OUTCOME = """INSERT INTO outcomes
+    VALUES ((SELECT number FROM earlier WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (number) DO UPDATE SET
         status = excluded.status, bytes = excluded.bytes, attempts = excluded.attempts,
         verified_by = excluded.verified_by, code = excluded.code, message = excluded.message,
         finished_at = excluded.finished_at, seconds = excluded.seconds,
@@ -63,7 +73,7 @@ def check_version(file: Path, database: sqlite3.Connection) -> None:
         raise JournalError(f"{file} is not a journal of bulkpresign")
     if version > VERSION:
         raise JournalError(f"{file} was written by a newer version (its format is {version}, this one reads {VERSION})")
-    if version < VERSION:
+    if version < OLDEST:
         raise JournalError(
             f"{file} was written by an older version (its format is {version}, this one reads {VERSION}): move it "
             "away; whole files are found without it, and bulkpresign abort ends open uploads"

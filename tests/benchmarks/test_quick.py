@@ -1,4 +1,4 @@
-"""`python -m benchmarks get|put --quick` runs, and what it calls proven is proven."""
+"""`python -m benchmarks get|put|resume --quick` runs, and what it calls proven is proven."""
 
 import os
 import subprocess
@@ -48,6 +48,14 @@ def test_growth() -> None:
         for count in counts.split():
             assert f"\n  {step:<20} {count:>10} " in output
     assert "sign, 10,000 objects against 1,000: peak memory" in output
+
+
+def test_a_finished_run_again() -> None:
+    output = benchmark("resume")
+    assert "\nA finished run of 100,000 objects again: " in output
+    for step in ("recorded", "indexed by the next run", "found by a run", "merged of 4 journals"):
+        assert f"\n  {step} " in output
+    assert "recorded and indexed, random order against key order: " in output
 
 
 @needs_nginx

@@ -40,6 +40,16 @@ def finished(journal: Journal, links: Sequence[Link]) -> dict[str, Record]:
     return journal.finished([identity(link) for link in links])
 
 
+def run(file: Path, outcomes: Sequence[Outcome]) -> None:
+    with Journal(file, "get", "/data") as journal:
+        journal.record(outcomes)
+
+
+def next_run_finds(file: Path, links: Sequence[Link]) -> dict[str, Record]:
+    with Journal(file, "get", "/data") as journal:
+        return finished(journal, links)
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "data.journal"
@@ -58,22 +68,22 @@ def test_outcomes_are_kept_over_runs(file: Path) -> None:
     with Journal(file, "get", "/data") as journal:
         assert set(finished(journal, links)) == {identity(links[0]), identity(links[2])}
         journal.record([outcome(links[1])])
-        assert len(finished(journal, links)) == 3
+    assert len(next_run_finds(file, links)) == 3
 
 
-def test_rows_match_by_endpoint_bucket_key_version_and_path_and_never_by_signature(journal: Journal) -> None:
-    journal.record([outcome(link("a", url="https://h/a?X-Amz-Signature=1"))])
-    assert finished(journal, [link("a", url="https://h/b/a?X-Amz-Signature=2")])
+def test_rows_match_by_endpoint_bucket_key_version_and_path_and_never_by_signature(file: Path) -> None:
+    run(file, [outcome(link("a", url="https://h/a?X-Amz-Signature=1"))])
+    assert next_run_finds(file, [link("a", url="https://h/b/a?X-Amz-Signature=2")])
     others = [link("b"), link("a", version="2"), link("a", path="elsewhere")]
     others += [link("a", url=f"{endpoint}/a") for endpoint in ("https://other", "http://h", "https://h:1")]
     for other in others:
-        assert not finished(journal, [other])
+        assert not next_run_finds(file, [other])
 
 
-def test_links_without_a_key_match_by_their_url_without_its_query(journal: Journal) -> None:
-    journal.record([outcome(link("", url="https://h/x?sig=1", path="x"))])
-    assert finished(journal, [link("", url="https://h/x?sig=2", path="x")])
-    assert not finished(journal, [link("", url="https://h/y?sig=1", path="x")])
+def test_links_without_a_key_match_by_their_url_without_its_query(file: Path) -> None:
+    run(file, [outcome(link("", url="https://h/x?sig=1", path="x"))])
+    assert next_run_finds(file, [link("", url="https://h/x?sig=2", path="x")])
+    assert not next_run_finds(file, [link("", url="https://h/y?sig=1", path="x")])
 
 
 def test_no_signature_is_in_the_file(file: Path) -> None:
@@ -162,19 +172,19 @@ ROWS: list[tuple[dict[str, object], bool]] = [
 
 
 @pytest.mark.parametrize(("row", "differs"), ROWS)
-def test_a_row_with_other_values_contradicts_the_record(journal: Journal, row: dict[str, Any], differs: bool) -> None:
+def test_a_row_with_other_values_contradicts_the_record(file: Path, row: dict[str, Any], differs: bool) -> None:
     one = link("a")
-    journal.record([msgspec.structs.replace(outcome(one), evidence=RECORDED)])
-    (recorded,) = finished(journal, [one]).values()
+    run(file, [msgspec.structs.replace(outcome(one), evidence=RECORDED)])
+    (recorded,) = next_run_finds(file, [one]).values()
     assert contradicts(msgspec.structs.replace(one.object, **row), recorded) is differs
 
 
 @pytest.mark.parametrize(("row", "differs"), ROWS)
-def test_a_row_with_the_same_claims_does_not_contradict(journal: Journal, row: dict[str, Any], differs: bool) -> None:
+def test_a_row_with_the_same_claims_does_not_contradict(file: Path, row: dict[str, Any], differs: bool) -> None:
     """As with uploads: their rows can tell of the object that was there before."""
     before = msgspec.structs.replace(link("a"), object=ObjectRef("bucket", "a", size=3, etag="before"))
-    journal.record([msgspec.structs.replace(outcome(before), evidence=RECORDED)])
-    (recorded,) = finished(journal, [before]).values()
+    run(file, [msgspec.structs.replace(outcome(before), evidence=RECORDED)])
+    (recorded,) = next_run_finds(file, [before]).values()
     assert not contradicts(before.object, recorded)
     assert contradicts(msgspec.structs.replace(link("a").object, **row), recorded) is differs
 
@@ -278,26 +288,26 @@ def test_a_full_disk_ends_the_run_with_a_clear_error(small_disk: Path) -> None:
             journal.record([outcome(link(f"key-{n}")) for n in range(start, start + 1000)])
 
 
-def test_a_hundred_thousand_outcomes_in_flat_memory(journal: Journal) -> None:
+def test_a_hundred_thousand_outcomes_in_flat_memory(file: Path) -> None:
     began = time.perf_counter()
-    for start in range(0, 100_000, 250):
-        journal.record([outcome(link(f"data/{n:09d}")) for n in range(start, start + 250)])
+    with Journal(file, "get", "/data") as journal:
+        for start in range(0, 100_000, 250):
+            journal.record([outcome(link(f"data/{n:09d}")) for n in range(start, start + 250)])
     print(f"{100_000 / (time.perf_counter() - began):,.0f} outcomes/s")
-    assert len(finished(journal, [link(f"data/{n:09d}") for n in range(99_000, 101_000)])) == 1000
+    assert len(next_run_finds(file, [link(f"data/{n:09d}") for n in range(99_000, 101_000)])) == 1000
 
 
 def test_an_unchanged_object_keeps_its_record(file: Path) -> None:
     one = link("a")
     done = msgspec.structs.replace(outcome(one, verified_by="md5"), evidence=RECORDED)
     found = Outcome(one.object, "skipped", verified_by="etag", link=one, evidence=Evidence(10, 1, 2, "e1"))
-    with Journal(file, "get", "/data") as journal:
-        journal.record([done])
-        journal.record([found])
-        (recorded,) = finished(journal, [one]).values()
-        assert (recorded.status, recorded.verified_by, recorded.checksum) == ("done", "md5", "crc32:AAAAAA==")
-        for change in ({"etag": "e2"}, {"mtime_ns": 5}, {"size": 11}):
-            evidence = msgspec.structs.replace(RECORDED, **change)
-            journal.record([done, msgspec.structs.replace(found, evidence=evidence)])
-            (recorded,) = finished(journal, [one]).values()
-            assert (recorded.status, recorded.verified_by) == ("skipped", "etag")
+    run(file, [done])
+    run(file, [found])
+    (recorded,) = next_run_finds(file, [one]).values()
+    assert (recorded.status, recorded.verified_by, recorded.checksum) == ("done", "md5", "crc32:AAAAAA==")
+    for change in ({"etag": "e2"}, {"mtime_ns": 5}, {"size": 11}):
+        run(file, [done])
+        run(file, [msgspec.structs.replace(found, evidence=msgspec.structs.replace(RECORDED, **change))])
+        (recorded,) = next_run_finds(file, [one]).values()
+        assert (recorded.status, recorded.verified_by) == ("skipped", "etag")
     assert read_report(file).objects == 1

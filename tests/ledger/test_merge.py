@@ -49,8 +49,11 @@ def journal(
 
 
 def rows_of(file: Path) -> dict[str, list[tuple[object, ...]]]:
+    """The rows of all tables, without the order of outcomes."""
     with closing(sqlite3.connect(file)) as database:
-        return {name: sorted(database.execute(f"SELECT * FROM {name}"), key=repr) for name in TABLES}
+        rows = {name: database.execute(f"SELECT * FROM {name}").fetchall() for name in TABLES}
+    rows["outcomes"] = [row for _, *row in rows["outcomes"]]
+    return {name: sorted(found, key=repr) for name, found in rows.items()}
 
 
 def merged(files: Sequence[Path], output: Path) -> dict[str, list[tuple[object, ...]]]:

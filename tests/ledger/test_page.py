@@ -166,8 +166,9 @@ with Journal(sys.argv[1], "get", "/srv/archive"):
 with sqlite3.connect(sys.argv[1]) as database:
     database.execute(
         "WITH RECURSIVE n(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < ?) "
-        "INSERT INTO outcomes SELECT printf('https://host#b#%09d##', n), iif(n % 9, 'done', 'failed'), n, 1 + n % 3, "
-        "'md5', 'code ' || n % 50, 'message', n / 5.0, abs(random()) / 1e16, n, 0, 0, NULL, NULL, NULL, NULL FROM n",
+        "INSERT INTO outcomes SELECT n + 1, printf('https://host#b#%09d##', n), iif(n % 9, 'done', 'failed'), n, "
+        "1 + n % 3, 'md5', 'code ' || n % 50, 'message', n / 5.0, abs(random()) / 1e16, n, 0, 0, "
+        "NULL, NULL, NULL, NULL FROM n",
         (int(sys.argv[2]) - 1,),
     )
     database.execute("INSERT INTO moved SELECT CAST(finished_at AS INTEGER), sum(bytes) FROM outcomes GROUP BY 1")

@@ -414,6 +414,23 @@ def test_links_that_failed_are_links_again(sides: Sides) -> None:
     assert sides.copied() == {"a": b"1", "b": b"2"}
 
 
+def test_copies_of_one_object_are_apart_in_the_journal(tmp_path: Path) -> None:
+    """The copy that failed is made by the next run, although the other one was done."""
+    with FaultProxy() as proxy:
+        proxy.objects["/b/a"] = b"bytes"
+        rows = [f"b,a,{proxy.url}/b/a,{proxy.url}/{bucket}/a\n" for bucket in ("refused", "taken")]
+        (tmp_path / "l.csv").write_text("bucket,key,url,dst_url\n" + "".join(rows))
+        proxy.schedule = lambda seen: Fault(403) if "/refused/" in seen.target else None
+        report = asyncio.run(bp.copy(tmp_path / "l.csv", concurrency=1))
+        assert (report.done, report.failed) == (1, 1)
+        proxy.schedule = lambda seen: None
+        report = asyncio.run(bp.copy(tmp_path / "l.csv"))
+        assert (report.done, report.skipped) == (1, 1)
+        assert set(proxy.objects) == {"/b/a", "/refused/a", "/taken/a"}
+    (read,) = asyncio.run(bp.report(tmp_path / "l.csv.copy.journal"))
+    assert (read.objects, read.done) == (2, 2)
+
+
 @pytest.mark.parametrize(
     ("columns", "cells", "message"),
     [

@@ -31,15 +31,20 @@ class Scene:
     def __init__(self, root: Path) -> None:
         self.folder, self.file = root / "data", root / "data.journal"
         self.folder.mkdir()
-        self.journal = Journal(self.file, "get", str(self.folder))
+        self.journal = self._next_run()
+
+    def _next_run(self) -> Journal:
+        return Journal(self.file, "get", str(self.folder)).__enter__()
 
     def record(self, link: Link, etag: str | None = "etag", **more: object) -> os.stat_result:
-        """Writes the file of an object, and records both."""
+        """Writes the file of an object, records both, and begins the next run."""
         path = self.folder / link.object.key
         path.write_bytes(b"bytes")
         found = path.stat()
         evidence = Evidence(found.st_size, found.st_mtime_ns, found.st_ctime_ns, etag, **more)  # type: ignore[arg-type]
         self.journal.record([Outcome(link.object, "done", 5, link=link, evidence=evidence)])
+        self.journal.__exit__()
+        self.journal = self._next_run()
         return found
 
     def are_done(self, links: Sequence[Link]) -> list[bool]:
@@ -50,8 +55,8 @@ class Scene:
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
     made = Scene(tmp_path)
-    with made.journal:
-        yield made
+    yield made
+    made.journal.__exit__()
 
 
 def test_what_is_recorded_and_unchanged_is_done(scene: Scene) -> None:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Sequence
 
-from bulkpresign.ledger.identity import identity_of
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.record import Record, contradicts
 from bulkpresign.model import Evidence, Link, ObjectRef
@@ -33,6 +32,7 @@ class CompletedFilter:
         done: list[Record | None] = [None] * len(rows)
         if self._journal is None:
             return done
+        identity_of = self._journal.identity_of
         names = [identity_of(ref, link.url) if link else "" for ref, link in rows]
         recorded = self._journal.finished(names)
         if not recorded:
@@ -64,7 +64,7 @@ def files_are_current(root: str | os.PathLike[str]) -> AreCurrent:
 
 def recorded_evidence(journal: Journal, links: Sequence[Link]) -> list[Evidence | None]:
     """The recorded state of objects that are done, and of their files, where their rows don't contradict it."""
-    names = [identity_of(link.object, link.url) for link in links]
+    names = [journal.identity_of(link.object, link.url) for link in links]
     recorded = journal.finished(names)
     return [_evidence_of(link.object, recorded.get(name)) for link, name in zip(links, names, strict=True)]
 

@@ -77,7 +77,7 @@ def _with(row: Row, recorded: Record | None) -> Row:
 def _endpoints(database: sqlite3.Connection) -> Iterator[str]:
     """The endpoints of all objects: each is the beginning of their names, so the next one is found by one look."""
     after = ""
-    while found := database.execute("SELECT id FROM outcomes WHERE id >= ? ORDER BY id LIMIT 1", (after,)).fetchone():
+    while found := database.execute("SELECT id FROM earlier WHERE id >= ? ORDER BY id LIMIT 1", (after,)).fetchone():
         endpoint = found[0].partition("\0")[0]
         yield endpoint
         after = f"{endpoint}\1"
