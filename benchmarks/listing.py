@@ -2,7 +2,7 @@
 
 The server is a thread of this process. It gives pages in the form of S3's, of keys that it computes as they are wanted.
 The name of a bucket says how many keys it has, in how many folders: `list-100000-40`. `flat-100000-0` has hashes, in
-no folder.
+no folder. `versions-100000-40` has four versions of each key, and a delete marker, in 40 folders.
 
 `python -m benchmarks.listing ours|sequential|boto3 BUCKET` lists a bucket.
 """
@@ -24,6 +24,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from benchmarks.measuring import Cost, goal, run, show
 from bulkpresign import Presigner
+from bulkpresign.events import Event
 from bulkpresign.pipeline.sources import listings
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.source.lister import FetchPage, Lister
@@ -41,6 +42,10 @@ _OBJECT = (
     "<ETag>&quot;9dd4e461268c8034f5c8564e155c67a6&quot;</ETag><ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm>"
     "<ChecksumType>FULL_OBJECT</ChecksumType><Size>4096</Size><StorageClass>STANDARD</StorageClass></Contents>"
 )
+_VERSION = _OBJECT.replace("Contents>", "Version>").replace("<Size>", "<VersionId>{}</VersionId><Size>")
+_MARKER = "<DeleteMarker><Key>{}</Key><VersionId>{}</VersionId></DeleteMarker>"
+#: Versions of each key of `versions-...`, and all its entries, with the delete marker.
+VERSIONS, ENTRIES = 4, 5
 _PREFIX = "<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>"
 _PAGE = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
@@ -67,6 +72,8 @@ def main(*, quick: bool) -> None:
         "in 40 folders": f"list-{2 * few}-40",
         "numbers in one folder": f"list-{2 * few}-1",
         "hashes in no folder": f"flat-{2 * few}-0",
+        "versions in 40 folders": f"versions-{2 * few}-40",
+        "versions in one folder": f"versions-{2 * few}-1",
     }
     with _serving(LATENCY) as endpoint_url:
         waited = [(who, bucket) for bucket in shapes.values() for who in ("ours", "sequential", "boto3")]
@@ -108,8 +115,9 @@ class _Keys(Sequence[str]):
     """The keys of a bucket in order, computed when they are read: `count` keys of 60 bytes in some folders."""
 
     def __init__(self, bucket: str) -> None:
-        _, count, folders = bucket.split("-")
-        self._count = int(count)
+        kind, count, folders = bucket.split("-")
+        self.has_versions = kind == "versions"
+        self._count = int(count) // (VERSIONS if self.has_versions else 1)
         self.in_folder = self._count // (int(folders) or 1)
         self._has_hashes = folders == "0"
 
@@ -133,12 +141,16 @@ class _Keys(Sequence[str]):
     def page(self, query: dict[str, str]) -> str:
         """The page that a request asks for."""
         prefix = query.get("prefix", "")
-        start = bisect_right(self, max(query.get("continuation-token") or query.get("start-after", ""), prefix))
-        end = bisect_right(self, f"{prefix}\U0010ffff")
+        after = query.get("continuation-token") or query.get("start-after") or query.get("key-marker", "")
+        start, end = bisect_right(self, max(after, prefix)), bisect_right(self, f"{prefix}\U0010ffff")
         if "delimiter" in query and not prefix and not self._has_hashes:
             folders = range(-(-start // self.in_folder), end // self.in_folder)
             inner = "".join(_PREFIX.format(quote(f"{folder:04}/")) for folder in folders)
             return _PAGE.format(f"{inner}<IsTruncated>false</IsTruncated>")
+        if self.has_versions:
+            version = query.get("version-id-marker")
+            first = start * ENTRIES if version is None else (start - 1) * ENTRIES + int(version) + 1
+            return self._page_of_versions(first, end * ENTRIES, PAGE)
         keys = self[start : min(end, start + PAGE)]
         inner = "".join(_OBJECT.format(quote(key)) for key in keys)
         if start + PAGE >= end:
@@ -146,6 +158,17 @@ class _Keys(Sequence[str]):
         return _PAGE.format(
             f"<IsTruncated>true</IsTruncated><NextContinuationToken>{keys[-1]}</NextContinuationToken>{inner}"
         )
+
+    def _page_of_versions(self, first: int, end: int, most: int) -> str:
+        """The page of entries from one number up to another. The first entry of each key is its delete marker."""
+        entries = [divmod(number, ENTRIES) for number in range(first, min(end, first + most))]
+        named = [(quote(self[at]), version) for at, version in entries]
+        inner = "".join((_VERSION if version else _MARKER).format(key, version) for key, version in named)
+        told = f"<IsTruncated>{'true' if first + most < end else 'false'}</IsTruncated>"
+        if first + most < end:
+            key, version = named[-1]
+            told += f"<NextKeyMarker>{key}</NextKeyMarker><NextVersionIdMarker>{version}</NextVersionIdMarker>"
+        return _PAGE.replace("ListBucketResult", "ListVersionsResult").format(f"{told}{inner}")
 
 
 @contextmanager
@@ -177,22 +200,30 @@ def _serving(latency: float) -> Iterator[str]:
 
 
 async def _list(bucket: str, *, is_parallel: bool) -> int:
-    def start(fetch: FetchPage, prefix: str, **_: bool) -> Lister:
-        return Lister(fetch, prefix, is_parallel=is_parallel)
+    def start(fetch: FetchPage, prefix: str, **settings: bool) -> Lister:
+        return Lister(fetch, prefix, is_parallel=is_parallel, **settings)
 
+    all_versions = _Keys(bucket).has_versions
     with patch.object(listings, "Lister", start):
-        async with Presigner() as presigner, BucketLister(presigner, lambda _: None) as lister:
+        async with Presigner() as presigner, BucketLister(presigner, _ignore, all_versions=all_versions) as lister:
             return sum([len(refs) async for refs in lister.objects(bucket, "")])
+
+
+def _ignore(_: Event) -> None:
+    """Hears the events of a listing."""
 
 
 def _list_by_boto3(bucket: str) -> int:
     config = import_module("botocore.config").Config(signature_version="s3v4")
     client = import_module("boto3").client("s3", config=config)
-    return sum(len(page["Contents"]) for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket))
+    has_versions = _Keys(bucket).has_versions
+    pages = client.get_paginator("list_object_versions" if has_versions else "list_objects_v2").paginate(Bucket=bucket)
+    return sum(len(page["Versions" if has_versions else "Contents"]) for page in pages)
 
 
 if __name__ == "__main__":
     _, who, bucket = sys.argv
     found = _list_by_boto3(bucket) if who == "boto3" else asyncio.run(_list(bucket, is_parallel=who == "ours"))
-    if found != len(_Keys(bucket)):
-        raise SystemExit(f"{found:,} of {len(_Keys(bucket)):,} objects were listed")
+    expected = int(bucket.split("-")[1])
+    if found != expected:
+        raise SystemExit(f"{found:,} of {expected:,} objects were listed")

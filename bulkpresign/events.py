@@ -56,6 +56,12 @@ class ObjectFinished(msgspec.Struct, frozen=True, gc=False, tag=True):
     outcome: Outcome
 
 
+class ReadBackFailed(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """A copy could not be read for its certificate. `outcome` is that of the read; the copy has its own."""
+
+    outcome: Outcome
+
+
 class ObjectsSkipped(msgspec.Struct, frozen=True, gc=False, tag=True):
     """`count` objects were skipped, because they are done in the journal. `bytes` is the sum of their known sizes."""
 
@@ -117,6 +123,7 @@ Event = (
     | BytesResumed
     | ObjectRetried
     | ObjectFinished
+    | ReadBackFailed
     | ObjectsSkipped
     | ObjectsSigned
     | ResumePointChanged

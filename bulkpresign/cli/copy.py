@@ -38,7 +38,11 @@ _of_plan = partial(click.option, cls=SectionedOption, section="Plan")
     "x-amz-acl or x-amz-tagging. Repeatable.",
 )
 @click.option(
-    "--if-exists", default="replace", metavar="replace|keep|fail", help="What to do with an existing copy that differs."
+    "--if-exists",
+    default="replace",
+    metavar="replace|keep|fail",
+    help="What becomes of an object at the destination that differs: replace it, keep it (skipped; keep compares "
+    "nothing), or fail for it.",
 )
 @click.option(
     "--relay", is_flag=True, help="Read and write each byte here, even if both sides are one server that could copy."
@@ -75,7 +79,9 @@ _of_plan = partial(click.option, cls=SectionedOption, section="Plan")
     type=FileName(),
     metavar="FILE",
     help="Write a certificate of all copies: their keys, sizes and digests, computed as the bytes pass. Copies in "
-    "parts or by the server, and those that are there already, are read once from the destination, at the end.",
+    "parts or by the server, and objects that are there already, are read once from the destination, at the end: what "
+    "--if-exists keep leaves has the digest of its own bytes. If a copy can't be read, no certificate is written, the "
+    "exit code is 1, and the same command completes it.",
 )
 @click.option(
     "--algorithm",
@@ -100,8 +106,11 @@ def copy(
     """Copy from bucket to bucket, with nothing on disk.
 
     The key of a copy is the prefix and the object's path: its key after the source's prefix. Copies keep content type,
-    metadata and other headers of their objects. What is there already, with the same size and etag, is skipped.
-    LINKS need no credentials.
+    caching headers, metadata and checksums; --header sets tags, an ACL or a storage class for all of them. Of versions,
+    the latest is copied. An object that was uploaded in parts is copied in the same parts. LINKS need no credentials.
+
+    What is there already, with the same size and etag, is skipped, and so is what the journal has as done. The same
+    command continues a run, or copies what changed since; verify then compares both sides.
 
     \b
     bulkpresign copy s3://from/prefix/ s3://to/prefix/

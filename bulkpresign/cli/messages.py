@@ -47,6 +47,12 @@ def say_failure(outcome: Outcome) -> None:
     say_problem(outcome.status, outcome.object.uri, outcome.message or "", tries, **fields)
 
 
+def say_uncertified(outcome: Outcome) -> None:
+    """Prints a copy that can't be read for its certificate, and the reason."""
+    problem = f"the copy is there, but can't be read for the certificate: {outcome.message}"
+    say_problem("uncertified", outcome.object.uri, problem, code=outcome.code, attempts=outcome.attempts)
+
+
 def say_retry(event: Event) -> None:
     """Prints an object that is tried again, and the reason."""
     if not isinstance(event, ObjectRetried):

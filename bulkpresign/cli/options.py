@@ -190,9 +190,12 @@ records = together(
         "--journal",
         type=FileName(),
         metavar="FILE",
-        help="The record of what is done, with which the next run continues. Default: beside the folder.",
+        help="The record of what is done, with which the next run continues. Default: beside the folder; for a copy "
+        "BUCKET.copy.journal, in the current folder.",
     ),
-    _of_records("--dry-run", is_flag=True, help="Check everything and print what would be done; send nothing."),
+    _of_records(
+        "--dry-run", is_flag=True, help="Check everything and print what would be done; send nothing but listings."
+    ),
 )
 #: The sources of fresh links.
 renewal = together(

@@ -142,7 +142,7 @@ def exit_code(report: Report) -> int:
     """The exit code for a report."""
     if report.expired:
         return EXIT_EXPIRED
-    return EXIT_FAILED if report.failed else EXIT_DONE
+    return EXIT_FAILED if report.failed or report.uncertified else EXIT_DONE
 
 
 def _in_one_line(counts: Counts) -> Callable[[Report], str]:

@@ -1,7 +1,7 @@
 """The last messages of a transfer: failures, the summary, and advice."""
 
-from bulkpresign.cli.messages import say, say_failure
-from bulkpresign.events import Event, ObjectFinished
+from bulkpresign.cli.messages import say, say_failure, say_uncertified
+from bulkpresign.events import Event, ObjectFinished, ReadBackFailed
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.model import Certificate, Outcome, Report
 from bulkpresign.text import counted, show_bytes
@@ -12,12 +12,16 @@ _INTERRUPTED = "Interrupted"
 
 
 class Failures:
-    """Prints failures: each at once, or the first few at the end of the run. Interrupted objects are not failures."""
+    """Prints failures: each at once, or the first few at the end of the run. Interrupted objects are not failures.
+
+    Copies that can't be read for their certificate are no failures either. They come last, and the first few are
+    printed at once.
+    """
 
     def __init__(self, *, at_once: bool) -> None:
         self._at_once = at_once
         self._first: list[Outcome] = []
-        self._count = 0
+        self._count = self._uncertified = 0
         #: The codes of the objects whose links had expired.
         self.expired_codes: set[str | None] = set()
 
@@ -25,6 +29,10 @@ class Failures:
         """Prints or stores an outcome that failed."""
         if isinstance(event, ObjectFinished) and event.outcome.status in {"failed", "expired"}:
             self._add(event.outcome)
+        elif isinstance(event, ReadBackFailed):
+            self._uncertified += 1
+            if self._at_once or self._uncertified <= NAMED_FAILURES:
+                say_uncertified(event.outcome)
 
     def _add(self, outcome: Outcome) -> None:
         if outcome.code == _INTERRUPTED:
@@ -75,6 +83,11 @@ def certificate_line(certificate: Certificate, file: str) -> str:
 
 def certificate_notes(report: Report, file: str, *, quiet: bool) -> list[tuple[str, str]]:
     """Messages, with their levels, that say whether the certificate of a transfer was written."""
+    if report.uncertified:
+        lacking = counted(report.uncertified, "copy", "copies")
+        return [
+            (f"no certificate is written: it would lack {lacking}, see above; run this again to read them", "error")
+        ]
     if report.certificate is None:
         failed = report.failed + report.expired
         return [(f"no certificate is written: {counted(failed, 'object')} failed", "error")]

@@ -9,6 +9,7 @@ from bulkpresign.events import (
     ObjectRetried,
     ObjectsSigned,
     ObjectsSkipped,
+    ReadBackFailed,
     RunFinished,
 )
 from bulkpresign.model import Report
@@ -62,6 +63,8 @@ class Tally:
             self._report.done += event.count
         elif isinstance(event, ObjectRetried):
             self._report.retries += 1
+        elif isinstance(event, ReadBackFailed):
+            self._report.uncertified += 1
         elif isinstance(event, RunFinished):
             for name in _FINAL_FIELDS:
                 setattr(self._report, name, getattr(event.report, name))

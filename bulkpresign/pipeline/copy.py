@@ -112,9 +112,10 @@ async def copy(
     one key, and a destination inside of a source, are errors before anything is copied.
 
     A copy has the content type, cache control, content disposition, content encoding, content language, expiry and
-    metadata of its object, and its checksum where that is one of the whole object. Its bytes are verified by the
-    object's checksum or etag before the last of them is sent, and by the etag of the copy. `headers` are signed into
-    the PUT links as well, such as `x-amz-storage-class`, `x-amz-acl` or `x-amz-tagging`, and replace the object's.
+    metadata of its object, and its checksum: one of all bytes, in parts where that is a CRC, or one of parts. Its bytes
+    are verified by the object's checksum or etag before the last of them is sent, and by the etag and the checksum of
+    the copy. `headers` are signed into the PUT links as well, such as `x-amz-storage-class`, `x-amz-acl` or
+    `x-amz-tagging`, and replace the object's.
 
     Where `source` has `s3://` locations, the destination is listed first, and copies with the size and etag of their
     object are skipped; so is what the journal records as done, unless object or copy changed since. `if_exists` says
@@ -128,7 +129,9 @@ async def copy(
     `certificate` is the file for a certificate of all copies, in which a key is relative to the destination's prefix:
     see `write_certificate`. Digests by `algorithm` are computed of the bytes as they pass. Copies in parts, copies that
     the server makes, and objects that are there already are read once from the destination, at the end; `announce` is
-    told how many, before that. A digest in the journal is used again. Nothing is written if an object failed.
+    told how many, before that. A digest in the journal is used again. What `keep` leaves has the digest of its own
+    bytes. Nothing is written if an object failed, or if a copy can't be read: it is `uncertified` in the report, and
+    the next run reads it.
 
     With one server and one set of credentials for both sides, the server makes the copies itself; `relay` prevents it.
 
@@ -137,7 +140,8 @@ async def copy(
     Presigners. `config`, the keywords beside it and `executor` are those of `get`; copies in parts are made by this
     process. An object that was uploaded in parts is copied in the same parts; otherwise objects over 64 MiB are copied
     in parts, unless only an md5 of all their bytes can verify them. `part_size` (bytes, 5 MiB to 5 GiB) is for all
-    larger objects. Memory is at most 1 MiB for each copy in flight, or part of one.
+    larger objects. Memory is at most 1 MiB for each copy in flight, or part of one, and four parts of up to 16 MiB of
+    objects with a checksum of parts: larger parts are sent without.
 
     A failed object is counted in the report. Raises InputError for invalid input before any request, BreakerError if
     everything fails the same way or the journal can't be written any more, and OutputError if the failures file can't

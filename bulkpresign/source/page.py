@@ -24,6 +24,9 @@ _WHITE_SPACE = re.compile(rb">\s+<(?!List)").search
 _SHOWN = 60
 #: Times as S3 writes them, each with a line end.
 _USUAL_TIMES = re.compile(r"(?:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z\n)*", re.ASCII).fullmatch
+#: The query parameters of positions: the text after which a listing of objects goes on; the key after whose versions
+#: one of versions does, and the version after which, if it is in the middle of them.
+START_AFTER, KEY_MARKER, VERSION_MARKER = "start-after", "key-marker", "version-id-marker"
 _VERSIONS = "ListVersionsResult"
 _ROOTS = frozenset({"ListBucketResult", _VERSIONS})
 #: The errors of expat for a document that ends too early: no element found, unclosed token, partial character.
@@ -41,7 +44,8 @@ class Page(msgspec.Struct, gc=False):
 
     `sizes` are bytes; `etags` have no quotes; `modified` is RFC 3339 in UTC. A value is None where the server gives
     none. `version_ids` are None in a listing without versions. `prefixes` are those that a delimiter makes. `next_page`
-    are the query parameters that ask for the next page, None for the last page.
+    are the query parameters that ask for the next page, None for the last page. `entries` are the keys of the objects
+    and of delete markers, in the order of the page.
     """
 
     keys: Sequence[str]
@@ -51,24 +55,25 @@ class Page(msgspec.Struct, gc=False):
     version_ids: Sequence[str | None]
     prefixes: Sequence[str]
     next_page: Mapping[str, str] | None
+    entries: Sequence[str]
 
     def part(self, start: int, end: int) -> "Page":
         """The objects from one index up to another."""
         some = slice(start, end)
-        return Page(
-            self.keys[some], self.sizes[some], self.etags[some], self.modified[some], self.version_ids[some], (), None
-        )
+        keys, sizes, etags, modified = self.keys[some], self.sizes[some], self.etags[some], self.modified[some]
+        return Page(keys, sizes, etags, modified, self.version_ids[some], (), None, keys)
 
     def up_to(self, key: str) -> "Page":
         """The same page without keys and prefixes after a key, and without `next_page` if there are such.
 
         The page itself if there are none. The keys after it come last, the order of those before does not matter.
         """
-        count = sum(each <= key for each in self.keys)
+        entries = [each for each in self.entries if each <= key]
         prefixes = [prefix for prefix in self.prefixes if prefix <= key]
-        if count == len(self.keys) and len(prefixes) == len(self.prefixes):
+        if len(entries) == len(self.entries) and len(prefixes) == len(self.prefixes):
             return self
-        return msgspec.structs.replace(self.part(0, count), prefixes=prefixes)
+        count = sum(each <= key for each in self.keys)
+        return msgspec.structs.replace(self.part(0, count), prefixes=prefixes, entries=entries)
 
 
 class PageParser:
@@ -82,6 +87,7 @@ class PageParser:
         # The texts of elements, of the page and of the entry that is parsed. No name is used for both.
         self._fields: dict[str, str] = {}
         self._entries: list[_Entry] = []
+        self._delete_markers: list[tuple[int, str]] = []  # the number of objects before each, and its key
         self._prefixes: list[str] = []
         self._last: _Entry = ("", None, None, None, None)  # an object or a delete marker
         self._root = ""
@@ -147,20 +153,35 @@ class PageParser:
         self._last = entry
         if name in _OBJECTS:
             self._entries.append(entry)
+        else:
+            self._delete_markers.append((len(self._entries), entry[0]))
 
     def _page(self) -> Page:
         keys, sizes, etags, modified, version_ids = zip(*self._entries, strict=True) if self._entries else [()] * 5
         is_quoted = self._fields.get("EncodingType", "").strip().lower() == "url"
         prefixes = _unquoted(self._prefixes) if is_quoted else self._prefixes
+        names = _unquoted(keys) if is_quoted else keys
         return Page(
-            keys=_unquoted(keys) if is_quoted else keys,
+            keys=names,
             sizes=_sizes(sizes),
             etags=[(etag and etag.strip('"')) or None for etag in etags],
             modified=times_of(modified),
             version_ids=version_ids,
             prefixes=prefixes,
             next_page=self._next_page(is_quoted=is_quoted, prefixes=prefixes),
+            entries=self._with_delete_markers(names, is_quoted=is_quoted),
         )
+
+    def _with_delete_markers(self, keys: Sequence[str], *, is_quoted: bool) -> Sequence[str]:
+        """The keys of objects and of delete markers, in the order of the page."""
+        if not self._delete_markers:
+            return keys
+        marked: Sequence[str] = [key for _, key in self._delete_markers]
+        entries, last = list[str](), 0
+        for (at, _), key in zip(self._delete_markers, _unquoted(marked) if is_quoted else marked, strict=True):
+            entries += [*keys[last:at], key]
+            last = at
+        return [*entries, *keys[last:]]
 
     def _next_page(self, *, is_quoted: bool, prefixes: Sequence[str]) -> Mapping[str, str] | None:
         """The query parameters of the next page. A server that gives none is asked for what comes after the last key.
@@ -175,13 +196,14 @@ class PageParser:
         if self._root == _VERSIONS:
             marker = top.get("NextKeyMarker", "")
             if not marker:
-                return _given({"key-marker": last, "version-id-marker": version_id or ""})
+                after = max(map(end_of, prefixes), default="")
+                return _given({KEY_MARKER: max(last, after), VERSION_MARKER: (last > after and version_id) or ""})
             key_marker = _unquoted([marker])[0] if is_quoted else marker
-            return _given({"key-marker": key_marker, "version-id-marker": top.get("NextVersionIdMarker", "")})
+            return _given({KEY_MARKER: key_marker, VERSION_MARKER: top.get("NextVersionIdMarker", "")})
         token = top.get("NextContinuationToken", "")
         if token and "\ufffd" not in token:
             return {"continuation-token": token}
-        return _given({"start-after": max([last, *map(end_of, prefixes)])})
+        return _given({START_AFTER: max([last, *map(end_of, prefixes)])})
 
 
 def end_of(prefix: str) -> str:

@@ -5,11 +5,11 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from bulkpresign.source.key_space import DELIMITER, points_after
-from bulkpresign.source.page import Page
+from bulkpresign.source.page import KEY_MARKER, Page, end_of
 
 #: The most requests that are sent for one split, to show that it is allowed.
 _MOST_PROBES = 4
-#: The name of the probe that shows whether the server knows `start-after`. All others have the name of a folder.
+#: The name of the probe that shows whether the server knows positions. All others have the name of a folder.
 _SUPPORT = ""
 
 
@@ -22,22 +22,28 @@ class Probe(NamedTuple):
 
 
 class Points:
-    """The points of one listing.
+    """The points of one listing, whose positions have the name `after`: START_AFTER or KEY_MARKER.
 
-    They are safe if pages are sorted, if the server knows `start-after`, and if no folder makes a difference: S3 lists
+    They are safe if pages are sorted, if the server knows such positions, and if no folder makes a difference: S3 lists
     `a-b` before `a/c`, and a server that walks folders lists `a/c` before `a-b`, as the folder `a` comes first. Unless
     there is such a folder, both have the same keys before and after a point. A folder whose neighbours were listed
     already makes no difference any more.
+
+    Points of versions are texts that no key has: of a key, all versions are on one side. Some servers (Ceph) begin with
+    the versions of the key that is given, and not after them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, after: str) -> None:
+        self._after, self._has_versions = after, after == KEY_MARKER
         self._is_refused = False
         self._asked, self._shown = set[str](), set[str]()
 
     def after(self, keys: Sequence[str], prefix: str, stop: str | None, count: int) -> list[str]:
         """Up to `count` points after the keys of a page, and before `stop`."""
-        self._is_refused = self._is_refused or list(keys) != sorted(set(keys))
+        self._is_refused = self._is_refused or list(keys) != sorted(keys if self._has_versions else set(keys))
         points = [] if self._is_refused else points_after(keys, prefix, count)
+        if self._has_versions:
+            points = [end_of(point) for point in points]
         return points if stop is None else [point for point in points if point < stop]
 
     def probes(self, points: Sequence[str], last: str, prefix: str) -> list[Probe]:
@@ -45,23 +51,22 @@ class Points:
         names = dict.fromkeys(name for point in points for name in _conditions(point, last, prefix))
         new = [name for name in names if name not in self._asked][:_MOST_PROBES]
         self._asked.update(new)
-        return [_probe(name, prefix, points[0]) for name in new]
+        return [self._probe(name, prefix, points[0]) for name in new]
 
     def learn(self, probe: Probe, page: Page) -> None:
         """Takes note of the response to a probe."""
-        if probe.name == _SUPPORT and any(key <= probe.point for key in page.keys):
+        if probe.name == _SUPPORT and any(key <= probe.point for key in page.entries):
             self._is_refused = True
-        elif probe.name == _SUPPORT or not page.keys:
+        elif probe.name == _SUPPORT or not page.entries:
             self._shown.add(probe.name)
 
     def safe(self, points: Sequence[str], last: str, prefix: str) -> list[str]:
         """The first points after a `last` key, as far as they are shown to be safe."""
         return list(takewhile(lambda point: self._shown.issuperset(_conditions(point, last, prefix)), points))
 
-
-def _probe(name: str, prefix: str, point: str) -> Probe:
-    query = {"prefix": prefix, "start-after": point} if name == _SUPPORT else {"prefix": name}
-    return Probe(name, {**query, "max-keys": "1"}, point)
+    def _probe(self, name: str, prefix: str, point: str) -> Probe:
+        query = {"prefix": prefix, self._after: point} if name == _SUPPORT else {"prefix": name}
+        return Probe(name, {**query, "max-keys": "1"}, point)
 
 
 def _conditions(point: str, last: str, prefix: str) -> list[str]:

@@ -7,12 +7,14 @@ import sqlite3
 import subprocess
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import AwsEnv, Boto, MakeBucket
+from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.server import S3Server
 from tests.support.cli import BULKPRESIGN, run
 from tests.support.sides import configure
@@ -84,6 +86,34 @@ def test_a_certificate(
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1] == "error: no certificate is written: 1 object failed"
     assert not (tmp_path / "e.jsonl").exists()
+
+
+def test_copies_that_a_certificate_would_lack(
+    seaweedfs: S3Server, make_bucket: MakeBucket, boto: Boto, aws_env: AwsEnv, tmp_path: Path
+) -> None:
+    """They are copied, and counted once. Each of the first ones is named, and a later run reads them."""
+    source, destination = make_bucket(seaweedfs), make_bucket(seaweedfs)
+    for n in range(12):
+        boto(seaweedfs).put_object(Bucket=source, Key=f"in/{n:02}", Body=b"1234")
+    command = ("copy", f"s3://{source}/in/", f"s3://{destination}/out/", "--certificate", "c.jsonl")
+    denied = Fault(status=403, body=b"<Error><Code>AccessDenied</Code></Error>")
+    with FaultProxy(seaweedfs.endpoint_url) as proxy:
+        aws_env(replace(seaweedfs, endpoint_url=proxy.url))
+        proxy.schedule = lambda seen: denied if seen.method == "GET" and "/out/" in seen.target else None
+        failed = run(*command, "--failures", "failed.csv", folder=tmp_path, env={})
+        proxy.schedule = lambda _: None
+        again = run(*command, folder=tmp_path, env={})
+    assert failed.returncode == 1
+    announced, *named, summary, last = failed.stderr.splitlines()
+    assert announced == "12 objects of 48 B are read once for the certificate"
+    problem = ": the copy is there, but can't be read for the certificate: 403 AccessDenied"
+    assert len(named) == 10
+    assert all(line.startswith(f"uncertified: s3://{destination}/out/") and problem in line for line in named)
+    assert summary.startswith("copy: 12 done; 48 B in ")
+    assert last == ("error: no certificate is written: it would lack 12 copies, see above; run this again to read them")
+    assert (tmp_path / "failed.csv").read_text().count("\n") == 1  # nothing is left to copy
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.splitlines()[-1].startswith("certificate: 12 objects, 48 B in c.jsonl; root ")
 
 
 @pytest.mark.parametrize("given", [["s3://bucket/prefix/"], ["s3://bucket/prefix/", "links.csv"]])

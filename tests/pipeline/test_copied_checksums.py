@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +12,18 @@ import pytest
 
 import bulkpresign as bp
 from bulkpresign.events import Event, ObjectFinished, ObjectRetried
+from bulkpresign.transfer.copies import copier
 from bulkpresign.transfer.engine import retries
 from tests.conftest import AwsEnv, Boto, MakeBucket
+from tests.pipeline.copies import Sides
 from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.servers.server import S3Server
+from tests.support.checksums import cut, digest_of, parts_digest
 
 MIB = 1 << 20
 BODY = os.urandom(11 * MIB)
+#: The headers that ask for a checksum of an upload, and that of a part.
+OF_CHECKSUMS = {"x-amz-checksum-algorithm", "x-amz-checksum-sha256"}
 
 
 class Scene:
@@ -32,6 +38,11 @@ class Scene:
         self.client.put_object(Bucket=self.source, Key="key", Body=BODY, **checksum)
         return self.checksums(self.source)
 
+    def put_in_parts(self, algorithm: str, part_size: int = 5 * MIB) -> dict[str, Any]:
+        """Uploads the object in parts. Returns its checksums."""
+        upload_in_parts(self.client, self.source, algorithm, part_size)
+        return self.checksums(self.source)
+
     def checksums(self, bucket: str) -> dict[str, Any]:
         found = self.client.head_object(Bucket=bucket, Key="key", ChecksumMode="ENABLED")
         return {name: value for name, value in found.items() if name.startswith("Checksum")}
@@ -39,11 +50,24 @@ class Scene:
     def copy(self, **settings: Any) -> bp.Report:
         listeners = [self.events.append]
         source, destination = f"s3://{self.source}/", f"s3://{self.destination}/"
-        return asyncio.run(bp.copy(source, destination, part_size=5 * MIB, listeners=listeners, **settings))
+        settings = {"part_size": 5 * MIB, **settings}
+        return asyncio.run(bp.copy(source, destination, listeners=listeners, **settings))
 
     @property
     def verified_by(self) -> list[str | None]:
         return [event.outcome.verified_by for event in self.events if isinstance(event, ObjectFinished)]
+
+
+def upload_in_parts(client: Any, bucket: str, algorithm: str, part_size: int) -> None:
+    """Uploads the object in parts with checksums."""
+    where, name = {"Bucket": bucket, "Key": "key"}, f"Checksum{algorithm}"
+    upload = client.create_multipart_upload(**where, ChecksumAlgorithm=algorithm)["UploadId"]
+    parts = []
+    for number, body in enumerate(cut(BODY, part_size), 1):
+        part = {"UploadId": upload, "PartNumber": number}
+        stored = client.upload_part(**where, **part, Body=body, ChecksumAlgorithm=algorithm)
+        parts.append({"PartNumber": number, "ETag": stored["ETag"], name: stored[name]})
+    client.complete_multipart_upload(**where, UploadId=upload, MultipartUpload={"Parts": parts})
 
 
 @pytest.fixture
@@ -75,6 +99,120 @@ def test_a_checksum_of_all_bytes_is_kept_and_compared(algorithm: str, relay: boo
     assert scene.client.get_object(Bucket=scene.destination, Key="key")["Body"].read() == BODY
 
 
+PART = 5 * MIB
+COMPOSITES = ["SHA1", "SHA256", "CRC32", "CRC32C"]
+
+
+def composite(algorithm: str, part_size: int) -> dict[str, str]:
+    """The checksum of the parts of BODY, as a server tells it."""
+    parts = cut(BODY, part_size)
+    digest = parts_digest(algorithm.lower(), parts)
+    return {"ChecksumType": "COMPOSITE", f"Checksum{algorithm}": f"{b64encode(digest).decode()}-{len(parts)}"}
+
+
+@pytest.mark.parametrize("relay", [True, False])
+@pytest.mark.parametrize("algorithm", COMPOSITES)
+def test_a_checksum_of_parts_is_kept_and_compared(algorithm: str, relay: bool, scene: Scene) -> None:
+    """Each part goes with its checksum; the server that makes the copy computes them itself."""
+    assert scene.put_in_parts(algorithm) == composite(algorithm, PART)
+    report = scene.copy(relay=relay)
+    assert (report.done, report.unproven, report.retries) == (1, 0, 0)
+    assert scene.verified_by == [f"{algorithm.lower()}-parts"]
+    assert scene.checksums(scene.destination) == composite(algorithm, PART)
+    sent = [seen.header(f"x-amz-checksum-{algorithm}") for seen in scene.proxy.seen if is_part(seen)]
+    digests = [b64encode(digest_of(algorithm.lower(), part)).decode() for part in cut(BODY, PART)]
+    assert sorted(map(str, sent)) == (sorted(digests) if relay else ["None"] * 3)
+    assert scene.client.get_object(Bucket=scene.destination, Key="key")["Body"].read() == BODY
+
+
+@pytest.mark.parametrize("relay", [True, False])
+def test_a_checksum_of_other_parts_is_of_those_of_the_copy(relay: bool, scene: Scene) -> None:
+    """They are computed and compared, and show nothing of the source, whose parts have other sizes."""
+    scene.put_in_parts("SHA256")
+    report = scene.copy(relay=relay, part_size=6 * MIB)
+    assert (report.done, report.unproven) == (1, 1)
+    assert scene.checksums(scene.destination) == composite("SHA256", 6 * MIB)
+
+
+def test_the_parts_of_a_copy_are_those_of_its_object(scene: Scene) -> None:
+    scene.put_in_parts("SHA1", part_size=7 * MIB)
+    assert scene.copy(relay=True, part_size=None).done == 1
+    assert scene.checksums(scene.destination) == composite("SHA1", 7 * MIB)
+    assert scene.verified_by == ["sha1-parts"]
+
+
+@pytest.mark.parametrize("is_source", [True, False], ids=["on the way here", "on the way there"])
+def test_a_byte_that_changes_on_its_way(is_source: bool, scene: Scene) -> None:
+    scene.put_in_parts("SHA256")
+    faults = iter((Fault(flip_answer=True) if is_source else Fault(flip_request=True),))
+
+    def flip(seen: Seen) -> Fault | None:
+        is_meant = seen.method == "GET" and seen.header("range") == f"bytes={PART}-{2 * PART - 1}"
+        return next(faults, None) if (is_meant if is_source else is_part(seen)) else None
+
+    scene.proxy.schedule = flip
+    assert scene.copy(relay=True).done == 1
+    code = "ChecksumMismatch" if is_source else "BadDigest"
+    assert [event.code for event in scene.events if isinstance(event, ObjectRetried)] == [code]
+    assert scene.verified_by == ["sha256-parts"]
+    assert scene.client.get_object(Bucket=scene.destination, Key="key")["Body"].read() == BODY
+
+
+@pytest.mark.parametrize("relay", [True, False])
+def test_a_copy_whose_parts_make_another_checksum_is_made_again(relay: bool, scene: Scene) -> None:
+    """Its answer is what is wrong here: without the object's part size only the parts that were sent can tell."""
+    scene.put_in_parts("SHA256")
+    value = b64encode(bytes(32))
+    wrong = iter((Fault(200, body=b"<ETag>other</ETag><ChecksumSHA256>%b-2</ChecksumSHA256>" % value),))
+
+    def answer(seen: Seen) -> Fault | None:
+        return next(wrong, None) if seen.method == "POST" and "uploadId=" in seen.target else None
+
+    scene.proxy.schedule = answer
+    assert scene.copy(relay=relay, part_size=6 * MIB).done == 1
+    assert [event.code for event in scene.events if isinstance(event, ObjectRetried)] == ["ChecksumMismatch"]
+
+
+@pytest.mark.parametrize("relay", [True, False])
+def test_a_copy_that_continues_knows_the_checksums_of_its_parts(relay: bool, scene: Scene) -> None:
+    scene.put_in_parts("SHA256")
+    kept = Fault(503, body=b"<Error><Code>SlowDown</Code></Error>")
+    scene.proxy.schedule = lambda seen: kept if is_part(seen) and "partNumber=3" in seen.target else None
+    assert scene.copy(relay=relay, attempts=1, part_concurrency=1).failed == 1
+    before = len(scene.proxy.seen)
+    scene.proxy.schedule = lambda _: None
+    assert scene.copy(relay=relay).done == 1
+    assert sum(is_part(seen) for seen in scene.proxy.seen[before:]) == 1
+    assert scene.checksums(scene.destination) == composite("SHA256", PART)
+    assert scene.verified_by[-1] == "sha256-parts"
+
+
+def test_parts_that_are_too_large_to_hold_have_no_checksum(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copier, "LARGEST_HELD_PART", PART - 1)
+    scene.put_in_parts("SHA256")
+    assert scene.copy(relay=True).done == 1
+    assert "ChecksumSHA256" not in scene.checksums(scene.destination)
+    assert scene.verified_by == ["md5-parts"]
+
+
+@pytest.mark.parametrize(
+    ("sides", "verified_by"),
+    [("seaweedfs-ministack", "sha256-parts"), ("seaweedfs-ceph", "md5-parts"), ("seaweedfs-rclone", "md5-parts")],
+    indirect=["sides"],
+)
+def test_a_checksum_of_parts_from_server_to_server(sides: Sides, verified_by: str) -> None:
+    """Ceph and rclone ignore it: there the etag proves the copy."""
+    upload_in_parts(sides.get, sides.source, "SHA256", PART)
+    report = sides.copy()
+    assert (report.done, report.unproven) == (1, 0)
+    assert [outcome.verified_by for outcome in sides.outcomes] == [verified_by]
+    assert sides.copied() == {"key": BODY}
+
+
+def is_part(seen: Seen) -> bool:
+    return seen.method == "PUT" and "partNumber=" in seen.target
+
+
 def test_a_checksum_that_parts_can_not_have_is_left_out(scene: Scene) -> None:
     scene.put(ChecksumAlgorithm="SHA256")
     assert scene.copy(relay=True).done == 1
@@ -96,9 +234,14 @@ def test_a_copy_with_another_checksum_is_made_again(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 501])
-def test_a_server_that_refuses_the_header_gets_none(status: int, scene: Scene) -> None:
-    scene.put(ChecksumAlgorithm="CRC64NVME")
+@pytest.mark.parametrize("kind", ["FULL_OBJECT", "COMPOSITE"])
+def test_a_server_that_refuses_the_header_gets_none(kind: str, status: int, scene: Scene) -> None:
+    if kind == "COMPOSITE":
+        scene.put_in_parts("SHA256")
+    else:
+        scene.put(ChecksumAlgorithm="CRC64NVME")
     refusal = Fault(status, body=b"<Error><Code>InvalidRequest</Code></Error>")
-    scene.proxy.schedule = lambda seen: refusal if seen.header("x-amz-checksum-algorithm") else None
+    scene.proxy.schedule = lambda seen: refusal if {name for name, _ in seen.headers} & OF_CHECKSUMS else None
     assert scene.copy(relay=True).done == 1
     assert scene.client.get_object(Bucket=scene.destination, Key="key")["Body"].read() == BODY
+    assert not any(b"<Checksum" in seen.body for seen in scene.proxy.seen if seen.method == "POST")

@@ -260,3 +260,13 @@ def test_objects_that_no_upload_can_take(part_size: int | None, size: int | None
     targets = CopyTargets(nothing, nothing, nothing, uploads)
     with pytest.raises(RefusedError, match=message):
         asyncio.run(targets(bp.ObjectRef("bucket", "key", size=size), {}))
+
+
+@pytest.mark.parametrize("sides", ["seaweedfs-ceph"], indirect=True)
+def test_the_journal_alone_knows_a_copy_in_other_parts(sides: Sides) -> None:
+    """Its etag is of another kind than its object's."""
+    sides.upload({"key": os.urandom(PART + 1)})
+    assert sides.copy(part_size=PART).done == 1
+    assert sides.copy(part_size=PART).skipped == 1
+    Path(f"{sides.destination}.copy.journal").unlink()
+    assert sides.copy(part_size=PART).done == 1

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -10,11 +11,15 @@ from urllib.parse import unquote
 import pytest
 
 import bulkpresign as bp
-from bulkpresign.errors import OutputError, ParameterError
+from bulkpresign.errors import BreakerError, OutputError, ParameterError
+from bulkpresign.events import Event, RunFinished
+from bulkpresign.model import Outcome
 from bulkpresign.pipeline.verification.digests import ReadPlan
 from bulkpresign.proof.certificate import CertificateReader
+from bulkpresign.transfer.engine.breaker import BREAKER_FAILURES
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.pipeline.copies import Sides
+from tests.pipeline.listening import heard, heard_unread
 from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.servers.server import S3Server
 from tests.support.sides import configure
@@ -103,7 +108,13 @@ def test_rewritten_and_kept_keys(sides: Sides) -> None:
     sides.put.put_object(Bucket=sides.destination, Key="to/b/y", Body=b"kept")
     report, plans = certified(sides, maps=["a/=b/"], if_exists="keep")
     assert (report.done, report.skipped, plans) == (1, 1, [ReadPlan(1, 4)])
-    assert [(row.key, row.size) for row in CertificateReader("c.jsonl").rows()] == [("b/x", 1), ("b/y", 4)]
+    rows = list(CertificateReader("c.jsonl").rows())
+    assert [(row.key, row.size, row.digest) for row in rows] == [
+        ("b/x", 1, sha256(b"1").digest()),
+        ("b/y", 4, sha256(b"kept").digest()),
+    ]
+    found = asyncio.run(bp.verify_certificate(f"s3://{sides.destination}/to/", "c.jsonl", profile_name="destination"))
+    assert (found.verified, found.different, found.missing, found.extra) == (2, 0, 0, 0)
 
 
 @only("seaweedfs-ceph")
@@ -118,7 +129,7 @@ def test_no_certificate_where_an_object_failed(sides: Sides) -> None:
     assert Path("c.jsonl").read_text() == "before"
 
 
-def test_a_copy_that_can_not_be_read(
+def test_a_copy_that_can_not_be_read_is_a_copy(
     seaweedfs: S3Server,
     ceph: S3Server,
     boto: Boto,
@@ -130,17 +141,66 @@ def test_a_copy_that_can_not_be_read(
     sides = Sides(boto, make_bucket, seaweedfs, ceph)
     sides.upload(BODIES)
     sides.upload_in_parts("parts", PARTS)
-    denied = Fault(status=403, body=b"<Error><Code>AccessDenied</Code></Error>")
+    unread: list[Outcome] = []
     with FaultProxy(ceph.endpoint_url) as proxy:
         configure(monkeypatch, tmp_path, seaweedfs, replace(ceph, endpoint_url=proxy.url))
-        proxy.schedule = lambda seen: denied if _is_object(seen) else None
-        report, plans = certified(sides)
-    assert (report.done, report.failed, report.certificate) == (len(BODIES) + 1, 1, None)
-    assert plans == [ReadPlan(1, IN_PARTS)]
-    (failed,) = [outcome for outcome in sides.outcomes if outcome.status == "failed"]
-    assert (failed.object.uri, failed.code) == (f"s3://{sides.destination}/to/parts", "AccessDenied")
-    assert str(failed.message).startswith("the copy can't be read for the certificate: 403 AccessDenied")
-    assert not Path("c.jsonl").exists()
+        proxy.schedule = lambda seen: _fault("AccessDenied") if _is_object(seen) else None
+        report, plans = certified(sides, listeners=[heard(sides.outcomes), heard_unread(unread)])
+        assert (report.done, report.failed, report.uncertified) == (len(BODIES) + 1, 0, 1)
+        assert (report.certificate, plans) == (None, [ReadPlan(1, IN_PARTS)])
+        assert [outcome.status for outcome in sides.outcomes] == ["done"] * (len(BODIES) + 1)
+        (outcome,) = unread
+        assert (outcome.object.uri, outcome.code) == (f"s3://{sides.destination}/to/parts", "AccessDenied")
+        assert not Path("c.jsonl").exists()
+        proxy.schedule = lambda _: None
+        report, plans = certified(sides)  # the journal has all copies, and the digests of all others
+        assert (report.done, report.skipped, report.uncertified) == (0, len(BODIES) + 1, 0)
+        assert (plans, len(roots(sides))) == ([ReadPlan(1, IN_PARTS)], 1)
+
+
+def test_a_copy_that_is_removed_before_it_is_read(
+    seaweedfs: S3Server,
+    ceph: S3Server,
+    boto: Boto,
+    make_bucket: MakeBucket,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """The next run copies it again."""
+    monkeypatch.chdir(tmp_path)
+    configure(monkeypatch, tmp_path, seaweedfs, ceph)
+    sides = Sides(boto, make_bucket, seaweedfs, ceph)
+    sides.upload({"there": b"1"})
+    sides.upload_in_parts("parts", PARTS)
+    where = {"Bucket": sides.destination, "Key": "to/parts"}
+    report = sides.copy(to="to/", certificate="c.jsonl", announce=lambda _: sides.put.delete_object(**where))
+    assert (report.done, report.failed, report.uncertified, report.certificate) == (2, 0, 1, None)
+    report, plans = certified(sides)
+    assert (report.done, report.skipped, report.uncertified) == (1, 1, 0)
+    assert (plans, len(roots(sides))) == ([ReadPlan(1, IN_PARTS)], 1)
+
+
+def test_copies_none_of_which_can_be_read(
+    seaweedfs: S3Server,
+    boto: Boto,
+    make_bucket: MakeBucket,
+    aws_env: AwsEnv,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sides = Sides(boto, make_bucket, seaweedfs, seaweedfs)
+    sides.upload({f"{n}": b"1" for n in range(BREAKER_FAILURES)})
+    reports: list[bp.Report] = []
+    settings: dict[str, Any] = {"source_profile_name": None, "destination_profile_name": None}  # copied by the server
+    with FaultProxy(seaweedfs.endpoint_url) as proxy:
+        aws_env(replace(seaweedfs, endpoint_url=proxy.url))
+        proxy.schedule = lambda seen: _fault("SignatureDoesNotMatch") if _is_object(seen) else None
+        with pytest.raises(BreakerError, match="the copies can't be read for the certificate: stopped: the last 50 "):
+            certified(sides, listeners=[lambda event: _note_report(event, reports)], **settings)
+    assert [(report.done, report.failed, report.uncertified) for report in reports] == [
+        (BREAKER_FAILURES, 0, BREAKER_FAILURES)
+    ]
 
 
 def test_a_digest_of_bytes_that_came_in_two_attempts(
@@ -162,6 +222,15 @@ def test_a_digest_of_bytes_that_came_in_two_attempts(
     assert (report.done, report.retries, cut, plans) == (len(BODIES), 3, {}, [])
     configure(monkeypatch, tmp_path, seaweedfs, ceph)
     assert len(roots(sides)) == 1
+
+
+def _fault(code: str) -> Fault:
+    return Fault(status=403, body=f"<Error><Code>{code}</Code></Error>".encode())
+
+
+def _note_report(event: Event, reports: list[bp.Report]) -> None:
+    if isinstance(event, RunFinished):
+        reports.append(event.report)
 
 
 def _is_object(seen: Seen) -> bool:

@@ -24,7 +24,7 @@ async def page(self, bucket, query):
     keys = [f"o{number:09}" for number in numbers]
     more = {"continuation-token": keys[-1]} if numbers.stop < count else None
     sizes, etags = [number + (bucket == "from") for number in numbers], [f"{number:032x}" for number in numbers]
-    return Page(keys, sizes, etags, [None] * len(keys), [None] * len(keys), [], more)
+    return Page(keys, sizes, etags, [None] * len(keys), [None] * len(keys), [], more, keys)
 BucketLister._page = page
 report = asyncio.run(bp.copy("s3://from/", "s3://into/", if_exists="keep", relay=True))
 assert (report.done, report.skipped) == (0, count), report

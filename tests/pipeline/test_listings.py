@@ -1,7 +1,9 @@
 """Listings through links of our own: on real servers, on one with faults, and on one whose pages a test makes."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source import key_space
 from bulkpresign.source import lister as lister_module
+from bulkpresign.source.page import Page
 from bulkpresign.transfer.engine import retries
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy, expired
@@ -124,6 +127,59 @@ def test_all_versions(
     assert found[0].path == f"a b.tar.{ids['p/a b.tar.gz'][2]}.gz"
     assert found[3].path == f"c.{ids['p/c'][2]}"
     assert [ref.key for ref in listed(bucket, "p/", emit=ignore)] == ["p/a b.tar.gz"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server_name", ["seaweedfs", "ceph", "ministack"])
+@pytest.mark.parametrize("form", ["{:02}{:02}", "f{:02}/{:02}", "d/{:02}-{:02}"])
+def test_many_versions_are_listed_at_the_same_time(
+    request: pytest.FixtureRequest,
+    aws_env: AwsEnv,
+    make_bucket: MakeBucket,
+    boto: Boto,
+    monkeypatch: pytest.MonkeyPatch,
+    server_name: str,
+    form: str,
+) -> None:
+    """In pages of 20 entries: what boto3 lists in its order, whatever a page or a section has of a key."""
+    server: S3Server = request.getfixturevalue(server_name)
+    aws_env(server)
+    client, bucket = boto(server), make_bucket(server)
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    keys = [form.format(*divmod(number, 20)) for number in range(400)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(partial(put_versions, client, bucket), keys, range(400)))
+    pages = client.get_paginator("list_object_versions").paginate(Bucket=bucket)
+    expected = [(item["Key"], item["VersionId"], item["Size"]) for page in pages for item in page.get("Versions", ())]
+    for name, value in (("_LEAST_PER_REQUEST", 0), ("_LONG", 1), ("_LEAST_OF_POINTS", 0), ("_PAGE", 20)):
+        monkeypatch.setattr(lister_module, name, value)
+    monkeypatch.setattr(key_space, "_LEAST_DISTANCE", 1)
+    monkeypatch.setattr(listings_module, "_VERSIONS", {"versions": "", "encoding-type": "url", "max-keys": "20"})
+    starts: list[Mapping[str, str]] = []
+    monkeypatch.setattr(BucketLister, "_page", noting(starts, BucketLister._page))
+    found = listed(bucket, emit=ignore, all_versions=True)
+    assert [(ref.key, ref.version_id, ref.size) for ref in found] == expected
+    assert len({key for key, *_ in expected}) == 400
+    begun = [query for query in starts if "key-marker" in query and not {"version-id-marker", "max-keys"} & {*query}]
+    assert begun  # sections besides the first one
+
+
+def put_versions(client: Any, bucket: str, key: str, number: int) -> None:
+    """Up to four versions of a key, and a delete marker above those of each third one."""
+    for size in range(1 + number % 4):
+        client.put_object(Bucket=bucket, Key=key, Body=b"x" * size or b"y")
+    if number % 3 == 0:
+        client.delete_object(Bucket=bucket, Key=key)
+
+
+def noting(queries: list[Mapping[str, str]], fetch: Callable[..., Awaitable[Page]]) -> Callable[..., Awaitable[Page]]:
+    """The same method, which notes the query of each request."""
+
+    async def noted(self: BucketLister, bucket: str, query: Mapping[str, str]) -> Page:
+        queries.append(query)
+        return await fetch(self, bucket, query)
+
+    return noted
 
 
 @pytest.mark.parametrize("all_versions", [False, True])

@@ -1,7 +1,8 @@
 """Listings of whole prefixes, against a bucket in memory."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import anyio
 import pytest
@@ -13,7 +14,7 @@ from bulkpresign.source import key_space
 from bulkpresign.source import lister as lister_module
 from bulkpresign.source.lister import FetchPage, Lister
 from bulkpresign.source.page import Page
-from tests.source.listing_pages import ListedBucket, page_of
+from tests.source.listing_pages import ListedBucket, VersionedBucket, page_of
 
 SEGMENT = st.text(alphabet="ab-/\x01é\U0010fffd", min_size=1, max_size=4)
 KEYS = st.lists(SEGMENT | st.builds("/".join, st.lists(SEGMENT, min_size=2, max_size=4)), unique=True, max_size=60)
@@ -78,6 +79,47 @@ def test_every_key_comes_once_from_a_server_that_walks_folders(keys: list[str], 
     assert sorted(found) == sorted(keys)
 
 
+def versions_listed(fetch: FetchPage, prefix: str = "") -> list[tuple[str, str | None]]:
+    """The key and version of each object of a listing of versions, in the order in which they come."""
+
+    async def run() -> list[tuple[str, str | None]]:
+        lister = Lister(fetch, prefix, all_versions=True)
+        return [found async for page in lister.pages() for found in zip(page.keys, page.version_ids, strict=True)]
+
+    return asyncio.run(run())
+
+
+@pytest.mark.usefixtures("_least_per_request")
+@ANY_CASE
+@given(
+    keys=KEYS | NUMBERS,
+    most=st.integers(1, 9),
+    prefix=st.sampled_from(["", "a", "a/"]),
+    is_inclusive=st.booleans(),
+    markers_last=st.booleans(),
+    data=st.data(),
+)
+def test_every_version_comes_once_in_order(
+    keys: list[str], most: int, prefix: str, is_inclusive: bool, markers_last: bool, data: st.DataObject
+) -> None:
+    """The versions of a key come together, whatever a page or a section has of them."""
+    numbers = data.draw(st.lists(st.integers(1, 7), min_size=len(keys), max_size=len(keys)))
+    counts = dict(zip(keys, numbers, strict=True))
+    bucket = VersionedBucket(counts, most, is_inclusive=is_inclusive, markers_last=markers_last)
+    assert versions_listed(bucket.fetch, prefix) == [found for found in bucket.objects if found[0].startswith(prefix)]
+
+
+@pytest.mark.usefixtures("_least_per_request")
+@ANY_CASE
+@given(keys=KEYS | NUMBERS, most=st.integers(1, 9), data=st.data())
+def test_every_version_comes_once_from_a_server_that_walks_folders(
+    keys: list[str], most: int, data: st.DataObject
+) -> None:
+    numbers = data.draw(st.lists(st.integers(1, 3), min_size=len(keys), max_size=len(keys)))
+    bucket = VersionedBucket(dict(zip(keys, numbers, strict=True)), most, order=tree_order)
+    assert sorted(versions_listed(bucket.fetch)) == sorted(bucket.objects)
+
+
 # -- requests
 
 
@@ -98,8 +140,10 @@ def test_a_listing_without_sub_prefixes_takes_a_request_for_each_page() -> None:
     assert len(bucket.requests) == 6
 
 
-def most_at_once(bucket: ListedBucket) -> tuple[list[str], int]:
-    """The keys of a listing, and the most requests that were in flight."""
+def most_at_once(
+    bucket: ListedBucket | VersionedBucket, list_all: Callable[[FetchPage], list[Any]] = listed
+) -> tuple[list[Any], int]:
+    """What is listed, and the most requests that were in flight."""
     most = now = 0
 
     async def fetch(query: Mapping[str, str]) -> Page:
@@ -111,7 +155,7 @@ def most_at_once(bucket: ListedBucket) -> tuple[list[str], int]:
         now -= 1
         return page
 
-    return listed(fetch), most
+    return list_all(fetch), most
 
 
 @pytest.mark.parametrize("name", ["{:08}-x.csv", "part-{:05}-x", "2026-01-{:06}", "d/e-f/{:06}"])
@@ -124,6 +168,31 @@ def test_a_flat_listing_is_split_at_points(name: str) -> None:
     assert len(bucket.requests) <= 90
 
 
+@pytest.mark.parametrize("is_inclusive", [False, True])
+@pytest.mark.parametrize("name", ["{:08}-x.csv", "d/{0:08}", "d/{0:08}/x", "{1:02}/{0:05}"])
+def test_versions_are_listed_at_the_same_time(name: str, is_inclusive: bool) -> None:
+    """Also where most entries are delete markers, which no page passes on, and where keys are texts of points."""
+    counts = {name.format(number, number // 500): 2 + number % 5 for number in range(10_000)}
+    bucket = VersionedBucket(counts, 1000, is_inclusive=is_inclusive)
+    found, most = most_at_once(bucket, versions_listed)
+    assert found == bucket.objects
+    assert most >= 10
+    assert len(bucket.requests) <= 90
+
+
+def test_a_page_tells_by_its_position_where_it_ends() -> None:
+    """Its last entry is a delete marker under a/, and it ends at an object under b/."""
+    counts = {**{f"a/{number}": 3 for number in range(100, 350)}, **{f"b/{number}": 1 for number in range(1000, 2000)}}
+    bucket = VersionedBucket(counts, 1000, markers_last=True)
+    assert versions_listed(bucket.fetch) == bucket.objects
+
+
+def test_a_key_with_many_versions_is_listed_one_page_after_another() -> None:
+    bucket = VersionedBucket({"a": 3, "k": 15_000, "z": 3}, 1000)
+    assert versions_listed(bucket.fetch) == bucket.objects
+    assert len(bucket.requests) == 16
+
+
 def test_a_folder_that_sorts_otherwise_prevents_points() -> None:
     """SeaweedFS lists 12/x before 12-000, S3 after it. The points before it are used."""
     keys = [*(f"{number // 1000:02}-{number % 1000:03}" for number in range(25_000)), "12/x", "17/x"]
@@ -132,6 +201,12 @@ def test_a_folder_that_sorts_otherwise_prevents_points() -> None:
         found, most = most_at_once(bucket)
         assert sorted(found) == sorted(keys)
         assert most > 3
+
+
+def test_a_folder_whose_latest_entry_is_a_delete_marker_prevents_points() -> None:
+    keys = [*(f"{number // 1000:02}-{number % 1000:03}" for number in range(25_000)), "12/x", "17/x"]
+    bucket = VersionedBucket(dict.fromkeys(keys, 2), 1000, order=tree_order)
+    assert sorted(versions_listed(bucket.fetch)) == sorted(bucket.objects)
 
 
 def test_a_page_that_is_not_sorted_prevents_points() -> None:

@@ -74,7 +74,7 @@ def by_botocore(operation: str, body: bytes) -> Any:
 
 
 @given(
-    entries=st.lists(entry("Contents"), max_size=8) | st.lists(entry("Version"), max_size=8),
+    entries=st.lists(entry("Contents"), max_size=8) | st.lists(entry("Version") | entry("DeleteMarker"), max_size=8),
     indent=st.sampled_from(["", "\n  "]),
     plus=st.booleans(),
     cuts=st.lists(st.integers(0, 2000), max_size=4),
@@ -82,7 +82,7 @@ def by_botocore(operation: str, body: bytes) -> Any:
 def test_pages_are_parsed_as_by_botocore(
     entries: list[tuple[str, dict[str, str]]], indent: str, plus: bool, cuts: list[int]
 ) -> None:
-    is_versions = bool(entries) and entries[0][0] == "Version"
+    is_versions = bool(entries) and entries[0][0] != "Contents"
     inner = "".join(xml_of(name, fields, indent, is_quoted=True, plus=plus) for name, fields in entries)
     root = "ListVersionsResult" if is_versions else "ListBucketResult"
     body = page(f"<EncodingType>url</EncodingType><Prefix>a%2F</Prefix>{inner}", root)
@@ -90,7 +90,8 @@ def test_pages_are_parsed_as_by_botocore(
     found = parsed(*(body[start:end] for start, end in pairwise(places)))
     expected = by_botocore("ListObjectVersions" if is_versions else "ListObjectsV2", body)
     items = expected.get("Versions" if is_versions else "Contents", [])
-    assert list(found.keys) == [fields["Key"] for _, fields in entries]
+    assert list(found.entries) == [fields["Key"] for _, fields in entries]
+    assert list(found.keys) == [fields["Key"] for name, fields in entries if name != "DeleteMarker"]
     assert list(found.sizes) == [item["Size"] for item in items]
     assert [etag or "" for etag in found.etags] == [item["ETag"].strip('"') for item in items]
     assert list(found.modified) == [f"{item['LastModified']:%Y-%m-%dT%H:%M:%SZ}" for item in items]
@@ -161,6 +162,9 @@ def test_the_next_page_of_versions() -> None:
     found = parsed(page(inner, "ListVersionsResult"))
     assert (list(found.keys), list(found.version_ids)) == (["a"], ["1"])
     assert found.next_page == {"key-marker": "b c", "version-id-marker": "2"}
+    assert list(found.entries) == ["a", "b c"]
+    beside = f"{inner}<CommonPrefixes><Prefix>c/</Prefix></CommonPrefixes>"
+    assert parsed(page(beside, "ListVersionsResult")).next_page == {"key-marker": "c/\U0010ffff"}
     told = "<NextKeyMarker>x%2B</NextKeyMarker><NextVersionIdMarker>3</NextVersionIdMarker>"
     found = parsed(page(f"{inner}{told}", "ListVersionsResult"))
     assert found.next_page == {"key-marker": "x+", "version-id-marker": "3"}

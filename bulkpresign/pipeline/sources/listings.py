@@ -81,7 +81,7 @@ class BucketLister:
         The path of an object is its key after `base`, by default after the prefix. Raises ListingError.
         """
         start = len(prefix if base is None else base)
-        lister = Lister(partial(self._page, bucket), prefix, is_parallel=not self._all_versions)
+        lister = Lister(partial(self._page, bucket), prefix, all_versions=self._all_versions)
         self._stack.push_async_callback(lister.stop)
         with _listing_errors(bucket, prefix):
             async with aclosing(lister.pages()) as pages:

@@ -7,10 +7,9 @@ from functools import partial
 from itertools import islice
 from typing import Self
 
-import msgspec
-
 from bulkpresign.checksums import expected_digest
-from bulkpresign.events import Event, Listener, ObjectFinished
+from bulkpresign.errors import BreakerError
+from bulkpresign.events import Event, Listener, ObjectFinished, ReadBackFailed
 from bulkpresign.ledger.record import Record
 from bulkpresign.model import Evidence, ObjectRef, Outcome, Report
 from bulkpresign.pipeline.run.batches import Batches
@@ -91,16 +90,20 @@ class CopyCertificate:
     async def write(
         self, report: Report, *, presigner: Presigner, emit: Listener, config: TransferConfig, ca_bundle: str | None
     ) -> None:
-        """Reads the copies without a digest, and writes the certificate, unless an object failed.
+        """Reads the copies without a digest, and writes the certificate, unless it would lack an object.
 
         `report` has the counts of the run so far, and gets the certificate. `presigner` signs for the destination. A
-        copy that can't be read is `emit`ted as failed.
+        copy that can't be read is a copy all the same: ReadBackFailed is `emit`ted. Raises BreakerError where all
+        reads fail in the same way.
         """
-        if self._plan.objects and not _has_failures(report):
+        if self._plan.objects and _is_complete(report):
             self._announce(self._plan)
             take = partial(self._take_read, emit)
-            await read_digests(self._jobs(presigner), take, emit, config, ca_bundle)
-        if not _has_failures(report):
+            try:
+                await read_digests(self._jobs(presigner), take, emit, config, ca_bundle)
+            except BreakerError as error:
+                raise BreakerError(f"the copies can't be read for the certificate: {error}") from error
+        if _is_complete(report):
             with open_output(self._file) as output:
                 report.certificate = self._writer.write(output)
 
@@ -117,9 +120,9 @@ class CopyCertificate:
         if outcome.status == "done":
             self._writer.add([CertificateRow(ref.file_path, outcome.bytes, expected_digest(ref).digest)])
         else:
-            message = f"the copy can't be read for the certificate: {outcome.message}"
-            emit(ObjectFinished(msgspec.structs.replace(outcome, status="failed", message=message)))
+            emit(ReadBackFailed(outcome))
 
 
-def _has_failures(report: Report) -> bool:
-    return bool(report.failed or report.expired)
+def _is_complete(report: Report) -> bool:
+    """True if no object failed, and every copy could be read that had to be."""
+    return not (report.failed or report.expired or report.uncertified)

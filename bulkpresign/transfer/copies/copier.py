@@ -21,9 +21,10 @@ from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, Upload
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.copies.body import HeldBody, RelayedBody, verify_held
+from bulkpresign.transfer.copies.composite import HELD_PARTS, LARGEST_HELD_PART, REFUSES_HEADERS, Composite
 from bulkpresign.transfer.copies.head import ObjectHead, is_copied_in_parts
 from bulkpresign.transfer.copies.on_server import ServerParts, copy_headers, copy_on_server, is_unsupported
-from bulkpresign.transfer.copies.parts import ObjectParts
+from bulkpresign.transfer.copies.parts import HeldObjectParts, ObjectParts
 from bulkpresign.transfer.copies.plain import Begun, Held, PlainCopies
 from bulkpresign.transfer.copies.proof import Copied, checksum_header, proof
 from bulkpresign.transfer.copies.source import CHANGED, SourceReader
@@ -36,8 +37,6 @@ from bulkpresign.transfer.uploads.store import SentBody, Stored, store
 
 #: Larger objects are not held in memory, but sent on as they come.
 HELD_BYTES = 256 * 1024
-#: The statuses with which servers refuse a header.
-_REFUSES_HEADERS = frozenset({400, 501})
 
 
 class _Write:
@@ -87,6 +86,7 @@ class Copier:
         self._context, self._coordinator = context, coordinator
         self._uploader, self._part_size = uploader, part_size
         self._on_server, self._digest, self._plain = on_server, digest, plain
+        self._hold = anyio.Semaphore(HELD_PARTS)
 
     async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
         """Copies the object of one job. Raises TransferError where it fails."""
@@ -263,19 +263,31 @@ class Copier:
 
     def _unopened(self, target: RenewableLink, head: ObjectHead) -> MultipartUpload:
         """An upload that is opened when its first part is sent, with the headers and the part size of the object."""
-        put = target.link
-        extra = {"part_size": head.part_size(self._part_size)}
+        put, part_size = target.link, head.part_size(self._part_size)
+        extra = {"part_size": part_size}
         ref = msgspec.structs.replace(put.object, size=head.size, extra={**(put.object.extra or {}), **extra})
-        headers = {**head.kept, **_checksum_algorithm(head), **self._condition(put.object)}
+        kind = _checksum_algorithm(head, self._composite_algorithm(head, part_size))
+        headers = {**head.kept, **kind, **self._condition(put.object)}
         link = Link("PUT", put.url, headers, None, ref)
         return MultipartUpload(Upload(ref, "", (), link), target.renew)
 
+    def _composite_algorithm(self, head: ObjectHead, part_size: int | None) -> str | None:
+        """The algorithm of the checksum of parts that the copy has, None where it has none.
+
+        Parts that pass here have to be held for it, and their links signed with their checksums.
+        """
+        is_held = part_size is not None and part_size <= LARGEST_HELD_PART
+        can_keep = self._coordinator.sign_put is not None and (self._on_server or is_held)
+        return head.composite_algorithm if can_keep else None
+
     def _parts(
-        self, ref: ObjectRef, reader: SourceReader, head: ObjectHead, *, is_hashed: bool
+        self, ref: ObjectRef, reader: SourceReader, head: ObjectHead, *, is_hashed: bool, kept: str | None
     ) -> ObjectParts | ServerParts:
-        sign = self._coordinator.sign_put
+        sign, composite = self._coordinator.sign_put, None if kept is None else Composite(kept)
         if self._on_server and sign is not None:
-            return ServerParts(self._context, sign, ref, head)
+            return ServerParts(self._context, sign, ref, head, composite)
+        if composite is not None and sign is not None:
+            return HeldObjectParts(self._context, reader, head, composite=composite, hold=self._hold, sign=sign)
         return ObjectParts(self._context, reader, head, is_hashed=is_hashed)
 
     async def _in_parts(
@@ -287,7 +299,8 @@ class Copier:
         part_size = given[0].size if given else head.part_size(self._part_size)
         is_proven = head.is_split_known and part_size == head.structure.part_size  # by the etag of the copy
         while True:
-            parts = self._parts(job.object, reader, head, is_hashed=attempts.number > 1 or not is_proven)
+            is_hashed, kept = attempts.number > 1 or not is_proven, self._composite_algorithm(head, part_size)
+            parts = self._parts(job.object, reader, head, is_hashed=is_hashed, kept=None if given else kept)
             progress = PartProgress(job.link, checkpoint, parts, self._context.emit)
             try:
                 sent = await self._uploader.send(target, parts, progress, renewer)
@@ -304,8 +317,8 @@ class Copier:
                 delay = attempts.delay_after(error)
             await anyio.sleep(delay)
         verified_by = proof(head, sent.etag, parts.verified_by, sent.verified_by)
-        if head.whole_checksum is not None and head.whole_checksum in sent.checksums.items():  # computed by the server
-            verified_by = head.expected.name
+        if head.expected.checksum in {f"{algorithm}:{value}" for algorithm, value in sent.checksums.items()}:
+            verified_by = head.expected.name  # computed by the server
         return _outcome(job, Copied(head.size or 0, sent.etag, verified_by), max(sent.attempts, attempts.number))
 
     def _check(
@@ -314,7 +327,9 @@ class Copier:
         """Raises MismatchError where the etag or the checksum of an object that was completed is not the source's."""
         try:
             parts.check_etag(sent.etag)
-            _check_checksum(head, sent.checksums)
+            _check_checksum(head, sent)
+            if parts.composite is not None:
+                parts.composite.check(sent.checksums, sent.parts)
         except MismatchError:
             if self._coordinator.guard is not None:
                 self._coordinator.guard.wrote(target.object)
@@ -353,17 +368,25 @@ def _outcome(job: Job, copied: Copied, attempts: int) -> Outcome:
     return Outcome(ref, "done", copied.size, attempts, copied.verified_by, link=link, evidence=evidence)
 
 
-def _check_checksum(head: ObjectHead, checksums: Mapping[str, str]) -> None:
-    if head.whole_checksum is None:
+def _check_checksum(head: ObjectHead, sent: PartsSent) -> None:
+    """Raises MismatchError where the copy has another checksum of the same kind: of all bytes, or of the same parts."""
+    expected = head.expected
+    found = sent.checksums.get(expected.algorithm or "")
+    if expected.checksum is None or found is None:
         return
-    algorithm, value = head.whole_checksum
-    found = checksums.get(algorithm, value)
-    if found != value and "-" not in found:  # with a -, the server has made it of those of the parts
-        raise MismatchError(f"the copy has {algorithm} {found}, the object {value}", code="ChecksumMismatch")
+    is_same_kind = "-" not in found
+    if expected.parts:
+        is_same_kind = (expected.parts, expected.part_size) == (sent.parts, sent.part_size)
+    value = expected.shown(expected.digest)
+    if is_same_kind and found != value:
+        message = f"the copy has {expected.algorithm} {found}, the object {value}"
+        raise MismatchError(message, code="ChecksumMismatch")
 
 
-def _checksum_algorithm(head: ObjectHead) -> Mapping[str, str]:
-    """The headers with which an upload in parts has the kind of checksum that the object has."""
+def _checksum_algorithm(head: ObjectHead, composite: str | None) -> Mapping[str, str]:
+    """The headers with which an upload in parts has the kind of checksum that the object has, such as a `composite`."""
+    if composite is not None:
+        return {"x-amz-checksum-algorithm": composite.upper(), "x-amz-checksum-type": "COMPOSITE"}
     if head.whole_checksum is None:
         return {}
     algorithm, _ = head.whole_checksum
@@ -373,6 +396,6 @@ def _checksum_algorithm(head: ObjectHead) -> Mapping[str, str]:
 def _at_target(error: RefusedError, put: Link, kept: Mapping[str, str]) -> TransferError:
     """The same error, with the destination, and the headers of the object that it may have refused."""
     message = f"{put.object.uri}: {error}"
-    if kept and error.status in _REFUSES_HEADERS:
+    if kept and error.status in REFUSES_HEADERS:
         message += f" (the copy has these headers of the object: {', '.join(kept)})"
     return numbered(RefusedError(message, code=error.code, status=error.status), error.attempt)

@@ -80,6 +80,12 @@ class ObjectHead(msgspec.Struct, frozen=True):
             return None
         return expected.algorithm, expected.shown(expected.digest)
 
+    @property
+    def composite_algorithm(self) -> str | None:
+        """The algorithm of a checksum of parts, None without one."""
+        expected = self.expected
+        return expected.algorithm if expected.checksum is not None and expected.parts else None
+
     def part_size(self, wanted: int | None) -> int | None:
         """Bytes of each part, None for an object that is copied in one request.
 

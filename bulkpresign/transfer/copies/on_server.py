@@ -11,9 +11,10 @@ from bulkpresign.http.client import HttpClient
 from bulkpresign.model import Link, ObjectRef, UploadPart
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import SignPut
+from bulkpresign.transfer.copies.composite import Composite
 from bulkpresign.transfer.copies.head import ObjectHead
 from bulkpresign.transfer.copies.source import changed
-from bulkpresign.transfer.uploads.requests import etag_of
+from bulkpresign.transfer.uploads.requests import checksums_of, etag_of
 
 #: The header that makes a PUT a copy.
 SOURCE = "x-amz-copy-source"
@@ -31,7 +32,12 @@ def copy_headers(ref: ObjectRef, etag: str | None, start: int = 0, stop: int = 0
 
 
 async def copy_on_server(http: HttpClient, link: Link) -> str:
-    """Sends a copy request, in one attempt. Gives the etag of the copy.
+    """Sends a copy request, in one attempt. Gives the etag of the copy."""
+    return etag_of(await _copied(http, link))
+
+
+async def _copied(http: HttpClient, link: Link) -> bytes:
+    """The response to a copy request.
 
     S3 sends status 200 before the copy has finished, and may report an error in the body after that.
     """
@@ -41,24 +47,34 @@ async def copy_on_server(http: HttpClient, link: Link) -> str:
             raise changed()
         if response.status != 200 or b"<Error>" in said:
             raise await response.error(link, said)
-    return etag_of(said)
+    return said
 
 
 class ServerParts:
     """An object as the source of the parts of an upload to its own server: see PartSource."""
 
-    def __init__(self, context: TransferContext, sign: SignPut, ref: ObjectRef, head: ObjectHead) -> None:
+    def __init__(
+        self, context: TransferContext, sign: SignPut, ref: ObjectRef, head: ObjectHead, composite: Composite | None
+    ) -> None:
         self._context, self._sign, self._ref, self._head = context, sign, ref, head
+        self.composite = composite
         #: The bytes did not come here.
         self.verified_by: str | None = None
 
-    def note(self, number: int) -> str:  # noqa: ARG002 - other sources tell parts apart
-        """The etag of the object."""
-        return self._head.etag or ""
+    def note(self, number: int) -> str:
+        """The etag of the object, and the checksum of the part where it is kept."""
+        return f"{self._head.etag or ''} {self.checksum(number) or ''}".rstrip()
 
-    def is_current(self, number: int, note: str) -> bool:  # noqa: ARG002 - likewise
-        """True for a part of this very object."""
-        return bool(note) and note == self._head.etag
+    def is_current(self, number: int, note: str) -> bool:
+        """True for a part of this very object, whose checksum is known where it is needed."""
+        etag, _, checksum = note.partition(" ")
+        if not etag or etag != self._head.etag:
+            return False
+        return self.composite is None or self.composite.restore(number, checksum)
+
+    def checksum(self, number: int) -> str | None:
+        """See PartSource."""
+        return None if self.composite is None else self.composite.checksum(number)
 
     async def md5(self, part: UploadPart) -> None:
         """Unknown: the part would have to be read."""
@@ -66,9 +82,11 @@ class ServerParts:
     async def store(self, link: Link, part: UploadPart) -> str | None:
         """Has the server copy a part."""
         headers = copy_headers(self._ref, self._head.etag, part.offset, part.offset + part.size)
-        etag = await copy_on_server(self._context.http, await self._sign(link, headers))
+        said = await _copied(self._context.http, await self._sign(link, headers))
+        if self.composite is not None and (value := checksums_of(said).get(self.composite.algorithm)):
+            self.composite.restore(part.number, f"{self.composite.algorithm}:{value}")
         self._context.emit(BytesMoved(part.size))
-        return etag
+        return etag_of(said)
 
     def check_etag(self, etag: str | None) -> None:
         """Nothing: some servers give copies of parts another etag."""

@@ -1,16 +1,33 @@
 """The parts of a copy: ranges of an object elsewhere, each sent on as it comes."""
 
 from binascii import a2b_base64
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
-from bulkpresign.checksums import Verifier, base64_of, combined_digest, expected_digest, segment_hasher
+import anyio
+
+from bulkpresign.checksums import (
+    ExpectedDigest,
+    Hasher,
+    Verifier,
+    base64_of,
+    combined_digest,
+    digest_of,
+    expected_digest,
+    segment_hasher,
+)
+from bulkpresign.errors import RefusedError
+from bulkpresign.events import Event
+from bulkpresign.http.response import Response
 from bulkpresign.model import Link, ObjectRef, UploadPart
 from bulkpresign.transfer.context import TransferContext
-from bulkpresign.transfer.copies.body import RelayedBody
+from bulkpresign.transfer.coordinator import SignPut
+from bulkpresign.transfer.copies.body import HeldBody, RelayedBody
+from bulkpresign.transfer.copies.composite import REFUSES_HEADERS, Composite
 from bulkpresign.transfer.copies.head import ObjectHead
 from bulkpresign.transfer.copies.source import SourceReader, changed
 from bulkpresign.transfer.downloads.content_range import check_range
-from bulkpresign.transfer.uploads.store import store
+from bulkpresign.transfer.uploads.store import Stored, store
 
 #: Digest and size in bytes of a part.
 _Segment = tuple[bytes, int]
@@ -23,6 +40,9 @@ class ObjectParts:
     bytes are not hashed: the etag of the copy, which is made of those of its parts, is to be the object's.
     """
 
+    #: The checksums of the parts, where they are sent with them.
+    composite: Composite | None = None
+
     def __init__(self, context: TransferContext, reader: SourceReader, head: ObjectHead, *, is_hashed: bool) -> None:
         self._context, self._reader, self._head, self._is_hashed = context, reader, head, is_hashed
         self._size = head.size or 0
@@ -31,36 +51,56 @@ class ObjectParts:
         self.verified_by: str | None = None
 
     def note(self, number: int) -> str:
-        """The object's etag, and the part's size and digest: the digest of all bytes is combined of them."""
+        """The object's etag, and the part's size and digest: the digest of all bytes is combined of them.
+
+        With a composite, the part's checksum follows.
+        """
         digest, size = self._segments.get(number, (b"", 0))
-        return f"{self._head.etag or ''} {size} {base64_of(digest)}"
+        return f"{self._head.etag or ''} {size} {base64_of(digest)} {self.checksum(number) or ''}".rstrip()
 
     def is_current(self, number: int, note: str) -> bool:
-        """True for a part of this very object."""
-        etag, _, rest = note.partition(" ")
+        """True for a part of this very object, whose checksum is known where it is needed."""
+        etag, *rest = note.split(" ")
         if not rest or not self._head.condition or etag != self._head.etag:
             return False
-        size, _, digest = rest.partition(" ")
+        size, digest, checksum = [*rest, "", ""][:3]
+        if self.composite is not None and not self.composite.restore(number, checksum):
+            return False
         self._segments[number] = a2b_base64(digest), int(size)
         return True
+
+    def checksum(self, number: int) -> str | None:
+        """See PartSource."""
+        return None if self.composite is None else self.composite.checksum(number)
 
     async def md5(self, part: UploadPart) -> None:
         """Unknown: the part would have to be read."""
 
     async def store(self, link: Link, part: UploadPart) -> str | None:
-        """Sends the bytes of a part on as they come."""
-        start, stop, head, context = part.offset, part.offset + part.size, self._head, self._context
-        segment = segment_hasher(head.expected, start) if self._is_hashed else None
-        async with AsyncExitStack() as stack:
-            response = await self._reader.open(stack, {"Range": f"bytes={start}-{stop - 1}", **head.condition})
-            if response.etag not in {None, head.etag}:  # some servers ignore If-Match
-                raise changed()
-            check_range(response.headers, start, stop, self._size)
-            body = RelayedBody(response, part.size, context.emit, context.limiter, second=segment)
-            body.is_hashed = self._is_hashed
-            stored = await store(context.http, link, body)
+        """Sends the bytes of a part on."""
+        segment = segment_hasher(self._head.expected, part.offset) if self._is_hashed else None
+        stored = await self._sent(link, part, segment)
         self._segments[part.number] = (b"" if segment is None else segment.digest()), part.size
         return stored.etag
+
+    async def _sent(self, link: Link, part: UploadPart, segment: Hasher | None) -> Stored:
+        """Sends the bytes of a part as they come. `segment` gets them as well."""
+        context = self._context
+        async with self._opened(part) as response:
+            body = RelayedBody(response, part.size, context.emit, context.limiter, second=segment)
+            body.is_hashed = self._is_hashed
+            return await store(context.http, link, body)
+
+    @asynccontextmanager
+    async def _opened(self, part: UploadPart) -> AsyncIterator[Response]:
+        """The response with the bytes of a part."""
+        start, stop = part.offset, part.offset + part.size
+        async with AsyncExitStack() as stack:
+            response = await self._reader.open(stack, {"Range": f"bytes={start}-{stop - 1}", **self._head.condition})
+            if response.etag not in {None, self._head.etag}:  # some servers ignore If-Match
+                raise changed()
+            check_range(response.headers, start, stop, self._size)
+            yield response
 
     def check_etag(self, etag: str | None) -> None:
         """Raises MismatchError where the etag alone can tell whether a copy is right, and says that it is not."""
@@ -77,3 +117,49 @@ class ObjectParts:
         if sum(size for _, size in segments) == self._size and all(digest for digest, _ in segments):
             digest = combined_digest(self._head.expected, segments)
         self.verified_by = Verifier.of_parts(self._head.expected, self._size, digest).verify()
+
+
+class HeldObjectParts(ObjectParts):
+    """The same, each part held in memory and sent with its checksum. `hold` is entered while it is.
+
+    `sign` signs the links of parts with their checksums.
+    """
+
+    def __init__(
+        self,
+        context: TransferContext,
+        reader: SourceReader,
+        head: ObjectHead,
+        *,
+        composite: Composite,
+        hold: anyio.Semaphore,
+        sign: SignPut,
+    ) -> None:
+        super().__init__(context, reader, head, is_hashed=True)
+        self.composite = self._checksums = composite
+        self._hold, self._sign = hold, sign
+
+    async def _sent(self, link: Link, part: UploadPart, segment: Hasher | None) -> Stored:
+        context, composite = self._context, self._checksums
+        if self.composite is None:
+            return await super()._sent(link, part, segment)
+        async with self._hold:
+            async with self._opened(part) as response:
+                read = RelayedBody(response, part.size, _ignore, context.limiter, second=segment)
+                read.is_hashed = False
+                data = await read.whole()
+            digest = digest_of(composite.algorithm, data)
+            composite.add(part.number, digest)
+            known = ExpectedDigest(part.size, composite.algorithm, digest)
+            try:
+                signed = await self._sign(link, composite.header(digest))
+                return await store(context.http, signed, HeldBody(data, context.emit, known))
+            except RefusedError as error:
+                if error.status not in REFUSES_HEADERS:
+                    raise
+            self.composite = None  # the server knows no such checksums
+            return await store(context.http, link, HeldBody(data, context.emit, known))
+
+
+def _ignore(_: Event) -> None:
+    """Hears of bytes that are read; they count when they are sent."""

@@ -147,6 +147,9 @@ class FileParts:
         """True where the file was in the same state."""
         return note == self._state
 
+    def checksum(self, number: int) -> str | None:
+        """None: parts of files are sent without one."""
+
     async def md5(self, part: UploadPart) -> str | None:
         """The md5 of a part's bytes in hex, None where they can't be read."""
         digest = hasher("md5")

@@ -55,6 +55,9 @@ class PartSource(Protocol):
     async def md5(self, part: UploadPart) -> str | None:
         """The md5 of a part's bytes in hex, None where it is not known."""
 
+    def checksum(self, number: int) -> str | None:
+        """The checksum with which a part was stored, as `algorithm:base64`; None: it was stored without one."""
+
     async def store(self, link: Link, part: UploadPart) -> str | None:
         """Stores a part through its link, in one attempt. Gives its etag. Raises TransferError."""
 
@@ -65,7 +68,7 @@ class PartSource(Protocol):
 class PartsSent(NamedTuple):
     """An object that was completed: the number of attempts, its etag, and the name of what verified it.
 
-    `checksums` are those that the server computed, by algorithm: see Completed.
+    `checksums` are those that the server computed, by algorithm: see Completed. `parts` is the number of its parts.
     """
 
     attempts: int
@@ -73,6 +76,7 @@ class PartsSent(NamedTuple):
     verified_by: str | None
     part_size: int
     checksums: Mapping[str, str]
+    parts: int
 
 
 class MultipartUploader:
@@ -107,7 +111,8 @@ class MultipartUploader:
             raise
         finally:
             self.left_open += sending.is_open
-        return PartsSent(sending.attempts, sending.etag, verified_by, upload.parts[0].size, sending.checksums)
+        part_size, parts = upload.parts[0].size, len(upload.parts)
+        return PartsSent(sending.attempts, sending.etag, verified_by, part_size, sending.checksums, parts)
 
     async def _opened(self, upload: Upload, progress: "PartProgress") -> Upload:
         open_upload = self._coordinator.open_upload
@@ -320,7 +325,9 @@ class _MultipartUpload:
                 return await self._renewer.call(complete, self._request_completion)
 
     async def _request_completion(self, link: Link) -> Completed:
-        return await self._retried(lambda: complete_upload(self._context.http, link, self._etags))
+        found = ((number, self._source.checksum(number)) for number in self._etags)
+        checksums = {number: checksum for number, checksum in found if checksum is not None}
+        return await self._retried(lambda: complete_upload(self._context.http, link, self._etags, checksums))
 
     async def _is_whole(self, get_link: Link) -> bool:
         """True where the object is there, made of our parts: an earlier completion succeeded, its response was lost."""

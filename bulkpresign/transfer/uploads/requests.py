@@ -101,19 +101,20 @@ async def finish_soon(work: Callable[[], Awaitable[None]]) -> None:
             group.cancel_scope.cancel()
 
 
-async def complete_upload(http: HttpClient, link: Link, etags: Mapping[int, str]) -> Completed:
-    """Completes an upload. `etags` are those of all parts, by number.
+async def complete_upload(
+    http: HttpClient, link: Link, etags: Mapping[int, str], checksums: Mapping[int, str] | None = None
+) -> Completed:
+    """Completes an upload. `etags` are those of all parts, by number; `checksums` those that parts were sent with.
 
     S3 sends status 200 before it has finished, and may report an error in the body after that. So the response is read
     to its end before it counts as a success.
     """
-    body = completion(etags)
+    body = completion(etags, checksums or {})
     async with http.request(link, {"Content-Length": str(len(body))}, body) as response:
         said = await response.read()
         if response.status != 200 or b"<Error>" in said:
             raise await response.error(link, said)
-    checksums = {name.decode().lower(): value.decode() for name, value in _CHECKSUMS.findall(said)}
-    return Completed(etag_of(said), response.encryption, checksums)
+    return Completed(etag_of(said), response.encryption, checksums_of(said))
 
 
 def condition_of(link: Link) -> dict[str, str]:
@@ -144,14 +145,30 @@ async def etag_under(http: HttpClient, link: Link) -> str | None:
         return response.etag
 
 
-def completion(etags: Mapping[int, str]) -> bytes:
-    """The request body that completes an upload: its parts by number, each with its etag."""
+def completion(etags: Mapping[int, str], checksums: Mapping[int, str]) -> bytes:
+    """The request body that completes an upload: its parts by number, each with its etag.
+
+    `checksums` are those of parts, as `algorithm:base64`.
+    """
     parts = "".join(
-        f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{escape(etags[number], quote=False)}&quot;</ETag></Part>"
+        f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{escape(etags[number], quote=False)}&quot;</ETag>"
+        f"{_checksum_element(checksums.get(number))}</Part>"
         for number in sorted(etags)
     )
     namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
     return f'<CompleteMultipartUpload xmlns="{namespace}">{parts}</CompleteMultipartUpload>'.encode()
+
+
+def _checksum_element(checksum: str | None) -> str:
+    if checksum is None:
+        return ""
+    algorithm, _, value = checksum.partition(":")
+    return f"<Checksum{algorithm.upper()}>{value}</Checksum{algorithm.upper()}>"
+
+
+def checksums_of(said: bytes) -> dict[str, str]:
+    """The checksums in the response to a completion or to the copy of a part, by algorithm."""
+    return {name.decode().lower(): value.decode() for name, value in _CHECKSUMS.findall(said)}
 
 
 def etag_of(said: bytes) -> str:

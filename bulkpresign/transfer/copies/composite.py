@@ -1,0 +1,62 @@
+"""The composite checksum of an object that was uploaded in parts, as its copy keeps it.
+
+S3 takes the parts of such an upload only with their checksums, and completes it only with these. A checksum is a
+header, so it has to be known before the first byte of a part is sent: parts that pass here are held in memory for that.
+Source: docs "UploadPart", "CompleteMultipartUpload", "Checking object integrity".
+"""
+
+from binascii import a2b_base64
+from collections.abc import Mapping
+
+from bulkpresign.checksums import base64_of, digest_of
+from bulkpresign.errors import MismatchError
+
+#: Parts that are held at the same time, at most. Larger ones are not held: the copy has no composite checksum then.
+HELD_PARTS = 4
+LARGEST_HELD_PART = 16 << 20
+#: The statuses with which servers refuse a header.
+REFUSES_HEADERS = frozenset({400, 501})
+
+
+class Composite:
+    """The digests of the parts of one copy, by `algorithm`, as far as they are known."""
+
+    def __init__(self, algorithm: str) -> None:
+        self.algorithm = algorithm
+        self._digests: dict[int, bytes] = {}
+
+    def add(self, number: int, digest: bytes) -> None:
+        """Takes note of the digest of a part."""
+        self._digests[number] = digest
+
+    def header(self, digest: bytes) -> dict[str, str]:
+        """The header with which a part is sent."""
+        return {f"x-amz-checksum-{self.algorithm}": base64_of(digest)}
+
+    def checksum(self, number: int) -> str | None:
+        """The checksum of a part as `algorithm:base64`, None where it is not known."""
+        digest = self._digests.get(number)
+        return None if digest is None else f"{self.algorithm}:{base64_of(digest)}"
+
+    def restore(self, number: int, checksum: str) -> bool:
+        """Takes the checksum that an earlier run recorded. False where there is none of this algorithm."""
+        algorithm, _, value = checksum.partition(":")
+        if algorithm != self.algorithm or not value:
+            return False
+        self.add(number, a2b_base64(value))
+        return True
+
+    @property
+    def digest(self) -> bytes:
+        """The digest of the digests of all parts."""
+        return digest_of(self.algorithm, b"".join(self._digests[number] for number in sorted(self._digests)))
+
+    def check(self, checksums: Mapping[str, str], parts: int) -> None:
+        """Compares the checksum of an object that was completed, of a number of parts, where there is one.
+
+        Raises MismatchError.
+        """
+        found, ours = checksums.get(self.algorithm), f"{base64_of(self.digest)}-{parts}"
+        if found is not None and "-" in found and len(self._digests) == parts and found != ours:
+            message = f"the copy has {self.algorithm} {found}, its parts make {ours}"
+            raise MismatchError(message, code="ChecksumMismatch")
