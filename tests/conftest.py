@@ -22,7 +22,7 @@ from tests.servers import rclone as rclone_servers
 from tests.servers import seaweedfs as seaweedfs_servers
 from tests.servers.server import MissingServerError, S3Server, new_client
 from tests.support.disks import mounted
-from tests.units import mark_units
+from tests.units import mark_units, sort_files
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -49,8 +49,15 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the unit tests before `-m` selects."""
+    """Marks the unit tests before `-m` selects, and gives the order in which workers take files."""
     mark_units(items)
+    sort_files(items)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Three workers for two cores, because tests wait for servers and processes half of their time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return -(-cores * 3 // 2)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,6 +3,8 @@
 `pytest -m unit` runs them. The mark is given by what a test asks for, so no test has to carry it.
 """
 
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,11 +25,23 @@ def mark_units(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.unit)
 
 
+def sort_files(items: list[pytest.Item]) -> None:
+    """Files with other than unit tests go first, and then those with most tests: no worker ends with a long file."""
+    counts = Counter(item.path for item in items)
+    whole = {item.path for item in items if not item.get_closest_marker("unit")}
+    items.sort(key=lambda item: (item.path not in whole, -counts[item.path]))
+
+
 def is_unit(item: pytest.Item) -> bool:
     """Whether a test needs nothing but Python and its packages, and is quick."""
-    if item.get_closest_marker("slow") or any(_HERE / name in item.path.parents for name in WHOLE):
+    if item.get_closest_marker("slow") or _is_of_whole_suite(item.path):
         return False
     return not wanted(item) & (SERVERS | MACHINE)
+
+
+@cache
+def _is_of_whole_suite(file: Path) -> bool:
+    return any(_HERE / name in file.parents for name in WHOLE)
 
 
 def wanted(item: pytest.Item) -> set[str]:

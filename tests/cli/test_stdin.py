@@ -20,6 +20,12 @@ def catches(pid: int, number: int) -> bool:
     return bool(int(mask, 16) >> (number - 1) & 1)
 
 
+def waits_for_pipe(pid: int) -> bool:
+    """True while a thread of a process waits for bytes in a pipe, or for the writer of one."""
+    calls = [(task / "wchan").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return any("pipe_read" in call or call == "wait_for_partner" for call in calls)
+
+
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 VERBS = [
     *(["get", "-", "--to", "data"], ["sign", "-"], ["put", "-", "--from", "here"]),
@@ -36,7 +42,9 @@ def stopped(folder: Path, arguments: list[str], number: int, stdin: IO[bytes] | 
             while not catches(process.pid, signal.SIGTERM):
                 assert process.poll() is None
                 time.sleep(0.02)
-            time.sleep(0.5)  # mostly it has come to read by then
+            deadline = time.monotonic() + 0.5  # for a kernel that does not tell
+            while not waits_for_pipe(process.pid) and time.monotonic() < deadline:
+                time.sleep(0.01)
             process.send_signal(number)
             process.wait(timeout=20)
         finally:

@@ -293,10 +293,15 @@ class Simulation:
         return 0.0
 
 
-def run(wire: Wire, sizes: Sequence[int], seed: int = 1, **options: int) -> Result:
-    return Simulation(wire, sizes, ConcurrencyController(**options), seed=seed).run()
+def run(wire: Wire, sizes: Sequence[int], until: float = inf, **options: int) -> Result:
+    return Simulation(wire, sizes, ConcurrencyController(**options)).run(until)
 
 
 def best_fixed(wire: Wire, sizes: Sequence[int], numbers: Sequence[int]) -> tuple[int, float]:
-    """The fixed number with which the run is shortest, and its seconds."""
-    return min(((n, run(wire, sizes, fixed=n).seconds) for n in numbers), key=lambda each: each[1])
+    """The fixed number with which the run is shortest, and its seconds. Longer runs are not carried to their end."""
+    best, shortest = 0, inf
+    for number in sorted(numbers, reverse=True):
+        seconds = run(wire, sizes, until=shortest, fixed=number).seconds
+        if seconds <= shortest:
+            best, shortest = number, seconds
+    return best, shortest
