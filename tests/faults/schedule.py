@@ -55,6 +55,8 @@ class Schedule:
         self.injected: Counter[str] = Counter()
         self._renews = renews
         self._rate, self._ranges = rate, ranges
+        #: Kinds that no request meets.
+        self.without: frozenset[str] = frozenset()
         #: What becomes of a request that goes well.
         self.otherwise: Fault | None = None
         self._of_object: Counter[str] = Counter()
@@ -79,7 +81,7 @@ class Schedule:
         if self.rng.random() >= (self._ranges if is_range else self._rate):
             return self.otherwise
         kinds = self._kinds(seen, is_range=is_range)
-        kind, make = self.rng.choice(list(kinds.items()))
+        kind, make = self.rng.choice([each for each in kinds.items() if each[0] not in self.without])
         self._of_object[name] += 1
         self.injected[kind] += 1
         if kind == "flipped answer":

@@ -286,6 +286,29 @@ def test_a_byte_that_changes_on_its_way_is_noticed(
     assert sides.copied() == {"key": b"".join(bodies if size >= 5 * MIB else bodies[:1])}
 
 
+@pytest.mark.parametrize("status", [412, 416])
+def test_a_refused_range_tells_that_the_object_changed(
+    status: int,
+    seaweedfs: S3Server,
+    boto: Boto,
+    make_bucket: MakeBucket,
+    aws_env: AwsEnv,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sides = Sides(boto, make_bucket, seaweedfs, seaweedfs)
+    sides.upload({"key": RANDOM.randbytes(11 * MIB)})
+    with FaultProxy(seaweedfs.endpoint_url) as proxy:
+        aws_env(replace(seaweedfs, endpoint_url=proxy.url))
+        proxy.schedule = lambda seen: Fault(status) if seen.header("range") else None
+        settings: dict[str, Any] = {"source_profile_name": None, "destination_profile_name": None, "relay": True}
+        report = sides.copy(part_size=5 * MIB, attempts=2, **settings)
+        assert (report.done, report.failed) == (0, 1)
+        assert [outcome.code for outcome in sides.outcomes] == ["ObjectChanged"]
+        assert sides.copied() == {}
+
+
 def test_an_object_that_changes_in_the_middle_is_reported(
     seaweedfs: S3Server,
     boto: Boto,

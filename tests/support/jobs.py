@@ -21,7 +21,5 @@ async def run_jobs(spec: TransferSpec, jobs: list[Job], emit: Listener, coordina
     clock = Clock()
     async with HttpClient(spec.max_concurrency, clock) as http:
         executor = LocalExecutor(spec, emit, http=http, clock=clock)
-        try:
-            await executor.run(JobQueue(one()), coordinator)
-        finally:
-            assert executor.context.limiter.controller.in_flight == 0
+        await executor.run(JobQueue(one()), coordinator)
+        assert executor.context.limiter.controller.in_flight == 0

@@ -16,8 +16,8 @@ from bulkpresign.transfer.engine.renewal import LinkRenewer
 
 #: The code of an object that changed.
 CHANGED = "ObjectChanged"
-#: A server that honours If-Match answers so where the object is another one.
-_PRECONDITION_FAILED = 412
+#: A server that honours If-Match answers so where the object is another one, or one that has no such range any more.
+_IS_ANOTHER = frozenset({412, 416})
 
 
 class SourceReader:
@@ -46,7 +46,7 @@ class SourceReader:
             response = await stack.enter_async_context(request)
             if response.status == status:
                 return response
-            if response.status == _PRECONDITION_FAILED:
+            if response.status in _IS_ANOTHER:
                 raise changed()
             if response.status == 200:
                 raise MismatchError("a range was asked for, the answer has the whole object", code=RANGE_MISMATCH)

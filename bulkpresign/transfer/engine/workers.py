@@ -73,12 +73,12 @@ class Engine:
         if not outcomes:
             return
         errors = []
-        self._emit(BytesMoved(sum(outcome.bytes for outcome in outcomes)))
         for outcome in outcomes:
             try:
                 self._finish(outcome)
             except BulkpresignError as error:
                 errors.append(error)
+        self._emit(BytesMoved(sum(outcome.bytes for outcome in outcomes)))
         if errors:
             raise errors[0]
 
