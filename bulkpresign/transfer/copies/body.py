@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from bulkpresign.checksums import ExpectedDigest, Hasher, Verifier, digest_of, hasher, verify_whole
 from bulkpresign.errors import TruncatedError
 from bulkpresign.events import Listener
+from bulkpresign.http.client import CHUNK_SIZE
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
 from bulkpresign.transfer.engine.limiter import RequestLimiter
@@ -16,17 +17,26 @@ class HeldBody(SentBody):
 
     is_right = True
 
-    def __init__(self, data: bytes, emit: Listener, expected: ExpectedDigest) -> None:
+    def __init__(
+        self, data: bytes | memoryview, emit: Listener, expected: ExpectedDigest, *, is_hashed: bool = True
+    ) -> None:
         super().__init__(len(data), emit)
-        self._data, self._expected = data, expected
+        self._data, self._expected, self.is_hashed = data, expected, is_hashed
+
+    def hash_with(self, algorithm: str) -> None:
+        """See SentBody. The bytes are hashed when their digest is asked for."""
+        self.algorithm = algorithm
 
     async def whole(self) -> bytes:
         """See SentBody."""
         self.moved(self.size)
-        return self._data
+        return bytes(self._data)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield await self.whole()
+        for start in range(0, self.size, CHUNK_SIZE):
+            chunk = bytes(self._data[start : start + CHUNK_SIZE])
+            self.moved(len(chunk))
+            yield chunk
 
     @property
     def digest(self) -> bytes:

@@ -287,7 +287,9 @@ class Copier:
         if self._on_server and sign is not None:
             return ServerParts(self._context, sign, ref, head, composite)
         if composite is not None and sign is not None:
-            return HeldObjectParts(self._context, reader, head, composite=composite, hold=self._hold, sign=sign)
+            return HeldObjectParts(
+                self._context, reader, head, compares_etags=is_hashed, composite=composite, hold=self._hold, sign=sign
+            )
         return ObjectParts(self._context, reader, head, is_hashed=is_hashed)
 
     async def _in_parts(

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import anyio
 
 from bulkpresign.checksums import (
+    ALGORITHMS,
     ExpectedDigest,
     Hasher,
     Verifier,
@@ -16,8 +17,8 @@ from bulkpresign.checksums import (
     expected_digest,
     segment_hasher,
 )
-from bulkpresign.errors import RefusedError
-from bulkpresign.events import Event
+from bulkpresign.errors import RefusedError, TruncatedError
+from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
 from bulkpresign.model import Link, ObjectRef, UploadPart
 from bulkpresign.transfer.context import TransferContext
@@ -122,7 +123,8 @@ class ObjectParts:
 class HeldObjectParts(ObjectParts):
     """The same, each part held in memory and sent with its checksum. `hold` is entered while it is.
 
-    `sign` signs the links of parts with their checksums.
+    `sign` signs the links of parts with their checksums. With `compares_etags`, the etag of each part is compared with
+    the md5 of its bytes, which takes more time than all the rest: that is for copies whose own etag proves nothing.
     """
 
     def __init__(
@@ -131,35 +133,63 @@ class HeldObjectParts(ObjectParts):
         reader: SourceReader,
         head: ObjectHead,
         *,
+        compares_etags: bool,
         composite: Composite,
         hold: anyio.Semaphore,
         sign: SignPut,
     ) -> None:
         super().__init__(context, reader, head, is_hashed=True)
         self.composite = self._checksums = composite
-        self._hold, self._sign = hold, sign
+        self._compares_etags, self._hold, self._sign = compares_etags, hold, sign
 
     async def _sent(self, link: Link, part: UploadPart, segment: Hasher | None) -> Stored:
         context, composite = self._context, self._checksums
         if self.composite is None:
             return await super()._sent(link, part, segment)
         async with self._hold:
-            async with self._opened(part) as response:
-                read = RelayedBody(response, part.size, _ignore, context.limiter, second=segment)
-                read.is_hashed = False
-                data = await read.whole()
-            digest = digest_of(composite.algorithm, data)
+            data = await self._read(part)
+            digest = _digest(composite.algorithm, data, segment)
             composite.add(part.number, digest)
-            known = ExpectedDigest(part.size, composite.algorithm, digest)
             try:
                 signed = await self._sign(link, composite.header(digest))
-                return await store(context.http, signed, HeldBody(data, context.emit, known))
+                return await store(context.http, signed, self._body(data, digest))
             except RefusedError as error:
                 if error.status not in REFUSES_HEADERS:
                     raise
             self.composite = None  # the server knows no such checksums
-            return await store(context.http, link, HeldBody(data, context.emit, known))
+            return await store(context.http, link, self._body(data, digest))
+
+    async def _read(self, part: UploadPart) -> memoryview:
+        """The bytes of a part."""
+        limiter = self._context.limiter
+        data, end, last = memoryview(bytearray(part.size)), 0, 0
+
+        def take(chunk: Chunk) -> bool:
+            nonlocal end, last
+            last = len(chunk)
+            end += last
+            if end <= part.size:
+                data[end - last : end] = chunk
+                limiter.moved(last)
+            return limiter.limits_rate or end > part.size
+
+        async with self._opened(part) as response:
+            with limiter.moving_body():
+                while await response.stream_to(take) and end <= part.size:
+                    await limiter.throttle(last)
+        if end != part.size:
+            raise TruncatedError(f"a part of {part.size:,} bytes came with {end:,}", code="Truncated")
+        return data
+
+    def _body(self, data: memoryview, digest: bytes) -> HeldBody:
+        known = ExpectedDigest(len(data), self._checksums.algorithm, digest)
+        return HeldBody(data, self._context.emit, known, is_hashed=self._compares_etags)
 
 
-def _ignore(_: Event) -> None:
-    """Hears of bytes that are read; they count when they are sent."""
+def _digest(algorithm: str, data: memoryview, segment: Hasher | None) -> bytes:
+    """The digest of a part. `segment` gets its bytes, and has the same digest where they are one part of the object."""
+    if segment is None:
+        return digest_of(algorithm, data)
+    segment.update(data)
+    digests = segment.digest()
+    return digests if len(digests) == ALGORITHMS[algorithm] else digest_of(algorithm, data)
