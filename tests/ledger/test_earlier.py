@@ -24,7 +24,7 @@ from bulkpresign.model import Evidence, Link, ObjectRef, Outcome
 from tests.support.disks import mounted
 
 ENDPOINT = "https://h"
-#: What is recorded of an object: its status, its message, and the time of its file.
+#: The status and the message of an outcome, and the mtime of its file.
 State = tuple[str, str | None, int]
 STATES = st.tuples(
     st.sampled_from(["done", "skipped", "failed"]), st.sampled_from([None, "a message"]), st.integers(1, 2)

@@ -143,7 +143,7 @@ def test_a_listing_without_sub_prefixes_takes_a_request_for_each_page() -> None:
 def most_at_once(
     bucket: ListedBucket | VersionedBucket, list_all: Callable[[FetchPage], list[Any]] = listed
 ) -> tuple[list[Any], int]:
-    """What is listed, and the most requests that were in flight."""
+    """The listed objects, and the largest number of requests in flight."""
     most = now = 0
 
     async def fetch(query: Mapping[str, str]) -> Page:

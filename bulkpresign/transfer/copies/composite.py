@@ -39,7 +39,7 @@ class Composite:
         return None if digest is None else f"{self.algorithm}:{base64_of(digest)}"
 
     def restore(self, number: int, checksum: str) -> bool:
-        """Takes the checksum that an earlier run recorded. False where there is none of this algorithm."""
+        """Adds the checksum of a part from the record of an earlier run. False if it has none by this algorithm."""
         algorithm, _, value = checksum.partition(":")
         if algorithm != self.algorithm or not value:
             return False

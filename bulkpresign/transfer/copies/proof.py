@@ -1,4 +1,4 @@
-"""What proves that a copy has the bytes of its object. No I/O."""
+"""The result of a copy, and the proof that it has the same bytes as its object. No I/O."""
 
 from collections.abc import Mapping
 

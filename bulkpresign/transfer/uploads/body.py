@@ -148,7 +148,7 @@ class FileParts:
         return note == self._state
 
     def checksum(self, number: int) -> str | None:
-        """None: parts of files are sent without one."""
+        """Returns None: the parts of a file are sent without checksums."""
 
     async def md5(self, part: UploadPart) -> str | None:
         """The md5 of a part's bytes in hex, None where they can't be read."""
