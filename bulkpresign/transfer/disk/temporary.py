@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Self
 
 from bulkpresign.checksums import descriptor_blocks
-from bulkpresign.errors import StorageError
+from bulkpresign.errors import NameRefusedError, StorageError
 from bulkpresign.transfer.disk.folder import Directory, Target, storage_error
 
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -204,10 +204,11 @@ def store_whole(target: Target, data: bytes | memoryview, modified_at: float | N
     """
     name = target.temporary_name
     try:
-        directory = target.directory(make=True).descriptor
+        opened = target.folder.directory(target.parent, make=True)  # stays open while `opened` is there
+        directory = opened.descriptor
         descriptor = os.open(name, _NEW, _MODE, dir_fd=directory)
-    except OSError:  # there is one of an earlier run, or the directory was removed
-        with TemporaryFile(target) as stored:
+    except (OSError, NameRefusedError):  # there is one of an earlier run, or the directory was removed
+        with target, TemporaryFile(target) as stored:
             stored.write(data)
             return stored.commit(modified_at)
     try:

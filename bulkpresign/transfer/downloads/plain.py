@@ -83,8 +83,7 @@ class PlainDownload:
         if expected.parts:
             return None
         verified_by = verify_whole(expected, body)
-        with self._target as target:
-            found = store_whole(target, body, unix_time(headers.get("last-modified")))
+        found = store_whole(self._target, body, unix_time(headers.get("last-modified")))
         evidence = evidence_of(found, expected, etag or link.object.etag)
         seconds = time.monotonic() - self._began
         return Outcome(link.object, "done", size, 1, verified_by, link=link, seconds=seconds, evidence=evidence)
