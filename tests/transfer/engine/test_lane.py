@@ -19,7 +19,8 @@ from bulkpresign.events import BytesMoved, Event, ObjectFinished
 from bulkpresign.transfer import transfers
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.downloads.plain import PlainDownload, PlainDownloads
-from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
+from bulkpresign.transfer.downloads.plain_reads import PlainRead
+from bulkpresign.transfer.engine.jobs import IN_MEMORY, Digest, Job, LocalFile, Memory, RenewableLink
 from bulkpresign.transfer.spec import TransferSpec
 from bulkpresign.transfer.uploads.plain import PlainUpload
 from tests.servers.proxy import Fault, FaultProxy, Seen, expired
@@ -80,7 +81,7 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return spy
 
-    for kind in (PlainDownload, PlainUpload):
+    for kind in (PlainDownload, PlainUpload, PlainRead):
         monkeypatch.setattr(kind, "store", spying(kind.store))
     return keys
 
@@ -222,6 +223,45 @@ def test_lanes_and_single_jobs_end_alike(
         assert bool(stored) is uses_lanes
         stored.clear()
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("target", [IN_MEMORY, Digest("sha256")])
+def test_reads_in_lanes_and_single_ones_end_alike(
+    target: Memory | Digest, stored: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = []
+    for uses_lanes in (True, False):
+        monkeypatch.setattr(transfers, "USES_LANES", uses_lanes)
+        events: list[Event] = []
+        received: dict[str, bytes] = {}
+        with FaultProxy() as origin:
+            origin.objects = bodies(400)
+            origin.schedule = faults_of_every_third(Counter())
+            jobs = [Job(RenewableLink(link), target) for link in links_to(origin, sized=False)]
+            spec = TransferSpec(max_object_size=1 << 20, concurrency=16)
+            coordinator = Coordinator(receive=lambda link, data, into=received: into.update({link.object.key: data}))  # type: ignore[misc]
+            asyncio.run(run_jobs(spec, jobs, events.append, coordinator))
+            done = [event.outcome for event in events if isinstance(event, ObjectFinished)]
+            found = {outcome.object.key: (outcome.object.size, outcome.object.checksum) for outcome in done}
+            assert {f"/{key}": data for key, data in received.items()}.items() <= origin.objects.items()
+            moved = sum(event.count for event in events if isinstance(event, BytesMoved))
+            assert moved >= sum(outcome.bytes for outcome in done)
+        results.append((outcomes(events), received, found))
+        assert bool(stored) is uses_lanes
+        stored.clear()
+    assert results[0] == results[1]
+    ended, received, found = results[0]
+    whole = {key for key, outcome in ended.items() if outcome[0] == "done"}
+    assert len(whole) > 300
+    if target is IN_MEMORY:
+        assert whole == set(received)
+    else:
+        digests = {name[1:]: sha256(body).digest() for name, body in bodies(400).items()}
+        assert all(found[key] == (len(bodies(400)[f"/{key}"]), checksum_of(digests[key])) for key in whole)
+
+
+def checksum_of(digest: bytes) -> str:
+    return f"sha256:{b64encode(digest).decode()}"
 
 
 def test_uploads_in_lanes_and_single_ones_end_alike(
