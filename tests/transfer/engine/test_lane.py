@@ -189,7 +189,7 @@ def test_files_whose_checksum_is_signed_go_up_by_lanes_unless_they_have_another(
 FAULTS = (
     *(Fault(503, body=b"<Error><Code>SlowDown</Code></Error>"), Fault(429), Fault(500), Fault(403), Fault(404)),
     *(Fault(reset_after=0), Fault(reset_after=30), Fault(cut_after=0), Fault(cut_after=7), Fault(flip_answer=True)),
-    *(Fault(split=True), Fault(no_length=True), Fault(delay=0.01), expired()),
+    *(Fault(split=True), Fault(no_length=True), Fault(delay=0.01), expired(), Fault(201, body=b"another")),
 )
 
 
