@@ -48,6 +48,7 @@ _QUICK = {
     "tables/sorting": "tables/test_sorting",
     "redact": "test_redact",
     "ledger/journal": "ledger/test_journal ledger/test_recorder transfer/downloads/test_kept_parts",
+    "ledger/earlier": "ledger/test_earlier ledger/test_journal",
     "ledger/recorder": "ledger/test_recorder ledger/test_journal",
     "ledger/figures": "ledger/test_figures ledger/test_page",
     "ledger/merge": "ledger/test_merge cli/test_merge",
