@@ -1,6 +1,6 @@
-"""Listeners that collect what a run reports."""
+"""A listener that collects the outcomes of a run."""
 
-from bulkpresign.events import Event, Listener, ObjectFinished, ReadBackFailed
+from bulkpresign.events import Event, Listener, ObjectFinished
 from bulkpresign.model import Outcome
 
 
@@ -9,16 +9,6 @@ def heard(outcomes: list[Outcome]) -> Listener:
 
     def listen(event: Event) -> None:
         if isinstance(event, ObjectFinished):
-            outcomes.append(event.outcome)
-
-    return listen
-
-
-def heard_unread(outcomes: list[Outcome]) -> Listener:
-    """A listener that appends the outcome of each copy that can't be read for its certificate."""
-
-    def listen(event: Event) -> None:
-        if isinstance(event, ReadBackFailed):
             outcomes.append(event.outcome)
 
     return listen
