@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 import bulkpresign as bp
-from bulkpresign.events import Event, ObjectFinished, ObjectRetried
+from bulkpresign.events import Event, ObjectRetried
 from bulkpresign.model import Outcome
 from tests.conftest import Boto, MakeBucket
 from tests.servers.proxy import FaultProxy
 from tests.servers.server import S3Server
+from tests.support.events import outcomes_of, retries_of
 
 
 def only(*pairs: str) -> pytest.MarkDecorator:
@@ -40,11 +41,11 @@ class Sides:
 
     @property
     def outcomes(self) -> list[Outcome]:
-        return [event.outcome for event in self.events if isinstance(event, ObjectFinished)]
+        return outcomes_of(self.events)
 
     @property
     def retries(self) -> list[ObjectRetried]:
-        return [event for event in self.events if isinstance(event, ObjectRetried)]
+        return retries_of(self.events)
 
     @property
     def verified_by(self) -> list[str | None]:
