@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import bulkpresign as bp
-from bulkpresign.transfer.copies import copier
+from bulkpresign.transfer.copies import multipart
 from tests.pipeline.copies import ProxiedSides, Sides
 from tests.servers.proxy import Fault, Seen
 from tests.support.checksums import cut, digest_of, parts_digest
@@ -147,7 +147,7 @@ def test_a_copy_that_continues_knows_the_checksums_of_its_parts(relay: bool, pro
 def test_parts_that_are_too_large_to_hold_have_no_checksum(
     proxied: ProxiedSides, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copier, "LARGEST_HELD_PART", PART - 1)
+    monkeypatch.setattr(multipart, "LARGEST_HELD_PART", PART - 1)
     put_in_parts(proxied, "SHA256")
     assert copy(proxied, relay=True).done == 1
     assert "ChecksumSHA256" not in checksums_of_copy(proxied)
