@@ -24,7 +24,8 @@ from bulkpresign.pipeline.run.preflight import Totals, check, reserve_paths
 from bulkpresign.pipeline.sources.items import Items, object_of
 from bulkpresign.pipeline.sources.named_files import check_named_files
 from bulkpresign.pipeline.sources.selecting import Picker
-from bulkpresign.pipeline.sources.sources import Source, Sources, rows_of
+from bulkpresign.pipeline.sources.sources import Source, Sources
+from bulkpresign.pipeline.sources.table_rows import rows_of
 from bulkpresign.pipeline.verification.counts import Counts, Extras, VerifyReport
 from bulkpresign.pipeline.verification.threads import map_in_threads, on_read
 from bulkpresign.proof.files import FileVerifier, Row, batches_of

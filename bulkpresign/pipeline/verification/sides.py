@@ -24,7 +24,8 @@ from bulkpresign.pipeline.run.presigner import RunPresigner
 from bulkpresign.pipeline.sources.items import Items, Row, are_items, object_of
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.renewals import by_signing
-from bulkpresign.pipeline.sources.sources import Part, Source, Sources, rows_of
+from bulkpresign.pipeline.sources.sources import Part, Source, Sources
+from bulkpresign.pipeline.sources.table_rows import rows_of
 from bulkpresign.pipeline.verification.entries import Entry, keyed, path_of
 from bulkpresign.proof.certificate import CertificateReader, CertificateRow
 from bulkpresign.proof.tree import FolderEntry, walk
