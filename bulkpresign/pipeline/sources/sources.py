@@ -194,19 +194,9 @@ class Sources:
 
     async def objects(self, lister: BucketLister | None, method: str = "GET") -> AsyncIterator[list[ObjectRef]]:
         """All objects, to be signed for links of `method`. `lister` lists the sources in buckets."""
-        async for found in self.found(lister, method):
-            yield found.refs
-
-    async def found(
-        self, lister: BucketLister | None, method: str | None, size_problem: SizeProblem | None = None
-    ) -> AsyncIterator[Found]:
-        """All objects with their rows, so that an error can name the row. `method` None: each row has its own.
-
-        Raises ManifestError if `size_problem` returns an error for a row.
-        """
         for part in self._parts:
-            async for batch in self.found_in(part, lister, method, size_problem):
-                yield batch
+            async for found in self.found_in(part, lister, method):
+                yield found.refs
 
     @property
     def takes_some(self) -> bool:
@@ -263,7 +253,11 @@ class Sources:
         *,
         must_exist: bool = False,
     ) -> AsyncIterator[Found]:
-        """The same as `found`, for one source. With `must_exist`, raises ListingError for a key without an object."""
+        """The objects of one source with their rows, so that an error can name the row.
+
+        `method` None: each row has its own. Raises ManifestError if `size_problem` returns an error for a row; with
+        `must_exist`, ListingError for a key without an object.
+        """
         if isinstance(part, Table):
             own = method or (None if part.is_links else "GET")
             async for rows in self.rows_in(part):
