@@ -18,7 +18,7 @@ BatchMethod = Method | Literal["POST"]
 Status = Literal["done", "skipped", "failed", "expired"]
 
 #: A link counts as expired this much before its expiry, or a tenth of its lifetime if that is less.
-LEASE_MARGIN = timedelta(seconds=30)
+EXPIRY_MARGIN = timedelta(seconds=30)
 
 #: The name of a header: a token of RFC 9110, 5.6.2.
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
@@ -83,14 +83,14 @@ class Link(msgspec.Struct, frozen=True, gc=False):
     def expires_by(self, now: datetime) -> bool:
         """True if the link has expired at `now`, or will within the margin.
 
-        The margin is `LEASE_MARGIN`, or a tenth of the link's lifetime if that is less.
+        The margin is `EXPIRY_MARGIN`, or a tenth of the link's lifetime if that is less.
         """
         if (
-            self.expires_at is None or now + LEASE_MARGIN < self.expires_at
+            self.expires_at is None or now + EXPIRY_MARGIN < self.expires_at
         ):  # no subtraction: `expires_at` may be in year 1
             return False
         lifetime = _LIFETIME.search(self.url)
-        margin = min(LEASE_MARGIN, timedelta(seconds=int(lifetime[1])) / 10) if lifetime else LEASE_MARGIN
+        margin = min(EXPIRY_MARGIN, timedelta(seconds=int(lifetime[1])) / 10) if lifetime else EXPIRY_MARGIN
         return now + margin >= self.expires_at
 
 
@@ -212,7 +212,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     measured_rate: float | None = None
 
     def costs(self, prices: Mapping[str, float]) -> dict[str, float]:
-        """The costs by the names of the prices. What has no price costs nothing, and has no entry.
+        """The costs by the names of the prices. Requests and bytes without a price cost nothing, and have no entry.
 
         A price is for 1,000 requests of a kind, such as `GET`, or for a `GB` (10^9 bytes) or `GiB` that moves out.
         """

@@ -136,9 +136,9 @@ def verify(**settings: Any) -> None:
 
     With --in nothing is sent: each file is verified by its checksum or its etag; a file with only a size to compare is
     unproven; filters select the rows. Two sides are compared by size, and by checksum or etag where both have one of
-    the same kind. Files are hashed. For others, servers are asked for checksums by HEAD requests; where that does not
-    tell, objects are read, up to --max-read. Filters by size and time are for the object of SOURCE, or of the
-    certificate, and for those that only the other side has. Prints what differs, is missing, extra or unproven.
+    the same kind. Files are hashed. For others, servers are asked for checksums by HEAD requests; where these do not
+    tell either, objects are read, up to --max-read. Filters by size and time apply to the object of SOURCE, or of the
+    certificate, and to objects that only the other side has. Prints what differs, is missing, extra or unproven.
 
     \b
     bulkpresign verify links.csv --in data/

@@ -21,7 +21,7 @@ class CompletedFilter:
         self._are_current = are_current
 
     def are_done(self, rows: Sequence[Row]) -> list[bool]:
-        """For each object whether it is done: recorded, with nothing that its row or its file says against it."""
+        """For each object whether it is done: recorded, and contradicted neither by its row nor by its file."""
         return [record is not None for record in self.records(rows)]
 
     def records(self, rows: Sequence[Row]) -> list[Record | None]:
@@ -48,7 +48,7 @@ class CompletedFilter:
 
 
 def all_are_current(found: Sequence[tuple[ObjectRef, Record]]) -> Sequence[bool]:
-    """Takes the journal's word for every recorded object."""
+    """Counts every recorded object as unchanged."""
     return [True] * len(found)
 
 

@@ -1,4 +1,4 @@
-"""What all copies of a run share."""
+"""The settings that all copies of a run share."""
 
 import msgspec
 

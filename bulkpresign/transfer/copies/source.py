@@ -17,7 +17,7 @@ from bulkpresign.transfer.engine.renewal import LinkRenewer
 
 #: The code of an object that changed.
 CHANGED = "ObjectChanged"
-#: A server that honours If-Match answers so where the object is another one, or one that has no such range any more.
+#: The statuses of a server that honours If-Match, where the object is another one, or is too short for the range.
 _IS_ANOTHER = frozenset({412, 416})
 
 
@@ -41,12 +41,12 @@ class SourceReader:
         return self._source.object
 
     async def head(self) -> ObjectHead:
-        """What a response tells of the object. Raises TransferError."""
+        """The head of the object, by a request for it. Raises TransferError."""
         async with AsyncExitStack() as stack:
             return self.head_of(await self.open(stack))
 
     def head_of(self, response: Response) -> ObjectHead:
-        """What this response tells of the object. Raises MismatchError, see ObjectHead."""
+        """The head of the object, by this response. Raises MismatchError, see ObjectHead."""
         return ObjectHead.of(self.object, response.length, response.etag, response.headers)
 
     async def open(
