@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulkpresign.cli import filter_options, options, sides
-from bulkpresign.cli.help import Argument, FileName, SectionedOption, Verb
+from bulkpresign.cli.help import Argument, FileName, Verb
 from bulkpresign.cli.units import size
 
 if TYPE_CHECKING:
     from bulkpresign.pipeline.verification.digests import ReadPlan
 
-_of_plan = partial(click.option, cls=SectionedOption, section="Plan")
+_of_plan = options.in_section("Plan")
 
 
 @click.command(cls=Verb)
