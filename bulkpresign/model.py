@@ -18,7 +18,7 @@ BatchMethod = Method | Literal["POST"]
 Status = Literal["done", "skipped", "failed", "expired"]
 
 #: A link counts as expired this much before its expiry, or a tenth of its lifetime if that is less.
-EXPIRY_MARGIN = timedelta(seconds=30)
+LEASE_MARGIN = timedelta(seconds=30)
 
 #: The name of a header: a token of RFC 9110, 5.6.2.
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
@@ -83,14 +83,14 @@ class Link(msgspec.Struct, frozen=True, gc=False):
     def expires_by(self, now: datetime) -> bool:
         """True if the link has expired at `now`, or will within the margin.
 
-        The margin is `EXPIRY_MARGIN`, or a tenth of the link's lifetime if that is less.
+        The margin is `LEASE_MARGIN`, or a tenth of the link's lifetime if that is less.
         """
         if (
-            self.expires_at is None or now + EXPIRY_MARGIN < self.expires_at
+            self.expires_at is None or now + LEASE_MARGIN < self.expires_at
         ):  # no subtraction: `expires_at` may be in year 1
             return False
         lifetime = _LIFETIME.search(self.url)
-        margin = min(EXPIRY_MARGIN, timedelta(seconds=int(lifetime[1])) / 10) if lifetime else EXPIRY_MARGIN
+        margin = min(LEASE_MARGIN, timedelta(seconds=int(lifetime[1])) / 10) if lifetime else LEASE_MARGIN
         return now + margin >= self.expires_at
 
 

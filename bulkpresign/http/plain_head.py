@@ -7,6 +7,7 @@ Source: RFC 9112.
 """
 
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -14,7 +15,7 @@ from bulkpresign.http.protocol import MAX_HEAD, MAX_HEADERS
 
 _HEAD = re.compile(
     rb"HTTP/1\.1 (200|201) [\t -~\x80-\xff]*+\r\n"
-    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[ ]?[!-~\x80-\xff](?:[ -~\x80-\xff]*[!-~\x80-\xff])?+\r\n)++)\r\n"
+    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[ ]?[!-~\x80-\xff][ -~\x80-\xff]*+\r\n)++)\r\n"
 )
 #: More digits are left to the parser.
 _MAX_DIGITS = 15
@@ -37,10 +38,7 @@ def plain_head(data: bytes | memoryview) -> PlainHead | None:
         return None
     lines = found[2].decode("latin-1").split("\r\n")
     del lines[-1]
-    headers = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        headers[name.lower()] = value.lstrip(" ")
+    headers = dict(map(_field, lines))
     if not len(headers) == len(lines) <= MAX_HEADERS:
         return None
     length = headers.get("content-length", "")
@@ -51,3 +49,10 @@ def plain_head(data: bytes | memoryview) -> PlainHead | None:
     if not _CHANGES_FRAMING.isdisjoint(headers):
         return None
     return PlainHead(int(found[1]), headers, int(length), found.end())
+
+
+@lru_cache(maxsize=256)  # most lines are those of the response before
+def _field(line: str) -> tuple[str, str]:
+    """The name in lower case, and the value, of a header."""
+    name, _, value = line.partition(":")
+    return name.lower(), value.strip(" ")

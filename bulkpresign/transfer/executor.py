@@ -72,6 +72,7 @@ class LocalExecutor:
             with ungrouped():
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._watch, engine)
+                    group.start_soon(queue.read_ahead)
                     await engine.run(most, is_fixed=spec.concurrency is not None)
                     group.cancel_scope.cancel()
         finally:

@@ -184,9 +184,11 @@ class Run:
             tell(ObjectsSkipped(totals.known, totals.bytes or 0))
             batches = no_batches()
         left = limited(undone(batches, self.completed, record, self._consumer), self.config.limit)
+        items = None if sources is None else sources.items
         queue = JobQueue(
             with_records(left, self._opened, rechecks=spec.rechecks),
-            is_callers=sources is not None and sources.items is not None,
+            is_callers=items is not None,
+            is_lazy=items is not None and not items.is_list,
             slots=None if self._consumer is None else self._consumer.queue,
         )
         try:

@@ -68,7 +68,8 @@ class GivenItems:
         self._selector = selector or Selector(Filters())
         self._count = 0
         self._first: ItemBatch | None = None
-        self._is_list = isinstance(items, Sequence)
+        #: True if the rows are here already, so that none has to be waited for.
+        self.is_list = isinstance(items, Sequence)
         if isinstance(items, Sequence):
             _check_types(items)
         self._batches: AsyncIterator[list[Item]]
@@ -114,7 +115,7 @@ class GivenItems:
         return list(dict.fromkeys(name for row in rows for name in (object_of(row).extra or {})))
 
     def _seen(self) -> Iterator[Item]:
-        if self._is_list:
+        if self.is_list:
             for item in cast("Sequence[Item | Sequence[Item]]", self._items):
                 yield from _flat(item)
         elif self._first is not None:

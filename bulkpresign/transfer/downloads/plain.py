@@ -1,7 +1,7 @@
 """Small objects from one response into one file each, without a wait: see `engine.lane`.
 
 It uses the names, digests and files of the general path, and leaves to it whatever needs more than one look: a file
-that exists, bytes of an earlier run, links with headers, composite digests.
+that exists, bytes of an earlier run, composite digests.
 """
 
 import time
@@ -17,7 +17,7 @@ from bulkpresign.http.response import etag_of
 from bulkpresign.model import Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.disk.folder import Folder, Target
-from bulkpresign.transfer.disk.temporary import TemporaryFile
+from bulkpresign.transfer.disk.temporary import store_whole
 from bulkpresign.transfer.downloads.existing import evidence_of
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
 from bulkpresign.transfer.engine.lane import ExpiryMargin
@@ -40,7 +40,7 @@ class PlainDownloads:
             return None
         link = source.link
         size, now = link.object.size, time.monotonic()
-        if link.headers or link.method != "GET" or self._ends_soon(link, now):
+        if link.method != "GET" or self._ends_soon(link, now):
             return None
         if size is not None and not 0 < size <= self.most:
             return None
@@ -83,9 +83,7 @@ class PlainDownload:
         if expected.parts:
             return None
         verified_by = verify_whole(expected, body)
-        with self._target as target, TemporaryFile(target) as stored:
-            stored.write(body)
-            found = stored.commit(unix_time(headers.get("last-modified")))
+        found = store_whole(self._target, body, unix_time(headers.get("last-modified")))
         evidence = evidence_of(found, expected, etag or link.object.etag)
         seconds = time.monotonic() - self._began
         return Outcome(link.object, "done", size, 1, verified_by, link=link, seconds=seconds, evidence=evidence)

@@ -3,9 +3,10 @@
 import asyncio
 import random
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import anyio
@@ -34,12 +35,14 @@ def bodies(count: int = COUNT) -> dict[str, bytes]:
     return {f"/d{number % 7}/{number}": b"%d," % number * (number % 900) for number in range(count)}
 
 
-def links_to(origin: FaultProxy, sized: bool = True) -> list[bp.Link]:
+def links_to(
+    origin: FaultProxy, sized: bool = True, headers: Mapping[str, str] = MappingProxyType({})
+) -> list[bp.Link]:
     return [
         bp.Link(
             "GET",
             f"{origin.url}{name}?X-Amz-Signature=secret",
-            {},
+            headers,
             None,
             bp.ObjectRef("b", name[1:], size=len(body) if sized else None, path=name[1:]),
         )
@@ -109,6 +112,26 @@ def test_all_small_objects_go_by_lanes(tmp_path: Path, stored: list[str]) -> Non
         assert files(tmp_path / "to") == {name[1:]: body for name, body in origin.objects.items()}
         assert len(stored) >= 190  # empty ones are not
         assert origin.opened <= 16
+
+
+@pytest.mark.parametrize("uses_lanes", [True, False])
+def test_requests_have_the_headers_of_their_links(
+    uses_lanes: bool, tmp_path: Path, stored: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Links that are signed just in time ask for checksums."""
+    monkeypatch.setattr(transfers, "USES_LANES", uses_lanes)
+    headers = {"x-amz-checksum-mode": "ENABLED", "user-agent": "ours"}
+    with FaultProxy() as origin:
+        origin.objects = bodies(50)
+        links = links_to(origin, headers=headers)
+        report = asyncio.run(got([*links[:25], *links_to(origin)[25:]], tmp_path / "to", []))
+        assert report.done == 50
+        assert (len(stored) > 40) is uses_lanes
+        for request in origin.seen:
+            has_own = int(request.target.partition("?")[0].rpartition("/")[2]) >= 25
+            assert request.header("x-amz-checksum-mode") == (None if has_own else "ENABLED")
+            assert (request.header("user-agent") == "ours") is not has_own
+            assert request.header("accept-encoding") == "identity"
 
 
 @pytest.mark.parametrize("step", ["prepare", "store"])
