@@ -107,7 +107,7 @@ class DaemonEndedError(DaemonError):
 
 
 class WorkerLostError(BulkpresignError):
-    """A worker process ended, or stopped answering. What it was given may have been carried out in part."""
+    """A worker process ended, or stopped answering. Its work may have been done in part."""
 
 
 class TransferError(BulkpresignError):

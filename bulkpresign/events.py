@@ -76,7 +76,7 @@ class ObjectsSigned(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class ResumePointChanged(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """The bytes that are about to be moved belong to `point`. What was recorded of the object before is forgotten."""
+    """The bytes that are about to be moved belong to `point`. Earlier records of the object are discarded."""
 
     link: Link
     point: ResumePoint

@@ -212,7 +212,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     measured_rate: float | None = None
 
     def costs(self, prices: Mapping[str, float]) -> dict[str, float]:
-        """The costs by the names of the prices. What has no price costs nothing, and has no entry.
+        """The costs by the names of the prices. Requests and bytes without a price cost nothing, and have no entry.
 
         A price is for 1,000 requests of a kind, such as `GET`, or for a `GB` (10^9 bytes) or `GiB` that moves out.
         """

@@ -90,7 +90,7 @@ class HttpClient:
         self._pool: ConnectionPool
         self._aiohttp: AiohttpTransport | None = None
 
-        #: Hears of every response: see OnResponse.
+        #: Is called for every response: see OnResponse.
         self.on_response: OnResponse | None = None
 
     def __repr__(self) -> str:

@@ -42,7 +42,7 @@ def _lines(host: str, headers: tuple[tuple[str, str], ...]) -> str:
 
 
 def merged(*headers: Mapping[str, str]) -> dict[str, str]:
-    """All headers. Of names that differ in case alone the last one counts."""
+    """All headers. If names differ in case alone, the last one counts."""
     last = {name.lower(): (name, value) for some in headers for name, value in some.items()}
     return dict(last.values())
 

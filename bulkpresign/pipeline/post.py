@@ -59,7 +59,7 @@ async def post(
     check_used(sources, bucket, from_format)
     fields, conditions = _content_type_rule(content_type)
     conditions.append(["content-length-range", 0, max_size])
-    columns = sources.columns  # what can't be read is told before credentials are looked for
+    columns = sources.columns  # unreadable input is reported before credentials are loaded
     report, tell, began = Report(verb="post"), broadcast(listeners), time.monotonic()
     tell(RunStarted("post"))
     async with AsyncExitStack() as stack:

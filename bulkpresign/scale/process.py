@@ -23,7 +23,7 @@ _INTERRUPT = signal.SIGUSR1
 
 
 class Answers:
-    """Writes answers, and signs of life between them, to the descriptor that was standard output."""
+    """Writes answers, and heartbeats between them, to the descriptor that was standard output."""
 
     def __init__(self) -> None:
         self._descriptor = os.dup(1)
@@ -43,7 +43,7 @@ class Answers:
         self.write(REPORT, len(data).to_bytes(LENGTH, "big"), data)
 
     def keep_alive(self, is_over: threading.Event) -> None:
-        """Gives a sign of life each second."""
+        """Sends a heartbeat each second."""
         with suppress(OSError):  # the coordinator is gone
             while not is_over.wait(_ALIVE_EVERY):
                 self.write(ALIVE)

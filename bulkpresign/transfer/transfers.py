@@ -11,6 +11,7 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.copies.copier import Copier
 from bulkpresign.transfer.copies.plain import PlainCopies
+from bulkpresign.transfer.copies.settings import CopySettings
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.downloads.digest import DigestReader
 from bulkpresign.transfer.downloads.download import Downloader
@@ -142,23 +143,11 @@ class Transfers:
 
     @cached_property
     def _copy(self) -> Copier:
-        spec = self._spec
-        return Copier(
-            self._context,
-            self._coordinator,
-            self._multipart,
-            part_size=spec.part_size,
-            on_server=spec.copies_on_server,
-            digest=spec.copy_digest,
-            plain=self._plain_copies if USES_LANES and spec.limit_rate is None else None,
-        )
-
-    @property
-    def _plain_copies(self) -> PlainCopies:
-        spec = self._spec
-        return PlainCopies(
-            self._context, self._coordinator, self._clock, part_size=spec.part_size, digest=spec.copy_digest
-        )
+        spec, context, coordinator = self._spec, self._context, self._coordinator
+        settings = CopySettings(spec.part_size, spec.copies_on_server, spec.copy_digest)
+        uses_plain = USES_LANES and spec.limit_rate is None
+        plain = PlainCopies(context, coordinator, self._clock, settings) if uses_plain else None
+        return Copier(context, coordinator, self._multipart, settings, plain)
 
     @property
     def uploads_left_open(self) -> int:

@@ -26,7 +26,7 @@ class CompletedFilter:
         return self._journal is None or not self._journal.has_earlier
 
     def are_done(self, rows: Sequence[Row]) -> list[bool]:
-        """For each object whether it is done: recorded, with nothing that its row or its file says against it."""
+        """For each object whether it is done: recorded, and contradicted neither by its row nor by its file."""
         return [record is not None for record in self.records(rows)]
 
     def records(self, rows: Sequence[Row]) -> list[Record | None]:
@@ -53,7 +53,7 @@ class CompletedFilter:
 
 
 def all_are_current(found: Sequence[tuple[ObjectRef, Record]]) -> Sequence[bool]:
-    """Takes the journal's word for every recorded object."""
+    """Counts every recorded object as unchanged."""
     return [True] * len(found)
 
 

@@ -18,7 +18,7 @@ _WAITING = 256
 class OutcomeListener:
     """A listener that puts results into a queue, so that a slow consumer slows the run.
 
-    It hears of every object, also of those that an earlier run completed, which others hear of as a number. `waiting`
+    It receives every object, also those that an earlier run completed; other listeners receive their number. `waiting`
     results may wait, besides one for each object in flight (None: 256).
     """
 

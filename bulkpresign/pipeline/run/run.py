@@ -68,7 +68,7 @@ class Run:
         listeners: Sequence[Listener] = (),
         executor: str | Executor | None = None,
     ) -> None:
-        """`executor` runs the jobs elsewhere: see `scale.workers`. Raises ParameterError for one that is none."""
+        """`executor` runs the jobs elsewhere: see `scale.workers`. Raises ParameterError for one that is not valid."""
         self.config = config
         self._workers = None if executor is None else _workers_of(executor)
         self._verb = verb

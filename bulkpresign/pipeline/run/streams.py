@@ -16,7 +16,7 @@ R = TypeVar("R")
 class ResultQueue(Generic[T]):
     """Results between a run and its consumer. A place is reserved before the work of one result begins.
 
-    So at most `places` results are in the works or wait. The queue itself never refuses one.
+    So at most `places` results are being made or wait. The queue itself never refuses one.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class ResultQueue(Generic[T]):
         self._changed = anyio.Event()
 
     def open(self, places: int) -> None:
-        """Sets how many results may be in the works or wait."""
+        """Sets how many results may be made at a time or wait."""
         self._free = places
 
     async def reserve(self) -> None:
@@ -87,7 +87,7 @@ class ResultQueue(Generic[T]):
 
 
 class _Work(Generic[T, R]):
-    """The task of a run. It knows nothing of who consumes, so that a consumer who is gone can end it."""
+    """The task of a run. It knows nothing of who consumes, so that it can be ended when the consumer was deleted."""
 
     def __init__(self, start: Callable[[ResultQueue[T]], Awaitable[R]], check: Callable[[T], T] | None) -> None:
         self._check = check

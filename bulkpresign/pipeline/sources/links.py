@@ -13,7 +13,8 @@ from bulkpresign.model import Link, Method, ObjectRef, Upload
 from bulkpresign.pipeline.sources.items import GivenItems, Row, check_methods
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_signing
-from bulkpresign.pipeline.sources.sources import Found, Sources, checked_links, grouped_puts, rows_of_objects
+from bulkpresign.pipeline.sources.sources import Found, Sources
+from bulkpresign.pipeline.sources.table_rows import checked_links, grouped_puts, rows_of_objects
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables import Rows, Table
 from bulkpresign.transfer.engine.jobs import MultipartUpload, Renew, RenewableLink

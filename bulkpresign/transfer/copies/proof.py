@@ -22,8 +22,8 @@ class Copied(msgspec.Struct, frozen=True, gc=False):
 def proof(head: ObjectHead, etag: str | None, source: str | None, target: str | None) -> str | None:
     """The name of what proves that a copy has the bytes of its object.
 
-    That are equal etags of a kind that tells bytes; else what verified the bytes that came, if those that went are
-    verified as well.
+    It is the etag, if both have the same one, of a kind that is computed of the bytes. Else it is what verified the
+    bytes that came, if those that were sent are verified as well.
     """
     if head.structure.algorithm is not None and etag == head.etag:
         return head.structure.name

@@ -3,7 +3,6 @@
 import asyncio
 import random
 from base64 import b64encode
-from collections import Counter
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -23,9 +22,11 @@ from bulkpresign.transfer.downloads.plain_reads import PlainRead
 from bulkpresign.transfer.engine.jobs import IN_MEMORY, Digest, Job, LocalFile, Memory, RenewableLink
 from bulkpresign.transfer.spec import TransferSpec
 from bulkpresign.transfer.uploads.plain import PlainUpload
-from tests.servers.proxy import Fault, FaultProxy, Seen, expired
+from tests.servers.proxy import Fault, FaultProxy
+from tests.support.events import outcomes_of
 from tests.support.folders import files
 from tests.support.jobs import run_jobs
+from tests.transfer.faults import faults_of_every_third
 
 COUNT = 1500
 
@@ -96,7 +97,7 @@ async def got(links: list[bp.Link], to: Path, events: list[Event], **options: ob
 
 
 def outcomes(events: list[Event]) -> dict[str, tuple[object, ...]]:
-    ended = [event.outcome for event in events if isinstance(event, ObjectFinished)]
+    ended = outcomes_of(events)
     assert len({outcome.object.key for outcome in ended}) == len(ended)
     return {
         each.object.key: (each.status, each.code, each.bytes, each.attempts, each.verified_by, each.evidence is None)
@@ -186,25 +187,6 @@ def test_files_whose_checksum_is_signed_go_up_by_lanes_unless_they_have_another(
     assert {each[4] for each in ended.values()} == {"sha256"}
 
 
-FAULTS = (
-    *(Fault(503, body=b"<Error><Code>SlowDown</Code></Error>"), Fault(429), Fault(500), Fault(403), Fault(404)),
-    *(Fault(reset_after=0), Fault(reset_after=30), Fault(cut_after=0), Fault(cut_after=7), Fault(flip_answer=True)),
-    *(Fault(split=True), Fault(no_length=True), Fault(delay=0.01), expired(), Fault(201, body=b"another")),
-)
-
-
-def faults_of_every_third(seen: Counter[str]) -> Callable[[Seen], Fault | None]:
-    """The first request for every third object goes wrong, each in another way."""
-
-    def schedule(request: Seen) -> Fault | None:
-        name = request.line.split()[1].partition(b"?")[0].decode()
-        seen[name] += 1
-        number = int(name.rpartition("/")[2])
-        return FAULTS[number // 3 % len(FAULTS)] if number % 3 == 0 and seen[name] == 1 else None
-
-    return schedule
-
-
 @pytest.mark.parametrize("sized", [True, False])
 def test_lanes_and_single_jobs_end_alike(
     sized: bool, tmp_path: Path, stored: list[str], monkeypatch: pytest.MonkeyPatch
@@ -215,7 +197,7 @@ def test_lanes_and_single_jobs_end_alike(
         events: list[Event] = []
         with FaultProxy() as origin:
             origin.objects = bodies(400)
-            origin.schedule = faults_of_every_third(Counter())
+            origin.schedule = faults_of_every_third("GET")
             to = tmp_path / f"{uses_lanes}"
             report = asyncio.run(got(links_to(origin, sized), to, events))
             assert report.done + report.failed + report.expired == 400
@@ -236,7 +218,7 @@ def test_reads_in_lanes_and_single_ones_end_alike(
         received: dict[str, bytes] = {}
         with FaultProxy() as origin:
             origin.objects = bodies(400)
-            origin.schedule = faults_of_every_third(Counter())
+            origin.schedule = faults_of_every_third("GET")
             jobs = [Job(RenewableLink(link), target) for link in links_to(origin, sized=False)]
             spec = TransferSpec(max_object_size=1 << 20, concurrency=16)
             coordinator = Coordinator(receive=lambda link, data, into=received: into.update({link.object.key: data}))  # type: ignore[misc]
@@ -275,7 +257,7 @@ def test_uploads_in_lanes_and_single_ones_end_alike(
         folder = tmp_path / f"{uses_lanes}"
         write_files(folder, contents)
         with FaultProxy() as origin:
-            origin.schedule = faults_of_every_third(Counter())
+            origin.schedule = faults_of_every_third("PUT")
             report = asyncio.run(sent(put_links(origin, list(contents)), folder, events))
             assert report.done + report.failed + report.expired == 400
             # A server that closes after a fault can do so to the next request on its connection: attempts differ.

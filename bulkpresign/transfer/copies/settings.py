@@ -1,0 +1,16 @@
+"""The settings that all copies of a run share."""
+
+import msgspec
+
+
+class CopySettings(msgspec.Struct):
+    """How the objects of a run are copied.
+
+    `part_size` is that of objects in parts, in bytes; None: see ObjectHead. With `on_server`, the server makes the
+    copies, until it answers that it can't. `digest` is the algorithm of a digest that is computed of bytes that pass
+    here in one request: the parts of other copies come in any order.
+    """
+
+    part_size: int | None = None
+    on_server: bool = False
+    digest: str | None = None
