@@ -109,6 +109,11 @@ class RequestLimiter:
             self.wake()
         return True
 
+    def connected(self, seconds: float) -> None:
+        """A connection was opened. `seconds` is its round-trip time."""
+        self.controller.connected(time.monotonic(), seconds)
+        self.wake()
+
     def responded(self, status: int, latency: float, length: int) -> None:
         """The head of a response came: see OnResponse. A server that can't keep up tells nothing of its latency."""
         if status < 500 and status != 429:

@@ -15,6 +15,7 @@ import pytest
 import bulkpresign as bp
 from bulkpresign.errors import OutputError
 from bulkpresign.events import BytesMoved, Event, ObjectFinished
+from bulkpresign.http import pool
 from bulkpresign.transfer import transfers
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.downloads.plain import PlainDownload, PlainDownloads
@@ -306,6 +307,34 @@ def test_outcomes_are_told_while_another_response_is_late(tmp_path: Path) -> Non
         assert len(moved) > 1
         assert moved[-1] == len(b"late")
         assert sum(moved) == sum(map(len, origin.objects.values()))
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.0, 64), (0.02, 200), (0.5, 256)])
+def test_a_run_begins_with_more_requests_if_the_server_is_far(
+    seconds: float, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "round_trip", lambda _: seconds)
+    with FaultProxy() as origin:
+        origin.objects = dict.fromkeys(bodies(400), b"x")
+        origin.always = Fault(delay=30)
+        counts: list[int] = []
+
+        async def cut() -> None:
+            with anyio.move_on_after(30) as scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(got_all)
+                    while not counts or counts[-1] < most:
+                        await anyio.sleep(0.05)
+                        counts.append(origin.count)
+                    await anyio.sleep(0.3)
+                    counts.append(origin.count)
+                    scope.cancel()
+
+        async def got_all() -> None:
+            await run_jobs(TransferSpec(folder=str(tmp_path)), downloads(origin), lambda _: None, Coordinator())
+
+        asyncio.run(cut())
+        assert counts[-1] == most
 
 
 @pytest.mark.parametrize("kind", [ObjectFinished, BytesMoved])
