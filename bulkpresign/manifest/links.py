@@ -7,7 +7,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 from itertools import islice, repeat
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 import msgspec
 
@@ -29,6 +29,10 @@ _BLANK = bytes(range(0x21)) + b"\x7f"
 _BROKEN_VALUE = re.compile(r"[\x00\r\n]")
 _SIGNED_AT = re.compile(r"[?&]X-Amz-Date=(\d{8}T\d{6}Z)(?:&|$)")
 _EXPIRES_IN = re.compile(r"[?&]X-Amz-Expires=(\d{1,9})(?:&|$)")
+#: The query of a link that S3 accepts, in version 4 or 2 of its signatures.
+_OF_S3 = re.compile(r"[?&](?:X-Amz-Signature|AWSAccessKeyId)=")
+#: Characters of a key in a message: keys may differ at their end only.
+_SHOWN = 1024
 _EXAMPLE = "2026-01-31T12:00:00Z"
 _NO_HEADERS: Mapping[str, str] = {}
 _METHODS = frozenset({"GET", "PUT", "HEAD", "DELETE", "POST"})
@@ -45,6 +49,7 @@ def links_of(rows: Rows) -> list[Link]:
         raise rows.error(0, "an upload form is not a link: it is for browsers and curl", "fields")
     if not (all(map(_PLAIN_URL.match, urls)) and _has_no_blank("".join(urls))):
         complain(rows, "url", urls, _url_problem)
+    _check_keys(rows, urls)
     return list(map(Link, _methods(rows), urls, _headers(rows), _expiries(rows, urls), _objects(rows, urls)))
 
 
@@ -83,6 +88,22 @@ def _url_problem(url: str) -> str | None:
         return f"{without_query(url)[:80]!r} is not an http(s) url"
     problem = _address_problem(found[1]) if found[2] is None else _host_problem(found[2])
     return problem and f"{without_query(url)[:80]!r} is not an http(s) url: {problem}"
+
+
+def _check_keys(rows: Rows, urls: Sequence[str]) -> None:
+    """Raises ManifestError for a row whose url is for another key: its cells were moved or rewritten by a spreadsheet.
+
+    Only links of S3 tell their key.
+    """
+    for row, (key, url) in enumerate(zip(text_column(rows, "key") or (), urls, strict=False)):
+        if f"/{key}?" not in url and key and not _is_for(key, url) and _OF_S3.search(url):
+            problem = f"the url is for {path_of(url)[:_SHOWN]!r}, not for key {key[:_SHOWN]!r}"
+            hint = "restore the cells of the row; another name for its file goes into column path"
+            raise rows.error(row, f"{problem}: {hint}", "key")
+
+
+def _is_for(key: str, url: str) -> bool:
+    return unquote_to_bytes(url.partition("?")[0]).endswith(f"/{key}".encode())
 
 
 def _address_problem(address: str) -> str | None:
