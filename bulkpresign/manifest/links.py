@@ -34,6 +34,7 @@ _OF_S3 = re.compile(r"[?&](?:X-Amz-Signature|AWSAccessKeyId)=")
 #: Characters of a key in a message: keys may differ at their end only.
 _SHOWN = 1024
 _EXAMPLE = "2026-01-31T12:00:00Z"
+_NUMBERS = frozenset({int, float})
 _NO_HEADERS: Mapping[str, str] = {}
 _METHODS = frozenset({"GET", "PUT", "HEAD", "DELETE", "POST"})
 
@@ -179,7 +180,7 @@ def _header_map(rows: Rows, row: int, cell: Any) -> Mapping[str, str]:
 
 
 def _expiries(rows: Rows, urls: Sequence[str]) -> Iterable[datetime | None]:
-    cells = text_column(rows, "expires_at")
+    cells = _times(rows)
     if cells is None:
         return map(expiry_of, urls)
     if cells.count(cells[0]) == len(cells) and moment_of(cells[0]):  # they were signed together
@@ -188,6 +189,15 @@ def _expiries(rows: Rows, urls: Sequence[str]) -> Iterable[datetime | None]:
         _moment(rows, row, cell, url) if cell else expiry_of(url)
         for row, (cell, url) in enumerate(zip(cells, urls, strict=True))
     ]
+
+
+def _times(rows: Rows) -> Sequence[str] | None:
+    """The column `expires_at`. A number counts as empty: pandas writes times as such to JSON, without their unit."""
+    found = rows.column("expires_at")
+    if found is not None and not _NUMBERS.isdisjoint(map(type, found)):
+        cells = [["" if type(cell) in _NUMBERS else cell] for cell in found]
+        rows = Rows(rows.file, ("expires_at",), cells, rows.lines)
+    return text_column(rows, "expires_at")
 
 
 def _moment(rows: Rows, row: int, cell: str, url: str) -> datetime:

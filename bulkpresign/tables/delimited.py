@@ -70,7 +70,7 @@ def read_csv(file: str) -> Iterator[Rows]:
     else:
         columns = HEADERLESS
     while cells := cells + reader.read(BATCH_ROWS - len(cells)):
-        yield _batch(file, columns, cells, range(before + 1, reader.line_num + 1))
+        yield _batch(file, columns, _trimmed(cells, len(columns)), range(before + 1, reader.line_num + 1))
         before, cells = reader.line_num, []
 
 
@@ -212,6 +212,16 @@ def _starts(rows: Sequence[list[str]], first: int) -> list[int]:
     return starts
 
 
+def _trimmed(cells: list[list[str]], count: int) -> list[list[str]]:
+    """The rows without the empty cells that a spreadsheet adds at their end. A row of such cells alone is a blank line.
+
+    A cell that is alone in its row stays: pandas writes a missing value so.
+    """
+    if max(map(len, cells)) <= count and (count == 1 or [""] * count not in cells):
+        return cells
+    return [row if len(row) == 1 or any(row[count:]) else row[:count] if any(row) else [] for row in cells]
+
+
 def _batch(file: str, columns: tuple[str, ...], cells: list[list[str]], lines: Sequence[int]) -> Rows:
     """The rows on `lines`. Single rows are checked only if some are blank, too short, or on several lines."""
     lengths = set(map(len, cells))
@@ -242,6 +252,8 @@ def _header(file: str, row: Sequence[str], line: int) -> tuple[str, ...] | None:
     if KNOWN.isdisjoint(names):
         _check_headerless(file, row, line)
         return None
+    while not names[-1]:
+        names = names[:-1]
     seen: set[str] = set()
     for name in names:
         if name in seen:

@@ -200,16 +200,22 @@ def cells_of(file: Path) -> list[dict[str, Any]] | None:
         return None
 
 
+def without_added(row: list[str]) -> list[str]:
+    """A row without the empty cells after its second one, and without any if it is empty."""
+    return row if len(row) == 1 or any(row[2:]) else row[:2] if any(row) else []
+
+
 @FUZZ
 @given(tail=st.text(st.sampled_from('ab,;\t"\r\n\0é ')), separator=st.sampled_from(",;\t"))
 def test_csv_is_what_the_csv_module_reads(folder: Path, tail: str, separator: str) -> None:
     file = folder / "oracle.csv"
     file.write_bytes(f"key{separator}note\n{tail}".encode())
     try:
-        rows = [row for row in csv.reader(io.StringIO(tail, newline="\n"), delimiter=separator, strict=True) if row]
+        parsed = list(csv.reader(io.StringIO(tail, newline="\n"), delimiter=separator, strict=True))
     except csv.Error:
         assert cells_of(file) is None
         return
+    rows = [kept for row in parsed if (kept := without_added(row))]
     if any(len(row) != 2 for row in rows):
         assert cells_of(file) is None
         return

@@ -191,6 +191,19 @@ def test_a_local_date_without_an_expiry_in_the_url_is_refused(tmp_path: Path, ce
     assert (caught.value.line, caught.value.column) == (3, "expires_at")
 
 
+@pytest.mark.parametrize("cell", ["1769860800000", "1769860800", "1.7698608e12"])
+def test_a_time_as_a_number_of_json_is_replaced_by_the_expiry_of_the_url(tmp_path: Path, cell: str) -> None:
+    first, second = read(
+        tmp_path / "a.jsonl", f'{{"url":"{SIGNED}","expires_at":{cell}}}\n{{"url":"https://h/k","expires_at":{cell}}}\n'
+    )
+    assert (first.expires_at, second.expires_at) == (datetime(2026, 1, 31, 13, tzinfo=UTC), None)
+    with pytest.raises(ManifestError, match=r"a.jsonl:2: column expires_at: text is expected, not True"):
+        read(
+            tmp_path / "a.jsonl",
+            f'{{"url":"{SIGNED}","expires_at":{cell}}}\n{{"url":"https://h/k","expires_at":true}}\n',
+        )
+
+
 @pytest.mark.parametrize(
     "cell",
     [
