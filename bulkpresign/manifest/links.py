@@ -27,8 +27,10 @@ _ANY_URL = re.compile(rf"https?://(?:\[([^\]]*)\]|([^/?#\\@:\[\]]+)){_PORT}(?:[/
 _PLAIN_HOST = re.compile(rf"{_HOST}\Z", re.ASCII)
 _BLANK = bytes(range(0x21)) + b"\x7f"
 _BROKEN_VALUE = re.compile(r"[\x00\r\n]")
-_SIGNED_AT = re.compile(r"[?&]X-Amz-Date=(\d{8}T\d{6}Z)(?:&|$)")
-_EXPIRES_IN = re.compile(r"[?&]X-Amz-Expires=(\d{1,9})(?:&|$)")
+_SIGNED_AT = re.compile(r"[?&]X-(?:Amz|Goog)-Date=(\d{8}T\d{6}Z)(?:&|$)")
+_EXPIRES_IN = re.compile(r"[?&]X-(?:Amz|Goog)-Expires=(\d{1,9})(?:&|$)")
+#: Unix time, in links of version 2 of S3's signatures, which boto3 makes by default, and in those of CloudFront.
+_EXPIRES_AT = re.compile(r"[?&]Expires=(\d{10})(?:&|$)")
 #: The query of a link that S3 accepts, in version 4 or 2 of its signatures.
 _OF_S3 = re.compile(r"[?&](?:X-Amz-Signature|AWSAccessKeyId)=")
 #: Characters of a key in a message: keys may differ at their end only.
@@ -55,9 +57,12 @@ def links_of(rows: Rows) -> list[Link]:
 
 
 def expiry_of(url: str) -> datetime | None:
-    """The time at which a SigV4 link expires, from its query, or None."""
+    """The time at which a link expires, from its query, or None."""
     signed_at, expires_in = _SIGNED_AT.search(url), _EXPIRES_IN.search(url)
-    return _end(signed_at[1], expires_in[1]) if signed_at and expires_in else None
+    if signed_at and expires_in:
+        return _end(signed_at[1], expires_in[1])
+    expires_at = _EXPIRES_AT.search(url)
+    return datetime.fromtimestamp(int(expires_at[1]), UTC) if expires_at else None
 
 
 def signed_at_of(url: str) -> datetime | None:
