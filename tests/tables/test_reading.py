@@ -15,6 +15,8 @@ from bulkpresign.tables.reading import Table, table_format
         ("a.csv", "json", "csv"),
         ("a.JSONL.GZ", None, "jsonl"),
         ("a.json.gz", None, "json"),
+        ("a.ndjson", None, "jsonl"),
+        ("a.jsonlines.gz", "csv", "jsonl"),
         ("a.txt", None, "txt"),
         ("a.dat", "jsonl", "jsonl"),
         ("a.dat", None, "csv"),
@@ -35,6 +37,12 @@ def test_the_format_is_that_of_the_extension_then_of_the_option(file: str, given
 def test_an_unknown_format_is_named() -> None:
     with pytest.raises(ParameterError, match=r"-: 'xml' is not one of the formats csv, jsonl, json, txt, parquet, orc"):
         table_format("-", "xml")
+
+
+@pytest.mark.parametrize("file", ["keys.xlsx", "KEYS.XLS", "a.ods", "a.xlsm"])
+def test_files_of_spreadsheets_are_named(file: str) -> None:
+    with pytest.raises(ParameterError, match=rf"{file}: .* is not read or written: use CSV"):
+        table_format(file, "csv")
 
 
 def test_a_text_has_keys_uris_or_links(tmp_path: Path) -> None:
