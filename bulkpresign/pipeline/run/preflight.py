@@ -60,6 +60,8 @@ async def check(
         for batch in sources.located(table, method) if located is None else located(table):
             refs = [ref for ref, _, _ in batch]
             rows = [(ref if placed is None else _placed(placed, ref, location), location) for ref, _, location in batch]
+            if method in {"GET", "PUT"}:
+                rows = [(ref, location) for ref, location in rows if not ref.is_folder_marker]
             _check_paths(rows, allow, index)
             sized = sized and all(ref.size is not None for ref in refs)
             totals = Totals(
