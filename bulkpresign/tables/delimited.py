@@ -269,7 +269,7 @@ def _check_headerless(file: str, row: Sequence[str], line: int) -> None:
         raise ManifestError(problem, file=file, line=line)
     if len(row) not in {2, 3}:
         problem = "a header needs a column key or url; without a header, rows are bucket,key[,version_id]"
-        hint = "; a .txt has one key a line" if len(row) == 1 else ""
+        hint = "; one key or link a line is a .txt, or --from-format txt" if len(row) == 1 else ""
         raise ManifestError(f"{problem}{hint}", file=file, line=line, column="key")
     if cause := _bucket_problem(row[0]):
         hint = "no column is named key or url: add a header, such as bucket,key"

@@ -50,7 +50,7 @@ def test_a_text_has_keys_uris_or_links(tmp_path: Path) -> None:
     file.write_bytes(b"a b,c\r\n\n s \ns3://bucket/k//l\n")
     refs = [ref for rows in Table(str(file)) for ref in objects_of(rows, "default")]
     assert [(ref.bucket, ref.key) for ref in refs] == [("default", "a b,c"), ("default", " s "), ("bucket", "k//l")]
-    file.write_text("https://h/a?b\nhttp://h/c\n")
+    file.write_text("https://h/a?b \t\nhttp://h/c\n")
     table = Table(str(file))
     assert table.is_links
     assert [list(row) for rows in table for row in rows.cells] == [["https://h/a?b"], ["http://h/c"]]
