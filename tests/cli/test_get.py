@@ -79,6 +79,7 @@ def test_a_path_that_leaves_the_folder(path: str, origin: FaultProxy, tmp_path: 
     (tmp_path / "to" / "out").symlink_to(tmp_path / "outside")
     said = refused(tmp_path, "l.csv", "--to", "to", "--failures", "f.csv")
     assert said.startswith(f"error: l.csv:3: column path: path {path!r} is refused")
+    assert "column path names another file, --exclude leaves the row out" in said
     assert origin.count == 0
     assert set(files(tmp_path)) == {"l.csv"}
 

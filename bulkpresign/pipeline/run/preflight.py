@@ -112,7 +112,7 @@ def _check_paths(
         allow([ref.file_path for ref, _ in rows])
     except NameRefusedError as error:
         location = next(location for ref, location in rows if ref.file_path == error.path)
-        raise _located(str(error), location) from error
+        raise _located(f"{error}; column path names another file, --exclude leaves the row out", location) from error
     reserve_paths(index, rows)
 
 
