@@ -59,6 +59,11 @@ class ObjectRef(msgspec.Struct, frozen=True, gc=False):
         return self.key if self.path is None else self.path
 
     @property
+    def is_folder_marker(self) -> bool:
+        """True for an empty object whose key ends in `/`, as S3's console makes, unless its row names a file."""
+        return self.size == 0 and self.key.endswith("/") and self.file_path[-1:] in {"", "/"}
+
+    @property
     def uri(self) -> str:
         """The object's name for messages: `s3://bucket/key`, or its path if it has no key."""
         return f"s3://{self.bucket}/{self.key}" if self.key else f"{self.path or ''}"

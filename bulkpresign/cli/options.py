@@ -56,8 +56,8 @@ _of_messages = in_section("Messages")
 _SOURCES = (
     "s3://bucket/prefix/ (everything under it), s3://bucket/key, 's3://bucket/a/*.csv' (a pattern of keys: "
     "* and ? match no /, ** does; a path is the key after the last / before the wildcard), "
-    "a table (.csv .jsonl .json .txt, each also .gz; .parquet .orc), the manifest.json of an S3 Inventory (local or "
-    "s3://), "
+    "a table (.csv .jsonl .ndjson .json .txt, each also .gz; .parquet .orc), the manifest.json of an S3 Inventory "
+    "(local or s3://), "
 )
 sources = click.argument(
     "source", cls=Argument, nargs=-1, metavar="SOURCE...", help=f"{_SOURCES}or - for standard input."

@@ -36,6 +36,7 @@ from bulkpresign.tables import Table
 from bulkpresign.tables.columns import LAST_MODIFIED
 from bulkpresign.tables.sorting import Keyed, KeySorter
 from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.disk.paths import path_problem
 from bulkpresign.transfer.engine.jobs import RenewableLink
 
 _BATCH = 512
@@ -138,8 +139,8 @@ class FolderSide(Side):
     def _row(self, entry: FolderEntry) -> Keyed[Entry]:
         path = os.fsdecode(entry.path)
         file = self.folder.file(path)
-        if entry.problem is not None:
-            raise ListingError(f"{file} can't be read: {entry.problem}")
+        if problem := entry.problem or path_problem(path):
+            raise ListingError(f"{file} can't be read: {problem}")
         size, modified = _file_state(file)
         extra = {LAST_MODIFIED: modified} if self._needs_times else None
         return keyed(ObjectRef("", "", size=size, path=path, extra=extra), is_file=True)
