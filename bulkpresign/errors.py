@@ -29,7 +29,7 @@ A failed object is data (`model.Outcome`), so the engine raises a TransferError 
 Messages name the operation and the object. They never contain a signature, a token or a secret.
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from bulkpresign.redact import redacted, without_secrets
 
@@ -37,7 +37,18 @@ Retry = Literal["never", "same_link", "fresh_link"]
 
 
 class BulkpresignError(Exception):
-    """Base of all exceptions of this package."""
+    """Base of all exceptions of this package. They can be pickled and copied, with all that they tell."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default Python calls the class with the message alone, and most classes here take more than that.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[BulkpresignError], args: tuple[Any, ...], attributes: dict[str, Any]) -> BulkpresignError:
+    """The exception of another process: its `__init__` isn't called again."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class InputError(BulkpresignError):
