@@ -1,5 +1,6 @@
 """The arguments of a Presigner, its errors, and no secrets in messages."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -157,3 +158,23 @@ def test_no_repr_shows_a_secret(portal: BlockingPortal, caplog: pytest.LogCaptur
         assert len(secret) >= 20
         assert not [text for text in shown if secret in text]
         assert secret not in caplog.text
+
+
+def test_it_is_open_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second block would close the Presigner for the first one. After its end it can be opened again."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "KEY")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
+    presigner = Presigner(region_name="eu-west-1")
+
+    async def use() -> None:
+        async with presigner:
+            with pytest.raises(ParameterError, match="open already"):
+                await presigner.__aenter__()
+            assert len(presigner.url_batch("bucket", ["key"])) == 1
+            assert (await presigner.presign("list_buckets")).method == "GET"
+
+    with pytest.raises(CredentialsError):
+        asyncio.run(use())
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    for _ in range(2):
+        asyncio.run(use())
