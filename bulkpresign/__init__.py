@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bulkpresign.errors import ManifestError as ManifestError
     from bulkpresign.errors import MismatchError as MismatchError
     from bulkpresign.errors import NameRefusedError as NameRefusedError
+    from bulkpresign.errors import OpenFilesError as OpenFilesError
     from bulkpresign.errors import OutputError as OutputError
     from bulkpresign.errors import ParameterError as ParameterError
     from bulkpresign.errors import RefusedError as RefusedError
@@ -115,6 +116,7 @@ _HOMES = {
     "ObjectRetried": "events",
     "ObjectsSigned": "events",
     "ObjectsSkipped": "events",
+    "OpenFilesError": "errors",
     "Outcome": "model",
     "Outcomes": "pipeline.outcomes",
     "OutputError": "errors",

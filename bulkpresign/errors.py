@@ -24,6 +24,7 @@
         ├── MismatchError        the bytes differ from etag, checksum or size  same_link
         ├── RefusedError         any other response: denied, not found, wrong signature   never
         └── StorageError         the file system refused                       never
+            └── OpenFilesError   ... because too many files are open           same_link
 
 A failed object is data (`model.Outcome`), so the engine raises a TransferError only for a single requested object.
 Messages name the operation and the object. They never contain a signature, a token or a secret.
@@ -183,3 +184,12 @@ class RefusedError(TransferError):
 
 class StorageError(TransferError):
     """The local file system refused: disk full, no permission, file deleted."""
+
+
+class OpenFilesError(StorageError):
+    """The process, or the system, has as many files open as it may have. It can open one more when others are closed.
+
+    Runs of one process at the same time share its limit, and none of them knows what the others will need.
+    """
+
+    retry = "same_link"
