@@ -334,10 +334,27 @@ def _check_type(item: object, number: int) -> None:
         raise TypeError(f"row {number} is {_named(item)}; {_TAKEN} is taken")
 
 
+def _check_fields(row: Row, number: int) -> None:
+    """Raises TypeError for a field of another type, which would fail later, and without its place."""
+    ref = object_of(row)
+    texts = {"bucket": ref.bucket, "key": ref.key, "path": ref.file_path}
+    if isinstance(row, Link):
+        texts["url"] = row.url
+        if row.expires_at is not None and row.expires_at.tzinfo is None:
+            raise ParameterError(f"{GivenItems.file}:{number}: expires_at of {row.expires_at} has no time zone")
+    for name, value in texts.items():
+        if not isinstance(value, str):
+            raise TypeError(f"row {number}: {name} is {_named(value)}, not a str")
+    if not isinstance(ref.size, int | None):
+        raise TypeError(f"row {number}: size is {_named(ref.size)}, not an int")
+
+
 def _rows(items: Sequence[Item], first: int) -> list[Row]:
     """The items as rows: a url becomes a link."""
     for number, item in enumerate(items, first):
         _check_type(item, number)
+        if not isinstance(item, str):
+            _check_fields(item, number)
     return [
         _link_of(item, number)
         if isinstance(item, str)
