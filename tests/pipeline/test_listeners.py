@@ -3,13 +3,14 @@
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import bulkpresign as bp
-from tests.support.folders import files
+from tests.support.folders import files, names_in
 from tests.support.tables import rows_of
 
 BODIES = {f"{number:02}": os.urandom(100 + number) for number in range(60)}
@@ -70,3 +71,24 @@ def test_it_may_raise_at_the_ends_of_a_run(kind: type[bp.Event], refs: list[bp.O
         assert files(tmp_path / "data") == BODIES
         with pytest.raises(LookupError):
             asyncio.run(bp.get(refs, to=tmp_path / "none", listeners=[failing_at(kind, 1)], dry_run=True))
+
+
+def test_what_is_no_listener(refs: list[bp.ObjectRef], tmp_path: Path) -> None:
+    async def listen(event: bp.Event) -> None:
+        raise AssertionError
+
+    async def begin(verb: Callable[[Any], Awaitable[object]], listener: object) -> None:
+        await verb(listener)
+
+    verbs: list[Callable[[Any], Awaitable[object]]] = [
+        lambda listener: bp.get(refs, to=tmp_path / "data", listeners=[listener]),
+        lambda listener: bp.sign(f"s3://{refs[0].bucket}/", tmp_path / "links.csv", listeners=[listener]),
+        lambda listener: bp.verify(refs, tmp_path, listeners=[listener]),
+        lambda listener: anext(bp.read(refs, listeners=[listener])),
+    ]
+    for verb in verbs:
+        with pytest.raises(TypeError, match="coroutine function, which nothing awaits"):
+            asyncio.run(begin(verb, listen))
+        with pytest.raises(TypeError, match="called with each event, not NoneType"):
+            asyncio.run(begin(verb, None))
+    assert names_in(tmp_path) == []

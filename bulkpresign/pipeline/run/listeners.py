@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import anyio
 
-from bulkpresign.events import Event, Listener
+from bulkpresign.events import Event, Listener, check_listeners
 
 
 class RunListeners:
@@ -16,6 +16,8 @@ class RunListeners:
     """
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
+        """Raises TypeError for a listener that is none."""
+        check_listeners(listeners)
         self._listeners = list(listeners)
         self._error: Exception | None = None
         self._has_failed = anyio.Event()
