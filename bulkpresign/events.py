@@ -5,6 +5,7 @@ compare types.
 """
 
 from collections.abc import Callable, Sequence
+from inspect import iscoroutinefunction
 
 import msgspec
 
@@ -135,8 +136,18 @@ Event = (
 Listener = Callable[[Event], None]
 
 
+def check_listeners(listeners: Sequence[Listener]) -> None:
+    """Raises TypeError for a listener that can't be called, and for a coroutine function, which nothing would await."""
+    for listener in listeners:
+        if not callable(listener):
+            raise TypeError(f"a listener is a function that is called with each event, not {type(listener).__name__}")
+        if iscoroutinefunction(listener):
+            raise TypeError("a listener is a coroutine function, which nothing awaits: take a plain function")
+
+
 def broadcast(listeners: Sequence[Listener]) -> Listener:
-    """A listener that forwards each event to several listeners, in order."""
+    """A listener that forwards each event to several listeners, in order. Raises TypeError for one that is none."""
+    check_listeners(listeners)
 
     def tell(event: Event) -> None:
         for listener in listeners:

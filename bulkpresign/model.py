@@ -249,8 +249,8 @@ class Report(msgspec.Struct, kw_only=True):
     objects were skipped only because of it (None: files or listings were compared as well). `planned` is the number of
     objects that a dry run would move (None: not a dry run), and `plan` is more about them, for `copy`. `certificate` is
     the first line of the certificate that was written (None: none was), and `uncertified` counts the copies that could
-    not be read for it: each is done or skipped as well. `slowed` counts how often a server asked for a lower rate, and
-    `lowest_concurrency` is the lowest number of requests in flight then.
+    not be read for it: each is done or skipped as well. `slowed` counts how often a server asked for a lower rate, or
+    too many files were open, and `lowest_concurrency` is the lowest number of requests in flight then.
     `uploads_opened` counts the multipart uploads that were created, `uploads_left_open` those that are still open at
     the end.
     `concurrency` is the number of requests that the run had in flight at its end, `bound_by` what bounded it (see

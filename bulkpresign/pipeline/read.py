@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args, overload
 from bulkpresign.errors import LinkExpiredError, ParameterError, TransferError
 from bulkpresign.events import Event, Listener, ObjectFinished
 from bulkpresign.model import Link, Report
-from bulkpresign.pipeline.run.config import TransferConfig, config_of
+from bulkpresign.pipeline.run.config import TransferConfig, check_number, config_of
 from bulkpresign.pipeline.run.outcomes import OutcomeListener, RunResults
 from bulkpresign.pipeline.run.presigner import RunPresigner
 from bulkpresign.pipeline.run.run import Run
@@ -151,8 +151,7 @@ def read(
     """
     if errors not in get_args(Errors):
         raise ParameterError(f"errors {errors!r} is not one of {', '.join(get_args(Errors))}")
-    if max_object_size < 1:
-        raise ParameterError(f"max_object_size of {max_object_size} is not at least 1")
+    check_number("max_object_size", max_object_size, is_needed=True)
     bounds = config_of(
         config,
         concurrency=concurrency,

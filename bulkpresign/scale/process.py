@@ -84,12 +84,12 @@ def main() -> None:
     calls: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     threading.Thread(target=answers.keep_alive, args=(is_over,), daemon=True).start()
     reader = (sys.stdin.buffer, calls, threading.get_ident())
-    threading.Thread(target=_read_calls, args=reader, daemon=True).start()
     try:
+        threading.Thread(target=_read_calls, args=reader, daemon=True).start()
         while (data := calls.get()) is not None:
             answers.write(*_answer(data))
         signal.signal(_INTERRUPT, signal.SIG_IGN)
-    except (KeyboardInterrupt, BrokenPipeError):  # between two calls, or the coordinator is gone
+    except (KeyboardInterrupt, BrokenPipeError):  # before a call, or the coordinator is gone
         signal.signal(_INTERRUPT, signal.SIG_IGN)
     is_over.set()
 

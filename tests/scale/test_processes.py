@@ -67,3 +67,11 @@ def test_a_worker_ends_with_its_input(shell: str) -> None:
         worker.stdin.close()
         wait_until(lambda: worker.poll() is not None, 10)
     assert worker.returncode == 0
+
+
+def test_a_worker_without_any_call_ends_quietly() -> None:
+    """As where a run is cancelled while its workers start. One in three printed a traceback."""
+    command = [sys.executable, "-m", "bulkpresign.scale.process"]
+    for _ in range(10):
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True)
+        assert not ended.stderr

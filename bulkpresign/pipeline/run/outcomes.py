@@ -51,11 +51,11 @@ class RunResults(ResultStream[T, Report], Generic[T]):
     ) -> None:
         """`listen` makes the listener of a queue, and `run` runs with it. `check` may raise instead of a result."""
         self._verb = verb
-        self._listener: OutcomeListener | None = None
+        self._listeners = listeners = list[OutcomeListener]()
 
-        def start(queue: ResultQueue[T]) -> Awaitable[Report]:
-            listener = self._listener = listen(queue)
-            return run(listener)
+        def start(queue: ResultQueue[T]) -> Awaitable[Report]:  # holds no `self`, whose deletion ends the run
+            listeners.append(listen(queue))
+            return run(listeners[0])
 
         super().__init__(start, check=check)
 
@@ -64,4 +64,4 @@ class RunResults(ResultStream[T, Report], Generic[T]):
         """The counts so far; those of the whole run once the loop has ended."""
         if self._work.result is not None:
             return self._work.result
-        return self._listener.tally.report if self._listener is not None else Report(verb=self._verb)
+        return self._listeners[0].tally.report if self._listeners else Report(verb=self._verb)

@@ -10,7 +10,7 @@ from typing import Self
 
 import anyio
 
-from bulkpresign.errors import ThrottledError, TransferError
+from bulkpresign.errors import OpenFilesError, ThrottledError, TransferError
 from bulkpresign.transfer.engine.controller import ConcurrencyController, Failure
 
 
@@ -232,7 +232,7 @@ def _failure(error: TransferError) -> Failure | None:
         return "throttled"
     if error.code == "Timeout":
         return "timeout"
-    return "refused" if error.code == "NoConnection" else None
+    return "refused" if error.code == "NoConnection" or isinstance(error, OpenFilesError) else None
 
 
 class Turn:
