@@ -25,7 +25,7 @@ class ResultQueue(Generic[T]):
         self._waiting: deque[anyio.Event] = deque()
         self._results: deque[T] = deque()
         self._ended = False
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None  # where somebody waits for it
 
     def open(self, places: int) -> None:
         """Sets how many results may be made at a time or wait."""
@@ -63,6 +63,7 @@ class ResultQueue(Generic[T]):
         while not self._results:
             if self._ended:
                 raise anyio.EndOfStream
+            self._changed = self._changed or anyio.Event()
             await self._changed.wait()
         result = self._results.popleft()
         self.release()
@@ -82,8 +83,9 @@ class ResultQueue(Generic[T]):
             self._waiting.popleft().set()
 
     def _wake(self) -> None:
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
 
 class _Work(Generic[T, R]):
