@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from types import TracebackType
 from typing import Any, Self, cast
@@ -12,7 +12,7 @@ import anyio.lowlevel
 import msgspec
 
 from bulkpresign.errors import ManifestError, ParameterError
-from bulkpresign.manifest.links import expiry_of, links_of, path_of
+from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import completes, upload_id_of
 from bulkpresign.model import Link, ObjectRef, without_query
 from bulkpresign.pipeline.sources.given_links import is_link
@@ -351,40 +351,47 @@ def _check_fields(row: Row, number: int) -> None:
 
 
 def _rows(items: Sequence[Item], first: int) -> list[Row]:
-    """The items as rows: a url becomes a link."""
-    for number, item in enumerate(items, first):
+    """The items as rows: a url becomes a link, and a link without a path or an expiry takes those of its url."""
+    numbered = list(enumerate(items, first))
+    for number, item in numbered:
         _check_type(item, number)
         if not isinstance(item, str):
             _check_fields(item, number)
-    return [
-        _link_of(item, number)
-        if isinstance(item, str)
-        else _named_link(item, number)
-        if isinstance(item, Link)
-        else item
-        for number, item in enumerate(items, first)
-    ]
+    urls = {number: url for number, item in numbered if (url := _url_to_read(item)) is not None}
+    links = dict(zip(urls, _links_of(urls), strict=True))
+    return [_completed(item, links.get(number)) for number, item in numbered]
 
 
-def _link_of(url: str, number: int) -> Link:
-    if not is_link(url):
-        shown = without_query(url)[:80]
-        raise ParameterError(
-            f"{GivenItems.file}:{number}: {shown!r} is not a url; pass files and s3:// alone, or in a list of names"
-        )
-    (link,) = links_of(Rows(GivenItems.file, ("url",), [[url]], [number]))
-    return link
+def _url_to_read(item: Item) -> str | None:
+    """The url that tells what an item lacks, or None."""
+    if isinstance(item, str):
+        return item
+    if isinstance(item, ObjectRef) or (item.object.file_path and item.expires_at is not None):
+        return None
+    return item.url
 
 
-def _named_link(link: Link, number: int) -> Link:
-    """The same link. Its path and `expires_at` are read from its url if it does not have them."""
-    ref, expires_at = link.object, link.expires_at
-    if ref.file_path and expires_at is not None:
-        return link
-    _link_of(link.url, number)
+def _links_of(urls: Mapping[int, str]) -> list[Link]:
+    """The links of urls, by the numbers of their rows."""
+    for number, url in urls.items():
+        if not is_link(url):
+            shown = without_query(url)[:80]
+            raise ParameterError(
+                f"{GivenItems.file}:{number}: {shown!r} is not a url; pass files and s3:// alone, or in a list of names"
+            )
+    return links_of(Rows(GivenItems.file, ("url",), [[url] for url in urls.values()], list(urls)))
+
+
+def _completed(item: Item, of_url: Link | None) -> Row:
+    if isinstance(item, str):
+        assert of_url is not None  # noqa: S101 - its url was read
+        return of_url
+    if of_url is None or isinstance(item, ObjectRef):
+        return item
+    ref = item.object
     if not ref.file_path:
-        ref = msgspec.structs.replace(ref, path=path_of(link.url))
-    return msgspec.structs.replace(link, object=ref, expires_at=expires_at or expiry_of(link.url))
+        ref = msgspec.structs.replace(ref, path=of_url.object.path)
+    return msgspec.structs.replace(item, object=ref, expires_at=item.expires_at or of_url.expires_at)
 
 
 def _named(value: object) -> str:
