@@ -26,6 +26,7 @@ from bulkpresign.ledger.identity import copy_identity_of, identity_of
 from bulkpresign.ledger.lock import lock_file
 from bulkpresign.ledger.record import Record, claims_of, find_records
 from bulkpresign.ledger.schema import (
+    ADD_FIRST_OUTCOME,
     ADD_MOVED,
     ADD_OUTCOME,
     SCHEMA,
@@ -109,11 +110,11 @@ class Journal:
         times = [time.time()] * len(outcomes) if finished_at is None else finished_at
         rows = [self._cells(outcome, at) for outcome, at in zip(outcomes, times, strict=True)]
         with self._errors(), self._transaction():
-            self._database.executemany(ADD_OUTCOME, rows)
+            self._database.executemany(ADD_OUTCOME if self.has_earlier else ADD_FIRST_OUTCOME, rows)
             if moved:
                 self._database.executemany(ADD_MOVED, moved.items())
             if self._parts:
-                for name in [str(row[0]) for row in rows if row[2] in _FINISHED]:
+                for name in [str(row[0]) for row in rows if row[1] in _FINISHED]:
                     self._forget(name)
 
     def record_load(self, load: LoadMeasured) -> None:
@@ -156,11 +157,10 @@ class Journal:
         self._finished_parts.setdefault(name, {})[part_number] = proof
 
     def _cells(self, outcome: Outcome, finished_at: float) -> tuple[object, ...]:
-        """The parameters of ADD_OUTCOME. The first two are the identity of the object."""
+        """The parameters of ADD_OUTCOME. The first one is the identity of the object."""
         evidence = outcome.evidence
         name = self.identity_of(outcome.object, outcome.link.url if outcome.link else "")
         return (
-            name,
             name,
             outcome.status,
             outcome.bytes,

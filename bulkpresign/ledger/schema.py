@@ -38,10 +38,12 @@ SCHEMA = (
     "CREATE TABLE moved (second INTEGER PRIMARY KEY, bytes INTEGER)",
 )
 ADD_MOVED = "INSERT INTO moved VALUES (?, ?) ON CONFLICT (second) DO UPDATE SET bytes = bytes + excluded.bytes"
-#: Replaces the row of an earlier run; its first parameter is the identity once more. If an object was done before and
-#: has not changed, its record stays: it has the time and the verification.
-ADD_OUTCOME = """INSERT INTO outcomes
-    VALUES ((SELECT number FROM earlier WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+_VALUES = ", ".join(f"?{number}" for number in range(1, len(OUTCOME_NAMES.split(",")) + 1))
+#: For a journal without outcomes of earlier runs.
+ADD_FIRST_OUTCOME = f"INSERT INTO outcomes VALUES (NULL, {_VALUES})"  # noqa: S608 - placeholders
+#: Replaces the row of an earlier run. If an object was done before and has not changed, its record stays: it has the
+#: time and the verification.
+ADD_OUTCOME = f"""INSERT INTO outcomes VALUES ((SELECT number FROM earlier WHERE id = ?1), {_VALUES})
     ON CONFLICT (number) DO UPDATE SET
         status = excluded.status, bytes = excluded.bytes, attempts = excluded.attempts,
         verified_by = excluded.verified_by, code = excluded.code, message = excluded.message,
@@ -52,7 +54,7 @@ ADD_OUTCOME = """INSERT INTO outcomes
         outcomes.status = 'done' AND excluded.status = 'skipped' AND excluded.message IS NULL
         AND outcomes.size IS excluded.size AND outcomes.mtime IS excluded.mtime
         AND outcomes.ctime IS excluded.ctime AND outcomes.etag IS excluded.etag
-    )"""
+    )"""  # noqa: S608 - placeholders
 
 
 def has_work(database: sqlite3.Connection) -> bool:
