@@ -31,7 +31,7 @@ from bulkpresign.pipeline.sources.items import Items
 from bulkpresign.pipeline.sources.links import links_of_sources
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.named_files import check_named_files
-from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_signing
+from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_credentials, by_signing
 from bulkpresign.pipeline.sources.sources import Source, Sources
 from bulkpresign.pipeline.verification.copies import CopyCertificate
 from bulkpresign.pipeline.verification.digests import ReadPlan
@@ -280,7 +280,7 @@ class _Copying:
         get = await sides.source.get_if(self._renew_credentials)
         put = await sides.destination.get_if(self._renew_credentials)
         renew = await run.renewal(get, self._renew_command, self._renew_url)
-        renew_target = by_signing(put) if put is not None else renew
+        renew_target = by_credentials(put) if put is not None else renew
         jobs = LinkedCopies(sources, renew, renew_target, index_paths(self._index)).jobs()
         if self._dry_run:
             return await run.plan(jobs)

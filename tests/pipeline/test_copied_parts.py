@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -270,3 +271,20 @@ def test_the_journal_alone_knows_a_copy_in_other_parts(sides: Sides) -> None:
     assert sides.copy(part_size=PART).skipped == 1
     Path(f"{sides.destination}.copy.journal").unlink()
     assert sides.copy(part_size=PART).done == 1
+
+
+@ONLY
+def test_credentials_renew_the_copies_on_their_own_server_alone(sides: Sides) -> None:
+    """The table copies one object to two addresses: buckets of one name on two servers."""
+    sides.upload({"one": b"1"})
+    sides.get.create_bucket(Bucket=sides.destination)
+    for name in ("destination", "source"):
+        sign(sides, f"{name}.csv", expires_in=1, destination_profile_name=name)
+    both = rows_of(Path("destination.csv")) + rows_of(Path("source.csv"))
+    table(Path("links.csv"), both)
+    time.sleep(1)
+    report = copy(sides, renew_credentials=True, source_profile_name="source", destination_profile_name="destination")
+    assert (report.done, report.expired) == (1, 1), sides.outcomes
+    assert "no fresh one of this object on the same server" in str(sides.outcomes)
+    assert sides.copied() == {"to/one": b"1"}
+    assert "Contents" not in sides.get.list_objects_v2(Bucket=sides.destination)
