@@ -59,6 +59,10 @@ class Scene:
         """The requests that make an object at the destination."""
         return [seen for seen in self.proxy.seen if self.is_write(seen) and f"/{key}" in seen.target]
 
+    def lists_destination(self, seen: Seen) -> bool:
+        """True for a request for a page of the destination's listing."""
+        return f"/{self.destination}?" in seen.target and "list-type=2" in seen.target
+
     def is_write(self, seen: Seen) -> bool:
         """True for a request that makes an object: no part, and no upload that is opened."""
         if f"/{self.destination}/" not in seen.target:
@@ -116,6 +120,24 @@ def test_what_differs_is_replaced_on_every_server(
     assert [event.code for event in scene.retries] == (["PreconditionFailed"] if refuses else [])
     guarded = [seen for key in bodies for seen in scene.writes(key) if seen.header("if-match") == etag]
     assert len(guarded) == (2 if refuses else len(bodies))  # Ceph ignores it when an upload is completed
+
+
+def test_a_destination_whose_listing_fails_is_left_as_it_is(scene: Scene) -> None:
+    """It would be copied as a whole, over what others wrote there."""
+    scene.upload("small")
+    scene.put("small", b"other")
+    busy = Fault(503, body=b"<Error><Code>SlowDown</Code></Error>")
+    scene.proxy.schedule = lambda seen: busy if scene.lists_destination(seen) else None
+    with pytest.raises(bp.ListingError, match="can't be listed: 503 SlowDown"):
+        scene.copy()
+    assert (scene.writes(), scene.copied("small")) == ([], b"other")
+
+
+def test_a_destination_that_may_not_be_listed_is_written(scene: Scene) -> None:
+    scene.upload("small")
+    denied = Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>")
+    scene.proxy.schedule = lambda seen: denied if scene.lists_destination(seen) else None
+    assert scene.copy().done == 1
 
 
 @FORMS

@@ -29,8 +29,6 @@ from bulkpresign.transfer.engine.limiter import RequestLimiter
 
 T = TypeVar("T")
 
-#: Error codes of a user who may not list a bucket, and of servers without listings.
-_NOT_ALLOWED = frozenset({"AccessDenied", "HTTP403", "MethodNotAllowed", "HTTP405", "NotImplemented", "HTTP501"})
 #: The statuses with which S3 answers a request that is signed for another region than the bucket's.
 _OTHER_REGION = frozenset({301, 307, 400})
 _OBJECTS = {"list-type": "2", "encoding-type": "url"}
@@ -94,14 +92,14 @@ class BucketLister:
         If listings are not allowed, the object is returned without size and etag. Raises ListingError.
         """
         found = await self._versions(bucket, key) if self._all_versions else []
-        with _listing_errors(bucket, key):
-            try:
+        try:
+            with _listing_errors(bucket, key):
                 found = found or await self._latest(bucket, key)
                 below = None if found else await self._page(bucket, {"prefix": f"{key}/", "max-keys": "1"})
-            except TransferError as error:
-                if error.code in _NOT_ALLOWED and not self._all_versions:
-                    return [ObjectRef(bucket, key)], False
-                raise
+        except ListingError as error:
+            if error.is_refusal and not self._all_versions:
+                return [ObjectRef(bucket, key)], False
+            raise
         return found, below is not None and bool(below.keys)
 
     async def _latest(self, bucket: str, key: str) -> list[ObjectRef]:
@@ -189,4 +187,5 @@ def _listing_errors(bucket: str, prefix: str) -> Iterator[None]:
     try:
         yield
     except (TransferError, ListingError) as error:
-        raise ListingError(f"s3://{bucket}/{prefix} can't be listed: {redacted(str(error))}") from error
+        message = f"s3://{bucket}/{prefix} can't be listed: {redacted(str(error))}"
+        raise ListingError(message, code=error.code) from error
