@@ -33,7 +33,7 @@ from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.retries import numbered
 from bulkpresign.transfer.uploads.multipart import MultipartUploader, PartProgress, PartsSent
 from bulkpresign.transfer.uploads.requests import without_condition
-from bulkpresign.transfer.uploads.store import SentBody, Stored, store
+from bulkpresign.transfer.uploads.store import ANY_OBJECT, SentBody, Stored, store
 
 #: Larger objects are not held in memory, but sent on as they come.
 HELD_BYTES = 256 * 1024
@@ -87,6 +87,8 @@ class Copier:
         self._uploader, self._part_size = uploader, part_size
         self._on_server, self._digest, self._plain = on_server, digest, plain
         self._hold = anyio.Semaphore(HELD_PARTS)
+        #: False once the destination gave an object in parts an etag that is not made of their md5s.
+        self._etags_tell_bytes = True
 
     async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
         """Copies the object of one job. Raises TransferError where it fails."""
@@ -299,13 +301,15 @@ class Copier:
         attempts, checkpoint = self._context.attempts_of(job.object), job.checkpoint
         given = target.upload.parts
         part_size = given[0].size if given else head.part_size(self._part_size)
-        is_proven = head.is_split_known and part_size == head.structure.part_size  # by the etag of the copy
+        # by the etag of the copy
+        is_proven = head.is_split_known and part_size == head.structure.part_size and self._etags_tell_bytes
         while True:
             is_hashed, kept = attempts.number > 1 or not is_proven, self._composite_algorithm(head, part_size)
             parts = self._parts(job.object, reader, head, is_hashed=is_hashed, kept=None if given else kept)
             progress = PartProgress(job.link, checkpoint, parts, self._context.emit)
             try:
                 sent = await self._uploader.send(target, parts, progress, renewer)
+                self._etags_tell_bytes &= expected_digest(ANY_OBJECT, sent.etag, sent.encryption).parts > 0
                 self._check(parts, sent, head, target)
                 break
             except MismatchError as error:
@@ -328,7 +332,7 @@ class Copier:
     ) -> None:
         """Raises MismatchError where the etag or the checksum of an object that was completed is not the source's."""
         try:
-            parts.check_etag(sent.etag)
+            parts.check_etag(sent.etag, sent.encryption)
             _check_checksum(head, sent)
             if parts.composite is not None:
                 parts.composite.check(sent.checksums, sent.parts)

@@ -3,6 +3,7 @@
 Source: docs "CopyObject", "UploadPartCopy".
 """
 
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from bulkpresign.errors import TransferError
@@ -88,7 +89,7 @@ class ServerParts:
         self._context.emit(BytesMoved(part.size))
         return etag_of(said)
 
-    def check_etag(self, etag: str | None) -> None:
+    def check_etag(self, etag: str | None, encryption: Mapping[str, str]) -> None:
         """Nothing: some servers give copies of parts another etag."""
 
     def check_unchanged(self) -> None:

@@ -1,7 +1,7 @@
 """The parts of a copy: ranges of an object elsewhere, each sent on as it comes."""
 
 from binascii import a2b_base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
@@ -20,7 +20,7 @@ from bulkpresign.checksums import (
 from bulkpresign.errors import RefusedError, TruncatedError
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
-from bulkpresign.model import Link, ObjectRef, UploadPart
+from bulkpresign.model import Link, UploadPart
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import SignPut
 from bulkpresign.transfer.copies.body import HeldBody, RelayedBody
@@ -28,7 +28,7 @@ from bulkpresign.transfer.copies.composite import REFUSES_HEADERS, Composite
 from bulkpresign.transfer.copies.head import ObjectHead
 from bulkpresign.transfer.copies.source import SourceReader, changed
 from bulkpresign.transfer.downloads.content_range import check_range
-from bulkpresign.transfer.uploads.store import Stored, store
+from bulkpresign.transfer.uploads.store import ANY_OBJECT, Stored, store
 
 #: Digest and size in bytes of a part.
 _Segment = tuple[bytes, int]
@@ -103,11 +103,14 @@ class ObjectParts:
             check_range(response.headers, start, stop, self._size)
             yield response
 
-    def check_etag(self, etag: str | None) -> None:
-        """Raises MismatchError where the etag alone can tell whether a copy is right, and says that it is not."""
+    def check_etag(self, etag: str | None, encryption: Mapping[str, str]) -> None:
+        """Raises MismatchError where the etag alone can tell whether a copy is right, and says that it is not.
+
+        `encryption` are the headers that tell whether it is made of md5s: under a key of KMS it is not.
+        """
         structure = self._head.structure
-        if not self._is_hashed and etag != self._head.etag and etag is not None:
-            digest = expected_digest(ObjectRef("", "", etag=etag))
+        if not self._is_hashed and etag != self._head.etag:
+            digest = expected_digest(ANY_OBJECT, etag, encryption)
             if digest.parts == structure.parts:
                 structure.check(digest.digest)
 

@@ -68,7 +68,8 @@ class PartSource(Protocol):
 class PartsSent(NamedTuple):
     """An object that was completed: the number of attempts, its etag, and the name of what verified it.
 
-    `checksums` are those that the server computed, by algorithm: see Completed. `parts` is the number of its parts.
+    `checksums` are those that the server computed, by algorithm, and `encryption` what it says of that: see Completed.
+    `parts` is the number of its parts.
     """
 
     attempts: int
@@ -77,6 +78,7 @@ class PartsSent(NamedTuple):
     part_size: int
     checksums: Mapping[str, str]
     parts: int
+    encryption: Mapping[str, str]
 
 
 class MultipartUploader:
@@ -112,7 +114,8 @@ class MultipartUploader:
         finally:
             self.left_open += sending.is_open
         part_size, parts = upload.parts[0].size, len(upload.parts)
-        return PartsSent(sending.attempts, sending.etag, verified_by, part_size, sending.checksums, parts)
+        checksums, encryption = sending.checksums, sending.encryption
+        return PartsSent(sending.attempts, sending.etag, verified_by, part_size, checksums, parts, encryption)
 
     async def _opened(self, upload: Upload, progress: "PartProgress") -> Upload:
         open_upload = self._coordinator.open_upload
@@ -196,6 +199,7 @@ class _MultipartUpload:
         #: The etag of the completed object, None if it is unknown.
         self.etag: str | None = None
         self.checksums: Mapping[str, str] = {}
+        self.encryption: Mapping[str, str] = {}
 
     async def run(self, part_concurrency: int | None) -> str | None:
         """Sends the parts that are missing, and completes the upload. Returns what verified the object."""
@@ -301,6 +305,7 @@ class _MultipartUpload:
             raise
         self.is_open = False
         self.etag, self.checksums = completed.etag or self.etag, completed.checksums
+        self.encryption = completed.encryption
         try:
             return check_completed(completed, self._etags)
         except MismatchError:
