@@ -169,8 +169,11 @@ class Copier:
         sign, put = self._coordinator.sign_put, write.put
         if not self._on_server or sign is None:
             return await self._relayed(ref, reader, write)
+        if ref.size is None:  # a row of a table may tell nothing of its object: neither its parts nor its etag
+            write.head = await _head(reader, ref)
+            ref = msgspec.structs.replace(ref, size=write.head.size, etag=write.head.etag)
         if is_copied_in_parts(ref, self._part_size):
-            return await _head(reader, ref)
+            return write.head or await _head(reader, ref)
         condition = self._condition(put.object)
         try:
             link = await sign(put, {**copy_headers(ref, ref.etag), **condition})
