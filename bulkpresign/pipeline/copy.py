@@ -412,7 +412,8 @@ class _Copying:
         """Finds the copies that exist, in the journal, and in a listing of the destination where one is needed."""
         run, config = self._run, self._run.config
         await self._stack.enter_async_context(present)
-        journal = journal_of(self._journal, "copy", target.location.bucket, await target.named(put))
+        name = target.location.bucket.rpartition("/")[2]  # the name of an access point
+        journal = journal_of(self._journal, "copy", name, await target.named(put))
         opened = run.use_journal(journal, present.are_current)
         if opened is not None or self._sources.has_locations or is_listed:
             async with BucketLister(put, run.emit, attempts=config.attempts, transport=config.transport) as lister:
