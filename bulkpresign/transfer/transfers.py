@@ -11,6 +11,7 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.copies.copier import Copier
 from bulkpresign.transfer.copies.plain import PlainCopies
+from bulkpresign.transfer.copies.proof import KeptChecksums
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.downloads.digest import DigestReader
 from bulkpresign.transfer.downloads.download import Downloader
@@ -133,14 +134,24 @@ class Transfers:
             part_size=spec.part_size,
             on_server=spec.copies_on_server,
             digest=spec.copy_digest,
+            checksums=self._kept_checksums,
             plain=self._plain_copies if USES_LANES and spec.limit_rate is None else None,
         )
+
+    @cached_property
+    def _kept_checksums(self) -> KeptChecksums:
+        return KeptChecksums()
 
     @property
     def _plain_copies(self) -> PlainCopies:
         spec = self._spec
         return PlainCopies(
-            self._context, self._coordinator, self._clock, part_size=spec.part_size, digest=spec.copy_digest
+            self._context,
+            self._coordinator,
+            self._clock,
+            part_size=spec.part_size,
+            digest=spec.copy_digest,
+            checksums=self._kept_checksums,
         )
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -231,6 +232,43 @@ def test_a_copy_with_another_checksum_is_made_again(scene: Scene) -> None:
     assert scene.copy(relay=False).done == 1
     assert [event.code for event in scene.events if isinstance(event, ObjectRetried)] == ["ChecksumMismatch"]
     assert scene.verified_by == ["crc64nvme"]
+
+
+@pytest.mark.parametrize("executor", [None, "processes:2"])
+@pytest.mark.parametrize(
+    ("status", "refused"), [(400, "x-amz-checksum-"), (501, "x-amz-checksum-"), (501, ("x-amz-checksum-", "if-"))]
+)
+def test_a_server_that_knows_no_checksums_gets_copies_without(
+    status: int, refused: str | tuple[str, ...], executor: str | None, scene: Scene
+) -> None:
+    """As Backblaze B2. Objects in one request from memory, and as a stream; conditions may be refused as well."""
+    bodies = {"small": b"1", "streamed": os.urandom(300_000), **{f"{n}": b"%d" % n for n in range(20)}}
+    for key, body in bodies.items():
+        scene.client.put_object(Bucket=scene.source, Key=key, Body=body, ChecksumAlgorithm="CRC64NVME")
+    refusal = Fault(status, body=b"<Error><Code>InvalidArgument</Code><Message>Unsupported header</Message></Error>")
+    scene.proxy.schedule = lambda seen: (
+        refusal if any(name != "x-amz-checksum-mode" and name.startswith(refused) for name, _ in seen.headers) else None
+    )
+    report = scene.copy(relay=True, concurrency=1, executor=executor)
+    assert (report.done, report.unproven) == (len(bodies), 0)
+    for key, body in bodies.items():
+        assert scene.client.get_object(Bucket=scene.destination, Key=key)["Body"].read() == body
+    notes = [str(event.message) for event in scene.events if isinstance(event, ObjectRetried)]
+    assert sum("the server knows no checksums" in note for note in notes) == 1, notes
+    if executor is None:
+        writes = sum(seen.method == "PUT" for seen in scene.proxy.seen)
+        assert writes <= len(bodies) + 3  # not each of them is refused
+
+
+def test_a_copy_that_is_refused_for_another_reason_leaves_the_checksums_of_others(scene: Scene) -> None:
+    for key in ("a", "b"):
+        scene.client.put_object(Bucket=scene.source, Key=key, Body=b"1", ChecksumAlgorithm="CRC32")
+    refusal = Fault(400, body=b"<Error><Code>InvalidRequest</Code></Error>")
+    scene.proxy.schedule = lambda seen: refusal if seen.method == "PUT" and "/a?" in seen.target else None
+    report = scene.copy(relay=True, concurrency=1)
+    assert (report.done, report.failed) == (1, 1)
+    found = scene.client.head_object(Bucket=scene.destination, Key="b", ChecksumMode="ENABLED")
+    assert found["ChecksumCRC32"] == b64encode(crc32(b"1").to_bytes(4, "big")).decode()
 
 
 @pytest.mark.parametrize("status", [400, 501])

@@ -13,7 +13,7 @@ import msgspec
 
 from bulkpresign.checksums import Hasher, base64_of, expected_digest, hasher
 from bulkpresign.errors import MismatchError, RefusedError, TransferError
-from bulkpresign.events import BytesMoved
+from bulkpresign.events import BytesMoved, ObjectRetried
 from bulkpresign.http.client import DirectRequest
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
@@ -26,14 +26,14 @@ from bulkpresign.transfer.copies.head import ObjectHead, is_copied_in_parts
 from bulkpresign.transfer.copies.on_server import ServerParts, copy_headers, copy_on_server, is_unsupported
 from bulkpresign.transfer.copies.parts import HeldObjectParts, ObjectParts
 from bulkpresign.transfer.copies.plain import Begun, Held, PlainCopies
-from bulkpresign.transfer.copies.proof import Copied, checksum_header, proof
+from bulkpresign.transfer.copies.proof import Copied, KeptChecksums, proof
 from bulkpresign.transfer.copies.source import CHANGED, SourceReader
 from bulkpresign.transfer.engine.jobs import Job, MultipartUpload, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.retries import numbered
 from bulkpresign.transfer.uploads.multipart import MultipartUploader, PartProgress, PartsSent
 from bulkpresign.transfer.uploads.requests import without_condition
-from bulkpresign.transfer.uploads.store import ANY_OBJECT, SentBody, Stored, store
+from bulkpresign.transfer.uploads.store import ANY_OBJECT, SentBody, Stored, signed_checksum, store
 
 #: Larger objects are not held in memory, but sent on as they come.
 HELD_BYTES = 256 * 1024
@@ -43,13 +43,15 @@ class _Write:
     """The write of a copy in one request, as far as it came.
 
     `refused` is the condition with which the destination refused it. `head` is that of the object, `etag` that of the
-    bytes that were sent. `begun` is what the first attempt goes on with.
+    bytes that were sent. `begun` is what the first attempt goes on with. `has_checksum` is True once the link was
+    signed with the checksum of the object, which it is not if `keeps_checksum` is False.
     """
 
-    __slots__ = ("begun", "etag", "head", "put", "refused")
+    __slots__ = ("begun", "etag", "has_checksum", "head", "keeps_checksum", "put", "refused")
 
     def __init__(self, put: Link, begun: Begun | None) -> None:
         self.put, self.begun = put, begun
+        self.keeps_checksum, self.has_checksum = True, False
         self.refused: Mapping[str, str] = {}
         self.head: ObjectHead | None = None
         self.etag: str | None = None
@@ -69,7 +71,8 @@ class Copier:
     at most HELD_BYTES, or one chunk of a stream; so does each part of a copy in parts. `part_size` is that of objects
     in parts, in bytes; None: see ObjectHead. With `on_server`, the server makes the copies, if it can. `digest` is the
     algorithm of a digest that is computed of the bytes of copies in one request: the parts of others come in any order.
-    `plain` makes the first attempt where the server does not; None: the general path does.
+    `plain` makes the first attempt where the server does not; None: the general path does. `checksums` are those that
+    copies keep.
     """
 
     def __init__(
@@ -80,12 +83,14 @@ class Copier:
         *,
         part_size: int | None,
         on_server: bool,
+        checksums: KeptChecksums,
         digest: str | None = None,
         plain: PlainCopies | None = None,
     ) -> None:
         self._context, self._coordinator = context, coordinator
         self._uploader, self._part_size = uploader, part_size
         self._on_server, self._digest, self._plain = on_server, digest, plain
+        self._checksums = checksums
         self._hold = anyio.Semaphore(HELD_PARTS)
         #: False once the destination gave an object in parts an etag that is not made of their md5s.
         self._etags_tell_bytes = True
@@ -149,17 +154,33 @@ class Copier:
         """
         guard, write = self._coordinator.guard, _Write(put, begun)
         try:
-            return await self._on_server_or_relayed(ref, reader, write)
+            return await self._made(ref, reader, write)
         except TransferError as error:
             if guard is None or not write.refused:
                 raise
             etags = {ref.etag, write.etag, *([write.head.etag] if write.head else ())}
             async with guard.settled(put.object, write.refused, error, etags) as found:
                 if found is None:
-                    return await self._on_server_or_relayed(ref, reader, write)
+                    return await self._made(ref, reader, write)
                 copied = write.found(ref, found)
                 self._context.emit(BytesMoved(copied.size))
                 return copied
+
+    async def _made(self, ref: ObjectRef, reader: SourceReader, write: _Write) -> Copied | ObjectHead:
+        """Copies an object in one request, again without its checksum where the destination refuses such headers."""
+        try:
+            return await self._on_server_or_relayed(ref, reader, write)
+        except RefusedError as error:
+            if not write.has_checksum or error.status not in REFUSES_HEADERS:
+                raise
+            refused = error
+        write.keeps_checksum = write.has_checksum = False
+        copied = await self._on_server_or_relayed(ref, reader, write)
+        if not self._checksums.are_refused:
+            self._checksums.are_refused = True
+            message = f"{refused} (the server knows no checksums: this and all other copies are sent without)"
+            self._context.emit(ObjectRetried(ref, refused.attempt, 0.0, refused.code, message))
+        return copied
 
     def _condition(self, ref: ObjectRef) -> Mapping[str, str]:
         guard = self._coordinator.guard
@@ -246,10 +267,12 @@ class Copier:
         """Sends the body, unless that was done. Raises TransferError, which names the destination."""
         sign, guard, put = self._coordinator.sign_put, self._coordinator.guard, write.put
         condition = self._condition(put.object)
+        checksum = self._checksums.header(head) if write.keeps_checksum else {}
         try:
             link = put if sent is None else sent.link
             if sent is None and sign is not None:
-                link = await sign(put, {**head.kept, **checksum_header(head), **condition})
+                link = await sign(put, {**head.kept, **checksum, **condition})
+            write.has_checksum = sign is not None and signed_checksum(link).algorithm is not None
             return await store(self._context.http, link, body, sent)
         except RefusedError as error:
             write.refused = condition

@@ -23,7 +23,7 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.copies.body import verify_held
 from bulkpresign.transfer.copies.head import ObjectHead
-from bulkpresign.transfer.copies.proof import Copied, checksum_header, proof
+from bulkpresign.transfer.copies.proof import Copied, KeptChecksums, proof
 from bulkpresign.transfer.engine.jobs import RenewableLink
 from bulkpresign.transfer.engine.lane import ExpiryMargin
 from bulkpresign.transfer.uploads.store import STORED, signed_checksum, upload_headers, verified_by_answer
@@ -56,6 +56,7 @@ class PlainCopies:
     """Copies of objects of at most 256 KiB.
 
     `part_size` is that of copies in parts, if it is given, and `digest` the algorithm of the checksum that is wanted.
+    `checksums` are those that copies keep.
     """
 
     def __init__(
@@ -66,9 +67,10 @@ class PlainCopies:
         *,
         part_size: int | None,
         digest: str | None,
+        checksums: KeptChecksums,
     ) -> None:
         self._context, self._coordinator, self._clock = context, coordinator, clock
-        self._part_size, self._digest = part_size, digest
+        self._part_size, self._digest, self._checksums = part_size, digest, checksums
         self._ends_soon = ExpiryMargin(clock)
 
     async def copy(self, source: RenewableLink, target: RenewableLink) -> Copied | Begun | None:
@@ -160,7 +162,7 @@ class PlainCopies:
 
     def _headers(self, ref: ObjectRef, head: ObjectHead) -> Mapping[str, str]:
         guard = self._coordinator.guard
-        return {**head.kept, **checksum_header(head), **({} if guard is None else guard.headers(ref))}
+        return {**head.kept, **self._checksums.header(head), **({} if guard is None else guard.headers(ref))}
 
 
 def _copied(held: Held, link: Link, headers: Mapping[str, str]) -> Copied | None:

@@ -30,9 +30,15 @@ def proof(head: ObjectHead, etag: str | None, source: str | None, target: str | 
     return source if target is not None else head.expected.size_name
 
 
-def checksum_header(head: ObjectHead) -> Mapping[str, str]:
-    """The header with the checksum of the object, by which the destination verifies it too, and keeps it."""
-    expected, checksum = head.expected, head.expected.checksum
-    if checksum is None or expected.parts or expected.algorithm == "md5":
-        return {}
-    return {f"x-amz-checksum-{expected.algorithm}": expected.shown(expected.digest)}
+class KeptChecksums:
+    """The checksums of objects as headers of their copies, until the destination turns out to refuse such headers."""
+
+    def __init__(self) -> None:
+        self.are_refused = False
+
+    def header(self, head: ObjectHead) -> Mapping[str, str]:
+        """The header with the checksum of the object, by which the destination verifies it too, and keeps it."""
+        expected, checksum = head.expected, head.expected.checksum
+        if self.are_refused or checksum is None or expected.parts or expected.algorithm == "md5":
+            return {}
+        return {f"x-amz-checksum-{expected.algorithm}": expected.shown(expected.digest)}
