@@ -1,6 +1,7 @@
 """Copies in parts have the kind of checksum that their objects have, and are verified by it."""
 
 import asyncio
+import json
 import os
 from base64 import b64encode
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from tests.pipeline.copies import Sides
 from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.servers.server import S3Server
 from tests.support.checksums import cut, digest_of, parts_digest
+from tests.support.tables import rows_of, table
 
 MIB = 1 << 20
 BODY = os.urandom(11 * MIB)
@@ -283,3 +285,73 @@ def test_a_server_that_refuses_the_header_gets_none(kind: str, status: int, scen
     assert scene.copy(relay=True).done == 1
     assert scene.client.get_object(Bucket=scene.destination, Key="key")["Body"].read() == BODY
     assert not any(b"<Checksum" in seen.body for seen in scene.proxy.seen if seen.method == "POST")
+
+
+def signed_rows(scene: Scene, **settings: Any) -> list[dict[str, str]]:
+    """The rows of the copy by links."""
+    source, to = f"s3://{scene.source}/", f"s3://{scene.destination}/"
+    asyncio.run(bp.sign(source, "links.csv", to=to, part_size=5 * MIB, **settings))
+    return rows_of(Path("links.csv"))
+
+
+def copy_by_links(scene: Scene) -> bp.Report:
+    return asyncio.run(bp.copy("links.csv", listeners=[scene.events.append]))
+
+
+def test_a_copy_by_links_keeps_a_checksum_of_all_bytes(scene: Scene) -> None:
+    checksums = scene.put(ChecksumAlgorithm="CRC64NVME")
+    signed_rows(scene)
+    assert copy_by_links(scene).done == 1
+    assert scene.checksums(scene.destination).items() >= checksums.items()
+    assert scene.verified_by == ["crc64nvme"]
+
+
+def test_rows_are_signed_for_a_server_that_knows_no_checksums(scene: Scene) -> None:
+    scene.put(ChecksumAlgorithm="CRC32")
+    refusal = Fault(501, body=b"<Error><Code>NotImplemented</Code></Error>")
+    scene.proxy.schedule = lambda seen: refusal if seen.header("x-amz-checksum-algorithm") else None
+    signed_rows(scene)
+    assert copy_by_links(scene).done == 1
+    assert scene.client.get_object(Bucket=scene.destination, Key="key")["Body"].read() == BODY
+
+
+def sign_parts(scene: Scene, bodies: list[bytes]) -> None:
+    """Makes the rows those of an upload with SHA256 checksums of parts, whose links sign that of these bodies."""
+    rows = signed_rows(scene)
+    where = {"Bucket": scene.destination, "Key": "key"}
+    upload_id = scene.client.create_multipart_upload(**where, ChecksumAlgorithm="SHA256")["UploadId"]
+    for row in rows:
+        query = {"uploadId": upload_id}
+        headers: dict[str, str] = {}
+        if number := row["part_number"]:
+            query["partNumber"] = number
+            digest = digest_of("sha256", bodies[int(number) - 1])
+            headers = {"x-amz-checksum-sha256": b64encode(digest).decode()}
+
+        async def signed(method: Any, headers: dict[str, str] = headers, query: dict[str, str] = query) -> bp.Link:
+            async with bp.Presigner() as presigner:
+                ref = bp.ObjectRef(scene.destination, "key")
+                return presigner.sign_batch([ref], method, headers=headers, query=query)[0]
+
+        link = asyncio.run(signed(row["dst_method"]))
+        row.update(upload_id=upload_id, dst_url=link.url, dst_headers=json.dumps(dict(link.headers)))
+    table(Path("links.csv"), rows)
+
+
+def test_checksums_that_the_links_of_parts_sign_are_those_of_the_copy(scene: Scene) -> None:
+    """S3 wants them again when the upload is completed."""
+    checksums = scene.put_in_parts("SHA256")
+    sign_parts(scene, cut(BODY, 5 * MIB))
+    assert copy_by_links(scene).done == 1
+    assert scene.checksums(scene.destination) == checksums
+    assert scene.verified_by == ["sha256-parts"]
+    (completion,) = [seen for seen in scene.proxy.seen if seen.method == "POST" and b"<Part>" in seen.body]
+    assert completion.body.count(b"<ChecksumSHA256>") == 3
+
+
+def test_parts_of_other_bytes_than_their_links_sign_are_refused(scene: Scene) -> None:
+    scene.put_in_parts("SHA256")
+    sign_parts(scene, [b"other", *cut(BODY, 5 * MIB)[1:]])
+    assert copy_by_links(scene).failed == 1
+    codes = [event.outcome.code for event in scene.events if isinstance(event, ObjectFinished)]
+    assert codes == ["ChecksumSigned"]

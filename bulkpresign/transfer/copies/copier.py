@@ -21,8 +21,14 @@ from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, Upload
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.copies.body import HeldBody, RelayedBody, verify_held
-from bulkpresign.transfer.copies.composite import HELD_PARTS, LARGEST_HELD_PART, REFUSES_HEADERS, Composite
-from bulkpresign.transfer.copies.head import ObjectHead, is_copied_in_parts
+from bulkpresign.transfer.copies.composite import (
+    HELD_PARTS,
+    LARGEST_HELD_PART,
+    REFUSES_HEADERS,
+    Composite,
+    signed_composite,
+)
+from bulkpresign.transfer.copies.head import ObjectHead, is_copied_in_parts, whole_checksum_headers
 from bulkpresign.transfer.copies.on_server import ServerParts, copy_headers, copy_on_server, is_unsupported
 from bulkpresign.transfer.copies.parts import HeldObjectParts, ObjectParts
 from bulkpresign.transfer.copies.plain import Begun, Held, PlainCopies
@@ -309,16 +315,16 @@ class Copier:
         return head.composite_algorithm if can_keep else None
 
     def _parts(
-        self, ref: ObjectRef, reader: SourceReader, head: ObjectHead, *, is_hashed: bool, kept: str | None
+        self, ref: ObjectRef, reader: SourceReader, head: ObjectHead, *, is_hashed: bool, composite: Composite | None
     ) -> ObjectParts | ServerParts:
-        sign, composite = self._coordinator.sign_put, None if kept is None else Composite(kept)
+        sign = self._coordinator.sign_put
         if self._on_server and sign is not None:
             return ServerParts(self._context, sign, ref, head, composite)
         if composite is not None and sign is not None:
             return HeldObjectParts(
                 self._context, reader, head, compares_etags=is_hashed, composite=composite, hold=self._hold, sign=sign
             )
-        return ObjectParts(self._context, reader, head, is_hashed=is_hashed)
+        return ObjectParts(self._context, reader, head, is_hashed=is_hashed, composite=composite)
 
     async def _in_parts(
         self, job: Job, reader: SourceReader, renewer: LinkRenewer, head: ObjectHead, target: MultipartUpload
@@ -330,8 +336,10 @@ class Copier:
         # by the etag of the copy
         is_proven = head.is_split_known and part_size == head.structure.part_size and self._etags_tell_bytes
         while True:
-            is_hashed, kept = attempts.number > 1 or not is_proven, self._composite_algorithm(head, part_size)
-            parts = self._parts(job.object, reader, head, is_hashed=is_hashed, kept=None if given else kept)
+            is_hashed, composite = attempts.number > 1 or not is_proven, signed_composite(given)
+            if not given and (kept := self._composite_algorithm(head, part_size)) is not None:
+                composite = Composite(kept)
+            parts = self._parts(job.object, reader, head, is_hashed=is_hashed, composite=composite)
             progress = PartProgress(job.link, checkpoint, parts, self._context.emit)
             try:
                 sent = await self._uploader.send(target, parts, progress, renewer)
@@ -419,10 +427,7 @@ def _checksum_algorithm(head: ObjectHead, composite: str | None) -> Mapping[str,
     """The headers with which an upload in parts has the kind of checksum that the object has, such as a `composite`."""
     if composite is not None:
         return {"x-amz-checksum-algorithm": composite.upper(), "x-amz-checksum-type": "COMPOSITE"}
-    if head.whole_checksum is None:
-        return {}
-    algorithm, _ = head.whole_checksum
-    return {"x-amz-checksum-algorithm": algorithm.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
+    return whole_checksum_headers(head.expected)
 
 
 def _at_target(error: RefusedError, put: Link, kept: Mapping[str, str]) -> TransferError:

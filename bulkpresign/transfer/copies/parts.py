@@ -38,13 +38,20 @@ class ObjectParts:
     """An object as the source of the parts of an upload: see PartSource.
 
     Every request names the object's etag, so that parts of two objects are never mixed. With `is_hashed` False the
-    bytes are not hashed: the etag of the copy, which is made of those of its parts, is to be the object's.
+    bytes are not hashed: the etag of the copy, which is made of those of its parts, is to be the object's. `composite`
+    are the checksums of the parts, where they are sent with them.
     """
 
-    #: The checksums of the parts, where they are sent with them.
-    composite: Composite | None = None
-
-    def __init__(self, context: TransferContext, reader: SourceReader, head: ObjectHead, *, is_hashed: bool) -> None:
+    def __init__(
+        self,
+        context: TransferContext,
+        reader: SourceReader,
+        head: ObjectHead,
+        *,
+        is_hashed: bool,
+        composite: Composite | None = None,
+    ) -> None:
+        self.composite = composite
         self._context, self._reader, self._head, self._is_hashed = context, reader, head, is_hashed
         self._size = head.size or 0
         self._segments: dict[int, _Segment] = {}
@@ -141,8 +148,8 @@ class HeldObjectParts(ObjectParts):
         hold: anyio.Semaphore,
         sign: SignPut,
     ) -> None:
-        super().__init__(context, reader, head, is_hashed=True)
-        self.composite = self._checksums = composite
+        super().__init__(context, reader, head, is_hashed=True, composite=composite)
+        self._checksums = composite
         self._compares_etags, self._hold, self._sign = compares_etags, hold, sign
 
     async def _sent(self, link: Link, part: UploadPart, segment: Hasher | None) -> Stored:
