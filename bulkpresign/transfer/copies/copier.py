@@ -343,7 +343,8 @@ class Copier:
             progress = PartProgress(job.link, checkpoint, parts, self._context.emit)
             try:
                 sent = await self._uploader.send(target, parts, progress, renewer)
-                self._etags_tell_bytes &= expected_digest(ANY_OBJECT, sent.etag, sent.encryption).parts > 0
+                expected = expected_digest(ANY_OBJECT, sent.etag, sent.encryption)
+                self._etags_tell_bytes &= expected.parts > 0 and sent.etag == sent.parts_etag
                 self._check(parts, sent, head, target)
                 break
             except MismatchError as error:
@@ -356,7 +357,8 @@ class Copier:
                 checkpoint = None
                 delay = attempts.delay_after(error)
             await anyio.sleep(delay)
-        verified_by = proof(head, sent.etag, parts.verified_by, sent.verified_by)
+        etag = sent.etag if sent.verified_by is None else sent.parts_etag
+        verified_by = proof(head, etag, parts.verified_by, sent.verified_by)
         if head.expected.checksum in {f"{algorithm}:{value}" for algorithm, value in sent.checksums.items()}:
             verified_by = head.expected.name  # computed by the server
         return _outcome(job, Copied(head.size or 0, sent.etag, verified_by), max(sent.attempts, attempts.number))
@@ -366,7 +368,7 @@ class Copier:
     ) -> None:
         """Raises MismatchError where the etag or the checksum of an object that was completed is not the source's."""
         try:
-            parts.check_etag(sent.etag, sent.encryption)
+            parts.check_etag(sent.parts_etag, sent.encryption)
             _check_checksum(head, sent)
             if parts.composite is not None:
                 parts.composite.check(sent.checksums, sent.parts)
