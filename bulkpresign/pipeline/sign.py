@@ -223,7 +223,8 @@ async def sign(
             keeps_uploads=keeps_uploads,
             tell=tell,
         )
-        run.lister = await sources.lister(stack, signing, broadcast([run.count, *listeners]))
+        heard = broadcast([run.count, *listeners])
+        run.lister = await sources.lister(stack, signing, heard, request_payer=options.request_payer)
         columns += [name for name in sources.columns if name not in {*columns, *UPLOAD_COLUMNS}]  # those of inventories
         await sources.draw(run.lister, method, must_exist=not head)
         heads = None

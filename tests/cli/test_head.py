@@ -181,6 +181,15 @@ def test_what_passes_is_asked_for_again(scene: Scene) -> None:
     assert (row["size"], said) == ("4", "sign: 1 link in l.csv\n")
 
 
+@pytest.mark.parametrize("more", [[], ["--all-versions"], ["--head"]])
+def test_every_request_to_a_requester_pays_bucket_says_who_pays(more: list[str], scene: Scene) -> None:
+    scene.put("k", b"1")
+    rows, _ = scene.sign(f"s3://{scene.bucket}/", "--request-payer", *more)
+    assert len(rows) == 1
+    assert scene.proxy.seen
+    assert all("x-amz-request-payer=requester&" in f"{seen.target}&" for seen in scene.proxy.seen)
+
+
 @pytest.mark.parametrize("status", [400, 501])
 @pytest.mark.parametrize("source", ["keys", "links"])
 def test_a_server_that_knows_no_checksums_is_asked_without(source: str, status: int, scene: Scene) -> None:

@@ -17,6 +17,7 @@ from bulkpresign.http.response import Response
 from bulkpresign.http.s3_errors import bucket_region
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.redact import redacted
+from bulkpresign.signing.options import PAYER
 from bulkpresign.signing.parts import with_columns
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.lister import CONCURRENCY, Lister
@@ -40,6 +41,7 @@ class BucketLister:
 
     With `all_versions`, every version of each object is listed, except delete markers; otherwise only the latest one.
     A request is attempted up to `attempts` times. `emit` gets the attempts that failed and are repeated.
+    `request_payer` is `requester` for buckets that want it.
     """
 
     def __init__(
@@ -50,9 +52,11 @@ class BucketLister:
         attempts: int = 5,
         transport: Transport = "auto",
         all_versions: bool = False,
+        request_payer: str | None = None,
     ) -> None:
         self._presigner = presigner
-        self._query = _VERSIONS if all_versions else _OBJECTS
+        self._payer = {} if request_payer is None else {PAYER: request_payer}
+        self._query = {**(_VERSIONS if all_versions else _OBJECTS), **self._payer}
         self._all_versions = all_versions
         self._http = HttpClient(CONCURRENCY, ca_bundle=presigner.ca_bundle, transport=transport)
         limiter = RequestLimiter(ConcurrencyController(fixed=CONCURRENCY))
@@ -130,7 +134,8 @@ class BucketLister:
         ref = ObjectRef(bucket, key)
 
         def signed(region: str | None) -> Link:
-            (link,) = self._presigner.sign_batch([with_columns(ref, region=region) if region else ref])
+            located = with_columns(ref, region=region) if region else ref
+            (link,) = self._presigner.sign_batch([located], query=self._payer)
             return link
 
         async def take(response: Response) -> None:
