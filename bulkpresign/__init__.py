@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bulkpresign.errors import ManifestError as ManifestError
     from bulkpresign.errors import MismatchError as MismatchError
     from bulkpresign.errors import NameRefusedError as NameRefusedError
+    from bulkpresign.errors import OpenFilesError as OpenFilesError
     from bulkpresign.errors import OutputError as OutputError
     from bulkpresign.errors import ParameterError as ParameterError
     from bulkpresign.errors import RefusedError as RefusedError
@@ -33,14 +34,19 @@ if TYPE_CHECKING:
     from bulkpresign.errors import ThrottledError as ThrottledError
     from bulkpresign.errors import TransferError as TransferError
     from bulkpresign.errors import TruncatedError as TruncatedError
+    from bulkpresign.errors import WorkerLostError as WorkerLostError
     from bulkpresign.events import BytesMoved as BytesMoved
     from bulkpresign.events import BytesResumed as BytesResumed
     from bulkpresign.events import Event as Event
     from bulkpresign.events import Listener as Listener
+    from bulkpresign.events import LoadMeasured as LoadMeasured
     from bulkpresign.events import ObjectFinished as ObjectFinished
     from bulkpresign.events import ObjectRetried as ObjectRetried
     from bulkpresign.events import ObjectsSigned as ObjectsSigned
     from bulkpresign.events import ObjectsSkipped as ObjectsSkipped
+    from bulkpresign.events import PartFinished as PartFinished
+    from bulkpresign.events import ReadBackFailed as ReadBackFailed
+    from bulkpresign.events import ResumePointChanged as ResumePointChanged
     from bulkpresign.events import RowsRead as RowsRead
     from bulkpresign.events import RunFinished as RunFinished
     from bulkpresign.events import RunStarted as RunStarted
@@ -50,6 +56,7 @@ if TYPE_CHECKING:
     from bulkpresign.guide import create_presigned_url_expanded as create_presigned_url_expanded
     from bulkpresign.ledger.report import JournalReport as JournalReport
     from bulkpresign.model import Certificate as Certificate
+    from bulkpresign.model import Evidence as Evidence
     from bulkpresign.model import Link as Link
     from bulkpresign.model import Method as Method
     from bulkpresign.model import ObjectRef as ObjectRef
@@ -81,6 +88,7 @@ if TYPE_CHECKING:
     from bulkpresign.pipeline.split import split as split
     from bulkpresign.pipeline.verification.counts import VerifyReport as VerifyReport
     from bulkpresign.pipeline.verify import verify as verify
+    from bulkpresign.proof.certificate import Proof as Proof
     from bulkpresign.signing.options import LinkOptions as LinkOptions
     from bulkpresign.signing.presigner import Presigner as Presigner
     from bulkpresign.source.filters import Filters as Filters
@@ -97,6 +105,7 @@ _HOMES = {
     "DaemonEndedError": "errors",
     "DaemonError": "errors",
     "Event": "events",
+    "Evidence": "model",
     "Filters": "source.filters",
     "InputError": "errors",
     "JournalError": "errors",
@@ -106,6 +115,7 @@ _HOMES = {
     "LinkOptions": "signing.options",
     "Listener": "events",
     "ListingError": "errors",
+    "LoadMeasured": "events",
     "ManifestError": "errors",
     "Method": "model",
     "MismatchError": "errors",
@@ -115,16 +125,21 @@ _HOMES = {
     "ObjectRetried": "events",
     "ObjectsSigned": "events",
     "ObjectsSkipped": "events",
+    "OpenFilesError": "errors",
     "Outcome": "model",
     "Outcomes": "pipeline.outcomes",
     "OutputError": "errors",
     "ParameterError": "errors",
+    "PartFinished": "events",
     "Post": "model",
     "Presigner": "signing.presigner",
+    "Proof": "proof.certificate",
+    "ReadBackFailed": "events",
     "Reading": "pipeline.read",
     "RefusedError": "errors",
     "RegionError": "errors",
     "Report": "model",
+    "ResumePointChanged": "events",
     "RowsRead": "events",
     "RunFinished": "events",
     "RunStarted": "events",
@@ -140,6 +155,7 @@ _HOMES = {
     "TruncatedError": "errors",
     "UploadLeftOpen": "events",
     "VerifyReport": "pipeline.verification.counts",
+    "WorkerLostError": "errors",
     "abort": "pipeline.abort",
     "compare": "pipeline.compare",
     "copy": "pipeline.copy",

@@ -24,12 +24,13 @@
         ├── MismatchError        the bytes differ from etag, checksum or size  same_link
         ├── RefusedError         any other response: denied, not found, wrong signature   never
         └── StorageError         the file system refused                       never
+            └── OpenFilesError   ... because too many files are open           same_link
 
 A failed object is data (`model.Outcome`), so the engine raises a TransferError only for a single requested object.
 Messages name the operation and the object. They never contain a signature, a token or a secret.
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from bulkpresign.redact import redacted, without_secrets
 
@@ -40,7 +41,18 @@ _NO_LISTINGS = frozenset({"AccessDenied", "HTTP403", "MethodNotAllowed", "HTTP40
 
 
 class BulkpresignError(Exception):
-    """Base of all exceptions of this package."""
+    """Base of all exceptions of this package. They can be pickled and copied, with all that they tell."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default Python calls the class with the message alone, and most classes here take more than that.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[BulkpresignError], args: tuple[Any, ...], attributes: dict[str, Any]) -> BulkpresignError:
+    """The exception of another process: its `__init__` isn't called again."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class InputError(BulkpresignError):
@@ -119,7 +131,7 @@ class DaemonEndedError(DaemonError):
 
 
 class WorkerLostError(BulkpresignError):
-    """A worker process ended, or stopped answering. What it was given may have been carried out in part."""
+    """A worker process ended, or stopped answering. Its work may have been done in part."""
 
 
 class TransferError(BulkpresignError):
@@ -184,3 +196,12 @@ class RefusedError(TransferError):
 
 class StorageError(TransferError):
     """The local file system refused: disk full, no permission, file deleted."""
+
+
+class OpenFilesError(StorageError):
+    """The process, or the system, has as many files open as it may have. It can open one more when others are closed.
+
+    Runs of one process at the same time share its limit, and none of them knows what the others will need.
+    """
+
+    retry = "same_link"

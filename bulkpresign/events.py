@@ -5,6 +5,7 @@ compare types.
 """
 
 from collections.abc import Callable, Sequence
+from inspect import iscoroutinefunction
 
 import msgspec
 
@@ -76,7 +77,7 @@ class ObjectsSigned(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class ResumePointChanged(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """The bytes that are about to be moved belong to `point`. What was recorded of the object before is forgotten."""
+    """The bytes that are about to be moved belong to `point`. Earlier records of the object are discarded."""
 
     link: Link
     point: ResumePoint
@@ -135,8 +136,18 @@ Event = (
 Listener = Callable[[Event], None]
 
 
+def check_listeners(listeners: Sequence[Listener]) -> None:
+    """Raises TypeError for a listener that can't be called, and for a coroutine function, which nothing would await."""
+    for listener in listeners:
+        if not callable(listener):
+            raise TypeError(f"a listener is a function that is called with each event, not {type(listener).__name__}")
+        if iscoroutinefunction(listener):
+            raise TypeError("a listener is a coroutine function, which nothing awaits: take a plain function")
+
+
 def broadcast(listeners: Sequence[Listener]) -> Listener:
-    """A listener that forwards each event to several listeners, in order."""
+    """A listener that forwards each event to several listeners, in order. Raises TypeError for one that is none."""
+    check_listeners(listeners)
 
     def tell(event: Event) -> None:
         for listener in listeners:

@@ -59,6 +59,11 @@ class ObjectRef(msgspec.Struct, frozen=True, gc=False):
         return self.key if self.path is None else self.path
 
     @property
+    def is_folder_marker(self) -> bool:
+        """True for an empty object whose key ends in `/`, as S3's console makes, unless its row names a file."""
+        return self.size == 0 and self.key.endswith("/") and self.file_path[-1:] in {"", "/"}
+
+    @property
     def uri(self) -> str:
         """The object's name for messages: `s3://bucket/key`, or its path if it has no key."""
         return f"s3://{self.bucket}/{self.key}" if self.key else f"{self.path or ''}"
@@ -212,7 +217,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     measured_rate: float | None = None
 
     def costs(self, prices: Mapping[str, float]) -> dict[str, float]:
-        """The costs by the names of the prices. What has no price costs nothing, and has no entry.
+        """The costs by the names of the prices. Requests and bytes without a price cost nothing, and have no entry.
 
         A price is for 1,000 requests of a kind, such as `GET`, or for a `GB` (10^9 bytes) or `GiB` that moves out.
         """
@@ -244,8 +249,8 @@ class Report(msgspec.Struct, kw_only=True):
     objects were skipped only because of it (None: files or listings were compared as well). `planned` is the number of
     objects that a dry run would move (None: not a dry run), and `plan` is more about them, for `copy`. `certificate` is
     the first line of the certificate that was written (None: none was), and `uncertified` counts the copies that could
-    not be read for it: each is done or skipped as well. `slowed` counts how often a server asked for a lower rate, and
-    `lowest_concurrency` is the lowest number of requests in flight then.
+    not be read for it: each is done or skipped as well. `slowed` counts how often a server asked for a lower rate, or
+    too many files were open, and `lowest_concurrency` is the lowest number of requests in flight then.
     `uploads_opened` counts the multipart uploads that were created, `uploads_left_open` those that are still open at
     the end.
     `concurrency` is the number of requests that the run had in flight at its end, `bound_by` what bounded it (see

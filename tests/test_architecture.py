@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import bulkpresign
+from bulkpresign import errors, events
 from bulkpresign.errors import BulkpresignError
 
 ROOT = Path(bulkpresign.__file__).parent
@@ -189,6 +191,12 @@ def test_type_checkers_see_what_is_public() -> None:
     for name, home in seen.items():
         module, _, attribute = home.rpartition(".")
         assert getattr(bulkpresign, name) is getattr(import_module(module), attribute)
+
+
+def test_what_a_program_can_meet_is_public() -> None:
+    """All errors, and all events: a listener tells them apart by their types."""
+    kinds = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
+    assert {kind.__name__ for kind in [*kinds, *get_args(events.Event)]} <= set(bulkpresign.__all__)
 
 
 def test_every_exception_is_one_of_ours() -> None:

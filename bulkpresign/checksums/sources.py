@@ -35,18 +35,20 @@ def expected_digest(
     `ref` that is not valid, see `checksum_problem`.
     """
     size = size if ref.size is None else ref.size
-    part_size = part_size or part_size_of_row(ref)
+    found = None
     if ref.checksum is not None:
-        return _with_sizes(_parse(ref.checksum), size, part_size)
-    if headers and (found := _from_headers(headers)):
-        return _with_sizes(found, size, part_size)
-    known = _ETAG.match(ref.etag or etag or "")
-    if known is None or (headers and not _etag_is_md5(headers)):
-        return ExpectedDigest(size)
-    digest, parts = bytes.fromhex(known[1]), known[2]
-    if parts is None:
-        return ExpectedDigest(size, "md5", digest, source="etag")
-    return _with_sizes(ExpectedDigest(None, "md5", digest, int(parts), source="etag"), size, part_size)
+        found = _parse(ref.checksum)
+    elif headers:
+        found = _from_headers(headers)
+    if found is None:
+        known = _ETAG.match(ref.etag or etag or "")
+        if known is None or (headers and not _etag_is_md5(headers)):
+            return ExpectedDigest(size)
+        digest, parts = bytes.fromhex(known[1]), known[2]
+        if parts is None:
+            return ExpectedDigest(size, "md5", digest, source="etag")
+        found = ExpectedDigest(None, "md5", digest, int(parts), source="etag")
+    return _with_sizes(found, size, part_size or part_size_of_row(ref))
 
 
 def checksum_problem(text: str) -> str | None:

@@ -86,9 +86,12 @@ class Verifier:
 def verify_whole(expected: ExpectedDigest, data: bytes | memoryview) -> str | None:
     """The name of the verification of bytes that are all there: as a Verifier has it for a value without parts."""
     expected.check_size(len(data))
-    if expected.algorithm is not None:
-        expected.check(digest_of(expected.algorithm, data))
-    return expected.name
+    if expected.algorithm is None:
+        return expected.size_name
+    digest = digest_of(expected.algorithm, data)
+    if digest != expected.digest:
+        expected.check(digest)
+    return expected.algorithm
 
 
 def _new_hasher(expected: ExpectedDigest) -> Hasher | None:

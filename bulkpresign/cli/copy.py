@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulkpresign.cli import filter_options, options, sides
-from bulkpresign.cli.help import Argument, FileName, SectionedOption, Verb
+from bulkpresign.cli.help import Argument, FileName, Verb
 from bulkpresign.cli.units import size
 
 if TYPE_CHECKING:
     from bulkpresign.pipeline.verification.digests import ReadPlan
 
-_of_plan = partial(click.option, cls=SectionedOption, section="Plan")
+_of_plan = options.in_section("Plan")
 
 
 @click.command(cls=Verb)
@@ -106,11 +106,12 @@ def copy(
     """Copy from bucket to bucket, with nothing on disk.
 
     The key of a copy is the prefix and the object's path: its key after the source's prefix. Copies keep content type,
-    caching headers, metadata and checksums; --header sets tags, an ACL or a storage class for all of them. Of versions,
-    the latest is copied. An object that was uploaded in parts is copied in the same parts. LINKS need no credentials.
+    caching headers, metadata and checksums; --header sets tags, an ACL or a storage class for all of them. Only the
+    latest version of an object is copied. An object that was uploaded in parts is copied in the same parts. LINKS need
+    no credentials.
 
-    What is there already, with the same size and etag, is skipped, and so is what the journal has as done. The same
-    command continues a run, or copies what changed since; verify then compares both sides.
+    Copies that exist already, with the size and etag of their object, are skipped, and so are those that the journal
+    has as done. The same command continues a run, or copies what changed since; verify then compares both sides.
 
     \b
     bulkpresign copy s3://from/prefix/ s3://to/prefix/

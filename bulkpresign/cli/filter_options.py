@@ -1,18 +1,14 @@
 """The options that select among the objects of a source, with the names of Filters."""
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from bulkpresign.cli.help import SectionedOption
-from bulkpresign.cli.options import together
+from bulkpresign.cli.options import in_section, together
 from bulkpresign.cli.units import count, moment, size
 
 if TYPE_CHECKING:
     from bulkpresign.source.filters import Filters
 
-_filter = partial(click.option, cls=SectionedOption, section="Filters (an object has to pass all)")
+_filter = in_section("Filters (an object has to pass all)")
 _NAMES = ("include", "exclude", "min_size", "max_size", "newer_than", "older_than", "sample", "seed")
 
 _names = together(

@@ -4,25 +4,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from bulkpresign.cli.help import SectionedOption
-from bulkpresign.cli.options import Decorator, together
+from bulkpresign.cli.options import Decorator, in_section, together
 from bulkpresign.errors import ParameterError
 
 if TYPE_CHECKING:
     from bulkpresign.signing.options import LinkOptions
 
-_GET = "GET links (a column of the same name, with _ for -, overrides it for one row)"
-_PUT = "PUT links: signed headers, which must be sent (columns as above)"
-
-
-def _get_option(*names: str, **settings: Any) -> Decorator:
-    return click.option(*names, cls=SectionedOption, section=_GET, **settings)
-
-
-def _put_option(*names: str, **settings: Any) -> Decorator:
-    return click.option(*names, cls=SectionedOption, section=_PUT, **settings)
+_get_option = in_section("GET links (a column of the same name, with _ for -, overrides it for one row)")
+_put_option = in_section("PUT links: signed headers, which must be sent (columns as above)")
 
 
 def _response_header(name: str) -> Decorator:

@@ -42,22 +42,22 @@ def _renew_url(context: click.Context, _: click.Parameter, given: str | None) ->
     return lines[0]
 
 
-def _in(section: str) -> Callable[..., Decorator]:
+def in_section(section: str) -> Callable[..., Decorator]:
     """Returns a function that creates options in one section of the help."""
     return partial(click.option, cls=SectionedOption, section=section)
 
 
-_of_transfer = _in("Transfer")
-_of_records = _in("Records")
-_of_renewal = _in("Renewal")
-_of_server = _in("Server")
-_of_messages = _in("Messages")
+_of_transfer = in_section("Transfer")
+_of_records = in_section("Records")
+_of_renewal = in_section("Renewal")
+_of_server = in_section("Server")
+_of_messages = in_section("Messages")
 
 _SOURCES = (
     "s3://bucket/prefix/ (everything under it), s3://bucket/key, 's3://bucket/a/*.csv' (a pattern of keys: "
     "* and ? match no /, ** does; a path is the key after the last / before the wildcard), "
-    "a table (.csv .jsonl .json .txt, each also .gz; .parquet .orc), the manifest.json of an S3 Inventory (local or "
-    "s3://), "
+    "a table (.csv .jsonl .ndjson .json .txt, each also .gz; .parquet .orc), the manifest.json of an S3 Inventory "
+    "(local or s3://), "
 )
 sources = click.argument(
     "source", cls=Argument, nargs=-1, metavar="SOURCE...", help=f"{_SOURCES}or - for standard input."

@@ -13,7 +13,11 @@ from bulkpresign.cli.units import size
 @options.sources
 @options.output
 @click.option("--max-size", type=size, default="5GiB", metavar="SIZE", help="The server refuses larger files.")
-@click.option("--content-type", metavar="TYPE", help="The server refuses other types; image/* allows all images.")
+@click.option(
+    "--content-type",
+    metavar="TYPE",
+    help="The server refuses other types; image/* allows all images, and the sender adds the field Content-Type.",
+)
 @options.expires_in
 @options.bucket
 @options.output_format

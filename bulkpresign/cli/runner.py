@@ -109,7 +109,7 @@ def run_verb(
 
     async def main() -> R | None:
         report = None
-        # A signal cancels `scope` alone, so that a second one is heard while the run is closing.
+        # A signal cancels `scope` alone, so that a second one is handled while the run is closing.
         async with anyio.create_task_group() as group:
             with anyio.CancelScope() as scope:
                 await group.start(stop_on_signal, scope, stopped)

@@ -2,19 +2,18 @@
 
 import click
 
-from bulkpresign.cli.help import SectionedOption
-from bulkpresign.cli.options import Decorator, together
+from bulkpresign.cli.options import Decorator, in_section, together
+
+_of_server = in_section("Server")
 
 
 def _side(name: str) -> Decorator:
     """The options of one side. Each replaces the one without the side's name."""
 
     def option(suffix: str, parameter: str, metavar: str, what: str) -> Decorator:
-        return click.option(
+        return _of_server(
             f"--{name}-{suffix}",
             f"{name}_{parameter}",
-            cls=SectionedOption,
-            section="Server",
             metavar=metavar,
             help=f"{what} of the {name}, instead of --{suffix}.",
         )

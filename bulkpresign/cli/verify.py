@@ -5,11 +5,11 @@ from typing import Any
 import click
 
 from bulkpresign.cli import filter_options, options, sides
-from bulkpresign.cli.help import Argument, FileName, SectionedOption, Verb
+from bulkpresign.cli.help import Argument, FileName, Verb
 from bulkpresign.cli.units import size
 
-_FILES = "Files of a folder (--in)"
-_SIDES = "SOURCE and DESTINATION, or a certificate"
+_of_files = options.in_section("Files of a folder (--in)")
+_of_sides = options.in_section("SOURCE and DESTINATION, or a certificate")
 
 
 @click.command(cls=Verb)
@@ -22,83 +22,63 @@ _SIDES = "SOURCE and DESTINATION, or a certificate"
     help="With --in: tables of objects or links, which may have expired; - for standard input. With a certificate: "
     "s3://bucket/prefix/, a folder, or tables. Otherwise two sides, each one of these.",
 )
-@click.option(
+@_of_files(
     "--in",
     "folder",
-    cls=SectionedOption,
-    section=_FILES,
     type=FileName(),
     metavar="DIR",
     help="The folder with the files of the tables. Sends nothing.",
 )
-@click.option(
+@_of_files(
     "--failures",
-    cls=SectionedOption,
-    section=_FILES,
     type=FileName(),
     metavar="FILE",
     help="Write a manifest of files that differ, are missing or unproven, with reasons: a valid input of get.",
 )
-@click.option(
+@_of_files(
     "--journal",
-    cls=SectionedOption,
-    section=_FILES,
     metavar="FILE",
     help="The journal of the download. Default: DIR.journal, if it exists.",
 )
-@click.option(
+@_of_files(
     "--accept-size",
-    cls=SectionedOption,
-    section=_FILES,
     is_flag=True,
     help="Accept files of which only the size can be verified.",
 )
-@click.option(
+@_of_sides(
     "--max-read",
-    cls=SectionedOption,
-    section=_SIDES,
     type=size,
     show_default="10GiB; no limit for a certificate",
     metavar="SIZE",
     help="The most bytes that are read to compare objects without a checksum or etag of the same kind. Objects "
     "beyond that are unproven.",
 )
-@click.option(
+@_of_sides(
     "--differences",
-    cls=SectionedOption,
-    section=_SIDES,
     type=FileName(),
     metavar="FILE",
     help="Write a manifest of objects that differ, are missing, extra or unproven: columns difference and reason.",
 )
-@click.option(
+@_of_sides(
     "--write-certificate",
-    cls=SectionedOption,
-    section=_SIDES,
     type=FileName(),
     metavar="FILE",
     help="Read every object once, and write a certificate of their keys, sizes and digests. .gz compresses.",
 )
-@click.option(
+@_of_sides(
     "--algorithm",
-    cls=SectionedOption,
-    section=_SIDES,
     default="sha256",
     metavar="ALGORITHM",
     help="The algorithm of the digests that --write-certificate computes: sha256 crc64nvme crc32c crc32 sha1 md5.",
 )
-@click.option(
+@_of_sides(
     "--certificate",
-    cls=SectionedOption,
-    section=_SIDES,
     type=FileName(),
     metavar="FILE",
     help="Compare SOURCE with this certificate.",
 )
-@click.option(
+@_of_sides(
     "--prove",
-    cls=SectionedOption,
-    section=_SIDES,
     metavar="KEY",
     help="Print the proof that the row with this key belongs to --certificate, as JSON. Needs no SOURCE.",
 )
@@ -136,9 +116,9 @@ def verify(**settings: Any) -> None:
 
     With --in nothing is sent: each file is verified by its checksum or its etag; a file with only a size to compare is
     unproven; filters select the rows. Two sides are compared by size, and by checksum or etag where both have one of
-    the same kind. Files are hashed. For others, servers are asked for checksums by HEAD requests; where that does not
-    tell, objects are read, up to --max-read. Filters by size and time are for the object of SOURCE, or of the
-    certificate, and for those that only the other side has. Prints what differs, is missing, extra or unproven.
+    the same kind. Files are hashed. For others, servers are asked for checksums by HEAD requests; where these do not
+    tell either, objects are read, up to --max-read. Filters by size and time apply to the object of SOURCE, or of the
+    certificate, and to objects that only the other side has. Prints what differs, is missing, extra or unproven.
 
     \b
     bulkpresign verify links.csv --in data/

@@ -1,6 +1,6 @@
 """The same interface on aiohttp, for links that go through a proxy or where the caller asks for it.
 
-No other module imports aiohttp. Each line of the set-up closes a way in which a link was seen to break.
+No other module imports aiohttp. Each line of the set-up prevents something by which a link was seen to break.
 """
 
 import errno
@@ -170,20 +170,20 @@ class _AiohttpRequest:
 
 
 class _Deadline:
-    """When the response's head has to be here: some time after the whole request went out."""
+    """The time until which the response's head has to come, counted from the end of the request."""
 
     def __init__(self) -> None:
         self.scope = anyio.CancelScope()
         self.set_at = 0.0
 
     def set(self) -> None:
-        """Lets the time begin now."""
+        """Starts the time."""
         self.set_at = anyio.current_time()
         seconds = pool.CONNECT_TIMEOUT + pool.IDLE_TIMEOUT + protocol.HEAD_TIMEOUT
         self.scope.deadline = anyio.current_time() + seconds
 
     def clear(self) -> None:
-        """Lets no time run, while a body goes out."""
+        """Stops the time while a body is sent."""
         self.scope.deadline = math.inf
 
 

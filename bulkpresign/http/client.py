@@ -8,7 +8,7 @@ environment names a proxy, or where the caller asks for it.
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal, Self, cast, get_args
 
 import anyio
@@ -90,8 +90,10 @@ class HttpClient:
         self._pool: ConnectionPool
         self._aiohttp: AiohttpTransport | None = None
 
-        #: Hears of every response: see OnResponse.
+        #: Is called for every response: see OnResponse.
         self.on_response: OnResponse | None = None
+        #: Takes the round-trip time of each new connection, in seconds. Those of aiohttp are not measured.
+        self.on_round_trip: Callable[[float], object] | None = None
 
     def __repr__(self) -> str:
         return f"<HttpClient {self._transport}, {len(self._origins)} origins>"
@@ -100,7 +102,7 @@ class HttpClient:
         self._proxies = Proxies() or None
         self._may_need_aiohttp = self._proxies is not None or self._transport == "aiohttp"
         ssl_context = ssl_context_of(self._ca_bundle)
-        self._pool = ConnectionPool(ssl_context)
+        self._pool = ConnectionPool(ssl_context, self._note_round_trip)
         self._pool.start()
         if self._transport == "aiohttp" or (self._proxies is not None and self._transport == "auto"):
             from bulkpresign.http.aiohttp_transport import AiohttpTransport  # takes 0.2 s to import
@@ -130,6 +132,10 @@ class HttpClient:
             head = request_head(link, origin, target, headers, body)
             request = DirectRequest(self._pool, origin, self._clock, link, self.on_response, head=head, body=body)
         return LoggedRequest(request, link) if _logger.isEnabledFor(logging.DEBUG) else request
+
+    def _note_round_trip(self, seconds: float) -> None:
+        if self.on_round_trip is not None:
+            self.on_round_trip(seconds)
 
     @property
     def can_exchange(self) -> bool:

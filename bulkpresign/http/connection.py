@@ -184,7 +184,8 @@ class Connection(asyncio.BufferedProtocol):
 
         Raises TransferError, and what `take` raises; the connection is closed then if more of the body was to come.
         """
-        self._return_lent()
+        if self._lent is not None:
+            self._return_lent(self._lent)
         while self._early:
             if take(self._early.popleft()):
                 return True
@@ -227,8 +228,10 @@ class Connection(asyncio.BufferedProtocol):
     def _start(self, expects_body: bool) -> None:
         self.response.start(expects_body=expects_body)
         self.request_count += 1
-        self._return_lent()
-        self._resume()
+        if self._lent is not None:
+            self._return_lent(self._lent)
+        if self._is_reading_paused:
+            self._resume()
         self.touched_at = self._loop.time()
         if not self.is_open:
             self._error = ConnectionFailedError("the connection was closed by the server", code="Disconnected")
@@ -359,11 +362,10 @@ class Connection(asyncio.BufferedProtocol):
             self._is_reading_paused = False
             self._transport.resume_reading()
 
-    def _return_lent(self) -> None:
+    def _return_lent(self, lent: memoryview) -> None:
         """Lets the buffer with the last chunk be written over."""
-        if self._lent is not None:
-            self._buffers.give_back(self._lent)
-            self._lent = None
+        self._buffers.give_back(lent)
+        self._lent = None
 
 
 class _WholeResponse:

@@ -7,17 +7,20 @@ Source: RFC 9112.
 """
 
 import re
+from functools import lru_cache
 
 import msgspec
 
 from bulkpresign.http.protocol import MAX_HEAD, MAX_HEADERS
 
 _HEAD = re.compile(
-    rb"HTTP/1\.1 (200|201) [\t -~\x80-\xff]*+\r\n"
-    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[ ]?[!-~\x80-\xff](?:[ -~\x80-\xff]*[!-~\x80-\xff])?+\r\n)++)\r\n"
+    rb"HTTP/1\.1 (20[014]) [\t -~\x80-\xff]*+\r\n"
+    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[ ]?[!-~\x80-\xff][ -~\x80-\xff]*+\r\n)++)\r\n"
 )
 #: More digits are left to the parser.
 _MAX_DIGITS = 15
+#: A response with this status has no body, and no Content-Length.
+_NO_CONTENT = 204
 _CHANGES_FRAMING = frozenset({"transfer-encoding", "upgrade", "trailer"})
 
 
@@ -37,17 +40,29 @@ def plain_head(data: bytes | memoryview) -> PlainHead | None:
         return None
     lines = found[2].decode("latin-1").split("\r\n")
     del lines[-1]
-    headers = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        headers[name.lower()] = value.lstrip(" ")
+    headers = dict(map(_field, lines))
     if not len(headers) == len(lines) <= MAX_HEADERS:
         return None
-    length = headers.get("content-length", "")
-    if not (length.isascii() and length.isdigit()) or len(length) > _MAX_DIGITS:
+    status = int(found[1])
+    length = _length(status, headers.get("content-length"))
+    if length is None:
         return None
     if headers.get("connection", "keep-alive").lower() != "keep-alive":
         return None
     if not _CHANGES_FRAMING.isdisjoint(headers):
         return None
-    return PlainHead(int(found[1]), headers, int(length), found.end())
+    return PlainHead(status, headers, length, found.end())
+
+
+def _length(status: int, text: str | None) -> int | None:
+    """The bytes of the body, None where they are not known for certain."""
+    if status == _NO_CONTENT or text is None:
+        return 0 if status == _NO_CONTENT and text is None else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
+
+
+@lru_cache(maxsize=256)  # most lines are those of the response before
+def _field(line: str) -> tuple[str, str]:
+    """The name in lower case, and the value, of a header."""
+    name, _, value = line.partition(":")
+    return name.lower(), value.strip(" ")

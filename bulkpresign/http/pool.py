@@ -5,6 +5,8 @@ import logging
 import os
 import socket
 import ssl
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -25,6 +27,8 @@ IDLE_TIMEOUT = 60.0
 #: Seconds that a connection is kept for the next request; servers close theirs a little later.
 KEEP_ALIVE = 15.0
 _SWEEPS_PER_TIMEOUT = 60
+#: Where `tcpi_rtt`, in microseconds, begins and ends in Linux's `struct tcp_info`.
+_ROUND_TRIP_AT, _ROUND_TRIP_END = 68, 72
 #: A transport is aborted in the next round of the loop, and is told so in the one after; TLS takes one more.
 _ROUNDS_TO_CLOSE = 3
 #: Seconds until the second address of a host is tried beside the first (RFC 8305).
@@ -58,9 +62,14 @@ class PoolStatistics(msgspec.Struct, frozen=True):
 class ConnectionPool:
     """Open connections. As many are open as requests were in flight at once, until they are idle for KEEP_ALIVE."""
 
-    def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
-        """`ssl_context` has the certificates to trust; None: those of the system."""
-        self._ssl_context = ssl_context
+    def __init__(
+        self, ssl_context: ssl.SSLContext | None = None, on_round_trip: Callable[[float], object] = lambda _: None
+    ) -> None:
+        """`ssl_context` has the certificates to trust; None: those of the system.
+
+        `on_round_trip` takes the round-trip time of each new connection, in seconds.
+        """
+        self._ssl_context, self._on_round_trip = ssl_context, on_round_trip
         if ssl_context is not None:
             resume_sessions(ssl_context)
         self._loop: asyncio.AbstractEventLoop
@@ -143,6 +152,8 @@ class ConnectionPool:
             interleave=1,
             socket_factory=new_socket,
         )
+        if (seconds := round_trip(opened)) is not None:
+            self._on_round_trip(seconds)
         connection = Connection(self._loop, self._buffers, str(origin))
         try:
             await self._loop.create_connection(
@@ -220,3 +231,18 @@ def new_socket(address: Any) -> socket.socket:
     made = socket.socket(family, kind, protocol)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return made
+
+
+def round_trip(connected: socket.socket) -> float | None:
+    """Seconds from a packet to its acknowledgement, as the kernel measured it; None if it does not tell.
+
+    The clock of the event loop would add the time of all tasks that run meanwhile. Source: tcp(7), `struct tcp_info`.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ROUND_TRIP_END)
+    except OSError:
+        return None
+    microseconds = int.from_bytes(info[_ROUND_TRIP_AT:], sys.byteorder)
+    return microseconds / 1e6 if len(info) == _ROUND_TRIP_END else None

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from bulkpresign import __version__
 from bulkpresign.errors import RefusedError
@@ -24,8 +25,9 @@ def request_head(
 
     Raises RefusedError for a header that can't be sent.
     """
-    if not (headers or link.headers) and body is None and link.method in _BODILESS:
-        return f"{link.method} {target} HTTP/1.1\r\n{origin.head}\r\n".encode()
+    if not headers and body is None and link.method in _BODILESS:
+        lines = _lines(origin.name, tuple(link.headers.items())) if link.headers else origin.head
+        return f"{link.method} {target} HTTP/1.1\r\n{lines}\r\n".encode()
     own = {"Host": origin.name, **OWN_HEADERS}
     if isinstance(body, bytes) or (body is None and link.method not in _BODILESS):
         own["Content-Length"] = str(len(body or b""))
@@ -33,8 +35,14 @@ def request_head(
     return f"{link.method} {target} HTTP/1.1\r\n{lines}\r\n".encode()
 
 
+@lru_cache(maxsize=16)  # links that were signed together have the same headers
+def _lines(host: str, headers: tuple[tuple[str, str], ...]) -> str:
+    """Our own headers and those of a link."""
+    return header_lines(merged({"Host": host, **OWN_HEADERS}, dict(headers)))
+
+
 def merged(*headers: Mapping[str, str]) -> dict[str, str]:
-    """All headers. Of names that differ in case alone the last one counts."""
+    """All headers. If names differ in case alone, the last one counts."""
     last = {name.lower(): (name, value) for some in headers for name, value in some.items()}
     return dict(last.values())
 

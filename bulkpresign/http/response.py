@@ -102,8 +102,8 @@ def encryption_of(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: headers[name] for name in _ENCRYPTION if name in headers}
 
 
-#: Hears of a response: its status, the seconds from the end of its request to its head, and the bytes of the body that
-#: was sent, else of its own. A response that came before the end of its request has fewer than 0 seconds.
+#: Is called for a response, with its status, the seconds from the end of its request to its head, and the bytes of the
+#: body that was sent, else of its own. A response that came before the end of its request has fewer than 0 seconds.
 OnResponse = Callable[[int, float, int], None]
 
 

@@ -27,7 +27,7 @@ CLASSES_PER_DOUBLING = 2
 _SHORTEST = 1e-4
 _QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
-#: What happened in each second (Unix time). Skipped objects were not moved.
+#: Bytes, objects, retries and failures in each second (Unix time). Skipped objects were not moved.
 _SECONDS = """
     SELECT second, sum(bytes), sum(objects), sum(retries), sum(failed) FROM (
         SELECT second, bytes, 0 AS objects, 0 AS retries, 0 AS failed FROM moved

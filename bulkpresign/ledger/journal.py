@@ -57,6 +57,8 @@ class Journal:
         self._about = {"verb": verb, "destination": destination}
         #: The identity of an object, by the url of its link.
         self.identity_of: Callable[[ObjectRef, str], str] = copy_identity_of if verb == "copy" else identity_of
+        #: True if earlier runs recorded outcomes.
+        self.has_earlier = False
         self._lock = -1
         self._is_new = self._is_discarded = False
         self._parts: dict[str, ResumePoint] = {}  # at most as many as large objects were in flight
@@ -202,6 +204,7 @@ class Journal:
         else:
             with self._transaction():
                 index_outcomes(self._database)
+        self.has_earlier = self._database.execute("SELECT 1 FROM earlier LIMIT 1").fetchone() is not None
 
     def _create(self) -> None:
         """Creates all tables in one transaction: if the process is killed, the file has all or none."""

@@ -18,7 +18,7 @@ _INTERVALS = 20
 
 #: The first bytes of a SQLite file.
 _MAGIC = b"SQLite format 3\0"
-_TABLES = (".csv", ".jsonl", ".json", ".txt", ".parquet")
+_TABLES = (".csv", ".jsonl", ".ndjson", ".json", ".txt", ".parquet")
 _WHERE = "the folder of the run, or the journal beside it: DIR.journal of get, DIR.put.journal of put"
 
 

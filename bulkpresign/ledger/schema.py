@@ -1,5 +1,6 @@
 """The SQLite file of a journal: its tables, its version, and its errors."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,4 +94,14 @@ def database_errors(file: Path) -> Iterator[None]:
 
 def connect_read_only(file: Path) -> sqlite3.Connection:
     """Opens the SQLite file without write access. Raises sqlite3.Error."""
-    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
+    return sqlite3.connect(read_only_uri(file), uri=True)
+
+
+def read_only_uri(file: Path) -> str:
+    """The file for SQLite to read, also in a folder that can't be written.
+
+    To read a journal, SQLite makes files beside it, unless it is told that nobody writes. A run that writes made them.
+    """
+    real = Path(os.path.realpath(file))
+    is_final = not os.access(real.parent, os.W_OK) and not os.path.lexists(f"{real}-wal")
+    return f"{real.as_uri()}?mode=ro{'&immutable=1' if is_final else ''}"

@@ -7,7 +7,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 from itertools import islice, repeat
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 import msgspec
 
@@ -27,9 +27,16 @@ _ANY_URL = re.compile(rf"https?://(?:\[([^\]]*)\]|([^/?#\\@:\[\]]+)){_PORT}(?:[/
 _PLAIN_HOST = re.compile(rf"{_HOST}\Z", re.ASCII)
 _BLANK = bytes(range(0x21)) + b"\x7f"
 _BROKEN_VALUE = re.compile(r"[\x00\r\n]")
-_SIGNED_AT = re.compile(r"[?&]X-Amz-Date=(\d{8}T\d{6}Z)(?:&|$)")
-_EXPIRES_IN = re.compile(r"[?&]X-Amz-Expires=(\d{1,9})(?:&|$)")
+_SIGNED_AT = re.compile(r"[?&]X-(?:Amz|Goog)-Date=(\d{8}T\d{6}Z)(?:&|$)")
+_EXPIRES_IN = re.compile(r"[?&]X-(?:Amz|Goog)-Expires=(\d{1,9})(?:&|$)")
+#: Unix time, in links of version 2 of S3's signatures, which boto3 makes by default, and in those of CloudFront.
+_EXPIRES_AT = re.compile(r"[?&]Expires=(\d{10})(?:&|$)")
+#: The query of a link that S3 accepts, in version 4 or 2 of its signatures.
+_OF_S3 = re.compile(r"[?&](?:X-Amz-Signature|AWSAccessKeyId)=")
+#: Characters of a key in a message: keys may differ at their end only.
+_SHOWN = 1024
 _EXAMPLE = "2026-01-31T12:00:00Z"
+_NUMBERS = frozenset({int, float})
 _NO_HEADERS: Mapping[str, str] = {}
 _METHODS = frozenset({"GET", "PUT", "HEAD", "DELETE", "POST"})
 
@@ -45,13 +52,17 @@ def links_of(rows: Rows) -> list[Link]:
         raise rows.error(0, "an upload form is not a link: it is for browsers and curl", "fields")
     if not (all(map(_PLAIN_URL.match, urls)) and _has_no_blank("".join(urls))):
         complain(rows, "url", urls, _url_problem)
+    _check_keys(rows, urls)
     return list(map(Link, _methods(rows), urls, _headers(rows), _expiries(rows, urls), _objects(rows, urls)))
 
 
 def expiry_of(url: str) -> datetime | None:
-    """The time at which a SigV4 link expires, from its query, or None."""
+    """The time at which a link expires, from its query, or None."""
     signed_at, expires_in = _SIGNED_AT.search(url), _EXPIRES_IN.search(url)
-    return _end(signed_at[1], expires_in[1]) if signed_at and expires_in else None
+    if signed_at and expires_in:
+        return _end(signed_at[1], expires_in[1])
+    expires_at = _EXPIRES_AT.search(url)
+    return datetime.fromtimestamp(int(expires_at[1]), UTC) if expires_at else None
 
 
 def signed_at_of(url: str) -> datetime | None:
@@ -83,6 +94,22 @@ def _url_problem(url: str) -> str | None:
         return f"{without_query(url)[:80]!r} is not an http(s) url"
     problem = _address_problem(found[1]) if found[2] is None else _host_problem(found[2])
     return problem and f"{without_query(url)[:80]!r} is not an http(s) url: {problem}"
+
+
+def _check_keys(rows: Rows, urls: Sequence[str]) -> None:
+    """Raises ManifestError for a row whose url is for another key: its cells were moved or rewritten by a spreadsheet.
+
+    Only links of S3 tell their key.
+    """
+    for row, (key, url) in enumerate(zip(text_column(rows, "key") or (), urls, strict=False)):
+        if f"/{key}?" not in url and key and not _is_for(key, url) and _OF_S3.search(url):
+            problem = f"the url is for {path_of(url)[:_SHOWN]!r}, not for key {key[:_SHOWN]!r}"
+            hint = "restore the cells of the row; another name for its file goes into column path"
+            raise rows.error(row, f"{problem}: {hint}", "key")
+
+
+def _is_for(key: str, url: str) -> bool:
+    return unquote_to_bytes(url.partition("?")[0]).endswith(f"/{key}".encode())
 
 
 def _address_problem(address: str) -> str | None:
@@ -158,7 +185,7 @@ def _header_map(rows: Rows, row: int, cell: Any) -> Mapping[str, str]:
 
 
 def _expiries(rows: Rows, urls: Sequence[str]) -> Iterable[datetime | None]:
-    cells = text_column(rows, "expires_at")
+    cells = _times(rows)
     if cells is None:
         return map(expiry_of, urls)
     if cells.count(cells[0]) == len(cells) and moment_of(cells[0]):  # they were signed together
@@ -167,6 +194,15 @@ def _expiries(rows: Rows, urls: Sequence[str]) -> Iterable[datetime | None]:
         _moment(rows, row, cell, url) if cell else expiry_of(url)
         for row, (cell, url) in enumerate(zip(cells, urls, strict=True))
     ]
+
+
+def _times(rows: Rows) -> Sequence[str] | None:
+    """The column `expires_at`. A number counts as empty: pandas writes times as such to JSON, without their unit."""
+    found = rows.column("expires_at")
+    if found is not None and not _NUMBERS.isdisjoint(map(type, found)):
+        cells = [["" if type(cell) in _NUMBERS else cell] for cell in found]
+        rows = Rows(rows.file, ("expires_at",), cells, rows.lines)
+    return text_column(rows, "expires_at")
 
 
 def _moment(rows: Rows, row: int, cell: str, url: str) -> datetime:

@@ -18,7 +18,8 @@ from bulkpresign.model import Link, ObjectRef, Report, utc_now
 from bulkpresign.pipeline.run.config import TransferConfig
 from bulkpresign.pipeline.run.run import Run
 from bulkpresign.pipeline.sources.renewals import by_signing
-from bulkpresign.pipeline.sources.sources import Sources, rows_of
+from bulkpresign.pipeline.sources.sources import Sources
+from bulkpresign.pipeline.sources.table_rows import rows_of
 from bulkpresign.signing.parts import with_columns
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.location import SCHEME, Location

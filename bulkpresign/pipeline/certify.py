@@ -20,16 +20,8 @@ from bulkpresign.pipeline.sources.named_files import check_named_files
 from bulkpresign.pipeline.sources.sources import Source
 from bulkpresign.pipeline.verification.counts import Extras, VerifyReport
 from bulkpresign.pipeline.verification.digests import ReadPlan, read_digests
-from bulkpresign.pipeline.verification.sides import (
-    CertificateSide,
-    Endpoint,
-    Entry,
-    FolderSide,
-    ObjectSide,
-    Side,
-    path_of,
-    side_of,
-)
+from bulkpresign.pipeline.verification.entries import Entry, path_of
+from bulkpresign.pipeline.verification.sides import CertificateSide, Endpoint, FolderSide, ObjectSide, Side, side_of
 from bulkpresign.pipeline.verification.threads import map_in_threads
 from bulkpresign.proof.certificate import CertificateReader, CertificateRow, CertificateWriter, Proof
 from bulkpresign.proof.hashing import FileHasher, FileProblem

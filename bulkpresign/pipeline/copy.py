@@ -108,8 +108,8 @@ async def copy(
 
     `source` is what `get` takes: `s3://...`, tables of objects or of GET links, links, or any iterable of them. The key
     of a copy is the destination's prefix and the object's path, which `maps` rewrites (see `KeyMap`). `filters` select
-    among the objects. Two objects for
-    one key, and a destination inside of a source, are errors before anything is copied.
+    among the objects. Two objects for one key, and a destination inside of a source, are errors before anything is
+    copied.
 
     A copy has the content type, cache control, content disposition, content encoding, content language, expiry and
     metadata of its object, and its checksum: one of all bytes, in parts where that is a CRC, or one of parts. Its bytes
@@ -119,8 +119,8 @@ async def copy(
 
     Where `source` has `s3://` locations, the destination is listed first, and copies with the size and etag of their
     object are skipped; so is what the journal records as done, unless object or copy changed since. `if_exists` says
-    what becomes of other copies: `replace`, `keep` or `fail`. `journal` is
-    `BUCKET.copy.journal` in the current folder by default, with the destination's bucket.
+    what becomes of other copies: `replace`, `keep` or `fail`. `journal` is `BUCKET.copy.journal` in the current folder
+    by default, with the destination's bucket.
 
     `extra` is a manifest for objects at the destination that no source has; they are never touched. With `dry_run`
     nothing is copied, and the report has a `plan`. The file `plan` is then the manifest of the objects that would be
@@ -129,9 +129,9 @@ async def copy(
     `certificate` is the file for a certificate of all copies, in which a key is relative to the destination's prefix:
     see `write_certificate`. Digests by `algorithm` are computed of the bytes as they pass. Copies in parts, copies that
     the server makes, and objects that are there already are read once from the destination, at the end; `announce` is
-    told how many, before that. A digest in the journal is used again. What `keep` leaves has the digest of its own
-    bytes. Nothing is written if an object failed, or if a copy can't be read: it is `uncertified` in the report, and
-    the next run reads it.
+    told how many, before that. A digest in the journal is used again. An object that `keep` leaves has the digest of
+    its own bytes. Nothing is written if an object failed, or if a copy can't be read: it is `uncertified` in the
+    report, and the next run reads it.
 
     With one server and one set of credentials for both sides, the server makes the copies itself; `relay` prevents it.
 

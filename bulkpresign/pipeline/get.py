@@ -13,7 +13,7 @@ from bulkpresign.http.client import Transport
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import Report
 from bulkpresign.pipeline.run.completed import files_are_current
-from bulkpresign.pipeline.run.config import TransferConfig, config_of
+from bulkpresign.pipeline.run.config import TransferConfig, check_number, config_of
 from bulkpresign.pipeline.run.descriptors import open_files_limit
 from bulkpresign.pipeline.run.journals import journal_of
 from bulkpresign.pipeline.run.part_sizes import ask_part_size
@@ -116,6 +116,7 @@ async def get(
     """
     if if_exists not in IF_EXISTS:
         raise ParameterError(f"if_exists {if_exists!r} is none of {', '.join(IF_EXISTS)}")
+    check_number("max_object_size", max_object_size)
     config = config_of(
         config,
         concurrency=concurrency,

@@ -23,6 +23,8 @@ async def merge(journals: Sequence[str | os.PathLike[str]], output: str | os.Pat
 
 def merged(journals: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]) -> JournalReport:
     """The same, for callers without an event loop."""
+    if isinstance(journals, str):  # a sequence of names, each of one letter
+        raise ParameterError("journals is a list of journals, not one")
     if not journals:
         raise ParameterError("no journal to merge")
     if not os.fspath(output):

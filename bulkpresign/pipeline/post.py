@@ -44,9 +44,10 @@ async def post(
 ) -> Report:
     """Signs an upload form for every object of `source`, and writes url and fields to `output`, whole or not at all.
 
-    The server refuses bodies over `max_size` bytes, and other types than `content_type`; `image/*` allows all of a
-    kind. A key that ends in `${filename}` takes the name of the file that is uploaded. A key of `s3://` may be a
-    pattern over the objects that are there, unless `literal`; see `sign`. `filters` select among the objects.
+    The server refuses bodies over `max_size` bytes, and other types than `content_type`. `image/*` allows all of a
+    kind: its forms have no field `Content-Type`, and the server refuses them until the sender adds one. A key that
+    ends in `${filename}` takes the name of the file that is uploaded. A key of `s3://` may be a pattern over the
+    objects that are there, unless `literal`; see `sign`. `filters` select among the objects.
     """
     if max_size < 1:
         raise ParameterError(f"max_size of {max_size} bytes is not at least 1")
@@ -59,7 +60,7 @@ async def post(
     check_used(sources, bucket, from_format)
     fields, conditions = _content_type_rule(content_type)
     conditions.append(["content-length-range", 0, max_size])
-    columns = sources.columns  # what can't be read is told before credentials are looked for
+    columns = sources.columns  # unreadable input is reported before credentials are loaded
     report, tell, began = Report(verb="post"), broadcast(listeners), time.monotonic()
     tell(RunStarted("post"))
     async with AsyncExitStack() as stack:

@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args, overload
 from bulkpresign.errors import LinkExpiredError, ParameterError, TransferError
 from bulkpresign.events import Event, Listener, ObjectFinished
 from bulkpresign.model import Link, Report
-from bulkpresign.pipeline.run.config import TransferConfig, config_of
+from bulkpresign.pipeline.run.config import TransferConfig, check_number, config_of
 from bulkpresign.pipeline.run.outcomes import OutcomeListener, RunResults
 from bulkpresign.pipeline.run.presigner import RunPresigner
 from bulkpresign.pipeline.run.run import Run
@@ -134,25 +134,24 @@ def read(
     `links` is what `get` takes: links, objects and urls in any iterable, or tables, `s3://...` and urls. Bytes are
     verified as `get` verifies files: by checksum, else etag, else size. A mismatch is retried within `attempts`.
 
-    At most `concurrency` bodies are in flight or wait; the next request goes out when a pair is taken. Without one the
-    run finds the number, up to 4 GiB of bodies of `max_object_size` (bytes, 64 MiB by default): 64.
-    Memory is at most `concurrency x max_object_size`, and one body more while it is
-    verified. A larger object fails with the code `TooLarge`.
+    At most `concurrency` bodies are in flight or wait; the next request goes out when a pair is taken. Without
+    `concurrency` the run finds the number: at most as many as make 4 GiB of bodies of `max_object_size` (bytes, 64 MiB
+    by default), which is 64. Memory is at most `concurrency x max_object_size`, and one body more while it is verified.
+    A larger object fails with the code `TooLarge`.
 
     `errors`: with `raise` (the default) the first object that fails raises its TransferError (LinkExpiredError where
-    its link is over), which ends the run: no object is missing unnoticed. With `yield` it comes as a pair of the link
-    and the TransferError, and the run goes on. `code` of the error is S3's own where there was one.
+    its link has expired), which ends the run: no object is missing unnoticed. With `yield` it comes as a pair of the
+    link and the TransferError, and the run goes on. `code` of the error is S3's own where there was one.
 
     `filters` select among the objects.
 
-    `presigner` (open, left open) signs objects, and with `renew_credentials` links that run out; without one the AWS
+    `presigner` (open, left open) signs objects, and with `renew_credentials` links that expire; without one the AWS
     chain is used. The other keywords are those of `get`. `report` of the result has the counts. Leaving the loop ends
     the run; `async with` waits for its end. Raises in the loop what `get` raises.
     """
     if errors not in get_args(Errors):
         raise ParameterError(f"errors {errors!r} is not one of {', '.join(get_args(Errors))}")
-    if max_object_size < 1:
-        raise ParameterError(f"max_object_size of {max_object_size} is not at least 1")
+    check_number("max_object_size", max_object_size, is_needed=True)
     bounds = config_of(
         config,
         concurrency=concurrency,

@@ -18,8 +18,8 @@ async def report(run: str | os.PathLike[str], *, html: str | os.PathLike[str] | 
     """The reports of the journals of `run`: a journal, or the folder of a run, which may have several.
 
     `html` names a file for a page with charts and tables of all of them. It needs no other file, no script and no
-    network. Memory does not grow with the journals. Raises JournalError for what is no journal, and OutputError if the
-    page can't be written.
+    network. Memory does not grow with the journals. Raises JournalError for a file that is not a journal, and
+    OutputError if the page can't be written.
     """
     return await anyio.to_thread.run_sync(_report, run, html)
 

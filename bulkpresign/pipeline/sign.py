@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from functools import partial
@@ -22,24 +22,21 @@ from bulkpresign.events import (
     RunStarted,
     broadcast,
 )
-from bulkpresign.manifest.links import old_links
 from bulkpresign.manifest.uploads import UPLOAD_COLUMNS
 from bulkpresign.manifest.writing import ManifestWriter, link_writer
-from bulkpresign.model import Link, Method, ObjectRef, Report
+from bulkpresign.model import Link, Method, Report
 from bulkpresign.pipeline.rows.copy_targets import CopyTargets, copy_targets
 from bulkpresign.pipeline.rows.hash_files import HashedSource
 from bulkpresign.pipeline.rows.head import HEAD_COLUMNS, MISSING, Heads, asking_heads
-from bulkpresign.pipeline.rows.resigned_uploads import resigned_rows
-from bulkpresign.pipeline.rows.uploads import SigningUploads, signing_uploads, size_problem_of
+from bulkpresign.pipeline.rows.signing import RowSigner, has_uploads
+from bulkpresign.pipeline.rows.uploads import signing_uploads, size_problem_of
 from bulkpresign.pipeline.run.copies import Destination, prefix_of
 from bulkpresign.pipeline.run.failures import failure_log
-from bulkpresign.pipeline.run.presigner import RunPresigner
 from bulkpresign.pipeline.run.sides import Sides
 from bulkpresign.pipeline.sources.items import Row
-from bulkpresign.pipeline.sources.listings import BucketLister
-from bulkpresign.pipeline.sources.sources import Found, Part, SizeProblem, Source, Sources, check_used
+from bulkpresign.pipeline.sources.sources import SizeProblem, Source, Sources, check_used
 from bulkpresign.scale.signing import ShardedSigning
-from bulkpresign.scale.workers import Workers, opened
+from bulkpresign.scale.workers import opened
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.rules import Rules
@@ -51,6 +48,10 @@ from bulkpresign.tables.files import appears_whole
 from bulkpresign.tables.reading import table_format
 
 NO_LINKS = "it can't be signed again without its bucket and key; give s3://bucket/key, or a table with bucket, key, url"
+
+
+#: Writes links into the manifest of the run.
+Write = Callable[[Sequence[Link]], None]
 
 
 class SignReport(Report, kw_only=True):
@@ -152,8 +153,8 @@ async def sign(
     _check_sharded(executor, written_format, head=head, part_size=part_size, checksum=checksum)
     rules = Rules(method, headers, query, options, head=head)
     rules.check_given(concurrency, failures)
-    summing = _summing(method, checksum, folder)
-    size_problem = _size_problem("PUT" if target else method, part_size, summing)
+    hashed = _hashed(method, checksum, folder)
+    size_problem = _size_problem("PUT" if target else method, part_size, hashed)
     sources = Sources(
         source,
         bucket=bucket,
@@ -165,17 +166,16 @@ async def sign(
     )
     await sources.begin()
     _check_tables(sources, bucket, from_format, is_for_copies=target is not None)
-    columns = sources.columns  # unreadable input is reported before credentials are loaded
+    keeps_uploads = method in {None, "PUT"} and part_size is None
+    columns = _columns(  # unreadable input is reported before credentials are loaded
+        sources, keeps_uploads=keeps_uploads, head=head, copies=target is not None, parts=part_size is not None
+    )
     if method is None and sources.need_credentials:
         rules.check("GET")
-    keeps_uploads = method in {None, "PUT"} and part_size is None
-    if not (keeps_uploads and any(map(_has_uploads, sources.tables))):  # each object has one row
-        columns = [name for name in columns if name not in UPLOAD_COLUMNS]
-    report, tell, began = SignReport(verb="sign"), broadcast(listeners), time.monotonic()
-    tell(RunStarted("sign"))
+    counts = _Counts(listeners)
+    counts.tell(RunStarted("sign"))
     if size_problem is not None and target is None:  # the sizes of objects that are copied come from their HEAD
         await sources.check_sizes(size_problem)
-    columns = _with_own(columns, head=head, copies=target is not None, parts=part_size is not None)
     settings: dict[str, Any] = {
         "region_name": region_name,
         "endpoint_url": endpoint_url,
@@ -197,7 +197,7 @@ async def sign(
         },
     )
     async with AsyncExitStack() as stack:
-        signing = await (await stack.enter_async_context(RunPresigner(presigner, **settings))).get()
+        signing = await (await stack.enter_async_context(sides)).source.get()
         opening = (
             None
             if part_size is None
@@ -212,190 +212,119 @@ async def sign(
             )
         )
         uploads = None if opening is None or target else await stack.enter_async_context(opening(signing))
-        run = _Run(
-            sources,
-            signing,
-            rules,
-            report,
-            workers=None if executor is None else await stack.enter_async_context(opened(executor)),
-            summing=summing,
-            uploads=uploads,
-            keeps_uploads=keeps_uploads,
-            tell=tell,
-        )
-        heard = broadcast([run.count, *listeners])
-        run.lister = await sources.lister(stack, signing, heard, request_payer=options.request_payer)
+        workers = None if executor is None else await stack.enter_async_context(opened(executor))
+        lister = await sources.lister(stack, signing, counts.emit, request_payer=options.request_payer)
         columns += [name for name in sources.columns if name not in {*columns, *UPLOAD_COLUMNS}]  # those of inventories
-        await sources.draw(run.lister, method, must_exist=not head)
-        heads = None
+        await sources.draw(lister, method, must_exist=not head)
+        rows = RowSigner(sources, lister, signing, rules, hashed=hashed, uploads=uploads, keeps_uploads=keeps_uploads)
+        heads, targets = None, None
         if head:
             log = await stack.enter_async_context(failure_log(failures, sources))
             heads = await stack.enter_async_context(
                 asking_heads(
-                    signing,
-                    concurrency,
-                    options,
-                    ca_bundle,
-                    broadcast([run.count, *listeners, *([log] if log else [])]),
+                    signing, concurrency, options, ca_bundle, broadcast([counts.emit, *([log] if log else [])])
                 )
             )
-            if target is not None:
-                run.targets = heads.add_columns = await copy_targets(stack, target, sides, opening)
-                uploads = run.targets.uploads
+        if heads is not None and target is not None:
+            targets = heads.add_columns = await copy_targets(stack, target, sides, opening)
+            uploads = targets.uploads
         with open_output(file) as stream:
             writer = link_writer(stream, file, written_format, columns)
-            await run.write(writer, heads, stream if uploads is not None and not appears_whole(file) else None)
+            write = _writing(writer, counts, None if uploads is None or appears_whole(file) else stream)
+            if heads is not None:
+                await _write_existing(rows, heads, targets, write)
+            else:
+                sharded = (
+                    ShardedSigning(workers, signing, rules, writer, bucket=bucket, count=counts.written)
+                    if workers is not None
+                    else None
+                )
+                await _write_all(rows, sources, sharded, write)
             writer.finish()
-        report.uploads_opened = uploads.opened if uploads else 0
-    report.seconds = time.monotonic() - began
-    tell(RunFinished(report))
-    return report
+        counts.report.uploads_opened = uploads.opened if uploads else 0
+    return counts.finished()
 
 
-def _with_own(columns: Sequence[str], *, head: bool, copies: bool, parts: bool) -> list[str]:
+def _columns(sources: Sources, *, keeps_uploads: bool, head: bool, copies: bool, parts: bool) -> list[str]:
     """The carried columns, and those that this run fills."""
+    columns = sources.columns
+    if not (keeps_uploads and any(map(has_uploads, sources.tables))):  # each object has one row
+        columns = [name for name in columns if name not in UPLOAD_COLUMNS]
     heads, targets = HEAD_COLUMNS if head else (), DST_COLUMNS if copies else ()
     methods, uploads = (DST_METHOD,) if copies and parts else (), UPLOAD_COLUMNS if parts else ()
     return list(dict.fromkeys([*columns, *heads, *targets, *methods, *uploads]))
 
 
-class _Run:
-    """Reads, signs and writes rows, a batch at a time."""
+class _Counts:
+    """Counts what one run does, and tells its listeners."""
 
-    def __init__(
-        self,
-        sources: Sources,
-        presigner: Presigner,
-        rules: Rules,
-        report: SignReport,
-        *,
-        workers: Workers | None,
-        summing: HashedSource | None,
-        uploads: SigningUploads | None,
-        keeps_uploads: bool,
-        tell: Listener,
-    ) -> None:
-        self._tell, self._workers = tell, workers
-        self._sources, self._presigner, self._rules, self._report = sources, presigner, rules, report
-        self._summing, self._uploads, self._keeps_uploads = summing, uploads, keeps_uploads
-        #: Lists the sources in buckets.
-        self.lister: BucketLister | None = None
-        #: Makes the rows of copies, if the rows are for copies.
-        self.targets: CopyTargets | None = None
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self.report = SignReport(verb="sign")
+        self._began = time.monotonic()
+        self.tell = broadcast(listeners)
 
-    def count(self, event: Event) -> None:
-        """Counts failures of HEAD requests, and retries."""
+    def emit(self, event: Event) -> None:
+        """Takes an event of a request: a retry, or an object whose HEAD request failed."""
         if isinstance(event, ObjectFinished):
-            self._report.failed += 1
-            self._report.missing += event.outcome.code in MISSING
+            self.report.failed += 1
+            self.report.missing += event.outcome.code in MISSING
         elif isinstance(event, ObjectRetried):
-            self._report.retries += 1
+            self.report.retries += 1
+        self.tell(event)
 
-    async def write(self, writer: ManifestWriter[Link], heads: Heads | None, flushed: Output | None) -> None:
-        """Writes the rows of all objects; with `heads`, only those of objects that exist.
+    def written(self, count: int) -> None:
+        """Takes the number of links that were written."""
+        self.report.done += count
+        self.tell(ObjectsSigned(count))
 
-        `flushed` is the output if rows must be written at once: an upload stays open only if its rows are written.
-        """
+    def finished(self) -> SignReport:
+        """The report, at the end of the run."""
+        self.report.seconds = time.monotonic() - self._began
+        self.tell(RunFinished(self.report))
+        return self.report
 
-        async def take(items: Sequence[Row]) -> None:
-            await self._presigner.refresh()
-            links = self._signed(items)
-            if self.targets is None:
-                keep(links)
-                return
-            async for rows in self.targets.rows(links):
-                keep(rows)
 
-        def keep(links: Sequence[Link]) -> None:
-            writer.write(links)
-            if flushed is not None:
-                flushed.flush()
-            self.count_done(len(links))
+def _writing(writer: ManifestWriter[Link], counts: _Counts, flushed: Output | None) -> Write:
+    """Writes and counts links. `flushed` is the output if rows are written at once: an upload stays open only then."""
 
-        if heads is not None:
-            await heads.run(self._all_items(), take)
+    def write(links: Sequence[Link]) -> None:
+        writer.write(links)
+        if flushed is not None:
+            flushed.flush()
+        counts.written(len(links))
+
+    return write
+
+
+async def _write_existing(rows: RowSigner, heads: Heads, targets: CopyTargets | None, write: Write) -> None:
+    """Writes the rows of the objects that exist; with `targets`, those of their copies."""
+
+    async def take(items: Sequence[Row]) -> None:
+        links = await rows.links_of(items)
+        if targets is None:
+            write(links)
             return
-        sharded = self._sharded(writer)
-        for part in self._sources.parts:
-            if sharded is not None and isinstance(part, Table) and not self._is_signed_with_uploads(part):
-                await sharded.write(part, self._sources.rows_in(part))
-                continue
-            async for links in self._links(part):
-                keep(links)
+        async for some in targets.rows(links):
+            write(some)
 
-    def _sharded(self, writer: ManifestWriter[Link]) -> ShardedSigning | None:
-        if self._workers is None:
-            return None
-        return ShardedSigning(
-            self._workers, self._presigner, self._rules, writer, bucket=self._sources.bucket, count=self.count_done
-        )
+    await heads.run(rows.items(), take)
 
-    def count_done(self, count: int) -> None:
-        """Counts links that were written."""
-        self._report.done += count
-        self._tell(ObjectsSigned(count))
 
-    def _is_signed_with_uploads(self, table: Table) -> bool:
-        """True if rows of uploads are signed again for the same uploads."""
-        return self._keeps_uploads and _has_uploads(table)
-
-    async def _all_items(self) -> AsyncIterator[Sequence[Row]]:
-        for part in self._sources.parts:
-            async for items in self._items(part):
-                yield items
-
-    async def _links(self, part: Part) -> AsyncIterator[list[Link]]:
-        """The rows of all objects of a source: one each, except for objects that are, or become, multipart uploads."""
-        if isinstance(part, Table) and self._is_signed_with_uploads(part):
-            rows = self._sources.rows_in(part)
-            again = resigned_rows(part.file, rows, self._presigner, lambda some: self._signed_alone(part, some))
-            async for links in again:
-                yield links
-            return
-        async for items in self._items(part):
-            if self._uploads is None:
-                yield self._signed(items)
-                continue
-            async for links in self._uploads.rows(items, self._signed):
-                yield links
-
-    async def _items(self, part: Part) -> AsyncIterator[Sequence[Row]]:
-        """The objects or old links of a source. Regions and credentials are loaded before each batch is returned."""
-        method = self._rules.method
-        problem = self._uploads.size_problem if self._uploads else None
-        must_exist = not self._rules.head
-        async for found in self._sources.found_in(part, self.lister, method, problem, must_exist=must_exist):
-            refs = await self._summing(found) if self._summing else found.refs
-            await self._presigner.prepare(refs)
-            yield self._again(found, refs) if isinstance(part, Table) and part.is_links else refs
-
-    def _again(self, found: Found, refs: Sequence[ObjectRef]) -> list[Link]:
-        assert found.rows is not None  # noqa: S101 - the source is a table
-        links = old_links(found.rows, refs)
-        self._rules.check_rows(found.rows, links)
-        return links
-
-    def _signed(self, items: Sequence[Row]) -> list[Link]:
-        return self._rules.signed(self._presigner, items)
-
-    def _signed_alone(self, table: Table, links: Sequence[tuple[Link, int]]) -> list[Link]:
-        """Signs the rows that belong to no upload."""
-        for link, line in links:
-            if self._rules.method is None and (problem := self._rules.problem(link.method)):
-                raise ManifestError(problem, file=table.file, line=line, column="method")
-            for column in ("bucket", "key"):
-                if not getattr(link.object, column):
-                    raise ManifestError(
-                        "the row has none: it can't be signed again", file=table.file, line=line, column=column
-                    )
-        return self._signed([link for link, _ in links])
+async def _write_all(rows: RowSigner, sources: Sources, sharded: ShardedSigning | None, write: Write) -> None:
+    """Writes the rows of all objects. With `sharded`, workers sign those of tables."""
+    for part in sources.parts:
+        if sharded is not None and isinstance(part, Table) and not rows.signs_uploads_again(part):
+            await sharded.write(part, sources.rows_in(part))
+            continue
+        async for links in rows.links(part):
+            write(links)
 
 
 def _check_tables(sources: Sources, bucket: str | None, from_format: str | None, *, is_for_copies: bool) -> None:
     """Raises InputError for a setting without a table, and for the rows of copies in parts."""
     check_used(sources, bucket, from_format)
     for table in sources.tables:
-        if _has_uploads(table) and DST_URL in table.columns and not is_for_copies:
+        if has_uploads(table) and DST_URL in table.columns and not is_for_copies:
             problem = "the rows of copies in parts can't be signed again: sign their objects with --to instead"
             raise ManifestError(problem, file=table.file)
 
@@ -433,21 +362,17 @@ def _target(to: str | None, maps: Sequence[str], method: str | None) -> Destinat
     return Destination(prefix_of(to), KeyMap(maps))
 
 
-def _has_uploads(table: Table) -> bool:
-    return table.is_links and "upload_id" in table.columns
-
-
-def _size_problem(method: str | None, part_size: int | None, summing: HashedSource | None) -> SizeProblem | None:
+def _size_problem(method: str | None, part_size: int | None, hashed: HashedSource | None) -> SizeProblem | None:
     if part_size is None:
         return None
     if method != "PUT":
         raise ParameterError("a part size is for PUT links, or for copies, with to")
-    if summing is not None:
+    if hashed is not None:
         raise ParameterError("a checksum is signed for a whole file: it does not go with a part size")
     return size_problem_of(part_size)
 
 
-def _summing(method: str | None, checksum: str | None, folder: str | os.PathLike[str] | None) -> HashedSource | None:
+def _hashed(method: str | None, checksum: str | None, folder: str | os.PathLike[str] | None) -> HashedSource | None:
     if (checksum is None) != (folder is None):
         raise ParameterError(
             "a checksum is taken from files: it needs an algorithm and a folder, --checksum and --from"

@@ -24,7 +24,8 @@ from bulkpresign.pipeline.run.preflight import Totals, check, reserve_paths
 from bulkpresign.pipeline.sources.items import Items, object_of
 from bulkpresign.pipeline.sources.named_files import check_named_files
 from bulkpresign.pipeline.sources.selecting import Picker
-from bulkpresign.pipeline.sources.sources import Source, Sources, rows_of
+from bulkpresign.pipeline.sources.sources import Source, Sources
+from bulkpresign.pipeline.sources.table_rows import rows_of
 from bulkpresign.pipeline.verification.counts import Counts, Extras, VerifyReport
 from bulkpresign.pipeline.verification.threads import map_in_threads, on_read
 from bulkpresign.proof.files import FileVerifier, Row, batches_of
@@ -55,18 +56,19 @@ async def verify(
     listeners: Sequence[Listener] = (),
     extras: Extras | None = None,
 ) -> VerifyReport:
-    """Checks the files below `folder` against tables of objects or links; links may be over, nothing is sent.
+    """Checks the files below `folder` against tables of objects or links; links may have expired, as nothing is sent.
 
     Instead of tables, `Link`s, `ObjectRef`s and urls in any iterable or async iterable are taken, as for `get`.
 
     `concurrency` files are read at a time, in threads, a block of 1 MiB of each in memory; None is one for each CPU.
-    Where a row tells no checksum, or not how large the parts of its etag are, the `journal` of the download is asked
-    (`FOLDER.journal` unless given). A file for which its size alone speaks is unproven, unless `accept_size` is given.
+    Where a row tells no checksum, or not how large the parts of its etag are, the `journal` of the download is used
+    (`FOLDER.journal` unless given). A file of which only the size can be compared is unproven, unless `accept_size` is
+    given.
     With an `executor` (see `get`), its workers hash the files, which all of them have to see under the same path.
     `filters` select among the rows to verify; the files of the other rows are not extra.
 
-    `failures` names a manifest for files that differ, are missing or unproven; `extras` hears of every file that no row
-    names. Raises InputError for a manifest or folder that can't be used; what is wrong with files is counted.
+    `failures` names a manifest for files that differ, are missing or unproven; `extras` is called for every file that
+    no row names. Raises InputError for a manifest or folder that can't be used; what is wrong with files is counted.
     """
     threads = (os.cpu_count() or 1) if concurrency is None else concurrency
     if threads < 1:

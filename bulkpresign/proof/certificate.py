@@ -1,4 +1,4 @@
-"""Certificates: a file that says of every object which bytes it had, and one hash that says it of all.
+"""Certificates: files with the digest of every object, and with one hash over all of them.
 
 A certificate is lines of JSON. The first one is an object: the sums of the rows, and the root of the Merkle tree over
 them. Each further one is a row, `[key, size, digest]`: the size in bytes, the digest in hex. Rows are in the bytewise

@@ -51,7 +51,7 @@ class FileVerifier:
 
     def _outcome(self, row: Row, meter: "_ReadMeter") -> Outcome:  # noqa: PLR0911 - one for each outcome
         ref, link = row.ref, row.link
-        if ref.size == 0 and ref.key.endswith("/"):
+        if ref.is_folder_marker:
             return Outcome(ref, "skipped", message="a folder marker has no file", link=link)
         try:
             expected = expected_digest(row.recorded or ref, headers=_lowered(link), part_size=row.part_size)

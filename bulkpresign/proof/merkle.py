@@ -5,7 +5,6 @@ node with n leaves has the largest power of two below n of them. Source: RFC 696
 """
 
 import hashlib
-from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 _LEAF, _NODE = b"\0", b"\1"
@@ -59,14 +58,6 @@ class _Subtree(NamedTuple):
     height: int
     hash: bytes
     is_proven: bool
-
-
-def root_by_path(data: bytes, path: Iterable[Sibling]) -> bytes:
-    """The root that a leaf and its path lead to."""
-    found = _sha256(_LEAF + data)
-    for side, sibling in path:
-        found = _sha256(_NODE + (sibling + found if side == "left" else found + sibling))
-    return found
 
 
 def _sha256(data: bytes) -> bytes:

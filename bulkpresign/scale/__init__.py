@@ -1,1 +1,1 @@
-"""Jobs of a run on other processes: batches go out as bytes, and what became of them comes back."""
+"""Jobs of a run on other processes: batches are sent as bytes, and their results come back."""

@@ -12,7 +12,7 @@ _logger = logging.getLogger(__name__)
 
 #: How often a call is made whose worker is lost.
 _MOST_LOSSES = 3
-#: Seconds between two looks whether there still are workers.
+#: Seconds between two checks of whether there are workers left.
 _LOOK_INTERVAL = 2.0
 #: Calls for each worker: one that it works on, and one that waits.
 _CALLS_AHEAD = 2

@@ -11,10 +11,10 @@ from typing import Any
 from bulkpresign.errors import ParameterError
 
 _CONNECT_TIMEOUT, _CLOSE_TIMEOUT = "10s", "3s"
-#: Seconds between two looks at the workers.
-_LOOK_INTERVAL = 2.0
-#: So many looks in a row without a scheduler: it is gone.
-_LOOKS_WITHOUT = 5
+#: Seconds between two checks of the workers.
+_CHECK_INTERVAL = 2.0
+#: After so many checks in a row without a scheduler, it counts as gone.
+_CHECKS_WITHOUT = 5
 
 
 class DaskWorkers:
@@ -52,12 +52,12 @@ class DaskWorkers:
 
     def _follow(self) -> None:
         """Counts workers that come and go, and notices when the scheduler is gone: calls would wait for ever then."""
-        looks_without = 0
-        while not self._is_closed.wait(_LOOK_INTERVAL):
-            looks_without = 0 if self._client.status == "running" else looks_without + 1
-            if looks_without >= _LOOKS_WITHOUT:
+        checks_without = 0
+        while not self._is_closed.wait(_CHECK_INTERVAL):
+            checks_without = 0 if self._client.status == "running" else checks_without + 1
+            if checks_without >= _CHECKS_WITHOUT:
                 self.problem = f"the scheduler at {self._address} is gone"
-            elif not looks_without:
+            elif not checks_without:
                 with suppress(Exception):  # Dask's errors for a lost scheduler are of many types
                     self.count = self._threads_of_workers()
 

@@ -23,7 +23,7 @@ _INTERRUPT = signal.SIGUSR1
 
 
 class Answers:
-    """Writes answers, and signs of life between them, to the descriptor that was standard output."""
+    """Writes answers, and heartbeats between them, to the descriptor that was standard output."""
 
     def __init__(self) -> None:
         self._descriptor = os.dup(1)
@@ -43,7 +43,7 @@ class Answers:
         self.write(REPORT, len(data).to_bytes(LENGTH, "big"), data)
 
     def keep_alive(self, is_over: threading.Event) -> None:
-        """Gives a sign of life each second."""
+        """Sends a heartbeat each second."""
         with suppress(OSError):  # the coordinator is gone
             while not is_over.wait(_ALIVE_EVERY):
                 self.write(ALIVE)
@@ -84,12 +84,12 @@ def main() -> None:
     calls: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     threading.Thread(target=answers.keep_alive, args=(is_over,), daemon=True).start()
     reader = (sys.stdin.buffer, calls, threading.get_ident())
-    threading.Thread(target=_read_calls, args=reader, daemon=True).start()
     try:
+        threading.Thread(target=_read_calls, args=reader, daemon=True).start()
         while (data := calls.get()) is not None:
             answers.write(*_answer(data))
         signal.signal(_INTERRUPT, signal.SIG_IGN)
-    except (KeyboardInterrupt, BrokenPipeError):  # between two calls, or the coordinator is gone
+    except (KeyboardInterrupt, BrokenPipeError):  # before a call, or the coordinator is gone
         signal.signal(_INTERRUPT, signal.SIG_IGN)
     is_over.set()
 

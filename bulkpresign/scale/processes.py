@@ -1,7 +1,7 @@
 """An executor of worker processes on this machine.
 
-Unlike `concurrent.futures.ProcessPoolExecutor`, it survives the loss of a worker: only the call that the worker was at
-work on fails, and another process takes its place. A worker that stops answering is killed. Workers don't import the
+Unlike `concurrent.futures.ProcessPoolExecutor`, it survives the loss of a worker: only the call that the worker was
+running fails, and another process takes its place. A worker that stops answering is killed. Workers don't import the
 program's main module, have no AWS variable in their environment, and end with this process, however it ends.
 """
 
@@ -25,7 +25,7 @@ from bulkpresign.errors import WorkerLostError
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Seconds without a sign of life after which a worker is killed. It gives one each second.
+#: Seconds without a heartbeat after which a worker is killed. It sends one each second.
 SILENCE = 30.0
 #: Seconds that workers have to end by themselves.
 _GRACE = 3.0
@@ -33,7 +33,7 @@ _GRACE = 3.0
 _PIPE_SIZE = 1 << 20
 #: glibc would give memory back after each large answer, and take it anew for the next: a fifth of the time of `sign`.
 _KEEPING_MEMORY = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(64 << 20))
-#: Frames of a worker: a sign of life, and with eight bytes of length after it: a report, a result, an exception.
+#: Frames of a worker: a heartbeat, and with eight bytes of length after it: a report, a result, an exception.
 ALIVE, REPORT, RESULT, ERROR = b"a", b"n", b"r", b"e"
 LENGTH = 8
 
@@ -181,7 +181,7 @@ def _read(worker: subprocess.Popen[bytes], count: int) -> bytearray:
     left = memoryview(data)
     while left:
         if not readable.poll(SILENCE * 1000):
-            raise WorkerLostError(f"a worker gave no sign of life for {SILENCE:g} s")
+            raise WorkerLostError(f"a worker sent no heartbeat for {SILENCE:g} s")
         received = os.readv(descriptor, [left])
         if not received:
             code = worker.wait()

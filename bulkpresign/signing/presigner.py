@@ -52,9 +52,11 @@ class Presigner:
             urls = presigner.url_batch("bucket", ["a.txt", "b.txt"])
 
     Credentials, region and endpoint come from the AWS chain unless given. `expires_in` (seconds, at most 7 days) is the
-    default for every link. The batch methods (`url_batch`, `sign_batch`, `post_batch`) never wait: they raise
-    CredentialsError if the credentials have expired; `sign`, `presign` and `refresh` renew them. With the region
-    `auto`, each bucket is asked once for its region; until then, the batch methods raise RegionError.
+    default for every link. An open Presigner serves any number of tasks, and a closed one can be opened again.
+
+    The batch methods (`url_batch`, `sign_batch`, `post_batch`) never wait: they raise CredentialsError if the
+    credentials have expired; `sign`, `presign` and `refresh` renew them. With the region `auto`, each bucket is asked
+    once for its region; until then, the batch methods raise RegionError.
     Every url is byte for byte the same as botocore's with `signature_version="s3v4"`.
     """
 
@@ -80,21 +82,26 @@ class Presigner:
             session=session,
             ca_bundle=ca_bundle,
         )
+        self._is_entered = False
         self._credentials: Credentials | None = None
         self._endpoints = EndpointCache(self._aws)
         self._put_signer: _PutSigner | None = None
 
     async def __aenter__(self) -> Self:
-        await self._aws.__aenter__()
+        """Raises ParameterError for a Presigner that is open already: the first one to leave would close it for all."""
+        if self._is_entered:
+            raise ParameterError("the presigner is open already: open it once, and share it")
+        self._is_entered = True
         try:
+            await self._aws.__aenter__()
             await self.refresh()
         except BaseException:
-            await self._aws.__aexit__()
+            await self.__aexit__()
             raise
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._credentials = None
+        self._is_entered, self._credentials = False, None
         await self._aws.__aexit__(*exc_info)
 
     @property

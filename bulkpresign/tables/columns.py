@@ -22,6 +22,9 @@ LAST_MODIFIED = "last_modified"
 #: A carried column that `sign --head` fills: the bytes of each part but the last, for an object uploaded in parts.
 PART_SIZE = "part_size"
 
+#: Carried columns of whole numbers.
+NUMBER_COLUMNS = frozenset({PART_SIZE, "part_number", "offset"})
+
 POST_COLUMNS = ("bucket", "key", "url", "fields", "expires_at", "path")
 
 KNOWN = frozenset(OBJECT_COLUMNS) | frozenset(LINK_COLUMNS)

@@ -70,7 +70,7 @@ def read_csv(file: str) -> Iterator[Rows]:
     else:
         columns = HEADERLESS
     while cells := cells + reader.read(BATCH_ROWS - len(cells)):
-        yield _batch(file, columns, cells, range(before + 1, reader.line_num + 1))
+        yield _batch(file, columns, _trimmed(cells, len(columns)), range(before + 1, reader.line_num + 1))
         before, cells = reader.line_num, []
 
 
@@ -212,6 +212,16 @@ def _starts(rows: Sequence[list[str]], first: int) -> list[int]:
     return starts
 
 
+def _trimmed(cells: list[list[str]], count: int) -> list[list[str]]:
+    """The rows without the empty cells that a spreadsheet adds at their end. A row of such cells alone is a blank line.
+
+    A cell that is alone in its row stays: pandas writes a missing value so.
+    """
+    if max(map(len, cells)) <= count and (count == 1 or [""] * count not in cells):
+        return cells
+    return [row if len(row) == 1 or any(row[count:]) else row[:count] if any(row) else [] for row in cells]
+
+
 def _batch(file: str, columns: tuple[str, ...], cells: list[list[str]], lines: Sequence[int]) -> Rows:
     """The rows on `lines`. Single rows are checked only if some are blank, too short, or on several lines."""
     lengths = set(map(len, cells))
@@ -242,6 +252,8 @@ def _header(file: str, row: Sequence[str], line: int) -> tuple[str, ...] | None:
     if KNOWN.isdisjoint(names):
         _check_headerless(file, row, line)
         return None
+    while not names[-1]:
+        names = names[:-1]
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -257,7 +269,7 @@ def _check_headerless(file: str, row: Sequence[str], line: int) -> None:
         raise ManifestError(problem, file=file, line=line)
     if len(row) not in {2, 3}:
         problem = "a header needs a column key or url; without a header, rows are bucket,key[,version_id]"
-        hint = "; a .txt has one key a line" if len(row) == 1 else ""
+        hint = "; one key or link a line is a .txt, or --from-format txt" if len(row) == 1 else ""
         raise ManifestError(f"{problem}{hint}", file=file, line=line, column="key")
     if cause := _bucket_problem(row[0]):
         hint = "no column is named key or url: add a header, such as bucket,key"

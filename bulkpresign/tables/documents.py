@@ -24,7 +24,10 @@ def read_jsonl(file: str) -> Iterator[Rows]:
 
 
 def read_json(file: str) -> Iterator[Rows]:
-    """The rows of a JSON file in batches. The file is one list of objects or strings, decoded item by item."""
+    """The rows of a JSON file in batches. The file is one list of objects or strings, decoded item by item.
+
+    Objects without a list are read one after another: jq, DuckDB and Spark write JSON lines to `.json`.
+    """
     return _batches(file, _list_items(file))
 
 
@@ -134,10 +137,19 @@ class _Scanner:
                 raise self.error("half of a surrogate pair is not valid Unicode") from error
 
 
+def _consecutive(scanner: _Scanner) -> Iterator[_Item]:
+    while scanner.peek():
+        line = scanner.line
+        yield line, *scanner.value()
+
+
 def _list_items(file: str) -> Iterator[_Item]:
     scanner = _Scanner(file)
     opening = scanner.peek()
     if not opening and file == STDIN:
+        return
+    if opening == "{":
+        yield from _consecutive(scanner)
         return
     if opening != "[":
         raise scanner.error("a list of objects is expected: [ {...}, ... ]")

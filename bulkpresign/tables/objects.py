@@ -1,16 +1,21 @@
 """Converts rows into objects. A batch is checked as a whole; single rows are checked only to find an error."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import Any
 
 from bulkpresign.checksums import checksum_problem
 from bulkpresign.model import ObjectRef, bucket_problem, key_problem, keys_are_plain
-from bulkpresign.tables.columns import KNOWN
+from bulkpresign.tables.columns import KNOWN, NUMBER_COLUMNS
 from bulkpresign.tables.rows import Rows
 
 _SIZE_DIGITS = 19
 _NO_SIZE = 10 ** (_SIZE_DIGITS - 1)
+#: A whole number as pandas writes it in a column that has no value in another row.
+_WHOLE = re.compile(r"(\d{1,18})\.0\Z", re.ASCII)
+#: Up to here, a float is exact.
+_EXACT = 1 << 53
 
 
 def objects_of(rows: Rows, bucket: str | None = None) -> list[ObjectRef]:
@@ -72,7 +77,12 @@ def carried_of(rows: Rows) -> Iterable[dict[str, Any] | None]:
     carried = [(index, name) for index, name in enumerate(rows.columns) if name not in KNOWN]
     if not carried:
         return repeat(None)
-    return [{name: row[index] for index, name in carried if row[index] != ""} or None for row in rows.cells]
+    found = [{name: row[index] for index, name in carried if row[index] != ""} or None for row in rows.cells]
+    for name in NUMBER_COLUMNS.intersection(rows.columns):
+        for row in found:
+            if row and name in row:
+                row[name] = _without_point(row[name])
+    return found
 
 
 def text_column(rows: Rows, name: str) -> Sequence[str] | None:
@@ -118,8 +128,17 @@ def _are_sizes(cells: Sequence[str]) -> bool:
 def _size(rows: Rows, row: int, cell: Any) -> int | None:
     if cell == "":
         return None
+    cell = _without_point(cell)
     if isinstance(cell, int) and not isinstance(cell, bool) and 0 <= cell < _NO_SIZE:
         return cell
     if isinstance(cell, str) and cell.isascii() and cell.isdecimal() and len(cell) < _SIZE_DIGITS:
         return int(cell)
     raise rows.error(row, f"{str(cell)[:40]!r} is not a number of bytes", "size")
+
+
+def _without_point(cell: Any) -> Any:
+    """`12.0` as 12, in text and as a number. Any other cell is not changed."""
+    if isinstance(cell, float):
+        return int(cell) if cell.is_integer() and abs(cell) < _EXACT else cell
+    found = _WHOLE.match(cell) if isinstance(cell, str) else None
+    return found[1] if found else cell

@@ -16,16 +16,23 @@ from bulkpresign.text import unquoted
 #: The manifests of S3 Batch Operations: CSV with url-encoded keys (docs: "Specifying a manifest").
 BATCH_OPERATIONS = "batch"
 FORMATS = ("csv", "jsonl", "json", "txt", "parquet", "orc", BATCH_OPERATIONS)
+#: Other extensions of JSON lines.
+_JSON_LINES = frozenset({"ndjson", "jsonlines"})
+_WORKBOOKS = frozenset({"xlsx", "xlsm", "xls", "ods"})
 
 
 def table_format(file: str, given: str | None = None) -> str:
     """The format of a file: by its extension (without `.gz`), else `given`, else CSV.
 
     A `.csv` is a manifest of S3 Batch Operations if `given` says so.
-    Raises ParameterError for an unsupported format, and for Parquet and ORC in a gzip file.
+    Raises ParameterError for an unsupported format, for the file of a spreadsheet, and for Parquet and ORC in a gzip
+    file.
     """
     name = file[: -len(".gz")] if is_packed(file) else file
     suffix = PurePath(name).suffix.removeprefix(".").lower()
+    if suffix in _WORKBOOKS:
+        raise ParameterError(f"{file}: .{suffix} is not read or written: use CSV, which spreadsheets open and save")
+    suffix = "jsonl" if suffix in _JSON_LINES else suffix
     if suffix in {"parquet", "orc"} and is_packed(file):
         raise ParameterError(f"{file}: {suffix} is compressed in itself, and not read or written as .gz")
     wanted = (given or "csv").lower()

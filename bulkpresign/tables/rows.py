@@ -127,7 +127,7 @@ def mapping_of_text(file: str, line: int, text: str) -> dict[str, str]:
     Raises ManifestError for a uri without a bucket or key. An empty bucket would be replaced by `--bucket`.
     """
     if text.startswith(("http://", "https://")):
-        return {"url": text}
+        return {"url": text.rstrip()}
     if text.startswith("s3://"):
         bucket, _, key = text.removeprefix("s3://").partition("/")
         if not bucket or not key:

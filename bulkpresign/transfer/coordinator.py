@@ -53,3 +53,7 @@ class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
     receive: Callable[[Link, bytes], None] | None = None
     sign_put: SignPut | None = None
     guard: Guard | None = None
+
+    def condition(self, ref: ObjectRef) -> Mapping[str, str]:
+        """The header of the condition under which a copy is written, none where there is no condition."""
+        return {} if self.guard is None else self.guard.headers(ref)

@@ -56,7 +56,7 @@ class LocalExecutor:
         self._spec, self._clock = spec, clock
         self._folder = Folder(spec.folder) if folder is None and spec.folder else folder
         self._limiter = RequestLimiter(_controller(spec), spec.limit_rate)
-        http.on_response = self._limiter.responded
+        http.on_response, http.on_round_trip = self._limiter.responded, self._limiter.connected
         #: The means of this run's transfers, also for the coordinator's own requests.
         self.context = TransferContext(http, emit, self._limiter, spec.attempts, spec.keeps_checkpoints)
         self._uploads_left_open = 0
@@ -72,6 +72,7 @@ class LocalExecutor:
             with ungrouped():
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._watch, engine)
+                    group.start_soon(queue.read_ahead)
                     await engine.run(most, is_fixed=spec.concurrency is not None)
                     group.cancel_scope.cancel()
         finally:

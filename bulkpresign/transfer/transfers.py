@@ -11,12 +11,14 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.copies.copier import Copier
 from bulkpresign.transfer.copies.plain import PlainCopies
-from bulkpresign.transfer.copies.proof import KeptChecksums
+from bulkpresign.transfer.copies.settings import CopySettings
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.downloads.digest import DigestReader
 from bulkpresign.transfer.downloads.download import Downloader
 from bulkpresign.transfer.downloads.memory import MemoryReader
 from bulkpresign.transfer.downloads.plain import PlainDownloads
+from bulkpresign.transfer.downloads.plain_gets import PlainGets
+from bulkpresign.transfer.downloads.plain_reads import PlainReads
 from bulkpresign.transfer.engine.jobs import Digest, Job, LocalFile, Memory, MultipartUpload, Nothing, RenewableLink
 from bulkpresign.transfer.engine.lane import PlainJob
 from bulkpresign.transfer.engine.renewal import LinkRenewer
@@ -51,25 +53,40 @@ class Transfers:
     def has_plain_work(self) -> bool:
         """True where small objects can move in lanes: our own client sends, and the settings ask for no wait."""
         spec = self._spec
-        has_waits = spec.limit_rate is not None or spec.fsync
-        return USES_LANES and self.http.can_exchange and self._open_folder is not None and not has_waits
+        return USES_LANES and self.http.can_exchange and spec.limit_rate is None and not spec.fsync
 
     def prepare(self, job: Job) -> PlainJob | None:
         """The job ready for a lane, None for one that needs the general path: see PlainWork."""
         if isinstance(job.target, LocalFile):
             return self._plain_downloads.prepare(job)
+        if isinstance(job.target, Memory | Digest):
+            return self._plain_reads.prepare(job)
         return self._plain_uploads.prepare(job) if isinstance(job.source, LocalFile) else None
 
     async def go_on(self, job: Job, renewer: LinkRenewer, sent: DirectRequest) -> Outcome:
         """Moves the object of a job whose request was sent by a lane: see PlainWork."""
-        transfer = self._download if isinstance(job.target, LocalFile) else self._upload
-        return await transfer.go_on(job, renewer, sent)
+        match job.target:
+            case LocalFile():
+                return await self._download.go_on(job, renewer, sent)
+            case Memory():
+                return await self._read.go_on(job, renewer, sent)
+            case Digest():
+                return await self._digest.go_on(job, renewer, sent)
+        return await self._upload.go_on(job, renewer, sent)
+
+    @cached_property
+    def _plain_gets(self) -> PlainGets:
+        bounds = (self._spec.max_object_size, self._spec.part_size)
+        most = min((bound for bound in bounds if bound is not None), default=MAX_EXCHANGED)
+        return PlainGets(self.http, self._clock, most)
 
     @cached_property
     def _plain_downloads(self) -> PlainDownloads:
-        bounds = (self._spec.max_object_size, self._spec.part_size)
-        most = min((bound for bound in bounds if bound is not None), default=MAX_EXCHANGED)
-        return PlainDownloads(self._context, self._folder, self._clock, most)
+        return PlainDownloads(self._plain_gets, self._folder)
+
+    @cached_property
+    def _plain_reads(self) -> PlainReads:
+        return PlainReads(self._plain_gets, self._coordinator.receive)
 
     @cached_property
     def _plain_uploads(self) -> PlainUploads:
@@ -126,33 +143,11 @@ class Transfers:
 
     @cached_property
     def _copy(self) -> Copier:
-        spec = self._spec
-        return Copier(
-            self._context,
-            self._coordinator,
-            self._multipart,
-            part_size=spec.part_size,
-            on_server=spec.copies_on_server,
-            digest=spec.copy_digest,
-            checksums=self._kept_checksums,
-            plain=self._plain_copies if USES_LANES and spec.limit_rate is None else None,
-        )
-
-    @cached_property
-    def _kept_checksums(self) -> KeptChecksums:
-        return KeptChecksums()
-
-    @property
-    def _plain_copies(self) -> PlainCopies:
-        spec = self._spec
-        return PlainCopies(
-            self._context,
-            self._coordinator,
-            self._clock,
-            part_size=spec.part_size,
-            digest=spec.copy_digest,
-            checksums=self._kept_checksums,
-        )
+        spec, context, coordinator = self._spec, self._context, self._coordinator
+        settings = CopySettings(spec.part_size, spec.copies_on_server, spec.copy_digest)
+        uses_plain = USES_LANES and spec.limit_rate is None
+        plain = PlainCopies(context, coordinator, self._clock, settings) if uses_plain else None
+        return Copier(context, coordinator, self._multipart, settings, plain)
 
     @property
     def uploads_left_open(self) -> int:

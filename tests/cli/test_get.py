@@ -79,6 +79,7 @@ def test_a_path_that_leaves_the_folder(path: str, origin: FaultProxy, tmp_path: 
     (tmp_path / "to" / "out").symlink_to(tmp_path / "outside")
     said = refused(tmp_path, "l.csv", "--to", "to", "--failures", "f.csv")
     assert said.startswith(f"error: l.csv:3: column path: path {path!r} is refused")
+    assert "column path names another file, --exclude leaves the row out" in said
     assert origin.count == 0
     assert set(files(tmp_path)) == {"l.csv"}
 
@@ -172,11 +173,11 @@ def test_servers_that_cannot_be_reached(tmp_path: Path) -> None:
 
 
 def test_failures_are_named_and_can_be_done_again(origin: FaultProxy, tmp_path: Path) -> None:
-    rows = many(origin, 40, key="k", note="kept, as it is")
-    links(tmp_path / "l.csv", [{**row, "key": row["path"], "bucket": "bucket"} for row in rows])
+    rows = many(origin, 40, bucket="bucket", note="kept, as it is")
+    links(tmp_path / "l.csv", [{**row, "key": str(number)} for number, row in enumerate(rows)])
     objects, origin.objects = origin.objects, {f"/{n}": b"x" for n in range(0, 40, 2)}
     said = get(tmp_path, "l.csv", "--to", "to", "--failures", "f.csv", code=1)
-    assert said.count("failed: s3://bucket/d/") == 10
+    assert said.count("failed: s3://bucket/") == 10
     assert "404 NoSuchKey" in said
     assert "... and 10 more: --failures FILE lists all of them\n" in said
     assert "get: 20 done, 20 failed;" in said

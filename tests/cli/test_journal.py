@@ -228,7 +228,10 @@ def test_a_full_disk(origin: FaultProxy, tiny_disk: Path, tmp_path_factory: pyte
     """The journal's disk is full, the data's is not: what was done and not recorded is looked at again."""
     folder = tmp_path_factory.mktemp("full")
     origin.objects = {f"/{n}": b"x" for n in range(600)}
-    links(folder / "l.csv", [{**row, "key": f"{n}" * 100, "bucket": "b"} for n, row in enumerate(many(origin, 600))])
+    links(
+        folder / "l.csv",
+        [{**row, "key": f"{n}", "version_id": f"{n}" * 100, "bucket": "b"} for n, row in enumerate(many(origin, 600))],
+    )
     ended = run(
         *("get", "l.csv", "--to", "to", "--journal", str(tiny_disk / "j"), "--failures", "f.csv"), folder=folder, env={}
     )

@@ -18,6 +18,9 @@ S3 = (
     b'Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nETag: "fba9dede5f27731c9771645a39863328"\r\n'
     b"x-amz-server-side-encryption: AES256\r\nContent-Type: \r\nContent-Length: 5\r\nServer: AmazonS3\r\n\r\n"
 )
+STORED = (
+    b"HTTP/1.1 204 No Content\r\nServer: nginx\r\nDate: Thu, 26 Nov 2026 23:00:03 GMT\r\nConnection: keep-alive\r\n\r\n"
+)
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n%s\r\n"
 
 
@@ -29,6 +32,9 @@ def test_the_heads_of_usual_servers() -> None:
     assert head.headers["last-modified"] == "Thu, 26 Nov 2026 16:57:48 GMT"
     assert len(head.headers) == 8
     assert plain_head(S3.replace(b"Content-Type: \r\n", b"")) is not None
+    stored = plain_head(STORED)
+    assert stored is not None
+    assert (stored.status, stored.length, stored.size) == (204, 0, len(STORED))
 
 
 @pytest.mark.parametrize(
@@ -38,6 +44,8 @@ def test_the_heads_of_usual_servers() -> None:
         NGINX.replace(b"HTTP/1.1 200", b"HTTP/1.0 200"),
         NGINX.replace(b"200 OK", b"206 OK"),
         NGINX.replace(b"200 OK", b"404 OK"),
+        NGINX.replace(b"200 OK", b"204 OK"),
+        STORED.replace(b"\r\n\r\n", b"\r\nContent-Length: 0\r\n\r\n"),
         NGINX.replace(b"keep-alive", b"close"),
         NGINX.replace(b"Content-Length: 5\r\n", b""),
         NGINX.replace(b": 5\r\n", b": +5\r\n"),
@@ -68,14 +76,17 @@ def usual(draw: st.DrawFn) -> bytes:
     """A head that is plain, or nearly."""
     lines = draw(st.lists(st.tuples(_names, st.sampled_from([b":", b": ", b":  "]), _values), max_size=5))
     at = draw(st.integers(0, len(lines)))
-    lines.insert(at, (b"Content-Length", b": ", b"5"))
+    status = draw(st.sampled_from([200, 201, 204, 206]))
+    if status != 204 or draw(st.booleans()):
+        lines.insert(at, (b"Content-Length", b": ", b"5"))
     head = b"".join(name + colon + value + b"\r\n" for name, colon, value in lines)
-    return b"HTTP/1.1 %d OK\r\n%s\r\nhello" % (draw(st.sampled_from([200, 201, 204, 206])), head)
+    return b"HTTP/1.1 %d OK\r\n%s\r\nhello" % (status, head)
 
 
 @given(usual() | well_formed() | changed())
 @example(NGINX + b"hello")
 @example(S3 + b"hello")
+@example(STORED)
 @example(HELLO % b"Connection: Keep-Alive\r\n" + b"hello")
 @example(HELLO % b"Connection: keep-alive, upgrade\r\n" + b"hello")
 def test_a_plain_head_is_what_the_parser_reads(data: bytes) -> None:
@@ -86,6 +97,6 @@ def test_a_plain_head_is_what_the_parser_reads(data: bytes) -> None:
     parser.start()
     parser.feed(memoryview(data[: head.size + head.length]))
     assert parser.error is None
-    assert (parser.status, parser.headers, parser.length) == (head.status, head.headers, head.length)
+    assert (parser.status, parser.headers, parser.length or 0) == (head.status, head.headers, head.length)
     is_whole = len(data) >= head.size + head.length
     assert parser.state is (ResponseState.DONE if is_whole else ResponseState.BODY)

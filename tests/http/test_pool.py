@@ -16,6 +16,7 @@ from bulkpresign.errors import ConnectionFailedError
 from bulkpresign.http import resolver
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.connection import Connection
+from bulkpresign.http.pool import round_trip
 from bulkpresign.model import Link
 from tests.servers.proxy import Fault, FaultProxy
 from tests.transfer.running import Runner
@@ -158,3 +159,29 @@ def test_the_second_connection_resumes_the_tls_session(
     for _ in range(3):  # what has a finaliser takes several rounds
         gc.collect()
     assert contexts[0]() is None, "the sessions of a client that has ended are freed"
+
+
+def test_the_round_trip_time_is_the_network_s_and_not_the_program_s() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as connected:
+        time.sleep(0.3)
+        seconds = round_trip(connected)
+        assert seconds is not None
+        assert 0 < seconds < 0.1
+    with socket.socket(socket.AF_UNIX) as other:
+        assert round_trip(other) is None
+
+
+def test_each_new_connection_has_its_round_trip_time_told(origin: FaultProxy) -> None:
+    told: list[float] = []
+
+    async def main() -> None:
+        link = Link("GET", f"{origin.url}/a", {})
+        async with HttpClient(1) as http:
+            http.on_round_trip = told.append
+            for _ in range(3):
+                async with http.request(link) as response:
+                    await response.read()
+
+    asyncio.run(main())
+    assert len(told) == 1
+    assert 0 < told[0] < 1

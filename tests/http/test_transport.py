@@ -1,7 +1,7 @@
 """Which transport sends a request: our own, or aiohttp."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from tests.servers.proxy import FaultProxy
 from tests.support.cli import run
 
 NO_HOST = "http://s3.example.invalid/a?X-Amz-Signature=secret"
-Sent = Callable[[], list[str | None]]
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,10 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
 
 from bulkpresign.errors import ManifestError
 from bulkpresign.manifest.links import expiry_of, links_of
@@ -161,6 +164,35 @@ def test_a_url_with_an_invalid_time_has_no_expiry(date: str) -> None:
     assert expiry_of(f"https://h/k?X-Amz-Date={date}&X-Amz-Expires=3600") is None
 
 
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_the_expiry_of_a_link_of_boto3(version: str) -> None:
+    keys = {"aws_access_key_id": "AK", "aws_secret_access_key": "SK", "region_name": "us-east-1"}
+    session: Any = boto3.Session(**keys)
+    client = session.client("s3", config=Config(signature_version=version))
+    before = datetime.now(UTC)
+    url = client.generate_presigned_url("get_object", Params={"Bucket": "my-data", "Key": "k"}, ExpiresIn=600)
+    found = expiry_of(url)
+    assert found is not None
+    assert timedelta(seconds=-1) <= found - before - timedelta(seconds=600) <= timedelta(seconds=5)
+
+
+@pytest.mark.parametrize(
+    ("query", "hour"),
+    [
+        ("GoogleAccessId=a%40b&Expires=1769864400&Signature=s", 13),
+        ("X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Date=20260131T120000Z&X-Goog-Expires=3600&X-Goog-Signature=s", 13),
+        ("Expires=1769864400&Signature=s&Key-Pair-Id=K", 13),
+        ("X-Amz-Date=20260131T120000Z&X-Amz-Expires=7200&Expires=1769864400", 14),
+        ("response-expires=1769864400", None),
+        ("Expires=3600", None),
+        ("Expires=17698644000", None),
+        ("expires=1769864400", None),
+    ],
+)
+def test_the_expiry_of_links_of_other_tools(query: str, hour: int | None) -> None:
+    assert expiry_of(f"https://h/k?{query}") == (hour and datetime(2026, 1, 31, hour, tzinfo=UTC))
+
+
 @pytest.mark.parametrize("moment", ["2026-01-31T12:00:00Z", "2026-01-31T13:00:00+01:00", "20260131T120000Z"])
 def test_a_time_is_in_utc(tmp_path: Path, moment: str) -> None:
     (link,) = read(tmp_path / "a.csv", f"url,expires_at\nhttps://h/k,{moment}\n")
@@ -189,6 +221,19 @@ def test_a_local_date_without_an_expiry_in_the_url_is_refused(tmp_path: Path, ce
     with pytest.raises(ManifestError, match=r"has no time zone.*write 2026-01-31T12:00:00Z") as caught:
         read(tmp_path / "a.csv", f'url,expires_at\n{SIGNED},"{cell}"\nhttps://h/k,"{cell}"\n')
     assert (caught.value.line, caught.value.column) == (3, "expires_at")
+
+
+@pytest.mark.parametrize("cell", ["1769860800000", "1769860800", "1.7698608e12"])
+def test_a_time_as_a_number_of_json_is_replaced_by_the_expiry_of_the_url(tmp_path: Path, cell: str) -> None:
+    first, second = read(
+        tmp_path / "a.jsonl", f'{{"url":"{SIGNED}","expires_at":{cell}}}\n{{"url":"https://h/k","expires_at":{cell}}}\n'
+    )
+    assert (first.expires_at, second.expires_at) == (datetime(2026, 1, 31, 13, tzinfo=UTC), None)
+    with pytest.raises(ManifestError, match=r"a.jsonl:2: column expires_at: text is expected, not True"):
+        read(
+            tmp_path / "a.jsonl",
+            f'{{"url":"{SIGNED}","expires_at":{cell}}}\n{{"url":"https://h/k","expires_at":true}}\n',
+        )
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@
 
 _PARTS = "transfer/downloads/test_ranged transfer/downloads/test_kept_parts"
 _CHECKSUMS = tuple(f"checksums/{name}" for name in ("algorithms", "expected", "sources", "verifier", "segments"))
-_COPIES = tuple(f"transfer/copies/{name}" for name in ("body", "copier", "head", "parts", "source"))
+_COPIES = tuple(
+    f"transfer/copies/{name}" for name in ("body", "copier", "head", "multipart", "parts", "single", "source")
+)
 _QUICK = {
     "http/protocol": "http/test_protocol",
     "http/connection": "http/test_connection http/test_streaming http/test_bounds http/test_client",
@@ -27,6 +29,7 @@ _QUICK = {
     "transfer/uploads/multipart": "transfer/uploads/test_multipart pipeline/test_uploads",
     "transfer/uploads/requests": "transfer/uploads/test_multipart",
     **dict.fromkeys(_COPIES, "transfer/copies/test_copier transfer/copies/test_head pipeline/test_copy"),
+    "transfer/copies/plain": "transfer/copies/test_plain",
     "manifest/copies": "manifest/test_copies",
     "pipeline/run/linked_copies": "pipeline/test_copied_parts",
     "pipeline/rows/copy_targets": "pipeline/test_copied_parts",
@@ -48,6 +51,7 @@ _QUICK = {
     "tables/sorting": "tables/test_sorting",
     "redact": "test_redact",
     "ledger/journal": "ledger/test_journal ledger/test_recorder transfer/downloads/test_kept_parts",
+    "ledger/earlier": "ledger/test_earlier ledger/test_journal",
     "ledger/recorder": "ledger/test_recorder ledger/test_journal",
     "ledger/figures": "ledger/test_figures ledger/test_page",
     "ledger/merge": "ledger/test_merge cli/test_merge",
@@ -71,6 +75,7 @@ _WIDE = {
     **dict.fromkeys(_CHECKSUMS, f"pipeline/test_verify {_GET}"),
     **dict.fromkeys(("source/page", "source/lister", "source/points"), "pipeline/test_listings"),
     **dict.fromkeys((*_COPIES, "pipeline/run/guards"), "pipeline/test_guarded_copies pipeline/test_copied_checksums"),
+    "transfer/copies/plain": "pipeline/test_copy pipeline/test_guarded_copies",
     "pipeline/run/planning": "cli/test_copy",
     "manifest/copies": "pipeline/test_copied_parts",
     **dict.fromkeys(("pipeline/run/linked_copies", "pipeline/rows/copy_targets"), "pipeline/test_copy cli/test_copy"),

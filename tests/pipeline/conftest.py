@@ -1,13 +1,18 @@
-"""Objects that several modules read: each names its own in `BODIES`, by key. Two servers for copies."""
+"""Objects that several modules read: each names its own in `BODIES`, by key. The buckets of copies."""
 
 import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import bulkpresign as bp
+from bulkpresign.transfer.engine import retries
 from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.pipeline.copies import Sides
+from tests.pipeline.copies import BehindProxy, ProxiedSides, Sides
+from tests.servers.proxy import FaultProxy
 from tests.servers.server import S3Server
 from tests.support.sides import configure
 
@@ -37,8 +42,31 @@ def sides(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Sides:
-    """The two servers of a copy, by their names."""
+    """The buckets of a copy between two servers, which a test names as `source-destination`."""
     source, destination = (request.getfixturevalue(name) for name in request.param.split("-"))
     configure(monkeypatch, tmp_path, source, destination)
     monkeypatch.chdir(tmp_path)
     return Sides(boto, make_bucket, source, destination)
+
+
+@pytest.fixture
+def behind_proxy(
+    boto: Boto, make_bucket: MakeBucket, aws_env: AwsEnv, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[BehindProxy]:
+    """`behind_proxy(server)`: the buckets of a copy within one server, behind a proxy. Retries don't wait."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(retries, "BASE_DELAY", 0.001)
+    with ExitStack() as stack:
+
+        def start(server: S3Server) -> ProxiedSides:
+            proxy = stack.enter_context(FaultProxy(server.endpoint_url))
+            aws_env(replace(server, endpoint_url=proxy.url))
+            return ProxiedSides(boto, make_bucket, server, proxy)
+
+        yield start
+
+
+@pytest.fixture
+def proxied(behind_proxy: BehindProxy, seaweedfs: S3Server) -> ProxiedSides:
+    """The buckets of a copy within SeaweedFS, behind a proxy."""
+    return behind_proxy(seaweedfs)

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -19,9 +18,8 @@ from bulkpresign.errors import (
     ParameterError,
 )
 from bulkpresign.pipeline.run.copies import PutSigner
-from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.pipeline.copies import SIDES, Sides
-from tests.pipeline.listening import heard
+from tests.conftest import AwsEnv, MakeBucket
+from tests.pipeline.copies import BehindProxy, ProxiedSides, Sides, only
 from tests.servers.proxy import Fault, FaultProxy, Seen, expired
 from tests.servers.server import S3Server
 
@@ -48,16 +46,12 @@ HEADERS = {
 }
 
 
-def only(*pairs: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("sides", pairs, indirect=True)
-
-
 def test_everything_is_copied_and_proven(sides: Sides) -> None:
     sides.upload(BODIES)
     report = sides.copy(to="to/")
     assert (report.done, report.failed, report.bytes) == (len(BODIES), 0, sum(map(len, BODIES.values())))
     assert sides.copied() == {f"to/{key}": body for key, body in BODIES.items()}
-    assert {outcome.verified_by for outcome in sides.outcomes} == {"md5"}
+    assert set(sides.verified_by) == {"md5"}
     again = sides.copy(to="to/")
     assert (again.done, again.skipped) == (0, len(BODIES))
 
@@ -82,7 +76,7 @@ def test_an_object_in_parts_keeps_its_etag(sides: Sides) -> None:
     parts = [RANDOM.randbytes(count) for count in (size, size, 1000)]
     etag = sides.upload_in_parts("parts", parts)
     assert sides.copy().done == 1
-    assert [outcome.verified_by for outcome in sides.outcomes] == ["md5-parts"]
+    assert sides.verified_by == ["md5-parts"]
     found = sides.put.get_object(Bucket=sides.destination, Key="parts")
     assert found["ETag"].strip('"') == etag
     assert found["Body"].read() == b"".join(parts)
@@ -93,8 +87,7 @@ def test_an_object_in_parts_keeps_its_etag(sides: Sides) -> None:
 @only("seaweedfs-ceph")
 def test_only_what_is_missing_or_differs_is_copied(sides: Sides) -> None:
     sides.upload({"same": b"1", "other": b"2", "missing": b"3"})
-    for key, body in {"same": b"1", "other": b"x", "extra": b"4"}.items():
-        sides.put.put_object(Bucket=sides.destination, Key=key, Body=body)
+    sides.store({"same": b"1", "other": b"x", "extra": b"4"})
     plan = sides.copy(dry_run=True).plan
     assert plan is not None
     assert (plan.requests, plan.skipped) == (
@@ -108,7 +101,7 @@ def test_only_what_is_missing_or_differs_is_copied(sides: Sides) -> None:
     assert sorted(outcome.object.key for outcome in sides.outcomes if outcome.status == "done") == ["missing", "other"]
     assert sides.copied() == {"same": b"1", "other": b"2", "missing": b"3", "extra": b"4"}
     sides.upload({"other": b"new"})
-    sides.put.put_object(Bucket=sides.destination, Key="missing", Body=b"y")
+    sides.store({"missing": b"y"})
     assert sides.copy().done == 2
     assert sides.copied() == {"same": b"1", "other": b"new", "missing": b"3", "extra": b"4"}
 
@@ -217,26 +210,15 @@ def test_what_is_no_destination(destination: str, maps: tuple[str, ...], message
 @pytest.mark.parametrize("relay", [False, True])
 @pytest.mark.parametrize("name", ["seaweedfs", "ceph", "ministack"])
 def test_one_server_makes_the_copies_itself(
-    name: str,
-    relay: bool,
-    request: pytest.FixtureRequest,
-    boto: Boto,
-    make_bucket: MakeBucket,
-    aws_env: AwsEnv,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    name: str, relay: bool, behind_proxy: BehindProxy, request: pytest.FixtureRequest
 ) -> None:
-    server: S3Server = request.getfixturevalue(name)
-    monkeypatch.chdir(tmp_path)
-    sides = Sides(boto, make_bucket, server, server)
+    sides = behind_proxy(request.getfixturevalue(name))
     bodies = {key: body for key, body in BODIES.items() if "/" not in key or name != "ministack"}
     sides.upload(bodies, **HEADERS)
     parts = [RANDOM.randbytes(5 * MIB), RANDOM.randbytes(5 * MIB), b"x"]
     etag = sides.upload_in_parts("parts", parts, **HEADERS)
-    with FaultProxy(server.endpoint_url) as proxy:
-        aws_env(replace(server, endpoint_url=proxy.url))
-        report = sides.copy(source_profile_name=None, destination_profile_name=None, relay=relay)
-        moved = sum(len(seen.body) for seen in proxy.seen if seen.method == "PUT")
+    report = sides.copy(relay=relay)
+    moved = sum(len(seen.body) for seen in sides.proxy.seen if seen.method == "PUT")
     assert (report.done, report.failed) == (len(bodies) + 1, 0), sides.outcomes
     assert sides.copied() == {**bodies, "parts": b"".join(parts)}
     assert moved == (report.bytes if relay else 0)
@@ -253,8 +235,7 @@ def test_one_server_makes_the_copies_itself(
 @pytest.mark.parametrize("if_exists", ["keep", "fail"])
 def test_what_exists_is_kept(sides: Sides, if_exists: str) -> None:
     sides.upload({"same": b"1", "other": b"2", "missing": b"3"})
-    for key, body in {"same": b"1", "other": b"x"}.items():
-        sides.put.put_object(Bucket=sides.destination, Key=key, Body=body)
+    sides.store({"same": b"1", "other": b"x"})
     report = sides.copy(if_exists=if_exists)
     found = {outcome.object.key: (outcome.status, outcome.code) for outcome in sides.outcomes}
     other = ("skipped", None) if if_exists == "keep" else ("failed", "Exists")
@@ -264,125 +245,75 @@ def test_what_exists_is_kept(sides: Sides, if_exists: str) -> None:
 
 
 @pytest.mark.parametrize("size", [5 * MIB, 300_000])
-def test_a_byte_that_changes_on_its_way_is_noticed(
-    size: int,
-    seaweedfs: S3Server,
-    boto: Boto,
-    make_bucket: MakeBucket,
-    aws_env: AwsEnv,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
+def test_a_byte_that_changes_on_its_way_is_noticed(size: int, proxied: ProxiedSides) -> None:
     """In parts of which only the etag of the whole is compared, and in one request."""
-    monkeypatch.chdir(tmp_path)
-    sides = Sides(boto, make_bucket, seaweedfs, seaweedfs)
     bodies = [RANDOM.randbytes(size), RANDOM.randbytes(1000)]
     if size >= 5 * MIB:
-        sides.upload_in_parts("key", bodies)
+        proxied.upload_in_parts("key", bodies)
     else:
-        sides.upload({"key": bodies[0]})
-    with FaultProxy(seaweedfs.endpoint_url) as proxy:
-        aws_env(replace(seaweedfs, endpoint_url=proxy.url))
-        flips = iter((Fault(flip_answer=True),))
-        asked = "range" if size >= 5 * MIB else "host"
-        proxy.schedule = lambda seen: (
-            next(flips, None) if seen.method == "GET" and "/key?" in seen.target and seen.header(asked) else None
-        )
-        report = sides.copy(source_profile_name=None, destination_profile_name=None, relay=True)
-        assert next(flips, None) is None
+        proxied.upload({"key": bodies[0]})
+    flips = iter((Fault(flip_answer=True),))
+    asked = "range" if size >= 5 * MIB else "host"
+    proxied.proxy.schedule = lambda seen: (
+        next(flips, None) if seen.method == "GET" and "/key?" in seen.target and seen.header(asked) else None
+    )
+    report = proxied.copy(relay=True)
+    assert next(flips, None) is None
     assert (report.done, report.unproven, report.retries) == (1, 0, 1)
-    assert sides.copied() == {"key": b"".join(bodies if size >= 5 * MIB else bodies[:1])}
+    assert proxied.copied() == {"key": b"".join(bodies if size >= 5 * MIB else bodies[:1])}
 
 
 @pytest.mark.parametrize("status", [412, 416])
-def test_a_refused_range_tells_that_the_object_changed(
-    status: int,
-    seaweedfs: S3Server,
-    boto: Boto,
-    make_bucket: MakeBucket,
-    aws_env: AwsEnv,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    sides = Sides(boto, make_bucket, seaweedfs, seaweedfs)
-    sides.upload({"key": RANDOM.randbytes(11 * MIB)})
-    with FaultProxy(seaweedfs.endpoint_url) as proxy:
-        aws_env(replace(seaweedfs, endpoint_url=proxy.url))
-        proxy.schedule = lambda seen: Fault(status) if seen.header("range") else None
-        settings: dict[str, Any] = {"source_profile_name": None, "destination_profile_name": None, "relay": True}
-        report = sides.copy(part_size=5 * MIB, attempts=2, **settings)
-        assert (report.done, report.failed) == (0, 1)
-        assert [outcome.code for outcome in sides.outcomes] == ["ObjectChanged"]
-        assert sides.copied() == {}
+def test_a_refused_range_tells_that_the_object_changed(status: int, proxied: ProxiedSides) -> None:
+    proxied.upload({"key": RANDOM.randbytes(11 * MIB)})
+    proxied.proxy.schedule = lambda seen: Fault(status) if seen.header("range") else None
+    report = proxied.copy(part_size=5 * MIB, attempts=2, relay=True)
+    assert (report.done, report.failed) == (0, 1)
+    assert [outcome.code for outcome in proxied.outcomes] == ["ObjectChanged"]
+    assert proxied.copied() == {}
 
 
-def test_an_object_that_changes_in_the_middle_is_reported(
-    seaweedfs: S3Server,
-    boto: Boto,
-    make_bucket: MakeBucket,
-    aws_env: AwsEnv,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    sides = Sides(boto, make_bucket, seaweedfs, seaweedfs)
+def test_an_object_that_changes_in_the_middle_is_reported(proxied: ProxiedSides) -> None:
     size = 11 * MIB
-    sides.upload({"key": RANDOM.randbytes(size)})
-    with FaultProxy(seaweedfs.endpoint_url) as proxy:
-        aws_env(replace(seaweedfs, endpoint_url=proxy.url))
-        changes = iter((RANDOM.randbytes(size),))
+    proxied.upload({"key": RANDOM.randbytes(size)})
+    changes = iter((RANDOM.randbytes(size),))
 
-        def change(seen: Seen) -> None:
-            """Before its second part is read."""
-            is_part = (seen.header("range") or "").startswith("bytes=5242880-")
-            if is_part and (body := next(changes, None)) is not None:
-                sides.upload({"key": body})
+    def change(seen: Seen) -> None:
+        """Before its second part is read."""
+        is_part = (seen.header("range") or "").startswith("bytes=5242880-")
+        if is_part and (body := next(changes, None)) is not None:
+            proxied.upload({"key": body})
 
-        proxy.schedule = change
-        settings: dict[str, Any] = {"source_profile_name": None, "destination_profile_name": None, "relay": True}
-        report = sides.copy(part_size=5 * MIB, attempts=2, **settings)
-        assert (report.done, report.failed) == (0, 1)
-        assert [outcome.code for outcome in sides.outcomes] == ["ObjectChanged"]
-        assert sides.copied() == {}
-        assert sides.copy(part_size=5 * MIB, **settings).done == 1
-    assert list(sides.copied().values()) == [sides.get.get_object(Bucket=sides.source, Key="key")["Body"].read()]
+    proxied.proxy.schedule = change
+    report = proxied.copy(part_size=5 * MIB, attempts=2, relay=True)
+    assert (report.done, report.failed) == (0, 1)
+    assert [outcome.code for outcome in proxied.outcomes] == ["ObjectChanged"]
+    assert proxied.copied() == {}
+    assert proxied.copy(part_size=5 * MIB, relay=True).done == 1
+    assert list(proxied.copied().values()) == [proxied.get.get_object(Bucket=proxied.source, Key="key")["Body"].read()]
 
 
 @pytest.mark.parametrize("relay", [False, True])
-def test_a_link_that_expires_in_the_middle_is_signed_again(
-    relay: bool,
-    seaweedfs: S3Server,
-    boto: Boto,
-    make_bucket: MakeBucket,
-    aws_env: AwsEnv,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
+def test_a_link_that_expires_in_the_middle_is_signed_again(relay: bool, proxied: ProxiedSides) -> None:
     """The link of an object, the link of a part, and the link that completes an upload."""
-    monkeypatch.chdir(tmp_path)
-    sides = Sides(boto, make_bucket, seaweedfs, seaweedfs)
     bodies = {"small": b"1", "large": RANDOM.randbytes(11 * MIB)}
-    sides.upload(bodies, ContentType="text/x")
-    with FaultProxy(seaweedfs.endpoint_url) as proxy:
-        aws_env(replace(seaweedfs, endpoint_url=proxy.url))
-        asked: set[str] = set()
+    proxied.upload(bodies, ContentType="text/x")
+    asked: set[str] = set()
 
-        def expire_once(seen: Seen) -> Fault | None:
-            request = re.sub(r"X-Amz-\w+=[^&]*&?", "", f"{seen.method} {seen.target}")
-            is_new = request not in asked
-            asked.add(request)
-            return expired() if is_new and seen.method in {"PUT", "POST"} and "uploads=" not in request else None
+    def expire_once(seen: Seen) -> Fault | None:
+        request = re.sub(r"X-Amz-\w+=[^&]*&?", "", f"{seen.method} {seen.target}")
+        is_new = request not in asked
+        asked.add(request)
+        return expired() if is_new and seen.method in {"PUT", "POST"} and "uploads=" not in request else None
 
-        proxy.schedule = expire_once
-        settings: dict[str, Any] = {"source_profile_name": None, "destination_profile_name": None, "relay": relay}
-        report = sides.copy(part_size=5 * MIB, headers={"x-amz-storage-class": "STANDARD"}, **settings)
-        stored = [seen for seen in proxy.seen if seen.method == "PUT" and "/small?" in seen.target]
-    assert report.done == 2, sides.outcomes
-    assert sides.copied() == bodies
+    proxied.proxy.schedule = expire_once
+    report = proxied.copy(part_size=5 * MIB, headers={"x-amz-storage-class": "STANDARD"}, relay=relay)
+    stored = [seen for seen in proxied.proxy.seen if seen.method == "PUT" and "/small?" in seen.target]
+    assert report.done == 2, proxied.outcomes
+    assert proxied.copied() == bodies
     assert {seen.header("x-amz-storage-class") for seen in stored} == {"STANDARD"}
     for key in bodies:
-        assert sides.put.head_object(Bucket=sides.destination, Key=key)["ContentType"] == "text/x"
+        assert proxied.put.head_object(Bucket=proxied.destination, Key=key)["ContentType"] == "text/x"
 
 
 @only("seaweedfs-ceph", "ceph-seaweedfs")
@@ -410,38 +341,28 @@ def test_metadata_outside_of_ascii_is_kept(sides: Sides, tmp_path: Path) -> None
 def test_two_columns_of_links_need_no_credentials(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
     bodies = {key: body for key, body in BODIES.items() if key != "large"}
     sides.upload(bodies, **HEADERS)
-    where: dict[str, Any] = {
-        "to": f"s3://{sides.destination}/to/",
-        "profile_name": "source",
-        "destination_profile_name": "destination",
-    }
-    asyncio.run(bp.sign(f"s3://{sides.source}/", "links.csv", **where))
+    sides.sign()
     monkeypatch.delenv("AWS_CONFIG_FILE")
-    report = asyncio.run(bp.copy("links.csv", listeners=[heard(sides.outcomes)]))
+    report = sides.copy_links()
     assert (report.done, report.unproven) == (len(bodies), 0), sides.outcomes
     assert sides.copied() == {f"to/{key}": body for key, body in bodies.items()}
     found = sides.put.head_object(Bucket=sides.destination, Key="to/small")
     assert {name: found.get(name) for name in ("ContentType", "CacheControl")} == {
         name: HEADERS[name] for name in ("ContentType", "CacheControl")
     }
-    assert asyncio.run(bp.copy("links.csv")).skipped == len(bodies)
+    assert sides.copy_links().skipped == len(bodies)
     assert Path("links.csv.copy.journal").is_file()
 
 
 @only("seaweedfs-ceph")
 def test_links_that_failed_are_links_again(sides: Sides) -> None:
     sides.upload({"a": b"1", "b": b"2"})
-    where: dict[str, Any] = {
-        "to": f"s3://{sides.destination}/",
-        "profile_name": "source",
-        "destination_profile_name": "destination",
-    }
-    asyncio.run(bp.sign(f"s3://{sides.source}/", "links.csv", **where))
+    sides.sign(to="")
     sides.get.delete_object(Bucket=sides.source, Key="b")
-    report = asyncio.run(bp.copy("links.csv", failures="failed.csv"))
+    report = sides.copy_links(failures="failed.csv")
     assert (report.done, report.failed) == (1, 1)
     sides.upload({"b": b"2"})
-    assert asyncio.run(bp.copy("failed.csv", journal="other")).done == 1
+    assert sides.copy_links("failed.csv", journal="other").done == 1
     assert sides.copied() == {"a": b"1", "b": b"2"}
 
 
@@ -490,27 +411,15 @@ def test_rows_that_are_no_copies(columns: str, cells: str, message: str, tmp_pat
     ids=["a refused header", "read-only"],
 )
 def test_what_the_destination_refuses_is_said_with_its_name(
-    fault: Fault,
-    code: str,
-    message: str,
-    seaweedfs: S3Server,
-    boto: Boto,
-    make_bucket: MakeBucket,
-    aws_env: AwsEnv,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    fault: Fault, code: str, message: str, proxied: ProxiedSides
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    sides = Sides(boto, make_bucket, seaweedfs, seaweedfs)
-    sides.upload({"a": b"1"}, **HEADERS)
-    with FaultProxy(seaweedfs.endpoint_url) as proxy:
-        aws_env(replace(seaweedfs, endpoint_url=proxy.url))
-        proxy.schedule = lambda seen: fault if seen.method == "PUT" else None
-        report = sides.copy(source_profile_name=None, destination_profile_name=None, relay=True)
+    proxied.upload({"a": b"1"}, **HEADERS)
+    proxied.proxy.schedule = lambda seen: fault if seen.method == "PUT" else None
+    report = proxied.copy(relay=True)
     assert (report.done, report.failed) == (0, 1)
-    (outcome,) = sides.outcomes
+    (outcome,) = proxied.outcomes
     assert (outcome.code, outcome.object.key) == (code, "a")
-    assert re.search(f"^s3://{sides.destination}{message}", str(outcome.message))
+    assert re.search(f"^s3://{proxied.destination}{message}", str(outcome.message))
 
 
 def test_credentials_of_one_side_that_end() -> None:
@@ -533,7 +442,8 @@ def test_outcomes_come_as_objects_end(sides: Sides) -> None:
     sides.upload({"a": b"1", "b": b"22"})
 
     async def run() -> dict[str, str | None]:
-        async with bp.copy_outcomes(f"s3://{sides.source}/", f"s3://{sides.destination}/", **SIDES) as outcomes:
+        where = f"s3://{sides.source}/", f"s3://{sides.destination}/"
+        async with bp.copy_outcomes(*where, **sides.for_copy) as outcomes:
             return {outcome.object.key: outcome.verified_by async for outcome in outcomes}
 
     assert asyncio.run(run()) == {"a": "md5", "b": "md5"}

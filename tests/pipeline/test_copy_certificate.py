@@ -12,16 +12,12 @@ import pytest
 
 import bulkpresign as bp
 from bulkpresign.errors import BreakerError, OutputError, ParameterError
-from bulkpresign.events import Event, RunFinished
-from bulkpresign.model import Outcome
+from bulkpresign.events import ReadBackFailed, RunFinished
 from bulkpresign.pipeline.verification.digests import ReadPlan
 from bulkpresign.proof.certificate import CertificateReader
 from bulkpresign.transfer.engine.breaker import BREAKER_FAILURES
-from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.pipeline.copies import Sides
-from tests.pipeline.listening import heard, heard_unread
+from tests.pipeline.copies import ProxiedSides, Sides, only
 from tests.servers.proxy import Fault, FaultProxy, Seen
-from tests.servers.server import S3Server
 from tests.support.sides import configure
 
 MIB = 1 << 20
@@ -35,10 +31,6 @@ BODIES = {
 }
 PARTS = [RANDOM.randbytes(5 * MIB), RANDOM.randbytes(5 * MIB), b"end"]
 IN_PARTS = sum(map(len, PARTS))
-
-
-def only(*pairs: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("sides", pairs, indirect=True)
 
 
 def certified(sides: Sides, to: str = "to/", **settings: Any) -> tuple[bp.Report, list[ReadPlan]]:
@@ -105,7 +97,7 @@ def test_rows_of_a_table_that_are_all_done(sides: Sides) -> None:
 def test_rewritten_and_kept_keys(sides: Sides) -> None:
     """Rows have the keys and bytes of the destination, also of an object that was kept and differs from the source."""
     sides.upload({"a/x": b"1", "a/y": b"2"})
-    sides.put.put_object(Bucket=sides.destination, Key="to/b/y", Body=b"kept")
+    sides.store({"to/b/y": b"kept"})
     report, plans = certified(sides, maps=["a/=b/"], if_exists="keep")
     assert (report.done, report.skipped, plans) == (1, 1, [ReadPlan(1, 4)])
     rows = list(CertificateReader("c.jsonl").rows())
@@ -129,27 +121,19 @@ def test_no_certificate_where_an_object_failed(sides: Sides) -> None:
     assert Path("c.jsonl").read_text() == "before"
 
 
-def test_a_copy_that_can_not_be_read_is_a_copy(
-    seaweedfs: S3Server,
-    ceph: S3Server,
-    boto: Boto,
-    make_bucket: MakeBucket,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    sides = Sides(boto, make_bucket, seaweedfs, ceph)
+@only("seaweedfs-ceph")
+def test_a_copy_that_can_not_be_read_is_a_copy(sides: Sides, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    source, destination = sides.source_server, sides.destination_server
     sides.upload(BODIES)
     sides.upload_in_parts("parts", PARTS)
-    unread: list[Outcome] = []
-    with FaultProxy(ceph.endpoint_url) as proxy:
-        configure(monkeypatch, tmp_path, seaweedfs, replace(ceph, endpoint_url=proxy.url))
+    with FaultProxy(destination.endpoint_url) as proxy:
+        configure(monkeypatch, tmp_path, source, replace(destination, endpoint_url=proxy.url))
         proxy.schedule = lambda seen: _fault("AccessDenied") if _is_object(seen) else None
-        report, plans = certified(sides, listeners=[heard(sides.outcomes), heard_unread(unread)])
+        report, plans = certified(sides)
         assert (report.done, report.failed, report.uncertified) == (len(BODIES) + 1, 0, 1)
         assert (report.certificate, plans) == (None, [ReadPlan(1, IN_PARTS)])
         assert [outcome.status for outcome in sides.outcomes] == ["done"] * (len(BODIES) + 1)
-        (outcome,) = unread
+        (outcome,) = [event.outcome for event in sides.events if isinstance(event, ReadBackFailed)]
         assert (outcome.object.uri, outcome.code) == (f"s3://{sides.destination}/to/parts", "AccessDenied")
         assert not Path("c.jsonl").exists()
         proxy.schedule = lambda _: None
@@ -158,18 +142,9 @@ def test_a_copy_that_can_not_be_read_is_a_copy(
         assert (plans, len(roots(sides))) == ([ReadPlan(1, IN_PARTS)], 1)
 
 
-def test_a_copy_that_is_removed_before_it_is_read(
-    seaweedfs: S3Server,
-    ceph: S3Server,
-    boto: Boto,
-    make_bucket: MakeBucket,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
+@only("seaweedfs-ceph")
+def test_a_copy_that_is_removed_before_it_is_read(sides: Sides) -> None:
     """The next run copies it again."""
-    monkeypatch.chdir(tmp_path)
-    configure(monkeypatch, tmp_path, seaweedfs, ceph)
-    sides = Sides(boto, make_bucket, seaweedfs, ceph)
     sides.upload({"there": b"1"})
     sides.upload_in_parts("parts", PARTS)
     where = {"Bucket": sides.destination, "Key": "to/parts"}
@@ -180,57 +155,35 @@ def test_a_copy_that_is_removed_before_it_is_read(
     assert (plans, len(roots(sides))) == ([ReadPlan(1, IN_PARTS)], 1)
 
 
-def test_copies_none_of_which_can_be_read(
-    seaweedfs: S3Server,
-    boto: Boto,
-    make_bucket: MakeBucket,
-    aws_env: AwsEnv,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    sides = Sides(boto, make_bucket, seaweedfs, seaweedfs)
-    sides.upload({f"{n}": b"1" for n in range(BREAKER_FAILURES)})
-    reports: list[bp.Report] = []
-    settings: dict[str, Any] = {"source_profile_name": None, "destination_profile_name": None}  # copied by the server
-    with FaultProxy(seaweedfs.endpoint_url) as proxy:
-        aws_env(replace(seaweedfs, endpoint_url=proxy.url))
-        proxy.schedule = lambda seen: _fault("SignatureDoesNotMatch") if _is_object(seen) else None
-        with pytest.raises(BreakerError, match="the copies can't be read for the certificate: stopped: the last 50 "):
-            certified(sides, listeners=[lambda event: _note_report(event, reports)], **settings)
+def test_copies_none_of_which_can_be_read(proxied: ProxiedSides) -> None:
+    proxied.upload({f"{n}": b"1" for n in range(BREAKER_FAILURES)})
+    proxied.proxy.schedule = lambda seen: _fault("SignatureDoesNotMatch") if _is_object(seen) else None
+    with pytest.raises(BreakerError, match="the copies can't be read for the certificate: stopped: the last 50 "):
+        certified(proxied)  # copied by the server
+    reports = [event.report for event in proxied.events if isinstance(event, RunFinished)]
     assert [(report.done, report.failed, report.uncertified) for report in reports] == [
         (BREAKER_FAILURES, 0, BREAKER_FAILURES)
     ]
 
 
+@only("seaweedfs-ceph")
 def test_a_digest_of_bytes_that_came_in_two_attempts(
-    seaweedfs: S3Server,
-    ceph: S3Server,
-    boto: Boto,
-    make_bucket: MakeBucket,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    sides: Sides, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    sides = Sides(boto, make_bucket, seaweedfs, ceph)
+    source, destination = sides.source_server, sides.destination_server
     sides.upload(BODIES)
     cut = {key: Fault(cut_after=len(body) // 2) for key, body in BODIES.items() if len(body) > 1}
-    with FaultProxy(seaweedfs.endpoint_url) as proxy:
-        configure(monkeypatch, tmp_path, replace(seaweedfs, endpoint_url=proxy.url), ceph)
+    with FaultProxy(source.endpoint_url) as proxy:
+        configure(monkeypatch, tmp_path, replace(source, endpoint_url=proxy.url), destination)
         proxy.schedule = lambda seen: cut.pop(_key(seen), None) if _is_object(seen) else None
         report, plans = certified(sides)
     assert (report.done, report.retries, cut, plans) == (len(BODIES), 3, {}, [])
-    configure(monkeypatch, tmp_path, seaweedfs, ceph)
+    configure(monkeypatch, tmp_path, source, destination)
     assert len(roots(sides)) == 1
 
 
 def _fault(code: str) -> Fault:
     return Fault(status=403, body=f"<Error><Code>{code}</Code></Error>".encode())
-
-
-def _note_report(event: Event, reports: list[bp.Report]) -> None:
-    if isinstance(event, RunFinished):
-        reports.append(event.report)
 
 
 def _is_object(seen: Seen) -> bool:
@@ -241,23 +194,10 @@ def _key(seen: Seen) -> str:
     return unquote(seen.target.partition("?")[0]).split("/", 2)[2]
 
 
-@pytest.mark.parametrize("name", ["seaweedfs", "ceph"])
-def test_copies_by_the_server_are_read(
-    name: str,
-    request: pytest.FixtureRequest,
-    boto: Boto,
-    make_bucket: MakeBucket,
-    aws_env: AwsEnv,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
-    server: S3Server = request.getfixturevalue(name)
-    aws_env(server)
-    configure(monkeypatch, tmp_path, server, server)
-    monkeypatch.chdir(tmp_path)
-    sides = Sides(boto, make_bucket, server, server)
+@only("seaweedfs-seaweedfs", "ceph-ceph")
+def test_copies_by_the_server_are_read(sides: Sides) -> None:
     sides.upload(BODIES)
-    report, plans = certified(sides, source_profile_name=None, destination_profile_name=None)
+    report, plans = certified(sides, destination_profile_name="source")
     assert (report.done, plans) == (len(BODIES), [ReadPlan(len(BODIES), report.bytes)])
     assert len(roots(sides)) == 1
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,45 @@ def test_with_waits_until_the_run_has_ended(run: Run, refs: list[bp.ObjectRef], 
         never = bp.get_outcomes(refs, to=tmp_path / "none")
         await never.aclose()
         assert not (tmp_path / "none").exists()
+
+    run(main)
+
+
+def test_with_waits_for_a_run_that_is_ending(run: Run, refs: list[bp.ObjectRef], tmp_path: Path) -> None:
+    """The loop is left, and the run is still closing what it reads when the block ends."""
+    closed = []
+
+    async def rows() -> AsyncIterator[bp.ObjectRef]:
+        try:
+            for ref in refs:
+                await asyncio.sleep(0)
+                yield ref
+        finally:
+            await asyncio.sleep(0.2)
+            closed.append(True)
+
+    async def main() -> None:
+        async with bp.get_outcomes(rows(), to=tmp_path / "data") as outcomes:
+            async for _ in outcomes:
+                break
+            await asyncio.sleep(0.05)
+        assert not others()
+        assert closed
+
+    run(main)
+
+
+@pytest.mark.parametrize("begin", [lambda outcomes: outcomes, aiter])
+def test_dropping_the_iterator_ends_the_run(
+    run: Run, begin: Callable[[Any], Any], refs: list[bp.ObjectRef], tmp_path: Path
+) -> None:
+    async def main() -> None:
+        outcomes = begin(bp.get_outcomes(refs, to=tmp_path / "data", concurrency=2, limit_rate=1000))
+        assert (await anext(outcomes)).status == "done"
+        assert others()
+        del outcomes
+        await settled()
+        assert len(files(tmp_path / "data")) < len(BODIES)
 
     run(main)
 

@@ -14,9 +14,9 @@ import bulkpresign as bp
 from bulkpresign.errors import ListingError, ManifestError, ParameterError
 from bulkpresign.model import Outcome
 from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.pipeline.listening import heard
 from tests.servers.proxy import FaultProxy, expired
 from tests.servers.server import S3Server
+from tests.support.events import heard
 from tests.support.folders import files, write_all
 
 #: Every kind of awkward key that can be a file.

@@ -14,9 +14,9 @@ from boto3.s3.transfer import TransferConfig
 import bulkpresign as bp
 from bulkpresign.model import Outcome
 from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.pipeline.listening import heard
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.server import S3Server
+from tests.support.events import heard
 from tests.support.folders import files
 
 MIB = 1 << 20

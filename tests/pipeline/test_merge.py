@@ -19,5 +19,7 @@ def test_the_report_of_the_merged_journal(tmp_path: Path) -> None:
     assert (found.objects, found.done, found.bytes) == (3, 3, 3)
     with pytest.raises(bp.ParameterError, match="no journal to merge"):
         asyncio.run(bp.merge([], tmp_path / "none.journal"))
+    with pytest.raises(bp.ParameterError, match="a list of journals, not one"):
+        asyncio.run(bp.merge(str(files[0]), tmp_path / "none.journal"))
     with pytest.raises(bp.OutputError, match=r"all.journal exists"):
         asyncio.run(bp.merge(files, tmp_path / "all.journal"))

@@ -9,8 +9,8 @@ import bulkpresign as bp
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import Outcome
 from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.pipeline.listening import heard
 from tests.servers.server import S3Server
+from tests.support.events import heard
 from tests.support.folders import files, write_all
 
 

@@ -18,10 +18,10 @@ import bulkpresign as bp
 from bulkpresign.events import BytesMoved, Event
 from bulkpresign.model import Outcome, Report
 from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.pipeline.listening import heard
 from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.servers.server import S3Server
 from tests.support.cli import BULKPRESIGN
+from tests.support.events import heard
 from tests.support.tables import rows_of
 from tests.support.uploads import MIB, PART, is_look, open_uploads, table_of
 

@@ -18,9 +18,9 @@ from bulkpresign.errors import ManifestError, ParameterError, SigningError
 from bulkpresign.events import Event, UploadLeftOpen
 from bulkpresign.model import Outcome, Report
 from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.pipeline.listening import heard
 from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.servers.server import S3Server
+from tests.support.events import heard
 from tests.support.folders import write_all
 from tests.support.tables import rows_of
 from tests.support.uploads import MIB, PART, open_uploads, table_of

@@ -18,6 +18,7 @@ from bulkpresign.events import BytesMoved, Event, ObjectFinished, RowsRead, RunF
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.server import S3Server
 from tests.support.checksums import checksum
+from tests.support.events import outcomes_of
 from tests.support.manifests import filled
 from tests.support.tables import table
 
@@ -104,7 +105,7 @@ async def test_listeners_hear_of_everything_on_one_thread(tmp_path: Path) -> Non
     assert {type(event) for event in events[:begun]} == {RowsRead}
     assert events[-1] == RunFinished(report)
     assert sum(event.count for event in events if isinstance(event, BytesMoved)) == size
-    finished = [event.outcome.object.key for event in events if isinstance(event, ObjectFinished)]
+    finished = [outcome.object.key for outcome in outcomes_of(events)]
     assert sorted(finished) == sorted(str(row["key"]) for row in rows)
     assert threads == {threading.current_thread()}
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkpresign.proof.merkle import MerkleTree, Sibling, root_by_path
+from bulkpresign.proof.merkle import MerkleTree, Sibling
 
 LEAVES = st.lists(st.binary(max_size=3), max_size=40)
 
@@ -39,6 +39,15 @@ def path(index: int, leaves: Sequence[bytes]) -> list[Sibling]:
     if index < k:
         return [*path(index, leaves[:k]), Sibling("right", root(leaves[k:]))]
     return [*path(index - k, leaves[k:]), Sibling("left", root(leaves[:k]))]
+
+
+def root_by_path(data: bytes, siblings: list[Sibling]) -> bytes:
+    """The root that a leaf and its path lead to."""
+    found = root([data])
+    for side, sibling in siblings:
+        left, right = (sibling, found) if side == "left" else (found, sibling)
+        found = sha256(b"\1" + left + right)
+    return found
 
 
 @given(LEAVES)

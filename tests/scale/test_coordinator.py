@@ -20,10 +20,10 @@ from bulkpresign.scale.pace import Pace
 from bulkpresign.scale.worker import run_batch
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
 from bulkpresign.transfer.spec import TransferSpec
-from tests.pipeline.listening import heard
 from tests.scale.losing import Losing
 from tests.scale.processes import wait_until, workers_of
 from tests.servers.proxy import Fault, FaultProxy
+from tests.support.events import heard
 from tests.support.folders import files
 
 

@@ -13,13 +13,13 @@ import bulkpresign as bp
 from bulkpresign.pipeline.verification.digests import ReadPlan
 from bulkpresign.scale.messages import Batch
 from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.pipeline.listening import heard
 from tests.scale.losing import Losing
 from tests.scale.processes import workers_of
 from tests.servers.proxy import Fault, FaultProxy, Seen, expired
 from tests.servers.server import S3Server
 from tests.support.certificates import root_of
 from tests.support.cli import run
+from tests.support.events import heard
 from tests.support.links import links
 
 PROCESSES = ("--executor", "processes:2")

@@ -40,9 +40,9 @@ def test_only_the_call_of_a_lost_worker_fails() -> None:
 def test_one_that_stops_answering_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "SILENCE", 2.5)
     with Processes(1) as executor:
-        assert executor.submit(time.sleep, 4).result() is None, "it gives signs of life"
+        assert executor.submit(time.sleep, 4).result() is None, "it sends heartbeats"
         first = executor.submit(os.getpid).result()
-        with pytest.raises(WorkerLostError, match=r"no sign of life for 2\.5 s"):
+        with pytest.raises(WorkerLostError, match=r"no heartbeat for 2\.5 s"):
             executor.submit(os.kill, first, signal.SIGSTOP).result()
         assert executor.submit(os.getpid).result() != first
     assert workers_of(os.getpid()) == []
@@ -67,3 +67,11 @@ def test_a_worker_ends_with_its_input(shell: str) -> None:
         worker.stdin.close()
         wait_until(lambda: worker.poll() is not None, 10)
     assert worker.returncode == 0
+
+
+def test_a_worker_without_any_call_ends_quietly() -> None:
+    """As where a run is cancelled while its workers start. One in three printed a traceback."""
+    command = [sys.executable, "-m", "bulkpresign.scale.process"]
+    for _ in range(10):
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True)
+        assert not ended.stderr

@@ -11,11 +11,11 @@ import pytest
 import bulkpresign as bp
 from bulkpresign.scale.verifying import verify_files
 from tests.conftest import Boto, MakeBucket
-from tests.pipeline.listening import heard
 from tests.scale.losing import Losing
 from tests.scale.processes import workers_of
 from tests.servers.server import S3Server
 from tests.support.cli import run
+from tests.support.events import heard
 from tests.support.folders import write_all
 from tests.support.tables import table
 

@@ -47,7 +47,6 @@ PARAMETERS = {
     "sse_kms_key_id": "SSEKMSKeyId",
     "if_none_match": "IfNoneMatch",
 }
-DISPOSITIONS = {"filename", "response_content_disposition"}
 
 _lines = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=20)
 _texts = oracle.keys.filter(lambda text: not set(text) & set("\r\n"))

@@ -1,7 +1,8 @@
 """The arguments of a Presigner, its errors, and no secrets in messages."""
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -157,3 +158,46 @@ def test_no_repr_shows_a_secret(portal: BlockingPortal, caplog: pytest.LogCaptur
         assert len(secret) >= 20
         assert not [text for text in shown if secret in text]
         assert secret not in caplog.text
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_objects_before_an_error_of_the_iterable_are_signed(europe: Both, *, is_async: bool) -> None:
+    """The iterable has given them, and can't give them again."""
+
+    def plain() -> Iterator[ObjectRef]:
+        yield from (ObjectRef("bucket", f"{number}") for number in range(5))
+        raise LookupError("the database is gone")
+
+    async def waiting() -> AsyncIterator[ObjectRef]:
+        for ref in plain():
+            yield ref
+
+    found: list[str] = []
+
+    async def sign() -> None:
+        async for links in europe.presigner.sign(waiting() if is_async else plain(), batch_size=2):
+            found.extend(link.object.key for link in links)
+
+    with pytest.raises(LookupError, match="the database is gone"):
+        europe.portal.call(sign)
+    assert found == list("01234")
+
+
+def test_it_is_open_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second block would close the Presigner for the first one. After its end it can be opened again."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "KEY")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
+    presigner = Presigner(region_name="eu-west-1")
+
+    async def use() -> None:
+        async with presigner:
+            with pytest.raises(ParameterError, match="open already"):
+                await presigner.__aenter__()
+            assert len(presigner.url_batch("bucket", ["key"])) == 1
+            assert (await presigner.presign("list_buckets")).method == "GET"
+
+    with pytest.raises(CredentialsError):
+        asyncio.run(use())
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    for _ in range(2):
+        asyncio.run(use())

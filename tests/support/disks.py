@@ -19,3 +19,8 @@ def mounted(folder: Path, size: str) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def make_read_only(disk: Path) -> None:
+    """Lets nobody write to the file system at `disk` any more, not even root."""
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)

@@ -37,7 +37,7 @@ def test_rows_and_lines_are_those_of_the_csv_module(
     expected = []
     before = reader.line_num
     for row in reader:
-        if row:
+        if any(row):
             expected.append((before + 1, row))
         before = reader.line_num
     with block_size(size):
@@ -96,6 +96,23 @@ def test_cells_round_trip(cell: str) -> None:
     ) == [cell, "x"]
 
 
+@given(rows=ROWS, count=st.integers(1, 3), more=st.lists(st.integers(0, 3)), size=st.integers(1, 200))
+def test_empty_cells_at_the_end_of_rows_are_left_out(
+    file: Path, rows: list[tuple[str, ...] | None], count: int, more: list[int], size: int
+) -> None:
+    """As a spreadsheet writes them, for columns and rows that were cleared."""
+    plain = "\n".join(["key,size,note", *(",".join(map(csv_cell, row)) if row else "" for row in rows)])
+    added = [f"key,size,note{',' * count}"]
+    for row, commas in zip(rows, chain(more, repeat(count)), strict=False):
+        added.append(",".join(map(csv_cell, row)) + "," * commas if row else "," * (count + 2))
+    with block_size(size):
+        assert rows_of("\n".join(added), file) == rows_of(plain, file)
+
+
+def test_a_missing_value_that_is_alone_in_its_row_is_kept(file: Path) -> None:
+    assert rows_of('key\na\n""\n\nb\n', file) == [(2, ["a"]), (3, [""]), (5, ["b"])]
+
+
 def test_a_file_without_a_header(file: Path) -> None:
     assert rows_of("b-1,k\nb-2,l,v\n", file) == [(1, ["b-1", "k", ""]), (2, ["b-2", "l", "v"])]
     assert next(read_csv(str(file))).columns == ("bucket", "key", "version_id")
@@ -131,6 +148,8 @@ def test_a_header_in_any_case_after_blank_lines(file: Path, start: str) -> None:
         ("n\0a\0m\0e\0\n\0", 1, None, "UTF-16"),
         ("key;url\tkey\n", 1, None, "both with ';' and with tabs as separator"),
         ("sep=x\nkeyxsize\n", 1, None, "sep=x"),
+        ("key,size,,\na,1,,\nb,1,,x\n", 3, None, "4 fields where 2 are expected (key,size)"),
+        ("key,,size,\na,,1,\nb,1\n", 3, "size", "2 fields where 3 are expected"),
         ("key;size\na;1;2\n", 2, None, "3 fields where 2 are expected (key,size)"),
         ("\nkey,note,note\n", 2, "note", "the header has this column twice"),
         ("name\na\n", 1, "key", "a header needs a column key or url"),

@@ -48,6 +48,21 @@ def test_a_list_is_read_as_json_loads_does_wherever_blocks_are_cut(
         assert starts == [number for number, line in enumerate(text.split("\n"), 1) if line.startswith("  {")]
 
 
+@given(items=ITEMS.filter(len), size=st.integers(1, 9), indent=st.sampled_from([None, 2]), end=st.sampled_from("\n "))
+def test_objects_without_a_list_are_read_one_after_another(
+    folder: Path, items: list[dict[str, Any]], size: int, indent: int | None, end: str
+) -> None:
+    """As jq, DuckDB and Spark write them to `.json`."""
+    texts = [json.dumps(item, indent=indent) + end for item in items]
+    file = folder / "consecutive.json"
+    file.write_text("".join(texts))
+    with block_size(size):
+        batches = list(read_json(str(file)))
+    assert known(mappings(batches)) == known(items)
+    starts = [1 + "".join(texts[:index]).count("\n") for index in range(len(texts))]
+    assert [line for rows in batches for line in rows.lines] == starts
+
+
 @given(items=ITEMS)
 def test_lines_are_read_as_json_loads_does(folder: Path, items: list[dict[str, Any]]) -> None:
     file = folder / "items.jsonl"
@@ -94,7 +109,9 @@ def test_a_list_cut_off_anywhere_is_an_error(folder: Path, length: int) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "problem"),
     [
-        ('{"key": "a"}', 1, "a list of objects is expected"),
+        ('{"key": "a"},\n{"key": "b"}', 1, "not JSON: Expecting value"),
+        ('{"key": "a"}\n["b"]', 2, "an object or a string is expected, not ["),
+        ('{"key": "a"}\n{"key": "b"', 2, "not JSON: it ends in the middle of a value"),
         ("\n\n3", 3, "a list of objects is expected"),
         (" \n", 2, "a list of objects is expected"),
         ('["a",\n3]', 2, "an object or a string is expected, not 3"),

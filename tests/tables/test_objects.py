@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from bulkpresign.checksums.sources import part_size_of_row
 from bulkpresign.errors import ManifestError
 from bulkpresign.model import ObjectRef
 from bulkpresign.tables import Table, objects_of
@@ -32,6 +33,20 @@ def test_missing_values_are_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "key,size,part_size\nk,12.0,5242880.0\nl,,\n"),
+        ("a.jsonl", '{"key": "k", "size": 12.0, "part_size": 5242880.0}\n{"key": "l", "size": null}'),
+    ],
+)
+def test_whole_numbers_as_pandas_writes_them(tmp_path: Path, name: str, text: str) -> None:
+    """A column of numbers in which one is missing has all of them with a point."""
+    first, second = read(tmp_path / name, text, "b-1")
+    assert (first.size, second) == (12, ObjectRef("b-1", "l"))
+    assert part_size_of_row(first) == 5242880
+
+
+@pytest.mark.parametrize(
     ("name", "text", "column", "problem"),
     [
         ("a.csv", "key\nok\na\0b\n", "key", "the key has a NUL character"),
@@ -46,9 +61,11 @@ def test_missing_values_are_none(tmp_path: Path) -> None:
         ("a.csv", "key,bucket\nok,b-1\nk,1.2.3.4\n", "bucket", "'1.2.3.4' can't be a bucket's name"),
         *(
             ("a.csv", f"key,size\nok,1\nk,{size}\n", "size", f"'{size}' is not a number of bytes")
-            for size in ("x", "-1", "1.5", "1e3", "0x10", "1_000", "٣", "+1", " 1", "9" * 19)
+            for size in ("x", "-1", "1.5", "1.00", "-1.0", "1.0 ", "1e3", "0x10", "1_000", "٣", "+1", " 1", "9" * 19)
         ),
-        ("a.jsonl", '"ok"\n{"key": "k", "size": 1.0}\n', "size", "'1.0' is not a number of bytes"),
+        ("a.jsonl", '"ok"\n{"key": "k", "size": 1.5}\n', "size", "'1.5' is not a number of bytes"),
+        ("a.jsonl", '"ok"\n{"key": "k", "size": -1.0}\n', "size", "'-1' is not a number of bytes"),
+        ("a.jsonl", '"ok"\n{"key": "k", "size": 1e16}\n', "size", "'1e+16' is not a number of bytes"),
         ("a.jsonl", '"ok"\n{"key": "k", "size": true}\n', "size", "'True' is not a number of bytes"),
         ("a.jsonl", '"ok"\n{"key": "k", "size": -1}\n', "size", "'-1' is not a number of bytes"),
         ("a.csv", "key,size\nok,1\nk," + "9" * 5000 + "\n", "size", "is not a number of bytes"),

@@ -15,6 +15,8 @@ from bulkpresign.tables.reading import Table, table_format
         ("a.csv", "json", "csv"),
         ("a.JSONL.GZ", None, "jsonl"),
         ("a.json.gz", None, "json"),
+        ("a.ndjson", None, "jsonl"),
+        ("a.jsonlines.gz", "csv", "jsonl"),
         ("a.txt", None, "txt"),
         ("a.dat", "jsonl", "jsonl"),
         ("a.dat", None, "csv"),
@@ -37,12 +39,18 @@ def test_an_unknown_format_is_named() -> None:
         table_format("-", "xml")
 
 
+@pytest.mark.parametrize("file", ["keys.xlsx", "KEYS.XLS", "a.ods", "a.xlsm"])
+def test_files_of_spreadsheets_are_named(file: str) -> None:
+    with pytest.raises(ParameterError, match=rf"{file}: .* is not read or written: use CSV"):
+        table_format(file, "csv")
+
+
 def test_a_text_has_keys_uris_or_links(tmp_path: Path) -> None:
     file = tmp_path / "list.txt"
     file.write_bytes(b"a b,c\r\n\n s \ns3://bucket/k//l\n")
     refs = [ref for rows in Table(str(file)) for ref in objects_of(rows, "default")]
     assert [(ref.bucket, ref.key) for ref in refs] == [("default", "a b,c"), ("default", " s "), ("bucket", "k//l")]
-    file.write_text("https://h/a?b\nhttp://h/c\n")
+    file.write_text("https://h/a?b \t\nhttp://h/c\n")
     table = Table(str(file))
     assert table.is_links
     assert [list(row) for rows in table for row in rows.cells] == [["https://h/a?b"], ["http://h/c"]]

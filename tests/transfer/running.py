@@ -5,7 +5,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bulkpresign.events import BytesMoved, BytesResumed, Event, Listener, ObjectFinished, ObjectRetried
+from bulkpresign.events import BytesMoved, BytesResumed, Event, Listener, ObjectRetried
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
 from bulkpresign.ledger.journal import Journal
@@ -24,6 +24,7 @@ from bulkpresign.transfer.engine.workers import Engine, Work
 from bulkpresign.transfer.spec import TransferSpec
 from bulkpresign.transfer.transfers import Transfers
 from tests.support.dates import date_in
+from tests.support.events import outcomes_of, retries_of
 
 #: Runs a coroutine on one of the loops.
 Runner = Callable[..., Any]
@@ -42,11 +43,11 @@ class Run:
 
     @property
     def outcomes(self) -> list[Outcome]:
-        return [event.outcome for event in self.events if isinstance(event, ObjectFinished)]
+        return outcomes_of(self.events)
 
     @property
     def retries(self) -> list[ObjectRetried]:
-        return [event for event in self.events if isinstance(event, ObjectRetried)]
+        return retries_of(self.events)
 
     @property
     def bytes_moved(self) -> int:

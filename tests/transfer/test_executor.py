@@ -9,12 +9,13 @@ import msgspec
 import pytest
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.events import BytesMoved, Event, ObjectFinished
-from bulkpresign.model import Link, ObjectRef, Outcome, utc_now
+from bulkpresign.events import BytesMoved, Event
+from bulkpresign.model import Link, ObjectRef, utc_now
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.jobs import IN_MEMORY, NOTHING, Job, LocalFile, RenewableLink
 from bulkpresign.transfer.spec import TransferSpec
 from tests.servers.proxy import Fault, FaultProxy, expired
+from tests.support.events import outcomes_of
 from tests.support.folders import files
 from tests.support.jobs import run_jobs
 
@@ -32,10 +33,6 @@ def run(spec: TransferSpec, jobs: list[Job], coordinator: Coordinator | None = N
     return [msgspec.msgpack.decode(msgspec.msgpack.encode(event), type=Event) for event in events]
 
 
-def outcomes(events: list[Event]) -> list[Outcome]:
-    return [event.outcome for event in events if isinstance(event, ObjectFinished)]
-
-
 def test_a_batch_goes_both_ways_with_nothing_but_data(tmp_path: Path) -> None:
     (tmp_path / "up").write_bytes(b"sent")
     with FaultProxy() as origin:
@@ -47,7 +44,7 @@ def test_a_batch_goes_both_ways_with_nothing_but_data(tmp_path: Path) -> None:
         ]
         origin.schedule = lambda seen: Fault(204) if seen.method == "DELETE" else None
         events = run(TransferSpec(folder=str(tmp_path), concurrency=1), jobs)
-    ended = sorted((outcome.object.key, outcome.status) for outcome in outcomes(events))
+    ended = sorted((outcome.object.key, outcome.status) for outcome in outcomes_of(events))
     assert ended == [("down", "done"), ("ended", "done"), ("up", "done")]
     assert sum(event.count for event in events if isinstance(event, BytesMoved)) == len(b"fetched" + b"sent")
     assert files(tmp_path) == {"up": b"sent", "down": b"fetched"}
@@ -59,7 +56,7 @@ def test_an_expired_link_comes_back_as_an_outcome_for_the_coordinator_to_renew(t
         origin.always = expired()
         old = Link("GET", f"{origin.url}/a", {}, utc_now() - timedelta(hours=1), ObjectRef("b", "a"))
         events = run(TransferSpec(folder=str(tmp_path)), [Job(RenewableLink(old), LocalFile("a"))])
-    (outcome,) = outcomes(events)
+    (outcome,) = outcomes_of(events)
     assert outcome.status == "expired"
     assert outcome.link == old
 
@@ -71,7 +68,7 @@ def test_bytes_for_the_caller_go_to_the_coordinator() -> None:
         origin.objects["/a"] = b"bytes"
         job = Job(RenewableLink(link_to(f"{origin.url}/a")), IN_MEMORY)
         events = run(TransferSpec(max_object_size=10), [job], coordinator)
-    assert [outcome.status for outcome in outcomes(events)] == ["done"]
+    assert [outcome.status for outcome in outcomes_of(events)] == ["done"]
     assert received == [("a", b"bytes")]
 
 

@@ -92,7 +92,7 @@ def _steps(shares: Sequence[float], start: int, height: int) -> str:
     """A path around the steps of shares from 0 to 1. Steps of equal height are one."""
     path, before = [f"M{start} {height}"], -1.0
     for x, share in enumerate(shares, start):
-        y = height if share == 0 else min(height - 1, round(height * (1 - share), 1))  # what is little is seen as well
+        y = height if share == 0 else min(height - 1, round(height * (1 - share), 1))  # the smallest is seen, too
         if y != before:
             path.append(f"H{x}V{y:g}")
             before = y

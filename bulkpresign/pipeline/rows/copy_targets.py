@@ -26,7 +26,7 @@ async def copy_targets(
     stack: AsyncExitStack, destination: Destination, sides: Sides, opening: OpeningUploads | None
 ) -> "CopyTargets":
     """A CopyTargets for the destination, open until the `stack` ends. `opening` is for copies in parts, None: none."""
-    presigner = await (await stack.enter_async_context(sides.destination)).get()
+    presigner = await sides.destination.get()
     uploads = None if opening is None else await stack.enter_async_context(opening(presigner))
     return CopyTargets(destination, presigner, stack.enter_context(PathIndex()), uploads)
 

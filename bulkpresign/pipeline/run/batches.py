@@ -27,7 +27,7 @@ async def undone(
 ) -> Batches:
     """The jobs that earlier runs did not complete; the others are emitted as skipped, and given to the consumer."""
     async for batch in batches:
-        done = completed.are_done([(job.object, job.link) for job in batch])
+        done = [] if completed.is_empty else completed.are_done([(job.object, job.link) for job in batch])
         if not any(done):
             yield batch
             continue

@@ -20,8 +20,13 @@ class CompletedFilter:
         self._journal = journal
         self._are_current = are_current
 
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing is recorded, so that no object is done."""
+        return self._journal is None or not self._journal.has_earlier
+
     def are_done(self, rows: Sequence[Row]) -> list[bool]:
-        """For each object whether it is done: recorded, with nothing that its row or its file says against it."""
+        """For each object whether it is done: recorded, and contradicted neither by its row nor by its file."""
         return [record is not None for record in self.records(rows)]
 
     def records(self, rows: Sequence[Row]) -> list[Record | None]:
@@ -30,7 +35,7 @@ class CompletedFilter:
         An object without a link has no endpoint yet, so it counts as not done.
         """
         done: list[Record | None] = [None] * len(rows)
-        if self._journal is None:
+        if self._journal is None or self.is_empty:
             return done
         identity_of = self._journal.identity_of
         names = [identity_of(ref, link.url) if link else "" for ref, link in rows]
@@ -48,7 +53,7 @@ class CompletedFilter:
 
 
 def all_are_current(found: Sequence[tuple[ObjectRef, Record]]) -> Sequence[bool]:
-    """Takes the journal's word for every recorded object."""
+    """Counts every recorded object as unchanged."""
     return [True] * len(found)
 
 

@@ -7,7 +7,7 @@ from bulkpresign.http.client import Transport, check_transport
 
 
 class TransferConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of a transfer. Raises ParameterError for a number under 1, and for an unknown transport.
+    """The settings of a transfer. Raises ParameterError for a number under 1, another type, or an unknown transport.
 
     `concurrency`: objects in flight; None (the default): as many as the run finds to be fastest.
     `max_concurrency`: requests in flight at most where the run finds their number, 1,024 by default.
@@ -40,14 +40,29 @@ class TransferConfig(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.max_concurrency, self.concurrency or 0, self.part_concurrency or 0)
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if isinstance(value, int) and value < 1:
-                raise ParameterError(f"{name} of {value} is not at least 1")
+        for name in _NUMBERS:
+            check_number(name, getattr(self, name), is_needed=name in _NEEDED)
         check_transport(self.transport)
+
+
+#: The settings that are numbers, and those of them that have a default.
+_NUMBERS = [name for name in TransferConfig.__struct_fields__ if name != "transport"]
+_NEEDED = {"max_concurrency", "attempts"}
+
+
+def check_number(name: str, value: int | None, *, is_needed: bool = False) -> None:
+    """Raises ParameterError for anything but a whole number of at least 1. None is one unless it `is_needed`."""
+    if value is None and not is_needed:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ParameterError(f"{name} is a whole number, not {value!r}")
+    if value < 1:
+        raise ParameterError(f"{name} of {value} is not at least 1")
 
 
 def config_of(config: TransferConfig | None, **given: int | str | None) -> TransferConfig:
     """The settings of a call: those of `config`, but for the keywords that are given beside it (not None)."""
+    if not isinstance(config, TransferConfig | None):
+        raise TypeError(f"config is a TransferConfig, not {type(config).__name__}")
     changes = {name: value for name, value in given.items() if value is not None}
     return TransferConfig(**(msgspec.structs.asdict(config or TransferConfig()) | changes))  # made anew, so checked

@@ -19,7 +19,7 @@ class JournalEvidence:
     """Adds to rows the checksums, etags and part sizes that a download recorded. Use as a context manager.
 
     The journal is the one beside the folder, if there is one, or the one given. Raises JournalError for a given file
-    that is no journal.
+    that is not a journal.
     """
 
     def __init__(self, given: str | os.PathLike[str] | None, folder: Path) -> None:

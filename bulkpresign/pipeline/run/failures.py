@@ -70,7 +70,7 @@ class FailureLog:
 async def failure_log(file: str | os.PathLike[str] | None, sources: Sources | None) -> AsyncIterator[FailureLog | None]:
     """A failures file that is written however the run ends; None where none is wanted.
 
-    Where input was bad, so that there was no run, what stands under its name stays.
+    If the input was not valid, there was no run, and a file of this name is left as it is.
     """
     if file is None:
         yield None
@@ -89,7 +89,7 @@ async def failure_log(file: str | os.PathLike[str] | None, sources: Sources | No
         except BaseException as error:
             if isinstance(error, InputError) and log.is_empty:
                 raise
-            ended = error  # raised again once the file stands
+            ended = error  # raised again once the file is written
         log.flush()
         writer.finish()
     if ended is not None:

@@ -8,7 +8,8 @@ from bulkpresign.manifest.copies import CopyGrouper, LinkedCopy
 from bulkpresign.manifest.links import links_of
 from bulkpresign.model import Link, ObjectRef, without_query
 from bulkpresign.pipeline.sources.items import GivenItems, ItemBatch, check_methods
-from bulkpresign.pipeline.sources.sources import Sources, checked_links
+from bulkpresign.pipeline.sources.sources import Sources
+from bulkpresign.pipeline.sources.table_rows import checked_links
 from bulkpresign.tables import Table
 from bulkpresign.tables.columns import DST_URL
 from bulkpresign.transfer.engine.jobs import Job, MultipartUpload, Renew, RenewableLink

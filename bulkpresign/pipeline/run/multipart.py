@@ -24,7 +24,7 @@ _REFUSES_HEADERS = frozenset({400, 501})
 class MultipartCreator:
     """Opens uploads and signs their links; `headers` are those of the object, `options` what else it carries by name.
 
-    An upload is opened through a link as everything else, so that all requests go one way.
+    Uploads are opened through links, because all requests are sent by links.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class MultipartResumer:
     async def _found(self, item: Row, known: ResumePoint, kept: Mapping[int, str], get_link: Link) -> Upload | None:
         """An earlier run's upload and which parts it has, None where it is gone, or was for an object of another size.
 
-        One that is gone may have become its object: a run that is killed between the two does not come to tell.
+        An upload that is gone may have been completed: a run that was killed after that could not record it.
         """
         ref = object_of(item)
         upload = self._creator.signed(item, known.etag, known.part_size)
@@ -131,7 +131,7 @@ class MultipartResumer:
             return None
         try:
             parts = await self._presigner.aws.list_parts(ref.bucket, ref.key, known.etag)
-        except ListingError:  # not everyone who may upload may list; the journal knows as well what is there
+        except ListingError:  # not everyone who may upload may list; the journal has the parts as well
             return upload
         if parts is None:
             became = len(kept) == len(upload.parts) and await self._is_under(get_link, composite_etag(kept))

@@ -18,7 +18,7 @@ _WAITING = 256
 class OutcomeListener:
     """A listener that puts results into a queue, so that a slow consumer slows the run.
 
-    It hears of every object, also of those that an earlier run completed, which others hear of as a number. `waiting`
+    It receives every object, also those that an earlier run completed; other listeners receive their number. `waiting`
     results may wait, besides one for each object in flight (None: 256).
     """
 
@@ -51,11 +51,11 @@ class RunResults(ResultStream[T, Report], Generic[T]):
     ) -> None:
         """`listen` makes the listener of a queue, and `run` runs with it. `check` may raise instead of a result."""
         self._verb = verb
-        self._listener: OutcomeListener | None = None
+        self._listeners = listeners = list[OutcomeListener]()
 
-        def start(queue: ResultQueue[T]) -> Awaitable[Report]:
-            listener = self._listener = listen(queue)
-            return run(listener)
+        def start(queue: ResultQueue[T]) -> Awaitable[Report]:  # holds no `self`, whose deletion ends the run
+            listeners.append(listen(queue))
+            return run(listeners[0])
 
         super().__init__(start, check=check)
 
@@ -64,4 +64,4 @@ class RunResults(ResultStream[T, Report], Generic[T]):
         """The counts so far; those of the whole run once the loop has ended."""
         if self._work.result is not None:
             return self._work.result
-        return self._listener.tally.report if self._listener is not None else Report(verb=self._verb)
+        return self._listeners[0].tally.report if self._listeners else Report(verb=self._verb)

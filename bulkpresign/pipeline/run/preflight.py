@@ -60,6 +60,8 @@ async def check(
         for batch in sources.located(table, method) if located is None else located(table):
             refs = [ref for ref, _, _ in batch]
             rows = [(ref if placed is None else _placed(placed, ref, location), location) for ref, _, location in batch]
+            if method in {"GET", "PUT"}:
+                rows = [(ref, location) for ref, location in rows if not ref.is_folder_marker]
             _check_paths(rows, allow, index)
             sized = sized and all(ref.size is not None for ref in refs)
             totals = Totals(
@@ -110,7 +112,7 @@ def _check_paths(
         allow([ref.file_path for ref, _ in rows])
     except NameRefusedError as error:
         location = next(location for ref, location in rows if ref.file_path == error.path)
-        raise _located(str(error), location) from error
+        raise _located(f"{error}; column path names another file, --exclude leaves the row out", location) from error
     reserve_paths(index, rows)
 
 

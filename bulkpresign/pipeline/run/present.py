@@ -1,4 +1,4 @@
-"""The objects that stand at a folder's destination already, as a listing tells: a journal's word is checked by it."""
+"""The objects that are at the destination of a folder already, by a listing, which also checks the journal."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -20,7 +20,7 @@ _INLINE_BYTES = 256 * 1024
 
 
 class PresentObjects:
-    """Tells which files of a folder are at their destination. Use as a context manager; before a listing none is."""
+    """Tells which files of a folder are at their destination. Use as a context manager. Before the listing, none is."""
 
     def __init__(self, folder: Folder, part_size: int | None) -> None:
         self._folder, self._part_size = folder, part_size

@@ -1,12 +1,12 @@
 """A run of a verb that transfers: its connections, its journal, its failures file and its listeners."""
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import msgspec
@@ -25,6 +25,7 @@ from bulkpresign.pipeline.run.completed import AreCurrent, CompletedFilter
 from bulkpresign.pipeline.run.config import TransferConfig
 from bulkpresign.pipeline.run.descriptors import affordable_objects
 from bulkpresign.pipeline.run.failures import FailureLog, failure_log
+from bulkpresign.pipeline.run.listeners import RunListeners
 from bulkpresign.pipeline.run.outcomes import OutcomeListener
 from bulkpresign.pipeline.run.planning import Planner
 from bulkpresign.pipeline.run.preflight import Totals
@@ -68,14 +69,14 @@ class Run:
         listeners: Sequence[Listener] = (),
         executor: str | Executor | None = None,
     ) -> None:
-        """`executor` runs the jobs elsewhere: see `scale.workers`. Raises ParameterError for one that is none."""
+        """`executor` runs the jobs elsewhere: see `scale.workers`. Raises ParameterError for one that is not valid."""
         self.config = config
         self._workers = None if executor is None else _workers_of(executor)
         self._verb = verb
         self._ca_bundle, self._failures = ca_bundle, failures
         self._tally = Tally(verb)
         self._consumer = next((one for one in listeners if isinstance(one, OutcomeListener)), None)
-        self._listeners: list[Listener] = [self._tally, *listeners]
+        self._listeners = RunListeners([self._tally, *listeners])
         self._clock = Clock()
         self._http = HttpClient(config.requests, self._clock, ca_bundle, config.transport)
         self._journal: Journal | None = None
@@ -116,7 +117,7 @@ class Run:
     @property
     def emit(self) -> Listener:
         """Counts an event, and passes it to the listeners."""
-        return broadcast(self._listeners)
+        return self._listeners
 
     async def renewal(self, presigner: Presigner | None, command: str | None, url: str | None) -> Renew | None:
         """The function that renews links of the source, or None. Raises ParameterError for more than one way."""
@@ -131,7 +132,7 @@ class Run:
 
         A `planner` counts more. `batches` has left out what it skips.
         """
-        tell, report = broadcast(self._listeners), self._tally.report
+        tell, report = self._listeners, self._tally.report
         report.planned, report.skipped_by = 0, self.skipped_by
         async for batch in limited(undone(batches, self.completed, tell), self.config.limit):
             report.planned += len(batch)
@@ -144,6 +145,7 @@ class Run:
             rate = None if self._opened is None else self._opened.measured_rate()
             report.plan = msgspec.structs.replace(planner.plan, measured_rate=rate)
         tell(RunFinished(report))
+        self._listeners.check()
         return report
 
     async def transfer(
@@ -163,7 +165,7 @@ class Run:
         Objects that the journal records as done are skipped without a request, unless rows or files contradict it.
         `coordinator_for` makes the functions of this process that jobs call. `folder` has the local files. `totals` and
         `sources` belong to the manifest, if there is one. `within` is entered once the failures file is open.
-        `closing` is awaited after the last object, with the counts.
+        `closing` is awaited after the last object, with the counts. Raises what a listener raises, which ends the run.
         """
         totals = totals or Totals()
         log = await self._stack.enter_async_context(failure_log(self._failures, sources))
@@ -171,7 +173,7 @@ class Run:
             self._stack.enter_context(within)
         if self._journal is not None and self._opened is None:
             self._opened = self._stack.enter_context(self._journal)
-        tell = broadcast([*self._listeners, *([log] if log else [])])
+        tell = self._listeners if log is None else broadcast([self._listeners, log])
         tell(RunStarted(self._verb, totals.objects, totals.bytes))
         record = Recorder(self._opened, tell)
         spec = self._completed_spec(spec, folder)
@@ -184,14 +186,17 @@ class Run:
             tell(ObjectsSkipped(totals.known, totals.bytes or 0))
             batches = no_batches()
         left = limited(undone(batches, self.completed, record, self._consumer), self.config.limit)
+        items = None if sources is None else sources.items
         queue = JobQueue(
             with_records(left, self._opened, rechecks=spec.rechecks),
-            is_callers=sources is not None and sources.items is not None,
+            is_callers=items is not None,
+            is_lazy=items is not None and not items.is_list,
             slots=None if self._consumer is None else self._consumer.queue,
         )
         try:
             run = partial(executor.run, queue, coordinator_for(local.context))
-            await (run() if self._consumer is None else _flushing(record, run))
+            flushing = [] if self._consumer is None else [partial(_flush, record)]
+            await _run_beside([self._listeners.watch, *flushing], run)
             record.close()
             if closing is not None:
                 await closing(self._tally.report)
@@ -214,6 +219,7 @@ class Run:
             report.latency = statistics.latency
             report.uploads_left_open = statistics.uploads_left_open
             tell(RunFinished(report))
+        self._listeners.check()
         return report
 
     def _completed_spec(self, spec: TransferSpec, folder: Folder | None) -> TransferSpec:
@@ -255,17 +261,21 @@ def none_is_current(found: Sequence[tuple[ObjectRef, Record]]) -> Sequence[bool]
     return [False] * len(found)
 
 
-async def _flushing(record: Recorder, run: Callable[[], Awaitable[None]]) -> None:
-    """Runs, and flushes outcomes at an interval: a consumer waits for them even if no further event comes."""
+async def _flush(record: Recorder) -> None:
+    """Flushes outcomes at an interval: a consumer waits for them even if no further event comes."""
+    while True:
+        await anyio.sleep(_FLUSH_INTERVAL)
+        record.flush()
 
-    async def flush() -> None:
-        while True:
-            await anyio.sleep(_FLUSH_INTERVAL)
-            record.flush()
 
+async def _run_beside(
+    others: Sequence[Callable[[], Coroutine[Any, Any, None]]], run: Callable[[], Awaitable[None]]
+) -> None:
+    """Runs `run`, and beside it the others, which end with it. The first error of any of them ends all."""
     with ungrouped():
         async with anyio.create_task_group() as group:
-            group.start_soon(flush)
+            for other in others:
+                group.start_soon(other)
             await run()
             group.cancel_scope.cancel()
 

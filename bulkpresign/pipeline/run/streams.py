@@ -16,7 +16,7 @@ R = TypeVar("R")
 class ResultQueue(Generic[T]):
     """Results between a run and its consumer. A place is reserved before the work of one result begins.
 
-    So at most `places` results are in the works or wait. The queue itself never refuses one.
+    So at most `places` results are being made or wait. The queue itself never refuses one.
     """
 
     def __init__(self) -> None:
@@ -25,10 +25,10 @@ class ResultQueue(Generic[T]):
         self._waiting: deque[anyio.Event] = deque()
         self._results: deque[T] = deque()
         self._ended = False
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None  # where somebody waits for it
 
     def open(self, places: int) -> None:
-        """Sets how many results may be in the works or wait."""
+        """Sets how many results may be made at a time or wait."""
         self._free = places
 
     async def reserve(self) -> None:
@@ -63,6 +63,7 @@ class ResultQueue(Generic[T]):
         while not self._results:
             if self._ended:
                 raise anyio.EndOfStream
+            self._changed = self._changed or anyio.Event()
             await self._changed.wait()
         result = self._results.popleft()
         self.release()
@@ -82,12 +83,13 @@ class ResultQueue(Generic[T]):
             self._waiting.popleft().set()
 
     def _wake(self) -> None:
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
 
 class _Work(Generic[T, R]):
-    """The task of a run. It knows nothing of who consumes, so that a consumer who is gone can end it."""
+    """The task of a run. It knows nothing of who consumes, so that it can be ended when the consumer was deleted."""
 
     def __init__(self, start: Callable[[ResultQueue[T]], Awaitable[R]], check: Callable[[T], T] | None) -> None:
         self._check = check
@@ -96,6 +98,7 @@ class _Work(Generic[T, R]):
         self.error: BaseException | None = None
         self._start = start
         self._task: asyncio.Task[None] | None = None
+        self._is_ending = False
 
     def begin(self) -> None:
         if self._task is None:
@@ -119,7 +122,13 @@ class _Work(Generic[T, R]):
         """Ends the run soon; may be called from any thread, as the garbage collector does."""
         if self._task is not None and not self._task.done():
             with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._task.cancel)
+                self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        """Cancels the run once: the second time it would end before it is closed."""
+        if self._task is not None and not self._is_ending:
+            self._is_ending = True
+            self._task.cancel()
 
     async def join(self) -> None:
         """Waits until the run has ended."""
@@ -131,7 +140,7 @@ class _Work(Generic[T, R]):
         if self._task is None:
             self.queue.stop()
             return
-        self._task.cancel()
+        self._cancel()
         with anyio.CancelScope(shield=True):
             await asyncio.wait([self._task])
 
@@ -151,9 +160,9 @@ class _Work(Generic[T, R]):
 class ResultStream(Generic[T, R]):
     """An async iterator over the results of a run, which begins with the first step.
 
-    Leaving a loop over it (`break`, `return`, an exception, a cancellation) ends the run. `async with` and `aclose`
-    also wait until it has ended: then there is no task of it left. What ended the run early is raised at the end of the
-    loop, after the results that came before.
+    Leaving a loop over it (`break`, `return`, an exception, a cancellation) ends the run, and so does dropping the
+    iterator. `async with` and `aclose` also wait until it has ended: then there is no task of it left. What ended the
+    run early is raised at the end of the loop, after the results that came before.
     """
 
     def __init__(
@@ -163,7 +172,7 @@ class ResultStream(Generic[T, R]):
         self._work = _Work[T, R](start, check)
 
     def __aiter__(self) -> "_Loop[T, R]":
-        return _Loop(self._work)
+        return _Loop(self._work, self)
 
     async def __anext__(self) -> T:
         return await self._work.next()
@@ -187,8 +196,9 @@ class ResultStream(Generic[T, R]):
 class _Loop(Generic[T, R]):
     """The iterator of one `async for`. It is deleted when the loop is left, in whatever way."""
 
-    def __init__(self, work: _Work[T, R]) -> None:
+    def __init__(self, work: _Work[T, R], stream: ResultStream[T, R]) -> None:
         self._work = work
+        self._stream = stream  # whose deletion ends the run
 
     def __aiter__(self) -> Self:
         return self

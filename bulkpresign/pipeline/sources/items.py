@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from types import TracebackType
 from typing import Any, Self, cast
@@ -10,10 +10,9 @@ from typing import Any, Self, cast
 import anyio
 import anyio.lowlevel
 import msgspec
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from bulkpresign.errors import ManifestError, ParameterError
-from bulkpresign.manifest.links import expiry_of, links_of, path_of
+from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import completes, upload_id_of
 from bulkpresign.model import Link, ObjectRef, without_query
 from bulkpresign.pipeline.sources.given_links import is_link
@@ -68,34 +67,36 @@ class GivenItems:
         self._selector = selector or Selector(Filters())
         self._count = 0
         self._first: ItemBatch | None = None
-        self._is_list = isinstance(items, Sequence)
+        #: True if the rows are here already, so that none has to be waited for.
+        self.is_list = isinstance(items, Sequence)
         if isinstance(items, Sequence):
             _check_types(items)
         self._batches: AsyncIterator[list[Item]]
-        self._reader: asyncio.Task[None] | None = None
+        self._reader: _Reader | None = None
 
     async def __aenter__(self) -> Self:
         """Waits for the first batch. Raises the iterable's own exception, and TypeError for a row of another type."""
         if isinstance(self._items, AsyncIterable):
-            send, receive = anyio.create_memory_object_stream[Any](0)
-            self._reader = asyncio.create_task(_read(self._items, send))  # cancelled once, so that its cleanup can run
-            self._batches = _received(receive)
+            self._reader = _Reader(self._items)
+            self._batches = self._reader.batches()
         else:
-            self._batches = _in_batches(self._items)
+            self._batches = _in_batches(_not_cancelled(self._items))
         try:
             self._first = await self._next()
-        except BaseException:
-            await self.__aexit__(None, None, None)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._reader is not None:
-            self._reader.cancel()
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait([self._reader])
+        """Closes an async generator, and raises what its cleanup raises where there is no other error."""
+        if self._reader is None:
+            return
+        problem = await self._reader.close()
+        if problem is not None and error is None:
+            raise problem
 
     @property
     def has_links(self) -> bool:
@@ -114,7 +115,7 @@ class GivenItems:
         return list(dict.fromkeys(name for row in rows for name in (object_of(row).extra or {})))
 
     def _seen(self) -> Iterator[Item]:
-        if self._is_list:
+        if self.is_list:
             for item in cast("Sequence[Item | Sequence[Item]]", self._items):
                 yield from _flat(item)
         elif self._first is not None:
@@ -159,11 +160,14 @@ class GivenItems:
 
 
 def are_items(source: object) -> bool:
-    """True for a source of links, objects or urls; False for names of files, S3 locations or links."""
+    """True for a source of links, objects or urls; False for names of files, S3 locations or links.
+
+    An empty sequence has no objects. It is not taken for names, of which there has to be one.
+    """
     if isinstance(source, str | os.PathLike):
         return False
     if isinstance(source, Sequence) and not isinstance(source, bytes | bytearray | memoryview):
-        return not all(isinstance(one, str | os.PathLike) for one in source)
+        return not source or not all(isinstance(one, str | os.PathLike) for one in source)
     return True
 
 
@@ -217,49 +221,96 @@ def check_methods(rows: Sequence[Row], numbers: Sequence[int], method: str) -> N
             )
 
 
-async def _read(items: AsyncIterable[Any], send: MemoryObjectSendStream[Any]) -> None:
+class _Reader:
     """Reads an async iterable in one task, so that the task that opens its resources also closes them."""
-    iterator = aiter(items)
-    async with send:
-        try:
-            async for item in iterator:
-                await send.send(item)
-        except Exception as error:  # noqa: BLE001 - raised again by the reader of the rows
-            await send.send(_Raised(error))
-        finally:
-            if (close := getattr(iterator, "aclose", None)) is not None:
-                await close()
+
+    def __init__(self, items: AsyncIterable[Any]) -> None:
+        self._send, self._receive = anyio.create_memory_object_stream[Any](0)
+        self._is_closing = False
+        self._task = asyncio.create_task(self._read(items))
+
+    async def _read(self, items: AsyncIterable[Any]) -> None:
+        iterator = aiter(items)
+        with self._send:
+            try:
+                async for item in iterator:
+                    await self._send.send(item)
+            except anyio.BrokenResourceError:
+                if not self._is_left:
+                    raise  # the iterable's own
+            finally:
+                self._is_closing = True
+                if (close := getattr(iterator, "aclose", None)) is not None:
+                    await close()
+
+    @property
+    def _is_left(self) -> bool:
+        """True where nobody takes items any more."""
+        return not self._send.statistics().open_receive_streams
+
+    async def batches(self) -> AsyncIterator[list[Item]]:
+        """The items as they arrive. Raises what the iterable raises."""
+        async with self._receive:
+            async for item in self._receive:
+                yield list(_flat(item))
+            await asyncio.wait([self._task])
+            if self._task.cancelled():
+                raise _cancelled()
+            self._task.result()
+
+    async def close(self) -> BaseException | None:
+        """Ends the reading, and waits until the iterable is closed. Returns the exception of that, if there was one.
+
+        The task is cancelled once at most, and never while it closes the iterable, whose cleanup may wait.
+        """
+        self._receive.close()
+        had_ended = self._task.done()
+        if not self._is_closing:
+            self._task.cancel()
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([self._task])
+        problem = None if self._task.cancelled() else self._task.exception()
+        return None if had_ended else problem  # what ended it before is raised by `batches`, or was not asked for
 
 
-class _Raised(msgspec.Struct):
-    """An exception that the iterable raised."""
+def _cancelled() -> ManifestError:
+    """The error for an iterable that raises CancelledError, such as that of a task it waits for.
 
-    error: Exception
+    Passed on as it is, it would end a task of the run, or of the caller, without a trace.
+    """
+    return ManifestError("the iterable ended with CancelledError", file=GivenItems.file)
 
 
-async def _received(stream: MemoryObjectReceiveStream[Any]) -> AsyncIterator[list[Item]]:
-    async with stream:
-        async for item in stream:
-            if isinstance(item, _Raised):
-                raise item.error
-            yield list(_flat(item))
+def _not_cancelled(items: Iterable[Any]) -> Iterator[Any]:
+    try:
+        yield from items
+    except asyncio.CancelledError as error:
+        raise _cancelled() from error
 
 
 async def _in_batches(items: Iterable[Any]) -> AsyncIterator[list[Item]]:
-    """The items of a plain iterable in batches of 64. A batch in the iterable is passed on unchanged."""
+    """The items of a plain iterable in batches of 64. A batch in the iterable is passed on unchanged.
+
+    Raises what the iterable raises, after the items that came before.
+    """
     batch: list[Item] = []
-    for item in items:
-        if isinstance(item, Link | ObjectRef | str):
-            batch.append(item)
-        else:
-            if batch:
+    try:
+        for item in items:
+            if isinstance(item, Link | ObjectRef | str):
+                batch.append(item)
+            else:
+                if batch:
+                    yield batch
+                yield list(_flat(item))
+                batch = []
+            if len(batch) == _BATCH:
                 yield batch
-            yield list(_flat(item))
-            batch = []
-        if len(batch) == _BATCH:
+                batch = []
+                await anyio.lowlevel.checkpoint()
+    except Exception:
+        if batch:
             yield batch
-            batch = []
-            await anyio.lowlevel.checkpoint()
+        raise
     if batch:
         yield batch
 
@@ -284,39 +335,63 @@ def _check_type(item: object, number: int) -> None:
         raise TypeError(f"row {number} is {_named(item)}; {_TAKEN} is taken")
 
 
+def _check_fields(row: Row, number: int) -> None:
+    """Raises TypeError for a field of another type, which would fail later, and without its place."""
+    ref = object_of(row)
+    texts = {"bucket": ref.bucket, "key": ref.key, "path": ref.file_path}
+    if isinstance(row, Link):
+        texts["url"] = row.url
+        if row.expires_at is not None and row.expires_at.tzinfo is None:
+            raise ParameterError(f"{GivenItems.file}:{number}: expires_at of {row.expires_at} has no time zone")
+    for name, value in texts.items():
+        if not isinstance(value, str):
+            raise TypeError(f"row {number}: {name} is {_named(value)}, not a str")
+    if not isinstance(ref.size, int | None):
+        raise TypeError(f"row {number}: size is {_named(ref.size)}, not an int")
+
+
 def _rows(items: Sequence[Item], first: int) -> list[Row]:
-    """The items as rows: a url becomes a link."""
-    for number, item in enumerate(items, first):
+    """The items as rows: a url becomes a link, and a link without a path or an expiry takes those of its url."""
+    numbered = list(enumerate(items, first))
+    for number, item in numbered:
         _check_type(item, number)
-    return [
-        _link_of(item, number)
-        if isinstance(item, str)
-        else _named_link(item, number)
-        if isinstance(item, Link)
-        else item
-        for number, item in enumerate(items, first)
-    ]
+        if not isinstance(item, str):
+            _check_fields(item, number)
+    urls = {number: url for number, item in numbered if (url := _url_to_read(item)) is not None}
+    links = dict(zip(urls, _links_of(urls), strict=True))
+    return [_completed(item, links.get(number)) for number, item in numbered]
 
 
-def _link_of(url: str, number: int) -> Link:
-    if not is_link(url):
-        shown = without_query(url)[:80]
-        raise ParameterError(
-            f"{GivenItems.file}:{number}: {shown!r} is not a url; pass files and s3:// alone, or in a list of names"
-        )
-    (link,) = links_of(Rows(GivenItems.file, ("url",), [[url]], [number]))
-    return link
+def _url_to_read(item: Item) -> str | None:
+    """The url that tells what an item lacks, or None."""
+    if isinstance(item, str):
+        return item
+    if isinstance(item, ObjectRef) or (item.object.file_path and item.expires_at is not None):
+        return None
+    return item.url
 
 
-def _named_link(link: Link, number: int) -> Link:
-    """The same link. Its path and `expires_at` are read from its url if it does not have them."""
-    ref, expires_at = link.object, link.expires_at
-    if ref.file_path and expires_at is not None:
-        return link
-    _link_of(link.url, number)
+def _links_of(urls: Mapping[int, str]) -> list[Link]:
+    """The links of urls, by the numbers of their rows."""
+    for number, url in urls.items():
+        if not is_link(url):
+            shown = without_query(url)[:80]
+            raise ParameterError(
+                f"{GivenItems.file}:{number}: {shown!r} is not a url; pass files and s3:// alone, or in a list of names"
+            )
+    return links_of(Rows(GivenItems.file, ("url",), [[url] for url in urls.values()], list(urls)))
+
+
+def _completed(item: Item, of_url: Link | None) -> Row:
+    if isinstance(item, str):
+        assert of_url is not None  # noqa: S101 - its url was read
+        return of_url
+    if of_url is None or isinstance(item, ObjectRef):
+        return item
+    ref = item.object
     if not ref.file_path:
-        ref = msgspec.structs.replace(ref, path=path_of(link.url))
-    return msgspec.structs.replace(link, object=ref, expires_at=expires_at or expiry_of(link.url))
+        ref = msgspec.structs.replace(ref, path=of_url.object.path)
+    return msgspec.structs.replace(item, object=ref, expires_at=item.expires_at or of_url.expires_at)
 
 
 def _named(value: object) -> str:

@@ -1,5 +1,6 @@
 """The links of a run's sources: read from tables, passed by a program, or signed just before use."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import groupby
 
@@ -12,13 +13,15 @@ from bulkpresign.model import Link, Method, ObjectRef, Upload
 from bulkpresign.pipeline.sources.items import GivenItems, Row, check_methods
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_signing
-from bulkpresign.pipeline.sources.sources import Found, Sources, checked_links, grouped_puts, rows_of_objects
+from bulkpresign.pipeline.sources.sources import Found, Sources
+from bulkpresign.pipeline.sources.table_rows import checked_links, grouped_puts, rows_of_objects
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables import Rows, Table
 from bulkpresign.transfer.engine.jobs import MultipartUpload, Renew, RenewableLink
 
-#: Objects signed at a time, just before use. The number is small so that a link is still new when it is used.
-_JUST_IN_TIME = 64
+#: Objects signed at a time, just before use: twice as many as before if those were used within so many seconds, else
+#: the least. So a link is still new when it is used.
+_LEAST, _MOST, _SOON = 64, 1024, 0.1
 #: The remote side of a job.
 Remote = RenewableLink | MultipartUpload
 
@@ -47,13 +50,14 @@ async def links_of_sources(
             streamed([remote.object for remote in batch])
             yield batch
         return
-    signing = None if presigner is None else by_signing(presigner, checksum_mode)
+    signer = None if presigner is None else _Signer(presigner, method, checksum_mode)
     for part in sources.parts:
         if isinstance(part, Table) and part.is_links:
             rows = sources.rows_in(part)
             batches = _upload_links(part, rows, renew) if method == "PUT" else _table_links(part, rows, method, renew)
         else:
-            batches = _signed_links(sources.found_in(part, lister, method), presigner, method, checksum_mode, signing)
+            assert signer is not None  # noqa: S101 - a source of objects needs credentials
+            batches = _signed_links(sources.found_in(part, lister, method), signer)
         async for batch in batches:
             if not isinstance(part, Table) or part.is_stream:
                 streamed([remote.object for remote in batch])
@@ -77,32 +81,32 @@ async def _upload_links(table: Table, batches: AsyncIterator[Rows], renew: Renew
         yield rest
 
 
-async def _signed_links(
-    objects: AsyncIterator[Found],
-    presigner: Presigner | None,
-    method: Method,
-    checksum_mode: ChecksumMode | None,
-    renew: Renew | None,
-) -> AsyncIterator[list[Remote]]:
-    assert presigner is not None  # noqa: S101 - a source of objects needs credentials
+async def _signed_links(objects: AsyncIterator[Found], signer: "_Signer") -> AsyncIterator[list[Remote]]:
     async for found in objects:
-        async for batch in _just_in_time(presigner, found.refs, method, checksum_mode, renew):
+        async for batch in signer.links_of(found.refs):
             yield batch
 
 
-async def _just_in_time(
-    presigner: Presigner,
-    refs: Sequence[ObjectRef],
-    method: Method,
-    checksum_mode: ChecksumMode | None,
-    renew: Renew | None,
-) -> AsyncIterator[list[Remote]]:
-    for at in range(0, len(refs), _JUST_IN_TIME):
-        some = refs[at : at + _JUST_IN_TIME]
-        await presigner.prepare(some)
-        links = presigner.sign_batch(some, method, headers=checksum_mode.headers if checksum_mode else None)
-        yield [RenewableLink(link, renew) for link in links]
-        await anyio.lowlevel.checkpoint()
+class _Signer:
+    """Signs objects in batches, just before use. A batch is larger if the one before was used soon."""
+
+    def __init__(self, presigner: Presigner, method: Method, checksum_mode: ChecksumMode | None) -> None:
+        self._presigner, self._method, self._checksum_mode = presigner, method, checksum_mode
+        self._renew = by_signing(presigner, checksum_mode)
+        self._count = _LEAST
+
+    async def links_of(self, refs: Sequence[ObjectRef]) -> AsyncIterator[list[Remote]]:
+        """The links of some objects."""
+        mode, at = self._checksum_mode, 0
+        while some := refs[at : at + self._count]:
+            await self._presigner.prepare(some)
+            links = self._presigner.sign_batch(some, self._method, headers=mode.headers if mode else None)
+            signed_at = time.monotonic()
+            yield [RenewableLink(link, self._renew) for link in links]
+            is_slow = time.monotonic() - signed_at > _SOON
+            at += len(some)
+            self._count = _LEAST if is_slow else min(2 * self._count, _MOST)
+            await anyio.lowlevel.checkpoint()
 
 
 class _GivenLinks:
@@ -118,7 +122,7 @@ class _GivenLinks:
     ) -> None:
         self._items, self._method, self._renew = items, method, renew
         self._own, self._checksum_mode = own, checksum_mode
-        self._signing: Renew | None = None
+        self._signer: _Signer | None = None
         self._grouper = UploadGrouper(items.file)
 
     async def batches(self) -> AsyncIterator[list[Remote]]:
@@ -149,9 +153,9 @@ class _GivenLinks:
             hint = f'sign them: presigner.sign(objects, method="{self._method}")'
             raise ParameterError(f"{self._items.file}:{first}: an ObjectRef where links are needed: {hint}")
         presigner = await self._own()
-        if self._signing is None:
-            self._signing = by_signing(presigner, self._checksum_mode)
-        async for batch in _just_in_time(presigner, refs, self._method, self._checksum_mode, self._signing):
+        if self._signer is None:
+            self._signer = _Signer(presigner, self._method, self._checksum_mode)
+        async for batch in self._signer.links_of(refs):
             yield batch
 
 

@@ -5,34 +5,34 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from contextlib import AsyncExitStack
 from functools import partial
 from itertools import groupby
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import anyio.lowlevel
 import anyio.to_thread
 import msgspec
 
-from bulkpresign.errors import InputError, ManifestError, ParameterError
+from bulkpresign.errors import InputError, ParameterError
 from bulkpresign.events import Listener
 from bulkpresign.http.client import Transport
 from bulkpresign.manifest.groups import units_of
 from bulkpresign.manifest.links import links_of, methods_of
-from bulkpresign.manifest.uploads import UploadGrouper, upload_id_of, whole_rows
-from bulkpresign.model import Link, ObjectRef, Upload
+from bulkpresign.manifest.uploads import whole_rows
+from bulkpresign.model import Link, ObjectRef
 from bulkpresign.pipeline.sources.given_links import GivenLinks, is_link, no_link
 from bulkpresign.pipeline.sources.inventories import InventoryTable, check_files, local_inventory, remote_inventory
 from bulkpresign.pipeline.sources.items import GivenItems, Items, are_items
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.locations import located
 from bulkpresign.pipeline.sources.selecting import DrawnTable, Quota, selected_rows
+from bulkpresign.pipeline.sources.table_rows import checked_links, in_thread, located_puts, rows_of, rows_of_objects
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.rules import check_options
 from bulkpresign.source.filters import Filters, Sample, Selector, candidates_of
 from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Rows, Table, objects_of
-from bulkpresign.tables.columns import DST_METHOD, LAST_MODIFIED
+from bulkpresign.tables.columns import LAST_MODIFIED
 from bulkpresign.tables.files import STDIN
 
-T = TypeVar("T")
 Source = str | os.PathLike[str]
 #: The error for an object of this size in bytes (None: unknown), or None.
 SizeProblem = Callable[[int | None], str | None]
@@ -124,7 +124,7 @@ class Sources:
             if isinstance(table, InventoryTable):
                 await check_files(table)
             if table.is_stream:
-                await _in_thread(lambda table: table.columns, table)
+                await in_thread(lambda table: table.columns, table)
 
     async def lister(
         self,
@@ -202,19 +202,9 @@ class Sources:
 
     async def objects(self, lister: BucketLister | None, method: str = "GET") -> AsyncIterator[list[ObjectRef]]:
         """All objects, to be signed for links of `method`. `lister` lists the sources in buckets."""
-        async for found in self.found(lister, method):
-            yield found.refs
-
-    async def found(
-        self, lister: BucketLister | None, method: str | None, size_problem: SizeProblem | None = None
-    ) -> AsyncIterator[Found]:
-        """All objects with their rows, so that an error can name the row. `method` None: each row has its own.
-
-        Raises ManifestError if `size_problem` returns an error for a row.
-        """
         for part in self._parts:
-            async for batch in self.found_in(part, lister, method, size_problem):
-                yield batch
+            async for found in self.found_in(part, lister, method):
+                yield found.refs
 
     @property
     def takes_some(self) -> bool:
@@ -271,7 +261,11 @@ class Sources:
         *,
         must_exist: bool = False,
     ) -> AsyncIterator[Found]:
-        """The same as `found`, for one source. With `must_exist`, raises ListingError for a key without an object."""
+        """The objects of one source with their rows, so that an error can name the row.
+
+        `method` None: each row has its own. Raises ManifestError if `size_problem` returns an error for a row; with
+        `must_exist`, ListingError for a key without an object.
+        """
         if isinstance(part, Table):
             own = method or (None if part.is_links else "GET")
             async for rows in self.rows_in(part):
@@ -307,7 +301,7 @@ class Sources:
         An upload has one entry: the link that completes it, with the location of its first row.
         """
         if method == "PUT" and table.is_links:
-            yield from _located_puts(table)
+            yield from located_puts(table)
             return
         for rows in map(rows_of_objects, table):
             locations = [f"{table.file}:{line}" for line in rows.lines]
@@ -329,59 +323,6 @@ def are_links(sources: Sequence[str], from_format: str | None) -> bool:
         return found.are_files and not found.need_credentials
     except InputError:
         return False
-
-
-def _located_puts(table: Table) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:
-    grouper = UploadGrouper(table.file)
-    for rows in table:
-        yield [_located_put(table, found, line) for found, line in grouped_puts(grouper, table, rows)]
-    yield [_located_put(table, found, line) for found, line in grouper.end()]
-
-
-def _located_put(table: Table, found: Link | Upload, line: int) -> tuple[ObjectRef, Link | None, str]:
-    return found.object, found if isinstance(found, Link) else found.complete, f"{table.file}:{line}"
-
-
-def rows_of_objects(rows: Rows) -> Rows:
-    """One row for each object. The copies of `sign --to` in parts have several, each with the same GET link."""
-    return whole_rows(rows) if DST_METHOD in rows.columns else rows
-
-
-def grouped_puts(grouper: UploadGrouper, table: Table, rows: Rows) -> Iterator[tuple[Link | Upload, int]]:
-    """The single links and complete uploads in some rows of a table of PUT links, each with its first line."""
-    links = links_of(rows)
-    if "upload_id" not in rows.columns and not grouper.is_open:
-        yield from zip(checked_links(table, links, rows.lines, "PUT"), rows.lines, strict=True)
-        return
-    alone = [(link, line) for link, line in zip(links, rows.lines, strict=True) if not upload_id_of(link.object)]
-    checked_links(table, [link for link, _ in alone], [line for _, line in alone], "PUT")
-    yield from grouper.add(links, rows.lines)
-
-
-async def rows_of(table: Table) -> AsyncIterator[Rows]:
-    """The rows of a table. A stream is read in a thread: it may block, and signals must still be handled."""
-    if table.is_stream:
-        batches = iter(table)
-        while (rows := await _in_thread(next, batches, None)) is not None:
-            yield rows
-        return
-    for rows in table:
-        yield rows
-        await anyio.lowlevel.checkpoint()
-
-
-async def _in_thread(work: Callable[..., T], *arguments: Any) -> T:
-    return await anyio.to_thread.run_sync(work, *arguments, abandon_on_cancel=True)
-
-
-def checked_links(table: Table, links: list[Link], lines: Sequence[int], method: str) -> list[Link]:
-    """Returns the links unchanged. Raises ManifestError for a link of another method: a GET link can't upload."""
-    for link, line in zip(links, lines, strict=True):
-        if link.method != method:
-            raise ManifestError(
-                f"a {link.method} link where {method} links are needed", file=table.file, line=line, column="method"
-            )
-    return links
 
 
 def check_used(sources: Sources, bucket: str | None, from_format: str | None) -> None:

@@ -32,7 +32,7 @@ _BATCH = 64
 class CopyCertificate:
     """Takes copies as they end, and writes their certificate at the end of the run. Use as a context manager.
 
-    It is a listener of the run, which hears of copies that end in it. `passing` adds those that earlier runs completed.
+    It is a listener of the run, and receives the copies that end in it. `passing` adds those of earlier runs.
     A row has the path of the copy below the destination's prefix, and its digest: the one that was computed while the
     bytes were copied, in this run or an earlier one, as the journal has it. All other copies are read from the
     destination: those in parts, those that the server made, and those that were there.
@@ -93,8 +93,8 @@ class CopyCertificate:
         """Reads the copies without a digest, and writes the certificate, unless it would lack an object.
 
         `report` has the counts of the run so far, and gets the certificate. `presigner` signs for the destination. A
-        copy that can't be read is a copy all the same: ReadBackFailed is `emit`ted. Raises BreakerError where all
-        reads fail in the same way.
+        copy that can't be read still counts as done: ReadBackFailed is `emit`ted. Raises BreakerError where all reads
+        fail in the same way.
         """
         if self._plan.objects and _is_complete(report):
             self._announce(self._plan)

@@ -9,7 +9,7 @@ from bulkpresign.events import Event, Listener, ObjectFinished, broadcast
 from bulkpresign.model import Outcome, Report
 from bulkpresign.proof.files import MISSING, UNPROVEN
 
-#: Hears the path of what no row names, and what is wrong with it.
+#: Is called with the path of a file that no row names, and with the problem.
 Extras = Callable[[str, str], object]
 
 

@@ -6,7 +6,8 @@ import msgspec
 from anyio import from_thread
 
 from bulkpresign.model import ObjectRef, Outcome
-from bulkpresign.pipeline.verification.sides import ALGORITHM, FolderSide, Pair, Side
+from bulkpresign.pipeline.verification.entries import ALGORITHM, Pair
+from bulkpresign.pipeline.verification.sides import FolderSide, Side
 from bulkpresign.proof.files import FileVerifier, Row
 from bulkpresign.proof.hashing import FileHasher, FileProblem
 

@@ -11,7 +11,8 @@ import msgspec
 from bulkpresign.errors import BreakerError
 from bulkpresign.events import Event, Listener, ObjectFinished
 from bulkpresign.model import ObjectRef
-from bulkpresign.pipeline.verification.sides import Entry, ObjectSide, Pair, Side, keyed, path_of
+from bulkpresign.pipeline.verification.entries import Entry, Pair, keyed, path_of
+from bulkpresign.pipeline.verification.sides import ObjectSide, Side
 from bulkpresign.proof.merge import merged
 from bulkpresign.tables.sorting import Keyed, KeySorter
 from bulkpresign.tasks import ungrouped

@@ -19,9 +19,10 @@ from bulkpresign.model import ObjectRef, Outcome
 from bulkpresign.pipeline.run.config import TransferConfig
 from bulkpresign.pipeline.verification.differences import Results
 from bulkpresign.pipeline.verification.digests import ReadPlan, read_digests
+from bulkpresign.pipeline.verification.entries import Entry, Pair, key_of, path_of
 from bulkpresign.pipeline.verification.files import FileComparer
 from bulkpresign.pipeline.verification.heads import HeadRequests
-from bulkpresign.pipeline.verification.sides import Entry, FolderSide, ObjectSide, Pair, Side, key_of, path_of
+from bulkpresign.pipeline.verification.sides import FolderSide, ObjectSide, Side
 from bulkpresign.pipeline.verification.threads import map_in_threads, on_read
 from bulkpresign.proof.comparison import ETAG_MISMATCH, UNKNOWN, compared
 from bulkpresign.proof.files import MISSING, UNPROVEN

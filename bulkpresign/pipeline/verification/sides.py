@@ -1,4 +1,4 @@
-"""The sides of a comparison: objects of buckets, manifests or a folder, in the order of their paths."""
+"""The sides of a comparison, each read into rows in the order of their paths."""
 
 import os
 import stat
@@ -25,7 +25,9 @@ from bulkpresign.pipeline.run.presigner import RunPresigner
 from bulkpresign.pipeline.sources.items import Items, Row, are_items, object_of
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.renewals import by_signing
-from bulkpresign.pipeline.sources.sources import Part, Source, Sources, rows_of
+from bulkpresign.pipeline.sources.sources import Part, Source, Sources
+from bulkpresign.pipeline.sources.table_rows import rows_of
+from bulkpresign.pipeline.verification.entries import Entry, keyed, path_of
 from bulkpresign.proof.certificate import CertificateReader, CertificateRow
 from bulkpresign.proof.tree import FolderEntry, walk
 from bulkpresign.signing.options import LinkOptions
@@ -35,119 +37,10 @@ from bulkpresign.tables import Table
 from bulkpresign.tables.columns import LAST_MODIFIED
 from bulkpresign.tables.sorting import Keyed, KeySorter
 from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.disk.paths import path_problem
 from bulkpresign.transfer.engine.jobs import RenewableLink
 
-#: The algorithm for objects of which no checksum is known.
-ALGORITHM = "sha256"
 _BATCH = 512
-
-
-class _StoredRef(ObjectRef, frozen=True, array_like=True, gc=False):
-    """An object without the names of its fields, which takes a third of the space."""
-
-
-class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An object of a side. Its path is the key of its row, and not stored twice.
-
-    `link` is the GET link that a manifest has for it. `location` is the row of a manifest, such as `keys.csv:3`. With
-    `is_left_out`, it does not pass the filters.
-    """
-
-    stored: _StoredRef
-    location: str = ""
-    link: Link | None = None
-    is_file: bool = False
-    is_left_out: bool = False
-
-    @property
-    def name(self) -> str:
-        """Its name in messages: the location of its row, or its uri."""
-        return self.location or self.stored.uri
-
-    @property
-    def can_be_read(self) -> bool:
-        """True if its bytes can be requested from a server."""
-        return self.link is not None or bool(self.stored.bucket and self.stored.key)
-
-    @property
-    def algorithm(self) -> str | None:
-        """The algorithm of its checksum. None if that is unknown, or one of parts."""
-        if self.stored.checksum is None:
-            return None
-        digest = expected_digest(self.stored)
-        return None if digest.parts else digest.algorithm
-
-    @property
-    def size(self) -> int | None:
-        """Its size in bytes, None if unknown."""
-        return self.stored.size
-
-    def ref(self, path: str) -> ObjectRef:
-        """The object, with its path."""
-        at = self.stored
-        return ObjectRef(
-            at.bucket, at.key, at.version_id, at.size, at.etag, at.checksum, at.content_type, path, at.extra
-        )
-
-
-class Pair(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An object on both sides."""
-
-    one: Entry
-    other: Entry
-
-    @property
-    def sides(self) -> tuple[Entry, Entry]:
-        """Both."""
-        return self.one, self.other
-
-    @property
-    def has_file(self) -> bool:
-        """True if one of them is a local file."""
-        return self.one.is_file or self.other.is_file
-
-    @property
-    def size(self) -> int | None:
-        """The size of both, None if it is unknown."""
-        return self.one.size if self.other.size is None else self.other.size
-
-    @property
-    def known(self) -> Entry | None:
-        """The one with a checksum of all its bytes, which is not read; None if neither has one.
-
-        If both have one, it is the one that can't be read, if there is such.
-        """
-        by_need = sorted(self.sides, key=lambda entry: entry.can_be_read)
-        return next((entry for entry in by_need if entry.algorithm), None)
-
-    @property
-    def algorithm(self) -> str:
-        """The algorithm of the digest by which the two are compared."""
-        return (self.known and self.known.algorithm) or ALGORITHM
-
-    @property
-    def unread(self) -> list[Entry]:
-        """Those that have to be read through links."""
-        known = self.known
-        return [entry for entry in self.sides if not entry.is_file and entry is not known]
-
-
-def keyed(ref: ObjectRef, location: str = "", link: Link | None = None, *, is_file: bool = False) -> Keyed[Entry]:
-    """The row of an object."""
-    stored = _StoredRef(
-        ref.bucket, ref.key, ref.version_id, ref.size, ref.etag, ref.checksum, ref.content_type, None, ref.extra
-    )
-    return key_of(ref.file_path), Entry(stored, location, link, is_file)
-
-
-def key_of(path: str) -> bytes:
-    """A path as the key of a row: UTF-8; names of files that are not UTF-8 keep their bytes."""
-    return path.encode("utf-8", "surrogateescape")
-
-
-def path_of(key: bytes) -> str:
-    """The path of a row."""
-    return key.decode("utf-8", "surrogateescape")
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -247,8 +140,8 @@ class FolderSide(Side):
     def _row(self, entry: FolderEntry) -> Keyed[Entry]:
         path = os.fsdecode(entry.path)
         file = self.folder.file(path)
-        if entry.problem is not None:
-            raise ListingError(f"{file} can't be read: {entry.problem}")
+        if problem := entry.problem or path_problem(path):
+            raise ListingError(f"{file} can't be read: {problem}")
         size, modified = _file_state(file)
         extra = {LAST_MODIFIED: modified} if self._needs_times else None
         return keyed(ObjectRef("", "", size=size, path=path, extra=extra), is_file=True)

@@ -1,4 +1,4 @@
-"""What the response to a GET tells of the object that is copied, and how it is copied then. No I/O.
+"""Reads what the response to a GET tells of the object that is copied, and decides how it is copied. No I/O.
 
 Source: docs "GetObject", "PutObject", "Amazon S3 multipart upload limits".
 """
@@ -22,12 +22,12 @@ _LEAST_PART = 5 << 20
 
 _KEPT = ("content-type", "cache-control", "content-disposition", "content-encoding", "content-language", "expires")
 _METADATA = "x-amz-meta-"
-#: The encoding of a signed upload in chunks. Some servers keep it, and it is none of the object's bytes.
+#: The encoding of a signed upload in chunks. Some servers store it with the object, whose bytes do not have it.
 _TRANSFER_ENCODING = "aws-chunked"
 
 
 class ObjectHead(msgspec.Struct, frozen=True):
-    """What a response with a whole object tells of it.
+    """The attributes of an object that a response with all of it tells.
 
     `size` is in bytes, None where it is not announced; `etag` has no quotes. `expected` is the digest of its bytes,
     `structure` that of its etag, which tells the parts that it was uploaded in. `kept` are the headers that its copy
@@ -51,7 +51,7 @@ class ObjectHead(msgspec.Struct, frozen=True):
 
     @property
     def condition(self) -> Mapping[str, str]:
-        """The header that keeps a further request to this very object, none where its etag can't."""
+        """The header with which a further request fails for any other object; none where its etag can't tell."""
         return {"If-Match": f'"{self.etag}"'} if is_strong(self.etag) else {}
 
     @property
@@ -125,7 +125,7 @@ def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _sent(value: str) -> str:
-    """The text that is sent as the bytes that came. Requests are sent in UTF-8."""
+    """The text whose bytes, in UTF-8, are those that came. Requests are sent in UTF-8."""
     try:
         return value.encode("latin-1").decode()
     except UnicodeDecodeError:

@@ -23,7 +23,8 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.copies.body import verify_held
 from bulkpresign.transfer.copies.head import ObjectHead
-from bulkpresign.transfer.copies.proof import Copied, KeptChecksums, proof
+from bulkpresign.transfer.copies.proof import Copied, checksum_header, proof
+from bulkpresign.transfer.copies.settings import CopySettings
 from bulkpresign.transfer.engine.jobs import RenewableLink
 from bulkpresign.transfer.engine.lane import ExpiryMargin
 from bulkpresign.transfer.uploads.store import STORED, signed_checksum, upload_headers, verified_by_answer
@@ -53,24 +54,17 @@ class Begun(msgspec.Struct, gc=False):
 
 
 class PlainCopies:
-    """Copies of objects of at most 256 KiB.
-
-    `part_size` is that of copies in parts, if it is given, and `digest` the algorithm of the checksum that is wanted.
-    `checksums` are those that copies keep.
-    """
+    """Copies of objects of at most 256 KiB."""
 
     def __init__(
         self,
         context: TransferContext,
         coordinator: Coordinator,
         clock: Clock,
-        *,
-        part_size: int | None,
-        digest: str | None,
-        checksums: KeptChecksums,
+        settings: CopySettings,
     ) -> None:
         self._context, self._coordinator, self._clock = context, coordinator, clock
-        self._part_size, self._digest, self._checksums = part_size, digest, checksums
+        self._settings = settings
         self._ends_soon = ExpiryMargin(clock)
 
     async def copy(self, source: RenewableLink, target: RenewableLink) -> Copied | Begun | None:
@@ -122,7 +116,7 @@ class PlainCopies:
             return None
         try:
             head = ObjectHead.of(get.object, response.length, etag_of(response.headers, get), response.headers)
-            if self._coordinator.open_upload is not None and head.part_size(self._part_size) is not None:
+            if self._coordinator.open_upload is not None and head.part_size(self._settings.part_size) is not None:
                 return None
             data = bytes(body)
             verified_by = verify_held(head.expected, data)
@@ -131,7 +125,8 @@ class PlainCopies:
         return Held(head, data, verified_by, self._checksum(data))
 
     def _checksum(self, data: bytes) -> str | None:
-        return None if self._digest is None else f"{self._digest}:{base64_of(digest_of(self._digest, data))}"
+        algorithm = self._settings.digest
+        return None if algorithm is None else f"{algorithm}:{base64_of(digest_of(algorithm, data))}"
 
     async def _sent_on(self, put: Link, held: Held) -> Copied | Begun:
         """Sends an object to its destination."""
@@ -161,8 +156,8 @@ class PlainCopies:
         return copies[0]
 
     def _headers(self, ref: ObjectRef, head: ObjectHead) -> Mapping[str, str]:
-        guard = self._coordinator.guard
-        return {**head.kept, **self._checksums.header(head), **({} if guard is None else guard.headers(ref))}
+        checksum = checksum_header(head) if self._settings.keeps_checksums else {}
+        return {**head.kept, **checksum, **self._coordinator.condition(ref)}
 
 
 def _copied(held: Held, link: Link, headers: Mapping[str, str]) -> Copied | None:

@@ -6,9 +6,10 @@ from contextlib import AsyncExitStack
 from bulkpresign.errors import MismatchError
 from bulkpresign.http.client import DirectRequest
 from bulkpresign.http.response import Response
-from bulkpresign.model import Link
+from bulkpresign.model import Link, ObjectRef
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.copies.head import ObjectHead
 from bulkpresign.transfer.downloads.content_range import RANGE_MISMATCH
 from bulkpresign.transfer.downloads.responses import refusal
 from bulkpresign.transfer.engine.jobs import RenewableLink
@@ -16,18 +17,37 @@ from bulkpresign.transfer.engine.renewal import LinkRenewer
 
 #: The code of an object that changed.
 CHANGED = "ObjectChanged"
-#: A server that honours If-Match answers so where the object is another one, or one that has no such range any more.
+#: The statuses of a server that honours If-Match, where the object is another one, or is too short for the range.
 _IS_ANOTHER = frozenset({412, 416})
 
 
 class SourceReader:
-    """Opens responses with the bytes of one object."""
+    """Opens responses with one object, or with ranges of its bytes."""
 
     def __init__(
         self, context: TransferContext, coordinator: Coordinator, renewer: LinkRenewer, source: RenewableLink
     ) -> None:
         self._context, self._coordinator = context, coordinator
         self._renewer, self._source = renewer, source
+
+    @property
+    def link(self) -> Link:
+        """The current GET link."""
+        return self._source.link
+
+    @property
+    def object(self) -> ObjectRef:
+        """The object to copy."""
+        return self._source.object
+
+    async def head(self) -> ObjectHead:
+        """The head of the object, by a request for it. Raises TransferError."""
+        async with AsyncExitStack() as stack:
+            return self.head_of(await self.open(stack))
+
+    def head_of(self, response: Response) -> ObjectHead:
+        """The head of the object, by this response. Raises MismatchError, see ObjectHead."""
+        return ObjectHead.of(self.object, response.length, response.etag, response.headers)
 
     async def open(
         self, stack: AsyncExitStack, headers: Mapping[str, str] | None = None, sent: DirectRequest | None = None

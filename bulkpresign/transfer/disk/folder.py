@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from bulkpresign.errors import InputError, NameRefusedError, ParameterError, StorageError
+from bulkpresign.errors import InputError, NameRefusedError, OpenFilesError, ParameterError, StorageError
 from bulkpresign.transfer.disk.beneath import FOLDER_FLAGS, Root
 from bulkpresign.transfer.disk.paths import MAX_NAME_BYTES, are_plain, path_problem
 
@@ -275,5 +275,8 @@ class Target:
 
 def storage_error(file: str, error: OSError) -> StorageError:
     """The StorageError for an error of the file system."""
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        advice = "allow more (ulimit -n), or run fewer at a time"
+        return OpenFilesError(f"{file}: {error.strerror}: {advice}", code="TooManyOpenFiles")
     code = "DiskFull" if error.errno in {errno.ENOSPC, errno.EDQUOT} else type(error).__name__
     return StorageError(f"{file}: {error.strerror}", code=code)

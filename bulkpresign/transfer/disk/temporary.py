@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Self
 
 from bulkpresign.checksums import descriptor_blocks
-from bulkpresign.errors import StorageError
+from bulkpresign.errors import NameRefusedError, StorageError
 from bulkpresign.transfer.disk.folder import Directory, Target, storage_error
 
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -70,7 +70,7 @@ class TemporaryFile:
                 except FileExistsError:
                     pass
                 else:
-                    self._lock()
+                    _lock(self._descriptor, self._target)
                     return
             with suppress(FileNotFoundError):
                 self._descriptor = os.open(name, _FLAGS, dir_fd=directory)
@@ -83,21 +83,12 @@ class TemporaryFile:
                 break
         raise StorageError(f"{self.name} vanished: another run was at work on it", code="InUse")
 
-    def _lock(self) -> None:
-        """Locks the file for this process. Raises StorageError if another one has it."""
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StorageError(f"{self.name} is in use by another run", code="InUse") from None
-        except OSError:  # a file system without locks
-            pass
-
     def _is_locked_in_place(self) -> bool:
         """Locks an old file. False if another run renamed or removed it before that."""
         opened = os.fstat(self._descriptor)
         if not stat.S_ISREG(opened.st_mode):
             raise StorageError(f"{self.name} is not a regular file: remove it", code="NotAFile")
-        self._lock()
+        _lock(self._descriptor, self._target)
         with suppress(FileNotFoundError):
             found = os.stat(self._name, dir_fd=self._directory_fd, follow_symlinks=False)
             return (found.st_dev, found.st_ino) == (opened.st_dev, opened.st_ino)
@@ -113,12 +104,10 @@ class TemporaryFile:
     def write(self, data: bytes | memoryview) -> None:
         """Appends bytes. Not in a thread: the hop costs more than the write."""
         try:
-            count = os.write(self._descriptor, data)
-            while count < len(data):
-                count += os.write(self._descriptor, memoryview(data)[count:])
+            _write(self._descriptor, data)
         except OSError as error:
             raise storage_error(self.name, error) from error
-        self.size += count
+        self.size += len(data)
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
         """Writes bytes at an offset."""
@@ -175,9 +164,7 @@ class TemporaryFile:
                 os.utime(self._descriptor, (modified_at, modified_at))
             if sync:
                 os.fsync(self._descriptor)
-            os.close(os.dup(self._descriptor))  # NFS reports a failed write here; the other descriptor keeps the lock
-            os.rename(self._name, self._target.name, src_dir_fd=directory, dst_dir_fd=directory)
-            found = os.fstat(self._descriptor)
+            found = _renamed(self._descriptor, self._name, self._target.name, directory)
             if sync:
                 _sync_directory(directory)
         except OSError as error:
@@ -208,6 +195,58 @@ class TemporaryFile:
         if descriptor >= 0:
             with suppress(OSError):
                 os.close(descriptor)
+
+
+def store_whole(target: Target, data: bytes | memoryview, modified_at: float | None) -> os.stat_result:
+    """Stores a small file as a TemporaryFile does, in one call. Returns its state. Raises StorageError.
+
+    For small files, the calls of a TemporaryFile take longer than writing them.
+    """
+    name = target.temporary_name
+    try:
+        opened = target.folder.directory(target.parent, make=True)  # stays open while `opened` is there
+        directory = opened.descriptor
+        descriptor = os.open(name, _NEW, _MODE, dir_fd=directory)
+    except (OSError, NameRefusedError):  # there is one of an earlier run, or the directory was removed
+        with target, TemporaryFile(target) as stored:
+            stored.write(data)
+            return stored.commit(modified_at)
+    try:
+        _lock(descriptor, target)
+        _write(descriptor, data)
+        if modified_at is not None:
+            os.utime(descriptor, (modified_at, modified_at))
+        return _renamed(descriptor, name, target.name, directory)
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(name, dir_fd=directory)
+        raise storage_error(target.full_name, error) from error
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, target: Target) -> None:
+    """Locks a temporary file for this process. Raises StorageError if another one has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StorageError(f"{target.temporary_full_name} is in use by another run", code="InUse") from None
+    except OSError:  # a file system without locks
+        pass
+
+
+def _write(descriptor: int, data: bytes | memoryview) -> None:
+    """Writes all bytes. Raises OSError."""
+    count = os.write(descriptor, data)
+    while count < len(data):
+        count += os.write(descriptor, memoryview(data)[count:])
+
+
+def _renamed(descriptor: int, name: str, new_name: str, directory: int) -> os.stat_result:
+    """Renames an open file whose bytes are all there. Returns its state then. Raises OSError."""
+    os.close(os.dup(descriptor))  # NFS reports a failed write here; the other descriptor keeps the lock
+    os.rename(name, new_name, src_dir_fd=directory, dst_dir_fd=directory)
+    return os.fstat(descriptor)
 
 
 def remove_temporary(target: Target) -> None:

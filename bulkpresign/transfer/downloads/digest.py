@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from functools import partial
 
 import msgspec
 
 from bulkpresign.checksums import ExpectedDigest, Verifier, base64_of, hasher
 from bulkpresign.events import BytesMoved
+from bulkpresign.http.client import DirectRequest
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
 from bulkpresign.model import Link, Outcome
@@ -35,17 +35,25 @@ class DigestReader:
 
     async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
         """Reads the object of one job. Raises TransferError where it fails."""
+        return await self.go_on(job, renewer, None)
+
+    async def go_on(self, job: Job, renewer: LinkRenewer, sent: DirectRequest | None) -> Outcome:
+        """Reads the object of one job, whose first request may have been sent already, in a slot of the limiter."""
         assert isinstance(job.source, RenewableLink)  # noqa: S101 - as the dispatch has it
         assert isinstance(job.target, Digest)  # noqa: S101 - as above
-        return await renewer.call(job.source, partial(self._read, _Hashing(job.target.algorithm)))
+        hashing, first = _Hashing(job.target.algorithm), iter((sent,))
+        return await renewer.call(job.source, lambda link: self._read(hashing, link, next(first, None)))
 
-    async def _read(self, hashing: "_Hashing", link: Link) -> Outcome:
-        verified_by, attempts = await self._context.retried(partial(self._attempt, hashing, link), link.object)
+    async def _read(self, hashing: "_Hashing", link: Link, sent: DirectRequest | None) -> Outcome:
+        first = iter((sent,))
+        verified_by, attempts = await self._context.retried(
+            lambda: self._attempt(hashing, link, next(first, None)), link.object, sent
+        )
         ref = msgspec.structs.replace(link.object, size=hashing.bytes, checksum=hashing.checksum)
         return Outcome(ref, "done", hashing.bytes, attempts, verified_by, link=link)
 
-    async def _attempt(self, hashing: "_Hashing", link: Link) -> str | None:
-        async with self._context.http.request(link, hashing.rest) as response:
+    async def _attempt(self, hashing: "_Hashing", link: Link, sent: DirectRequest | None) -> str | None:
+        async with sent or self._context.http.request(link, hashing.rest) as response:
             if response.status == 206:
                 check_range(response.headers, hashing.bytes, hashing.size, hashing.size)
             elif response.status == 200:

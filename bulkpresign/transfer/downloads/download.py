@@ -84,7 +84,7 @@ class Downloader:
         assert isinstance(source, RenewableLink)  # noqa: S101 - as the dispatch has it
         assert isinstance(file, LocalFile)  # noqa: S101 - likewise
         link = source.link
-        if link.object.size == 0 and link.object.key.endswith("/"):
+        if link.object.is_folder_marker:
             return ExistingFile(message="a folder marker has no file").skipped(link)
         try:
             target = self.folder.target(file.path)

@@ -1,9 +1,9 @@
 """Downloads an object through a link into memory, verified."""
 
-from functools import partial
-
 from bulkpresign.checksums import Verifier
 from bulkpresign.errors import RefusedError
+from bulkpresign.events import BytesMoved
+from bulkpresign.http.client import DirectRequest
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
 from bulkpresign.model import Link, Outcome
@@ -25,18 +25,27 @@ class MemoryReader:
 
     async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
         """Reads the object of one job. Raises TransferError where it fails."""
-        assert isinstance(job.source, RenewableLink)  # noqa: S101 - as the dispatch has it
-        return await renewer.call(job.source, self._read)
+        return await self.go_on(job, renewer, None)
 
-    async def _read(self, link: Link) -> Outcome:
-        (data, verified_by), attempts = await self._context.retried(partial(self._attempt, link), link.object)
+    async def go_on(self, job: Job, renewer: LinkRenewer, sent: DirectRequest | None) -> Outcome:
+        """Reads the object of one job, whose first request may have been sent already, in a slot of the limiter."""
+        assert isinstance(job.source, RenewableLink)  # noqa: S101 - as the dispatch has it
+        first = iter((sent,))
+        return await renewer.call(job.source, lambda link: self._read(link, next(first, None)))
+
+    async def _read(self, link: Link, sent: DirectRequest | None) -> Outcome:
+        first = iter((sent,))
+        (data, verified_by), attempts = await self._context.retried(
+            lambda: self._attempt(link, next(first, None)), link.object, sent
+        )
+        self._context.emit(BytesMoved(len(data)))
         receive = self._coordinator.receive
         assert receive is not None  # noqa: S101 - a run into memory has it
         receive(link, data)
         return Outcome(link.object, "done", len(data), attempts, verified_by, link=link)
 
-    async def _attempt(self, link: Link) -> tuple[bytes, str | None]:
-        async with self._context.http.request(link) as response:
+    async def _attempt(self, link: Link, sent: DirectRequest | None) -> tuple[bytes, str | None]:
+        async with sent or self._context.http.request(link) as response:
             if response.status != 200:
                 raise await refusal(link, response, self._coordinator.refuse_checksum_mode)
             expected = digest_of(link.object, response.etag, response.headers, response.length)

@@ -1,7 +1,6 @@
 """Finds parts whose connection is far slower than the others. Arithmetic on positions; no clock, no I/O."""
 
 from collections.abc import Iterable
-from statistics import median
 
 from bulkpresign.transfer.downloads.ranges import RangePart
 
@@ -33,6 +32,8 @@ class SlowParts:
         """
         moved = {part: part.at - self._positions.get(part, part.start) for part in parts}
         if len(moved) >= _FEWEST:
+            from statistics import median  # takes 10 ms to import
+
             self._usual = median(moved.values())
         self._slow_looks = {
             part: self._slow_looks.get(part, 0) + 1

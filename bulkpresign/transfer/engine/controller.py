@@ -31,7 +31,7 @@ EXPECTED_BYTES = 2e9
 #: Bytes that a connection moves in one latency, until its rate is measured: a common receive window.
 EXPECTED_WINDOW = 4 << 20
 
-#: The time of a TCP handshake makes the first limit larger by no more than this factor.
+#: The round-trip time of the first connection makes the first limit larger by no more than this factor.
 _FIRST_GROWTH = 4
 #: Requests that begin together leave the wire idle together.
 _HEADROOM = 1.5
@@ -132,7 +132,7 @@ class ConcurrencyController:
         return self._pacer.delay(now) if self.is_paced else 0.0
 
     def connected(self, now: float, seconds: float) -> None:
-        """A TCP connection was opened in so many seconds: the first sign of how far the server is."""
+        """A connection was opened. `seconds` is its round-trip time: the first sign of how far the server is."""
         if not self._has_connected and self._latency.value is None:
             self._has_connected = True
             self._first_parts = seconds * EXPECTED_BYTES / EXPECTED_WINDOW

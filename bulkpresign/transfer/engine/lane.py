@@ -16,7 +16,7 @@ from bulkpresign.http.clock import Clock
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.origin import Origin
 from bulkpresign.http.protocol import ResponseParser
-from bulkpresign.model import Link, Outcome
+from bulkpresign.model import LEASE_MARGIN, Link, Outcome
 from bulkpresign.transfer.engine.jobs import Job
 from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.engine.queue import JobQueue
@@ -35,13 +35,15 @@ class ExpiryMargin:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._soon, self._soon_until, self._skew = clock.now(), -inf, clock.skew
+        self._later = self._soon
 
     def __call__(self, link: Link, now: float) -> bool:
         """True for a link that expires soon; `now` is the monotonic clock."""
-        clock = self._clock
+        clock, expires_at = self._clock, link.expires_at
         if now >= self._soon_until or clock.skew is not self._skew:
             self._soon, self._soon_until, self._skew = clock.now() + _MARGIN, now + _TIME_KEPT, clock.skew
-        return link.expires_by(self._soon)
+            self._later = self._soon + LEASE_MARGIN
+        return expires_at is not None and expires_at <= self._later and link.expires_by(self._soon)
 
 
 class PlainJob(Protocol):

@@ -10,7 +10,7 @@ from typing import Self
 
 import anyio
 
-from bulkpresign.errors import ThrottledError, TransferError
+from bulkpresign.errors import OpenFilesError, ThrottledError, TransferError
 from bulkpresign.transfer.engine.controller import ConcurrencyController, Failure
 
 
@@ -108,6 +108,11 @@ class RequestLimiter:
         if self._offers or controller.limit != self._seen:
             self.wake()
         return True
+
+    def connected(self, seconds: float) -> None:
+        """A connection was opened. `seconds` is its round-trip time."""
+        self.controller.connected(time.monotonic(), seconds)
+        self.wake()
 
     def responded(self, status: int, latency: float, length: int) -> None:
         """The head of a response came: see OnResponse. A server that can't keep up tells nothing of its latency."""
@@ -227,7 +232,7 @@ def _failure(error: TransferError) -> Failure | None:
         return "throttled"
     if error.code == "Timeout":
         return "timeout"
-    return "refused" if error.code == "NoConnection" else None
+    return "refused" if error.code == "NoConnection" or isinstance(error, OpenFilesError) else None
 
 
 class Turn:

@@ -9,6 +9,8 @@ import anyio
 
 from bulkpresign.transfer.engine.jobs import Job
 
+#: `read_ahead` keeps at least so many jobs ready.
+_LEAST_READY = 256
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -32,24 +34,27 @@ class JobQueue:
     """Hands out jobs one at a time to any number of workers. Reads its input on demand, a batch at a time.
 
     Each batch is sorted by the expiry of its links, the earliest first. With `is_callers` the input is an iterable of
-    the calling program: waiting for it can be cancelled, and unread input is left to that program. `slots` bounds the
-    outcomes that wait for the consumer.
+    the calling program: waiting for it can be cancelled, and unread input is left to that program. If it `is_lazy`, it
+    is never read ahead. `slots` bounds the outcomes that wait for the consumer.
     """
 
     def __init__(
-        self, batches: AsyncIterable[Sequence[Job]], *, is_callers: bool = False, slots: OutcomeSlots | None = None
+        self,
+        batches: AsyncIterable[Sequence[Job]],
+        *,
+        is_callers: bool = False,
+        is_lazy: bool = False,
+        slots: OutcomeSlots | None = None,
     ) -> None:
-        self._is_callers = is_callers
+        self._is_callers, self._is_lazy = is_callers, is_lazy
         self._slots = slots
+        #: True where a consumer waits for outcomes, of which only so many may be pending.
+        self.has_consumer = slots is not None
         self._batches: AsyncIterator[Sequence[Job]] = aiter(batches)
         self._lock = anyio.Lock()
         self._ended = False
+        self._is_low = anyio.Event()
         self.ready: deque[Job] = deque()
-
-    @property
-    def has_consumer(self) -> bool:
-        """True where a consumer waits for outcomes, of which only so many may be pending."""
-        return self._slots is not None
 
     async def get(self) -> Job | None:
         """The next job, None at the end of the input."""
@@ -63,7 +68,19 @@ class JobQueue:
 
     def get_ready(self) -> Job | None:
         """The next job if it can be had without waiting."""
-        return self.ready.popleft() if self.ready and self._slots is None else None
+        if not self.ready or not (self._slots is None or self._slots.try_reserve()):
+            return None
+        return self._pop()
+
+    async def read_ahead(self) -> None:
+        """Reads the next batch before the jobs run out, to the end of the input: then few workers have to wait."""
+        while not (self._ended or self._is_lazy):
+            if len(self.ready) >= _LEAST_READY:
+                self._is_low = anyio.Event()
+                await self._is_low.wait()
+            async with self._lock:
+                if len(self.ready) < _LEAST_READY:
+                    await self._refill()
 
     async def take(self, amount: float, amount_of: Callable[[Job], float]) -> list[Job]:
         """The next jobs, of about this amount together, or fewer; none at the end of the input."""
@@ -78,7 +95,12 @@ class JobQueue:
         return jobs
 
     async def _next(self) -> Job | None:
-        return self.ready.popleft() if await self._has_ready() else None
+        return self._pop() if await self._has_ready() else None
+
+    def _pop(self) -> Job:
+        if len(self.ready) <= _LEAST_READY:
+            self._is_low.set()
+        return self.ready.popleft()
 
     async def _has_ready(self) -> bool:
         """Waits until a job is ready; False at the end of the input."""

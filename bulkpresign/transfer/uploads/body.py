@@ -15,7 +15,7 @@ from bulkpresign.events import Listener
 from bulkpresign.http.client import CHUNK_SIZE
 from bulkpresign.model import Evidence, Link, UploadPart
 from bulkpresign.transfer.context import TransferContext
-from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.disk.folder import Folder, storage_error
 from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.engine.retries import numbered
 from bulkpresign.transfer.uploads.store import SentBody, store
@@ -62,7 +62,7 @@ def opened(folder: Folder, path: str) -> Iterator[OpenFile]:
     except NameRefusedError as error:
         raise numbered(StorageError(str(error), code="NameRefused"), 0) from error
     except OSError as error:
-        raise StorageError(f"{file} can't be read: {error.strerror}", code=type(error).__name__) from error
+        raise storage_error(f"{file} can't be read", error) from error
     try:
         begun = os.fstat(descriptor)
         if not stat.S_ISREG(begun.st_mode):

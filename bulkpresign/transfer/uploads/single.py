@@ -28,6 +28,9 @@ class Uploader:
         source, target = job.source, job.target
         assert isinstance(source, LocalFile)  # noqa: S101 - the dispatch selects by these types
         assert isinstance(target, RenewableLink)  # noqa: S101 - likewise
+        if target.object.is_folder_marker:
+            message = "a folder marker has no file"
+            return Outcome(target.object, "skipped", attempts=0, message=message, link=target.link)
         find_present, end_upload = self._coordinator.find_present, self._coordinator.end_upload
         outcome = None if find_present is None else await find_present(target.link, source.path)
         if outcome is None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import bulkpresign as bp
-from bulkpresign.events import Event, ObjectFinished
+from bulkpresign.events import Event
 from bulkpresign.model import Link, ObjectRef, Outcome
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.jobs import Job, MultipartUpload, RenewableLink
@@ -14,6 +14,7 @@ from bulkpresign.transfer.spec import TransferSpec
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy, expired
 from tests.servers.server import S3Server
+from tests.support.events import outcomes_of
 from tests.support.jobs import run_jobs
 
 MIB = 1 << 20
@@ -22,7 +23,7 @@ MIB = 1 << 20
 def run(*jobs: Job, **settings: Any) -> list[Outcome]:
     events: list[Event] = []
     asyncio.run(run_jobs(TransferSpec(concurrency=2, **settings), list(jobs), events.append, Coordinator()))
-    return [event.outcome for event in events if isinstance(event, ObjectFinished)]
+    return outcomes_of(events)
 
 
 def job(origin: FaultProxy, key: str, **headers: str) -> Job:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -11,32 +11,24 @@ from typing import Any
 import anyio
 import pytest
 
-from bulkpresign.events import BytesMoved, Event, ObjectFinished
+from bulkpresign.events import BytesMoved, Event
 from bulkpresign.model import Link, ObjectRef, Outcome, utc_now
 from bulkpresign.transfer import transfers
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.copies import plain
 from bulkpresign.transfer.copies.proof import Copied
-from bulkpresign.transfer.engine import retries
 from bulkpresign.transfer.engine.jobs import Job, RenewableLink
 from bulkpresign.transfer.spec import TransferSpec
-from tests.servers.proxy import Fault, FaultProxy, Seen, expired
+from tests.servers.proxy import Fault, FaultProxy, expired
+from tests.support.events import outcomes_of
 from tests.support.jobs import run_jobs
+from tests.transfer.faults import FAULTS, faults_of_every_third
 
-FAULTS = (
-    *(Fault(503, body=b"<Error><Code>SlowDown</Code></Error>"), Fault(429), Fault(500), Fault(403), Fault(404)),
-    *(Fault(reset_after=0), Fault(reset_after=30), Fault(cut_after=0), Fault(cut_after=7), Fault(flip_answer=True)),
-    *(Fault(flip_request=True), Fault(split=True), Fault(no_length=True), Fault(delay=0.01), expired(), Fault(412)),
-)
-
-
-@pytest.fixture(autouse=True)
-def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retries, "BASE_DELAY", 0.001)
+COPY_FAULTS = (*FAULTS, Fault(flip_request=True), Fault(412))
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Copied]]:
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[Copied]:
     """The copies that were made by whole exchanges."""
     made: list[Copied] = []
     copy = plain.PlainCopies.copy
@@ -48,7 +40,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Copied]]:
         return copied
 
     monkeypatch.setattr(plain.PlainCopies, "copy", noted)
-    yield made
+    return made
 
 
 def bodies(count: int) -> dict[str, bytes]:
@@ -79,7 +71,7 @@ async def copied(
 
 
 def outcomes(events: list[Event]) -> dict[str, Outcome]:
-    ended = [event.outcome for event in events if isinstance(event, ObjectFinished)]
+    ended = outcomes_of(events)
     assert len({outcome.object.key for outcome in ended}) == len(ended)
     return {outcome.object.key: outcome for outcome in ended}
 
@@ -91,20 +83,6 @@ def shown(outcome: Outcome) -> tuple[Any, ...]:
 
 def copies(origin: FaultProxy) -> dict[str, bytes]:
     return {name.removeprefix("/to/"): body for name, body in origin.objects.items() if name.startswith("/to/")}
-
-
-def faults_of_every_third(method: str) -> Callable[[Seen], Fault | None]:
-    """The first request of one method for every third object goes wrong, each in another way."""
-    seen: Counter[int] = Counter()
-
-    def schedule(request: Seen) -> Fault | None:
-        number = int(request.target.rpartition("/")[2])
-        if request.method != method or number % 3:
-            return None
-        seen[number] += 1
-        return FAULTS[number // 3 % len(FAULTS)] if seen[number] == 1 else None
-
-    return schedule
 
 
 @pytest.mark.parametrize("signs", [False, True], ids=["links", "signed just in time"])
@@ -122,7 +100,7 @@ def test_whole_exchanges_and_the_general_path_end_alike(
                 return Link("PUT", put.url, {**headers, "x-amz-meta-by": "me"}, None, put.object)
 
             origin.objects = bodies(300)
-            origin.schedule = faults_of_every_third(method)
+            origin.schedule = faults_of_every_third(method, COPY_FAULTS)
             asyncio.run(copied(origin, events, Coordinator(sign_put=sign if signs else None), concurrency=1))
             assert all(body == origin.objects[f"/from/{key}"] for key, body in copies(origin).items())
             moved = sum(event.count for event in events if isinstance(event, BytesMoved))

@@ -11,7 +11,7 @@ import pytest
 
 from bulkpresign.errors import NameRefusedError, StorageError
 from bulkpresign.transfer.disk import beneath, temporary
-from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.disk.folder import Folder, Target
 from bulkpresign.transfer.disk.temporary import TemporaryFile, remove_temporary
 
 
@@ -177,14 +177,14 @@ def test_a_file_that_got_its_name_meanwhile_is_not_written_over(
     with folder.target("a") as target, TemporaryFile(target) as file:
         file.write(b"whole")
         name = tmp_path / target.temporary_name
-    real = temporary.TemporaryFile._lock
+    real = temporary._lock
 
-    def rename_first(self: TemporaryFile) -> None:
+    def rename_first(descriptor: int, target: Target) -> None:
         if not (tmp_path / "a").exists():
             name.rename(tmp_path / "a")
-        real(self)
+        real(descriptor, target)
 
-    monkeypatch.setattr(TemporaryFile, "_lock", rename_first)
+    monkeypatch.setattr(temporary, "_lock", rename_first)
     with folder.target("a") as target, TemporaryFile(target) as file:
         file.write(b"x")
     assert (tmp_path / "a").read_bytes() == b"whole"

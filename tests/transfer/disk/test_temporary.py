@@ -12,7 +12,7 @@ import pytest
 from bulkpresign.errors import StorageError
 from bulkpresign.transfer.disk import temporary
 from bulkpresign.transfer.disk.folder import Folder, Target
-from bulkpresign.transfer.disk.temporary import TemporaryFile, remove_temporary
+from bulkpresign.transfer.disk.temporary import TemporaryFile, remove_temporary, store_whole
 
 DATA = bytes(range(256))
 GIB = 1 << 30
@@ -163,3 +163,56 @@ def test_a_pipe_under_the_temporary_name_is_told_and_stays(is_kept: bool, target
         pytest.fail("it is refused first")
     assert caught.value.code == "NotAFile"
     assert pipe.is_fifo()
+
+
+def test_a_small_file_is_stored_in_one_call(target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:100]))
+    found = store_whole(target, DATA, 1_000_000_000.5)
+    assert (found.st_mtime, found.st_size) == (1_000_000_000.5, 256)
+    assert (tmp_path / "a").read_bytes() == DATA
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_small_file_replaces_what_an_earlier_attempt_left(target: Target, tmp_path: Path) -> None:
+    (tmp_path / target.temporary_name).write_bytes(DATA * 2)
+    (tmp_path / "a").write_bytes(b"old")
+    store_whole(target, memoryview(DATA), None)
+    assert (tmp_path / "a").read_bytes() == DATA
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("call", ["write", "utime", "dup", "rename"])
+def test_a_small_file_that_fails_leaves_nothing(
+    call: str, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    target.directory(make=True)
+    open_before = len(list(Path("/proc/self/fd").iterdir()))
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(StorageError, match="no space") as caught:
+        store_whole(target, DATA, 1.0)
+    assert caught.value.code == "DiskFull"
+    assert list(tmp_path.iterdir()) == []
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_before
+
+
+def test_a_small_file_of_another_run_is_not_touched(target: Target, tmp_path: Path) -> None:
+    with Folder(tmp_path).target("a") as other, TemporaryFile(other) as file:
+        file.write(b"theirs")
+        with pytest.raises(StorageError, match="in use by another run"):
+            store_whole(target, DATA, None)
+        file.commit()
+    assert (tmp_path / "a").read_bytes() == b"theirs"
+
+
+def test_a_small_file_finds_its_directory_again(tmp_path: Path) -> None:
+    with Folder(tmp_path).target("d/a") as target, Folder(tmp_path).target("d/b") as other:
+        store_whole(target, DATA, None)
+        (tmp_path / "d/a").unlink()
+        (tmp_path / "d").rmdir()
+        store_whole(target, DATA, None)
+        store_whole(other, DATA, None)
+    assert {path.name for path in (tmp_path / "d").iterdir()} == {"a", "b"}

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 import bulkpresign as bp
-from bulkpresign.events import Event, ObjectRetried
+from bulkpresign.events import Event
 from bulkpresign.transfer.downloads.ranges import RangePart
 from bulkpresign.transfer.downloads.slow_parts import SlowParts
 from tests.servers.wire import RunningWire, Wire, start
+from tests.support.events import retries_of
 
 MIB = 1 << 20
 
@@ -85,6 +86,6 @@ def test_a_slow_connection_does_not_hold_up_an_object(wire: RunningWire, tmp_pat
     report = asyncio.run(asyncio.wait_for(run(), 60))
     assert report.done == 1
     assert (tmp_path / "to/a").stat().st_size == size
-    slow = [event for event in events if isinstance(event, ObjectRetried)]
+    slow = retries_of(events)
     assert {event.code for event in slow} == {"SlowConnection"}
     assert 1 <= len(slow) <= 4

@@ -3,10 +3,10 @@
 import asyncio
 import random
 from base64 import b64encode
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import anyio
@@ -15,15 +15,19 @@ import pytest
 import bulkpresign as bp
 from bulkpresign.errors import OutputError
 from bulkpresign.events import BytesMoved, Event, ObjectFinished
+from bulkpresign.http import pool
 from bulkpresign.transfer import transfers
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.downloads.plain import PlainDownload, PlainDownloads
-from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
+from bulkpresign.transfer.downloads.plain_reads import PlainRead
+from bulkpresign.transfer.engine.jobs import IN_MEMORY, Digest, Job, LocalFile, Memory, RenewableLink
 from bulkpresign.transfer.spec import TransferSpec
 from bulkpresign.transfer.uploads.plain import PlainUpload
-from tests.servers.proxy import Fault, FaultProxy, Seen, expired
+from tests.servers.proxy import Fault, FaultProxy
+from tests.support.events import outcomes_of
 from tests.support.folders import files
 from tests.support.jobs import run_jobs
+from tests.transfer.faults import faults_of_every_third
 
 COUNT = 1500
 
@@ -33,12 +37,14 @@ def bodies(count: int = COUNT) -> dict[str, bytes]:
     return {f"/d{number % 7}/{number}": b"%d," % number * (number % 900) for number in range(count)}
 
 
-def links_to(origin: FaultProxy, sized: bool = True) -> list[bp.Link]:
+def links_to(
+    origin: FaultProxy, sized: bool = True, headers: Mapping[str, str] = MappingProxyType({})
+) -> list[bp.Link]:
     return [
         bp.Link(
             "GET",
             f"{origin.url}{name}?X-Amz-Signature=secret",
-            {},
+            headers,
             None,
             bp.ObjectRef("b", name[1:], size=len(body) if sized else None, path=name[1:]),
         )
@@ -77,7 +83,7 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return spy
 
-    for kind in (PlainDownload, PlainUpload):
+    for kind in (PlainDownload, PlainUpload, PlainRead):
         monkeypatch.setattr(kind, "store", spying(kind.store))
     return keys
 
@@ -92,7 +98,7 @@ async def got(links: list[bp.Link], to: Path, events: list[Event], **options: ob
 
 
 def outcomes(events: list[Event]) -> dict[str, tuple[object, ...]]:
-    ended = [event.outcome for event in events if isinstance(event, ObjectFinished)]
+    ended = outcomes_of(events)
     assert len({outcome.object.key for outcome in ended}) == len(ended)
     return {
         each.object.key: (each.status, each.code, each.bytes, each.attempts, each.verified_by, each.evidence is None)
@@ -108,6 +114,26 @@ def test_all_small_objects_go_by_lanes(tmp_path: Path, stored: list[str]) -> Non
         assert files(tmp_path / "to") == {name[1:]: body for name, body in origin.objects.items()}
         assert len(stored) >= 190  # empty ones are not
         assert origin.opened <= 16
+
+
+@pytest.mark.parametrize("uses_lanes", [True, False])
+def test_requests_have_the_headers_of_their_links(
+    uses_lanes: bool, tmp_path: Path, stored: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Links that are signed just in time ask for checksums."""
+    monkeypatch.setattr(transfers, "USES_LANES", uses_lanes)
+    headers = {"x-amz-checksum-mode": "ENABLED", "user-agent": "ours"}
+    with FaultProxy() as origin:
+        origin.objects = bodies(50)
+        links = links_to(origin, headers=headers)
+        report = asyncio.run(got([*links[:25], *links_to(origin)[25:]], tmp_path / "to", []))
+        assert report.done == 50
+        assert (len(stored) > 40) is uses_lanes
+        for request in origin.seen:
+            has_own = int(request.target.partition("?")[0].rpartition("/")[2]) >= 25
+            assert request.header("x-amz-checksum-mode") == (None if has_own else "ENABLED")
+            assert (request.header("user-agent") == "ours") is not has_own
+            assert request.header("accept-encoding") == "identity"
 
 
 @pytest.mark.parametrize("step", ["prepare", "store"])
@@ -162,25 +188,6 @@ def test_files_whose_checksum_is_signed_go_up_by_lanes_unless_they_have_another(
     assert {each[4] for each in ended.values()} == {"sha256"}
 
 
-FAULTS = (
-    *(Fault(503, body=b"<Error><Code>SlowDown</Code></Error>"), Fault(429), Fault(500), Fault(403), Fault(404)),
-    *(Fault(reset_after=0), Fault(reset_after=30), Fault(cut_after=0), Fault(cut_after=7), Fault(flip_answer=True)),
-    *(Fault(split=True), Fault(no_length=True), Fault(delay=0.01), expired()),
-)
-
-
-def faults_of_every_third(seen: Counter[str]) -> Callable[[Seen], Fault | None]:
-    """The first request for every third object goes wrong, each in another way."""
-
-    def schedule(request: Seen) -> Fault | None:
-        name = request.line.split()[1].partition(b"?")[0].decode()
-        seen[name] += 1
-        number = int(name.rpartition("/")[2])
-        return FAULTS[number // 3 % len(FAULTS)] if number % 3 == 0 and seen[name] == 1 else None
-
-    return schedule
-
-
 @pytest.mark.parametrize("sized", [True, False])
 def test_lanes_and_single_jobs_end_alike(
     sized: bool, tmp_path: Path, stored: list[str], monkeypatch: pytest.MonkeyPatch
@@ -191,7 +198,7 @@ def test_lanes_and_single_jobs_end_alike(
         events: list[Event] = []
         with FaultProxy() as origin:
             origin.objects = bodies(400)
-            origin.schedule = faults_of_every_third(Counter())
+            origin.schedule = faults_of_every_third("GET")
             to = tmp_path / f"{uses_lanes}"
             report = asyncio.run(got(links_to(origin, sized), to, events))
             assert report.done + report.failed + report.expired == 400
@@ -199,6 +206,45 @@ def test_lanes_and_single_jobs_end_alike(
         assert bool(stored) is uses_lanes
         stored.clear()
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("target", [IN_MEMORY, Digest("sha256")])
+def test_reads_in_lanes_and_single_ones_end_alike(
+    target: Memory | Digest, stored: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = []
+    for uses_lanes in (True, False):
+        monkeypatch.setattr(transfers, "USES_LANES", uses_lanes)
+        events: list[Event] = []
+        received: dict[str, bytes] = {}
+        with FaultProxy() as origin:
+            origin.objects = bodies(400)
+            origin.schedule = faults_of_every_third("GET")
+            jobs = [Job(RenewableLink(link), target) for link in links_to(origin, sized=False)]
+            spec = TransferSpec(max_object_size=1 << 20, concurrency=16)
+            coordinator = Coordinator(receive=lambda link, data, into=received: into.update({link.object.key: data}))  # type: ignore[misc]
+            asyncio.run(run_jobs(spec, jobs, events.append, coordinator))
+            done = [event.outcome for event in events if isinstance(event, ObjectFinished)]
+            found = {outcome.object.key: (outcome.object.size, outcome.object.checksum) for outcome in done}
+            assert {f"/{key}": data for key, data in received.items()}.items() <= origin.objects.items()
+            moved = sum(event.count for event in events if isinstance(event, BytesMoved))
+            assert moved >= sum(outcome.bytes for outcome in done)
+        results.append((outcomes(events), received, found))
+        assert bool(stored) is uses_lanes
+        stored.clear()
+    assert results[0] == results[1]
+    ended, received, found = results[0]
+    whole = {key for key, outcome in ended.items() if outcome[0] == "done"}
+    assert len(whole) > 300
+    if target is IN_MEMORY:
+        assert whole == set(received)
+    else:
+        digests = {name[1:]: sha256(body).digest() for name, body in bodies(400).items()}
+        assert all(found[key] == (len(bodies(400)[f"/{key}"]), checksum_of(digests[key])) for key in whole)
+
+
+def checksum_of(digest: bytes) -> str:
+    return f"sha256:{b64encode(digest).decode()}"
 
 
 def test_uploads_in_lanes_and_single_ones_end_alike(
@@ -212,7 +258,7 @@ def test_uploads_in_lanes_and_single_ones_end_alike(
         folder = tmp_path / f"{uses_lanes}"
         write_files(folder, contents)
         with FaultProxy() as origin:
-            origin.schedule = faults_of_every_third(Counter())
+            origin.schedule = faults_of_every_third("PUT")
             report = asyncio.run(sent(put_links(origin, list(contents)), folder, events))
             assert report.done + report.failed + report.expired == 400
             # A server that closes after a fault can do so to the next request on its connection: attempts differ.
@@ -261,6 +307,34 @@ def test_outcomes_are_told_while_another_response_is_late(tmp_path: Path) -> Non
         assert len(moved) > 1
         assert moved[-1] == len(b"late")
         assert sum(moved) == sum(map(len, origin.objects.values()))
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.0, 64), (0.02, 200), (0.5, 256)])
+def test_a_run_begins_with_more_requests_if_the_server_is_far(
+    seconds: float, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "round_trip", lambda _: seconds)
+    with FaultProxy() as origin:
+        origin.objects = dict.fromkeys(bodies(400), b"x")
+        origin.always = Fault(delay=30)
+        counts: list[int] = []
+
+        async def cut() -> None:
+            with anyio.move_on_after(30) as scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(got_all)
+                    while not counts or counts[-1] < most:
+                        await anyio.sleep(0.05)
+                        counts.append(origin.count)
+                    await anyio.sleep(0.3)
+                    counts.append(origin.count)
+                    scope.cancel()
+
+        async def got_all() -> None:
+            await run_jobs(TransferSpec(folder=str(tmp_path)), downloads(origin), lambda _: None, Coordinator())
+
+        asyncio.run(cut())
+        assert counts[-1] == most
 
 
 @pytest.mark.parametrize("kind", [ObjectFinished, BytesMoved])

@@ -6,7 +6,14 @@ import time
 import anyio
 import pytest
 
-from bulkpresign.errors import BreakerError, ConnectionFailedError, RefusedError, ThrottledError
+from bulkpresign.errors import (
+    BreakerError,
+    ConnectionFailedError,
+    OpenFilesError,
+    RefusedError,
+    ThrottledError,
+    TransferError,
+)
 from bulkpresign.model import ObjectRef, Outcome
 from bulkpresign.transfer.engine.breaker import CircuitBreaker
 from bulkpresign.transfer.engine.controller import ConcurrencyController
@@ -110,9 +117,10 @@ async def test_what_a_callback_of_a_connection_reports_starts_tasks() -> None:
         (RefusedError("404", code="NoSuchKey"), 0),
         (ConnectionFailedError("reset", code="Disconnected"), 0),
         (ConnectionFailedError("no answer in time", code="Timeout"), 1),
+        (OpenFilesError("file: too many open files", code="TooManyOpenFiles"), 1),
     ],
 )
-async def test_what_slows_and_what_does_not(error: RefusedError | ConnectionFailedError, slowed: int) -> None:
+async def test_what_slows_and_what_does_not(error: TransferError, slowed: int) -> None:
     limiter = limiter_of(8)
     await limiter.acquire()
     limiter.release(error)

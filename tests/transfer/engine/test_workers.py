@@ -28,6 +28,7 @@ from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.workers import Engine
 from bulkpresign.transfer.uploads.single import Uploader
 from tests.servers.proxy import Fault, FaultProxy
+from tests.support.events import outcomes_of
 from tests.support.folders import files
 from tests.transfer.running import jobs_of, run, set_clock
 
@@ -66,7 +67,7 @@ async def run_links(
 
 
 def names(events: list[Event]) -> list[str]:
-    return [event.outcome.object.key for event in events if isinstance(event, ObjectFinished)]
+    return [outcome.object.key for outcome in outcomes_of(events)]
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 100])
@@ -136,7 +137,7 @@ def test_an_error_that_nobody_foresaw_is_its_objects_outcome(caplog: pytest.LogC
         return Outcome(link.object, "done", link=link)
 
     asyncio.run(run_links(batches(links, 2), work, 3, events.append))
-    outcomes = [event.outcome for event in events if isinstance(event, ObjectFinished)]
+    outcomes = outcomes_of(events)
     assert sorted(outcome.status for outcome in outcomes) == ["done"] * 4 + ["failed"]
     (failed,) = [outcome for outcome in outcomes if outcome.status == "failed"]
     assert (failed.code, failed.message) == (

@@ -87,7 +87,6 @@ class Simulation:
         self._waiting: deque[int] = deque(sizes)
         self._large: list[Large] = []
         self._again: deque[Job] = deque()
-        self._retrying = 0
         self._events: list[tuple[float, int, Callable[[float, Job], float], Job]] = []
         self._count = 0
         self._cpu_free = self._server_free = self._link_free = 0.0

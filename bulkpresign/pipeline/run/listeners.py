@@ -1,0 +1,43 @@
+"""The listeners of a run. One that raises ends the run; what the run has to count is counted all the same."""
+
+from collections.abc import Sequence
+
+import anyio
+
+from bulkpresign.events import Event, Listener, check_listeners
+
+
+class RunListeners:
+    """Passes events to all listeners, and keeps the first exception that one of them raises.
+
+    Events come from the middle of the work on an object. An exception there would be taken for that object's, and
+    outcomes that are told together with it would be lost. So it is kept, and the run raises it. The listener hears no
+    more; the others do.
+    """
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        """Raises TypeError for a listener that is none."""
+        check_listeners(listeners)
+        self._listeners = list(listeners)
+        self._error: Exception | None = None
+        self._has_failed = anyio.Event()
+
+    def __call__(self, event: Event) -> None:
+        """Passes one event on, in the order of the listeners."""
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001 - raised again by the run
+                self._listeners = [other for other in self._listeners if other is not listener]
+                self._error = self._error or error
+                self._has_failed.set()
+
+    async def watch(self) -> None:
+        """Waits for a listener that raises, and raises its exception."""
+        await self._has_failed.wait()
+        self.check()
+
+    def check(self) -> None:
+        """Raises the exception of a listener, if there was one."""
+        if self._error is not None:
+            raise self._error

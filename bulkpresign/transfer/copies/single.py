@@ -1,0 +1,254 @@
+"""Copies in one request: the server makes them, or small objects pass through memory, and larger ones as a stream."""
+
+from collections.abc import Awaitable, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+
+import msgspec
+
+from bulkpresign.checksums import Hasher, base64_of, expected_digest, hasher
+from bulkpresign.errors import MismatchError, RefusedError, TransferError
+from bulkpresign.events import BytesMoved, ObjectRetried
+from bulkpresign.http.client import DirectRequest
+from bulkpresign.http.connection import Chunk
+from bulkpresign.http.response import Response
+from bulkpresign.model import Link, ObjectRef
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.copies.body import HeldBody, RelayedBody, verify_held
+from bulkpresign.transfer.copies.composite import REFUSES_HEADERS
+from bulkpresign.transfer.copies.head import ObjectHead, is_copied_in_parts
+from bulkpresign.transfer.copies.on_server import copy_headers, copy_on_server, is_unsupported
+from bulkpresign.transfer.copies.plain import Begun, Held
+from bulkpresign.transfer.copies.proof import Copied, checksum_header, proof
+from bulkpresign.transfer.copies.settings import CopySettings
+from bulkpresign.transfer.copies.source import SourceReader
+from bulkpresign.transfer.engine.jobs import RenewableLink
+from bulkpresign.transfer.engine.renewal import LinkRenewer
+from bulkpresign.transfer.engine.retries import numbered
+from bulkpresign.transfer.uploads.store import SentBody, Stored, signed_checksum, store
+
+#: Larger objects are not held in memory, but sent on as they come.
+HELD_BYTES = 256 * 1024
+
+
+class SingleCopies:
+    """Copies objects in one request each.
+
+    A copy is attempted as a whole. The GET and its PUT take one slot of the limiter together, and hold at most
+    HELD_BYTES, or one chunk of a stream.
+    """
+
+    def __init__(self, context: TransferContext, coordinator: Coordinator, settings: CopySettings) -> None:
+        self._context, self._coordinator, self._settings = context, coordinator, settings
+
+    async def copy(
+        self, reader: SourceReader, renewer: LinkRenewer, target: RenewableLink, begun: Begun | None
+    ) -> tuple[Copied | ObjectHead, int]:
+        """The copy, or the head of an object that is to be copied in parts, and the number of attempts.
+
+        The first attempt goes on with what was `begun`. Raises TransferError.
+        """
+        first = iter((begun,))
+        sent = None if begun is None else begun.request
+
+        async def attempt(put: Link) -> Copied | ObjectHead:
+            context, begun = self._context, next(first, None)
+            return await _SingleCopy(context, self._coordinator, self._settings, reader, put, begun=begun).run()
+
+        def attempts(put: Link) -> Awaitable[tuple[Copied | ObjectHead, int]]:
+            return self._context.retried(partial(attempt, put), reader.object, sent)
+
+        try:
+            return await renewer.call(target, attempts)
+        finally:
+            if sent is not None:
+                sent.close()
+                if sent.has_slot:  # the copy failed before it came to the request
+                    self._context.limiter.release()
+
+
+class _SingleCopy:
+    """One attempt of a copy: a GET and a PUT, and both again where the destination does not support their headers.
+
+    These are the condition, and the checksum of the object.
+    """
+
+    def __init__(
+        self,
+        context: TransferContext,
+        coordinator: Coordinator,
+        settings: CopySettings,
+        reader: SourceReader,
+        put: Link,
+        *,
+        begun: Begun | None,
+    ) -> None:
+        self._context, self._coordinator, self._settings = context, coordinator, settings
+        self._reader, self._put, self._begun = reader, put, begun
+        self._keeps_checksum = True
+        #: True once the link was signed with the checksum of the object.
+        self._has_checksum = False
+        #: The condition with which the destination refused the copy.
+        self._refused: Mapping[str, str] = {}
+        self._head: ObjectHead | None = None
+        #: The etag of the bytes that were sent, once it is known.
+        self._etag: str | None = None
+
+    async def run(self) -> Copied | ObjectHead:
+        """The copy, or the head of an object that is to be copied in parts. Raises TransferError."""
+        guard = self._coordinator.guard
+        try:
+            return await self._made()
+        except TransferError as error:
+            if guard is None or not self._refused:
+                raise
+            etags = {self._reader.object.etag, self._etag, *([self._head.etag] if self._head else ())}
+            async with guard.settled(self._put.object, self._refused, error, etags) as found:
+                if found is None:
+                    return await self._made()
+                copied = self._there(found)
+                self._context.emit(BytesMoved(copied.size))
+                return copied
+
+    async def _made(self) -> Copied | ObjectHead:
+        """The copy, made again without its checksum where the destination refuses such headers."""
+        try:
+            return await self._on_server_or_relayed()
+        except RefusedError as error:
+            if not self._has_checksum or error.status not in REFUSES_HEADERS:
+                raise
+            refused = error
+        self._keeps_checksum = self._has_checksum = False
+        copied = await self._on_server_or_relayed()
+        if self._settings.keeps_checksums:
+            self._settings.keeps_checksums = False
+            message = f"{refused} (the server knows no checksums: this and all other copies are sent without)"
+            self._context.emit(ObjectRetried(self._reader.object, refused.attempt, 0.0, refused.code, message))
+        return copied
+
+    def _there(self, etag: str) -> Copied:
+        """The copy that is there already, with this etag."""
+        if self._head is not None:
+            return Copied(self._head.size or 0, etag, proof(self._head, etag, None, None))
+        return _server_copy(self._reader.object, etag)
+
+    async def _on_server_or_relayed(self) -> Copied | ObjectHead:
+        sign = self._coordinator.sign_put
+        if not self._settings.on_server or sign is None:
+            return await self._relayed()
+        ref, put = self._reader.object, self._put
+        if ref.size is None:  # a row of a table may tell nothing of its object: neither its parts nor its etag
+            self._head = await self._reader.head()
+            ref = msgspec.structs.replace(ref, size=self._head.size, etag=self._head.etag)
+        if is_copied_in_parts(ref, self._settings.part_size):
+            return self._head or await self._reader.head()
+        condition = self._coordinator.condition(put.object)
+        try:
+            link = await sign(put, {**copy_headers(ref, ref.etag), **condition})
+            etag = await copy_on_server(self._context.http, link)
+        except RefusedError as error:
+            if is_unsupported(error):
+                self._settings.on_server = False
+                return await self._relayed()
+            self._refused = condition
+            raise _at_target(error, put, {}) from error
+        except MismatchError:  # a condition is not met: that of the source, or ours
+            self._refused = condition
+            raise
+        self._context.emit(BytesMoved(ref.size or 0))
+        return _server_copy(ref, etag)
+
+    async def _relayed(self) -> Copied | ObjectHead:
+        """Sends the object on, unless it is to be copied in parts."""
+        settings, can_split = self._settings, self._coordinator.open_upload is not None
+        begun, self._begun = self._begun, None
+        if begun is not None and begun.held is not None:
+            return await self._written(begun.held, begun.request)
+        digest = None if settings.digest is None else hasher(settings.digest)
+        async with AsyncExitStack() as stack:
+            response = await self._reader.open(stack, sent=None if begun is None else begun.request)
+            head = self._head = self._reader.head_of(response)
+            if can_split and head.part_size(settings.part_size) is not None:
+                return head
+            if head.size is not None and head.size > HELD_BYTES:
+                return await self._streamed(response, head, head.size, digest)
+            data = await self._held(response)
+        if digest is not None:
+            digest.update(data)
+        return await self._written(Held(head, data, verify_held(head.expected, data), self._checksum(digest)))
+
+    async def _streamed(self, response: Response, head: ObjectHead, size: int, digest: Hasher | None) -> Copied:
+        """Sends the body of a response on as it comes."""
+        context = self._context
+        body = RelayedBody(response, size, context.emit, context.limiter, expected=head.expected, second=digest)
+        stored = await self._stored(head, body)
+        return _copied(head, body, stored, body.verified_by, self._checksum(digest))
+
+    async def _written(self, held: Held, sent: DirectRequest | None = None) -> Copied:
+        """Writes an object from memory, by a request that may have been sent already."""
+        self._head = held.head
+        body = HeldBody(held.data, self._context.emit, held.head.expected)
+        stored = await self._stored(held.head, body, sent)
+        return _copied(held.head, body, stored, held.verified_by, held.checksum)
+
+    def _checksum(self, digest: Hasher | None) -> str | None:
+        return None if digest is None else f"{self._settings.digest}:{base64_of(digest.digest())}"
+
+    async def _held(self, response: Response) -> bytes:
+        """The bytes of a small object."""
+        data, limiter = bytearray(), self._context.limiter
+        last = 0
+
+        def take(chunk: Chunk) -> bool:
+            nonlocal last
+            last = len(chunk)
+            data.extend(chunk)
+            return limiter.limits_rate or len(data) > HELD_BYTES
+
+        while await response.stream_to(take):
+            if len(data) > HELD_BYTES:
+                raise RefusedError("the server does not tell how large the object is", code="NoLength")
+            await limiter.throttle(last)
+        return bytes(data)
+
+    async def _stored(
+        self, head: ObjectHead, body: HeldBody | RelayedBody, sent: DirectRequest | None = None
+    ) -> Stored:
+        """Sends the body, unless that was done. Raises TransferError, which names the destination."""
+        sign, guard, put = self._coordinator.sign_put, self._coordinator.guard, self._put
+        condition = self._coordinator.condition(put.object)
+        checksum = checksum_header(head) if self._settings.keeps_checksums and self._keeps_checksum else {}
+        try:
+            link = put if sent is None else sent.link
+            if sent is None and sign is not None:
+                link = await sign(put, {**head.kept, **checksum, **condition})
+            self._has_checksum = sign is not None and signed_checksum(link).algorithm is not None
+            return await store(self._context.http, link, body, sent)
+        except RefusedError as error:
+            self._refused = condition
+            if body.is_right:
+                self._etag = (await body.md5()).hex()
+            raise _at_target(error, put, head.kept if sign is not None else {}) from error
+        except MismatchError:
+            if guard is not None and body.is_right:  # the destination stored what it has got
+                guard.wrote(put.object)
+            raise
+
+
+def _server_copy(ref: ObjectRef, etag: str) -> Copied:
+    """A copy that the server made, with this etag."""
+    expected = expected_digest(ref)
+    return Copied(ref.size or 0, etag, expected.name if etag == ref.etag else expected.size_name)
+
+
+def _copied(head: ObjectHead, body: SentBody, stored: Stored, verified_by: str | None, checksum: str | None) -> Copied:
+    return Copied(body.size, stored.etag, proof(head, stored.etag, verified_by, stored.verified_by), checksum)
+
+
+def _at_target(error: RefusedError, put: Link, kept: Mapping[str, str]) -> TransferError:
+    """The same error, with the destination, and the headers of the object that it may have refused."""
+    message = f"{put.object.uri}: {error}"
+    if kept and error.status in REFUSES_HEADERS:
+        message += f" (the copy has these headers of the object: {', '.join(kept)})"
+    return numbered(RefusedError(message, code=error.code, status=error.status), error.attempt)

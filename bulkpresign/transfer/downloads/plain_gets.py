@@ -1,0 +1,47 @@
+"""The requests for small objects in lanes, and the verification of their bytes: see `engine.lane`."""
+
+from typing import NamedTuple
+
+from bulkpresign.checksums import ExpectedDigest, expected_digest, verify_whole
+from bulkpresign.http.client import HttpClient, PlainRequest
+from bulkpresign.http.clock import Clock
+from bulkpresign.http.connection import MAX_EXCHANGED, Chunk
+from bulkpresign.http.protocol import ResponseParser
+from bulkpresign.http.response import etag_of
+from bulkpresign.model import Link
+from bulkpresign.transfer.engine.lane import ExpiryMargin
+
+
+class Verified(NamedTuple):
+    """The digest that bytes were compared with, the etag of the response, and the name of the verification."""
+
+    expected: ExpectedDigest
+    etag: str | None
+    by: str | None
+
+
+class PlainGets:
+    """Requests for objects of at most `most` bytes."""
+
+    def __init__(self, http: HttpClient, clock: Clock, most: int = MAX_EXCHANGED) -> None:
+        self._http, self._clock = http, clock
+        self._most = min(most, MAX_EXCHANGED)
+        self._ends_soon = ExpiryMargin(clock)
+
+    def request(self, link: Link, now: float) -> PlainRequest | None:
+        """The request for an object; None for a link that is not plain. `now` is the monotonic clock."""
+        size = link.object.size
+        if link.method != "GET" or self._ends_soon(link, now) or not (size is None or 0 < size <= self._most):
+            return None
+        return self._http.plain_request(link)
+
+    def verified(self, link: Link, response: ResponseParser, body: Chunk) -> Verified | None:
+        """Verifies the bytes of an object; None if its response is not plain. Raises MismatchError."""
+        headers, size = response.headers, len(body)
+        if not self._clock.is_set:
+            self._clock.learn(headers.get("date"))
+        if response.status != 200 or size > self._most:
+            return None
+        etag = etag_of(headers, link)
+        expected = expected_digest(link.object, etag, headers, size)
+        return None if expected.parts else Verified(expected, etag, verify_whole(expected, body))

@@ -1,0 +1,79 @@
+"""The key of a row is that of its url: a spreadsheet may have moved or rewritten one of the cells."""
+
+from functools import cache
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkpresign.errors import ManifestError
+from bulkpresign.manifest.copies import target_links
+from bulkpresign.manifest.links import links_of
+from bulkpresign.model import Link, ObjectRef
+from bulkpresign.tables import Rows
+
+S3 = "https://h/b/{}?X-Amz-Date=20260131T120000Z&X-Amz-Expires=3600&X-Amz-Signature=hidden"
+KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=40)
+
+
+@cache
+def client(version: str, style: str) -> Any:
+    config = Config(signature_version=version, s3={"addressing_style": style})
+    keys = {"aws_access_key_id": "AK", "aws_secret_access_key": "SK"}
+    return boto3.Session().client("s3", region_name="us-east-1", config=config, **keys)
+
+
+def read(*rows: tuple[str, str]) -> list[Link]:
+    return links_of(Rows("l.csv", ("key", "url"), rows, range(2, 2 + len(rows))))
+
+
+@given(key=KEYS, version=st.sampled_from(["s3", "s3v4"]), style=st.sampled_from(["path", "virtual"]))
+def test_every_key_is_that_of_the_url_that_boto3_makes_for_it(key: str, version: str, style: str) -> None:
+    url = client(version, style).generate_presigned_url("get_object", Params={"Bucket": "my-data", "Key": key})
+    (link,) = read((key, url))
+    assert link.object.key == key
+
+
+@given(key=KEYS, other=KEYS, version=st.sampled_from(["s3", "s3v4"]))
+def test_a_url_for_another_key_is_refused(key: str, other: str, version: str) -> None:
+    url = client(version, "path").generate_presigned_url("get_object", Params={"Bucket": "my-data", "Key": other})
+    if not f"/{other}".endswith(f"/{key}") and f"/{key}?" not in url:
+        with pytest.raises(ManifestError) as raised:
+            read((other, url), (key, url))
+        assert (raised.value.line, raised.value.column) == (3, "key")
+
+
+@pytest.mark.parametrize("key", ["12", "1.20E+01", "2.csv", "K/2.CSV"])
+def test_the_message_names_both_keys_and_no_secret(key: str) -> None:
+    with pytest.raises(ManifestError) as raised:
+        read((key, S3.format("k/00012%20.csv")))
+    assert str(raised.value) == (
+        f"l.csv:2: column key: the url is for 'b/k/00012 .csv', not for key '{key}': "
+        "restore the cells of the row; another name for its file goes into column path"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "url"),
+    [
+        ("", S3.format("a")),
+        ("2.csv", S3.format("k/2.csv")),  # without the prefix
+        ("a%20b", S3.format("a%20b")),  # as it is in the url
+        ("row 1", "https://h/b/a"),
+        ("row 1", "https://h/b/a?Signature=x&Key-Pair-Id=y"),  # CloudFront's, whose paths are of its own
+        ("row 1", "https://h/b/a?sig=x&se=2026-01-31"),
+    ],
+)
+def test_other_names_and_other_links_are_taken(key: str, url: str) -> None:
+    (link,) = read((key, url))
+    assert link.object.key == key
+
+
+def test_the_second_url_of_a_copy_is_for_its_key_too() -> None:
+    extra = {"dst_bucket": "b", "dst_key": "moved", "dst_url": S3.format("other"), "dst_headers": "{}"}
+    link = Link("GET", S3.format("k"), {}, None, ObjectRef("b", "k", extra=extra))
+    with pytest.raises(ManifestError, match=r"l\.csv:5: column dst_key: the url is for 'b/other', not for key 'moved'"):
+        target_links("l.csv", [link], [5])

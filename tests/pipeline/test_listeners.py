@@ -1,0 +1,94 @@
+"""A listener that raises ends the run with its exception; no object is blamed for it, and none goes missing."""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bulkpresign as bp
+from tests.support.folders import files, names_in
+from tests.support.tables import rows_of
+
+BODIES = {f"{number:02}": os.urandom(100 + number) for number in range(60)}
+
+
+def failing_at(kind: type[bp.Event], number: int) -> Callable[[bp.Event], None]:
+    """A listener that raises when it hears of the nth event of a kind, and must hear of no more."""
+    left = number
+
+    def listen(event: bp.Event) -> None:
+        nonlocal left
+        assert left, "it hears of an event after it raised"
+        left -= isinstance(event, kind)
+        if not left:
+            raise LookupError("the dashboard is gone")
+
+    return listen
+
+
+@pytest.mark.parametrize("number", [1, 5, len(BODIES)])
+def test_what_it_raises_ends_the_run(number: int, refs: list[bp.ObjectRef], tmp_path: Path) -> None:
+    heard: list[bp.Event] = []
+    listeners = [failing_at(bp.ObjectFinished, number), heard.append]
+    failures = tmp_path / "failures.csv"
+    with pytest.raises(LookupError, match="the dashboard is gone"):
+        asyncio.run(bp.get([refs], to=tmp_path / "data", listeners=listeners, concurrency=4, failures=failures))
+    finished = [event.outcome for event in heard if isinstance(event, bp.ObjectFinished)]
+    counts = Counter(outcome.code for outcome in finished)
+    assert set(counts) <= {None, "Interrupted"}
+    assert counts[None] >= number - 1
+    last = heard[-1]
+    assert isinstance(last, bp.RunFinished)
+    assert (last.report.done, last.report.failed) == (counts[None], counts["Interrupted"])
+    done = {outcome.object.key for outcome in finished if outcome.status == "done"}
+    assert done == files(tmp_path / "data").keys()
+    assert done | {row["key"] for row in rows_of(failures)} == BODIES.keys()
+    report = asyncio.run(bp.get(refs, to=tmp_path / "data"))
+    assert (report.done, report.skipped) == (len(BODIES) - len(done), len(done))
+
+
+def test_a_consumer_gets_what_was_done(refs: list[bp.ObjectRef], tmp_path: Path) -> None:
+    found = []
+
+    async def main() -> None:
+        async for outcome in bp.get_outcomes(refs, to=tmp_path, listeners=[failing_at(bp.ObjectFinished, 30)]):
+            found.append(outcome)  # noqa: PERF401 - the loop raises
+
+    with pytest.raises(LookupError, match="the dashboard is gone"):
+        asyncio.run(main())
+    assert {outcome.object.key for outcome in found if outcome.status == "done"} == files(tmp_path).keys()
+
+
+@pytest.mark.parametrize("kind", [bp.RunStarted, bp.RunFinished])
+def test_it_may_raise_at_the_ends_of_a_run(kind: type[bp.Event], refs: list[bp.ObjectRef], tmp_path: Path) -> None:
+    with pytest.raises(LookupError, match="the dashboard is gone"):
+        asyncio.run(bp.get(refs, to=tmp_path / "data", listeners=[failing_at(kind, 1)]))
+    if kind is bp.RunFinished:
+        assert files(tmp_path / "data") == BODIES
+        with pytest.raises(LookupError):
+            asyncio.run(bp.get(refs, to=tmp_path / "none", listeners=[failing_at(kind, 1)], dry_run=True))
+
+
+def test_what_is_no_listener(refs: list[bp.ObjectRef], tmp_path: Path) -> None:
+    async def listen(event: bp.Event) -> None:
+        raise AssertionError
+
+    async def begin(verb: Callable[[Any], Awaitable[object]], listener: object) -> None:
+        await verb(listener)
+
+    verbs: list[Callable[[Any], Awaitable[object]]] = [
+        lambda listener: bp.get(refs, to=tmp_path / "data", listeners=[listener]),
+        lambda listener: bp.sign(f"s3://{refs[0].bucket}/", tmp_path / "links.csv", listeners=[listener]),
+        lambda listener: bp.verify(refs, tmp_path, listeners=[listener]),
+        lambda listener: anext(bp.read(refs, listeners=[listener])),
+    ]
+    for verb in verbs:
+        with pytest.raises(TypeError, match="coroutine function, which nothing awaits"):
+            asyncio.run(begin(verb, listen))
+        with pytest.raises(TypeError, match="called with each event, not NoneType"):
+            asyncio.run(begin(verb, None))
+    assert names_in(tmp_path) == []

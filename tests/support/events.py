@@ -1,0 +1,19 @@
+"""What the events of a run tell."""
+
+from collections.abc import Iterable
+
+from bulkpresign.events import Event, Listener, ObjectFinished, ObjectRetried
+from bulkpresign.model import Outcome
+
+
+def outcomes_of(events: Iterable[Event]) -> list[Outcome]:
+    return [event.outcome for event in events if isinstance(event, ObjectFinished)]
+
+
+def retries_of(events: Iterable[Event]) -> list[ObjectRetried]:
+    return [event for event in events if isinstance(event, ObjectRetried)]
+
+
+def heard(outcomes: list[Outcome]) -> Listener:
+    """A listener that appends each outcome."""
+    return lambda event: outcomes.extend(outcomes_of([event]))

@@ -1,0 +1,84 @@
+"""The queue of jobs: what is ready, what is read ahead, and what a consumer has room for."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import anyio
+import pytest
+
+import bulkpresign as bp
+from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
+from bulkpresign.transfer.engine.queue import JobQueue
+
+BATCHES, BATCH = 10, 100
+
+
+class Input:
+    """Batches of jobs, and how many of them were read."""
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    async def batches(self) -> AsyncIterator[Sequence[Job]]:
+        for number in range(BATCHES):
+            await anyio.sleep(0)
+            self.read += 1
+            keys = [str(number * BATCH + count) for count in range(BATCH)]
+            links = [bp.Link("GET", f"https://h/{key}", {}, None, bp.ObjectRef("b", key)) for key in keys]
+            yield [Job(RenewableLink(link), LocalFile(link.object.key)) for link in links]
+
+
+class Slots:
+    """Room for some outcomes: see OutcomeSlots."""
+
+    def __init__(self, free: int) -> None:
+        self.free = free
+
+    async def reserve(self) -> None:
+        assert self.try_reserve()
+
+    def try_reserve(self) -> bool:
+        self.free -= 1
+        return self.free >= 0
+
+    def release(self) -> None:
+        self.free += 1
+
+
+def in_time(queue: JobQueue, each: int) -> list[str]:
+    """The keys of the jobs that are ready when they are asked for, so many in each turn of the loop."""
+
+    async def run() -> list[str]:
+        keys: list[str] = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(queue.read_ahead)
+            await anyio.sleep(0.01)
+            while jobs := [job for _ in range(each) if (job := queue.get_ready()) is not None]:
+                keys += [job.object.key for job in jobs]
+                await anyio.sleep(0.001)
+            group.cancel_scope.cancel()
+        return keys
+
+    return anyio.run(run)
+
+
+@pytest.mark.parametrize("each", [1, 50, 250])
+def test_jobs_are_read_before_they_run_out(each: int) -> None:
+    given = Input()
+    assert in_time(JobQueue(given.batches()), each) == [str(number) for number in range(BATCHES * BATCH)]
+
+
+def test_no_more_is_read_ahead_than_a_few_batches() -> None:
+    given = Input()
+    assert in_time(JobQueue(given.batches()), 0) == []
+    assert given.read == 3
+
+
+def test_lazy_input_is_not_read_ahead() -> None:
+    given = Input()
+    assert in_time(JobQueue(given.batches(), is_lazy=True), 1) == []
+    assert given.read == 0
+
+
+def test_no_job_is_ready_unless_its_outcome_has_room() -> None:
+    slots = Slots(150)
+    assert len(in_time(JobQueue(Input().batches(), slots=slots), 7)) == 150
