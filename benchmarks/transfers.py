@@ -18,6 +18,8 @@ from bulkpresign.checksums import hasher
 CONCURRENCY = 64
 BUCKET = "bench"
 BY_MD5, BY_CRC, CURL = "ours by md5", "ours by crc64nvme", "curl -Z"
+#: Ours with objects in place of links, which it signs just in time.
+SIGNED = "ours, signed and md5"
 #: Our two tables of links, and how the bytes of each are proven.
 PROOFS = {BY_MD5: "md5", BY_CRC: "crc64nvme"}
 OURS = (sys.executable, "-m", "bulkpresign")
@@ -136,7 +138,11 @@ class Transfer:
         folder = ["--to", "to"] if self.work.verb == "GET" else ["--from", "from"]
         options = ["--concurrency", _MANY, "--journal", "run.journal", *self._trust("--ca-bundle")]
         command = [*OURS, self.work.verb.lower(), *folder, *options]
-        return {name: [*command, f"links-{proof}.csv"] for name, proof in PROOFS.items()}
+        commands: dict[str, Sequence[str]]
+        commands = {name: [*command, f"links-{proof}.csv"] for name, proof in PROOFS.items()}
+        if self.work.verb == "GET":
+            commands[SIGNED] = [*command, "md5.csv"]
+        return commands
 
     def _peers(self) -> dict[str, Sequence[str]]:
         curl = ["curl", "--silent", "--show-error", "--fail", "--parallel", "--parallel-max", _MANY]

@@ -262,9 +262,11 @@ async def _put_folder(
         def coordinator(context: TransferContext) -> Coordinator:
             creator = MultipartCreator(signing, context, headers=headers)
             resumer = MultipartResumer(creator, signing, config.part_size)
-            find_present = present.find if present.is_listed else None
             return Coordinator(
-                find_present=find_present, open_upload=resumer.open_upload, end_upload=resumer.end_upload
+                find_present=present.find if present.is_listed else None,
+                may_be_present=present.may_be_present,
+                open_upload=resumer.open_upload,
+                end_upload=resumer.end_upload,
             )
 
         return await run.transfer(jobs, settings.spec, coordinator, folder=folder)

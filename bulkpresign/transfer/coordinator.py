@@ -39,6 +39,7 @@ class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
     `ask_part_size` tells the size of the parts that an object was uploaded in, None where its server does not tell.
     `refuse_checksum_mode` takes the checksum header out of links that are signed from now on: a server refused it.
     `find_present` gives the outcome of a file (by link and path) whose bytes are at its destination already, else None.
+    `may_be_present` tells of a key, without a wait, whether it may find something.
     `open_upload` opens a multipart upload that has no id yet, or finds the one that an earlier run opened: given that
     one's resume point and the etags of its parts, by number. `end_upload` ends an upload that nobody completes any
     more. `receive` takes the bytes of an object that goes to memory. `sign_put` signs the PUT link of a copy with
@@ -48,6 +49,7 @@ class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
     ask_part_size: Callable[[Link], Awaitable[int | None]] | None = None
     refuse_checksum_mode: Callable[[], None] | None = None
     find_present: Callable[[Link, str], Awaitable[Outcome | None]] | None = None
+    may_be_present: Callable[[str], bool] | None = None
     open_upload: Callable[[Upload, ResumePoint | None, Mapping[int, str]], Awaitable[Upload]] | None = None
     end_upload: Callable[[ObjectRef, ResumePoint], Awaitable[None]] | None = None
     receive: Callable[[Link, bytes], None] | None = None

@@ -2,12 +2,14 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import bulkpresign as bp
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import Outcome
+from bulkpresign.transfer.uploads.plain import PlainUpload
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.server import S3Server
 from tests.support.events import heard
@@ -49,6 +51,39 @@ def test_a_folder_goes_up_with_its_types(
         assert found["Body"].read() == body
     if server.name != "rclone":
         assert boto(server).head_object(Bucket=bucket, Key="pre/a.html")["ContentType"] == "text/html"
+
+
+def test_only_new_files_go_up_by_lanes_once_the_destination_is_listed(
+    seaweedfs: S3Server,
+    make_bucket: MakeBucket,
+    aws_env: AwsEnv,
+    boto: Boto,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A file whose key is listed may be there already: it is compared first."""
+    aws_env(seaweedfs)
+    bucket = make_bucket(seaweedfs)
+    old = {f"old/{n}": b"%d" % n for n in range(10)}
+    new = {f"new/{n}": b"%d" % n for n in range(10)}
+    write_all(tmp_path / "in", {"first": b"1"})
+    asyncio.run(bp.put(tmp_path / "in", f"s3://{bucket}/pre/"))
+    for path, body in old.items():
+        boto(seaweedfs).put_object(Bucket=bucket, Key=f"pre/{path}", Body=b"other" if path == "old/3" else body)
+    write_all(tmp_path / "in", old | new)
+    by_lanes: list[str] = []
+    store = PlainUpload.store
+
+    def spy(upload: PlainUpload, *response: Any) -> Outcome | None:
+        by_lanes.append(upload.job.object.key)
+        return store(upload, *response)
+
+    monkeypatch.setattr(PlainUpload, "store", spy)
+    report = asyncio.run(bp.put(tmp_path / "in", f"s3://{bucket}/pre/"))
+    assert (report.done, report.skipped) == (11, 10)
+    assert sorted(by_lanes) == [f"pre/{path}" for path in new]
+    for path, body in (old | new).items():
+        assert boto(seaweedfs).get_object(Bucket=bucket, Key=f"pre/{path}")["Body"].read() == body
 
 
 def test_a_symlink_that_leaves_the_folder_is_not_sent(

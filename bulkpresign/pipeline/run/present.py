@@ -67,6 +67,10 @@ class PresentObjects:
             for is_current, (ref, recorded) in zip(current, found, strict=True)
         ]
 
+    def may_be_present(self, key: str) -> bool:
+        """True for a key that the listing has."""
+        return self._listed is not None and bool(self._listed.find([key]))
+
     async def find(self, link: Link, path: str) -> Outcome | None:
         """The outcome of a file whose very bytes are at its destination, by the etag there; else None."""
         listed = None if self._listed is None else self._listed.find([link.object.key]).get(link.object.key)

@@ -29,7 +29,8 @@ Items = Link | ObjectRef | Iterable[_Name | Item | Sequence[Item]] | AsyncIterab
 #: An object, or a link to it. `sign` signs an object, and signs an old link again.
 Row = Link | ObjectRef
 
-_BATCH = 64
+#: Items of a plain iterable that are read at a time, and those of a list, which are here already.
+_BATCH, _LIST_BATCH = 64, 1024
 _TAKEN = "a Link, an ObjectRef, the url of a link, or a list of these"
 
 
@@ -48,8 +49,8 @@ class GivenItems:
     """The rows of an iterable, in batches that are read on demand. Use as an async context manager.
 
     An async iterable is read in its own task, which ends with the block; an async generator is closed then. Its items
-    are passed on as soon as they arrive. The items of a plain iterable are collected in batches of 64. Errors name a
-    row by its number.
+    are passed on as soon as they arrive. The items of a plain iterable are collected in batches of 64, those of a list
+    in batches of 1,024. Errors name a row by its number.
     """
 
     file = "given rows"
@@ -80,7 +81,7 @@ class GivenItems:
             self._reader = _Reader(self._items)
             self._batches = self._reader.batches()
         else:
-            self._batches = _in_batches(_not_cancelled(self._items))
+            self._batches = _in_batches(_not_cancelled(self._items), _LIST_BATCH if self.is_list else _BATCH)
         try:
             self._first = await self._next()
         except BaseException as error:
@@ -288,8 +289,8 @@ def _not_cancelled(items: Iterable[Any]) -> Iterator[Any]:
         raise _cancelled() from error
 
 
-async def _in_batches(items: Iterable[Any]) -> AsyncIterator[list[Item]]:
-    """The items of a plain iterable in batches of 64. A batch in the iterable is passed on unchanged.
+async def _in_batches(items: Iterable[Any], count: int) -> AsyncIterator[list[Item]]:
+    """The items of a plain iterable in batches of `count`. A batch in the iterable is passed on unchanged.
 
     Raises what the iterable raises, after the items that came before.
     """
@@ -303,7 +304,7 @@ async def _in_batches(items: Iterable[Any]) -> AsyncIterator[list[Item]]:
                     yield batch
                 yield list(_flat(item))
                 batch = []
-            if len(batch) == _BATCH:
+            if len(batch) == count:
                 yield batch
                 batch = []
                 await anyio.lowlevel.checkpoint()

@@ -33,7 +33,7 @@ class PlainUploads:
     def __init__(self, context: TransferContext, folder: Folder, coordinator: Coordinator, clock: Clock) -> None:
         self.http = context.http
         self.clock = clock
-        self._folder, self._looks_first = folder, coordinator.find_present is not None
+        self._folder, self._coordinator = folder, coordinator
         self._ends_soon = ExpiryMargin(clock)
 
     def prepare(self, job: Job) -> "PlainUpload | None":
@@ -42,7 +42,7 @@ class PlainUploads:
         if type(source) is not LocalFile or type(target) is not RenewableLink or job.checkpoint is not None:
             return None
         link = target.link
-        if self._looks_first or link.method != "PUT" or self._ends_soon(link, now):
+        if link.method != "PUT" or self._ends_soon(link, now) or self._may_be_present(link.object.key):
             return None
         file = self._open(source.path)
         if file is None:
@@ -51,6 +51,13 @@ class PlainUploads:
         if upload is None:
             os.close(file.descriptor)
         return upload
+
+    def _may_be_present(self, key: str) -> bool:
+        """True for a file that has to be looked up at its destination first."""
+        coordinator = self._coordinator
+        if coordinator.find_present is None:
+            return False
+        return coordinator.may_be_present is None or coordinator.may_be_present(key)
 
     def _open(self, path: str) -> OpenFile | None:
         """A small file, open; None for anything else. It stays open until the response shows what became of it."""
