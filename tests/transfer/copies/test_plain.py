@@ -129,7 +129,6 @@ def test_whole_exchanges_and_the_general_path_end_alike(
         ((Fault(no_length=True),), "GET PUT", "done"),
         ((Fault(split=True), Fault(split=True)), "GET PUT", "done"),
     ],
-    ids=str,
 )
 def test_nothing_is_asked_twice_where_the_answer_said_why(
     faults: tuple[Fault | None, ...], methods: str, status: str
