@@ -36,6 +36,9 @@ from bulkpresign.redact import redacted, without_secrets
 
 Retry = Literal["never", "same_link", "fresh_link"]
 
+#: Error codes of a user who may not list a bucket, and of servers without listings.
+_NO_LISTINGS = frozenset({"AccessDenied", "HTTP403", "MethodNotAllowed", "HTTP405", "NotImplemented", "HTTP501"})
+
 
 class BulkpresignError(Exception):
     """Base of all exceptions of this package. They can be pickled and copied, with all that they tell."""
@@ -95,7 +98,16 @@ class RegionError(InputError):
 
 
 class ListingError(InputError):
-    """A bucket or folder can't be listed."""
+    """A bucket or folder can't be listed. `code` is that of the server's error, None for any other cause."""
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        self.code = code
+        super().__init__(message)
+
+    @property
+    def is_refusal(self) -> bool:
+        """True where the user may not list, or the server can't: not for a failure."""
+        return self.code in _NO_LISTINGS
 
 
 class JournalError(InputError):

@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from bulkpresign import errors
-from bulkpresign.errors import BulkpresignError, ManifestError, NameRefusedError, ThrottledError, TransferError
+from bulkpresign.errors import (
+    BulkpresignError,
+    ListingError,
+    ManifestError,
+    NameRefusedError,
+    ThrottledError,
+    TransferError,
+)
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, BulkpresignError)]
 
@@ -21,6 +28,8 @@ def new_error(kind: type[BulkpresignError]) -> BulkpresignError:
         return kind("no size", file="keys.csv", line=3, column="size")
     if issubclass(kind, NameRefusedError):
         return kind("../key", "it leaves the folder")
+    if issubclass(kind, ListingError):
+        return kind("it is denied", code="AccessDenied")
     if issubclass(kind, TransferError):
         error = kind("it is slow", code="SlowDown", status=503, retry_after=2.0)
         error.attempt = 3

@@ -31,6 +31,7 @@ _HINTS = {
     "SignatureDoesNotMatch": "the method, a signed header or the url is not what was signed",
     "RequestTimeTooSkewed": "this machine's clock, or the signer's, is wrong",
     "InvalidObjectState": "the object is archived and must be restored first",
+    "ObjectNotInActiveTierError": "the object is archived and must be restored first",
     "AuthorizationHeaderMalformed": "signed for another region than the bucket's",
     "PermanentRedirect": "signed for another endpoint or region than the bucket's",
     "TemporaryRedirect": "signed for another endpoint or region than the bucket's",

@@ -31,7 +31,7 @@ from bulkpresign.pipeline.sources.items import Items
 from bulkpresign.pipeline.sources.links import links_of_sources
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.named_files import check_named_files
-from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_signing
+from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_credentials, by_signing
 from bulkpresign.pipeline.sources.sources import Source, Sources
 from bulkpresign.pipeline.verification.copies import CopyCertificate
 from bulkpresign.pipeline.verification.digests import ReadPlan
@@ -280,7 +280,7 @@ class _Copying:
         get = await sides.source.get_if(self._renew_credentials)
         put = await sides.destination.get_if(self._renew_credentials)
         renew = await run.renewal(get, self._renew_command, self._renew_url)
-        renew_target = by_signing(put) if put is not None else renew
+        renew_target = by_credentials(put) if put is not None else renew
         jobs = LinkedCopies(sources, renew, renew_target, index_paths(self._index)).jobs()
         if self._dry_run:
             return await run.plan(jobs)
@@ -412,7 +412,8 @@ class _Copying:
         """Finds the copies that exist, in the journal, and in a listing of the destination where one is needed."""
         run, config = self._run, self._run.config
         await self._stack.enter_async_context(present)
-        journal = journal_of(self._journal, "copy", target.location.bucket, await target.named(put))
+        name = target.location.bucket.rpartition("/")[2]  # the name of an access point
+        journal = journal_of(self._journal, "copy", name, await target.named(put))
         opened = run.use_journal(journal, present.are_current)
         if opened is not None or self._sources.has_locations or is_listed:
             async with BucketLister(put, run.emit, attempts=config.attempts, transport=config.transport) as lister:

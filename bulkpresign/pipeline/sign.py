@@ -213,7 +213,7 @@ async def sign(
         )
         uploads = None if opening is None or target else await stack.enter_async_context(opening(signing))
         workers = None if executor is None else await stack.enter_async_context(opened(executor))
-        lister = await sources.lister(stack, signing, counts.emit)
+        lister = await sources.lister(stack, signing, counts.emit, request_payer=options.request_payer)
         columns += [name for name in sources.columns if name not in {*columns, *UPLOAD_COLUMNS}]  # those of inventories
         await sources.draw(lister, method, must_exist=not head)
         rows = RowSigner(sources, lister, signing, rules, hashed=hashed, uploads=uploads, keeps_uploads=keeps_uploads)

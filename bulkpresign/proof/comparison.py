@@ -6,6 +6,7 @@ from bulkpresign.checksums import ExpectedDigest, expected_digest
 from bulkpresign.model import ObjectRef
 from bulkpresign.text import counted
 
+ETAG_MISMATCH = "EtagMismatch"
 _HINT = " (or one of them is encrypted with a key of KMS or the customer, and its etag is not an md5)"
 
 
@@ -60,5 +61,5 @@ def _by_digest(first: ExpectedDigest, second: ExpectedDigest) -> Comparison:
         return UNKNOWN
     difference = f"{first.source} {second.shown(second.digest)} where there is {first.shown(first.digest)}"
     if first.source == "etag":
-        return Comparison(difference=difference + _HINT, code="EtagMismatch")
+        return Comparison(difference=difference + _HINT, code=ETAG_MISMATCH)
     return Comparison(difference=difference, code="ChecksumMismatch")

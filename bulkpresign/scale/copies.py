@@ -18,6 +18,7 @@ from bulkpresign.transfer.copies.on_server import SOURCE, copy_headers
 from bulkpresign.transfer.engine.jobs import Job, RenewableLink
 from bulkpresign.transfer.spec import TransferSpec
 from bulkpresign.transfer.uploads.requests import condition_of
+from bulkpresign.transfer.uploads.store import signed_checksum
 
 #: The codes of jobs that a worker gives back: to be signed, and to be copied in parts.
 UNSIGNED, IN_PARTS = "PutUnsigned", "InParts"
@@ -71,9 +72,13 @@ async def _sign(target: RenewableLink, sign: SignPut, guard: Guard | None, heade
 
 
 def is_refused_copy(job: Job, outcome: Outcome) -> bool:
-    """True for a copy that failed with a condition: the coordinating process has to find out why."""
+    """True for a copy that failed with a condition or a checksum: the coordinating process has to find out why."""
     target = job.target
-    return outcome.status == "failed" and isinstance(target, RenewableLink) and bool(condition_of(target.link))
+    if outcome.status != "failed" or not isinstance(target, RenewableLink):
+        return False
+    if target.object.path is not None:  # the address in a row: its link was not signed here
+        return False
+    return bool(condition_of(target.link)) or signed_checksum(target.link).algorithm is not None
 
 
 def unsign(job: Job) -> None:

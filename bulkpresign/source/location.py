@@ -1,6 +1,7 @@
 """Parses `s3://bucket/prefix/`, `s3://bucket/key` and `s3://bucket/*.csv`."""
 
 import posixpath
+import re
 
 import msgspec
 
@@ -9,6 +10,9 @@ from bulkpresign.model import bucket_problem, key_problem
 from bulkpresign.source.pattern import Pattern, is_pattern
 
 SCHEME = "s3://"
+#: The ARN of an access point, whose name may follow a `/`, and the key after it.
+#: Source: docs "Access points ARNs", "S3 on Outposts".
+_ACCESS_POINT = re.compile(r"(arn:[^/]*(?:[:/]outpost[:/][^/:]+)?[:/]accesspoint[:/][^/:]+)(?:/(.*))?\Z", re.DOTALL)
 
 
 class Location(msgspec.Struct, frozen=True):
@@ -43,11 +47,18 @@ class Location(msgspec.Struct, frozen=True):
         """
         if not uri.startswith(SCHEME):
             raise ParameterError(f"{uri!r} is not of the form s3://bucket/prefix/")
-        bucket, _, key = uri.removeprefix(SCHEME).partition("/")
+        bucket, key = _bucket_and_key(uri.removeprefix(SCHEME))
         problem = bucket_problem(bucket) or (key_problem(key) if key else None)
         if problem:
             raise ParameterError(f"{uri[:80]!r}: {problem}")
         return cls(bucket, key, None if literal or not is_pattern(key) else Pattern(key))
+
+
+def _bucket_and_key(address: str) -> tuple[str, str]:
+    if point := _ACCESS_POINT.match(address):
+        return point[1], point[2] or ""
+    bucket, _, key = address.partition("/")
+    return bucket, key
 
 
 def version_path(path: str, version_id: str | None) -> str:

@@ -170,6 +170,15 @@ def test_a_listing_that_is_refused_leaves_the_journals_word(scene: Scene) -> Non
     assert "put: 0 done, 3 skipped (done before, by ds.put.journal); " in put()
 
 
+def test_a_listing_that_fails_is_no_refusal(scene: Scene) -> None:
+    _put_files(scene)()
+    scene.proxy.schedule = lambda seen: (
+        Fault(503, body=b"<Error><Code>SlowDown</Code></Error>") if "list-type" in seen.target else None
+    )
+    command = ("put", "ds", f"s3://{scene.bucket}/p/", "--attempts", "1")
+    assert "can't be listed: 503 SlowDown" in scene.run(*command, code=2)
+
+
 def test_links_to_a_second_endpoint_are_sent(scene: Scene) -> None:
     """The same bucket and key elsewhere are another object."""
     _put_files(scene)

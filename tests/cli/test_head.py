@@ -181,6 +181,38 @@ def test_what_passes_is_asked_for_again(scene: Scene) -> None:
     assert (row["size"], said) == ("4", "sign: 1 link in l.csv\n")
 
 
+@pytest.mark.parametrize("more", [[], ["--all-versions"], ["--head"]])
+def test_every_request_to_a_requester_pays_bucket_says_who_pays(more: list[str], scene: Scene) -> None:
+    scene.put("k", b"1")
+    rows, _ = scene.sign(f"s3://{scene.bucket}/", "--request-payer", *more)
+    assert len(rows) == 1
+    assert scene.proxy.seen
+    assert all("x-amz-request-payer=requester&" in f"{seen.target}&" for seen in scene.proxy.seen)
+
+
+@pytest.mark.parametrize("status", [400, 501])
+@pytest.mark.parametrize("source", ["keys", "links"])
+def test_a_server_that_knows_no_checksums_is_asked_without(source: str, status: int, scene: Scene) -> None:
+    """As Backblaze B2. Links of earlier may have the header, too."""
+    for number in range(20):
+        scene.put(f"k/{number}", b"%d" % number)
+    given = f"s3://{scene.bucket}/k/"
+    if source == "links":
+        scene.sign(given, "--checksum-mode")
+        (scene.folder / "l.csv").rename(scene.folder / "old.csv")
+        given = "old.csv"
+    refusal = Fault(status, body=b"<Error><Code>InvalidArgument</Code></Error>")
+    scene.proxy.schedule = lambda seen: refusal if seen.header("x-amz-checksum-mode") else None
+    since = scene.proxy.count
+    rows, _ = scene.sign(given, "--head", "--concurrency", "1")
+    assert [(row["size"], row["checksum"]) for row in rows] == [(f"{len(row['key']) - 2}", "") for row in rows]
+    assert len(rows) == 20
+    asked = [seen for seen in scene.proxy.seen[since:] if seen.method == "HEAD"]
+    assert len(asked) == 21
+    rows, _ = scene.sign(given, "--to", f"s3://{scene.bucket}/to/")
+    assert len(rows) == 20
+
+
 def test_a_refusal_is_told_with_its_reason(scene: Scene) -> None:
     scene.put("k", b"body")
     denied = Fault(403, body=b"<Error><Code>AccessDenied</Code><Message>No</Message></Error>")

@@ -1,5 +1,6 @@
 """Two sides against each other, on real servers: exactly what was altered, removed or added is named."""
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -115,7 +116,7 @@ async def test_exactly_what_differs_is_named(two: Two, tmp_path: Path) -> None:
     assert rows["d/"]["bucket"] == two.buckets["destination"]
     assert rows["d/"]["reason"] == "it is only in the destination"
     assert two.seen == [("d/", "it is only in the destination")]
-    assert two.plans == []
+    assert two.plans == [ReadPlan(asked=2)]  # whether the etag of what differs is one of its bytes
 
 
 async def test_parts_of_other_sizes_are_read(two: Two) -> None:
@@ -151,6 +152,32 @@ async def test_checksums_are_asked_for_before_objects_are_read(two: Two) -> None
     report = await two.compare(q, f"s3://{two.buckets['destination']}/q/")
     assert (report.by, report.missing) == ({"crc64nvme": 1}, 2)
     assert two.plans[1] == ReadPlan(1, 11 * MIB, 0, asked=2)
+
+
+class EncryptingProxy(FaultProxy):
+    """Gives all objects etags of its own. Only the responses to their requests say so, and the listing does not."""
+
+    async def _relayed(self, upstream: str, asked: bytes, sent: bytes) -> tuple[bytes, bytes]:
+        head, body = await super()._relayed(upstream, asked, sent)
+        head, body = (re.sub(rb"(?<=[\";])[0-9a-f]{32}(?=[\"&])", _other_etag, part) for part in (head, body))
+        return head.replace(b"\r\n\r\n", b"\r\nx-amz-server-side-encryption: aws:kms\r\n\r\n"), body
+
+
+def _other_etag(etag: re.Match[bytes]) -> bytes:
+    return hashlib.md5(etag[0]).hexdigest().encode()
+
+
+async def test_objects_whose_etags_are_none_of_their_bytes_are_read(two: Two, ceph: S3Server) -> None:
+    """As under a key of KMS: another etag in a listing is no difference."""
+    changed = bytearray(OBJECTS["z/한글 😀"])
+    changed[7] ^= 1
+    two.put("destination", "z/한글 😀", bytes(changed))
+    with EncryptingProxy(ceph.endpoint_url) as proxy:
+        report = await two.compare(destination_endpoint_url=proxy.url)
+    count = len(OBJECTS)
+    assert report.by == {"crc32": count - 1}  # of SeaweedFS, so that the other side alone is read
+    assert (report.different, report.unproven) == (1, 0)
+    assert two.plans == [ReadPlan(count, sum(map(len, OBJECTS.values())), 0, asked=2 * count)]
 
 
 async def test_a_server_that_refuses_to_be_asked(two: Two, seaweedfs: S3Server) -> None:

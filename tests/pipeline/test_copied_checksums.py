@@ -1,8 +1,12 @@
 """Copies in parts have the kind of checksum that their objects have, and are verified by it."""
 
+import asyncio
+import json
 import os
 from base64 import b64encode
+from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -11,6 +15,7 @@ from bulkpresign.transfer.copies import multipart
 from tests.pipeline.copies import ProxiedSides, Sides
 from tests.servers.proxy import Fault, Seen
 from tests.support.checksums import cut, digest_of, parts_digest
+from tests.support.tables import rows_of, table
 
 MIB = 1 << 20
 PART = 5 * MIB
@@ -192,6 +197,40 @@ def test_a_copy_with_another_checksum_is_made_again(proxied: ProxiedSides) -> No
     assert proxied.verified_by == ["crc64nvme"]
 
 
+@pytest.mark.parametrize("executor", [None, "processes:2"])
+@pytest.mark.parametrize(
+    ("status", "refused"), [(400, "x-amz-checksum-"), (501, "x-amz-checksum-"), (501, ("x-amz-checksum-", "if-"))]
+)
+def test_a_server_that_knows_no_checksums_gets_copies_without(
+    status: int, refused: str | tuple[str, ...], executor: str | None, proxied: ProxiedSides
+) -> None:
+    """As Backblaze B2. Objects in one request from memory, and as a stream; conditions may be refused as well."""
+    bodies = {"small": b"1", "streamed": os.urandom(300_000), **{f"{n}": b"%d" % n for n in range(20)}}
+    proxied.upload(bodies, ChecksumAlgorithm="CRC64NVME")
+    refusal = Fault(status, body=b"<Error><Code>InvalidArgument</Code><Message>Unsupported header</Message></Error>")
+    proxied.proxy.schedule = lambda seen: (
+        refusal if any(name != "x-amz-checksum-mode" and name.startswith(refused) for name, _ in seen.headers) else None
+    )
+    report = copy(proxied, relay=True, concurrency=1, executor=executor)
+    assert (report.done, report.unproven) == (len(bodies), 0)
+    assert proxied.copied() == bodies
+    notes = [str(event.message) for event in proxied.retries]
+    assert sum("the server knows no checksums" in note for note in notes) == 1, notes
+    if executor is None:
+        writes = sum(seen.method == "PUT" for seen in proxied.proxy.seen)
+        assert writes <= len(bodies) + 3  # not each of them is refused
+
+
+def test_a_copy_that_is_refused_for_another_reason_leaves_the_checksums_of_others(proxied: ProxiedSides) -> None:
+    proxied.upload({"a": b"1", "b": b"1"}, ChecksumAlgorithm="CRC32")
+    refusal = Fault(400, body=b"<Error><Code>InvalidRequest</Code></Error>")
+    proxied.proxy.schedule = lambda seen: refusal if seen.method == "PUT" and "/a?" in seen.target else None
+    report = copy(proxied, relay=True, concurrency=1)
+    assert (report.done, report.failed) == (1, 1)
+    found = proxied.put.head_object(Bucket=proxied.destination, Key="b", ChecksumMode="ENABLED")
+    assert found["ChecksumCRC32"] == b64encode(crc32(b"1").to_bytes(4, "big")).decode()
+
+
 @pytest.mark.parametrize("status", [400, 501])
 @pytest.mark.parametrize("kind", ["FULL_OBJECT", "COMPOSITE"])
 def test_a_server_that_refuses_the_header_gets_none(kind: str, status: int, proxied: ProxiedSides) -> None:
@@ -204,3 +243,67 @@ def test_a_server_that_refuses_the_header_gets_none(kind: str, status: int, prox
     assert copy(proxied, relay=True).done == 1
     assert proxied.copied() == {"key": BODY}
     assert not any(b"<Checksum" in seen.body for seen in proxied.proxy.seen if seen.method == "POST")
+
+
+def signed_rows(sides: Sides) -> list[dict[str, str]]:
+    """The rows of the copy by links."""
+    sides.sign(to="", part_size=PART)
+    return rows_of(Path("links.csv"))
+
+
+def test_a_copy_by_links_keeps_a_checksum_of_all_bytes(proxied: ProxiedSides) -> None:
+    stored = put(proxied, "CRC64NVME")
+    signed_rows(proxied)
+    assert proxied.copy_links().done == 1
+    assert checksums_of_copy(proxied).items() >= stored.items()
+    assert proxied.verified_by == ["crc64nvme"]
+
+
+def test_rows_are_signed_for_a_server_that_knows_no_checksums(proxied: ProxiedSides) -> None:
+    put(proxied, "CRC32")
+    refusal = Fault(501, body=b"<Error><Code>NotImplemented</Code></Error>")
+    proxied.proxy.schedule = lambda seen: refusal if seen.header("x-amz-checksum-algorithm") else None
+    signed_rows(proxied)
+    assert proxied.copy_links().done == 1
+    assert proxied.copied() == {"key": BODY}
+
+
+def sign_parts(sides: Sides, bodies: list[bytes]) -> None:
+    """Makes the rows those of an upload with SHA256 checksums of parts, whose links sign that of these bodies."""
+    rows = signed_rows(sides)
+    where = {"Bucket": sides.destination, "Key": "key"}
+    upload_id = sides.put.create_multipart_upload(**where, ChecksumAlgorithm="SHA256")["UploadId"]
+    for row in rows:
+        query = {"uploadId": upload_id}
+        headers: dict[str, str] = {}
+        if number := row["part_number"]:
+            query["partNumber"] = number
+            digest = digest_of("sha256", bodies[int(number) - 1])
+            headers = {"x-amz-checksum-sha256": b64encode(digest).decode()}
+
+        async def signed(method: Any, headers: dict[str, str] = headers, query: dict[str, str] = query) -> bp.Link:
+            async with bp.Presigner() as presigner:
+                ref = bp.ObjectRef(sides.destination, "key")
+                return presigner.sign_batch([ref], method, headers=headers, query=query)[0]
+
+        link = asyncio.run(signed(row["dst_method"]))
+        row.update(upload_id=upload_id, dst_url=link.url, dst_headers=json.dumps(dict(link.headers)))
+    table(Path("links.csv"), rows)
+
+
+def test_checksums_that_the_links_of_parts_sign_are_those_of_the_copy(proxied: ProxiedSides) -> None:
+    """S3 wants them again when the upload is completed."""
+    stored = put_in_parts(proxied, "SHA256")
+    sign_parts(proxied, cut(BODY, PART))
+    assert proxied.copy_links().done == 1
+    assert checksums_of_copy(proxied) == stored
+    assert proxied.verified_by == ["sha256-parts"]
+    (completion,) = [seen for seen in proxied.proxy.seen if seen.method == "POST" and b"<Part>" in seen.body]
+    assert completion.body.count(b"<ChecksumSHA256>") == 3
+
+
+def test_parts_of_other_bytes_than_their_links_sign_are_refused(proxied: ProxiedSides) -> None:
+    put_in_parts(proxied, "SHA256")
+    sign_parts(proxied, [b"other", *cut(BODY, PART)[1:]])
+    assert proxied.copy_links().failed == 1
+    assert [outcome.code for outcome in proxied.outcomes] == ["ChecksumSigned"]

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,8 @@ def test_a_row_that_is_not_valid_is_named_before_anything_is_sent(scene: Proxied
     table(Path("bad.csv"), [rows[-1], *rows[:3]])
     with pytest.raises(ManifestError, match=r"bad\.csv:3: column upload_id: the upload has no row that completes it"):
         scene.copy_links("bad.csv")
-    table(Path("bad.csv"), [*rows, *({**row, "dst_url": row["dst_url"].replace("large", "x")} for row in rows)])
+    others = [{**row, **{name: row[name].replace("large", "x") for name in ("dst_url", "dst_key")}} for row in rows]
+    table(Path("bad.csv"), [*rows, *others])
     with pytest.raises(ManifestError, match=r"bad\.csv:9: column upload_id: the rows of upload .* stand together"):
         scene.copy_links("bad.csv")
     assert scene.proxy.seen == []
@@ -233,3 +235,20 @@ def test_the_journal_alone_knows_a_copy_in_other_parts(sides: Sides) -> None:
     assert sides.copy(part_size=PART).skipped == 1
     Path(f"{sides.destination}.copy.journal").unlink()
     assert sides.copy(part_size=PART).done == 1
+
+
+@only("seaweedfs-ceph")
+def test_credentials_renew_the_copies_on_their_own_server_alone(sides: Sides) -> None:
+    """The table copies one object to two addresses: buckets of one name on two servers."""
+    sides.upload({"one": b"1"})
+    sides.get.create_bucket(Bucket=sides.destination)
+    for name in ("destination", "source"):
+        sign(sides, f"{name}.csv", expires_in=1, destination_profile_name=name)
+    both = rows_of(Path("destination.csv")) + rows_of(Path("source.csv"))
+    table(Path("links.csv"), both)
+    time.sleep(1)
+    report = sides.copy_links(renew_credentials=True, **sides.for_copy)
+    assert (report.done, report.expired) == (1, 1), sides.outcomes
+    assert "no fresh one of this object on the same server" in str(sides.outcomes)
+    assert sides.copied() == {"to/one": b"1"}
+    assert "Contents" not in sides.get.list_objects_v2(Bucket=sides.destination)

@@ -9,7 +9,14 @@ from typing import Any, NoReturn, cast
 import pytest
 
 import bulkpresign as bp
-from bulkpresign.errors import CredentialsError, InputError, LinkExpiredError, ManifestError, ParameterError
+from bulkpresign.errors import (
+    CredentialsError,
+    InputError,
+    LinkExpiredError,
+    ListingError,
+    ManifestError,
+    ParameterError,
+)
 from bulkpresign.pipeline.run.copies import PutSigner
 from tests.conftest import AwsEnv, MakeBucket
 from tests.pipeline.copies import BehindProxy, ProxiedSides, Sides, only
@@ -165,13 +172,14 @@ def test_what_is_missing_is_a_failure_of_its_own(sides: Sides) -> None:
 
 
 @only("seaweedfs-ceph")
-def test_a_destination_that_may_not_be_written(sides: Sides) -> None:
+def test_a_destination_that_is_missing(sides: Sides) -> None:
     sides.upload({"a": b"1"})
     sides.destination = "no-such-bucket"
-    report = sides.copy(to="x/")
-    assert report.failed == 1
-    assert sides.outcomes[0].message is not None
-    assert sides.outcomes[0].message.startswith("s3://no-such-bucket/x/a: 404 NoSuchBucket")
+    with pytest.raises(ListingError, match="s3://no-such-bucket/x/ can't be listed: 404 NoSuchBucket"):
+        sides.copy(to="x/")
+    Path("keys.csv").write_text(f"bucket,key\n{sides.source},a\n")  # needs no listing
+    assert sides.copy("keys.csv", to="x/").failed == 1
+    assert str(sides.outcomes[0].message).startswith("s3://no-such-bucket/x/a: 404 NoSuchBucket")
 
 
 def test_a_destination_inside_of_the_source(

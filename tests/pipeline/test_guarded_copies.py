@@ -31,6 +31,11 @@ def writes(sides: ProxiedSides, key: str = "") -> list[Seen]:
     return [seen for seen in sides.proxy.seen if is_write(sides, seen) and f"/{key}" in seen.target]
 
 
+def lists_destination(sides: Sides, seen: Seen) -> bool:
+    """True for a request for a page of the destination's listing."""
+    return f"/{sides.destination}?" in seen.target and "list-type=2" in seen.target
+
+
 def is_write(sides: Sides, seen: Seen) -> bool:
     """True for a request that makes an object: no part, and no upload that is opened."""
     if f"/{sides.destination}/" not in seen.target:
@@ -59,6 +64,24 @@ def test_what_differs_is_replaced_on_every_server(
     assert [event.code for event in sides.retries] == (["PreconditionFailed"] if refuses else [])
     guarded = [seen for key in bodies for seen in writes(sides, key) if seen.header("if-match") == etag]
     assert len(guarded) == (2 if refuses else len(bodies))  # Ceph ignores it when an upload is completed
+
+
+def test_a_destination_whose_listing_fails_is_left_as_it_is(proxied: ProxiedSides) -> None:
+    """It would be copied as a whole, over what others wrote there."""
+    upload(proxied, "small")
+    proxied.store({"small": b"other"})
+    busy = Fault(503, body=b"<Error><Code>SlowDown</Code></Error>")
+    proxied.proxy.schedule = lambda seen: busy if lists_destination(proxied, seen) else None
+    with pytest.raises(bp.ListingError, match="can't be listed: 503 SlowDown"):
+        copy(proxied)
+    assert (writes(proxied), proxied.copied()) == ([], {"small": b"other"})
+
+
+def test_a_destination_that_may_not_be_listed_is_written(proxied: ProxiedSides) -> None:
+    upload(proxied, "small")
+    denied = Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>")
+    proxied.proxy.schedule = lambda seen: denied if lists_destination(proxied, seen) else None
+    assert copy(proxied).done == 1
 
 
 @FORMS

@@ -19,7 +19,14 @@ from bulkpresign.errors import CredentialsError, LinkExpiredError, ParameterErro
 from bulkpresign.http.client import HttpClient
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.pipeline.sources import renewals
-from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_command, by_signing, by_url, renewal
+from bulkpresign.pipeline.sources.renewals import (
+    ChecksumMode,
+    by_command,
+    by_credentials,
+    by_signing,
+    by_url,
+    renewal,
+)
 from bulkpresign.signing.presigner import Presigner
 from tests.conftest import AwsEnv, Boto
 from tests.servers.proxy import Fault, FaultProxy
@@ -116,6 +123,19 @@ def test_signing_a_part_again_keeps_upload_and_number(monkeypatch: pytest.Monkey
     assert [(link.method, link.object) for link in fresh_link if link is not None] == [("PUT", ref), ("POST", ref)]
 
 
+def test_copies_of_one_object_are_told_apart_by_their_addresses() -> None:
+    """With the names of their keys, and without."""
+    named = [expires_by(key, "PUT", path=f"http://h/{key}") for key in ("one", "two")]
+    addresses = ["http://h/three", "http://h/four"]
+    nameless = [Link("PUT", f"{url}?old", {}, PAST, ObjectRef("", "", path=url)) for url in addresses]
+    rows = [row(key, method="PUT", path=f"http://h/{key}") for key in ("two", "one")]
+    rows += [{"url": f"{url}?fresh", "method": "PUT", "path": url} for url in reversed(addresses)]
+    fresh_links = asked(printing(*rows), [*named, *nameless])
+    assert [link and link.url for link in fresh_links] == [
+        f"http://h/{name}?fresh" for name in ("one", "two", "three", "four")
+    ]
+
+
 def test_rows_of_uploads_are_told_apart_by_upload_and_part(tmp_path: Path) -> None:
     """The command is asked for one part of two, and gives both, of two uploads."""
 
@@ -195,6 +215,33 @@ def test_what_cannot_be_signed_is_none_and_the_others_are(ref: ObjectRef, monkey
     none, fresh_link = signed([Link("GET", "http://h/x", {}, PAST, ref), expires_by()], monkeypatch)
     assert none is None
     assert fresh_link is not None
+
+
+@pytest.mark.parametrize(
+    ("endpoint_url", "url", "is_renewed"),
+    [
+        ("http://h:9000", "http://h:9000/bucket/k", True),
+        ("http://h:9000", "http://bucket.H:9000/k", True),
+        ("http://h:9000", "http://h:9001/bucket/k", False),
+        ("http://h:9000", "https://bucket.s3.amazonaws.com/k", False),
+        (None, "https://bucket.s3.eu-west-1.amazonaws.com/k", True),
+        (None, "https://s3.dualstack.us-east-1.amazonaws.com/bucket/k", True),
+        (None, "https://s3.amazonaws.com.example/bucket/k", False),
+    ],
+)
+def test_credentials_renew_no_link_of_another_server(
+    endpoint_url: str | None, url: str, is_renewed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two servers can have a bucket of the same name: the fresh link would be that of another object."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+
+    async def ask() -> Sequence[Link | None]:
+        async with Presigner("us-east-1", endpoint_url) as presigner:
+            return await by_credentials(presigner)([Link("PUT", url, {}, PAST, ObjectRef("bucket", "k"))])
+
+    (fresh_link,) = asyncio.run(ask())
+    assert (fresh_link is not None) == is_renewed
 
 
 def test_a_put_of_a_version_cannot_be_signed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,9 @@ import pytest
 from bulkpresign.errors import ParameterError
 from bulkpresign.source.location import Location
 
+POINT = "arn:aws:s3:us-west-2:123456789012:accesspoint"
+OUTPOST = "arn:aws:s3-outposts:us-west-2:123456789012:outpost/op-1/accesspoint/mine"
+
 
 @pytest.mark.parametrize(
     ("uri", "bucket", "key", "is_prefix"),
@@ -11,6 +14,11 @@ from bulkpresign.source.location import Location
         ("s3://bucket/", "bucket", "", True),
         ("s3://bucket/a/b/", "bucket", "a/b/", True),
         ("s3://bucket/a//b?x#y", "bucket", "a//b?x#y", False),
+        (f"s3://{POINT}/mine", f"{POINT}/mine", "", True),
+        (f"s3://{POINT}/mine/a/b/", f"{POINT}/mine", "a/b/", True),
+        (f"s3://{POINT}:mine/a/b", f"{POINT}:mine", "a/b", False),
+        (f"s3://{OUTPOST}/a/accesspoint/b", OUTPOST, "a/accesspoint/b", False),
+        ("s3://bucket/arn:x/accesspoint/b/c", "bucket", "arn:x/accesspoint/b/c", False),
     ],
 )
 def test_locations(uri: str, bucket: str, key: str, is_prefix: bool) -> None:

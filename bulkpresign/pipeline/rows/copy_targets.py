@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from itertools import islice
 
+from bulkpresign.checksums import expected_digest
 from bulkpresign.errors import CredentialsError, ParameterError, RefusedError
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.manifest.copies import copy_rows, with_target
@@ -18,7 +19,7 @@ from bulkpresign.pipeline.run.preflight import reserve_paths
 from bulkpresign.pipeline.run.sides import Sides
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables.columns import DST_BUCKET, DST_HEADERS, DST_KEY, DST_URL
-from bulkpresign.transfer.copies.head import MOST_AT_ONCE, kept_headers
+from bulkpresign.transfer.copies.head import MOST_AT_ONCE, kept_headers, whole_checksum_headers
 
 
 async def copy_targets(
@@ -84,10 +85,14 @@ class CopyTargets:
 
 
 def _put_link(ref: ObjectRef) -> Link:
-    """The PUT link in the columns of an object, for a copy of its size."""
+    """The PUT link in the columns of an object, for a copy of its size.
+
+    It has the headers of an upload in parts, too, which is opened with them if the object is large.
+    """
     extra = ref.extra or {}
     target = ObjectRef(extra[DST_BUCKET], extra[DST_KEY], size=ref.size)
-    return Link("PUT", extra[DST_URL], extra[DST_HEADERS], None, target)
+    headers = {**extra[DST_HEADERS], **whole_checksum_headers(expected_digest(ref))}
+    return Link("PUT", extra[DST_URL], headers, None, target)
 
 
 def _unchanged(puts: Sequence[object]) -> list[Link]:

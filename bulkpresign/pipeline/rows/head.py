@@ -22,6 +22,7 @@ from bulkpresign.signing.options import OVERRIDES, LinkOptions
 from bulkpresign.signing.preserved import without_response_overrides
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.downloads.responses import CHECKSUM_MODE, UNKNOWN_HEADER, without_checksum_mode
 from bulkpresign.transfer.engine.breaker import CircuitBreaker
 from bulkpresign.transfer.engine.controller import ConcurrencyController
 from bulkpresign.transfer.engine.limiter import RequestLimiter
@@ -88,6 +89,8 @@ class Heads:
         self._options = LinkOptions(
             checksum_mode="ENABLED", request_payer=options.request_payer, sse_customer_key=options.sse_customer_key
         )
+        #: False once the server has turned out to refuse the header that asks for a checksum.
+        self._asks_checksums = True
         #: Called for each object that exists.
         self.add_columns: AddColumns | None = None
         self._breaker = CircuitBreaker()
@@ -133,15 +136,33 @@ class Heads:
 
     async def _response(self, item: Row, link: Link) -> tuple[int | None, Mapping[str, str]]:
         ref = object_of(item)
+        if not self._asks_checksums and CHECKSUM_MODE in link.headers:  # it was signed before
+            (link,) = self._asking([item])
         try:
             return (await self._context.retried(lambda: self._head(link), ref))[0]
         except (RefusedError, LinkExpiredError) as refused:
+            if (found := await self._without_checksum(item, link, refused)) is not None:
+                return found
             error = await self._why(item, refused)
         if not isinstance(error, LinkExpiredError):
             raise error
         await self._presigner.prepare([ref])  # the credentials have expired
         (fresh_link,) = self._asking([item])
         return (await self._context.retried(lambda: self._head(fresh_link), ref))[0]
+
+    async def _without_checksum(
+        self, item: Row, link: Link, refused: TransferError
+    ) -> tuple[int | None, Mapping[str, str]] | None:
+        """The response of a server that refused to be asked for a checksum. None where that is not why."""
+        if refused.status not in UNKNOWN_HEADER or CHECKSUM_MODE not in link.headers:
+            return None
+        (bare,) = self._asking([item], asks_checksums=False)
+        try:
+            found, _ = await self._context.retried(lambda: self._head(bare), link.object)
+        except TransferError:
+            return None
+        self._asks_checksums = False
+        return found
 
     async def _head(self, link: Link) -> tuple[int | None, Mapping[str, str]]:
         async with self._context.http.request(link) as response:
@@ -181,18 +202,30 @@ class Heads:
         return error
 
     def _asking(
-        self, items: Sequence[Row], query: Mapping[str, str] | None = None, method: Method = "HEAD"
+        self,
+        items: Sequence[Row],
+        query: Mapping[str, str] | None = None,
+        method: Method = "HEAD",
+        *,
+        asks_checksums: bool = True,
     ) -> list[Link]:
         """HEAD links of some items, without response overrides, which would replace the object's own headers."""
         refs = [_bare(object_of(item)) for item in items]
+        options, asks = self._options, asks_checksums and self._asks_checksums
+        if not asks:
+            options = msgspec.structs.replace(options, checksum_mode=None)
         if not isinstance(items[0], Link):
-            return self._presigner.sign_batch(refs, method, expires_in=_EXPIRES_IN, query=query, options=self._options)
+            return self._presigner.sign_batch(refs, method, expires_in=_EXPIRES_IN, query=query, options=options)
         links = [
-            msgspec.structs.replace(without_response_overrides(item), object=ref)
+            msgspec.structs.replace(
+                without_response_overrides(item),
+                object=ref,
+                headers=item.headers if asks else without_checksum_mode(item.headers),
+            )
             for item, ref in zip(items, refs, strict=True)
             if isinstance(item, Link)
         ]
-        return self._presigner.sign_again(links, method, expires_in=_EXPIRES_IN, query=query, options=self._options)
+        return self._presigner.sign_again(links, method, expires_in=_EXPIRES_IN, query=query, options=options)
 
 
 class _Window:

@@ -128,13 +128,18 @@ class PresentCopies:
         await self._stack.aclose()
 
     async def list_destination(self, lister: BucketLister) -> bool:
-        """Lists the destination. False where that is refused."""
+        """Lists the destination. False where that is refused. Raises ListingError where it fails.
+
+        Without the listing, everything would be copied again, over what others wrote there.
+        """
         listed, location = self._stack.enter_context(ListingIndex()), self._destination.location
         try:
             async for page in lister.objects(location.bucket, location.key):
                 listed.add(page)
-        except ListingError:  # not everyone who may write may list
-            return False
+        except ListingError as error:  # not everyone who may write may list
+            if error.is_refusal:
+                return False
+            raise
         self._listed = listed
         return True
 

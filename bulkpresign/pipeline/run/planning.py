@@ -85,7 +85,7 @@ class Planner:
         """The requests for one object, by kind. `parts` are its parts, 0 for one request."""
         stores, reads = ("COPY", 0) if self._on_server else ("PUT", parts or 1)
         if not parts:
-            return {"GET": reads, stores: 1}
+            return {"GET": reads or int(ref.size is None), stores: 1}
         asks = self._asks_part_size and expected_digest(ObjectRef("", "", etag=ref.etag)).parts > 1
         return {"GET": reads + 1, "HEAD": int(asks), "POST": 2, stores: parts}
 

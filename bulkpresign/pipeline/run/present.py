@@ -40,14 +40,19 @@ class PresentObjects:
         return self._listed is not None
 
     async def list_destination(self, lister: BucketLister, location: Location) -> bool:
-        """Lists the destination, one request for a thousand objects. False where that is refused."""
+        """Lists the destination, one request for a thousand objects. False where that is refused.
+
+        Raises ListingError where it fails.
+        """
         listed = ListingIndex()
         try:
             async for page in lister.objects(location.bucket, location.key):
                 listed.add(page)
-        except ListingError:  # not everyone who may upload may list
+        except ListingError as error:  # not everyone who may upload may list
             listed.__exit__()
-            return False
+            if error.is_refusal:
+                return False
+            raise
         self._listed = listed
         return True
 

@@ -17,6 +17,7 @@ from bulkpresign.http.response import Response
 from bulkpresign.http.s3_errors import bucket_region
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.redact import redacted
+from bulkpresign.signing.options import PAYER
 from bulkpresign.signing.parts import with_columns
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.lister import CONCURRENCY, Lister
@@ -29,8 +30,6 @@ from bulkpresign.transfer.engine.limiter import RequestLimiter
 
 T = TypeVar("T")
 
-#: Error codes of a user who may not list a bucket, and of servers without listings.
-_NOT_ALLOWED = frozenset({"AccessDenied", "HTTP403", "MethodNotAllowed", "HTTP405", "NotImplemented", "HTTP501"})
 #: The statuses with which S3 answers a request that is signed for another region than the bucket's.
 _OTHER_REGION = frozenset({301, 307, 400})
 _OBJECTS = {"list-type": "2", "encoding-type": "url"}
@@ -42,6 +41,7 @@ class BucketLister:
 
     With `all_versions`, every version of each object is listed, except delete markers; otherwise only the latest one.
     A request is attempted up to `attempts` times. `emit` gets the attempts that failed and are repeated.
+    `request_payer` is `requester` for buckets that want it.
     """
 
     def __init__(
@@ -52,9 +52,11 @@ class BucketLister:
         attempts: int = 5,
         transport: Transport = "auto",
         all_versions: bool = False,
+        request_payer: str | None = None,
     ) -> None:
         self._presigner = presigner
-        self._query = _VERSIONS if all_versions else _OBJECTS
+        self._payer = {} if request_payer is None else {PAYER: request_payer}
+        self._query = {**(_VERSIONS if all_versions else _OBJECTS), **self._payer}
         self._all_versions = all_versions
         self._http = HttpClient(CONCURRENCY, ca_bundle=presigner.ca_bundle, transport=transport)
         limiter = RequestLimiter(ConcurrencyController(fixed=CONCURRENCY))
@@ -94,14 +96,14 @@ class BucketLister:
         If listings are not allowed, the object is returned without size and etag. Raises ListingError.
         """
         found = await self._versions(bucket, key) if self._all_versions else []
-        with _listing_errors(bucket, key):
-            try:
+        try:
+            with _listing_errors(bucket, key):
                 found = found or await self._latest(bucket, key)
                 below = None if found else await self._page(bucket, {"prefix": f"{key}/", "max-keys": "1"})
-            except TransferError as error:
-                if error.code in _NOT_ALLOWED and not self._all_versions:
-                    return [ObjectRef(bucket, key)], False
-                raise
+        except ListingError as error:
+            if error.is_refusal and not self._all_versions:
+                return [ObjectRef(bucket, key)], False
+            raise
         return found, below is not None and bool(below.keys)
 
     async def _latest(self, bucket: str, key: str) -> list[ObjectRef]:
@@ -132,7 +134,8 @@ class BucketLister:
         ref = ObjectRef(bucket, key)
 
         def signed(region: str | None) -> Link:
-            (link,) = self._presigner.sign_batch([with_columns(ref, region=region) if region else ref])
+            located = with_columns(ref, region=region) if region else ref
+            (link,) = self._presigner.sign_batch([located], query=self._payer)
             return link
 
         async def take(response: Response) -> None:
@@ -189,4 +192,5 @@ def _listing_errors(bucket: str, prefix: str) -> Iterator[None]:
     try:
         yield
     except (TransferError, ListingError) as error:
-        raise ListingError(f"s3://{bucket}/{prefix} can't be listed: {redacted(str(error))}") from error
+        message = f"s3://{bucket}/{prefix} can't be listed: {redacted(str(error))}"
+        raise ListingError(message, code=error.code) from error

@@ -5,10 +5,12 @@ Links from a command or a url are checked like a manifest: they must be for the 
 """
 
 import os
+import re
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import cast
+from urllib.parse import urlsplit
 
 import anyio
 import msgspec
@@ -45,6 +47,8 @@ RENEW_TIMEOUT = 60.0
 MOST_OUTPUT = 64 << 20
 #: Seconds to read what a killed command left in its pipe. A process that left its group may hold the pipe open.
 CLOSE_TIMEOUT = 5.0
+#: AWS has several host names for one bucket.
+_AWS = re.compile(r"\.amazonaws\.com(\.cn)?(:\d+)?\Z")
 
 
 def renewal(
@@ -55,7 +59,7 @@ def renewal(
     `clock` has the time of the server that the links are for.
     """
     given = [
-        by_signing(presigner) if presigner is not None else None,
+        by_credentials(presigner) if presigner is not None else None,
         by_command(command, clock) if command is not None else None,
         by_url(url, http, clock) if url is not None else None,
     ]
@@ -91,6 +95,32 @@ def by_signing(presigner: Presigner, checksum_mode: ChecksumMode | None = None) 
             raise _failed(f"it can't be signed again: {error}") from error
 
     return renew
+
+
+def by_credentials(presigner: Presigner) -> Renew:
+    """Renews given links by signing them again. One of a server that is not the Presigner's has no fresh link.
+
+    A table can have links of several servers, and a bucket's name says nothing of its server: an object would be read
+    from the wrong one, or be written to it.
+    """
+    sign = by_signing(presigner)
+
+    async def renew(links: Sequence[Link]) -> list[Link | None]:
+        fresh_links = await sign(links)
+        return [
+            fresh_link if fresh_link is not None and _server_of(fresh_link) == _server_of(link) else None
+            for link, fresh_link in zip(links, fresh_links, strict=True)
+        ]
+
+    return renew
+
+
+def _server_of(link: Link) -> str:
+    """The host and port of a link's server, without the bucket's name. The servers of AWS are one."""
+    address = urlsplit(link.url).netloc.rpartition("@")[2].lower()
+    if _AWS.search(address):
+        return "AWS"
+    return address.removeprefix(f"{link.object.bucket.lower()}.")
 
 
 async def signed_again(presigner: Presigner, link: Link) -> Link | None:

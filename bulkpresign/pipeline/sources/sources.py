@@ -134,6 +134,7 @@ class Sources:
         *,
         attempts: int = 5,
         transport: Transport = "auto",
+        request_payer: str | None = None,
     ) -> BucketLister | None:
         """The lister of the sources in buckets, open until the `stack` ends. None if there are none.
 
@@ -141,7 +142,14 @@ class Sources:
         """
         if presigner is None or not self.has_locations:
             return None
-        lister = BucketLister(presigner, emit, attempts=attempts, transport=transport, all_versions=self._all_versions)
+        lister = BucketLister(
+            presigner,
+            emit,
+            attempts=attempts,
+            transport=transport,
+            all_versions=self._all_versions,
+            request_payer=request_payer,
+        )
         await stack.enter_async_context(lister)
         if not self._literal:
             self._parts = [await self._fetched(part, lister, stack) for part in self._parts]

@@ -24,7 +24,7 @@ from bulkpresign.pipeline.verification.files import FileComparer
 from bulkpresign.pipeline.verification.heads import HeadRequests
 from bulkpresign.pipeline.verification.sides import FolderSide, ObjectSide, Side
 from bulkpresign.pipeline.verification.threads import map_in_threads, on_read
-from bulkpresign.proof.comparison import UNKNOWN, compared
+from bulkpresign.proof.comparison import ETAG_MISMATCH, UNKNOWN, compared
 from bulkpresign.proof.files import MISSING, UNPROVEN
 from bulkpresign.proof.hashing import FileProblem
 from bulkpresign.proof.merge import merged
@@ -108,14 +108,14 @@ class PairComparer:
     async def _undecided_files(self) -> AsyncGenerator[list[tuple[str, Pair]], None]:
         """Compares all objects by what is known. Gives the pairs with a file that only hashing can tell."""
         batch: list[tuple[str, Pair]] = []
-        size, can_ask = 0, self._first.is_listed or self._second.is_listed
+        size = 0
         for number, (key, one, other) in enumerate(merged(self._first, self._second)):
             path = path_of(key)
             pair = self._undecided(path, one, other)
             if pair is not None and pair.has_file:
                 batch.append((path, pair))
                 size += pair.size or 0
-            elif pair is not None and can_ask:
+            elif pair is not None and self._can_ask:
                 self._open.add([(key, pair)])
             elif pair is not None:
                 self._leave(path, pair)
@@ -137,13 +137,22 @@ class PairComparer:
             self._take_single(path, one, other)
             return None
         pair = Pair(one, other)
-        return None if self._is_decided(path, pair) else pair
+        return None if self._is_decided(path, pair, can_ask=self._can_ask and not pair.has_file) else pair
 
-    def _is_decided(self, path: str, pair: Pair) -> bool:
-        """Takes the result of a pair, if what is known of the two can tell it."""
+    @property
+    def _can_ask(self) -> bool:
+        """True if a side is a listing, of whose objects servers can be asked for more."""
+        return self._first.is_listed or self._second.is_listed
+
+    def _is_decided(self, path: str, pair: Pair, *, can_ask: bool) -> bool:
+        """Takes the result of a pair, if what is known of the two can tell it.
+
+        A listing does not tell that an etag is none of bytes, as under a key of KMS. So other etags tell nothing while
+        the servers can still be asked.
+        """
         ref = pair.one.ref(path)
         found = compared(ref, pair.other.ref(path))
-        if found is UNKNOWN:
+        if found is UNKNOWN or (can_ask and found.code == ETAG_MISMATCH):
             return False
         if found.difference is None:
             self._results.add(Outcome(ref, "done", ref.size or 0, verified_by=found.verified_by))
@@ -158,7 +167,7 @@ class PairComparer:
         with HeadRequests((self._first, self._second), self._open, self._emit) as heads:
             for number, (key, pair) in enumerate(await heads.run()):
                 path = path_of(key)
-                if not self._is_decided(path, pair):
+                if not self._is_decided(path, pair, can_ask=False):
                     self._leave(path, pair)
                 if number % _BATCH == 0:
                     await anyio.lowlevel.checkpoint()

@@ -3,7 +3,7 @@
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from datetime import UTC, datetime
 from itertools import islice
@@ -12,9 +12,10 @@ from typing import cast
 import anyio.lowlevel
 import msgspec
 
-from bulkpresign.checksums import base64_of
+from bulkpresign.checksums import base64_of, expected_digest
 from bulkpresign.errors import ListingError, ParameterError
 from bulkpresign.events import Listener, RowsRead
+from bulkpresign.http.response import encryption_of
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import whole_rows
 from bulkpresign.model import Link, ObjectRef
@@ -228,6 +229,7 @@ class ObjectSide(Side):
         async with asking_heads(
             presigner, config.concurrency, options, self._ca_bundle, emit, transport=config.transport
         ) as heads:
+            heads.add_columns = _with_etag_of_bytes
             await heads.run(prepared(), taken)
 
     async def links(self, entries: Sequence[tuple[Entry, str]]) -> list[RenewableLink]:
@@ -293,6 +295,12 @@ def _certificate_row(row: CertificateRow, algorithm: str) -> Keyed[Entry]:
 def _readable(link: Link) -> Link | None:
     """The link if it gets the object's bytes."""
     return link if link.method == "GET" else None
+
+
+async def _with_etag_of_bytes(ref: ObjectRef, headers: Mapping[str, str]) -> ObjectRef:
+    """The object, without its etag if the response to a HEAD says that it is none of its bytes."""
+    expected = expected_digest(ObjectRef("", "", etag=ref.etag), headers=encryption_of(headers))
+    return ref if expected.algorithm is not None else msgspec.structs.replace(ref, etag=None)
 
 
 def _file_state(file: str) -> tuple[int | None, str | None]:

@@ -6,16 +6,31 @@ Source: docs "UploadPart", "CompleteMultipartUpload", "Checking object integrity
 """
 
 from binascii import a2b_base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bulkpresign.checksums import base64_of, digest_of
 from bulkpresign.errors import MismatchError
+from bulkpresign.model import UploadPart
+from bulkpresign.transfer.uploads.store import signed_checksum
 
 #: Parts that are held at the same time, at most. Larger ones are not held: the copy has no composite checksum then.
 HELD_PARTS = 4
 LARGEST_HELD_PART = 16 << 20
 #: The statuses with which servers refuse a header.
 REFUSES_HEADERS = frozenset({400, 501})
+
+
+def signed_composite(parts: Sequence[UploadPart]) -> "Composite | None":
+    """The checksums that the links of all parts sign. None where one signs none, or by another algorithm."""
+    signed = [signed_checksum(part.link) for part in parts]
+    algorithms = {each.algorithm for each in signed}
+    algorithm = algorithms.pop() if len(algorithms) == 1 else None
+    if algorithm is None:
+        return None
+    composite = Composite(algorithm)
+    for part, each in zip(parts, signed, strict=True):
+        composite.add(part.number, each.digest)
+    return composite
 
 
 class Composite:

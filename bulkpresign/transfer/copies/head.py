@@ -70,17 +70,6 @@ class ObjectHead(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, structure=structure, expected=expected)
 
     @property
-    def whole_checksum(self) -> tuple[str, str] | None:
-        """The algorithm and the value of a checksum of all bytes that a server can compute of parts, None without one.
-
-        Source: docs "Checking object integrity": only CRCs are of the full object where it is uploaded in parts.
-        """
-        expected = self.expected
-        if expected.checksum is None or expected.parts or expected.algorithm not in COMBINABLE:
-            return None
-        return expected.algorithm, expected.shown(expected.digest)
-
-    @property
     def composite_algorithm(self) -> str | None:
         """The algorithm of a checksum of parts, None without one."""
         expected = self.expected
@@ -108,6 +97,16 @@ def is_copied_in_parts(ref: ObjectRef, wanted: int | None) -> bool:
     """True if the row of an object tells that its server can copy it in parts alone, or should."""
     size = ref.size or 0
     return expected_digest(ObjectRef("", "", etag=ref.etag)).parts > 0 or size > (wanted or MOST_AT_ONCE)
+
+
+def whole_checksum_headers(expected: ExpectedDigest) -> dict[str, str]:
+    """The headers with which an upload in parts has the checksum of all bytes that its object has, none without one.
+
+    Source: docs "Checking object integrity": only CRCs are of the full object where it is uploaded in parts.
+    """
+    if expected.checksum is None or expected.parts or expected.algorithm not in COMBINABLE:
+        return {}
+    return {"x-amz-checksum-algorithm": expected.algorithm.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
 
 
 def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:

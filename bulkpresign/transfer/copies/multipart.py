@@ -1,16 +1,17 @@
 """Copies in parts: ranges of an object become the parts of a multipart upload, which has its checksum and headers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import anyio
 import msgspec
 
+from bulkpresign.checksums import expected_digest
 from bulkpresign.errors import MismatchError
-from bulkpresign.model import Link, Upload
+from bulkpresign.model import Link, Upload, UploadPart
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
-from bulkpresign.transfer.copies.composite import HELD_PARTS, LARGEST_HELD_PART, Composite
-from bulkpresign.transfer.copies.head import ObjectHead
+from bulkpresign.transfer.copies.composite import HELD_PARTS, LARGEST_HELD_PART, Composite, signed_composite
+from bulkpresign.transfer.copies.head import ObjectHead, whole_checksum_headers
 from bulkpresign.transfer.copies.on_server import ServerParts
 from bulkpresign.transfer.copies.parts import HeldObjectParts, ObjectParts
 from bulkpresign.transfer.copies.proof import Copied, proof
@@ -20,6 +21,7 @@ from bulkpresign.transfer.engine.jobs import Job, MultipartUpload, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.uploads.multipart import MultipartUploader, PartProgress, PartsSent
 from bulkpresign.transfer.uploads.requests import without_condition
+from bulkpresign.transfer.uploads.store import ANY_OBJECT
 
 
 class MultipartCopies:
@@ -34,6 +36,8 @@ class MultipartCopies:
         self._context, self._coordinator = context, coordinator
         self._uploader, self._settings = uploader, settings
         self._hold = anyio.Semaphore(HELD_PARTS)
+        #: False once the destination gave an object in parts an etag that is not made of their md5s.
+        self._etags_tell_bytes = True
 
     async def copy_to_new(
         self, job: Job, reader: SourceReader, renewer: LinkRenewer, head: ObjectHead, target: RenewableLink
@@ -52,13 +56,15 @@ class MultipartCopies:
         attempts, checkpoint = self._context.attempts_of(job.object), job.checkpoint
         given = target.upload.parts
         part_size = given[0].size if given else head.part_size(self._settings.part_size)
-        is_proven = head.is_split_known and part_size == head.structure.part_size  # by the etag of the copy
+        # by the etag of the copy
+        is_proven = head.is_split_known and part_size == head.structure.part_size and self._etags_tell_bytes
         while True:
-            is_hashed, kept = attempts.number > 1 or not is_proven, self._composite_algorithm(head, part_size)
-            parts = self._parts(reader, head, is_hashed=is_hashed, kept=None if given else kept)
+            is_hashed, composite = attempts.number > 1 or not is_proven, self._composite(given, head, part_size)
+            parts = self._parts(reader, head, is_hashed=is_hashed, composite=composite)
             progress = PartProgress(job.link, checkpoint, parts, self._context.emit)
             try:
                 sent = await self._uploader.send(target, parts, progress, renewer)
+                self._learn_etags(sent)
                 self._check(parts, sent, head, target)
                 break
             except MismatchError as error:
@@ -71,7 +77,8 @@ class MultipartCopies:
                 checkpoint = None
                 delay = attempts.delay_after(error)
             await anyio.sleep(delay)
-        verified_by = proof(head, sent.etag, parts.verified_by, sent.verified_by)
+        etag = sent.etag if sent.verified_by is None else sent.parts_etag
+        verified_by = proof(head, etag, parts.verified_by, sent.verified_by)
         if head.expected.checksum in {f"{algorithm}:{value}" for algorithm, value in sent.checksums.items()}:
             verified_by = head.expected.name  # computed by the server
         return Copied(head.size or 0, sent.etag, verified_by), max(sent.attempts, attempts.number)
@@ -100,24 +107,36 @@ class MultipartCopies:
         can_keep = self._coordinator.sign_put is not None and (self._settings.on_server or is_held)
         return head.composite_algorithm if can_keep else None
 
+    def _composite(self, given: Sequence[UploadPart], head: ObjectHead, part_size: int | None) -> Composite | None:
+        """The checksums of the parts: those that the links of `given` parts sign, or those that the copy keeps."""
+        if given:
+            return signed_composite(given)
+        kept = self._composite_algorithm(head, part_size)
+        return None if kept is None else Composite(kept)
+
     def _parts(
-        self, reader: SourceReader, head: ObjectHead, *, is_hashed: bool, kept: str | None
+        self, reader: SourceReader, head: ObjectHead, *, is_hashed: bool, composite: Composite | None
     ) -> ObjectParts | ServerParts:
-        sign, composite = self._coordinator.sign_put, None if kept is None else Composite(kept)
+        sign = self._coordinator.sign_put
         if self._settings.on_server and sign is not None:
             return ServerParts(self._context, sign, reader.object, head, composite)
         if composite is not None and sign is not None:
             return HeldObjectParts(
                 self._context, reader, head, compares_etags=is_hashed, composite=composite, hold=self._hold, sign=sign
             )
-        return ObjectParts(self._context, reader, head, is_hashed=is_hashed)
+        return ObjectParts(self._context, reader, head, is_hashed=is_hashed, composite=composite)
+
+    def _learn_etags(self, sent: PartsSent) -> None:
+        """Notes whether the etag of an object that was completed tells its bytes."""
+        expected = expected_digest(ANY_OBJECT, sent.etag, sent.encryption)
+        self._etags_tell_bytes &= expected.parts > 0 and sent.etag == sent.parts_etag
 
     def _check(
         self, parts: ObjectParts | ServerParts, sent: PartsSent, head: ObjectHead, target: MultipartUpload
     ) -> None:
         """Raises MismatchError where the etag or the checksum of an object that was completed is not the source's."""
         try:
-            parts.check_etag(sent.etag)
+            parts.check_etag(sent.parts_etag, sent.encryption)
             _check_checksum(head, sent)
             if parts.composite is not None:
                 parts.composite.check(sent.checksums, sent.parts)
@@ -153,7 +172,4 @@ def _checksum_algorithm(head: ObjectHead, composite: str | None) -> Mapping[str,
     """The headers with which an upload in parts has the kind of checksum that the object has, such as a `composite`."""
     if composite is not None:
         return {"x-amz-checksum-algorithm": composite.upper(), "x-amz-checksum-type": "COMPOSITE"}
-    if head.whole_checksum is None:
-        return {}
-    algorithm, _ = head.whole_checksum
-    return {"x-amz-checksum-algorithm": algorithm.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
+    return whole_checksum_headers(head.expected)

@@ -3,6 +3,7 @@
 Source: docs "CopyObject", "UploadPartCopy".
 """
 
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from bulkpresign.errors import TransferError
@@ -22,7 +23,8 @@ SOURCE = "x-amz-copy-source"
 
 def copy_headers(ref: ObjectRef, etag: str | None, start: int = 0, stop: int = 0) -> dict[str, str]:
     """The headers that make a PUT a copy of an object, or of its bytes from `start` to before `stop`."""
-    source = quote(f"{ref.bucket}/{ref.key}")
+    between = "/object/" if ref.bucket.startswith("arn:") else "/"  # an access point
+    source = quote(f"{ref.bucket}{between}{ref.key}", safe="/:")
     headers = {SOURCE: f"{source}?versionId={quote(ref.version_id)}" if ref.version_id else source}
     if etag:
         headers[f"{SOURCE}-if-match"] = f'"{etag}"'
@@ -88,7 +90,7 @@ class ServerParts:
         self._context.emit(BytesMoved(part.size))
         return etag_of(said)
 
-    def check_etag(self, etag: str | None) -> None:
+    def check_etag(self, etag: str | None, encryption: Mapping[str, str]) -> None:
         """Nothing: some servers give copies of parts another etag."""
 
     def check_unchanged(self) -> None:

@@ -1,7 +1,7 @@
 """The parts of a copy: ranges of an object elsewhere, each sent on as it comes."""
 
 from binascii import a2b_base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
@@ -20,7 +20,7 @@ from bulkpresign.checksums import (
 from bulkpresign.errors import RefusedError, TruncatedError
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
-from bulkpresign.model import Link, ObjectRef, UploadPart
+from bulkpresign.model import Link, UploadPart
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import SignPut
 from bulkpresign.transfer.copies.body import HeldBody, RelayedBody
@@ -28,7 +28,7 @@ from bulkpresign.transfer.copies.composite import REFUSES_HEADERS, Composite
 from bulkpresign.transfer.copies.head import ObjectHead
 from bulkpresign.transfer.copies.source import SourceReader, changed
 from bulkpresign.transfer.downloads.content_range import check_range
-from bulkpresign.transfer.uploads.store import Stored, store
+from bulkpresign.transfer.uploads.store import ANY_OBJECT, Stored, store
 
 #: Digest and size in bytes of a part.
 _Segment = tuple[bytes, int]
@@ -38,13 +38,20 @@ class ObjectParts:
     """An object as the source of the parts of an upload: see PartSource.
 
     Every request names the object's etag, so that parts of two objects are never mixed. With `is_hashed` False the
-    bytes are not hashed: the etag of the copy, which is made of those of its parts, is to be the object's.
+    bytes are not hashed: the etag of the copy, which is made of those of its parts, is to be the object's. `composite`
+    are the checksums of the parts, where they are sent with them.
     """
 
-    #: The checksums of the parts, where they are sent with them.
-    composite: Composite | None = None
-
-    def __init__(self, context: TransferContext, reader: SourceReader, head: ObjectHead, *, is_hashed: bool) -> None:
+    def __init__(
+        self,
+        context: TransferContext,
+        reader: SourceReader,
+        head: ObjectHead,
+        *,
+        is_hashed: bool,
+        composite: Composite | None = None,
+    ) -> None:
+        self.composite = composite
         self._context, self._reader, self._head, self._is_hashed = context, reader, head, is_hashed
         self._size = head.size or 0
         self._segments: dict[int, _Segment] = {}
@@ -103,11 +110,14 @@ class ObjectParts:
             check_range(response.headers, start, stop, self._size)
             yield response
 
-    def check_etag(self, etag: str | None) -> None:
-        """Raises MismatchError where the etag alone can tell whether a copy is right, and says that it is not."""
+    def check_etag(self, etag: str | None, encryption: Mapping[str, str]) -> None:
+        """Raises MismatchError where the etag alone can tell whether a copy is right, and says that it is not.
+
+        `encryption` are the headers that tell whether it is made of md5s: under a key of KMS it is not.
+        """
         structure = self._head.structure
-        if not self._is_hashed and etag != self._head.etag and etag is not None:
-            digest = expected_digest(ObjectRef("", "", etag=etag))
+        if not self._is_hashed and etag != self._head.etag:
+            digest = expected_digest(ANY_OBJECT, etag, encryption)
             if digest.parts == structure.parts:
                 structure.check(digest.digest)
 
@@ -138,8 +148,8 @@ class HeldObjectParts(ObjectParts):
         hold: anyio.Semaphore,
         sign: SignPut,
     ) -> None:
-        super().__init__(context, reader, head, is_hashed=True)
-        self.composite = self._checksums = composite
+        super().__init__(context, reader, head, is_hashed=True, composite=composite)
+        self._checksums = composite
         self._compares_etags, self._hold, self._sign = compares_etags, hold, sign
 
     async def _sent(self, link: Link, part: UploadPart, segment: Hasher | None) -> Stored:

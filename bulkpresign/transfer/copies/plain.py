@@ -156,7 +156,8 @@ class PlainCopies:
         return copies[0]
 
     def _headers(self, ref: ObjectRef, head: ObjectHead) -> Mapping[str, str]:
-        return {**head.kept, **checksum_header(head), **self._coordinator.condition(ref)}
+        checksum = checksum_header(head) if self._settings.keeps_checksums else {}
+        return {**head.kept, **checksum, **self._coordinator.condition(ref)}
 
 
 def _copied(held: Held, link: Link, headers: Mapping[str, str]) -> Copied | None:

@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 
+import msgspec
+
 from bulkpresign.checksums import Hasher, base64_of, expected_digest, hasher
 from bulkpresign.errors import MismatchError, RefusedError, TransferError
-from bulkpresign.events import BytesMoved
+from bulkpresign.events import BytesMoved, ObjectRetried
 from bulkpresign.http.client import DirectRequest
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
@@ -24,7 +26,7 @@ from bulkpresign.transfer.copies.source import SourceReader
 from bulkpresign.transfer.engine.jobs import RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.retries import numbered
-from bulkpresign.transfer.uploads.store import SentBody, Stored, store
+from bulkpresign.transfer.uploads.store import SentBody, Stored, signed_checksum, store
 
 #: Larger objects are not held in memory, but sent on as they come.
 HELD_BYTES = 256 * 1024
@@ -67,7 +69,10 @@ class SingleCopies:
 
 
 class _SingleCopy:
-    """One attempt of a copy: a GET and a PUT, and both again where the destination does not support the condition."""
+    """One attempt of a copy: a GET and a PUT, and both again where the destination does not support their headers.
+
+    These are the condition, and the checksum of the object.
+    """
 
     def __init__(
         self,
@@ -81,6 +86,9 @@ class _SingleCopy:
     ) -> None:
         self._context, self._coordinator, self._settings = context, coordinator, settings
         self._reader, self._put, self._begun = reader, put, begun
+        self._keeps_checksum = True
+        #: True once the link was signed with the checksum of the object.
+        self._has_checksum = False
         #: The condition with which the destination refused the copy.
         self._refused: Mapping[str, str] = {}
         self._head: ObjectHead | None = None
@@ -91,17 +99,33 @@ class _SingleCopy:
         """The copy, or the head of an object that is to be copied in parts. Raises TransferError."""
         guard = self._coordinator.guard
         try:
-            return await self._on_server_or_relayed()
+            return await self._made()
         except TransferError as error:
             if guard is None or not self._refused:
                 raise
             etags = {self._reader.object.etag, self._etag, *([self._head.etag] if self._head else ())}
             async with guard.settled(self._put.object, self._refused, error, etags) as found:
                 if found is None:
-                    return await self._on_server_or_relayed()
+                    return await self._made()
                 copied = self._there(found)
                 self._context.emit(BytesMoved(copied.size))
                 return copied
+
+    async def _made(self) -> Copied | ObjectHead:
+        """The copy, made again without its checksum where the destination refuses such headers."""
+        try:
+            return await self._on_server_or_relayed()
+        except RefusedError as error:
+            if not self._has_checksum or error.status not in REFUSES_HEADERS:
+                raise
+            refused = error
+        self._keeps_checksum = self._has_checksum = False
+        copied = await self._on_server_or_relayed()
+        if self._settings.keeps_checksums:
+            self._settings.keeps_checksums = False
+            message = f"{refused} (the server knows no checksums: this and all other copies are sent without)"
+            self._context.emit(ObjectRetried(self._reader.object, refused.attempt, 0.0, refused.code, message))
+        return copied
 
     def _there(self, etag: str) -> Copied:
         """The copy that is there already, with this etag."""
@@ -113,9 +137,12 @@ class _SingleCopy:
         sign = self._coordinator.sign_put
         if not self._settings.on_server or sign is None:
             return await self._relayed()
-        if is_copied_in_parts(self._reader.object, self._settings.part_size):
-            return await self._reader.head()
         ref, put = self._reader.object, self._put
+        if ref.size is None:  # a row of a table may tell nothing of its object: neither its parts nor its etag
+            self._head = await self._reader.head()
+            ref = msgspec.structs.replace(ref, size=self._head.size, etag=self._head.etag)
+        if is_copied_in_parts(ref, self._settings.part_size):
+            return self._head or await self._reader.head()
         condition = self._coordinator.condition(put.object)
         try:
             link = await sign(put, {**copy_headers(ref, ref.etag), **condition})
@@ -191,10 +218,12 @@ class _SingleCopy:
         """Sends the body, unless that was done. Raises TransferError, which names the destination."""
         sign, guard, put = self._coordinator.sign_put, self._coordinator.guard, self._put
         condition = self._coordinator.condition(put.object)
+        checksum = checksum_header(head) if self._settings.keeps_checksums and self._keeps_checksum else {}
         try:
             link = put if sent is None else sent.link
             if sent is None and sign is not None:
-                link = await sign(put, {**head.kept, **checksum_header(head), **condition})
+                link = await sign(put, {**head.kept, **checksum, **condition})
+            self._has_checksum = sign is not None and signed_checksum(link).algorithm is not None
             return await store(self._context.http, link, body, sent)
         except RefusedError as error:
             self._refused = condition

@@ -12,7 +12,7 @@ CHECKSUM_MODE = "x-amz-checksum-mode"
 #: The statuses of responses to a request for a range; all others are refusals.
 RANGE_STATUSES = frozenset({200, 206, 412, 416})
 #: A server refuses a header that it doesn't know with one of these.
-_UNKNOWN_HEADER = frozenset({400, 501})
+UNKNOWN_HEADER = frozenset({400, 501})
 #: The code of an object over the allowed size.
 TOO_LARGE = "TooLarge"
 
@@ -20,7 +20,7 @@ TOO_LARGE = "TooLarge"
 async def refusal(link: Link, response: Response, refuse_checksum_mode: Callable[[], None] | None) -> TransferError:
     """The error of a response without the object. A server that refuses the checksum mode is asked without it."""
     error = await response.error(link)
-    if refuse_checksum_mode is None or response.status not in _UNKNOWN_HEADER or CHECKSUM_MODE not in link.headers:
+    if refuse_checksum_mode is None or response.status not in UNKNOWN_HEADER or CHECKSUM_MODE not in link.headers:
         return error
     refuse_checksum_mode()
     return LinkExpiredError(f"{error} (the server may not know {CHECKSUM_MODE})", code=error.code)

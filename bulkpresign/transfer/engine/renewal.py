@@ -90,7 +90,8 @@ class LinkRenewer:
         if request.error is not None:
             raise LinkExpiredError(str(request.error), code=request.error.code)
         if request.link is None:
-            raise LinkExpiredError("the link expired, and there is no fresh one", code="LinkExpired")
+            message = "the link expired, and there is no fresh one of this object on the same server"
+            raise LinkExpiredError(message, code="LinkExpired")
         renewable.link = request.link
 
     async def _renew_batch(self, first: "_Request") -> None:

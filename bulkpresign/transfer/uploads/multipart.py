@@ -31,6 +31,7 @@ from bulkpresign.transfer.uploads.requests import (
     condition_of,
     etag_under,
     finish_soon,
+    read_parts_etag,
     without_condition,
 )
 
@@ -68,7 +69,8 @@ class PartSource(Protocol):
 class PartsSent(NamedTuple):
     """An object that was completed: the number of attempts, its etag, and the name of what verified it.
 
-    `checksums` are those that the server computed, by algorithm: see Completed. `parts` is the number of its parts.
+    `checksums` are those that the server computed, by algorithm, and `encryption` what it says of that: see Completed.
+    `parts` is the number of its parts, and `parts_etag` the etag that these make at S3: some servers give another one.
     """
 
     attempts: int
@@ -77,6 +79,15 @@ class PartsSent(NamedTuple):
     part_size: int
     checksums: Mapping[str, str]
     parts: int
+    encryption: Mapping[str, str]
+    parts_etag: str | None
+
+
+class ServerEtags:
+    """The etags that a server gives objects in parts: as S3 does, of the md5s of these, unless `are_own`."""
+
+    def __init__(self) -> None:
+        self.are_own = False
 
 
 class MultipartUploader:
@@ -94,6 +105,7 @@ class MultipartUploader:
         self.left_open = 0
         self._part_concurrency = part_concurrency
         self._coordinator = coordinator
+        self._server_etags = ServerEtags()
 
     async def send(
         self, target: MultipartUpload, source: PartSource, progress: "PartProgress", renewer: LinkRenewer
@@ -103,7 +115,15 @@ class MultipartUploader:
         if not upload.upload_id:
             upload = await self._opened(upload, progress)
         target = MultipartUpload(upload, target.renew)
-        sending = _MultipartUpload(self.context, target, renewer, source, progress, guard=self._coordinator.guard)
+        sending = _MultipartUpload(
+            self.context,
+            target,
+            renewer,
+            source,
+            progress,
+            guard=self._coordinator.guard,
+            server_etags=self._server_etags,
+        )
         try:
             verified_by = await sending.run(self._part_concurrency)
         except TransferError as error:
@@ -111,8 +131,16 @@ class MultipartUploader:
             raise
         finally:
             self.left_open += sending.is_open
-        part_size, parts = upload.parts[0].size, len(upload.parts)
-        return PartsSent(sending.attempts, sending.etag, verified_by, part_size, sending.checksums, parts)
+        return PartsSent(
+            sending.attempts,
+            sending.etag,
+            verified_by,
+            upload.parts[0].size,
+            sending.checksums,
+            len(upload.parts),
+            sending.encryption,
+            sending.parts_etag,
+        )
 
     async def _opened(self, upload: Upload, progress: "PartProgress") -> Upload:
         open_upload = self._coordinator.open_upload
@@ -181,8 +209,9 @@ class _MultipartUpload:
         progress: PartProgress,
         *,
         guard: Guard | None,
+        server_etags: ServerEtags,
     ) -> None:
-        self._context, self._guard = context, guard
+        self._context, self._guard, self._server_etags = context, guard, server_etags
         self._upload, self._renew = target.upload, target.renew
         self._renewer = renewer
         self._source = source
@@ -196,6 +225,7 @@ class _MultipartUpload:
         #: The etag of the completed object, None if it is unknown.
         self.etag: str | None = None
         self.checksums: Mapping[str, str] = {}
+        self.encryption: Mapping[str, str] = {}
 
     async def run(self, part_concurrency: int | None) -> str | None:
         """Sends the parts that are missing, and completes the upload. Returns what verified the object."""
@@ -301,12 +331,46 @@ class _MultipartUpload:
             raise
         self.is_open = False
         self.etag, self.checksums = completed.etag or self.etag, completed.checksums
+        self.encryption = completed.encryption
+        return await self._check(completed)
+
+    async def _check(self, completed: Completed) -> str | None:
+        """What proves the completed object, None where its etag can't. Raises MismatchError where it is another one.
+
+        Some servers make etags of their own. The first object with another etag than its parts make is read: if it has
+        the bytes of these, later ones are not compared.
+        """
         try:
             return check_completed(completed, self._etags)
         except MismatchError:
+            if self._server_etags.are_own:
+                return None
             if self._guard is not None:
                 self._guard.wrote(self._upload.object)
-            raise
+            if not await self._has_our_bytes():
+                raise
+        self._server_etags.are_own = True
+        return "md5-parts"
+
+    @property
+    def parts_etag(self) -> str | None:
+        """The etag that the parts make at S3, where this server makes others; else that of the object."""
+        return composite_etag(self._etags) if self._server_etags.are_own else self.etag
+
+    async def _has_our_bytes(self) -> bool:
+        """True where all bytes of the object, which are read, are those of our parts."""
+        get_link = self._upload.get_link
+        if get_link is None:
+            return False
+        http, part_size = self._context.http, self._upload.parts[0].size
+        try:
+            etag = await self._renewer.call(
+                RenewableLink(get_link, self._renew),
+                lambda link: self._retried(lambda: read_parts_etag(http, link, part_size)),
+            )
+        except TransferError:  # not everyone who may write may read
+            return False
+        return etag == composite_etag(self._etags)
 
     async def _completed(self) -> Completed:
         """Completes the upload, again where the server does not support the condition of that."""

@@ -12,9 +12,10 @@ import anyio
 import msgspec
 from anyio.abc import TaskStatus
 
-from bulkpresign.checksums import digest_of, expected_digest
+from bulkpresign.checksums import ALGORITHMS, PartsHasher, digest_of, expected_digest
 from bulkpresign.errors import MismatchError, RefusedError, ServerError, TruncatedError
 from bulkpresign.http.client import HttpClient
+from bulkpresign.http.connection import Chunk
 from bulkpresign.model import Link, ObjectRef, Outcome
 from bulkpresign.redact import redacted, secrets_of
 from bulkpresign.tasks import ungrouped
@@ -143,6 +144,21 @@ async def etag_under(http: HttpClient, link: Link) -> str | None:
         if response.status not in {200, 206}:
             raise await response.error(link)
         return response.etag
+
+
+async def read_parts_etag(http: HttpClient, link: Link, part_size: int) -> str:
+    """The etag that S3 would give an object uploaded in parts of this size, by reading all of the object."""
+    made = PartsHasher("md5", part_size)
+
+    def take(chunk: Chunk) -> bool:
+        made.update(chunk)
+        return False
+
+    async with http.request(link) as response:
+        if response.status != 200:
+            raise await response.error(link)
+        await response.stream_to(take)
+    return f"{made.digest().hex()}-{len(made.digests()) // ALGORITHMS['md5']}"
 
 
 def completion(etags: Mapping[int, str], checksums: Mapping[int, str]) -> bytes:

@@ -50,7 +50,7 @@ def bodies(count: int) -> dict[str, bytes]:
 
 def jobs(origin: FaultProxy, expires_at: datetime | None) -> list[Job]:
     made = []
-    for name in origin.objects:
+    for name in [name for name in list(origin.objects) if name.startswith("/from/")]:  # late requests add to them
         key = name.removeprefix("/from/")
         get = Link("GET", f"{origin.url}{name}", {}, None, ObjectRef("b", key))
         put = Link("PUT", f"{origin.url}/to/{key}", {}, expires_at, ObjectRef("b", key))
@@ -129,7 +129,6 @@ def test_whole_exchanges_and_the_general_path_end_alike(
         ((Fault(no_length=True),), "GET PUT", "done"),
         ((Fault(split=True), Fault(split=True)), "GET PUT", "done"),
     ],
-    ids=str,
 )
 def test_nothing_is_asked_twice_where_the_answer_said_why(
     faults: tuple[Fault | None, ...], methods: str, status: str

@@ -1,0 +1,52 @@
+"""Copies that the server makes, of rows that tell nothing but keys."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import bulkpresign as bp
+from tests.pipeline.copies import ProxiedSides, Sides
+from tests.servers.proxy import Fault, Seen
+
+MIB = 1 << 20
+#: What S3 answers to a copy in one request of an object over 5 GiB.
+TOO_LARGE = Fault(
+    400, body=b"<Error><Code>InvalidRequest</Code><Message>The source is larger than ...</Message></Error>"
+)
+
+
+def copy(sides: Sides, *keys: str, **settings: Any) -> bp.Report:
+    """Copies a table of these keys."""
+    Path("keys.csv").write_text("bucket,key\n" + "".join(f"{sides.source},{key}\n" for key in keys))
+    return sides.copy("keys.csv", **settings)
+
+
+def is_copy(seen: Seen) -> bool:
+    return seen.header("x-amz-copy-source") is not None
+
+
+def test_sizes_and_proofs_are_those_of_the_objects(proxied: ProxiedSides) -> None:
+    bodies = {"a": b"1", "b": os.urandom(300_000)}
+    proxied.upload(bodies)
+    assert copy(proxied, *bodies, dry_run=True).plan.requests == {"COPY": 2, "GET": 2}  # type: ignore[union-attr]
+    report = copy(proxied, *bodies)
+    assert (report.done, report.bytes, report.unproven) == (2, 300_001, 0), proxied.outcomes
+    assert set(proxied.verified_by) == {"md5"}
+    assert proxied.copied() == bodies
+    assert all(seen.header("x-amz-copy-source-if-match") for seen in proxied.proxy.seen if is_copy(seen))
+
+
+def test_an_object_that_is_too_large_for_one_request_is_copied_in_parts(proxied: ProxiedSides) -> None:
+    body = os.urandom(11 * MIB)
+    proxied.upload({"large": body})
+    proxied.proxy.schedule = lambda seen: TOO_LARGE if is_copy(seen) and "partNumber=" not in seen.target else None
+    report = copy(proxied, "large", part_size=5 * MIB)
+    assert (report.done, report.bytes) == (1, len(body)), proxied.outcomes
+    assert proxied.copied() == {"large": body}
+
+
+def test_a_key_without_an_object_is_a_failure_of_its_own(proxied: ProxiedSides) -> None:
+    proxied.upload({"there": b"1"})
+    report = copy(proxied, "there", "gone")
+    assert (report.done, report.failed) == (1, 1)
+    assert [outcome.code for outcome in proxied.outcomes if outcome.status == "failed"] == ["NoSuchKey"]
