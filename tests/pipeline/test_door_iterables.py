@@ -26,6 +26,7 @@ def test_the_cleanup_of_a_generator_is_not_interrupted(way: str, refs: list[bp.O
             for ref in refs:
                 await asyncio.sleep(0)
                 yield ref
+            await asyncio.Event().wait()  # for more rows, so that it does not end by itself meanwhile
         finally:
             await asyncio.sleep(0.05)
             closed.append(way)

@@ -262,7 +262,8 @@ class _Reader:
     async def close(self) -> BaseException | None:
         """Ends the reading, and waits until the iterable is closed. Returns the exception of that, if there was one.
 
-        The task is cancelled once at most, and never while it closes the iterable, whose cleanup may wait.
+        The task is cancelled once at most, and never while it closes the iterable, whose cleanup may wait. A generator
+        that ends by itself at this moment can't be told from one that waits for its next row: it is cancelled.
         """
         self._receive.close()
         had_ended = self._task.done()
