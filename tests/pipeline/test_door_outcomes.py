@@ -151,6 +151,7 @@ def test_with_waits_for_a_run_that_is_ending(run: Run, refs: list[bp.ObjectRef],
             for ref in refs:
                 await asyncio.sleep(0)
                 yield ref
+            await asyncio.Event().wait()  # for more rows, so that it does not end by itself meanwhile
         finally:
             await asyncio.sleep(0.2)
             closed.append(True)
