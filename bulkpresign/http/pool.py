@@ -27,7 +27,7 @@ IDLE_TIMEOUT = 60.0
 #: Seconds that a connection is kept for the next request; servers close theirs a little later.
 KEEP_ALIVE = 15.0
 _SWEEPS_PER_TIMEOUT = 60
-#: Where `tcpi_rtt`, in microseconds, begins and ends in Linux's `struct tcp_info`.
+#: The bytes of Linux's `struct tcp_info` with the field `tcpi_rtt` (microseconds): the first one, and the one after it.
 _ROUND_TRIP_AT, _ROUND_TRIP_END = 68, 72
 #: A transport is aborted in the next round of the loop, and is told so in the one after; TLS takes one more.
 _ROUNDS_TO_CLOSE = 3

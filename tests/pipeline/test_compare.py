@@ -175,7 +175,7 @@ async def test_objects_whose_etags_are_none_of_their_bytes_are_read(two: Two, ce
     with EncryptingProxy(ceph.endpoint_url) as proxy:
         report = await two.compare(destination_endpoint_url=proxy.url)
     count = len(OBJECTS)
-    assert report.by == {"crc32": count - 1}  # of SeaweedFS, so that the other side alone is read
+    assert report.by == {"crc32": count - 1}  # known of the objects in SeaweedFS, so only the other side is read
     assert (report.different, report.unproven) == (1, 0)
     assert two.plans == [ReadPlan(count, sum(map(len, OBJECTS.values())), 0, asked=2 * count)]
 

@@ -11,6 +11,7 @@ import pytest
 
 import bulkpresign as bp
 from tests.support.folders import files
+from tests.support.iterables import waiting_rows
 from tests.support.tables import rows_of
 
 BODIES = {f"{number:02}": os.urandom(100 + number) for number in range(70)}
@@ -19,23 +20,14 @@ BODIES = {f"{number:02}": os.urandom(100 + number) for number in range(70)}
 @pytest.mark.parametrize("way", ["limit", "break", "cancel", "error"])
 def test_the_cleanup_of_a_generator_is_not_interrupted(way: str, refs: list[bp.ObjectRef], tmp_path: Path) -> None:
     """However the run ends, the generator closes its connection to the end, though that waits."""
-    closed: list[str] = []
-
-    async def rows() -> AsyncIterator[bp.ObjectRef]:
-        try:
-            for ref in refs:
-                await asyncio.sleep(0)
-                yield ref
-            await asyncio.Event().wait()  # for more rows, so that it does not end by itself meanwhile
-        finally:
-            await asyncio.sleep(0.05)
-            closed.append(way)
+    closed: list[bool] = []
 
     async def main() -> None:
+        rows = waiting_rows(refs, closed, 0.05)
         if way == "limit":
-            await bp.get(rows(), to=tmp_path, limit=5)
+            await bp.get(rows, to=tmp_path, limit=5)
             return
-        async with bp.get_outcomes(rows(), to=tmp_path) as outcomes:
+        async with bp.get_outcomes(rows, to=tmp_path) as outcomes:
             async for _ in outcomes:
                 if way == "break":
                     break
@@ -47,7 +39,7 @@ def test_the_cleanup_of_a_generator_is_not_interrupted(way: str, refs: list[bp.O
     raised = {"cancel": asyncio.CancelledError, "error": LookupError}.get(way)
     with pytest.raises(raised) if raised else nullcontext():
         asyncio.run(main())
-    assert closed == [way]
+    assert closed == [True]
 
 
 def test_what_the_cleanup_of_a_generator_raises(refs: list[bp.ObjectRef], tmp_path: Path) -> None:

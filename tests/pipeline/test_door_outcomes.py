@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 import bulkpresign as bp
 from tests.servers.proxy import Fault, FaultProxy
 from tests.support.folders import files
+from tests.support.iterables import waiting_rows
 
 BODIES = {f"{number}": os.urandom(100 + number) for number in range(40)}
 Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
@@ -144,20 +145,10 @@ def test_with_waits_until_the_run_has_ended(run: Run, refs: list[bp.ObjectRef], 
 
 def test_with_waits_for_a_run_that_is_ending(run: Run, refs: list[bp.ObjectRef], tmp_path: Path) -> None:
     """The loop is left, and the run is still closing what it reads when the block ends."""
-    closed = []
-
-    async def rows() -> AsyncIterator[bp.ObjectRef]:
-        try:
-            for ref in refs:
-                await asyncio.sleep(0)
-                yield ref
-            await asyncio.Event().wait()  # for more rows, so that it does not end by itself meanwhile
-        finally:
-            await asyncio.sleep(0.2)
-            closed.append(True)
+    closed: list[bool] = []
 
     async def main() -> None:
-        async with bp.get_outcomes(rows(), to=tmp_path / "data") as outcomes:
+        async with bp.get_outcomes(waiting_rows(refs, closed, 0.2), to=tmp_path / "data") as outcomes:
             async for _ in outcomes:
                 break
             await asyncio.sleep(0.05)

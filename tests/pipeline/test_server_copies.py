@@ -9,7 +9,7 @@ from tests.pipeline.copies import ProxiedSides, Sides
 from tests.servers.proxy import Fault, Seen
 
 MIB = 1 << 20
-#: What S3 answers to a copy in one request of an object over 5 GiB.
+#: The response of S3 to a copy, in one request, of an object over 5 GiB.
 TOO_LARGE = Fault(
     400, body=b"<Error><Code>InvalidRequest</Code><Message>The source is larger than ...</Message></Error>"
 )

@@ -1,4 +1,4 @@
-"""What the events of a run tell."""
+"""Outcomes and retries among the events of a run."""
 
 from collections.abc import Iterable
 

@@ -272,7 +272,7 @@ class _Reader:
         with anyio.CancelScope(shield=True):
             await asyncio.wait([self._task])
         problem = None if self._task.cancelled() else self._task.exception()
-        return None if had_ended else problem  # what ended it before is raised by `batches`, or was not asked for
+        return None if had_ended else problem  # an earlier exception is raised by `batches`
 
 
 def _cancelled() -> ManifestError:

@@ -147,8 +147,8 @@ class PairComparer:
     def _is_decided(self, path: str, pair: Pair, *, can_ask: bool) -> bool:
         """Takes the result of a pair, if what is known of the two can tell it.
 
-        A listing does not tell that an etag is none of bytes, as under a key of KMS. So other etags tell nothing while
-        the servers can still be asked.
+        With a KMS key, an etag is not computed from the bytes, and a listing does not show that. So different etags
+        decide nothing while the servers can still be asked.
         """
         ref = pair.one.ref(path)
         found = compared(ref, pair.other.ref(path))

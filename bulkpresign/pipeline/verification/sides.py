@@ -298,7 +298,7 @@ def _readable(link: Link) -> Link | None:
 
 
 async def _with_etag_of_bytes(ref: ObjectRef, headers: Mapping[str, str]) -> ObjectRef:
-    """The object, without its etag if the response to a HEAD says that it is none of its bytes."""
+    """The object, without its etag if that is not computed from the bytes, by the response to a HEAD."""
     expected = expected_digest(ObjectRef("", "", etag=ref.etag), headers=encryption_of(headers))
     return ref if expected.algorithm is not None else msgspec.structs.replace(ref, etag=None)
 

@@ -35,7 +35,7 @@ class ExpiryMargin:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._soon, self._soon_until, self._skew = clock.now(), -inf, clock.skew
-        self._later = self._soon  # what expires after it does not expire soon, whatever its lifetime is
+        self._later = self._soon  # a link that expires later than this does not expire soon
 
     def __call__(self, link: Link, now: float) -> bool:
         """True for a link that expires soon; `now` is the monotonic clock."""

@@ -335,10 +335,10 @@ class _MultipartUpload:
         return await self._check(completed)
 
     async def _check(self, completed: Completed) -> str | None:
-        """What proves the completed object, None where its etag can't. Raises MismatchError where it is another one.
+        """The name of the verification of the completed object, None if its etag proves nothing.
 
-        Some servers make etags of their own. The first object with another etag than its parts make is read: if it has
-        the bytes of these, later ones are not compared.
+        Some servers have etags of another form. The first object whose etag does not follow from its parts is read: if
+        its bytes are those of the parts, later etags are not compared. Raises MismatchError for other bytes.
         """
         try:
             return check_completed(completed, self._etags)
