@@ -15,7 +15,7 @@ from bulkpresign.http.protocol import MAX_HEAD, MAX_HEADERS
 
 _HEAD = re.compile(
     rb"HTTP/1\.1 (20[014]) [\t -~\x80-\xff]*+\r\n"
-    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[ ]?[!-~\x80-\xff][ -~\x80-\xff]*+\r\n)++)\r\n"
+    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[ ]?[!-~\x80-\xff](?:[ -~\x80-\xff]*[!-~\x80-\xff])?+\r\n)++)\r\n"
 )
 #: More digits are left to the parser.
 _MAX_DIGITS = 15
@@ -65,4 +65,4 @@ def _length(status: int, text: str | None) -> int | None:
 def _field(line: str) -> tuple[str, str]:
     """The name in lower case, and the value, of a header."""
     name, _, value = line.partition(":")
-    return name.lower(), value.strip(" ")
+    return name.lower(), value.lstrip(" ")
