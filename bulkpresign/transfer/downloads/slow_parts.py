@@ -23,7 +23,7 @@ class SlowParts:
         self.budget = max(_LEAST_TAKEOVERS, round(_TAKEOVER_SHARE * count))
         self._positions: dict[RangePart, int] = {}
         self._slow_looks: dict[RangePart, int] = {}
-        self._usual = 0.0
+        self._usual = 0
 
     def look(self, parts: Iterable[RangePart]) -> list[RangePart]:
         """The parts that have become slow. `parts` are those with a request in flight.
@@ -32,9 +32,7 @@ class SlowParts:
         """
         moved = {part: part.at - self._positions.get(part, part.start) for part in parts}
         if len(moved) >= _FEWEST:
-            from statistics import median  # takes 10 ms to import
-
-            self._usual = median(moved.values())
+            self._learn(moved)
         self._slow_looks = {
             part: self._slow_looks.get(part, 0) + 1
             for part, count in moved.items()
@@ -46,3 +44,19 @@ class SlowParts:
         for part in slow:
             del self._slow_looks[part]
         return slow
+
+    def _learn(self, moved: dict[RangePart, int]) -> None:
+        """What is usual: a quarter of the parts moves as much.
+
+        Parts that may be slow tell nothing, nor do those that have just begun. So a few slow parts that outlast the
+        others are still compared with them.
+        """
+        is_first = not self._usual
+        counts = sorted(
+            count
+            for part, count in moved.items()
+            if part not in self._slow_looks and (is_first or part in self._positions)
+        )
+        if counts:
+            usual = counts[-1 - len(counts) // 4]
+            self._usual = usual if len(counts) >= _FEWEST else max(usual, self._usual)

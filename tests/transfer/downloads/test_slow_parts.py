@@ -59,6 +59,27 @@ def test_the_last_part_of_all_is_compared_with_those_before_it() -> None:
     assert [slow.look([lame]) for _ in range(5)][-2:] == [[], [lame]]
 
 
+@pytest.mark.parametrize("moved", [0, MIB // 4, MIB])
+def test_slow_parts_that_outlast_the_others_are_compared_with_them(moved: int) -> None:
+    """Whatever the last other part did at the last look before its end: most of those in flight are slow by then."""
+    slow, (lame, lamer, last, *others) = SlowParts(32), parts_of(12)
+    slow.look([lame, lamer, *others])
+    move(others, MIB)
+    slow.look([lame, lamer, *others])
+    move([last], moved)
+    slow.look([lame, lamer, last])
+    assert [slow.look([lame, lamer]) for _ in range(3)] == [[], [lame, lamer], []]
+
+
+def test_a_wire_that_becomes_slower_for_one_part_after_another_is_not_slow_parts() -> None:
+    slow, parts = SlowParts(32), parts_of(9)
+    for look in range(20):
+        assert slow.look(parts) == []
+        fast = parts[3 * max(0, look - 4) :]
+        for part in parts:
+            move([part], MIB if part in fast else MIB // 8)
+
+
 def test_no_more_than_a_tenth_of_the_parts_are_slow() -> None:
     slow, parts = SlowParts(60), parts_of(20)
     found = 0
