@@ -33,7 +33,7 @@ from bulkpresign.pipeline.rows.uploads import signing_uploads, size_problem_of
 from bulkpresign.pipeline.run.copies import Destination, prefix_of
 from bulkpresign.pipeline.run.failures import failure_log
 from bulkpresign.pipeline.run.sides import Sides
-from bulkpresign.pipeline.sources.items import Row
+from bulkpresign.pipeline.sources.given_rows import Row
 from bulkpresign.pipeline.sources.sources import SizeProblem, Source, Sources, check_used
 from bulkpresign.scale.signing import ShardedSigning
 from bulkpresign.scale.workers import opened

@@ -21,7 +21,8 @@ from bulkpresign.model import Link, ObjectRef
 from bulkpresign.pipeline.run.evidence import JournalEvidence
 from bulkpresign.pipeline.run.failures import failure_log
 from bulkpresign.pipeline.run.preflight import Totals, check, reserve_paths
-from bulkpresign.pipeline.sources.items import Items, object_of
+from bulkpresign.pipeline.sources.given_rows import object_of
+from bulkpresign.pipeline.sources.items import Items
 from bulkpresign.pipeline.sources.named_files import check_named_files
 from bulkpresign.pipeline.sources.selecting import Picker
 from bulkpresign.pipeline.sources.sources import Source, Sources

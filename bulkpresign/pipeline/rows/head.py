@@ -17,7 +17,7 @@ from bulkpresign.http.client import HttpClient, Transport
 from bulkpresign.model import Link, Method, ObjectRef, Outcome
 from bulkpresign.pipeline.rows.head_response import HEAD_COLUMNS, first_part_size, parts_count, with_head_response
 from bulkpresign.pipeline.run.descriptors import affordable_objects
-from bulkpresign.pipeline.sources.items import Row, object_of
+from bulkpresign.pipeline.sources.given_rows import Row, object_of
 from bulkpresign.signing.options import OVERRIDES, LinkOptions
 from bulkpresign.signing.preserved import without_response_overrides
 from bulkpresign.signing.presigner import Presigner

@@ -8,7 +8,7 @@ from bulkpresign.model import Link, ObjectRef
 from bulkpresign.pipeline.rows.hash_files import HashedSource
 from bulkpresign.pipeline.rows.resigned_uploads import resigned_rows
 from bulkpresign.pipeline.rows.uploads import SigningUploads
-from bulkpresign.pipeline.sources.items import Row
+from bulkpresign.pipeline.sources.given_rows import Row
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.sources import Found, Part, Sources
 from bulkpresign.signing.presigner import Presigner

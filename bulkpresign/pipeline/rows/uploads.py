@@ -12,7 +12,7 @@ from bulkpresign.events import Listener, UploadLeftOpen, broadcast
 from bulkpresign.http.client import HttpClient
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.pipeline.run.multipart import MultipartCreator
-from bulkpresign.pipeline.sources.items import Row, object_of
+from bulkpresign.pipeline.sources.given_rows import Row, object_of
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.parts import check_part_size, part_size_problem
 from bulkpresign.signing.presigner import Presigner

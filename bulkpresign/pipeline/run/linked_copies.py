@@ -7,7 +7,8 @@ import msgspec
 from bulkpresign.manifest.copies import CopyGrouper, LinkedCopy
 from bulkpresign.manifest.links import links_of
 from bulkpresign.model import Link, ObjectRef, without_query
-from bulkpresign.pipeline.sources.items import GivenItems, ItemBatch, check_methods
+from bulkpresign.pipeline.sources.given_rows import check_methods
+from bulkpresign.pipeline.sources.items import GivenItems, ItemBatch
 from bulkpresign.pipeline.sources.sources import Sources
 from bulkpresign.pipeline.sources.table_rows import checked_links
 from bulkpresign.tables import Table

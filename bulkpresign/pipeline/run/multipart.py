@@ -8,7 +8,7 @@ import msgspec
 from bulkpresign.checksums import part_size_of_row
 from bulkpresign.errors import CredentialsError, LinkExpiredError, ListingError, RefusedError, TransferError
 from bulkpresign.model import BatchMethod, Link, ObjectRef, ResumePoint, Upload
-from bulkpresign.pipeline.sources.items import Row, object_of
+from bulkpresign.pipeline.sources.given_rows import Row, object_of
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.parts import least_part_size
 from bulkpresign.signing.presigner import Presigner

@@ -10,7 +10,8 @@ from bulkpresign.errors import ParameterError
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import UploadGrouper, upload_id_of
 from bulkpresign.model import Link, Method, ObjectRef, Upload
-from bulkpresign.pipeline.sources.items import GivenItems, Row, check_methods
+from bulkpresign.pipeline.sources.given_rows import Row, check_methods
+from bulkpresign.pipeline.sources.items import GivenItems
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_signing
 from bulkpresign.pipeline.sources.sources import Found, Sources

@@ -22,7 +22,8 @@ from bulkpresign.model import Link, ObjectRef
 from bulkpresign.pipeline.rows.head import asking_heads
 from bulkpresign.pipeline.run.config import TransferConfig
 from bulkpresign.pipeline.run.presigner import RunPresigner
-from bulkpresign.pipeline.sources.items import Items, Row, are_items, object_of
+from bulkpresign.pipeline.sources.given_rows import Row, object_of
+from bulkpresign.pipeline.sources.items import Items, are_items
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.renewals import by_signing
 from bulkpresign.pipeline.sources.sources import Part, Source, Sources

@@ -1,0 +1,130 @@
+"""The rows that a program passes: checked, and completed by what their urls tell."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from bulkpresign.errors import ManifestError, ParameterError
+from bulkpresign.manifest.links import links_of
+from bulkpresign.model import Link, ObjectRef, without_query
+from bulkpresign.pipeline.sources.given_links import is_link
+from bulkpresign.tables import Rows
+
+#: One object: a link to it, the object itself, or the url of a link.
+Item = Link | ObjectRef | str
+#: An object, or a link to it. `sign` signs an object, and signs an old link again.
+Row = Link | ObjectRef
+
+#: What errors name in place of a file.
+GIVEN_ROWS = "given rows"
+#: What a program may pass, for messages.
+TAKEN = "a Link, an ObjectRef, the url of a link, or a list of these"
+
+
+def object_of(row: Row) -> ObjectRef:
+    """The object of a row."""
+    return row.object if isinstance(row, Link) else row
+
+
+def check_methods(rows: Sequence[Row], numbers: Sequence[int], method: str) -> None:
+    """Raises ManifestError for a link of another method than `method`."""
+    for number, row in zip(numbers, rows, strict=True):
+        if isinstance(row, Link) and row.method != method:
+            raise ManifestError(
+                f"a {row.method} link where {method} links are needed",
+                file=GIVEN_ROWS,
+                line=number,
+                column="method",
+            )
+
+
+def flat(item: Any) -> Iterator[Item]:
+    """The items of a batch, or the one item."""
+    if isinstance(item, list | tuple):
+        yield from item
+    else:
+        yield item
+
+
+def check_types(items: Sequence[Any]) -> None:
+    """Raises TypeError, with the number of the row, for a value that is no item."""
+    number = 0
+    for item in items:
+        for one in flat(item):
+            number += 1
+            _check_type(one, number)
+
+
+def _check_type(item: object, number: int) -> None:
+    if not isinstance(item, Link | ObjectRef | str):
+        raise TypeError(f"row {number} is {named(item)}; {TAKEN} is taken")
+
+
+def _check_fields(row: Row, number: int) -> None:
+    """Raises TypeError for a field of another type, which would fail later, and without its place."""
+    ref = object_of(row)
+    texts = {"bucket": ref.bucket, "key": ref.key, "path": ref.file_path}
+    if isinstance(row, Link):
+        texts["url"] = row.url
+        if row.expires_at is not None and row.expires_at.tzinfo is None:
+            raise ParameterError(f"{GIVEN_ROWS}:{number}: expires_at of {row.expires_at} has no time zone")
+    for name, value in texts.items():
+        if not isinstance(value, str):
+            raise TypeError(f"row {number}: {name} is {named(value)}, not a str")
+    if not isinstance(ref.size, int | None):
+        raise TypeError(f"row {number}: size is {named(ref.size)}, not an int")
+
+
+def rows_of(items: Sequence[Item], first: int) -> list[Row]:
+    """The items as rows: a url becomes a link, and a link without a path or an expiry takes those of its url.
+
+    `first` is the number of the first item. Raises TypeError, ParameterError and ManifestError for one that is not
+    valid.
+    """
+    numbered = list(enumerate(items, first))
+    for number, item in numbered:
+        _check_type(item, number)
+        if not isinstance(item, str):
+            _check_fields(item, number)
+    urls = {number: url for number, item in numbered if (url := _url_to_read(item)) is not None}
+    links = dict(zip(urls, _links_of(urls), strict=True))
+    return [_completed(item, links.get(number)) for number, item in numbered]
+
+
+def _url_to_read(item: Item) -> str | None:
+    """The url that tells what an item lacks, or None."""
+    if isinstance(item, str):
+        return item
+    if isinstance(item, ObjectRef) or (item.object.file_path and item.expires_at is not None):
+        return None
+    return item.url
+
+
+def _links_of(urls: Mapping[int, str]) -> list[Link]:
+    """The links of urls, by the numbers of their rows."""
+    for number, url in urls.items():
+        if not is_link(url):
+            shown = without_query(url)[:80]
+            raise ParameterError(
+                f"{GIVEN_ROWS}:{number}: {shown!r} is not a url; pass files and s3:// alone, or in a list of names"
+            )
+    return links_of(Rows(GIVEN_ROWS, ("url",), [[url] for url in urls.values()], list(urls)))
+
+
+def _completed(item: Item, of_url: Link | None) -> Row:
+    if isinstance(item, str):
+        assert of_url is not None  # noqa: S101 - its url was read
+        return of_url
+    if of_url is None or isinstance(item, ObjectRef):
+        return item
+    ref = item.object
+    if not ref.file_path:
+        ref = msgspec.structs.replace(ref, path=of_url.object.path)
+    return msgspec.structs.replace(item, object=ref, expires_at=item.expires_at or of_url.expires_at)
+
+
+def named(value: object) -> str:
+    """The type of a value, for a message. The value itself is not shown, because it can have a signature."""
+    name = type(value).__name__
+    return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"
