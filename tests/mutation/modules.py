@@ -7,6 +7,7 @@ _CHECKSUMS = tuple(f"checksums/{name}" for name in ("algorithms", "expected", "s
 _COPIES = tuple(
     f"transfer/copies/{name}" for name in ("body", "copier", "head", "multipart", "parts", "single", "source")
 )
+_UPLOADS = tuple(f"transfer/uploads/{name}" for name in ("multipart", "parts", "parts_upload"))
 _QUICK = {
     "http/protocol": "http/test_protocol",
     "http/connection": "http/test_connection http/test_streaming http/test_bounds http/test_client",
@@ -26,7 +27,7 @@ _QUICK = {
     "transfer/disk/beneath": "transfer/disk/test_folder",
     "transfer/uploads/body": "transfer/uploads/test_single transfer/uploads/test_multipart transfer/engine/test_retries http/test_client",
     "transfer/uploads/store": "transfer/uploads/test_single transfer/uploads/test_multipart transfer/engine/test_retries",
-    "transfer/uploads/multipart": "transfer/uploads/test_multipart pipeline/test_uploads",
+    **dict.fromkeys(_UPLOADS, "transfer/uploads/test_multipart pipeline/test_uploads"),
     "transfer/uploads/requests": "transfer/uploads/test_multipart",
     **dict.fromkeys(_COPIES, "transfer/copies/test_copier transfer/copies/test_head pipeline/test_copy"),
     "transfer/copies/plain": "transfer/copies/test_plain",

@@ -19,7 +19,8 @@ from bulkpresign.transfer.copies.settings import CopySettings
 from bulkpresign.transfer.copies.source import CHANGED, SourceReader
 from bulkpresign.transfer.engine.jobs import Job, MultipartUpload, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
-from bulkpresign.transfer.uploads.multipart import MultipartUploader, PartProgress, PartsSent
+from bulkpresign.transfer.uploads.multipart import MultipartUploader, PartsSent
+from bulkpresign.transfer.uploads.parts import PartProgress
 from bulkpresign.transfer.uploads.requests import without_condition
 from bulkpresign.transfer.uploads.store import ANY_OBJECT
 

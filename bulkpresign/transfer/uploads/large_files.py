@@ -8,7 +8,8 @@ from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, MultipartUpload
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.uploads.body import FileParts, OpenFile, opened
-from bulkpresign.transfer.uploads.multipart import MultipartUploader, PartProgress
+from bulkpresign.transfer.uploads.multipart import MultipartUploader
+from bulkpresign.transfer.uploads.parts import PartProgress
 
 
 class LargeFileUploader:

@@ -3,67 +3,18 @@
 The links come from a manifest, or were signed when the upload was opened.
 """
 
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from functools import partial
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Mapping
+from typing import NamedTuple
 
-import anyio
-
-from bulkpresign.errors import MismatchError, RefusedError, TransferError
-from bulkpresign.events import BytesResumed, Listener, PartFinished, ResumePointChanged
-from bulkpresign.model import NO_RESUME_POINT, Checkpoint, Link, ResumePoint, Upload, UploadPart
-from bulkpresign.tasks import ungrouped
+from bulkpresign.errors import TransferError
+from bulkpresign.model import Upload
 from bulkpresign.transfer.context import TransferContext
-from bulkpresign.transfer.coordinator import Coordinator, Guard
-from bulkpresign.transfer.engine.jobs import NOTHING, Job, MultipartUpload, RenewableLink
-from bulkpresign.transfer.engine.limiter import PartOffer
+from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.engine.jobs import MultipartUpload
 from bulkpresign.transfer.engine.renewal import LinkRenewer
-from bulkpresign.transfer.engine.retries import numbered
-from bulkpresign.transfer.uploads.requests import (
-    GONE,
-    Completed,
-    abort_upload,
-    check_completed,
-    complete_upload,
-    composite_etag,
-    condition_of,
-    etag_under,
-    finish_soon,
-    read_parts_etag,
-    without_condition,
-)
-
-T = TypeVar("T")
-
-#: Seconds for aborting an upload when the run is cancelled.
-ABORT_TIMEOUT = 10.0
-
-#: Error codes of a completion whose list of parts does not match.
-_OF_THE_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
-
-
-class PartSource(Protocol):
-    """The bytes of an upload in parts: those of a file, or of an object elsewhere."""
-
-    def note(self, number: int) -> str:
-        """A text to record with a part that is stored: by it a later run tells whether the part can still be used."""
-
-    def is_current(self, number: int, note: str) -> bool:
-        """True where a part that an earlier run stored has the bytes that the source has now."""
-
-    async def md5(self, part: UploadPart) -> str | None:
-        """The md5 of a part's bytes in hex, None where it is not known."""
-
-    def checksum(self, number: int) -> str | None:
-        """The checksum with which a part was stored, as `algorithm:base64`; None: it was stored without one."""
-
-    async def store(self, link: Link, part: UploadPart) -> str | None:
-        """Stores a part through its link, in one attempt. Gives its etag. Raises TransferError."""
-
-    def check_unchanged(self) -> None:
-        """Raises TransferError where the source changed since the upload began."""
+from bulkpresign.transfer.uploads.parts import PartProgress, PartSource
+from bulkpresign.transfer.uploads.parts_upload import PartsUpload, ServerEtags
+from bulkpresign.transfer.uploads.requests import finish_soon
 
 
 class PartsSent(NamedTuple):
@@ -81,13 +32,6 @@ class PartsSent(NamedTuple):
     parts: int
     encryption: Mapping[str, str]
     parts_etag: str | None
-
-
-class ServerEtags:
-    """The etags that a server gives objects in parts: as S3 does, of the md5s of these, unless `are_own`."""
-
-    def __init__(self) -> None:
-        self.are_own = False
 
 
 class MultipartUploader:
@@ -115,7 +59,7 @@ class MultipartUploader:
         if not upload.upload_id:
             upload = await self._opened(upload, progress)
         target = MultipartUpload(upload, target.renew)
-        sending = _MultipartUpload(
+        sending = PartsUpload(
             self.context,
             target,
             renewer,
@@ -158,270 +102,3 @@ class MultipartUploader:
             self.left_open += len(opened)
             raise
         return opened[0]
-
-
-class PartProgress:
-    """The uploaded parts of one object: read from the journal, and reported to it by events.
-
-    `link` represents the object in the journal.
-    """
-
-    def __init__(self, link: Link, checkpoint: Checkpoint | None, source: PartSource, emit: Listener) -> None:
-        self._link, self._emit, self._source = link, emit, source
-        self.point = checkpoint.point if checkpoint is not None else None
-        #: Etags by part number, without those of parts whose bytes have changed since.
-        self.etags: dict[int, str] = {}
-        for number, proof in checkpoint.parts.items() if checkpoint is not None else ():
-            etag, _, note = proof.partition(" ")
-            if source.is_current(number, note):
-                self.etags[number] = etag
-
-    @property
-    def is_open(self) -> bool:
-        """True where an earlier run opened an upload."""
-        return self.point is not None and self.point.part_size > 0
-
-    def begin(self, upload: Upload) -> None:
-        """Records which upload is open, before anything of it is sent."""
-        point = ResumePoint(upload.upload_id, upload.object.size or 0, upload.parts[0].size)
-        if point != self.point:
-            self.reset(point)
-
-    def reset(self, point: ResumePoint) -> None:
-        """Discards the recorded parts; later parts belong to `point`."""
-        self.point, self.etags = point, {}
-        self._emit(ResumePointChanged(self._link, point))
-
-    def finish(self, number: int, etag: str) -> None:
-        """Records that a part is stored."""
-        self._emit(PartFinished(self._link, number, f"{etag} {self._source.note(number)}"))
-
-
-class _MultipartUpload:
-    """One upload in progress."""
-
-    def __init__(
-        self,
-        context: TransferContext,
-        target: MultipartUpload,
-        renewer: LinkRenewer,
-        source: PartSource,
-        progress: PartProgress,
-        *,
-        guard: Guard | None,
-        server_etags: ServerEtags,
-    ) -> None:
-        self._context, self._guard, self._server_etags = context, guard, server_etags
-        self._upload, self._renew = target.upload, target.renew
-        self._renewer = renewer
-        self._source = source
-        self._progress = progress
-        self._etags: dict[int, str] = {}
-        self._waiting: deque[Job] = deque()
-        self._parts: dict[int, UploadPart] = {}
-        #: The highest number of attempts of one of its requests.
-        self.attempts = 1
-        self.is_open = True
-        #: The etag of the completed object, None if it is unknown.
-        self.etag: str | None = None
-        self.checksums: Mapping[str, str] = {}
-        self.encryption: Mapping[str, str] = {}
-
-    async def run(self, part_concurrency: int | None) -> str | None:
-        """Sends the parts that are missing, and completes the upload. Returns what verified the object."""
-        await self._begin()
-        missing = [part for part in self._upload.parts if part.number not in self._etags]
-        self._waiting.extend(_PartJob(NOTHING, RenewableLink(part.link, self._renew), part=part) for part in missing)
-        await self._send_parts(part_concurrency)
-        self._source.check_unchanged()
-        return await self._complete()
-
-    async def give_up(self, error: TransferError) -> None:
-        """Aborts an upload of this run, or discards its checkpoint, if no later run can continue it."""
-        upload = self._upload
-        if error.code == GONE:
-            self.is_open = False
-            if upload.created_by_us:  # the next run opens another one
-                self._progress.reset(NO_RESUME_POINT)
-        elif self.is_open and upload.created_by_us and upload.abort is not None and error.retry == "never":
-            with anyio.move_on_after(ABORT_TIMEOUT, shield=True), suppress(TransferError):
-                await abort_upload(self._context.http, upload.abort)
-                self.is_open = False
-
-    async def _begin(self) -> None:
-        """Determines the uploaded parts whose bytes are unchanged in the source."""
-        upload, progress = self._upload, self._progress
-        progress.begin(upload)
-        recorded = progress.etags
-        self._etags = dict(recorded) if upload.found is None else await self._still_there(recorded, upload.found)
-        if resumed := sum(part.size for part in upload.parts if part.number in self._etags):
-            self._context.emit(BytesResumed(resumed))
-
-    async def _still_there(self, recorded: Mapping[int, str], found: Mapping[int, str]) -> dict[int, str]:
-        """The parts that the server has and whose bytes are the source's: as recorded, or by their md5."""
-        there = {}
-        for part in self._upload.parts:
-            etag = found.get(part.number)
-            if etag is None:
-                continue
-            if recorded.get(part.number) == etag:
-                there[part.number] = etag
-            elif await self._source.md5(part) == etag:
-                there[part.number] = etag
-                self._progress.finish(part.number, etag)
-        return there
-
-    async def _send_parts(self, part_concurrency: int | None) -> None:
-        """Sends the parts that wait: a worker for each of `part_concurrency`, else as the limiter has slots."""
-        if not self._waiting:
-            return
-        limiter = self._context.limiter
-        with ungrouped():
-            async with anyio.create_task_group() as group:
-
-                def start() -> bool:
-                    if len(self._waiting) > offer.starting:
-                        group.start_soon(self._offered_worker, offer)
-                        return True
-                    return False
-
-                if part_concurrency is not None:
-                    for _ in range(min(part_concurrency, len(self._waiting))):
-                        group.start_soon(self._worker)
-                    return
-                with limiter.offering_parts(start) as offer:
-                    await self._worker()
-
-    async def _offered_worker(self, offer: PartOffer) -> None:
-        offer.part_started()
-        await self._worker(leaves=True)
-
-    async def _worker(self, *, leaves: bool = False) -> None:
-        while self._waiting and not (leaves and self._context.limiter.has_too_many_parts):
-            job = self._waiting.popleft()
-            assert isinstance(job, _PartJob)  # noqa: S101 - this queue has no others
-            assert job.renewable is not None  # noqa: S101 - its target is a link
-            part = job.part
-            etag = await self._renewer.call(job.renewable, partial(self._put, part), self._waiting)
-            self._etags[part.number] = etag
-            self._progress.finish(part.number, etag)
-
-    async def _put(self, part: UploadPart, link: Link) -> str:
-        etag = await self._retried(partial(self._source.store, link, part))
-        if not etag:
-            message = f"part {part.number} was stored without an etag, so the upload can't be completed"
-            raise RefusedError(message, code="NoEtag")
-        return etag
-
-    async def _complete(self) -> str | None:
-        """Completes the upload. Returns what verified the object."""
-        self.etag = composite_etag(self._etags)
-        if self._upload.is_complete:
-            self.is_open = False
-            return "md5-parts"
-        try:
-            completed = await self._completed()
-        except RefusedError as error:
-            get_link = self._upload.get_link
-            if error.code == GONE and get_link is not None and await self._is_whole(get_link):
-                self.is_open = False
-                return "md5-parts"
-            if error.code in _OF_THE_PARTS and self._progress.point is not None:
-                self._progress.reset(self._progress.point)  # the next run sends the parts again
-            raise
-        self.is_open = False
-        self.etag, self.checksums = completed.etag or self.etag, completed.checksums
-        self.encryption = completed.encryption
-        return await self._check(completed)
-
-    async def _check(self, completed: Completed) -> str | None:
-        """The name of the verification of the completed object, None if its etag proves nothing.
-
-        Some servers have etags of another form. The first object whose etag does not follow from its parts is read: if
-        its bytes are those of the parts, later etags are not compared. Raises MismatchError for other bytes.
-        """
-        try:
-            return check_completed(completed, self._etags)
-        except MismatchError:
-            if self._server_etags.are_own:
-                return None
-            if self._guard is not None:
-                self._guard.wrote(self._upload.object)
-            if not await self._has_our_bytes():
-                raise
-        self._server_etags.are_own = True
-        return "md5-parts"
-
-    @property
-    def parts_etag(self) -> str | None:
-        """The etag that the parts make at S3, where this server makes others; else that of the object."""
-        return composite_etag(self._etags) if self._server_etags.are_own else self.etag
-
-    async def _has_our_bytes(self) -> bool:
-        """True where all bytes of the object, which are read, are those of our parts."""
-        get_link = self._upload.get_link
-        if get_link is None:
-            return False
-        http, part_size = self._context.http, self._upload.parts[0].size
-        try:
-            etag = await self._renewer.call(
-                RenewableLink(get_link, self._renew),
-                lambda link: self._retried(lambda: read_parts_etag(http, link, part_size)),
-            )
-        except TransferError:  # not everyone who may write may read
-            return False
-        return etag == composite_etag(self._etags)
-
-    async def _completed(self) -> Completed:
-        """Completes the upload, again where the server does not support the condition of that."""
-        guard, complete = self._guard, RenewableLink(self._upload.complete, self._renew)
-        try:
-            return await self._renewer.call(complete, self._request_completion)
-        except RefusedError as error:
-            condition = condition_of(complete.link)
-            if guard is None or not condition:
-                raise
-            async with guard.settled(self._upload.object, condition, error, {self.etag}) as found:
-                if found is not None:
-                    return Completed(found, {})
-                complete.link = without_condition(complete.link)
-                await self._renewer.renew(complete)
-                return await self._renewer.call(complete, self._request_completion)
-
-    async def _request_completion(self, link: Link) -> Completed:
-        found = ((number, self._source.checksum(number)) for number in self._etags)
-        checksums = {number: checksum for number, checksum in found if checksum is not None}
-        return await self._retried(lambda: complete_upload(self._context.http, link, self._etags, checksums))
-
-    async def _is_whole(self, get_link: Link) -> bool:
-        """True where the object is there, made of our parts: an earlier completion succeeded, its response was lost."""
-        etag = await self._renewer.call(
-            RenewableLink(get_link, self._renew),
-            lambda link: self._retried(lambda: etag_under(self._context.http, link)),
-        )
-        ours = composite_etag(self._etags)
-        return ours is not None and etag == ours
-
-    async def _retried(self, once: Callable[[], Awaitable[T]]) -> T:
-        try:
-            result, attempts = await self._context.retried(once, self._upload.object)
-        except RefusedError as error:
-            raise _explained(error, self._upload) from error
-        self.attempts = max(self.attempts, attempts)
-        return result
-
-
-class _PartJob(Job, frozen=True, gc=False, kw_only=True):
-    """The upload of one part."""
-
-    part: UploadPart
-
-
-def _explained(error: RefusedError, upload: Upload) -> TransferError:
-    """The same error, with advice if the upload or one of its parts no longer exists."""
-    if error.code not in {GONE, "InvalidPart"}:
-        return error
-    what = "it was ended, or completed before" if error.code == GONE else "a part of it is gone"
-    then = "run this again" if upload.created_by_us else "see whether the object is there, else sign it anew"
-    message = f"{error} (the upload {upload.upload_id}: {what}; {then})"
-    return numbered(RefusedError(message, code=error.code, status=error.status), error.attempt)
