@@ -8,30 +8,24 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from itertools import groupby
 from math import inf
-from operator import attrgetter
-from typing import TypeGuard
 
 import anyio
 import anyio.abc
 import anyio.streams.memory
 import msgspec
 
-from bulkpresign.checksums import expected_digest
-from bulkpresign.checksums.sources import PART_SIZE_COLUMN
 from bulkpresign.errors import (
     BreakerError,
-    LinkExpiredError,
     OutputError,
     ParameterError,
     TransferError,
     WorkerLostError,
 )
 from bulkpresign.events import BytesMoved, Listener, LoadMeasured, ObjectFinished
-from bulkpresign.model import Link, ObjectRef, Outcome
+from bulkpresign.model import Outcome
 from bulkpresign.redact import redacted
 from bulkpresign.scale.copies import (
     IN_PARTS,
@@ -48,13 +42,15 @@ from bulkpresign.scale.load import WorkerLoads
 from bulkpresign.scale.mark import marked
 from bulkpresign.scale.messages import Batch, BatchResult, decode_result, encode_batch, with_object
 from bulkpresign.scale.pace import Pace, amount_of
+from bulkpresign.scale.part_sizes import with_part_sizes
+from bulkpresign.scale.renewals import can_be_renewed, renew_expired
 from bulkpresign.scale.reports import Checkpoints, decode_events
 from bulkpresign.scale.worker import run_batch
 from bulkpresign.scale.workers import Workers
 from bulkpresign.tasks import ungrouped
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.breaker import CircuitBreaker
-from bulkpresign.transfer.engine.jobs import Job, LocalFile, MultipartUpload, Renew, RenewableLink
+from bulkpresign.transfer.engine.jobs import Job, LocalFile, MultipartUpload
 from bulkpresign.transfer.engine.queue import JobQueue
 from bulkpresign.transfer.engine.renewal import MAX_RENEWALS
 from bulkpresign.transfer.engine.workers import failed_outcome
@@ -218,7 +214,7 @@ class RemoteExecutor:
 
     async def _result(self, jobs: Sequence[Job]) -> BatchResult | None:
         """What became of a batch; None where its worker was lost."""
-        jobs = await self._with_part_sizes(jobs)
+        jobs = await with_part_sizes(jobs, self._coordinator.ask_part_size)
         batch = Batch(
             run=self._run,
             spec=self._share,
@@ -334,13 +330,6 @@ class RemoteExecutor:
         if relays(self._spec, headers):
             self._spec, self._run = without_server_copies(self._spec), secrets.token_hex(8)
 
-    async def _with_part_sizes(self, jobs: Sequence[Job]) -> Sequence[Job]:
-        """The jobs with the part sizes that only the coordinator can ask for."""
-        ask = self._coordinator.ask_part_size
-        if ask is None:
-            return jobs
-        return [await _with_part_size(job, ask) if _has_parts(job.object) else job for job in jobs]
-
     def _hand_out_again(self, work: _Work) -> None:
         """Gives the jobs of a lost worker to others, in halves."""
         losses, middle = work.losses + 1, (len(work.jobs) + 1) // 2
@@ -367,7 +356,7 @@ class RemoteExecutor:
         outcomes, expired = [], dict[int, Outcome]()
         for finished in result.outcomes:
             job, outcome = left[finished.job], finished.outcome
-            if outcome.status == "expired" and work.renewals < MAX_RENEWALS and _renew_of(job) is not None:
+            if outcome.status == "expired" and work.renewals < MAX_RENEWALS and can_be_renewed(job):
                 expired[finished.job] = outcome
             else:
                 del left[finished.job]
@@ -377,38 +366,9 @@ class RemoteExecutor:
         if result.broken is not None:
             raise BreakerError(result.broken)
         if expired:
-            await self._renew(expired, left)
+            await renew_expired(expired, left, self._finish, signs_puts=self._coordinator.sign_put is not None)
             if renewed := [left.pop(index) for index in expired if index in left]:
                 self._again.append(_Work(renewed, 0, work.renewals + 1))
-
-    async def _renew(self, expired: Mapping[int, Outcome], left: dict[int, Job]) -> None:
-        """Renews the links of jobs in `left`. Those that get no fresh one end with their outcome, and are taken out.
-
-        Of a copy, both links are renewed: its outcome does not tell which one expired.
-        """
-        if self._coordinator.sign_put is not None:
-            for index in expired:
-                unsign(left[index])
-        for side_of in (attrgetter("source"), attrgetter("target")):
-            sides = {index: side for index in expired if index in left and _can_renew(side := side_of(left[index]))}
-            await self._renew_sides(sides, expired, left)
-
-    async def _renew_sides(
-        self, sides: Mapping[int, RenewableLink], expired: Mapping[int, Outcome], left: dict[int, Job]
-    ) -> None:
-        for renew, group in groupby(sides, lambda index: sides[index].renew):
-            assert renew is not None  # noqa: S101 - others are not renewed
-            indexes = list(group)
-            try:
-                links = await renew([sides[index].link for index in indexes])
-            except LinkExpiredError as error:
-                self._finish([failed_outcome(left.pop(index), error) for index in indexes])
-                continue
-            for index, link in zip(indexes, links, strict=True):
-                if link is None:
-                    self._finish([with_object(expired[index], left.pop(index))])
-                else:
-                    sides[index].link = link
 
     def _finish(self, outcomes: Sequence[Outcome]) -> None:
         """Emits outcomes. Raises BreakerError when all of them are."""
@@ -432,33 +392,6 @@ class RemoteExecutor:
     def statistics(self) -> Statistics:
         """The counts of the run, over all workers."""
         return self._loads.total(self._local.statistics)
-
-
-def _renew_of(job: Job) -> Renew | None:
-    side = job.renewable
-    return None if side is None else side.renew
-
-
-def _can_renew(side: object) -> TypeGuard[RenewableLink]:
-    return isinstance(side, RenewableLink) and side.renew is not None
-
-
-def _has_parts(ref: ObjectRef) -> bool:
-    """True where the digest of an object may be that of its parts."""
-    return "-" in (ref.checksum or ref.etag or "") and expected_digest(ref).part_size is None
-
-
-async def _with_part_size(job: Job, ask: Callable[[Link], Awaitable[int | None]]) -> Job:
-    """The job with the part size of its object in its row, where the server tells it."""
-    source = job.source
-    if not isinstance(source, RenewableLink):
-        return job
-    link = source.link
-    size = await ask(link)
-    if size is None:
-        return job
-    ref = msgspec.structs.replace(link.object, extra=(link.object.extra or {}) | {PART_SIZE_COLUMN: size})
-    return msgspec.structs.replace(job, source=RenewableLink(msgspec.structs.replace(link, object=ref)))
 
 
 def _retrieve(answer: "asyncio.Future[bytes]") -> None:
