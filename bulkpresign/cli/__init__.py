@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 if TYPE_CHECKING:
     import click
 
-#: The threshold of the garbage collector. The imports make more than 100,000 objects: by Python's default of 700 it would
-#: run dozens of times before the first request, and find nothing.
+#: The threshold of the garbage collector. The imports make more than 100,000 objects: by Python's default of 700 it
+#: would run dozens of times before the first request, and find nothing.
 GC_THRESHOLD = 200_000
 
 
