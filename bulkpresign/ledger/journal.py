@@ -40,7 +40,7 @@ from bulkpresign.model import Checkpoint, Evidence, Link, ObjectRef, Outcome, Re
 from bulkpresign.redact import without_secrets
 
 _FINISHED = frozenset({"done", "skipped"})
-_CACHE_KIB = 32 * 1024
+_CACHE_KIB = 8 * 1024
 _NO_EVIDENCE = (None,) * 7
 #: Seconds. A rate of fewer ones says little, for the first and the last are not whole.
 _LEAST_MEASURED = 3

@@ -3,7 +3,7 @@
 import sqlite3
 
 #: SQLite's page cache in KiB; the rows themselves are in the file.
-_CACHE_KIB = 32 * 1024
+_CACHE_KIB = 8 * 1024
 
 
 def temporary_database() -> sqlite3.Connection:
