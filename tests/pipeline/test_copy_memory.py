@@ -33,8 +33,9 @@ print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # a million objects, on a machine that may be busy
 def test_memory_is_flat_for_a_million_objects_that_are_there(tmp_path: Path) -> None:
-    """The bound: SQLite's caches of 32 MiB, of the journal and of the index of the destination."""
+    """The bound: SQLite's caches of 8 MiB, of the journal and of the index of the destination."""
     peaks = []
     for count in (10_000, 1_000_000):
         done = subprocess.run(
@@ -48,4 +49,4 @@ def test_memory_is_flat_for_a_million_objects_that_are_there(tmp_path: Path) -> 
         )
         peaks.append(int(done.stdout))
         (tmp_path / "into.copy.journal").unlink()
-    assert peaks[1] - peaks[0] < 80 * 1024
+    assert peaks[1] - peaks[0] < 40 * 1024, peaks
