@@ -30,6 +30,7 @@ PUT_LINKS = (
         ("content_type", "headers"), "only for links that are signed here: LINKS have the headers that sign signed"
     ),
     Inapplicable(("part_size",), "only for a folder: LINKS have the parts of sign --part-size"),
+    Inapplicable(("checksum",), "only for a folder: LINKS have the checksums of sign --checksum"),
 )
 PUT_FOLDER = (
     Inapplicable(

@@ -34,6 +34,11 @@ from bulkpresign.cli.help import Argument, FileName, Verb
     metavar="'NAME: VALUE'",
     help="Signed into PUT links, and written to their rows. Repeatable.",
 )
+@click.option(
+    "--checksum",
+    type=click.Choice(("crc64nvme", "crc32c", "crc32")),
+    help="Send each file of DIR with its checksum: the server compares and keeps it.",
+)
 @options.server
 @options.ca_bundle
 @options.transport

@@ -10,11 +10,14 @@ from urllib.parse import urlsplit
 import anyio.lowlevel
 
 from bulkpresign.aws import AwsSession
+from bulkpresign.checksums import COMBINABLE
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener
 from bulkpresign.http.client import Transport
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import Link, ObjectRef, Report, Upload, without_query
+from bulkpresign.pipeline.rows.hash_files import HashedFiles
+from bulkpresign.pipeline.run.checksummed import ChecksummedFiles
 from bulkpresign.pipeline.run.completed import files_are_current
 from bulkpresign.pipeline.run.config import TransferConfig, config_of
 from bulkpresign.pipeline.run.journals import journal_of
@@ -40,6 +43,7 @@ from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, MultipartUpload, Renew, RenewableLink
 from bulkpresign.transfer.spec import TransferSpec
+from bulkpresign.transfer.uploads.parts import full_object_headers
 
 #: Larger files are uploaded in parts, where no part size is given: they get an etag that is no md5.
 _LARGE = 64 << 20
@@ -67,6 +71,7 @@ async def put(
     renew_url: str | None = None,
     expires_in: int = 3600,
     headers: Mapping[str, str] | None = None,
+    checksum: str | None = None,
     filters: Filters | None = None,
     from_format: str | None = None,
     region_name: str | None = None,
@@ -88,7 +93,9 @@ async def put(
     If the second argument is `s3://bucket/prefix/`, the first one is a folder, and all files below it are uploaded.
     The links are signed with the caller's credentials or an open `presigner`, and expire after `expires_in` seconds.
     `headers` are signed into them; the content type is guessed from the name unless `headers` has one. Files over
-    `part_size` (bytes, 5 MiB to 5 GiB, 64 MiB by default) are uploaded in parts.
+    `part_size` (bytes, 5 MiB to 5 GiB, 64 MiB by default) are uploaded in parts. With `checksum`, one of `crc64nvme`,
+    `crc32c` and `crc32`, each file is sent with its checksum, which the server compares and keeps: the proof where an
+    etag is no md5, as with keys of KMS. Files are read twice then.
 
     `config`, the keywords beside it and `executor` are those of `get`; files that are uploaded in parts are uploaded by
     this process. `filters` select among the rows, or among the files of the folder. A missing file, or a failed upload,
@@ -116,7 +123,7 @@ async def put(
             "renew_url": renew_url,
         }
         if to_bucket
-        else {"part_size": part_size, "headers": headers},
+        else {"part_size": part_size, "headers": headers, "checksum": checksum},
     )
     settings = _Settings(
         config=bounds,
@@ -143,7 +150,7 @@ async def put(
         return await _put_links(settings, links, Folder(source), from_format, renewal)
     if not isinstance(links, str | os.PathLike):
         raise TypeError(f"put to {source} takes the name of a folder, not {type(links).__name__}")
-    return await _put_folder(settings, Folder(links), str(source), headers)
+    return await _put_folder(settings, Folder(links), str(source), headers, checksum)
 
 
 class _Settings(NamedTuple):
@@ -223,7 +230,11 @@ async def _put_links(
 
 
 async def _put_folder(
-    settings: _Settings, folder: Folder, destination: str, headers: Mapping[str, str] | None
+    settings: _Settings,
+    folder: Folder,
+    destination: str,
+    headers: Mapping[str, str] | None,
+    checksum: str | None,
 ) -> Report:
     """Uploads every file below `folder` under `s3://bucket/prefix/`, through links that are signed just in time.
 
@@ -238,8 +249,11 @@ async def _put_folder(
     if not location.is_prefix:
         raise ParameterError(f"{destination} is a key; a folder goes to a prefix, which ends in /")
     folder.require()
+    # only a CRC is of all bytes of an object that is uploaded in parts
+    hashed = None if checksum is None else HashedFiles(folder, checksum, sorted(COMBINABLE))
     async with AsyncExitStack() as stack:
         signing = await (await stack.enter_async_context(settings.presigner)).get()
+        checksummed = None if hashed is None else ChecksummedFiles(hashed, signing, headers)
         run = await stack.enter_async_context(settings.run())
         present = stack.enter_context(PresentObjects(folder, config.part_size))
         opened = run.use_journal(
@@ -255,6 +269,7 @@ async def _put_folder(
             signing,
             headers,
             config.part_size or _LARGE,
+            checksum,
         )
         if settings.dry_run:
             return await run.plan(jobs)
@@ -269,7 +284,7 @@ async def _put_folder(
                 end_upload=resumer.end_upload,
             )
 
-        return await run.transfer(jobs, settings.spec, coordinator, folder=folder)
+        return await run.transfer(jobs, settings.spec, coordinator, folder=folder, checksummed=checksummed)
 
 
 async def _named(location: Location, presigner: Presigner) -> str:
@@ -286,7 +301,11 @@ async def _uploads(links: AsyncIterator[list[Remote]]) -> AsyncIterator[Sequence
 
 
 async def _signed_files(
-    files: Iterator[Sequence[ObjectRef]], presigner: Presigner, headers: Mapping[str, str] | None, part_size: int
+    files: Iterator[Sequence[ObjectRef]],
+    presigner: Presigner,
+    headers: Mapping[str, str] | None,
+    part_size: int,
+    checksum: str | None,
 ) -> AsyncIterator[Sequence[Job]]:
     renew = by_signing(presigner)
     for objects in files:
@@ -295,11 +314,12 @@ async def _signed_files(
             yield [Job(LocalFile(link.object.file_path), RenewableLink(link, renew)) for link in links]
         large = [ref for ref in objects if (ref.size or 0) > part_size]
         async for links in presigner.sign(large, "PUT"):
-            yield [_to_be_opened(link, renew) for link in links]
+            yield [_to_be_opened(link, renew, checksum) for link in links]
         await anyio.lowlevel.checkpoint()
 
 
-def _to_be_opened(put: Link, renew: Renew) -> Job:
+def _to_be_opened(put: Link, renew: Renew, checksum: str | None) -> Job:
     """The job of an upload that is created when the job starts: it has no id, no links, and a url without a query."""
-    link = Link("POST", without_query(put.url), {}, None, put.object)
+    headers = {} if checksum is None else {**put.headers, **full_object_headers(checksum)}
+    link = Link("POST", without_query(put.url), headers, None, put.object)
     return Job(LocalFile(put.object.file_path), MultipartUpload(Upload(put.object, "", (), link), renew))

@@ -558,3 +558,31 @@ def test_a_limit_counts_an_upload_once(scene: Scene) -> None:
     report = scene.put(limit=1)
     assert report.done == 1
     assert open_uploads(scene.client, scene.bucket) == ["other"]
+
+
+def test_the_checksum_of_a_continued_upload_is_of_all_its_parts(scene: Scene) -> None:
+    """Part 1 is known by the journal, part 2 by its bytes, which are read again; part 3 is sent."""
+    scene.proxy.schedule = on(is_part(3), Fault(500))
+    report = scene.put_folder(checksum="crc64nvme", attempts=1, part_concurrency=1)
+    assert (report.failed, report.uploads_left_open) == (1, 1)
+    (journal,) = scene.folder.glob("*.journal")
+    with closing(sqlite3.connect(journal)) as database, database:
+        database.execute("DELETE FROM finished_parts WHERE part_number = 2")
+    scene.proxy.schedule = on(is_completion)
+    scene.put_folder(checksum="crc64nvme")
+    scene.check_whole()
+    assert scene.parts_sent == [3]
+    assert scene.outcome.verified_by == "crc64nvme"
+
+
+def test_an_object_in_parts_with_another_checksum_is_looked_at_by_the_next_run(scene: Scene) -> None:
+    """The answer alone is wrong here: the server has the right parts, which are read here to compare them."""
+    other = b"<ETag>other</ETag><ChecksumCRC64NVME>AAAAAAAAAAA=</ChecksumCRC64NVME>"
+    scene.proxy.schedule = on(is_completion, Fault(200, body=other))
+    report = scene.put_folder(checksum="crc64nvme")
+    assert (report.failed, scene.outcome.code) == (1, "ChecksumMismatch")
+    scene.proxy.schedule = on(is_completion)
+    scene.put_folder(checksum="crc64nvme")
+    scene.check_whole()
+    assert scene.parts_sent == []
+    assert scene.outcome.verified_by == "crc64nvme"

@@ -1,6 +1,7 @@
 """Adds the checksums of local files to the rows that will be signed: the server then refuses any other bytes."""
 
 import os
+from collections.abc import Sequence
 from itertools import count
 
 import anyio
@@ -20,35 +21,47 @@ ALGORITHMS = ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")
 _FILES_AT_A_TIME = 8
 
 
-class HashedSource:
-    """Adds the size and checksum of files below a folder to their objects. Uses one thread for each CPU, 1 MiB in each.
+class HashedFiles:
+    """Computes the sizes and checksums of files below a folder, in one thread for each CPU, 1 MiB in each.
 
-    Raises ParameterError for an algorithm that S3 does not accept in uploads, and for a missing folder.
+    Raises ParameterError for an algorithm that S3 does not accept in uploads.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], algorithm: str) -> None:
-        if algorithm not in ALGORITHMS:
-            raise ParameterError(f"checksum {algorithm!r} is none of {', '.join(ALGORITHMS)}")
-        root = Folder(folder)
-        root.require()
+    def __init__(self, folder: Folder, algorithm: str, accepted: Sequence[str] = ALGORITHMS) -> None:
+        if algorithm not in accepted:
+            raise ParameterError(f"checksum {algorithm!r} is none of {', '.join(accepted)}")
         self._threads = os.cpu_count() or 1
         self._limiter: anyio.CapacityLimiter | None = None
-        self._summer = FileHasher(root.open_source, root.file, algorithm, from_thread.check_cancelled)
+        self._summer = FileHasher(folder.open_source, folder.file, algorithm, from_thread.check_cancelled)
 
-    async def __call__(self, found: Found) -> list[ObjectRef]:
-        """The objects with size and checksum. Raises ManifestError for the first file that does not match its row."""
+    async def __call__(self, refs: list[ObjectRef]) -> list[ObjectRef | FileProblem]:
+        """Each object with the size and checksum of its file, or the problem with it."""
         self._limiter = self._limiter or anyio.CapacityLimiter(self._threads)
         starts = count(0, _FILES_AT_A_TIME)
         results: dict[int, list[ObjectRef | FileProblem]] = {}
 
         async def worker() -> None:
-            while some := found.refs[(start := next(starts)) : start + _FILES_AT_A_TIME]:
+            while some := refs[(start := next(starts)) : start + _FILES_AT_A_TIME]:
                 results[start] = await anyio.to_thread.run_sync(self._summer, some, limiter=self._limiter)
 
         await run_workers(self._threads, worker)
-        return [
-            _fit(found, index, it) for index, it in enumerate(it for start in sorted(results) for it in results[start])
-        ]
+        return [it for start in sorted(results) for it in results[start]]
+
+
+class HashedSource:
+    """Adds the size and checksum of files below a folder to the objects of a source.
+
+    Raises ParameterError for an algorithm that S3 does not accept in uploads, and for a missing folder.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], algorithm: str) -> None:
+        root = Folder(folder)
+        self._files = HashedFiles(root, algorithm)
+        root.require()
+
+    async def __call__(self, found: Found) -> list[ObjectRef]:
+        """The objects with size and checksum. Raises ManifestError for the first file that does not match its row."""
+        return [_fit(found, index, it) for index, it in enumerate(await self._files(found.refs))]
 
 
 def _fit(found: Found, index: int, result: ObjectRef | FileProblem) -> ObjectRef:

@@ -21,6 +21,7 @@ from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.model import ObjectRef, Report
 from bulkpresign.pipeline.run.batches import Batches, limited, no_batches, undone, with_records
+from bulkpresign.pipeline.run.checksummed import ChecksummedFiles
 from bulkpresign.pipeline.run.completed import AreCurrent, CompletedFilter
 from bulkpresign.pipeline.run.config import TransferConfig
 from bulkpresign.pipeline.run.descriptors import affordable_objects
@@ -159,13 +160,15 @@ class Run:
         sources: Sources | None = None,
         within: AbstractContextManager[None] | None = None,
         closing: Callable[[Report], Awaitable[None]] | None = None,
+        checksummed: ChecksummedFiles | None = None,
     ) -> Report:
         """Runs jobs through an executor, and counts their outcomes.
 
         Objects that the journal records as done are skipped without a request, unless rows or files contradict it.
         `coordinator_for` makes the functions of this process that jobs call. `folder` has the local files. `totals` and
         `sources` belong to the manifest, if there is one. `within` is entered once the failures file is open.
-        `closing` is awaited after the last object, with the counts. Raises what a listener raises, which ends the run.
+        `closing` is awaited after the last object, with the counts. `checksummed` adds checksums to the jobs that are
+        left. Raises what a listener raises, which ends the run.
         """
         totals = totals or Totals()
         log = await self._stack.enter_async_context(failure_log(self._failures, sources))
@@ -185,10 +188,9 @@ class Run:
         elif totals.is_nothing_left:
             tell(ObjectsSkipped(totals.known, totals.bytes or 0))
             batches = no_batches()
-        left = limited(undone(batches, self.completed, record, self._consumer), self.config.limit)
         items = None if sources is None else sources.items
         queue = JobQueue(
-            with_records(left, self._opened, rechecks=spec.rechecks),
+            with_records(self._left(batches, record, checksummed), self._opened, rechecks=spec.rechecks),
             is_callers=items is not None,
             is_lazy=items is not None and not items.is_list,
             slots=None if self._consumer is None else self._consumer.queue,
@@ -205,7 +207,7 @@ class Run:
                 record.flush()
             if log is not None:
                 _log_unrecorded(record, log)
-                await _log_rest(queue, log)
+                await _log_rest(queue, log, checksummed)
             if isinstance(error, InputError) and self._opened is not None:
                 self._opened.discard_if_new()
             if isinstance(error, OutputError):
@@ -221,6 +223,11 @@ class Run:
             tell(RunFinished(report))
         self._listeners.check()
         return report
+
+    def _left(self, batches: Batches, record: Recorder, checksummed: ChecksummedFiles | None) -> Batches:
+        """The jobs that earlier runs did not complete, as many as the run may take."""
+        left = limited(undone(batches, self.completed, record, self._consumer), self.config.limit)
+        return left if checksummed is None else checksummed(left)
 
     def _completed_spec(self, spec: TransferSpec, folder: Folder | None) -> TransferSpec:
         """The verb's specification, with the settings that all verbs share."""
@@ -286,8 +293,10 @@ def _log_unrecorded(record: Recorder, log: FailureLog) -> None:
         log.add(outcome.link, outcome.object, "Unrecorded: the journal could not be written", outcome.upload)
 
 
-async def _log_rest(queue: JobQueue, log: FailureLog) -> None:
+async def _log_rest(queue: JobQueue, log: FailureLog, checksummed: ChecksummedFiles | None) -> None:
     """Adds the jobs that were not started to the failures file."""
+    if checksummed is not None:
+        checksummed.stop()
     with anyio.CancelScope(shield=True):
         async for jobs in queue.drain():
             for job in jobs:

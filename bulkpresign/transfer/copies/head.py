@@ -13,6 +13,7 @@ from bulkpresign.model import ObjectRef
 from bulkpresign.transfer.downloads.ranges import is_strong
 from bulkpresign.transfer.downloads.responses import digest_of
 from bulkpresign.transfer.engine.part_sizes import usual_part_size
+from bulkpresign.transfer.uploads.parts import full_object_headers
 
 #: Larger objects are copied in parts, where no part size is given: the same as for the files that `put` sends.
 LARGE = 64 << 20
@@ -100,13 +101,10 @@ def is_copied_in_parts(ref: ObjectRef, wanted: int | None) -> bool:
 
 
 def whole_checksum_headers(expected: ExpectedDigest) -> dict[str, str]:
-    """The headers with which an upload in parts has the checksum of all bytes that its object has, none without one.
-
-    Source: docs "Checking object integrity": only CRCs are of the full object where it is uploaded in parts.
-    """
+    """The headers with which an upload in parts has the checksum of all bytes that its object has, none without one."""
     if expected.checksum is None or expected.parts or expected.algorithm not in COMBINABLE:
         return {}
-    return {"x-amz-checksum-algorithm": expected.algorithm.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
+    return full_object_headers(expected.algorithm)
 
 
 def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from binascii import a2b_base64
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
@@ -9,7 +10,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import msgspec
 
-from bulkpresign.checksums import hasher
+from bulkpresign.checksums import ExpectedDigest, Hasher, base64_of, combined_digest, hasher
 from bulkpresign.errors import NameRefusedError, StorageError
 from bulkpresign.events import Listener
 from bulkpresign.http.client import CHUNK_SIZE
@@ -73,17 +74,24 @@ def opened(folder: Folder, path: str) -> Iterator[OpenFile]:
 
 
 class FileBody(SentBody):
-    """A file as a body, or `size` bytes of it from `offset`.
+    """A file as a body, or `size` bytes of it from `offset`. `second` is a hasher that gets the bytes as well.
 
     A read error is also stored in `error`, because aiohttp turns it into a connection error.
     """
 
     def __init__(
-        self, file: OpenFile, emit: Listener, limiter: RequestLimiter, offset: int = 0, size: int | None = None
+        self,
+        file: OpenFile,
+        emit: Listener,
+        limiter: RequestLimiter,
+        offset: int = 0,
+        size: int | None = None,
+        *,
+        second: Hasher | None = None,
     ) -> None:
         super().__init__(file.size if size is None else size, emit)
         self._file, self._limiter = file, limiter
-        self._offset = offset
+        self._offset, self._second = offset, second
 
     async def md5(self) -> bytes:
         """The md5 of the bytes that were sent; the file is read again where they were hashed with another algorithm."""
@@ -116,6 +124,8 @@ class FileBody(SentBody):
     def _chunks(self) -> Iterator[bytes]:
         while self.sent < self.size:
             chunk = self._read(self.sent)
+            if self._second is not None:
+                self._second.update(chunk)
             self.count(chunk)
             yield chunk
 
@@ -133,41 +143,74 @@ class FileBody(SentBody):
 
 
 class FileParts:
-    """A file as the source of the parts of an upload: see PartSource."""
+    """A file as the source of the parts of an upload: see PartSource.
 
-    def __init__(self, file: OpenFile, context: TransferContext) -> None:
-        self._file, self._context = file, context
+    `algorithm` is that of the checksum of all bytes, which is combined from those of the parts; None: there is none.
+    """
+
+    def __init__(self, file: OpenFile, context: TransferContext, algorithm: str | None = None) -> None:
+        self._file, self._context, self.algorithm = file, context, algorithm
         self._state = file.state
+        self._segments: dict[int, tuple[bytes, int]] = {}  # digest and size of each part
 
-    def note(self, number: int) -> str:  # noqa: ARG002 - other sources tell parts apart
-        """The state of the file."""
-        return self._state
+    def note(self, number: int) -> str:
+        """The state of the file, and the size and the checksum of the part where there is one."""
+        if number not in self._segments:
+            return self._state
+        digest, size = self._segments[number]
+        return f"{self._state} {size} {self.algorithm}:{base64_of(digest)}"
 
-    def is_current(self, number: int, note: str) -> bool:  # noqa: ARG002 - likewise
+    def is_current(self, number: int, note: str) -> bool:
         """True where the file was in the same state."""
-        return note == self._state
+        if not f"{note} ".startswith(f"{self._state} "):
+            return False
+        size, _, checksum = note[len(self._state) + 1 :].partition(" ")
+        algorithm, _, digest = checksum.partition(":")
+        if digest and algorithm == self.algorithm:
+            self._segments[number] = a2b_base64(digest), int(size)
+        return True
+
+    @property
+    def whole_checksum(self) -> str | None:
+        """The checksum of the file in base64, None where that of a part is not known."""
+        segments = [self._segments[number] for number in sorted(self._segments)]
+        if self.algorithm is None or sum(size for _, size in segments) != self._file.size:
+            return None
+        return base64_of(combined_digest(ExpectedDigest(algorithm=self.algorithm), segments))
 
     def checksum(self, number: int) -> str | None:
         """Returns None: the parts of a file are sent without checksums."""
 
     async def md5(self, part: UploadPart) -> str | None:
         """The md5 of a part's bytes in hex, None where they can't be read."""
-        digest = hasher("md5")
+        digest, second = hasher("md5"), self._second()
         at, end = part.offset, part.offset + part.size
         try:
             while at < end and (block := os.pread(self._file.descriptor, min(CHUNK_SIZE, end - at), at)):
                 digest.update(block)
+                if second is not None:
+                    second.update(block)
                 at += len(block)
                 await anyio.lowlevel.checkpoint()
         except OSError:
             return None
+        self._keep(part, second)
         return digest.digest().hex()
 
     async def store(self, link: Link, part: UploadPart) -> str | None:
         """Sends the bytes of a part."""
-        context = self._context
-        body = FileBody(self._file, context.emit, context.limiter, part.offset, part.size)
-        return (await store(context.http, link, body)).etag
+        context, second = self._context, self._second()
+        body = FileBody(self._file, context.emit, context.limiter, part.offset, part.size, second=second)
+        etag = (await store(context.http, link, body)).etag
+        self._keep(part, second)
+        return etag
+
+    def _second(self) -> Hasher | None:
+        return None if self.algorithm is None else hasher(self.algorithm)
+
+    def _keep(self, part: UploadPart, second: Hasher | None) -> None:
+        if second is not None:
+            self._segments[part.number] = second.digest(), part.size
 
     def check_unchanged(self) -> None:
         """Raises StorageError where the file changed since it was opened."""

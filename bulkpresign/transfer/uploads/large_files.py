@@ -1,6 +1,7 @@
 """Uploads a file in parts."""
 
-from bulkpresign.errors import StorageError
+from bulkpresign.checksums import COMBINABLE
+from bulkpresign.errors import MismatchError, StorageError
 from bulkpresign.model import Outcome, Upload
 from bulkpresign.text import counted
 from bulkpresign.transfer.coordinator import Coordinator
@@ -8,7 +9,7 @@ from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, MultipartUpload
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.uploads.body import FileParts, OpenFile, opened
-from bulkpresign.transfer.uploads.multipart import MultipartUploader
+from bulkpresign.transfer.uploads.multipart import MultipartUploader, PartsSent
 from bulkpresign.transfer.uploads.parts import PartProgress
 
 
@@ -26,16 +27,43 @@ class LargeFileUploader:
         upload, find_present, context = target.upload, self._coordinator.find_present, self._uploader.context
         with opened(self._folder, source.path) as file:
             _check_size(upload, file)
-            parts = FileParts(file, context)
+            parts = FileParts(file, context, _algorithm(upload))
             progress = PartProgress(upload.complete, job.checkpoint, parts, context.emit)
             if find_present is not None and not progress.is_open:  # an open upload has to be completed
                 present = await find_present(upload.complete, source.path)
                 if present is not None:
                     return present
             sent = await self._uploader.send(target, parts, progress, renewer)
-            evidence = file.evidence(sent.etag, part_size=sent.part_size)
-        ref = upload.object
-        return Outcome(ref, "done", file.size, sent.attempts, sent.verified_by, link=upload.complete, evidence=evidence)
+            checksum = _compared(sent, parts, progress)
+        evidence = file.evidence(sent.etag, checksum, sent.part_size)
+        verified_by = sent.verified_by if checksum is None else checksum.partition(":")[0]
+        return Outcome(
+            upload.object, "done", file.size, sent.attempts, verified_by, link=upload.complete, evidence=evidence
+        )
+
+
+def _algorithm(upload: Upload) -> str | None:
+    """The algorithm of the checksum of all bytes that an upload asks for, None where it asks for none."""
+    headers = {name.lower(): value for name, value in upload.complete.headers.items()}
+    algorithm = headers.get("x-amz-checksum-algorithm", "").lower()
+    is_whole = headers.get("x-amz-checksum-type") == "FULL_OBJECT"
+    return algorithm if is_whole and algorithm in COMBINABLE else None
+
+
+def _compared(sent: PartsSent, parts: FileParts, progress: PartProgress) -> str | None:
+    """The checksum of all bytes as `algorithm:base64`, if the server has the same. None where it computed none.
+
+    Raises MismatchError where it differs: the next run sends all parts again.
+    """
+    algorithm = parts.algorithm
+    found, ours = sent.checksums.get(algorithm or ""), parts.whole_checksum
+    if found is None or ours is None or "-" in found:  # some servers compute one of the parts all the same
+        return None
+    if found != ours:
+        if progress.point is not None:
+            progress.reset(progress.point)
+        raise MismatchError(f"the object has {algorithm} {found}, the file {ours}", code="ChecksumMismatch")
+    return f"{algorithm}:{ours}"
 
 
 def _check_size(upload: Upload, file: OpenFile) -> None:

@@ -6,6 +6,14 @@ from bulkpresign.events import Listener, PartFinished, ResumePointChanged
 from bulkpresign.model import Checkpoint, Link, ResumePoint, Upload, UploadPart
 
 
+def full_object_headers(algorithm: str) -> dict[str, str]:
+    """The headers with which the server computes a checksum of all bytes of an object in parts, by one of COMBINABLE.
+
+    Source: docs "Checking object integrity": only CRCs are of the full object where it is uploaded in parts.
+    """
+    return {"x-amz-checksum-algorithm": algorithm.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
+
+
 class PartSource(Protocol):
     """The bytes of an upload in parts: those of a file, or of an object elsewhere."""
 
