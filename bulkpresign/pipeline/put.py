@@ -20,6 +20,7 @@ from bulkpresign.pipeline.rows.hash_files import HashedFiles
 from bulkpresign.pipeline.run.checksummed import ChecksummedFiles
 from bulkpresign.pipeline.run.completed import files_are_current
 from bulkpresign.pipeline.run.config import TransferConfig, config_of
+from bulkpresign.pipeline.run.copies import PutSigner
 from bulkpresign.pipeline.run.journals import journal_of
 from bulkpresign.pipeline.run.multipart import MultipartCreator, MultipartResumer
 from bulkpresign.pipeline.run.preflight import check, index_paths
@@ -282,6 +283,7 @@ async def _put_folder(
                 may_be_present=present.may_be_present,
                 open_upload=resumer.open_upload,
                 end_upload=resumer.end_upload,
+                sign_part=None if checksum is None else PutSigner(signing, {}),
             )
 
         return await run.transfer(jobs, settings.spec, coordinator, folder=folder, checksummed=checksummed)

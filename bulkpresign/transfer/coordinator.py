@@ -43,7 +43,8 @@ class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
     `open_upload` opens a multipart upload that has no id yet, or finds the one that an earlier run opened: given that
     one's resume point and the etags of its parts, by number. `end_upload` ends an upload that nobody completes any
     more. `receive` takes the bytes of an object that goes to memory. `sign_put` signs the PUT link of a copy with
-    headers of its object; without it the PUT links of copies are signed already. `guard` has the conditions of copies.
+    headers of its object; without it the PUT links of copies are signed already. `sign_part` signs the link of a part
+    of a file with its checksum. `guard` has the conditions of copies.
     """
 
     ask_part_size: Callable[[Link], Awaitable[int | None]] | None = None
@@ -54,6 +55,7 @@ class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
     end_upload: Callable[[ObjectRef, ResumePoint], Awaitable[None]] | None = None
     receive: Callable[[Link, bytes], None] | None = None
     sign_put: SignPut | None = None
+    sign_part: SignPut | None = None
     guard: Guard | None = None
 
     def condition(self, ref: ObjectRef) -> Mapping[str, str]:

@@ -434,7 +434,7 @@ def test_credentials_of_one_side_that_end() -> None:
 
     sign: Any = PutSigner(cast("Any", Ended()), {})
     put = bp.Link("PUT", "", {}, None, bp.ObjectRef("bucket", "key"))
-    with pytest.raises(LinkExpiredError, match="the copy to s3://bucket/key can't be signed: they ended"):
+    with pytest.raises(LinkExpiredError, match="the PUT of s3://bucket/key can't be signed: they ended"):
         asyncio.run(sign(put, {}))
 
 

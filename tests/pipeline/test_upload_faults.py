@@ -586,3 +586,37 @@ def test_an_object_in_parts_with_another_checksum_is_looked_at_by_the_next_run(s
     scene.check_whole()
     assert scene.parts_sent == []
     assert scene.outcome.verified_by == "crc64nvme"
+
+
+def has_checksum(seen: Seen) -> bool:
+    return any(name == "x-amz-checksum-crc64nvme" for name, _ in seen.headers)
+
+
+def test_parts_go_with_their_checksums_to_a_server_that_compares_them(scene: Scene) -> None:
+    """Altered bytes of a part are refused, and sent again."""
+    scene.proxy.schedule = on(is_part(2), Fault(flip_request=True))
+    scene.put_folder(checksum="crc64nvme")
+    scene.check_whole()
+    assert scene.parts_sent == [1, 2, 2, 3]
+    assert all(has_checksum(seen) for seen in scene.proxy.seen if part_of(seen))
+    assert scene.outcome.verified_by == "crc64nvme"
+
+
+def test_a_server_that_refuses_checksums_of_parts_gets_none(scene: Scene) -> None:
+    refuse = Fault(400, body=b"<Error><Code>InvalidArgument</Code></Error>")
+    scene.proxy.schedule = lambda seen: refuse if part_of(seen) and has_checksum(seen) else None
+    scene.put_folder(checksum="crc64nvme", part_concurrency=1)
+    scene.check_whole()
+    assert scene.parts_sent == [1, 1, 2, 3]
+    assert scene.outcome.verified_by == "crc64nvme"
+
+
+def test_a_file_that_changes_while_its_parts_are_sent_fails_for_that(scene: Scene) -> None:
+    def change(seen: Seen) -> Fault | None:
+        if part_of(seen) == 1:
+            scene.file.write_bytes(os.urandom(len(BODY)))
+        return None
+
+    scene.proxy.schedule = change
+    scene.put_folder(checksum="crc64nvme", part_concurrency=1)
+    assert (scene.outcome.status, scene.outcome.code) == ("failed", "FileChanged")

@@ -212,7 +212,7 @@ class PresentCopies:
 
 
 class PutSigner:
-    """Signs the PUT links of copies with the headers of their objects, and with `headers`, which take precedence."""
+    """Signs PUT links with the headers of their objects or parts, and with `headers`, which take precedence."""
 
     def __init__(self, presigner: Presigner, headers: Mapping[str, str]) -> None:
         self._presigner = presigner
@@ -228,10 +228,10 @@ class PutSigner:
                 return self._signed(put, headers)
         except CredentialsError as error:
             raise LinkExpiredError(
-                f"the copy to {put.object.uri} can't be signed: {error}", code="RenewalFailed"
+                f"the PUT of {put.object.uri} can't be signed: {error}", code="RenewalFailed"
             ) from error
         except (ParameterError, SigningError, RegionError) as error:
-            raise RefusedError(f"the copy can't be signed: {error}", code="NotSigned") from error
+            raise RefusedError(f"the PUT can't be signed: {error}", code="NotSigned") from error
 
     def _signed(self, put: Link, headers: Mapping[str, str]) -> Link:
         """The link of an object, or of a part: its url has an upload and a number then."""

@@ -16,8 +16,6 @@ from bulkpresign.transfer.uploads.store import signed_checksum
 #: Parts that are held at the same time, at most. Larger ones are not held: the copy has no composite checksum then.
 HELD_PARTS = 4
 LARGEST_HELD_PART = 16 << 20
-#: The statuses with which servers refuse a header.
-REFUSES_HEADERS = frozenset({400, 501})
 
 
 def signed_composite(parts: Sequence[UploadPart]) -> "Composite | None":

@@ -24,11 +24,11 @@ from bulkpresign.model import Link, UploadPart
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import SignPut
 from bulkpresign.transfer.copies.body import HeldBody, RelayedBody
-from bulkpresign.transfer.copies.composite import REFUSES_HEADERS, Composite
+from bulkpresign.transfer.copies.composite import Composite
 from bulkpresign.transfer.copies.head import ObjectHead
 from bulkpresign.transfer.copies.source import SourceReader, changed
 from bulkpresign.transfer.downloads.content_range import check_range
-from bulkpresign.transfer.uploads.store import ANY_OBJECT, Stored, store
+from bulkpresign.transfer.uploads.store import ANY_OBJECT, REFUSES_HEADERS, Stored, store
 
 #: Digest and size in bytes of a part.
 _Segment = tuple[bytes, int]

@@ -16,7 +16,6 @@ from bulkpresign.model import Link, ObjectRef
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.copies.body import HeldBody, RelayedBody, verify_held
-from bulkpresign.transfer.copies.composite import REFUSES_HEADERS
 from bulkpresign.transfer.copies.head import ObjectHead, is_copied_in_parts
 from bulkpresign.transfer.copies.on_server import copy_headers, copy_on_server, is_unsupported
 from bulkpresign.transfer.copies.plain import Begun, Held
@@ -26,7 +25,7 @@ from bulkpresign.transfer.copies.source import SourceReader
 from bulkpresign.transfer.engine.jobs import RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.retries import numbered
-from bulkpresign.transfer.uploads.store import SentBody, Stored, signed_checksum, store
+from bulkpresign.transfer.uploads.store import REFUSES_HEADERS, SentBody, Stored, signed_checksum, store
 
 #: Larger objects are not held in memory, but sent on as they come.
 HELD_BYTES = 256 * 1024

@@ -5,21 +5,23 @@ import stat
 from binascii import a2b_base64
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import anyio.lowlevel
 import anyio.to_thread
 import msgspec
 
 from bulkpresign.checksums import ExpectedDigest, Hasher, base64_of, combined_digest, hasher
-from bulkpresign.errors import NameRefusedError, StorageError
+from bulkpresign.errors import NameRefusedError, RefusedError, StorageError
 from bulkpresign.events import Listener
 from bulkpresign.http.client import CHUNK_SIZE
 from bulkpresign.model import Evidence, Link, UploadPart
 from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import SignPut
 from bulkpresign.transfer.disk.folder import Folder, storage_error
 from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.engine.retries import numbered
-from bulkpresign.transfer.uploads.store import SentBody, store
+from bulkpresign.transfer.uploads.store import REFUSES_HEADERS, SentBody, store
 
 
 class OpenFile(msgspec.Struct, frozen=True):
@@ -74,7 +76,7 @@ def opened(folder: Folder, path: str) -> Iterator[OpenFile]:
 
 
 class FileBody(SentBody):
-    """A file as a body, or `size` bytes of it from `offset`. `second` is a hasher that gets the bytes as well.
+    """A file as a body, or `size` bytes of it from `offset`.
 
     A read error is also stored in `error`, because aiohttp turns it into a connection error.
     """
@@ -86,12 +88,10 @@ class FileBody(SentBody):
         limiter: RequestLimiter,
         offset: int = 0,
         size: int | None = None,
-        *,
-        second: Hasher | None = None,
     ) -> None:
         super().__init__(file.size if size is None else size, emit)
         self._file, self._limiter = file, limiter
-        self._offset, self._second = offset, second
+        self._offset = offset
 
     async def md5(self) -> bytes:
         """The md5 of the bytes that were sent; the file is read again where they were hashed with another algorithm."""
@@ -124,8 +124,6 @@ class FileBody(SentBody):
     def _chunks(self) -> Iterator[bytes]:
         while self.sent < self.size:
             chunk = self._read(self.sent)
-            if self._second is not None:
-                self._second.update(chunk)
             self.count(chunk)
             yield chunk
 
@@ -142,23 +140,31 @@ class FileBody(SentBody):
         return chunk
 
 
+class PartChecksums(NamedTuple):
+    """The checksums that parts are sent with: their algorithm, and the function that signs the links of parts."""
+
+    algorithm: str
+    sign: SignPut
+
+
 class FileParts:
     """A file as the source of the parts of an upload: see PartSource.
 
-    `algorithm` is that of the checksum of all bytes, which is combined from those of the parts; None: there is none.
+    With `checksums`, each part is read, and then sent with its own. That of all bytes is combined from them.
     """
 
-    def __init__(self, file: OpenFile, context: TransferContext, algorithm: str | None = None) -> None:
-        self._file, self._context, self.algorithm = file, context, algorithm
+    def __init__(self, file: OpenFile, context: TransferContext, checksums: PartChecksums | None = None) -> None:
+        self._file, self._context, self._checksums = file, context, checksums
         self._state = file.state
+        self._are_sent = checksums is not None  # False once the server refused one
         self._segments: dict[int, tuple[bytes, int]] = {}  # digest and size of each part
 
     def note(self, number: int) -> str:
         """The state of the file, and the size and the checksum of the part where there is one."""
-        if number not in self._segments:
+        if self._checksums is None or number not in self._segments:
             return self._state
         digest, size = self._segments[number]
-        return f"{self._state} {size} {self.algorithm}:{base64_of(digest)}"
+        return f"{self._state} {size} {self._checksums.algorithm}:{base64_of(digest)}"
 
     def is_current(self, number: int, note: str) -> bool:
         """True where the file was in the same state."""
@@ -166,51 +172,72 @@ class FileParts:
             return False
         size, _, checksum = note[len(self._state) + 1 :].partition(" ")
         algorithm, _, digest = checksum.partition(":")
-        if digest and algorithm == self.algorithm:
+        if self._checksums is not None and algorithm == self._checksums.algorithm:
             self._segments[number] = a2b_base64(digest), int(size)
         return True
 
     @property
     def whole_checksum(self) -> str | None:
-        """The checksum of the file in base64, None where that of a part is not known."""
+        """The checksum of the file as `algorithm:base64`, None where that of a part is not known."""
         segments = [self._segments[number] for number in sorted(self._segments)]
-        if self.algorithm is None or sum(size for _, size in segments) != self._file.size:
+        if self._checksums is None or sum(size for _, size in segments) != self._file.size:
             return None
-        return base64_of(combined_digest(ExpectedDigest(algorithm=self.algorithm), segments))
+        algorithm = self._checksums.algorithm
+        return f"{algorithm}:{base64_of(combined_digest(ExpectedDigest(algorithm=algorithm), segments))}"
 
-    def checksum(self, number: int) -> str | None:
-        """Returns None: the parts of a file are sent without checksums."""
+    def checksum(self, number: int) -> str | None:  # noqa: ARG002 - other sources need it
+        """Returns None: the checksum of all bytes is not made of those of the parts."""
+        return None
 
     async def md5(self, part: UploadPart) -> str | None:
         """The md5 of a part's bytes in hex, None where they can't be read."""
-        digest, second = hasher("md5"), self._second()
-        at, end = part.offset, part.offset + part.size
+        digest = hasher("md5")
         try:
-            while at < end and (block := os.pread(self._file.descriptor, min(CHUNK_SIZE, end - at), at)):
-                digest.update(block)
-                if second is not None:
-                    second.update(block)
-                at += len(block)
-                await anyio.lowlevel.checkpoint()
+            await self._read(part, digest)
         except OSError:
             return None
-        self._keep(part, second)
         return digest.digest().hex()
 
     async def store(self, link: Link, part: UploadPart) -> str | None:
         """Sends the bytes of a part."""
-        context, second = self._context, self._second()
-        body = FileBody(self._file, context.emit, context.limiter, part.offset, part.size, second=second)
-        etag = (await store(context.http, link, body)).etag
-        self._keep(part, second)
-        return etag
+        if self._checksums is None:
+            return await self._sent(link, part)
+        header = await self._header(part, self._checksums.algorithm)
+        if self._are_sent:
+            try:
+                return await self._sent(await self._checksums.sign(link, header), part)
+            except RefusedError as error:
+                self._file.check_unchanged()
+                if error.status not in REFUSES_HEADERS:
+                    raise
+            self._are_sent = False
+        return await self._sent(link, part)
 
-    def _second(self) -> Hasher | None:
-        return None if self.algorithm is None else hasher(self.algorithm)
+    async def _header(self, part: UploadPart, algorithm: str) -> dict[str, str]:
+        """The header with the checksum of a part."""
+        try:
+            await self._read(part)
+        except OSError as error:
+            raise storage_error(f"{self._file.name} can't be read", error) from error
+        return {f"x-amz-checksum-{algorithm}": base64_of(self._segments[part.number][0])}
 
-    def _keep(self, part: UploadPart, second: Hasher | None) -> None:
-        if second is not None:
-            self._segments[part.number] = second.digest(), part.size
+    async def _sent(self, link: Link, part: UploadPart) -> str | None:
+        context = self._context
+        body = FileBody(self._file, context.emit, context.limiter, part.offset, part.size)
+        return (await store(context.http, link, body)).etag
+
+    async def _read(self, part: UploadPart, also: Hasher | None = None) -> None:
+        """Reads a part, and keeps its checksum. `also` gets the bytes as well. Raises OSError."""
+        own = None if self._checksums is None else hasher(self._checksums.algorithm)
+        hashers = [one for one in (own, also) if one is not None]
+        at, end = part.offset, part.offset + part.size
+        while at < end and (block := os.pread(self._file.descriptor, min(CHUNK_SIZE, end - at), at)):
+            for each in hashers:
+                each.update(block)
+            at += len(block)
+            await anyio.lowlevel.checkpoint()
+        if own is not None:
+            self._segments[part.number] = own.digest(), part.size
 
     def check_unchanged(self) -> None:
         """Raises StorageError where the file changed since it was opened."""

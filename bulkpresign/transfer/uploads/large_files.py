@@ -1,6 +1,5 @@
 """Uploads a file in parts."""
 
-from bulkpresign.checksums import COMBINABLE
 from bulkpresign.errors import MismatchError, StorageError
 from bulkpresign.model import Outcome, Upload
 from bulkpresign.text import counted
@@ -8,9 +7,9 @@ from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, MultipartUpload
 from bulkpresign.transfer.engine.renewal import LinkRenewer
-from bulkpresign.transfer.uploads.body import FileParts, OpenFile, opened
+from bulkpresign.transfer.uploads.body import FileParts, OpenFile, PartChecksums, opened
 from bulkpresign.transfer.uploads.multipart import MultipartUploader, PartsSent
-from bulkpresign.transfer.uploads.parts import PartProgress
+from bulkpresign.transfer.uploads.parts import CHECKSUM_ALGORITHM, PartProgress
 
 
 class LargeFileUploader:
@@ -27,7 +26,7 @@ class LargeFileUploader:
         upload, find_present, context = target.upload, self._coordinator.find_present, self._uploader.context
         with opened(self._folder, source.path) as file:
             _check_size(upload, file)
-            parts = FileParts(file, context, _algorithm(upload))
+            parts = FileParts(file, context, self._checksums(upload))
             progress = PartProgress(upload.complete, job.checkpoint, parts, context.emit)
             if find_present is not None and not progress.is_open:  # an open upload has to be completed
                 present = await find_present(upload.complete, source.path)
@@ -41,13 +40,10 @@ class LargeFileUploader:
             upload.object, "done", file.size, sent.attempts, verified_by, link=upload.complete, evidence=evidence
         )
 
-
-def _algorithm(upload: Upload) -> str | None:
-    """The algorithm of the checksum of all bytes that an upload asks for, None where it asks for none."""
-    headers = {name.lower(): value for name, value in upload.complete.headers.items()}
-    algorithm = headers.get("x-amz-checksum-algorithm", "").lower()
-    is_whole = headers.get("x-amz-checksum-type") == "FULL_OBJECT"
-    return algorithm if is_whole and algorithm in COMBINABLE else None
+    def _checksums(self, upload: Upload) -> PartChecksums | None:
+        """The checksums that the parts of an upload are sent with, None where it asks for none of all bytes."""
+        sign, asked = self._coordinator.sign_part, upload.complete.headers.get(CHECKSUM_ALGORITHM)
+        return None if sign is None or asked is None else PartChecksums(asked.lower(), sign)
 
 
 def _compared(sent: PartsSent, parts: FileParts, progress: PartProgress) -> str | None:
@@ -55,15 +51,16 @@ def _compared(sent: PartsSent, parts: FileParts, progress: PartProgress) -> str 
 
     Raises MismatchError where it differs: the next run sends all parts again.
     """
-    algorithm = parts.algorithm
-    found, ours = sent.checksums.get(algorithm or ""), parts.whole_checksum
-    if found is None or ours is None or "-" in found:  # some servers compute one of the parts all the same
+    ours = parts.whole_checksum
+    algorithm, _, value = (ours or "").partition(":")
+    found = sent.checksums.get(algorithm)
+    if found is None or "-" in found:  # some servers compute one of the parts all the same
         return None
-    if found != ours:
+    if found != value:
         if progress.point is not None:
             progress.reset(progress.point)
-        raise MismatchError(f"the object has {algorithm} {found}, the file {ours}", code="ChecksumMismatch")
-    return f"{algorithm}:{ours}"
+        raise MismatchError(f"the object has {algorithm} {found}, the file {value}", code="ChecksumMismatch")
+    return ours
 
 
 def _check_size(upload: Upload, file: OpenFile) -> None:

@@ -5,13 +5,16 @@ from typing import Protocol
 from bulkpresign.events import Listener, PartFinished, ResumePointChanged
 from bulkpresign.model import Checkpoint, Link, ResumePoint, Upload, UploadPart
 
+#: The header that asks for a checksum of an upload in parts.
+CHECKSUM_ALGORITHM = "x-amz-checksum-algorithm"
+
 
 def full_object_headers(algorithm: str) -> dict[str, str]:
     """The headers with which the server computes a checksum of all bytes of an object in parts, by one of COMBINABLE.
 
     Source: docs "Checking object integrity": only CRCs are of the full object where it is uploaded in parts.
     """
-    return {"x-amz-checksum-algorithm": algorithm.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
+    return {CHECKSUM_ALGORITHM: algorithm.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
 
 
 class PartSource(Protocol):

@@ -16,6 +16,8 @@ from bulkpresign.text import counted
 ANY_OBJECT = ObjectRef("", "")
 #: The statuses of responses to a PUT that stored the object.
 STORED = frozenset({200, 201, 204})
+#: The statuses with which servers refuse a header.
+REFUSES_HEADERS = frozenset({400, 501})
 _CHECKSUM = "x-amz-checksum-"
 _NO_CHECKSUM = ExpectedDigest()
 
