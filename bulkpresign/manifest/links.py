@@ -169,9 +169,11 @@ def _header_map(rows: Rows, row: int, cell: Any) -> Mapping[str, str]:
     if cell in ("", "{}", {}):
         return _NO_HEADERS
     try:
-        headers = msgspec.convert(msgspec.json.decode(cell) if isinstance(cell, str) else cell, dict[str, str])
+        found = msgspec.convert(msgspec.json.decode(cell) if isinstance(cell, str) else cell, dict[str, str | None])
     except (msgspec.MsgspecError, RecursionError) as error:
         raise rows.error(row, f"not a JSON object of header names and values: {error}", "headers") from error
+    # DuckDB and polars give every row the names of all rows, with null where a row has no such header.
+    headers = {name: value for name, value in found.items() if value is not None}
     for name, value in headers.items():
         if not HEADER_NAME.match(name):
             raise rows.error(row, f"{name!r} is not a valid header name", "headers")
