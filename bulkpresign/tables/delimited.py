@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bulkpresign.errors import ManifestError
 from bulkpresign.model import bucket_problem
-from bulkpresign.tables.columns import HEADERLESS, KNOWN
+from bulkpresign.tables.columns import HEADERLESS, KNOWN, column_name
 from bulkpresign.tables.dialect import dialect_of
 from bulkpresign.tables.files import line_blocks, not_empty
 from bulkpresign.tables.rows import BATCH_LENGTH, BATCH_ROWS, MAX_COLUMNS, Rows
@@ -248,7 +248,7 @@ def _header(file: str, row: Sequence[str], line: int) -> tuple[str, ...] | None:
     """The column names, or None if the first row is not a header but `bucket,key[,version_id]`."""
     if len(row) > MAX_COLUMNS:
         raise ManifestError(f"{len(row):,} columns; a table has at most {MAX_COLUMNS:,}", file=file, line=line)
-    names = tuple(name if (name := cell.strip()).lower() not in KNOWN else name.lower() for cell in row)
+    names = tuple(column_name(cell.strip()) for cell in row)
     if KNOWN.isdisjoint(names):
         _check_headerless(file, row, line)
         return None

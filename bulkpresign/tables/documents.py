@@ -98,7 +98,8 @@ class _Scanner:
                 if not self._is_cut(error):
                     raise self._no_value(error) from error
                 if len(self._text) - self._at > _MAX_ITEM:
-                    raise self.error(f"one value of over {_MAX_ITEM >> 20} MiB") from error
+                    problem = f"one value of over {_MAX_ITEM >> 20} MiB"
+                    raise self.error(f"{problem}; if it holds a list, take that out: jq '.Contents[]'") from error
                 if not self._more():
                     raise self._no_value(error) from error
             except (RecursionError, ValueError) as error:  # ValueError: a number of over 4,300 digits

@@ -1,6 +1,6 @@
 """Opens a table: chooses its format, and reads its rows in batches."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import PurePath
 
@@ -18,6 +18,8 @@ BATCH_OPERATIONS = "batch"
 FORMATS = ("csv", "jsonl", "json", "txt", "parquet", "orc", BATCH_OPERATIONS)
 #: Other extensions of JSON lines.
 _JSON_LINES = frozenset({"ndjson", "jsonlines"})
+#: The lists in the JSON of `aws s3api list-objects-v2` and `list-object-versions`.
+_LISTS = frozenset({"Contents", "Versions"})
 _WORKBOOKS = frozenset({"xlsx", "xlsm", "xls", "ods"})
 
 
@@ -80,11 +82,19 @@ class Table:
     def __iter__(self) -> Iterator[Rows]:
         columns, opened = self.columns, self._opened
         if columns and not {"key", "url"}.intersection(columns):
-            raise ManifestError(f"there is no column key or url among {', '.join(columns)}", file=self.file, line=1)
+            problem = f"there is no column key or url among {', '.join(columns)}: {_remedy(columns)}"
+            raise ManifestError(problem, file=self.file, line=1)
         self._opened = None
         if opened is None and self.is_stream:
             raise RuntimeError(f"{self.file} is a stream: its rows can be read only once")
         return opened if opened is not None else self._read(self.file)
+
+
+def _remedy(columns: Sequence[str]) -> str:
+    listed = next((name for name in columns if name in _LISTS), None)
+    if listed:
+        return f"take the list out of the object, with aws ... --query '{listed}' or jq '.{listed}[]'"
+    return "give the column of the keys or links that name"
 
 
 def _read_text(file: str) -> Iterator[Rows]:

@@ -120,8 +120,8 @@ def test_a_file_without_a_header(file: Path) -> None:
 
 @pytest.mark.parametrize("start", ["", "\ufeff", "\n\r\n"])
 def test_a_header_in_any_case_after_blank_lines(file: Path, start: str) -> None:
-    file.write_text(f"{start} Key,BUCKET,Note\na,b,c\n", newline="")
-    assert next(read_csv(str(file))).columns == ("key", "bucket", "Note")
+    file.write_text(f"{start} Key,BUCKET,Version ID,Note\na,b,v,c\n", newline="")
+    assert next(read_csv(str(file))).columns == ("key", "bucket", "version_id", "Note")
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,15 @@ def test_a_table_without_key_and_url_is_an_error(tmp_path: Path) -> None:
         list(Table(str(file)))
 
 
+@pytest.mark.parametrize(("listed", "rest"), [("Contents", ""), ("Versions", ', "DeleteMarkers": []')])
+def test_the_json_of_a_listing_is_named(tmp_path: Path, listed: str, rest: str) -> None:
+    """The answer of `aws s3api` is one object around the list."""
+    file = tmp_path / "keys.json"
+    file.write_text(f'{{"{listed}": [{{"Key": "a"}}]{rest}, "Prefix": ""}}')
+    with pytest.raises(ManifestError, match=rf"keys.json:1: there is no column key .* --query '{listed}' or jq"):
+        list(Table(str(file)))
+
+
 @pytest.mark.parametrize("name", ["rows", "rows.jsonl"])
 def test_a_pipe_with_a_name_is_read_once(tmp_path: Path, name: str) -> None:
     pipe = tmp_path / name
