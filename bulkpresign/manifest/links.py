@@ -13,7 +13,7 @@ import msgspec
 
 from bulkpresign.manifest.times import EARLIEST, LATEST, is_local, moment_of
 from bulkpresign.model import HEADER_NAME, Link, ObjectRef, without_query
-from bulkpresign.tables.objects import complain, refs_of, text_column
+from bulkpresign.tables.objects import complain, located_keys, refs_of, text_column
 from bulkpresign.tables.rows import Rows
 
 _LABEL = r"[A-Za-z0-9_-]{1,63}"
@@ -226,7 +226,7 @@ def _moment(rows: Rows, row: int, cell: str, url: str) -> datetime:
 def names_of(rows: Rows) -> list[str]:
     """The path of the file of each row: its path, else its key, else the path of its url."""
     blank = [""] * len(rows.cells)
-    paths, keys = (text_column(rows, name) or blank for name in ("path", "key"))
+    paths, keys = text_column(rows, "path") or blank, located_keys(rows)[1] or blank
     names = [path or key for path, key in zip(paths, keys, strict=True)]
     if all(names) or "url" not in rows.columns:
         return names

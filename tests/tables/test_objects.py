@@ -4,6 +4,7 @@ import pytest
 
 from bulkpresign.checksums.sources import part_size_of_row
 from bulkpresign.errors import ManifestError
+from bulkpresign.manifest.links import names_of
 from bulkpresign.model import ObjectRef
 from bulkpresign.tables import Table, objects_of
 
@@ -17,6 +18,24 @@ def test_every_column_becomes_a_field(tmp_path: Path) -> None:
     header = "path,content_type,checksum,etag,size,version_id,key,bucket,note,empty"
     (ref,) = read(tmp_path / "a.csv", f'{header}\np/q,text/x,crc32c:AAAAAA==,"""e""",12,v,k,b-1,n,\n')
     assert ref == ObjectRef("b-1", "k", "v", 12, "e", "crc32c:AAAAAA==", "text/x", "p/q", {"note": "n"})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.jsonl", '{"key": "s3://b-2/k/l.txt", "size": 12}\n{"key": "m"}\n'),
+        ("a.csv", "size,key\n12,s3://b-2/k/l.txt\n,m\n"),
+    ],
+)
+def test_a_key_is_a_uri_if_no_column_has_the_bucket(tmp_path: Path, name: str, text: str) -> None:
+    """As s5cmd lists objects. `--bucket` is for rows without one."""
+    assert read(tmp_path / name, text, "b-1") == [ObjectRef("b-2", "k/l.txt", size=12), ObjectRef("b-1", "m")]
+    (rows,) = (rows for rows in Table(str(tmp_path / name)) if rows.cells)
+    assert names_of(rows) == ["k/l.txt", "m"]
+
+
+def test_a_key_that_looks_like_a_uri_has_its_bucket_beside_it(tmp_path: Path) -> None:
+    assert read(tmp_path / "a.csv", "bucket,key\nb-1,s3://b-2/k\n") == [ObjectRef("b-1", "s3://b-2/k")]
 
 
 def test_missing_values_are_none(tmp_path: Path) -> None:
@@ -56,6 +75,7 @@ def test_whole_numbers_as_pandas_writes_them(tmp_path: Path, name: str, text: st
         ("a.jsonl", '"ok"\n{"size": 3}\n', "key", "the key is empty"),
         ("a.jsonl", '"ok"\n{"key": 3}\n', "key", "text is expected, not 3"),
         ("a.jsonl", '"ok"\n{"key": "k", "etag": ["e"]}\n', "etag", "text is expected, not ['e']"),
+        ("a.csv", "key\nok\ns3://b-1/\n", "key", "'s3://b-1/' has no key"),
         ("a.csv", "key,bucket\nok,b-1\nk,x y\n", "bucket", "'x y' can't be a bucket's name"),
         ("a.csv", "key,bucket\nok,b-1\nk,ab\n", "bucket", "'ab' can't be a bucket's name"),
         ("a.csv", "key,bucket\nok,b-1\nk,1.2.3.4\n", "bucket", "'1.2.3.4' can't be a bucket's name"),
