@@ -9,8 +9,9 @@ from bulkpresign.tables.columnar import read_orc, read_parquet
 from bulkpresign.tables.columns import HEADERLESS
 from bulkpresign.tables.delimited import read_csv, read_csv_of
 from bulkpresign.tables.documents import read_json, read_jsonl
-from bulkpresign.tables.files import is_packed, is_stream, line_blocks, not_empty
-from bulkpresign.tables.rows import Rows, batched, mapping_of_text, rows_of_mappings
+from bulkpresign.tables.files import is_packed, is_stream
+from bulkpresign.tables.lines import read_text
+from bulkpresign.tables.rows import Rows
 from bulkpresign.text import unquoted
 
 #: The manifests of S3 Batch Operations: CSV with url-encoded keys (docs: "Specifying a manifest").
@@ -97,19 +98,6 @@ def _remedy(columns: Sequence[str]) -> str:
     return "give the column of the keys or links that name"
 
 
-def _read_text(file: str) -> Iterator[Rows]:
-    """One key, `s3://` uri or link per line. Blank lines are skipped."""
-    for lines, texts in batched((number, text, len(text)) for number, text in enumerate(_text_lines(file), 1) if text):
-        mappings = [mapping_of_text(file, line, text) for line, text in zip(lines, texts, strict=True)]
-        yield rows_of_mappings(file, mappings, lines)
-
-
-def _text_lines(file: str) -> Iterator[str]:
-    for block in not_empty(file, line_blocks(file)):
-        for line in block.removesuffix("\n").split("\n"):
-            yield line.removesuffix("\r")
-
-
 def _read_batch_operations(file: str) -> Iterator[Rows]:
     for rows in read_csv_of(file, HEADERLESS):
         keys = unquoted(rows.column("key") or ())
@@ -124,7 +112,7 @@ _READERS: dict[str, Callable[[str], Iterator[Rows]]] = {
     "csv": read_csv,
     "json": read_json,
     "jsonl": read_jsonl,
-    "txt": _read_text,
+    "txt": read_text,
     "parquet": read_parquet,
     "orc": read_orc,
     BATCH_OPERATIONS: _read_batch_operations,

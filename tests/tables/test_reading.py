@@ -57,6 +57,78 @@ def test_a_text_has_keys_uris_or_links(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-27 18:24:18         18 plain.txt",  # aws s3 ls --recursive
+        "                           PRE photos/",  # aws s3 ls
+        "2026/11/27 18:24:18                18  plain.txt",  # s5cmd ls
+        "[2026-11-27 18:24:18 UTC]    18B STANDARD plain.txt",  # mc ls
+        "        18  2026-11-27T18:24:18Z  gs://bucket/plain.txt",  # gsutil ls -l
+        "       18 plain.txt",  # rclone ls
+        "       18 2026-11-27 18:24:18.461000000 plain.txt",  # rclone lsl
+    ],
+)
+def test_a_listing_is_not_a_list_of_keys(tmp_path: Path, text: str) -> None:
+    """Each of its lines would be a valid key, of an object that does not exist."""
+    file = tmp_path / "list.txt"
+    file.write_text(f"\n{text}\n")
+    with pytest.raises(ManifestError, match=r"list.txt:2: .* is a line of a listing: a text list has keys"):
+        list(Table(str(file)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{'0f' * 16}  plain.txt",  # md5sum, rclone hashsum, BagIt
+        f"{'0F' * 32} *plain.txt",  # sha256sum --binary
+        f"SHA2-256(plain.txt)= {'0f' * 32}",  # openssl dgst
+        f"MD5 (plain.txt) = {'0f' * 16}",  # md5sum --tag
+    ],
+)
+def test_checksums_are_not_a_list_of_keys(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "list.txt"
+    file.write_text(f"{text}\n")
+    with pytest.raises(ManifestError, match=r"list.txt:1: .* is a line of checksums: a text list has keys"):
+        list(Table(str(file)))
+
+
+@pytest.mark.parametrize(
+    "key", ["2026-11-27 18:24:18.log", "0f" * 16, "a/https://h/k", "PRE x", "18 plain.txt", "a(b)=c"]
+)
+def test_other_keys_are_keys(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "list.txt"
+    file.write_text(f"{key}\n")
+    assert [row for rows in Table(str(file)) for row in rows.cells] == [[key]]
+
+
+@pytest.mark.parametrize("before", [" ", "<", '"', "url = ", "- ", "curl -O '", "[name](", "> "])
+def test_something_before_a_link(tmp_path: Path, before: str) -> None:
+    """The message names no part of the line, which has a signature."""
+    file = tmp_path / "list.txt"
+    file.write_text(f"{before}https://h/k?X-Amz-Expires=60&X-Amz-Signature=5ec4e7\n")
+    with pytest.raises(ManifestError, match=r"list.txt:1: there is something before the link") as caught:
+        list(Table(str(file)))
+    assert "5ec4e7" not in str(caught.value)
+
+
+@pytest.mark.parametrize("lines_before", [1, 600])
+@pytest.mark.parametrize("text", ["  out=a.txt", "Signature=5ec4e7", "# links of today"])
+def test_something_between_links(tmp_path: Path, lines_before: int, text: str) -> None:
+    file = tmp_path / "list.txt"
+    file.write_text("https://h/k?a\n" * lines_before + f"{text}\n")
+    with pytest.raises(ManifestError, match=rf"list.txt:{lines_before + 1}: not a link, as line 1 is") as caught:
+        list(Table(str(file)))
+    assert "5ec4e7" not in str(caught.value)
+
+
+def test_a_link_after_keys(tmp_path: Path) -> None:
+    file = tmp_path / "list.txt"
+    file.write_text("# links of today\nhttps://h/k?a\n")
+    with pytest.raises(ManifestError, match=r"list.txt:2: a link, and line 1 is none: a text list has"):
+        list(Table(str(file)))
+
+
+@pytest.mark.parametrize(
     ("text", "column"), [("a\ns3://\n", "bucket"), ("a\ns3:///k\n", "bucket"), ("a\ns3://b-1\n", "key")]
 )
 def test_a_uri_that_is_not_valid(tmp_path: Path, text: str, column: str) -> None:
