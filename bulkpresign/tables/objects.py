@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import Any
 
-from bulkpresign.checksums import checksum_problem
+from bulkpresign.checksums import checksum_problem, in_base64
 from bulkpresign.model import ObjectRef, bucket_problem, key_problem, keys_are_plain
 from bulkpresign.tables.columns import KNOWN, NUMBER_COLUMNS
 from bulkpresign.tables.rows import Rows, mapping_of_text
@@ -67,9 +67,11 @@ def refs_of(rows: Rows, buckets: Iterable[str], keys: Iterable[str], paths: Iter
 
 def _checksums(rows: Rows) -> Iterable[str | None]:
     cells = text_column(rows, "checksum")
-    if cells is not None:
-        complain(rows, "checksum", cells, lambda cell: checksum_problem(cell) if cell else None)
-    return texts_of(rows, "checksum")
+    if cells is None:
+        return repeat(None)
+    found = [cell if cell.endswith("=") else in_base64(cell) for cell in cells]
+    complain(rows, "checksum", found, lambda cell: checksum_problem(cell) if cell else None)
+    return [cell or None for cell in found]
 
 
 def sizes_of(rows: Rows) -> Iterable[int | None]:

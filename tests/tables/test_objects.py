@@ -1,3 +1,5 @@
+from base64 import b64encode
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,22 @@ def test_whole_numbers_as_pandas_writes_them(tmp_path: Path, name: str, text: st
     first, second = read(tmp_path / name, text, "b-1")
     assert (first.size, second) == (12, ObjectRef("b-1", "l"))
     assert part_size_of_row(first) == 5242880
+
+
+@pytest.mark.parametrize(
+    ("cell", "checksum"),
+    [
+        (f"sha256:{sha256(b'a').hexdigest()}", f"sha256:{b64encode(sha256(b'a').digest()).decode()}"),
+        (f"md5:{'0F' * 16}", "md5:Dw8PDw8PDw8PDw8PDw8PDw=="),
+        ("crc32:deadbeef", "crc32:3q2+7w=="),
+        ("crc32:3q2+7w==", "crc32:3q2+7w=="),
+        ("crc32:3q2+7w==-2", "crc32:3q2+7w==-2"),
+        ("", None),
+    ],
+)
+def test_a_checksum_in_hex_as_sha256sum_prints_it(tmp_path: Path, cell: str, checksum: str | None) -> None:
+    (ref,) = read(tmp_path / "a.csv", f"key,checksum\nk,{cell}\n", "b-1")
+    assert ref.checksum == checksum
 
 
 @pytest.mark.parametrize(
