@@ -47,7 +47,7 @@ class Verb(click.Command):
 
             ours = {name for param in self.params for name in param.opts}
             if advice := advice_for(error.option_name, ours):
-                problem = f"No such option {error.option_name!r}. Here: {advice}."
+                problem = f"No such option {error.option_name!r}: {advice}."
                 raise click.NoSuchOption(error.option_name, problem, ctx=ctx) from error
             raise
 

@@ -216,19 +216,19 @@ def test_a_mistyped_option() -> None:
 @pytest.mark.parametrize(
     ("words", "advice"),
     [
-        ("get l.csv -r", "leave it out: s3://bucket/prefix/ and a folder are taken with all that is below"),
-        ("get l.csv --json", "--progress json"),
-        ("get l.csv --numworkers=4", "--concurrency"),
-        ("get l.csv -d to", "--to"),
-        ("put l.csv -d from", "--from"),
-        ("sign l.csv --expire 1h", "--expires-in"),
+        ("get l.csv -r", "leave it out; s3://bucket/prefix/ and a folder are taken with all that is below"),
+        ("get l.csv --json", "use --progress json"),
+        ("get l.csv --numworkers=4", "use --concurrency"),
+        ("get l.csv -d to", "use --to"),
+        ("put l.csv -d from", "use --from"),
+        ("sign l.csv --expire 1h", "use --expires-in"),
         ("copy s3://a/ s3://b/ --delete", "no verb deletes objects or files that the source does not have"),
     ],
 )
 def test_an_option_of_another_tool(words: str, advice: str) -> None:
     done = CliRunner().invoke(app, words.split(), prog_name="bulkpresign")
     assert done.exit_code == 2
-    assert f". Here: {advice}.\n" in done.stderr
+    assert f"': {advice}.\n" in done.stderr
 
 
 def test_advice_names_options_that_exist() -> None:
