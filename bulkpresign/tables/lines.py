@@ -12,6 +12,8 @@ _DATE = r"\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d"
 _LISTED = re.compile(rf"\s+PRE \S|{_DATE} +\d+ +\S|\[{_DATE}|\s+\d+ +\S", re.ASCII)
 #: A line of md5sum and its like, or of `openssl dgst`.
 _SUMMED = re.compile(r"[0-9A-Fa-f]{32,128} [ *]\S|[A-Z0-9-]+ ?\(.+\) ?= [0-9a-f]{32,128}\Z", re.ASCII)
+#: An object as other tools name it. In upper case, the schemes that we know as well.
+_OTHER_URI = re.compile(r"(?:gs|az|abfss?|wasbs?|s3[an]|b2|oss|cos|swift|file|ftp)://|arn:aws|S3://|HTTPS?://")
 _SIGNED = re.compile(r"https?://\S+[?&](?:X-(?:Amz|Goog)-Signature|Signature|sig)=")
 _KEYS_ALONE = "a text list has keys, s3:// uris or links alone, one a line"
 
@@ -45,6 +47,8 @@ def _check_first(file: str, line: int, text: str) -> None:
         problem = f"{text[:80]!r} is a line of a listing: {_KEYS_ALONE}; s3://bucket/prefix/ as SOURCE needs no list"
     elif _SUMMED.match(text):
         problem = f"{text[:80]!r} is a line of checksums: {_KEYS_ALONE}; checksums are a column of a .csv"
+    elif _OTHER_URI.match(text):
+        problem = f"{text.partition('?')[0][:80]!r} is no s3:// uri and no link; {_KEYS_ALONE}"
     elif _SIGNED.search(text) and not text.startswith("http"):
         problem = f"there is something before the link: {_KEYS_ALONE}"
     else:

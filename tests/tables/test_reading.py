@@ -92,6 +92,14 @@ def test_checksums_are_not_a_list_of_keys(tmp_path: Path, text: str) -> None:
         list(Table(str(file)))
 
 
+@pytest.mark.parametrize("uri", ["gs://bucket/a", "s3a://bucket/a", "arn:aws:s3:::bucket/a", "S3://bucket/a"])
+def test_a_uri_of_another_scheme_is_not_a_key(tmp_path: Path, uri: str) -> None:
+    file = tmp_path / "list.txt"
+    file.write_text(f"{uri}\n")
+    with pytest.raises(ManifestError, match=rf"list.txt:1: '{uri}' is no s3:// uri and no link"):
+        list(Table(str(file)))
+
+
 @pytest.mark.parametrize(
     "key", ["2026-11-27 18:24:18.log", "0f" * 16, "a/https://h/k", "PRE x", "18 plain.txt", "a(b)=c"]
 )
