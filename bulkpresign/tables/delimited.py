@@ -270,6 +270,8 @@ def _check_headerless(file: str, row: Sequence[str], line: int) -> None:
     if len(row) not in {2, 3}:
         problem = "a header needs a column key or url; without a header, rows are bucket,key[,version_id]"
         hint = "; one key or link a line is a .txt, or --from-format txt" if len(row) == 1 else ""
+        if len(row) > len(HEADERLESS) and _bucket_problem(row[0]) is None:
+            hint = "; the data files of an S3 Inventory are read through its manifest.json"
         raise ManifestError(f"{problem}{hint}", file=file, line=line, column="key")
     if cause := _bucket_problem(row[0]):
         hint = "no column is named key or url: add a header, such as bucket,key"

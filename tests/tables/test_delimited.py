@@ -154,6 +154,7 @@ def test_a_header_in_any_case_after_blank_lines(file: Path, start: str) -> None:
         ("\nkey,note,note\n", 2, "note", "the header has this column twice"),
         ("name\na\n", 1, "key", "a header needs a column key or url"),
         ("a,b,c,d\n", 1, "key", "a header needs a column key or url"),
+        ('"b-1","k","","true"\n', 1, "key", "data files of an S3 Inventory are read through its manifest.json"),
         ("bucket,k" + "\0" * 3 + ",d,e\nb,a\n", 2, "d", "2 fields where 4"),
     ],
 )
