@@ -130,7 +130,9 @@ def _checked_buckets(rows: Rows, buckets: Sequence[str] | None, default: str | N
         buckets = [bucket or default for bucket in buckets]
     problems = {bucket: problem for bucket in set(buckets) if (problem := bucket_problem(bucket))}
     if "" in problems:
-        problems[""] = "the row has no bucket; name one with --bucket"
+        named = [name for name in rows.columns if name.lower().endswith("url") and name != "url"]
+        hint = f", or give column {named[0]} the name url if it has the links" if named else ""
+        problems[""] = f"the row has no bucket; name one with --bucket{hint}"
     if problems:
         complain(rows, "bucket", buckets, problems.get)
     return buckets
