@@ -12,6 +12,7 @@ from bulkpresign.tables.documents import read_json, read_jsonl
 from bulkpresign.tables.files import is_packed, is_stream
 from bulkpresign.tables.lines import read_text
 from bulkpresign.tables.rows import Rows
+from bulkpresign.tables.writing import WRITTEN_FORMATS
 from bulkpresign.text import unquoted
 
 #: The manifests of S3 Batch Operations: CSV with url-encoded keys (docs: "Specifying a manifest").
@@ -22,19 +23,22 @@ _JSON_LINES = frozenset({"ndjson", "jsonlines"})
 #: The lists in the JSON of `aws s3api list-objects-v2` and `list-object-versions`.
 _LISTS = frozenset({"Contents", "Versions"})
 _WORKBOOKS = frozenset({"xlsx", "xlsm", "xls", "ods"})
+_OTHER_PACKED = frozenset({"zst", "bz2", "xz", "lz4", "br", "zip", "7z"})
 
 
 def table_format(file: str, given: str | None = None) -> str:
     """The format of a file: by its extension (without `.gz`), else `given`, else CSV.
 
     A `.csv` is a manifest of S3 Batch Operations if `given` says so.
-    Raises ParameterError for an unsupported format, for the file of a spreadsheet, and for Parquet and ORC in a gzip
-    file.
+    Raises ParameterError for an unsupported format, for the file of a spreadsheet, for Parquet and ORC in a gzip file,
+    and for a file that is compressed in another way.
     """
     name = file[: -len(".gz")] if is_packed(file) else file
     suffix = PurePath(name).suffix.removeprefix(".").lower()
     if suffix in _WORKBOOKS:
         raise ParameterError(f"{file}: .{suffix} is not read or written: use CSV, which spreadsheets open and save")
+    if suffix in _OTHER_PACKED:
+        raise ParameterError(f"{file}: .{suffix} is not read or written: use .gz, or a pipe, as <(zstdcat FILE)")
     suffix = "jsonl" if suffix in _JSON_LINES else suffix
     if suffix in {"parquet", "orc"} and is_packed(file):
         raise ParameterError(f"{file}: {suffix} is compressed in itself, and not read or written as .gz")
@@ -42,6 +46,19 @@ def table_format(file: str, given: str | None = None) -> str:
     chosen = suffix if suffix in FORMATS and (suffix, wanted) != ("csv", BATCH_OPERATIONS) else wanted
     if chosen not in FORMATS:
         raise ParameterError(f"{file}: {chosen!r} is not one of the formats {', '.join(FORMATS)}")
+    return chosen
+
+
+def output_format(file: str, given: str | None = None) -> str:
+    """The format in which a file is written.
+
+    Raises ParameterError as `table_format` does, for a format that is only read, and for `.tsv`.
+    """
+    if given is None and file.lower().endswith((".tsv", ".tsv.gz")):
+        raise ParameterError(f"{file}: cells are written with commas between them, not with tabs: use .csv")
+    chosen = table_format(file, given)
+    if chosen not in WRITTEN_FORMATS:
+        raise ParameterError(f"format {chosen!r} can't be written: use {', '.join(WRITTEN_FORMATS)}")
     return chosen
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.tables.objects import objects_of
-from bulkpresign.tables.reading import Table, table_format
+from bulkpresign.tables.reading import Table, output_format, table_format
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,20 @@ def test_the_format_is_that_of_the_extension_then_of_the_option(file: str, given
 def test_an_unknown_format_is_named() -> None:
     with pytest.raises(ParameterError, match=r"-: 'xml' is not one of the formats csv, jsonl, json, txt, parquet, orc"):
         table_format("-", "xml")
+
+
+@pytest.mark.parametrize("file", ["keys.csv.zst", "keys.jsonl.BZ2", "links.zip"])
+def test_other_compressions_are_named(file: str) -> None:
+    for format_of in (table_format, output_format):
+        with pytest.raises(ParameterError, match=rf"{file}: .* is not read or written: use \.gz, or a pipe"):
+            format_of(file, "csv")
+
+
+@pytest.mark.parametrize("file", ["links.tsv", "links.TSV.gz"])
+def test_tabs_are_read_and_not_written(file: str) -> None:
+    assert table_format(file) == output_format(file, "csv") == "csv"
+    with pytest.raises(ParameterError, match=rf"{file}: cells are written with commas .* use \.csv"):
+        output_format(file)
 
 
 @pytest.mark.parametrize("file", ["keys.xlsx", "KEYS.XLS", "a.ods", "a.xlsm"])
