@@ -152,6 +152,8 @@ def _list_items(file: str) -> Iterator[_Item]:
     if opening == "{":
         yield from _consecutive(scanner)
         return
+    if opening == "n" and scanner.value()[0] is None and not scanner.peek():
+        return  # aws prints null for an empty list
     if opening != "[":
         raise scanner.error("a list of objects is expected: [ {...}, ... ]")
     scanner.skip()

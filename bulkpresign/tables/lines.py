@@ -43,14 +43,18 @@ def _lines(file: str) -> Iterator[str]:
 
 def _check_first(file: str, line: int, text: str) -> None:
     """Raises ManifestError if the first line is one of another tool. The message never has the text of a link."""
-    if _LISTED.match(text):
+    if text.startswith(("https://", "http://")):
+        return
+    if _SIGNED.search(text):
+        problem = f"there is something before the link: {_KEYS_ALONE}"
+    elif _LISTED.match(text):
         problem = f"{text[:80]!r} is a line of a listing: {_KEYS_ALONE}; s3://bucket/prefix/ as SOURCE needs no list"
     elif _SUMMED.match(text):
         problem = f"{text[:80]!r} is a line of checksums: {_KEYS_ALONE}; checksums are a column of a .csv"
+    elif "\t" in text:
+        problem = f"{text[:80]!r} has tabs: {_KEYS_ALONE}; aws --output json lists keys one by one"
     elif _OTHER_URI.match(text):
-        problem = f"{text.partition('?')[0][:80]!r} is no s3:// uri and no link; {_KEYS_ALONE}"
-    elif _SIGNED.search(text) and not text.startswith("http"):
-        problem = f"there is something before the link: {_KEYS_ALONE}"
+        problem = f"{text[:80]!r} is no s3:// uri and no link; {_KEYS_ALONE}"
     else:
         return
     raise ManifestError(problem, file=file, line=line)

@@ -106,6 +106,14 @@ def test_checksums_are_not_a_list_of_keys(tmp_path: Path, text: str) -> None:
         list(Table(str(file)))
 
 
+def test_several_keys_on_a_line_are_not_a_key(tmp_path: Path) -> None:
+    """As `aws s3api list-objects-v2 --query Contents[].Key --output text` prints them."""
+    file = tmp_path / "list.txt"
+    file.write_text("a.csv\tb.csv\n")
+    with pytest.raises(ManifestError, match=r"list.txt:1: 'a.csv\\tb.csv' has tabs: a text list has keys"):
+        list(Table(str(file)))
+
+
 @pytest.mark.parametrize("uri", ["gs://bucket/a", "s3a://bucket/a", "arn:aws:s3:::bucket/a", "S3://bucket/a"])
 def test_a_uri_of_another_scheme_is_not_a_key(tmp_path: Path, uri: str) -> None:
     file = tmp_path / "list.txt"
@@ -123,7 +131,7 @@ def test_other_keys_are_keys(tmp_path: Path, key: str) -> None:
     assert [row for rows in Table(str(file)) for row in rows.cells] == [[key]]
 
 
-@pytest.mark.parametrize("before", [" ", "<", '"', "url = ", "- ", "curl -O '", "[name](", "> "])
+@pytest.mark.parametrize("before", [" ", "<", '"', "url = ", "- ", "a.csv\t", "curl -O '", "[name](", "> "])
 def test_something_before_a_link(tmp_path: Path, before: str) -> None:
     """The message names no part of the line, which has a signature."""
     file = tmp_path / "list.txt"
