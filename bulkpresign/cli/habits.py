@@ -23,8 +23,9 @@ HABITS: tuple[tuple[str, str | None, str | None], ...] = (
     ("-t --tries --retry --retries --retry-count --max-tries --max-attempts", "--attempts", None),
     ("-n --no-clobber --ignore-existing --skip-existing", "--if-exists", "use --if-exists keep"),
     ("-f --force --overwrite --allow-overwrite", "--if-exists", "use --if-exists replace, the default"),
-    ("-d -o -O --dir --output --output-dir --destination --directory-prefix", "--to", None),
-    ("-d --dir --input-dir", "--from", None),
+    ("-d -O --dir --output-dir --output-document", "--method", "use -o FILE"),  # sign, whose --to is for copies
+    ("-d -o -O --dir --output --output-dir --destination --directory-prefix", "--to", "use --to DIR"),
+    ("-d --dir --input-dir", "--from", "use --from DIR"),
     (
         "--filter --exclude-from --include-from",
         "--exclude",
