@@ -16,6 +16,7 @@ PART_SIZE_COLUMN = "part_size"
 _MAX_SIZE_DIGITS = 19
 
 _ETAG = re.compile(r"([0-9a-fA-F]{32})(?:-([1-9]\d{0,4}))?\Z", re.ASCII)
+_HEX = re.compile(r"[0-9a-fA-F]+\Z")
 _PART_COUNT = re.compile(r"-([1-9]\d{0,4})\Z", re.ASCII)
 _HEADERS = tuple((f"x-amz-checksum-{name}", name) for name in ALGORITHMS)
 
@@ -58,6 +59,17 @@ def checksum_problem(text: str) -> str | None:
     except ParameterError as error:
         return str(error)
     return None
+
+
+def in_base64(text: str) -> str:
+    """`algorithm:hex`, as sha256sum and its like print a digest, as `algorithm:base64`. Other text does not change.
+
+    Both can't be confused: base64 of these lengths ends in `=`.
+    """
+    algorithm, _, value = text.partition(":")
+    if len(value) != 2 * ALGORITHMS.get(algorithm, 0) or not _HEX.match(value):
+        return text
+    return f"{algorithm}:{base64_of(bytes.fromhex(value))}"
 
 
 def part_size_of_row(ref: ObjectRef) -> int | None:

@@ -10,8 +10,14 @@ from click.exceptions import Exit
 from bulkpresign import __version__
 
 VERBS = ("sign", "post", "get", "put", "copy", "split", "abort", "verify", "report", "merge", "demo")
-#: Verbs of other tools, and the verb here that does the same.
-_ALIASES = {"download": "get", "upload": "put", "presign": "sign", "check": "verify", "cp": "copy", "sync": "copy"}
+#: Verbs of other tools, and the verbs here that do the same.
+_ALIASES = {
+    **dict.fromkeys(("download", "fetch"), ("get",)),
+    **dict.fromkeys(("upload",), ("put",)),
+    **dict.fromkeys(("presign", "signurl", "share", "link"), ("sign",)),
+    **dict.fromkeys(("check", "diff", "compare", "cmp"), ("verify",)),
+    **dict.fromkeys(("cp", "sync", "mirror", "rsync", "mv"), ("get", "put", "copy")),
+}
 
 
 class _Verbs(click.Group):
@@ -47,7 +53,8 @@ class _Verbs(click.Group):
 def _unknown(verb: str) -> str:
     typed = verb.lower()
     meant = [name for name in VERBS if sorted(name) == sorted(typed) or (len(typed) > 1 and name.startswith(typed))]
-    meant = meant or [_ALIASES.get(name, name) for name in get_close_matches(typed, [*VERBS, "help", *_ALIASES], n=1)]
+    near = get_close_matches(typed, [*VERBS, "help", *_ALIASES], n=1)
+    meant = meant or [ours for name in near for ours in _ALIASES.get(name, (name,))]
     then = f"did you mean {' or '.join(meant)}?" if meant else f"use one of {', '.join(VERBS)}."
     return f"There is no verb {verb!r}: {then}"
 

@@ -38,6 +38,19 @@ class SectionedOption(click.Option):
 class Verb(click.Command):
     """A command whose help has sections: arguments, options, then the named sections."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parses as click does, but names our option in place of one of another tool."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            from bulkpresign.cli.habits import advice_for
+
+            ours = {name for param in self.params for name in param.opts}
+            if advice := advice_for(error.option_name, ours):
+                problem = f"No such option {error.option_name!r}: {advice}."
+                raise click.NoSuchOption(error.option_name, problem, ctx=ctx) from error
+            raise
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes all sections. Named sections come in the order of their first option."""
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}

@@ -36,6 +36,7 @@ def post(output: str, progress: str, quiet: bool, **settings: Any) -> None:
     bulkpresign post keys.csv -o forms.json --max-size 100MiB --content-type 'image/*'
     """
     from bulkpresign.cli.runner import display, reporting_errors, run_verb, say_last
+    from bulkpresign.cli.summary import no_rows
     from bulkpresign.ledger.counts import Counts
     from bulkpresign.pipeline.post import post as run
     from bulkpresign.text import counted
@@ -53,5 +54,5 @@ def post(output: str, progress: str, quiet: bool, **settings: Any) -> None:
         **settings,
     )
     text = f"post: {counted(report.done, 'form')}" + (f" in {output}" if output != "-" else "")
-    notes = [] if report.done else [("there were no rows: nothing to sign", "warning")]
+    notes = [] if report.done else [(f"{no_rows(settings['filters'])}: nothing to sign", "warning")]
     say_last(text, notes, counts, quiet=quiet or not report.done, exit_code=0, forms=report.done)

@@ -19,6 +19,7 @@ from bulkpresign.cli.summary import (
     expired_advice,
     interruption,
     left_open,
+    no_rows,
     summary,
 )
 from bulkpresign.errors import BreakerError, BulkpresignError
@@ -60,7 +61,9 @@ def run_transfer(
     failures.say_rest(1 if ended is not None and isinstance(ended.__cause__, BreakerError) else NAMED_FAILURES)
     report = counts.report
     code = exit_code(report) if ended is None else ended.exit_code
-    notes = _notes(report, set() if quiet else failures.expired_codes, is_whole=ended is None)
+    notes = _notes(report, set() if quiet else failures.expired_codes)
+    if ended is None and not report.objects:
+        notes.append((f"{no_rows(settings.get('filters'))}: nothing to do", "warning"))
     if settings.get("certificate") is not None and ended is None:
         notes += certificate_notes(report, settings["certificate"], quiet=quiet)
     if not quiet:
@@ -149,15 +152,13 @@ def _in_one_line(counts: Counts) -> Callable[[Report], str]:
     return lambda report: summary(report, counts.moved)
 
 
-def _notes(report: Report, expired_codes: set[str | None], *, is_whole: bool) -> list[tuple[str, str]]:
+def _notes(report: Report, expired_codes: set[str | None]) -> list[tuple[str, str]]:
     """The messages after the summary, each with its level."""
     notes = []
     if report.uploads_left_open:
         notes.append((left_open(report.uploads_left_open), "info"))
     if expired_codes:
         notes.append((expired_advice(expired_codes), "info"))
-    if is_whole and not report.objects:
-        notes.append(("there were no rows: nothing to do", "warning"))
     return notes
 
 

@@ -43,6 +43,7 @@ def split(progress: str, quiet: bool, **settings: Any) -> None:
     bulkpresign split links.csv -n 2 -o large/ --min-size 1GiB
     """
     from bulkpresign.cli.runner import display, reporting_errors, run_verb, say_last
+    from bulkpresign.cli.summary import no_rows
     from bulkpresign.ledger.counts import Counts
     from bulkpresign.pipeline.split import split as run
 
@@ -53,7 +54,7 @@ def split(progress: str, quiet: bool, **settings: Any) -> None:
     if not quiet:
         with reporting_errors():
             _print(report)
-    notes = [] if report.done else [("there were no rows: nothing to split", "warning")]
+    notes = [] if report.done else [(f"{no_rows(settings['filters'])}: nothing to split", "warning")]
     say_last(_summary(report), notes, counts, quiet=quiet or not report.done, exit_code=0, manifests=len(report.parts))
 
 

@@ -11,6 +11,11 @@ NAMED_FAILURES = 10
 _INTERRUPTED = "Interrupted"
 
 
+def no_rows(filters: object) -> str:
+    """The beginning of a warning that a run had nothing to do. `filters` are those of the run, None for none."""
+    return "there were no rows" if filters is None else "no object passed the filters"
+
+
 class Failures:
     """Prints failures: each at once, or the first few at the end of the run. Interrupted objects are not failures.
 

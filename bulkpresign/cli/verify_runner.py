@@ -28,7 +28,7 @@ from bulkpresign.cli.runner import (
     run_verb,
     say_last,
 )
-from bulkpresign.cli.summary import certificate_line, interruption
+from bulkpresign.cli.summary import certificate_line, interruption, no_rows
 from bulkpresign.events import Event, ObjectFinished
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.model import Outcome, Report
@@ -159,7 +159,7 @@ def _run(
         raise
     problems.say_rest()
     code = EXIT_DONE if report.is_good else EXIT_FAILED
-    notes = [] if report.objects or report.extra else [("there were no rows", "warning")]
+    notes = [] if report.objects or report.extra else [(no_rows(settings.get("filters")), "warning")]
     say_last(summary(report), notes, counts, quiet=quiet, exit_code=code, **_found(report))
     raise Exit(code)
 

@@ -27,6 +27,10 @@ _THROTTLED: frozenset[int | str] = frozenset({429, 503, 509, "SlowDown", "Servic
 _TEMPORARY: frozenset[int | str] = frozenset(
     {408, 500, 502, 504, "InternalError", "RequestTimeout", "BadDigest", "ConditionalRequestConflict"}
 )
+_REFUSALS = frozenset({400, 401, 403})
+#: How `&` is written in HTML, and in JSON by some encoders.
+_ESCAPED_AND = re.compile(r"&amp;|\\u0026")
+_SIGNATURE = re.compile(r"[?&]X-Amz-Signature=([0-9a-f]{64}(?:&|\Z))?")
 _HINTS = {
     "SignatureDoesNotMatch": "the method, a signed header or the url is not what was signed",
     "RequestTimeTooSkewed": "this machine's clock, or the signer's, is wrong",
@@ -53,7 +57,7 @@ def error_of(
     message = f"{status} {code}"
     if said := _text(_MESSAGE, body):
         message += f": {redacted(said, secrets)}"
-    if hint := _hint(code, headers, body, difference):
+    if hint := (_damage(link.url) if status in _REFUSALS else None) or _hint(code, headers, body, difference):
         message += f" ({hint})"
     if _is_expired(status, code, body, link, now):
         return LinkExpiredError(_expired(message, link, now, difference), code=code, status=status)
@@ -79,6 +83,18 @@ def _expired(message: str, link: Link, now: datetime, difference: str) -> str:
     if link.expires_at is not None and now >= link.expires_at:
         message = f"{ended(link)}: {message}"
     return "; ".join(filter(None, [message, difference]))
+
+
+def _damage(url: str) -> str | None:
+    """What a mail program, a shell or a person did to a link on its way; None for one that looks whole."""
+    if escaped := _ESCAPED_AND.search(url):
+        return f"the link has {escaped[0]} where & was signed: it was copied from the source of a page or of JSON"
+    if "X-Amz-Algorithm=AWS4-HMAC-SHA256" not in url:
+        return None
+    signature = _SIGNATURE.search(url)
+    if signature is None:
+        return "the link ends before its signature; copy all of it, in quotes for a shell"
+    return None if signature[1] else "the link's signature is cut, or something follows it: copy exactly the link"
 
 
 def _hint(code: str, headers: Mapping[str, str], body: bytes, difference: str) -> str | None:

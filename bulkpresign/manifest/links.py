@@ -13,7 +13,7 @@ import msgspec
 
 from bulkpresign.manifest.times import EARLIEST, LATEST, is_local, moment_of
 from bulkpresign.model import HEADER_NAME, Link, ObjectRef, without_query
-from bulkpresign.tables.objects import complain, refs_of, text_column
+from bulkpresign.tables.objects import complain, located_keys, refs_of, text_column
 from bulkpresign.tables.rows import Rows
 
 _LABEL = r"[A-Za-z0-9_-]{1,63}"
@@ -169,9 +169,11 @@ def _header_map(rows: Rows, row: int, cell: Any) -> Mapping[str, str]:
     if cell in ("", "{}", {}):
         return _NO_HEADERS
     try:
-        headers = msgspec.convert(msgspec.json.decode(cell) if isinstance(cell, str) else cell, dict[str, str])
+        found = msgspec.convert(msgspec.json.decode(cell) if isinstance(cell, str) else cell, dict[str, str | None])
     except (msgspec.MsgspecError, RecursionError) as error:
         raise rows.error(row, f"not a JSON object of header names and values: {error}", "headers") from error
+    # DuckDB and polars give every row the names of all rows, with null where a row has no such header.
+    headers = {name: value for name, value in found.items() if value is not None}
     for name, value in headers.items():
         if not HEADER_NAME.match(name):
             raise rows.error(row, f"{name!r} is not a valid header name", "headers")
@@ -224,7 +226,7 @@ def _moment(rows: Rows, row: int, cell: str, url: str) -> datetime:
 def names_of(rows: Rows) -> list[str]:
     """The path of the file of each row: its path, else its key, else the path of its url."""
     blank = [""] * len(rows.cells)
-    paths, keys = (text_column(rows, name) or blank for name in ("path", "key"))
+    paths, keys = text_column(rows, "path") or blank, located_keys(rows)[1] or blank
     names = [path or key for path, key in zip(paths, keys, strict=True)]
     if all(names) or "url" not in rows.columns:
         return names

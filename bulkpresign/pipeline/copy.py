@@ -16,7 +16,7 @@ from bulkpresign.pipeline.run.copying import Copying
 from bulkpresign.pipeline.run.run import Run
 from bulkpresign.pipeline.run.sides import Sides
 from bulkpresign.pipeline.sources.items import Items
-from bulkpresign.pipeline.sources.named_files import check_named_files
+from bulkpresign.pipeline.sources.named_files import check_named_files, check_output
 from bulkpresign.pipeline.sources.sources import Source, Sources
 from bulkpresign.pipeline.verification.copies import CopyCertificate
 from bulkpresign.pipeline.verification.digests import ReadPlan
@@ -163,8 +163,8 @@ async def copy(
         filters=filters,
     )
     check_named_files(sources.tables, failures, journal)
-    check_named_files(sources.tables, extra)
-    check_named_files(sources.tables, plan)
+    check_output(sources.tables, extra, "--extra")
+    check_output(sources.tables, plan, "--plan")
     check_named_files(sources.tables, certificate, journal, option="--certificate")
     if sources.items is None:
         await sources.begin()

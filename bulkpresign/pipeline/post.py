@@ -15,7 +15,7 @@ from bulkpresign.signing.post import Condition
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.filters import Filters
 from bulkpresign.tables import open_output
-from bulkpresign.tables.reading import table_format
+from bulkpresign.tables.reading import output_format
 
 NO_LINKS = "a form can't be signed for it; give a key, s3://bucket/key, or a table"
 #: The largest object that one request may bring (docs: "Uploading objects").
@@ -52,7 +52,7 @@ async def post(
     if max_size < 1:
         raise ParameterError(f"max_size of {max_size} bytes is not at least 1")
     file = os.fspath(output)
-    written_format = table_format(file, format)
+    written_format = output_format(file, format)
     sources = Sources(
         source, bucket=bucket, from_format=from_format, literal=literal, no_links=NO_LINKS, filters=filters
     )

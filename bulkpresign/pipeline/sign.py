@@ -45,7 +45,7 @@ from bulkpresign.source.key_map import KeyMap
 from bulkpresign.tables import Output, Table, open_output
 from bulkpresign.tables.columns import DST_COLUMNS, DST_METHOD, DST_URL
 from bulkpresign.tables.files import appears_whole
-from bulkpresign.tables.reading import table_format
+from bulkpresign.tables.reading import output_format
 
 NO_LINKS = "it can't be signed again without its bucket and key; give s3://bucket/key, or a table with bucket, key, url"
 
@@ -149,7 +149,7 @@ async def sign(
     target = _target(to, maps, method)
     head = head or target is not None
     file = os.fspath(output)
-    written_format = table_format(file, format)
+    written_format = output_format(file, format)
     _check_sharded(executor, written_format, head=head, part_size=part_size, checksum=checksum)
     rules = Rules(method, headers, query, options, head=head)
     rules.check_given(concurrency, failures)

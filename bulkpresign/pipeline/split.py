@@ -139,7 +139,7 @@ class _Files:
         name = PurePath("rows" if table.file == "-" else table.file).name
         gz = ".gz" if is_packed(name) else ""
         stem, dot, extension = name.removesuffix(name[len(name) - len(gz) :]).rpartition(".")
-        is_kept = dot and stem and self._format == table.format
+        is_kept = dot and stem and self._format == table.format and extension.lower() != "tsv"
         self._stem, self._suffix = stem or name, f".{extension}{gz}" if is_kept else f".{self._format}"
 
     def add(self, name: str) -> _File:

@@ -16,6 +16,7 @@ T = TypeVar("T")
 #: Makes the error for a row: by its index, the problem and the column.
 RowError = Callable[[int, str, str], InputError]
 
+_ALL = frozenset({"*", "**", "**/*"})
 _BOUNDS = ("min_size", "max_size", "limit", "sample")
 
 
@@ -53,6 +54,8 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("include", "exclude"):
             if isinstance(globs := getattr(self, name), str) or not all(globs):
                 raise ParameterError(f"{name} is not a list of globs that are not empty")
+        for glob in _ALL.intersection(self.exclude):  # aws needs it before include
+            raise ParameterError(f"exclude {glob!r} leaves out every object; leave it out: include alone selects")
         for name in ("newer_than", "older_than"):
             if (moment := getattr(self, name)) is not None and moment.tzinfo is None:
                 raise ParameterError(f"{name} of {moment.isoformat()} has no time zone")

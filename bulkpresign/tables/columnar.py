@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from bulkpresign.errors import ManifestError, ParameterError
-from bulkpresign.tables.columns import KNOWN
+from bulkpresign.tables.columns import column_name
 from bulkpresign.tables.files import Output, is_stream
 from bulkpresign.tables.rows import BATCH_ROWS, MAX_COLUMNS, Rows
 
@@ -70,12 +70,12 @@ def _errors(file: str, name: str) -> Iterator[None]:
 
 
 def _columns(file: str, names: Sequence[str], fields: Sequence[str] | None) -> dict[str, str]:
-    """The columns to read, and their names in rows: known ones are in lower case."""
+    """The columns to read, and their names in rows: ours for known ones. `fields` keep theirs."""
     if fields is not None and (missing := [name for name in fields if name not in names]):
         raise ManifestError("the file does not have this column", file=file, column=missing[0])
     if len(names) > MAX_COLUMNS:
         raise ManifestError(f"{len(names):,} columns; a table has at most {MAX_COLUMNS:,}", file=file)
-    columns = {name: lower if (lower := name.strip().lower()) in KNOWN else name for name in fields or names}
+    columns = {name: name for name in fields} if fields else {name: column_name(name.strip()) for name in names}
     given = list(columns.values())
     if len(names) != len(set(names)) or len(given) != len(set(given)):
         twice = next(name for name in given if given.count(name) > 1 or names.count(name) > 1)

@@ -29,6 +29,16 @@ POST_COLUMNS = ("bucket", "key", "url", "fields", "expires_at", "path")
 
 KNOWN = frozenset(OBJECT_COLUMNS) | frozenset(LINK_COLUMNS)
 
+_BLANKS = str.maketrans("", "", "_- ")
+#: The columns that are also read as other tools spell them, by their name in lower case without `_`, `-` and spaces.
+_SPELLED = {name.translate(_BLANKS): name for name in (*KNOWN, LAST_MODIFIED)} | {"lastmodifieddate": LAST_MODIFIED}
+
+
+def column_name(name: str) -> str:
+    """Our name of a column: `ETag` and `e_tag` are `etag`, `VersionId` is `version_id`. Other names do not change."""
+    return _SPELLED.get(name.translate(_BLANKS).lower(), name)
+
+
 #: The columns of a CSV file without a header.
 HEADERLESS = ("bucket", "key", "version_id")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bulkpresign.errors import ManifestError
 from bulkpresign.model import bucket_problem
-from bulkpresign.tables.columns import HEADERLESS, KNOWN
+from bulkpresign.tables.columns import HEADERLESS, KNOWN, column_name
 from bulkpresign.tables.dialect import dialect_of
 from bulkpresign.tables.files import line_blocks, not_empty
 from bulkpresign.tables.rows import BATCH_LENGTH, BATCH_ROWS, MAX_COLUMNS, Rows
@@ -248,7 +248,7 @@ def _header(file: str, row: Sequence[str], line: int) -> tuple[str, ...] | None:
     """The column names, or None if the first row is not a header but `bucket,key[,version_id]`."""
     if len(row) > MAX_COLUMNS:
         raise ManifestError(f"{len(row):,} columns; a table has at most {MAX_COLUMNS:,}", file=file, line=line)
-    names = tuple(name if (name := cell.strip()).lower() not in KNOWN else name.lower() for cell in row)
+    names = tuple(column_name(cell.strip()) for cell in row)
     if KNOWN.isdisjoint(names):
         _check_headerless(file, row, line)
         return None
@@ -270,6 +270,8 @@ def _check_headerless(file: str, row: Sequence[str], line: int) -> None:
     if len(row) not in {2, 3}:
         problem = "a header needs a column key or url; without a header, rows are bucket,key[,version_id]"
         hint = "; one key or link a line is a .txt, or --from-format txt" if len(row) == 1 else ""
+        if len(row) > len(HEADERLESS) and _bucket_problem(row[0]) is None:
+            hint = "; the data files of an S3 Inventory are read through its manifest.json"
         raise ManifestError(f"{problem}{hint}", file=file, line=line, column="key")
     if cause := _bucket_problem(row[0]):
         hint = "no column is named key or url: add a header, such as bucket,key"

@@ -98,7 +98,8 @@ class _Scanner:
                 if not self._is_cut(error):
                     raise self._no_value(error) from error
                 if len(self._text) - self._at > _MAX_ITEM:
-                    raise self.error(f"one value of over {_MAX_ITEM >> 20} MiB") from error
+                    problem = f"one value of over {_MAX_ITEM >> 20} MiB"
+                    raise self.error(f"{problem}; if it holds a list, take that out: jq '.Contents[]'") from error
                 if not self._more():
                     raise self._no_value(error) from error
             except (RecursionError, ValueError) as error:  # ValueError: a number of over 4,300 digits
@@ -151,6 +152,8 @@ def _list_items(file: str) -> Iterator[_Item]:
     if opening == "{":
         yield from _consecutive(scanner)
         return
+    if opening == "n" and scanner.value()[0] is None and not scanner.peek():
+        return  # aws prints null for an empty list
     if opening != "[":
         raise scanner.error("a list of objects is expected: [ {...}, ... ]")
     scanner.skip()

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO, Protocol, cast
 
 from bulkpresign.errors import ManifestError, OutputError
@@ -127,7 +127,10 @@ def _opened(file: str) -> Iterator[BinaryIO]:
             with Path(file).open("rb") as stream:
                 yield stream
     except FileNotFoundError as error:
-        raise ManifestError("no such file", file=file) from error
+        hint = "" if PurePath(file).suffix and "://" not in file else "; objects of a bucket are s3://bucket/prefix/"
+        raise ManifestError(f"no such file{hint}", file=file) from error
+    except IsADirectoryError as error:
+        raise ManifestError("a folder is no list of objects; bulkpresign put uploads one", file=file) from error
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise ManifestError(f"not a whole gzip file: {error}", file=file) from error
     except (OSError, ValueError) as error:  # ValueError: a name with NUL

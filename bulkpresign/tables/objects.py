@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import Any
 
-from bulkpresign.checksums import checksum_problem
+from bulkpresign.checksums import checksum_problem, in_base64
 from bulkpresign.model import ObjectRef, bucket_problem, key_problem, keys_are_plain
 from bulkpresign.tables.columns import KNOWN, NUMBER_COLUMNS
-from bulkpresign.tables.rows import Rows
+from bulkpresign.tables.rows import Rows, mapping_of_text
 
 _SIZE_DIGITS = 19
 _NO_SIZE = 10 ** (_SIZE_DIGITS - 1)
@@ -22,13 +22,28 @@ def objects_of(rows: Rows, bucket: str | None = None) -> list[ObjectRef]:
     """The objects of some rows. `bucket` is used for rows without one. Raises ManifestError with file and line."""
     if not rows.cells:
         return []
-    keys = text_column(rows, "key")
+    buckets, keys = located_keys(rows)
     if keys is None:
         hint = "; a url alone can't be signed" if "url" in rows.columns else ""
         raise rows.error(0, f"the column is missing{hint}", "key")
     if not keys_are_plain(keys):
         complain(rows, "key", keys, key_problem)
-    return refs_of(rows, _buckets(rows, bucket), keys, texts_of(rows, "path"))
+    return refs_of(rows, _checked_buckets(rows, buckets, bucket), keys, texts_of(rows, "path"))
+
+
+def located_keys(rows: Rows) -> tuple[Sequence[str] | None, Sequence[str] | None]:
+    """The columns `bucket` and `key`, None if the table does not have them.
+
+    Without a column `bucket`, a key may be a whole uri, `s3://bucket/key`: s5cmd lists objects so.
+    """
+    buckets, keys = text_column(rows, "bucket"), text_column(rows, "key")
+    if buckets is not None or keys is None or "s3://" not in "\n".join(keys):
+        return buckets, keys
+    found = [
+        mapping_of_text(rows.file, line, key) if key.startswith("s3://") else {"key": key}
+        for line, key in zip(rows.lines, keys, strict=True)
+    ]
+    return [each.get("bucket", "") for each in found], [each["key"] for each in found]
 
 
 def refs_of(rows: Rows, buckets: Iterable[str], keys: Iterable[str], paths: Iterable[str | None]) -> list[ObjectRef]:
@@ -52,9 +67,11 @@ def refs_of(rows: Rows, buckets: Iterable[str], keys: Iterable[str], paths: Iter
 
 def _checksums(rows: Rows) -> Iterable[str | None]:
     cells = text_column(rows, "checksum")
-    if cells is not None:
-        complain(rows, "checksum", cells, lambda cell: checksum_problem(cell) if cell else None)
-    return texts_of(rows, "checksum")
+    if cells is None:
+        return repeat(None)
+    found = [cell if cell.endswith("=") else in_base64(cell) for cell in cells]
+    complain(rows, "checksum", found, lambda cell: checksum_problem(cell) if cell else None)
+    return [cell or None for cell in found]
 
 
 def sizes_of(rows: Rows) -> Iterable[int | None]:
@@ -107,13 +124,15 @@ def complain(rows: Rows, name: str, cells: Sequence[str], problem_of: Callable[[
             raise rows.error(row, problem, name)
 
 
-def _buckets(rows: Rows, default: str | None) -> Iterable[str]:
-    buckets = text_column(rows, "bucket") or [""] * len(rows.cells)
+def _checked_buckets(rows: Rows, buckets: Sequence[str] | None, default: str | None) -> Iterable[str]:
+    buckets = buckets or [""] * len(rows.cells)
     if default:
         buckets = [bucket or default for bucket in buckets]
     problems = {bucket: problem for bucket in set(buckets) if (problem := bucket_problem(bucket))}
     if "" in problems:
-        problems[""] = "the row has no bucket; name one with --bucket"
+        named = [name for name in rows.columns if name.lower().endswith("url") and name != "url"]
+        hint = f", or give column {named[0]} the name url if it has the links" if named else ""
+        problems[""] = f"the row has no bucket; name one with --bucket{hint}"
     if problems:
         complain(rows, "bucket", buckets, problems.get)
     return buckets

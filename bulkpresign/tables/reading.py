@@ -1,6 +1,6 @@
 """Opens a table: chooses its format, and reads its rows in batches."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import PurePath
 
@@ -9,8 +9,10 @@ from bulkpresign.tables.columnar import read_orc, read_parquet
 from bulkpresign.tables.columns import HEADERLESS
 from bulkpresign.tables.delimited import read_csv, read_csv_of
 from bulkpresign.tables.documents import read_json, read_jsonl
-from bulkpresign.tables.files import is_packed, is_stream, line_blocks, not_empty
-from bulkpresign.tables.rows import Rows, batched, mapping_of_text, rows_of_mappings
+from bulkpresign.tables.files import is_packed, is_stream
+from bulkpresign.tables.lines import read_text
+from bulkpresign.tables.rows import Rows
+from bulkpresign.tables.writing import WRITTEN_FORMATS
 from bulkpresign.text import unquoted
 
 #: The manifests of S3 Batch Operations: CSV with url-encoded keys (docs: "Specifying a manifest").
@@ -18,20 +20,25 @@ BATCH_OPERATIONS = "batch"
 FORMATS = ("csv", "jsonl", "json", "txt", "parquet", "orc", BATCH_OPERATIONS)
 #: Other extensions of JSON lines.
 _JSON_LINES = frozenset({"ndjson", "jsonlines"})
+#: The lists in the JSON of `aws s3api list-objects-v2` and `list-object-versions`.
+_LISTS = frozenset({"Contents", "Versions"})
 _WORKBOOKS = frozenset({"xlsx", "xlsm", "xls", "ods"})
+_OTHER_PACKED = frozenset({"zst", "bz2", "xz", "lz4", "br", "zip", "7z"})
 
 
 def table_format(file: str, given: str | None = None) -> str:
     """The format of a file: by its extension (without `.gz`), else `given`, else CSV.
 
     A `.csv` is a manifest of S3 Batch Operations if `given` says so.
-    Raises ParameterError for an unsupported format, for the file of a spreadsheet, and for Parquet and ORC in a gzip
-    file.
+    Raises ParameterError for an unsupported format, for the file of a spreadsheet, for Parquet and ORC in a gzip file,
+    and for a file that is compressed in another way.
     """
     name = file[: -len(".gz")] if is_packed(file) else file
     suffix = PurePath(name).suffix.removeprefix(".").lower()
     if suffix in _WORKBOOKS:
         raise ParameterError(f"{file}: .{suffix} is not read or written: use CSV, which spreadsheets open and save")
+    if suffix in _OTHER_PACKED:
+        raise ParameterError(f"{file}: .{suffix} is not read or written: use .gz, or a pipe, as <(zstdcat FILE)")
     suffix = "jsonl" if suffix in _JSON_LINES else suffix
     if suffix in {"parquet", "orc"} and is_packed(file):
         raise ParameterError(f"{file}: {suffix} is compressed in itself, and not read or written as .gz")
@@ -39,6 +46,19 @@ def table_format(file: str, given: str | None = None) -> str:
     chosen = suffix if suffix in FORMATS and (suffix, wanted) != ("csv", BATCH_OPERATIONS) else wanted
     if chosen not in FORMATS:
         raise ParameterError(f"{file}: {chosen!r} is not one of the formats {', '.join(FORMATS)}")
+    return chosen
+
+
+def output_format(file: str, given: str | None = None) -> str:
+    """The format in which a file is written.
+
+    Raises ParameterError as `table_format` does, for a format that is only read, and for `.tsv`.
+    """
+    if given is None and file.lower().endswith((".tsv", ".tsv.gz")):
+        raise ParameterError(f"{file}: cells are written with commas between them, not with tabs: use .csv")
+    chosen = table_format(file, given)
+    if chosen not in WRITTEN_FORMATS:
+        raise ParameterError(f"format {chosen!r} can't be written: use {', '.join(WRITTEN_FORMATS)}")
     return chosen
 
 
@@ -80,24 +100,19 @@ class Table:
     def __iter__(self) -> Iterator[Rows]:
         columns, opened = self.columns, self._opened
         if columns and not {"key", "url"}.intersection(columns):
-            raise ManifestError(f"there is no column key or url among {', '.join(columns)}", file=self.file, line=1)
+            problem = f"there is no column key or url among {', '.join(columns)}: {_remedy(columns)}"
+            raise ManifestError(problem, file=self.file, line=1)
         self._opened = None
         if opened is None and self.is_stream:
             raise RuntimeError(f"{self.file} is a stream: its rows can be read only once")
         return opened if opened is not None else self._read(self.file)
 
 
-def _read_text(file: str) -> Iterator[Rows]:
-    """One key, `s3://` uri or link per line. Blank lines are skipped."""
-    for lines, texts in batched((number, text, len(text)) for number, text in enumerate(_text_lines(file), 1) if text):
-        mappings = [mapping_of_text(file, line, text) for line, text in zip(lines, texts, strict=True)]
-        yield rows_of_mappings(file, mappings, lines)
-
-
-def _text_lines(file: str) -> Iterator[str]:
-    for block in not_empty(file, line_blocks(file)):
-        for line in block.removesuffix("\n").split("\n"):
-            yield line.removesuffix("\r")
+def _remedy(columns: Sequence[str]) -> str:
+    listed = next((name for name in columns if name in _LISTS), None)
+    if listed:
+        return f"take the list out of the object, with aws ... --query '{listed}' or jq '.{listed}[]'"
+    return "give the column of the keys or links that name"
 
 
 def _read_batch_operations(file: str) -> Iterator[Rows]:
@@ -114,7 +129,7 @@ _READERS: dict[str, Callable[[str], Iterator[Rows]]] = {
     "csv": read_csv,
     "json": read_json,
     "jsonl": read_jsonl,
-    "txt": _read_text,
+    "txt": read_text,
     "parquet": read_parquet,
     "orc": read_orc,
     BATCH_OPERATIONS: _read_batch_operations,

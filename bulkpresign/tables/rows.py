@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from bulkpresign.errors import ManifestError
-from bulkpresign.tables.columns import KNOWN
+from bulkpresign.tables.columns import KNOWN, column_name
 
 #: Rows that are read, signed and written at a time. More than 700 would start a garbage collection per batch.
 BATCH_ROWS = 512
@@ -80,12 +80,18 @@ def batched(items: Iterable[tuple[int, T, int]]) -> Iterator[tuple[list[int], li
 def rows_of_mappings(file: str, mappings: Sequence[Mapping[str, Any]], lines: Sequence[int]) -> Rows:
     """Rows with the columns of all mappings. Null and missing values become `""`.
 
-    Raises ManifestError for too many columns, and for a carried value that is nested too deeply.
+    Raises ManifestError for too many columns, for one that is there twice in another spelling, and for a carried value
+    that is nested too deeply.
     """
-    columns = tuple(dict.fromkeys(name for mapping in mappings for name in mapping))
-    if len(columns) > MAX_COLUMNS:
+    names = tuple(dict.fromkeys(name for mapping in mappings for name in mapping))
+    if len(names) > MAX_COLUMNS:
         raise ManifestError(f"over {MAX_COLUMNS:,} columns", file=file, line=_line_of_excess(mappings, lines))
-    cells = [["" if (value := row.get(name)) is None else value for name in columns] for row in mappings]
+    columns = tuple(map(column_name, names))
+    if len(set(columns)) < len(columns):
+        twice = next(name for name in columns if columns.count(name) > 1)
+        spelled = " and as ".join(name for name in names if column_name(name) == twice)
+        raise ManifestError(f"the column is there twice: as {spelled}", file=file, line=lines[0], column=twice)
+    cells = [["" if (value := row.get(name)) is None else value for name in names] for row in mappings]
     rows = Rows(file, columns, cells, lines)
     for name in columns:
         if name not in KNOWN:

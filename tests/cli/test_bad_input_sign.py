@@ -108,7 +108,9 @@ def test_a_bad_table(tmp_path: Path, listener: socket.socket, name: str, content
         (["s3://", "--bucket", "b-1"], "'s3://': no bucket"),
         (["s3://x y/k"], "'s3://x y/k': 'x y' can't be"),
         (["-", "-", "--bucket", "b-1"], "standard input is given twice"),
-        (["--bucket", "b-1", "folder"], "folder: can't be read: Is a directory"),
+        (["--bucket", "b-1", "folder"], "folder: a folder is no list of objects; bulkpresign put uploads one"),
+        (["b-1/2026/"], "b-1/2026/: no such file; objects of a bucket are s3://bucket/prefix/"),
+        (["gs://b-1/a.csv"], "gs://b-1/a.csv: no such file; objects of a bucket are s3://bucket/prefix/"),
     ],
 )
 def test_a_bad_option(tmp_path: Path, options: list[str], words: str) -> None:

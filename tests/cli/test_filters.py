@@ -52,6 +52,24 @@ def refused(*arguments: str, folder: Path, env: dict[str, str] | None = None) ->
 
 
 @pytest.mark.parametrize(
+    ("words", "rest"),
+    [
+        ("sign l.csv --bucket b-1", ": nothing to sign"),
+        ("post l.csv --bucket b-1", ": nothing to sign"),
+        ("split l.csv -n 2", ": nothing to split"),
+        ("get l.csv --to to", ": nothing to do"),
+        ("verify l.csv --in to", ""),
+    ],
+)
+def test_filters_that_no_object_passes(tmp_path: Path, words: str, rest: str) -> None:
+    """A glob with a mistake is not taken for a source without rows."""
+    table(tmp_path / "l.csv", [{"bucket": "b-1", "key": "a.csv", "url": "http://127.0.0.1:9/a.csv"}])
+    (tmp_path / "to").mkdir()
+    said = ok(*words.split(), "--include", "*.CSV", folder=tmp_path)
+    assert f"warning: no object passed the filters{rest}\n" in said
+
+
+@pytest.mark.parametrize(
     ("words", "expected"),
     [
         (("--include", "*.csv"), [0, 2, 3, 4]),

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 import bulkpresign.ledger.report
 from bulkpresign.cli import runner, verify_runner
 from bulkpresign.cli.app import VERBS, app
+from bulkpresign.cli.habits import HABITS
 from bulkpresign.pipeline.run.config import TransferConfig
 from bulkpresign.signing.options import LinkOptions
 
@@ -186,6 +187,9 @@ def test_help_as_a_verb(words: list[str]) -> None:
         ("dwonload", "get"),
         ("download", "get"),
         ("upload", "put"),
+        ("share", "sign"),
+        ("diff", "verify"),
+        ("cp", "get or put or copy"),
         ("sing", "sign"),
         ("rep", "report"),
         ("Get", "get"),
@@ -207,6 +211,31 @@ def test_a_mistyped_option() -> None:
     done = CliRunner().invoke(app, ["get", "x", "--concurency", "2"], prog_name="bulkpresign")
     assert done.exit_code == 2
     assert "--concurrency" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        ("get l.csv -r", "leave it out; s3://bucket/prefix/ and a folder are taken with all that is below"),
+        ("get l.csv --json", "use --progress json"),
+        ("get l.csv --numworkers=4", "use --concurrency"),
+        ("get l.csv -d to", "use --to DIR"),
+        ("sign l.csv -O links.csv", "use -o FILE"),
+        ("put l.csv -d from", "use --from DIR"),
+        ("sign l.csv --expire 1h", "use --expires-in"),
+        ("copy s3://a/ s3://b/ --delete", "no verb deletes objects or files that the source does not have"),
+    ],
+)
+def test_an_option_of_another_tool(words: str, advice: str) -> None:
+    done = CliRunner().invoke(app, words.split(), prog_name="bulkpresign")
+    assert done.exit_code == 2
+    assert f"': {advice}.\n" in done.stderr
+
+
+def test_advice_names_options_that_exist() -> None:
+    commands = [command for verb in VERBS if (command := app.get_command(click.Context(app), verb))]
+    ours = {name for command in commands for param in command.params for name in param.opts}
+    assert ours.issuperset(name for _, name, _ in HABITS if name is not None)
 
 
 @pytest.mark.parametrize("verb", ["get", "put"])

@@ -50,6 +50,12 @@ def test_parts_have_about_the_same_bytes(tmp_path: Path) -> None:
     assert merged == [{name: str(value) for name, value in row.items()} for row in rows]
 
 
+def test_a_table_with_tabs_becomes_one_with_commas(tmp_path: Path) -> None:
+    (tmp_path / "k.tsv").write_text("bucket\tkey\nbkt\ta\n")
+    assert [row["file"] for row in split(tmp_path, "k.tsv", "-n", "1")] == ["k-001.csv"]
+    assert (tmp_path / "k-001.csv").read_text() == "bucket,key\nbkt,a\n"
+
+
 def test_objects_without_a_size_are_dealt_by_number(tmp_path: Path) -> None:
     table(tmp_path / "k.csv", [{"bucket": "bkt", "key": f"{n}", "size": "" if n % 2 else 0} for n in range(100)])
     assert [row["objects"] for row in split(tmp_path, "k.csv", "-n", "4")] == ["25"] * 4

@@ -27,6 +27,13 @@ def test_a_url_alone_is_enough(tmp_path: Path) -> None:
     assert read(tmp_path / "a.json", f'["{SIGNED}"]') == expected
 
 
+def test_headers_without_a_value_are_those_of_other_rows(tmp_path: Path) -> None:
+    """DuckDB and polars give all rows the names of all headers."""
+    rows = '{"url":"https://h/k","headers":{"a":null}}\n{"url":"https://h/k","headers":{"a":"b","c":null}}\n'
+    first, second = read(tmp_path / "a.jsonl", rows)
+    assert (first.headers, second.headers) == ({}, {"a": "b"})
+
+
 def test_headers_come_as_text_and_as_objects(tmp_path: Path) -> None:
     rows = '{"url":"https://h/k","method":"put","headers":"{\\"a\\":\\"b\\"}"}\n{"url":"https://h/k","headers":{"a":"b"}}\n'
     first, second = read(tmp_path / "a.jsonl", rows)
@@ -129,7 +136,7 @@ def test_no_message_shows_a_signature_in_another_column(tmp_path: Path, text: st
     [
         *(
             ("headers", cell)
-            for cell in ("x", "[]", '["a"]', "3", "null", '{"a":1}', '{"a":null}', '{"a b":"c"}', '{"":"c"}')
+            for cell in ("x", "[]", '["a"]', "3", "null", '{"a":1}', '{"a":[null]}', '{"a b":"c"}', '{"":"c"}')
         ),
         *(
             ("headers", cell)

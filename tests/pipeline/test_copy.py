@@ -15,6 +15,7 @@ from bulkpresign.errors import (
     LinkExpiredError,
     ListingError,
     ManifestError,
+    OutputError,
     ParameterError,
 )
 from bulkpresign.pipeline.run.copies import PutSigner
@@ -104,6 +105,24 @@ def test_only_what_is_missing_or_differs_is_copied(sides: Sides) -> None:
     sides.store({"missing": b"y"})
     assert sides.copy().done == 2
     assert sides.copied() == {"same": b"1", "other": b"new", "missing": b"3", "extra": b"4"}
+
+
+@only("seaweedfs-ceph")
+@pytest.mark.parametrize(
+    ("file", "error", "said"),
+    [
+        ("extra.xlsx", ParameterError, "is not read or written: use CSV"),
+        ("extra.txt", ParameterError, "format 'txt' can't be written"),
+        ("none/extra.csv", OutputError, "none/extra.csv can't be written: there is no such folder"),
+    ],
+)
+def test_the_file_that_is_written_last_is_checked_first(
+    sides: Sides, file: str, error: type[Exception], said: str
+) -> None:
+    sides.upload({"a": b"1"})
+    with pytest.raises(error, match=said):
+        sides.copy(extra=file)
+    assert sides.copied() == {}
 
 
 @only("ceph-seaweedfs")

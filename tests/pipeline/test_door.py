@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 
 import bulkpresign as bp
@@ -168,6 +169,8 @@ def test_what_the_input_raises_ends_the_run(refs: list[bp.ObjectRef], tmp_path: 
         ([[bp.ObjectRef("bucket", "key")], [{"key": "x"}]], "row 2 is a dict"),
         (iter([3.0]), "row 1 is a float"),
         (5, "an int is given; a Link, an ObjectRef"),
+        ({"url": ["http://h/k"]}, "a dict is given; a Link, an ObjectRef"),
+        (pyarrow.table({"url": ["http://h/k"]}), "a Table is given; a Link, an ObjectRef"),
         (b"https://host/key", "a bytes is given"),
     ],
 )

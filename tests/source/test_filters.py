@@ -95,6 +95,10 @@ def test_without_an_error_an_unknown_value_passes() -> None:
         ({"newer_than": NOON.replace(tzinfo=None)}, "newer_than of 2026-01-31T12:00:00 has no time zone"),
         ({"include": "*.csv"}, "include is not a list of globs"),
         ({"exclude": [""]}, "exclude is not a list of globs"),
+        (
+            {"exclude": ["*"], "include": ["*.csv"]},
+            "exclude '\\*' leaves out every object; leave it out: include alone",
+        ),
         ({"limit": 1, "sample": 1}, "limit and sample don't go together"),
     ],
 )

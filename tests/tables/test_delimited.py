@@ -120,8 +120,8 @@ def test_a_file_without_a_header(file: Path) -> None:
 
 @pytest.mark.parametrize("start", ["", "\ufeff", "\n\r\n"])
 def test_a_header_in_any_case_after_blank_lines(file: Path, start: str) -> None:
-    file.write_text(f"{start} Key,BUCKET,Note\na,b,c\n", newline="")
-    assert next(read_csv(str(file))).columns == ("key", "bucket", "Note")
+    file.write_text(f"{start} Key,BUCKET,Version ID,Note\na,b,v,c\n", newline="")
+    assert next(read_csv(str(file))).columns == ("key", "bucket", "version_id", "Note")
 
 
 @pytest.mark.parametrize(
@@ -154,6 +154,7 @@ def test_a_header_in_any_case_after_blank_lines(file: Path, start: str) -> None:
         ("\nkey,note,note\n", 2, "note", "the header has this column twice"),
         ("name\na\n", 1, "key", "a header needs a column key or url"),
         ("a,b,c,d\n", 1, "key", "a header needs a column key or url"),
+        ('"b-1","k","","true"\n', 1, "key", "data files of an S3 Inventory are read through its manifest.json"),
         ("bucket,k" + "\0" * 3 + ",d,e\nb,a\n", 2, "d", "2 fields where 4"),
     ],
 )

@@ -114,6 +114,8 @@ def test_a_list_cut_off_anywhere_is_an_error(folder: Path, length: int) -> None:
         ('{"key": "a"}\n{"key": "b"', 2, "not JSON: it ends in the middle of a value"),
         ("\n\n3", 3, "a list of objects is expected"),
         (" \n", 2, "a list of objects is expected"),
+        ("null\n[]", 2, "a list of objects is expected"),
+        ("nil", 1, "not JSON"),
         ('["a",\n3]', 2, "an object or a string is expected, not 3"),
         ('["a",\n\nnull]', 3, "an object or a string is expected, not null"),
         ('["a"\n"b"]', 2, "',' or ']' is expected"),
@@ -172,6 +174,12 @@ def test_text_that_opens_brackets_is_not_nested(folder: Path) -> None:
         file.write_text('{"key": "%s"}' % ("[" * 100) if "jsonl" in name else '[{"key": "%s"}]' % ("[" * 100))
         read = read_jsonl if "jsonl" in name else read_json
         assert mappings(list(read(str(file)))) == [{"key": "[" * 100}]
+
+
+def test_null_is_a_list_without_objects(folder: Path) -> None:
+    """As `aws --query Contents` prints that of an empty prefix."""
+    (folder / "a.json").write_text("null\n")
+    assert list(read_json(str(folder / "a.json"))) == []
 
 
 def test_large_values_come_in_small_batches(folder: Path) -> None:

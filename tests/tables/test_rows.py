@@ -27,6 +27,23 @@ def test_mappings_share_the_union_of_their_names() -> None:
     assert rows.column("missing") is None
 
 
+def test_names_are_read_as_other_tools_spell_them() -> None:
+    """A VersionId that is only carried along would give a link to another version."""
+    row = {
+        "Key": "a",
+        "VersionId": "v",
+        "ETag": "e",
+        "Size": 1,
+        "LastModified": "t",
+        "StorageClass": "S",
+        "part size": 2,
+    }
+    columns = ("key", "version_id", "etag", "size", "last_modified", "StorageClass", "part size")
+    assert rows_of_mappings("a.json", [row], [1]).columns == columns
+    with pytest.raises(ManifestError, match=r"a\.json:4: column etag: the column is there twice: as e_tag and as ETag"):
+        rows_of_mappings("a.json", [{"key": "a", "e_tag": "e"}, {"ETag": "e"}], [4, 5])
+
+
 def test_too_many_columns_are_told_with_the_line() -> None:
     half = MAX_COLUMNS // 2
     mappings = [{f"{row}-{n}": "x" for n in range(half)} for row in range(4)]

@@ -113,6 +113,26 @@ def test_the_difference_of_clocks_is_told_where_it_is_known() -> None:
     assert said("NoSuchKey", known) == "403 NoSuchKey"
 
 
+@pytest.mark.parametrize(
+    ("change", "hint"),
+    [
+        (lambda url: url.replace("&", "&amp;"), "the link has &amp; where & was signed"),
+        (lambda url: url.replace("&", "\\u0026"), "the link has \\u0026 where & was signed"),
+        (lambda url: url.partition("&")[0], "the link ends before its signature; copy all of it"),
+        (lambda url: url[:-1], "the link's signature is cut, or something follows it"),
+        (lambda url: f"{url},", "the link's signature is cut, or something follows it"),
+        (lambda url: url, "signed for another region"),
+        (lambda url: f"{url}&x-id=GetObject", "signed for another region"),
+        (lambda url: url.replace("HMAC", "ECDSA-P256")[:-1], "signed for another region"),
+    ],
+)
+def test_a_link_that_was_changed_on_its_way(change: Callable[[str], str], hint: str) -> None:
+    whole = f"https://h/a?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date=x&X-Amz-Signature={'0f' * 32}"
+    link = Link("GET", change(whole), {})
+    assert f"({hint}" in str(response(400, "AuthorizationHeaderMalformed", link))
+    assert "(" not in str(response(404, "NoSuchKey", link))
+
+
 def test_the_region_is_told() -> None:
     assert "which is in eu-west-3" in str(response(301, "PermanentRedirect", x_amz_bucket_region="eu-west-3"))
     body = b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>us-west-2</Region></Error>"

@@ -29,7 +29,7 @@ from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.key_map import KeyMap
 from bulkpresign.source.location import Location
 from bulkpresign.tables import open_output
-from bulkpresign.tables.reading import table_format
+from bulkpresign.tables.reading import output_format
 from bulkpresign.transfer.downloads.existing import IfExists
 from bulkpresign.transfer.engine.jobs import Job, Renew, RenewableLink
 from bulkpresign.transfer.engine.retries import numbered
@@ -167,7 +167,7 @@ class PresentCopies:
             raise OutputError(f"{self._extra} can't be written: the destination can't be listed")
         bucket, name = self._destination.location.bucket, os.fspath(self._extra)
         with open_output(name) as stream:
-            writer = object_writer(stream, name, table_format(name))
+            writer = object_writer(stream, name, output_format(name))
             for batch in self._listed.unmarked():
                 writer.write([ObjectRef(bucket, key, size=it.size, etag=it.etag or None) for key, it in batch])
             writer.finish()

@@ -14,7 +14,7 @@ from bulkpresign.manifest.writing import ManifestWriter, link_writer, object_wri
 from bulkpresign.model import Link, ObjectRef, Upload
 from bulkpresign.pipeline.sources.sources import Sources
 from bulkpresign.tables import open_output
-from bulkpresign.tables.reading import table_format
+from bulkpresign.tables.reading import output_format
 
 _FAILURES_BATCH = 256
 
@@ -76,7 +76,7 @@ async def failure_log(file: str | os.PathLike[str] | None, sources: Sources | No
         yield None
         return
     name = os.fspath(file)
-    kind = table_format(name)
+    kind = output_format(name)
     as_links = sources is not None and sources.has_links
     columns = sources.columns if sources else []
     ended: BaseException | None = None

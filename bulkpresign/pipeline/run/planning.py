@@ -10,7 +10,7 @@ from bulkpresign.checksums import expected_digest, part_size_of_row
 from bulkpresign.manifest.writing import object_writer
 from bulkpresign.model import REQUEST_KINDS, ObjectRef, Plan, SizeClass
 from bulkpresign.tables import open_output
-from bulkpresign.tables.reading import table_format
+from bulkpresign.tables.reading import output_format
 from bulkpresign.transfer.copies.head import ObjectHead, is_copied_in_parts
 
 _LARGEST = 5
@@ -106,6 +106,6 @@ def planned_objects(file: str | os.PathLike[str] | None) -> Iterator[Callable[[O
         return
     name = os.fspath(file)
     with open_output(name) as stream:
-        writer = object_writer(stream, name, table_format(name))
+        writer = object_writer(stream, name, output_format(name))
         yield lambda ref: writer.write([ref])
         writer.finish()

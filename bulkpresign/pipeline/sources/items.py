@@ -1,7 +1,7 @@
 """Links, objects and urls that a program passes: an iterable or async iterable of them, or of batches of them."""
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from types import TracebackType
 from typing import Self, cast
@@ -63,7 +63,9 @@ class GivenItems:
         """
         if isinstance(items, Link | ObjectRef):
             items = [items]
-        if not isinstance(items, AsyncIterable | Iterable) or isinstance(items, bytes | bytearray | memoryview):
+        is_iterable = isinstance(items, AsyncIterable | Iterable)
+        # A mapping and a DataFrame would give the names of their columns.
+        if not is_iterable or isinstance(items, bytes | bytearray | memoryview | Mapping) or hasattr(items, "columns"):
             raise TypeError(f"{named(items)} is given; {TAKEN}, or an iterable of these is taken")
         self._items = items
         self._selector = selector or Selector(Filters())

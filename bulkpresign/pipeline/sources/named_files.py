@@ -5,9 +5,10 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from bulkpresign.errors import ParameterError
+from bulkpresign.errors import OutputError, ParameterError
 from bulkpresign.tables import Table
 from bulkpresign.tables.files import STDIN
+from bulkpresign.tables.reading import output_format
 
 Name = str | os.PathLike[str] | None
 
@@ -35,6 +36,20 @@ def check_named_files(
                 )
     if failures is not None:
         check_no_journal(option, os.fspath(failures), journal)
+
+
+def check_output(tables: Sequence[Table], name: Name, option: str) -> None:
+    """Checks a manifest that is written at the end of a run before the run begins.
+
+    Raises ParameterError as `check_named_files` does, and for a format that can't be written, and OutputError for a
+    folder that does not exist.
+    """
+    check_named_files(tables, name, option=option)
+    if name is None:
+        return
+    output_format(os.fspath(name))
+    if not Path(name).absolute().parent.is_dir():
+        raise OutputError(f"{os.fspath(name)} can't be written: there is no such folder")
 
 
 def check_no_journal(option: str, file: str, journal: Name = None) -> None:

@@ -12,7 +12,7 @@ from bulkpresign.model import ObjectRef, Outcome
 from bulkpresign.pipeline.verification.counts import Counts, Extras
 from bulkpresign.proof.files import MISSING, UNPROVEN
 from bulkpresign.tables import open_output
-from bulkpresign.tables.reading import table_format
+from bulkpresign.tables.reading import output_format
 
 #: The columns of a manifest of differences, besides those of objects.
 DIFFERENCE_COLUMNS = ("difference", "reason")
@@ -66,7 +66,7 @@ def results(file: str | os.PathLike[str] | None, counts: Counts, extras: Extras 
         yield Results(counts, extras, None)
         return
     name = os.fspath(file)
-    kind = table_format(name)
+    kind = output_format(name)
     with open_output(name) as stream:
         writer = object_writer(stream, name, kind, DIFFERENCE_COLUMNS)
         found = Results(counts, extras, writer)
