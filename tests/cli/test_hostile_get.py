@@ -139,6 +139,18 @@ def test_a_name_that_is_too_long_is_reported(origin: FaultProxy, tmp_path: Path)
     assert origin.count == 0
 
 
+def test_an_object_under_the_temporary_name_of_another(origin: FaultProxy, tmp_path: Path) -> None:
+    """As where a folder was uploaded with an unfinished download in it. The download of 1 would take 2 away."""
+    taken = Folder(tmp_path).target("1").temporary_name
+    rows = [{"url": f"{origin.url}/1", "path": "1"}, {"url": f"{origin.url}/2", "path": taken}]
+    for table in (rows, rows[::-1]):
+        links(tmp_path / "l.csv", table)
+        said = get(tmp_path, "l.csv", "--to", "t", code=2)
+        assert f"path '{taken}' is refused: it is the temporary name of '1'; column path names another file" in said
+    get(tmp_path, "l.csv", "--to", "t", "--exclude", "*.part", code=0)
+    assert files(tmp_path / "t") == {"1": b"object 1"}
+
+
 def test_large_objects_keep_their_time(tmp_path: Path) -> None:
     """As small ones do."""
     with FaultProxy(answer_headers={"Last-Modified": "Sun, 06 Nov 1994 08:49:37 GMT"}) as proxy:

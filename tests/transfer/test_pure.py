@@ -189,6 +189,18 @@ def test_a_path_that_is_refused(path: str, problem: str, tmp_path: Path) -> None
         Folder(tmp_path).check(path)
 
 
+@pytest.mark.parametrize("path", ["a", "d/a", "d/\ud55c" + "y" * 238, "d/" + "\ud55c" * 85])
+def test_the_temporary_name_of_another_file_is_refused_as_a_target(path: str, tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    name = folder.target(path).temporary_name
+    taken = f"{path.rpartition('/')[0]}/{name}".removeprefix("/")
+    for refuse in (lambda: folder.check_all(["b", taken]), lambda: folder.target(taken)):
+        with pytest.raises(NameRefusedError, match="it is the temporary name of "):
+            refuse()
+    folder.check_sources([taken])  # as a source it is a file as any other
+    folder.check_all(["b", "a.part", "a.0badc0de.part"])
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=120))
 def test_a_path_is_refused_where_posix_would_store_it_otherwise(path: str) -> None:
     """The oracle: pathlib's segments are those of the path, none is special, and none is too long."""
