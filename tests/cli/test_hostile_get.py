@@ -6,14 +6,17 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from bulkpresign.model import utc_now
 from bulkpresign.transfer.disk.folder import Folder
 from tests.cli.runs import get
 from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.support.cli import BULKPRESIGN
+from tests.support.dates import date_in
 from tests.support.disks import mounted
 from tests.support.folders import files
 from tests.support.links import links, many
@@ -149,6 +152,16 @@ def test_an_object_under_the_temporary_name_of_another(origin: FaultProxy, tmp_p
         assert f"path '{taken}' is refused: it is the temporary name of '1'; column path names another file" in said
     get(tmp_path, "l.csv", "--to", "t", "--exclude", "*.part", code=0)
     assert files(tmp_path / "t") == {"1": b"object 1"}
+
+
+def test_a_server_whose_clock_is_ahead_ends_no_link_of_another(origin: FaultProxy, tmp_path: Path) -> None:
+    with FaultProxy() as ahead:
+        ahead.always = Fault(200, {"Date": date_in(days=2)}, b"x")
+        ends = [f"{utc_now() + timedelta(hours=hours):%Y-%m-%dT%H:%M:%SZ}" for hours in (3, 24)]
+        rows = [{"url": f"{ahead.url}/a", "path": "a", "expires_at": ends[0]}, *many(origin, 50, expires_at=ends[1])]
+        links(tmp_path / "l.csv", rows)
+        get(tmp_path, "l.csv", "--to", "t", "--concurrency", "1", code=0)
+    assert len(files(tmp_path / "t")) == 51
 
 
 def test_large_objects_keep_their_time(tmp_path: Path) -> None:
