@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,19 @@ def test_few_descriptors_slow_a_run_and_do_not_end_it(limit: int, origin: FaultP
     assert "Traceback" not in done.stderr
     assert done.returncode == 0, done.stderr
     assert len(files(tmp_path / "t")) == 50
+
+
+def test_connections_to_many_servers_do_not_use_up_the_descriptors(origin: FaultProxy, tmp_path: Path) -> None:
+    """Those that are idle are closed where another one is needed. Each spelling of the host counts as a server."""
+    hosts = ["".join(letters) for letters in product(*zip("localhost", "LOCALHOST", strict=True))][:100]
+    rows = [{"url": f"http://{host}:{origin.port}/1", "path": host} for host in hosts]
+    links(tmp_path / "l.csv", rows)
+    command = f"ulimit -n 64; exec {' '.join(BULKPRESIGN)} get l.csv --to t"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(files(tmp_path / "t")) == 100
 
 
 def test_a_name_that_is_too_long_is_reported(origin: FaultProxy, tmp_path: Path) -> None:
