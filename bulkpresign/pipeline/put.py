@@ -1,20 +1,21 @@
 """put: uploads the files of a folder through links, or into a bucket through links that are signed just in time."""
 
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import anyio.lowlevel
+import msgspec
 
 from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener
 from bulkpresign.http.client import Transport
 from bulkpresign.ledger.paths import PathIndex
-from bulkpresign.model import Link, ObjectRef, Report, Upload, without_query
+from bulkpresign.model import Link, ObjectRef, Report, Upload, key_problem, keys_are_plain, without_query
 from bulkpresign.pipeline.run.completed import files_are_current
 from bulkpresign.pipeline.run.config import TransferConfig, config_of
 from bulkpresign.pipeline.run.journals import journal_of
@@ -255,6 +256,7 @@ async def _put_folder(
             signing,
             headers,
             config.part_size or _LARGE,
+            run.refuse,
         )
         if settings.dry_run:
             return await run.plan(jobs)
@@ -285,11 +287,20 @@ async def _uploads(links: AsyncIterator[list[Remote]]) -> AsyncIterator[Sequence
         yield [Job(LocalFile(link.object.file_path), link) for link in batch]
 
 
+#: Takes an object that can't be uploaded, and the reason.
+_Refuse = Callable[[ObjectRef, str], Awaitable[None]]
+
+
 async def _signed_files(
-    files: Iterator[Sequence[ObjectRef]], presigner: Presigner, headers: Mapping[str, str] | None, part_size: int
+    files: Iterator[Sequence[ObjectRef]],
+    presigner: Presigner,
+    headers: Mapping[str, str] | None,
+    part_size: int,
+    refuse: _Refuse,
 ) -> AsyncIterator[Sequence[Job]]:
     renew = by_signing(presigner)
-    for objects in files:
+    for found in files:
+        objects = found if keys_are_plain([ref.key for ref in found]) else await _with_keys(found, refuse)
         small = [ref for ref in objects if (ref.size or 0) <= part_size]
         async for links in presigner.sign(small, "PUT", headers=headers):
             yield [Job(LocalFile(link.object.file_path), RenewableLink(link, renew)) for link in links]
@@ -297,6 +308,17 @@ async def _signed_files(
         async for links in presigner.sign(large, "PUT"):
             yield [_to_be_opened(link, renew) for link in links]
         await anyio.lowlevel.checkpoint()
+
+
+async def _with_keys(files: Sequence[ObjectRef], refuse: _Refuse) -> Sequence[ObjectRef]:
+    """The files whose names can be keys. Others are refused, with names that can be shown: they may not be UTF-8."""
+    problems = [key_problem(ref.key) for ref in files]
+    for ref, problem in zip(files, problems, strict=True):
+        if problem is not None:
+            key, path = (text.encode("utf-8", "backslashreplace").decode() for text in (ref.key, ref.file_path))
+            shown = msgspec.structs.replace(ref, key=key, path=path)
+            await refuse(shown, f"{problem}: rename the file, or leave it out with --exclude")
+    return [ref for ref, problem in zip(files, problems, strict=True) if problem is None]
 
 
 def _to_be_opened(put: Link, renew: Renew) -> Job:
