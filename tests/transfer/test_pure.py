@@ -113,6 +113,23 @@ def test_the_difference_of_clocks_is_told_where_it_is_known() -> None:
     assert said("NoSuchKey", known) == "403 NoSuchKey"
 
 
+@pytest.mark.parametrize(
+    ("location", "where"),
+    [
+        ("https://h:8443/k?X-Amz-Signature=s", "https://h:8443"),
+        ("http://[::1]/k", "http://[::1]"),
+        ("/login", "elsewhere"),
+        ("file:///etc/passwd", "elsewhere"),
+        ("https://user:pass@h/", "elsewhere"),
+        ("", "elsewhere"),
+    ],
+)
+def test_a_redirect_tells_where_it_leads(location: str, where: str) -> None:
+    error = error_of(301, {"location": location}, b"<html>Moved</html>", LINK, NOW)
+    assert isinstance(error, RefusedError)
+    assert str(error) == f"301 HTTP301 (the server redirects to {where}; no link is sent there)"
+
+
 def test_the_region_is_told() -> None:
     assert "which is in eu-west-3" in str(response(301, "PermanentRedirect", x_amz_bucket_region="eu-west-3"))
     body = b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>us-west-2</Region></Error>"
