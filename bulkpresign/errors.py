@@ -67,13 +67,14 @@ class ManifestError(InputError):
     """A table, or one of its rows, is not valid.
 
     `file` is the name as given, `line` starts at 1 (None: the whole file), `column` is a name (None: the whole row).
-    Queries are hidden in `problem` and `column`, because a quoted cell may be a link in the wrong column.
+    Queries are hidden in `problem` and `column`, because a quoted cell may be a link in the wrong column; and in the
+    message, because a link without `https://` is taken for a file.
     """
 
     def __init__(self, problem: str, *, file: str, line: int | None = None, column: str | None = None) -> None:
         problem, column = redacted(problem), None if column is None else redacted(column)
         self.problem, self.file, self.line, self.column = problem, file, line, column
-        location = file if line is None else f"{file}:{line}"
+        location = without_secrets(file) if line is None else f"{without_secrets(file)}:{line}"
         super().__init__(f"{location}: {problem}" if column is None else f"{location}: column {column}: {problem}")
 
 

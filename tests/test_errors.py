@@ -1,16 +1,19 @@
 """Exceptions leave a process whole: executors pickle what a function raises."""
 
+import asyncio
 import copy
 import inspect
 import pickle
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bulkpresign import errors
+from bulkpresign import errors, get
 from bulkpresign.errors import (
     BulkpresignError,
     ListingError,
@@ -44,6 +47,15 @@ def test_an_error_is_the_same_after_a_copy(kind: type[BulkpresignError], through
     error.add_note("in worker 3")
     found = through(error)
     assert (type(found), str(found), found.args, vars(found)) == (kind, str(error), error.args, vars(error))
+
+
+@pytest.mark.parametrize("name", ["htps://h/k", "h/k", "ftp://u:5ec2e7@h/k", f"h/{'k' * 300}"])
+def test_a_link_that_is_taken_for_a_file_keeps_its_signature(name: str, tmp_path: Path) -> None:
+    source = f"{name}?X-Amz-Security-Token=5ec2e7&X-Amz-Signature=5ec2e7"
+    with pytest.raises(ManifestError) as caught:
+        asyncio.run(get(source, tmp_path / "to"))
+    assert "5ec2e7" not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.file == source
 
 
 def throttled() -> None:

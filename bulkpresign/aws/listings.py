@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 from bulkpresign.aws.errors import listing_errors
 from bulkpresign.aws.regions import BucketRegions
+from bulkpresign.errors import ListingError
 
 #: Error codes of an upload that does not exist; Ceph sends the second one.
 _NO_UPLOAD = frozenset({"NoSuchUpload", "NoSuchKey"})
@@ -19,12 +21,17 @@ class Listings:
     async def list_uploads(self, bucket: str, prefix: str) -> AsyncIterator[list[tuple[str, str, datetime]]]:
         """The open multipart uploads under a prefix, a page at a time: key, upload id, and the time it was created."""
         client = await self._regions.client_for(bucket)
-        with listing_errors(f"the uploads under s3://{bucket}/{prefix}"):
+        listed = f"the uploads under s3://{bucket}/{prefix}"
+        with listing_errors(listed):
             async for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix):
-                yield [
-                    (item["Key"], item["UploadId"], item["Initiated"].astimezone(UTC))
-                    for item in page.get("Uploads", ())
-                ]
+                try:
+                    found = list(map(_upload, page.get("Uploads", ())))
+                except (KeyError, OverflowError):
+                    raise ListingError(f"{listed} can't be listed: one has no key, no id or no valid time") from None
+                for key, _, _ in found:
+                    if not key.startswith(prefix):  # whoever aborts them would abort those of others
+                        raise ListingError(f"{listed} can't be listed: the server lists {key!r} as well")
+                yield found
 
     async def list_parts(self, bucket: str, key: str, upload_id: str) -> dict[int, tuple[str, int]] | None:
         """The etag and the size of each part of an upload, by part number. None if there is no such upload."""
@@ -41,3 +48,7 @@ class Listings:
                     return None
                 raise
         return found
+
+
+def _upload(item: dict[str, Any]) -> tuple[str, str, datetime]:
+    return item["Key"], item["UploadId"], item["Initiated"].astimezone(UTC)

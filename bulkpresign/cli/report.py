@@ -36,6 +36,7 @@ def report(run: str, json: bool, html: str | None) -> None:
 
     from bulkpresign.cli.runner import reporting_errors
     from bulkpresign.ledger.report import journals_of, read_report
+    from bulkpresign.redact import printable
 
     if json and html is not None:
         raise click.UsageError("--json and --html exclude each other.")
@@ -50,9 +51,9 @@ def report(run: str, json: bool, html: str | None) -> None:
             click.echo(msgspec.json.encode(one).decode())
             continue
         if len(found) > 1:
-            click.echo(f"{chr(10) if number else ''}{files[number]}")
+            click.echo(f"{chr(10) if number else ''}{printable(str(files[number]))}")
         for line in _lines(one):
-            click.echo(line)
+            click.echo(printable(line))  # names of objects can have line ends and control characters
 
 
 def _write_html(journals: list["Path"], html: str) -> None:

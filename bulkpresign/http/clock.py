@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from bulkpresign.http.dates import unix_time
-from bulkpresign.model import utc_now
+from bulkpresign.model import Link, endpoint_of, utc_now
 
 #: The Date header has whole seconds, and the response took time to come: less than this is not a skew.
 _LEAST_SKEW = timedelta(seconds=2)
@@ -25,10 +25,20 @@ class Clock:
     def __init__(self) -> None:
         self.skew = timedelta()
         self.is_set = False
+        self._server = ""  # the one that told its time last
 
     def now(self) -> datetime:
         """The server's present time, as an aware datetime in UTC."""
         return utc_now() + self.skew
+
+    def has_expired(self, link: Link) -> bool:
+        """True if a link has expired, or will within its margin, by its own server's time.
+
+        By that of another server, whose clock may be wrong, only if it has by this machine's clock as well.
+        """
+        if not self.is_set or not link.expires_by(self.now()):
+            return False
+        return endpoint_of(link.url) == self._server or link.expires_by(utc_now())
 
     @property
     def difference(self) -> str:
@@ -38,12 +48,12 @@ class Clock:
         side = "behind" if self.skew > timedelta() else "ahead of"
         return f"this machine's clock is {_shown(abs(self.skew))} {side} the server's"
 
-    def learn(self, date: str | None) -> None:
-        """Takes a Date header (RFC 9110, 6.6.1) as the server's present time. An invalid one is ignored."""
+    def learn(self, date: str | None, url: str = "") -> None:
+        """Takes a Date header (RFC 9110, 6.6.1) as the present time of a url's server. An invalid one is ignored."""
         seconds = unix_time(date)
         if seconds is None:
             return
-        self.is_set = True
+        self.is_set, self._server = True, endpoint_of(url)
         skew = timedelta(seconds=seconds - utc_now().timestamp())
         if skew > _MOST_AHEAD:
             return

@@ -1,6 +1,7 @@
 """Connections that are kept: opened where none is idle, closed where no byte moves any more."""
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -101,8 +102,7 @@ class ConnectionPool:
         for connections in self._origins.values():
             for connection in list(connections.open):
                 connections.close(connection, "the client ends")
-        for _ in range(_ROUNDS_TO_CLOSE):
-            await anyio.lowlevel.checkpoint()
+        await _closed()
 
     def take_idle(self, origin: Origin) -> Connection | None:
         """Takes an open connection that is idle, the one that was used last; None where there is none."""
@@ -120,7 +120,7 @@ class ConnectionPool:
         """Opens a connection. Raises ConnectionFailedError."""
         try:
             with anyio.fail_after(CONNECT_TIMEOUT):
-                connection = await self._connect(origin)
+                connection = await self._connect_with_room(origin)
         except TimeoutError:
             raise ConnectionFailedError("no answer in time", code="Timeout") from None
         except socket.gaierror as error:
@@ -144,6 +144,25 @@ class ConnectionPool:
             connections.idle.append(connection)
         else:
             connections.close(connection, "it can't be reused")
+
+    async def _connect_with_room(self, origin: Origin) -> Connection:
+        """Where too many files are open, closes the idle connections first: other servers' may be most of them."""
+        try:
+            return await self._connect(origin)
+        except OSError as error:
+            if error.errno not in {errno.EMFILE, errno.ENFILE} or not self._close_idle():
+                raise
+        await _closed()
+        return await self._connect(origin)
+
+    def _close_idle(self) -> int:
+        """Closes all idle connections, and returns their number."""
+        count = 0
+        for connections in self._origins.values():
+            while connections.idle:
+                connections.close(connections.idle.pop(), "too many files are open")
+                count += 1
+        return count
 
     async def _connect(self, origin: Origin) -> Connection:
         opened = await start_connection(
@@ -223,6 +242,12 @@ class _Connections:
             elif connection.is_reusable and silent > KEEP_ALIVE:
                 self.close(connection, f"idle for {silent:.0f} s")
         self.idle = [connection for connection in self.idle if connection.is_open]
+
+
+async def _closed() -> None:
+    """Waits until connections that were closed have given their descriptors back."""
+    for _ in range(_ROUNDS_TO_CLOSE):
+        await anyio.lowlevel.checkpoint()
 
 
 def new_socket(address: Any) -> socket.socket:

@@ -47,7 +47,7 @@ class Response:
         self.status, self.headers, self.length, self.stream_to = status, headers, length, stream_to
         self._clock, self._link = clock, link
         if not clock.is_set:
-            clock.learn(headers.get("date"))
+            clock.learn(headers.get("date"), link.url)
 
     def __repr__(self) -> str:
         length = "unknown length" if self.length is None else f"{self.length} bytes"
@@ -83,7 +83,7 @@ class Response:
     async def error(self, link: Link, body: bytes | None = None) -> TransferError:
         """The error that this response means. `body` is what `read` gave, where that was called before."""
         said = await self.read() if body is None else body
-        self._clock.learn(self.headers.get("date"))
+        self._clock.learn(self.headers.get("date"), link.url)
         now = self._clock.now()
         return error_of(self.status, self.headers, said, link, now, difference=self._clock.difference)
 

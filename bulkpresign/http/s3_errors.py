@@ -22,6 +22,9 @@ _CODE = re.compile(rb"<Code>\s*([A-Za-z0-9._-]{1,100})\s*</Code>")
 _MESSAGE = re.compile(rb"<Message>([^<]{1,500})</Message>")
 _REGION = re.compile(rb"<Region>([^<]{1,50})</Region>")
 _REGION_NAME = re.compile(r"[a-z0-9-]{1,50}\Z")
+#: The scheme and host to which a redirect leads. The rest can repeat the signature.
+_REDIRECT = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,260}(?=[/?#]|\Z)")
+_REDIRECTS = frozenset({"HTTP301", "HTTP302", "HTTP303", "HTTP307", "HTTP308"})
 _EXPIRED_CODES = frozenset({"ExpiredToken", "TokenRefreshRequired", "InvalidToken"})
 _THROTTLED: frozenset[int | str] = frozenset({429, 503, 509, "SlowDown", "ServiceUnavailable"})
 _TEMPORARY: frozenset[int | str] = frozenset(
@@ -58,7 +61,7 @@ def error_of(
     if said := _text(_MESSAGE, body):
         message += f": {redacted(said, secrets)}"
     if hint := (_damage(link.url) if status in _REFUSALS else None) or _hint(code, headers, body, difference):
-        message += f" ({hint})"
+        message += f" ({redacted(hint, secrets)})"
     if _is_expired(status, code, body, link, now):
         return LinkExpiredError(_expired(message, link, now, difference), code=code, status=status)
     kind: type[TransferError] = RefusedError
@@ -100,6 +103,9 @@ def _damage(url: str) -> str | None:
 def _hint(code: str, headers: Mapping[str, str], body: bytes, difference: str) -> str | None:
     if code == "RequestTimeTooSkewed" and difference:
         return difference
+    if code in _REDIRECTS:
+        found = _REDIRECT.match(headers.get("location", ""))
+        return f"the server redirects to {found[0] if found else 'elsewhere'}; no link is sent there"
     hint = _HINTS.get(code)
     region = bucket_region(headers, body)
     return f"{hint}, which is in {region}" if hint and region else hint

@@ -1,13 +1,11 @@
 """put: uploads the files of a folder through links, or into a bucket through links that are signed just in time."""
 
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from typing import NamedTuple
 from urllib.parse import urlsplit
-
-import anyio.lowlevel
 
 from bulkpresign.aws import AwsSession
 from bulkpresign.checksums import COMBINABLE
@@ -15,12 +13,13 @@ from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener
 from bulkpresign.http.client import Transport
 from bulkpresign.ledger.paths import PathIndex
-from bulkpresign.model import Link, ObjectRef, Report, Upload, without_query
+from bulkpresign.model import Report
 from bulkpresign.pipeline.rows.hash_files import HashedFiles
 from bulkpresign.pipeline.run.checksummed import ChecksummedFiles
 from bulkpresign.pipeline.run.completed import files_are_current
 from bulkpresign.pipeline.run.config import TransferConfig, config_of
 from bulkpresign.pipeline.run.copies import PutSigner
+from bulkpresign.pipeline.run.file_jobs import LARGE, FileJobs
 from bulkpresign.pipeline.run.journals import journal_of
 from bulkpresign.pipeline.run.multipart import MultipartCreator, MultipartResumer
 from bulkpresign.pipeline.run.preflight import check, index_paths
@@ -31,7 +30,6 @@ from bulkpresign.pipeline.sources.items import Items
 from bulkpresign.pipeline.sources.links import Remote, links_of_sources
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.named_files import check_named_files
-from bulkpresign.pipeline.sources.renewals import by_signing
 from bulkpresign.pipeline.sources.selecting import selected_files
 from bulkpresign.pipeline.sources.sources import Source, Sources
 from bulkpresign.signing.parts import check_part_size
@@ -42,12 +40,8 @@ from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
-from bulkpresign.transfer.engine.jobs import Job, LocalFile, MultipartUpload, Renew, RenewableLink
+from bulkpresign.transfer.engine.jobs import Job, LocalFile
 from bulkpresign.transfer.spec import TransferSpec
-from bulkpresign.transfer.uploads.parts import full_object_headers
-
-#: Larger files are uploaded in parts, where no part size is given: they get an etag that is no md5.
-_LARGE = 64 << 20
 
 
 async def put(
@@ -265,13 +259,10 @@ async def _put_folder(
             async with listing as lister:
                 if not await present.list_destination(lister, location):
                     run.skipped_by = opened.file.name
-        jobs = _signed_files(
-            selected_files(folder.root, folder_objects(folder.root, location.bucket, location.key), settings.filters),
-            signing,
-            headers,
-            config.part_size or _LARGE,
-            checksum,
+        files = selected_files(
+            folder.root, folder_objects(folder.root, location.bucket, location.key), settings.filters
         )
+        jobs = FileJobs(signing, headers, config.part_size or LARGE, checksum, run.refuse).of(files)
         if settings.dry_run:
             return await run.plan(jobs)
 
@@ -300,28 +291,3 @@ async def _named(location: Location, presigner: Presigner) -> str:
 async def _uploads(links: AsyncIterator[list[Remote]]) -> AsyncIterator[Sequence[Job]]:
     async for batch in links:
         yield [Job(LocalFile(link.object.file_path), link) for link in batch]
-
-
-async def _signed_files(
-    files: Iterator[Sequence[ObjectRef]],
-    presigner: Presigner,
-    headers: Mapping[str, str] | None,
-    part_size: int,
-    checksum: str | None,
-) -> AsyncIterator[Sequence[Job]]:
-    renew = by_signing(presigner)
-    for objects in files:
-        small = [ref for ref in objects if (ref.size or 0) <= part_size]
-        async for links in presigner.sign(small, "PUT", headers=headers):
-            yield [Job(LocalFile(link.object.file_path), RenewableLink(link, renew)) for link in links]
-        large = [ref for ref in objects if (ref.size or 0) > part_size]
-        async for links in presigner.sign(large, "PUT"):
-            yield [_to_be_opened(link, renew, checksum) for link in links]
-        await anyio.lowlevel.checkpoint()
-
-
-def _to_be_opened(put: Link, renew: Renew, checksum: str | None) -> Job:
-    """The job of an upload that is created when the job starts: it has no id, no links, and a url without a query."""
-    headers = {} if checksum is None else {**put.headers, **full_object_headers(checksum)}
-    link = Link("POST", without_query(put.url), headers, None, put.object)
-    return Job(LocalFile(put.object.file_path), MultipartUpload(Upload(put.object, "", (), link), renew))

@@ -20,6 +20,8 @@ from bulkpresign.text import unquoted
 MAX_PAGE_BYTES = 16 << 20
 #: White space between two elements; a line end after the declaration is not between elements.
 _WHITE_SPACE = re.compile(rb">\s+<(?!List)").search
+#: No object is larger. A table takes no larger size either.
+_MAX_SIZE = 10**18 - 1
 #: The characters of a wrong element that a message shows.
 _SHOWN = 60
 #: Times as S3 writes them, each with a line end.
@@ -228,9 +230,14 @@ def _unquoted(texts: Sequence[str]) -> Sequence[str]:
 
 def _sizes(sizes: Sequence[str | None]) -> list[int | None]:
     try:
-        return [int(size) if size else None for size in sizes]
+        found = [int(size) if size else None for size in sizes]
     except ValueError as error:
         raise ListingError(f"the response has a size that is not a number: {str(error)[-_SHOWN:]}") from None
+    known = [size for size in found if size is not None]
+    for size in (min(known, default=0), max(known, default=0)):
+        if not 0 <= size <= _MAX_SIZE:
+            raise ListingError(f"the response has a size that no object has: {str(size)[:_SHOWN]}")
+    return found
 
 
 def times_of(times: Sequence[str | None]) -> list[str | None]:
@@ -245,9 +252,10 @@ def _time(time: str) -> str | None:
     """A time in any form of ISO 8601, in S3's, without fractions. None if it is not a time."""
     try:
         moment = datetime.fromisoformat(time.strip())
-    except ValueError:
+        utc = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):  # OverflowError: in UTC it is in another year than 1 to 9999
         return None
-    return f"{moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{utc:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _refuse_document_type(*_: object) -> None:

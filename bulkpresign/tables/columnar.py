@@ -87,11 +87,19 @@ def _rows(file: str, columns: Mapping[str, str], batches: Iterator[Any]) -> Iter
     names, count = tuple(columns.values()), 0
     yield Rows(file, names, [], ())
     for batch in batches:
-        cells = list(zip(*(_cells(batch.column(name)) for name in columns), strict=True))
+        cells = list(zip(*(_cells_in_range(file, name, batch.column(name)) for name in columns), strict=True))
         for at in range(0, len(cells), BATCH_ROWS):
             some = cells[at : at + BATCH_ROWS]
             yield Rows(file, names, some, range(count + 1, count + len(some) + 1))
             count += len(some)
+
+
+def _cells_in_range(file: str, name: str, column: Any) -> list[Any]:
+    """The cells of a column. Raises ManifestError for a date after the year 9999, such as a database's infinity."""
+    try:
+        return _cells(column)
+    except OverflowError as error:
+        raise ManifestError(f"a value can't be read: {error}", file=file, column=name) from error
 
 
 def _cells(column: Any) -> list[Any]:

@@ -126,15 +126,15 @@ def _opened(file: str) -> Iterator[BinaryIO]:
         else:
             with Path(file).open("rb") as stream:
                 yield stream
-    except FileNotFoundError as error:
+    except FileNotFoundError:
         hint = "" if PurePath(file).suffix and "://" not in file else "; objects of a bucket are s3://bucket/prefix/"
-        raise ManifestError(f"no such file{hint}", file=file) from error
+        raise ManifestError(f"no such file{hint}", file=file) from None  # its message has the name, which may be a link
     except IsADirectoryError as error:
         raise ManifestError("a folder is no list of objects; bulkpresign put uploads one", file=file) from error
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise ManifestError(f"not a whole gzip file: {error}", file=file) from error
     except (OSError, ValueError) as error:  # ValueError: a name with NUL
-        raise ManifestError(f"can't be read: {getattr(error, 'strerror', None) or error}", file=file) from error
+        raise ManifestError(f"can't be read: {getattr(error, 'strerror', None) or error}", file=file) from None
 
 
 def _not_decoded(error: UnicodeDecodeError, file: str, encoding: str, lines_before: int) -> ManifestError:
@@ -181,6 +181,8 @@ def check_output(file: str) -> None:
 def _temporary_file(file: str) -> tuple[Path, Path, int]:
     """The path of a file, and a new temporary file beside it with its descriptor. Raises OutputError."""
     with _output_errors(file):
+        with suppress(FileNotFoundError):
+            os.stat(file)  # noqa: PTH116 - refused for links of others in a folder such as /tmp, which realpath follows
         path = Path(os.path.realpath(file))
         if path.is_dir():
             raise OutputError(f"{file} can't be written: it is a folder")

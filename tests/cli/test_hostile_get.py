@@ -6,14 +6,18 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
+from itertools import product
 from pathlib import Path
 
 import pytest
 
+from bulkpresign.model import utc_now
 from bulkpresign.transfer.disk.folder import Folder
 from tests.cli.runs import get
 from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.support.cli import BULKPRESIGN
+from tests.support.dates import date_in
 from tests.support.disks import mounted
 from tests.support.folders import files
 from tests.support.links import links, many
@@ -132,11 +136,46 @@ def test_few_descriptors_slow_a_run_and_do_not_end_it(limit: int, origin: FaultP
     assert len(files(tmp_path / "t")) == 50
 
 
+def test_connections_to_many_servers_do_not_use_up_the_descriptors(origin: FaultProxy, tmp_path: Path) -> None:
+    """Those that are idle are closed where another one is needed. Each spelling of the host counts as a server."""
+    hosts = ["".join(letters) for letters in product(*zip("localhost", "LOCALHOST", strict=True))][:100]
+    rows = [{"url": f"http://{host}:{origin.port}/1", "path": host} for host in hosts]
+    links(tmp_path / "l.csv", rows)
+    command = f"ulimit -n 64; exec {' '.join(BULKPRESIGN)} get l.csv --to t"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(files(tmp_path / "t")) == 100
+
+
 def test_a_name_that_is_too_long_is_reported(origin: FaultProxy, tmp_path: Path) -> None:
     links(tmp_path / "l.csv", many(origin, 2))
     for name in ("x" * 300, f"{'x' * 300}/y"):
         assert "can't be made: File name too long" in get(tmp_path, "l.csv", "--to", name, code=2)
     assert origin.count == 0
+
+
+def test_an_object_under_the_temporary_name_of_another(origin: FaultProxy, tmp_path: Path) -> None:
+    """As where a folder was uploaded with an unfinished download in it. The download of 1 would take 2 away."""
+    taken = Folder(tmp_path).target("1").temporary_name
+    rows = [{"url": f"{origin.url}/1", "path": "1"}, {"url": f"{origin.url}/2", "path": taken}]
+    for table in (rows, rows[::-1]):
+        links(tmp_path / "l.csv", table)
+        said = get(tmp_path, "l.csv", "--to", "t", code=2)
+        assert f"path '{taken}' is refused: it is the temporary name of '1'; column path names another file" in said
+    get(tmp_path, "l.csv", "--to", "t", "--exclude", "*.part", code=0)
+    assert files(tmp_path / "t") == {"1": b"object 1"}
+
+
+def test_a_server_whose_clock_is_ahead_ends_no_link_of_another(origin: FaultProxy, tmp_path: Path) -> None:
+    with FaultProxy() as ahead:
+        ahead.always = Fault(200, {"Date": date_in(days=2)}, b"x")
+        ends = [f"{utc_now() + timedelta(hours=hours):%Y-%m-%dT%H:%M:%SZ}" for hours in (3, 24)]
+        rows = [{"url": f"{ahead.url}/a", "path": "a", "expires_at": ends[0]}, *many(origin, 50, expires_at=ends[1])]
+        links(tmp_path / "l.csv", rows)
+        get(tmp_path, "l.csv", "--to", "t", "--concurrency", "1", code=0)
+    assert len(files(tmp_path / "t")) == 51
 
 
 def test_large_objects_keep_their_time(tmp_path: Path) -> None:

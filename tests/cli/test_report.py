@@ -34,6 +34,15 @@ def test_as_text(tmp_path: Path) -> None:
         assert line in done.stdout.splitlines()
 
 
+def test_control_characters_in_names_are_escaped(tmp_path: Path) -> None:
+    with Journal(tmp_path / "data.journal", "get", "/da\x1b[31mta") as opened:
+        opened.record([Outcome(ObjectRef("bucket", "k\x1b]0;title\x07\nerrors  \u202e"), "done", 2048)])
+    done = run("report", "data.journal", folder=tmp_path)
+    assert done.stdout.replace("\n", "").isprintable()
+    assert "get to /da\\x1b[31mta" in done.stdout
+    assert r"s3://bucket/k\x1b]0;title\x07\nerrors  \u202e" in done.stdout
+
+
 def test_as_json(tmp_path: Path) -> None:
     done = run("report", journal(tmp_path), "--json", folder=tmp_path)
     found = json.loads(done.stdout)

@@ -57,6 +57,7 @@ def responses(seen: Seen) -> Iterator[Fault]:
             yield Fault(500, body=body.format(code=piece[:100]).encode())
             one_line = " ".join(piece.split())
             yield Fault(301, {"x-amz-bucket-region": one_line}, body.format(code="PermanentRedirect").encode())
+            yield Fault(302, {"Location": f"http://{one_line}.example/?{one_line}"})
             yield Fault(206, {"Content-Range": one_line, "ETag": f'"{one_line}"'}, b"some")
             yield Fault(200, {"ETag": f'"{one_line}"', "x-amz-checksum-crc32": one_line}, b"some")
             yield Fault(
@@ -108,7 +109,7 @@ def found_in(text: str) -> list[str]:
     return [secret for secret in SECRETS if secret in text]
 
 
-COUNT = 2 * 250
+COUNT = 2 * 300
 
 
 @pytest.mark.parametrize("attempts", ["1", "2"])

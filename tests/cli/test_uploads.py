@@ -117,6 +117,28 @@ def test_under_a_prefix(scene: Scene) -> None:
     assert said.startswith("abort: 0 to be ended\n")
 
 
+UPLOAD = "<Upload><Key>{}</Key><UploadId>u</UploadId><Initiated>{}</Initiated></Upload>"
+BEGUN = "2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [
+        (UPLOAD.format("mine/a", BEGUN) + UPLOAD.format("theirs/b", BEGUN), "the server lists 'theirs/b' as well"),
+        ("<Upload><Key>mine/a</Key><UploadId>u</UploadId></Upload>", "one has no key, no id or no valid time"),
+        (UPLOAD.format("mine/a", "9999-12-31T23:59:59-12:00"), "one has no key, no id or no valid time"),
+    ],
+)
+def test_abort_ends_nothing_by_a_listing_that_can_not_be_right(listed: str, said: str, tmp_path: Path) -> None:
+    """Above all no upload of others, where the server does not know the parameter `prefix`."""
+    with FaultProxy() as server:
+        server.always = Fault(200, body=f"<ListMultipartUploadsResult>{listed}</ListMultipartUploadsResult>".encode())
+        done = run("abort", "s3://bucket/mine/", "--endpoint-url", server.url, folder=tmp_path)
+        assert {seen.method for seen in server.seen} == {"GET"}
+    assert done.returncode == 2
+    assert f"error: the uploads under s3://bucket/mine/ can't be listed: {said}\n" in done.stderr
+
+
 def test_abort_of_what_is_gone_expired_or_none(scene: Scene) -> None:
     scene.sign()
     gone = Fault(404, body=b"<Error><Code>NoSuchUpload</Code></Error>")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bulkpresign.http.clock import Clock
 from bulkpresign.http.dates import unix_time
-from bulkpresign.model import utc_now
+from bulkpresign.model import Link, utc_now
 from tests.support.dates import date_in
 
 
@@ -100,6 +100,18 @@ def test_a_skew_is_learned(hours: int) -> None:
     clock.learn(date_in(hours=hours))
     assert clock.is_set
     assert abs(clock.now() - utc_now() - timedelta(hours=hours)) < timedelta(seconds=2)
+
+
+@pytest.mark.parametrize(
+    ("server", "hours_left", "expired"),
+    [("http://told", 23, True), ("http://told", 25, False), ("http://other", 23, False), ("http://other", -1, True)],
+)
+def test_the_time_of_one_server_does_not_end_links_of_another(server: str, hours_left: int, expired: bool) -> None:
+    clock = Clock()
+    link = Link("GET", f"{server}/k", {}, utc_now() + timedelta(hours=hours_left))
+    assert not clock.has_expired(link)
+    clock.learn(date_in(hours=24), "http://told/a?X-Amz-Signature=s")
+    assert clock.has_expired(link) is expired
 
 
 @pytest.mark.parametrize("seconds", [-0.9, 0, 1.9])

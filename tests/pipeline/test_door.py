@@ -195,6 +195,7 @@ NAIVE = datetime(2026, 11, 27)  # noqa: DTZ001
         (bp.ObjectRef("bucket", "key", size="5"), "row 2: size is a str, not an int"),  # type: ignore[arg-type]
         (bp.Link("GET", b"https://host/key", {}), "row 2: url is a bytes, not a str"),  # type: ignore[arg-type]
         (bp.Link("GET", "https://host/key", {}, NAIVE), "given rows:2: expires_at of .* has no time zone"),
+        (bp.ObjectRef("bucket", "key", path="caf\udce9"), r"given rows:2: path 'caf.udce9' is not valid Unicode"),
     ],
 )
 def test_fields_of_other_types(row: bp.Link | bp.ObjectRef, said: str, tmp_path: Path) -> None:

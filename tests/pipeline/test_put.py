@@ -1,6 +1,7 @@
 """Uploads to real servers: refusals in the middle, wrong links, folders."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,40 @@ def test_a_symlink_that_leaves_the_folder_is_not_sent(
         "inner": None,
         "bad": "NameRefused",
     }
+
+
+def test_a_file_whose_name_can_not_be_a_key_fails_alone(
+    seaweedfs: S3Server, make_bucket: MakeBucket, boto: Boto, aws_env: AwsEnv, tmp_path: Path
+) -> None:
+    """Latin-1 in a name, or a path of over 1,024 bytes. The run ended at the first one, and told no way out."""
+    aws_env(seaweedfs)
+    bucket = make_bucket(seaweedfs)
+    deep = "/".join(["d" * 100] * 11)
+    write_all(tmp_path / "in", {"good": b"x", deep: b"x", "zzz": b"x"})
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/in/caf\xe9")).write_bytes(b"x")
+
+    async def outcomes() -> list[Outcome]:
+        return [
+            outcome
+            async for outcome in bp.put_outcomes(tmp_path / "in", f"s3://{bucket}/", failures=tmp_path / "f.csv")
+        ]
+
+    for status in ("done", "skipped"):
+        found = {outcome.object.key: outcome for outcome in asyncio.run(outcomes())}
+        assert {key: (outcome.status, outcome.code) for key, outcome in found.items()} == {
+            "good": (status, None),
+            "zzz": (status, None),
+            deep: ("failed", "NameRefused"),
+            r"caf\udce9": ("failed", "NameRefused"),
+        }
+        remedy = "rename the file, or leave it out with --exclude"
+        assert found[r"caf\udce9"].message == f"the key is not valid Unicode: {remedy}"
+        assert found[deep].message == f"the key has 1,110 bytes; S3 allows 1,024: {remedy}"
+        assert (tmp_path / "f.csv").read_text().count("NameRefused") == 2
+    planned = asyncio.run(bp.put(tmp_path / "in", f"s3://{bucket}/", dry_run=True))
+    assert (planned.planned, planned.failed) == (0, 2)
+    listed = boto(seaweedfs).list_objects_v2(Bucket=bucket)["Contents"]
+    assert [each["Key"] for each in listed] == ["good", "zzz"]
 
 
 def test_folders_and_places_that_cannot_be(tmp_path: Path) -> None:

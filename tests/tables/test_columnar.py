@@ -88,6 +88,15 @@ def test_an_empty_table_has_its_columns(tmp_path: Path, format_: str) -> None:
 
 
 @both
+def test_a_date_that_can_not_be_read_is_told_with_its_column(tmp_path: Path, format_: str) -> None:
+    """As databases write infinity."""
+    days = pyarrow.array([0, 106_751_991], pyarrow.int32()).cast(pyarrow.date32())
+    for column in (days, pyarrow.array([[day] for day in days], pyarrow.list_(pyarrow.date32()))):
+        with pytest.raises(ManifestError, match=rf"t.{format_}: column until: a value can't be read: date value out"):
+            list(stored(tmp_path, format_, {"key": ["a", "b"], "until": column}))
+
+
+@both
 def test_files_that_can_not_be_read(tmp_path: Path, format_: str) -> None:
     name = {"parquet": "Parquet", "orc": "ORC"}[format_]
     file = Path(stored(tmp_path, format_, {"key": [f"k{n}" * 10 for n in range(2000)]}).file)

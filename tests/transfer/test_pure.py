@@ -133,6 +133,23 @@ def test_a_link_that_was_changed_on_its_way(change: Callable[[str], str], hint: 
     assert "(" not in str(response(404, "NoSuchKey", link))
 
 
+@pytest.mark.parametrize(
+    ("location", "where"),
+    [
+        ("https://h:8443/k?X-Amz-Signature=s", "https://h:8443"),
+        ("http://[::1]/k", "http://[::1]"),
+        ("/login", "elsewhere"),
+        ("file:///etc/passwd", "elsewhere"),
+        ("https://user:pass@h/", "elsewhere"),
+        ("", "elsewhere"),
+    ],
+)
+def test_a_redirect_tells_where_it_leads(location: str, where: str) -> None:
+    error = error_of(301, {"location": location}, b"<html>Moved</html>", LINK, NOW)
+    assert isinstance(error, RefusedError)
+    assert str(error) == f"301 HTTP301 (the server redirects to {where}; no link is sent there)"
+
+
 def test_the_region_is_told() -> None:
     assert "which is in eu-west-3" in str(response(301, "PermanentRedirect", x_amz_bucket_region="eu-west-3"))
     body = b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>us-west-2</Region></Error>"
@@ -207,6 +224,18 @@ def test_a_path_that_is_refused(path: str, problem: str, tmp_path: Path) -> None
     assert path_problem(path) == problem
     with pytest.raises(NameRefusedError):
         Folder(tmp_path).check(path)
+
+
+@pytest.mark.parametrize("path", ["a", "d/a", "d/\ud55c" + "y" * 238, "d/" + "\ud55c" * 85])
+def test_the_temporary_name_of_another_file_is_refused_as_a_target(path: str, tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    name = folder.target(path).temporary_name
+    taken = f"{path.rpartition('/')[0]}/{name}".removeprefix("/")
+    for refuse in (lambda: folder.check_all(["b", taken]), lambda: folder.target(taken)):
+        with pytest.raises(NameRefusedError, match="it is the temporary name of "):
+            refuse()
+    folder.check_sources([taken])  # as a source it is a file as any other
+    folder.check_all(["b", "a.part", "a.0badc0de.part"])
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=120))

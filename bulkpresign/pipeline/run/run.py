@@ -12,14 +12,14 @@ import anyio
 import msgspec
 
 from bulkpresign.errors import BreakerError, InputError, OutputError
-from bulkpresign.events import Listener, ObjectsSkipped, RunFinished, RunStarted, broadcast
+from bulkpresign.events import Listener, ObjectFinished, ObjectsSkipped, RunFinished, RunStarted, broadcast
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.record import Record
 from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.ledger.tally import Tally
-from bulkpresign.model import ObjectRef, Report
+from bulkpresign.model import ObjectRef, Outcome, Report
 from bulkpresign.pipeline.run.batches import Batches, limited, no_batches, undone, with_records
 from bulkpresign.pipeline.run.checksummed import ChecksummedFiles
 from bulkpresign.pipeline.run.completed import AreCurrent, CompletedFilter
@@ -78,6 +78,7 @@ class Run:
         self._tally = Tally(verb)
         self._consumer = next((one for one in listeners if isinstance(one, OutcomeListener)), None)
         self._listeners = RunListeners([self._tally, *listeners])
+        self._record: Listener = self._listeners
         self._clock = Clock()
         self._http = HttpClient(config.requests, self._clock, ca_bundle, config.transport)
         self._journal: Journal | None = None
@@ -119,6 +120,12 @@ class Run:
     def emit(self) -> Listener:
         """Counts an event, and passes it to the listeners."""
         return self._listeners
+
+    async def refuse(self, ref: ObjectRef, problem: str) -> None:
+        """Counts an object as failed that can't be a job."""
+        if self._consumer is not None:
+            await self._consumer.queue.reserve()
+        self._record(ObjectFinished(Outcome(ref, "failed", attempts=0, code="NameRefused", message=problem)))
 
     async def renewal(self, presigner: Presigner | None, command: str | None, url: str | None) -> Renew | None:
         """The function that renews links of the source, or None. Raises ParameterError for more than one way."""
@@ -178,7 +185,7 @@ class Run:
             self._opened = self._stack.enter_context(self._journal)
         tell = self._listeners if log is None else broadcast([self._listeners, log])
         tell(RunStarted(self._verb, totals.objects, totals.bytes))
-        record = Recorder(self._opened, tell)
+        record = self._record = Recorder(self._opened, tell)
         spec = self._completed_spec(spec, folder)
         own = spec if self._workers is None else spec.share(self._workers.count + 1)
         local = LocalExecutor(own, record, http=self._http, clock=self._clock, folder=folder)

@@ -62,7 +62,10 @@ def _check_type(item: object, number: int) -> None:
 
 
 def _check_fields(row: Row, number: int) -> None:
-    """Raises TypeError for a field of another type, which would fail later, and without its place."""
+    """Raises TypeError for a field of another type, ParameterError for text that is not Unicode.
+
+    Both would fail later, and without their place. Python has names of files that are not UTF-8 as such text.
+    """
     ref = object_of(row)
     texts = {"bucket": ref.bucket, "key": ref.key, "path": ref.file_path}
     if isinstance(row, Link):
@@ -72,8 +75,18 @@ def _check_fields(row: Row, number: int) -> None:
     for name, value in texts.items():
         if not isinstance(value, str):
             raise TypeError(f"row {number}: {name} is {named(value)}, not a str")
+        if not value.isascii() and not _is_unicode(value):
+            raise ParameterError(f"{GIVEN_ROWS}:{number}: {name} {value[:80]!r} is not valid Unicode")
     if not isinstance(ref.size, int | None):
         raise TypeError(f"row {number}: size is {named(ref.size)}, not an int")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def rows_of(items: Sequence[Item], first: int) -> list[Row]:

@@ -269,6 +269,10 @@ def _name(link: Link) -> tuple[str, ...]:
     return (identity(link), link.method, *(str(extra.get(name) or "") for name in ("upload_id", "part_number")))
 
 
+def _by_this_machine(link: Link) -> bool:
+    return link.expires_by(utc_now())
+
+
 def _matched(links: Sequence[Link], response: bytes, who: str, clock: Clock | None) -> list[Link | None]:
     """The fresh link of each link, matched by bucket, key, version, path, method, upload and part. Others are ignored.
 
@@ -279,9 +283,8 @@ def _matched(links: Sequence[Link], response: bytes, who: str, clock: Clock | No
         fresh_link = links_of(rows_of_mappings(who, mappings, range(1, len(mappings) + 1)))
     except (msgspec.MsgspecError, UnicodeDecodeError, ManifestError) as error:
         raise _failed(f"{who} answered with what is no list of links: {redacted(str(error))}") from error
-    now = utc_now() if clock is None else clock.now()
-    trusts_clock = clock is None or clock.is_set
-    alive = {_name(link): link for link in fresh_link if not (trusts_clock and link.expires_by(now))}
+    has_expired = _by_this_machine if clock is None else clock.has_expired
+    alive = {_name(link): link for link in fresh_link if not has_expired(link)}
     found = [alive.get(_name(link)) for link in links]
     return [
         msgspec.structs.replace(new, object=old.object) if new else None for old, new in zip(links, found, strict=True)

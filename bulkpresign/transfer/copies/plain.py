@@ -111,7 +111,7 @@ class PlainCopies:
 
     def _held(self, get: Link, response: ResponseParser, body: Chunk) -> Held | None:
         if not self._clock.is_set:
-            self._clock.learn(response.headers.get("date"))
+            self._clock.learn(response.headers.get("date"), get.url)
         if response.status != 200 or len(body) > MAX_EXCHANGED:
             return None
         try:

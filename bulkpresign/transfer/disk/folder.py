@@ -3,7 +3,6 @@
 import errno
 import os
 import stat
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,13 +10,11 @@ from typing import Self
 
 from bulkpresign.errors import InputError, NameRefusedError, OpenFilesError, ParameterError, StorageError
 from bulkpresign.transfer.disk.beneath import FOLDER_FLAGS, Root
-from bulkpresign.transfer.disk.paths import MAX_NAME_BYTES, are_plain, path_problem
+from bulkpresign.transfer.disk.paths import are_plain, path_problem, target_problem, temporary_name
 
 _CHECKED_FOLDERS = 100_000
 #: The most folders that stay open, and the share of the files that a process may open.
 _OPEN_FOLDERS, _SHARE_OF_FILES = 128, 8
-TEMPORARY_SUFFIX = ".part"
-_SHORT_NAME = 48  # characters: a suffix always fits
 #: Doesn't wait for the other end of a pipe.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -93,19 +90,24 @@ class Folder:
             raise ParameterError(f"{self.root} is {'not a folder' if os.path.lexists(self.root) else 'missing'}")
 
     def check_all(self, paths: Sequence[str]) -> None:
-        """Raises NameRefusedError for the first path that `check` refuses. Plain paths are checked all at once."""
+        """Raises NameRefusedError for the first path that must not be written. Plain paths are checked all at once."""
         if are_plain(paths):
             first_in: dict[str, str] = {}
             for path in paths:
                 first_in.setdefault(path.rpartition("/")[0], path)
             paths = list(first_in.values())
         for path in paths:
-            self.check(path)
+            if problem := target_problem(path):
+                raise NameRefusedError(path, problem)
+            self._check_parent(path)
 
     def check(self, path: str) -> None:
         """Raises NameRefusedError for a path that is not allowed, or that leaves the folder through a symbolic link."""
         if problem := path_problem(path):
             raise NameRefusedError(path, problem)
+        self._check_parent(path)
+
+    def _check_parent(self, path: str) -> None:
         parent = path.rpartition("/")[0]
         if parent not in self._checked:
             self._check_inside(parent, path)
@@ -140,7 +142,7 @@ class Folder:
 
     def target(self, path: str) -> "Target":
         """The file of one object. Raises NameRefusedError for a path that can't be a file."""
-        if problem := path_problem(path):
+        if problem := target_problem(path):
             raise NameRefusedError(path, problem)
         return Target(self, path)
 
@@ -212,11 +214,8 @@ class Target:
 
     @property
     def temporary_name(self) -> str:
-        """The name until the file is whole. The suffix keeps it apart from other objects' names."""
-        suffix = f".{zlib.crc32(self.path.encode('utf-8', 'surrogateescape')):08x}{TEMPORARY_SUFFIX}"
-        if len(self.name) > _SHORT_NAME and len(raw := os.fsencode(self.name)) + len(suffix) > MAX_NAME_BYTES:
-            return os.fsdecode(raw[: MAX_NAME_BYTES - len(suffix)]) + suffix
-        return self.name + suffix
+        """The name until the file is whole."""
+        return temporary_name(self.path)
 
     @property
     def temporary_full_name(self) -> str:

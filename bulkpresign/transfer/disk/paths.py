@@ -6,10 +6,14 @@ POSIX stores a key under its own bytes, so no name is changed. A path that can't
 import os
 import re
 import sys
+import zlib
 from collections.abc import Sequence
 
 #: The longest name of a file, in bytes, on the file systems in use.
 MAX_NAME_BYTES = 255
+TEMPORARY_SUFFIX = ".part"
+_TEMPORARY = re.compile(r"(.+)\.[0-9a-f]{8}\.part\Z", re.DOTALL)
+_SHORT_NAME = 48  # characters: a suffix always fits
 #: False in a locale of another encoding, in which Python would give files other bytes than those of their keys.
 _NAMES_ARE_UTF8 = sys.getfilesystemencoding() == "utf-8"
 #: Most paths: no segment begins with a dot, none is long. Others are checked segment by segment.
@@ -39,11 +43,34 @@ def path_problem(path: str) -> str | None:  # noqa: PLR0911 - one for each reaso
     return None
 
 
+def temporary_name(path: str) -> str:
+    """The name of a file until it is whole, in the same folder. The suffix keeps it apart from other objects' names."""
+    name = path.rpartition("/")[2]
+    suffix = f".{zlib.crc32(path.encode('utf-8', 'surrogateescape')):08x}{TEMPORARY_SUFFIX}"
+    if len(name) > _SHORT_NAME and len(raw := os.fsencode(name)) + len(suffix) > MAX_NAME_BYTES:
+        return os.fsdecode(raw[: MAX_NAME_BYTES - len(suffix)]) + suffix
+    return name + suffix
+
+
+def target_problem(path: str) -> str | None:
+    """The reason why a path can't be written as a file below a folder, or None.
+
+    Such a path is also the temporary name of another one, as of an unfinished download that was uploaded: the download
+    of that one would take the file away.
+    """
+    if path.endswith(TEMPORARY_SUFFIX) and (found := _TEMPORARY.match(path)):
+        name = path.rpartition("/")[2]
+        if temporary_name(found[1]) == name or len(os.fsencode(name)) == MAX_NAME_BYTES:
+            return f"it is the temporary name of {found[1]!r}"
+    return path_problem(path)
+
+
 def are_plain(paths: Sequence[str]) -> bool:
     """True where all paths are allowed at first sight. False: check each of them."""
     joined = "\0".join(paths)
     return (
-        joined.count("\0") == len(paths) - 1
+        TEMPORARY_SUFFIX not in joined
+        and joined.count("\0") == len(paths) - 1
         and _PLAIN_PATHS.match(joined) is not None
         and (_NAMES_ARE_UTF8 or joined.isascii())
     )

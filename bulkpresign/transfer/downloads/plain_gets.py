@@ -39,7 +39,7 @@ class PlainGets:
         """Verifies the bytes of an object; None if its response is not plain. Raises MismatchError."""
         headers, size = response.headers, len(body)
         if not self._clock.is_set:
-            self._clock.learn(headers.get("date"))
+            self._clock.learn(headers.get("date"), link.url)
         if response.status != 200 or size > self._most:
             return None
         etag = etag_of(headers, link)

@@ -42,8 +42,8 @@ class LinkRenewer:
     ) -> T:
         """Returns the result of `work` on the link, or on a fresh link if the link has expired or the server says so.
 
-        While the server's time is unknown, a link that has expired by this machine's clock is renewed if possible. If
-        it can't be renewed, or the fresh link has expired as well, it is sent anyway: the clock may be wrong.
+        While the time of its server is unknown, a link that has expired by what is known is renewed if possible. If it
+        can't be renewed, or the fresh link has expired as well, it is sent anyway: the clock may be wrong.
         """
         renewals_left = MAX_RENEWALS if renewable.renew is not None else 0
         trusts_clock = renewable.renew is not None
@@ -51,7 +51,7 @@ class LinkRenewer:
         while True:
             link = renewable.link
             try:
-                if link.expires_by(self._clock.now()) and (self._clock.is_set or trusts_clock):
+                if self._clock.has_expired(link) or (trusts_clock and link.expires_by(self._clock.now())):
                     await anyio.lowlevel.checkpoint()
                     raise _expired_before_use(link, self._clock)
                 return await work(link)
@@ -70,7 +70,7 @@ class LinkRenewer:
                     await self.renew(renewable, waiting)
             except LinkExpiredError as error:
                 not_renewed = numbered(error, sent)
-                if sent or self._clock.is_set:
+                if sent or self._clock.has_expired(link):
                     raise not_renewed from None
 
     async def renew(self, renewable: RenewableLink, waiting: deque[Job] | None = None) -> None:

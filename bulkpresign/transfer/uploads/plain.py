@@ -118,7 +118,7 @@ class PlainUpload:
         """The outcome of a job whose whole response is here: see PlainJob."""
         uploads, link, headers, file = self._uploads, self.job.link, response.headers, self._body.file
         if not uploads.clock.is_set:
-            uploads.clock.learn(headers.get("date"))
+            uploads.clock.learn(headers.get("date"), link.url)
         if response.status not in STORED or len(body):
             return None
         etag = etag_of(headers, link)
