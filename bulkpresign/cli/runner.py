@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 import anyio
 from click.exceptions import Exit
 
-from bulkpresign.cli.debug_log import debug_log
+from bulkpresign.cli.debug_log import debug_log, library_warnings
 from bulkpresign.cli.messages import console, finish, say, say_retry
 from bulkpresign.cli.signals import SIGNAL_WORDS, stop_on_signal
 from bulkpresign.cli.summary import (
@@ -118,7 +118,7 @@ def run_verb(
         return report
 
     try:
-        with shown or nullcontext():
+        with shown or nullcontext(), library_warnings():
             report = anyio.run(main, backend_options={"use_uvloop": _has_uvloop()})
     except* BulkpresignError as errors:
         _fail(_leaf(errors))
