@@ -61,6 +61,8 @@ def run_transfer(
     report = counts.report
     code = exit_code(report) if ended is None else ended.exit_code
     notes = _notes(report, set() if quiet else failures.expired_codes, is_whole=ended is None)
+    if ended is not None and report.objects and not stopped and not quiet:
+        notes.append(("the run ended early, see above; the same command continues it", "info"))
     if settings.get("certificate") is not None and ended is None:
         notes += certificate_notes(report, settings["certificate"], quiet=quiet)
     if not quiet:

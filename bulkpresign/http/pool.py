@@ -126,7 +126,8 @@ class ConnectionPool:
             if error.code == "NoConnection":
                 self._resolver.doubt(origin.host, origin.port)
             connections = self._origins.get(origin)
-            error.is_outage = connections is not None and connections.are_lost(self._loop.time())
+            if connections is not None and error.code != "Certificate":
+                error.is_outage = connections.are_lost(self._loop.time())
             raise
         self._origins.setdefault(origin, _Connections(origin)).add(connection)
         return connection

@@ -136,6 +136,7 @@ def test_a_run_that_broke_counts_what_came_before(capsys: pytest.CaptureFixture[
     assert said.count("failed: s3://b/k") == 1
     assert "... and 11 more: --failures FILE lists all of them\n" in said
     assert "get: 1 done, 12 failed;" in said
+    assert said.endswith("the run ended early, see above; the same command continues it\n")
     assert code_of(Verb(failed, JournalError("the disk is full"))) == 2
     assert capsys.readouterr().err.count("failed: s3://b/k") == 10
 
