@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NoReturn, TypeVar
 
 import anyio
+import msgspec
 from click.exceptions import Exit
 
 from bulkpresign.cli.debug_log import debug_log, library_warnings
@@ -148,7 +149,13 @@ def exit_code(report: Report) -> int:
 
 
 def _in_one_line(counts: Counts) -> Callable[[Report], str]:
-    return lambda report: summary(report, counts.moved)
+    """Objects in flight when an error ended the run are not counted as failed: nothing is wrong with them."""
+
+    def in_one_line(report: Report) -> str:
+        attempted = msgspec.structs.replace(report, failed=report.failed - counts.interrupted)
+        return summary(attempted, counts.moved)
+
+    return in_one_line
 
 
 def _notes(report: Report, expired_codes: set[str | None], *, is_whole: bool) -> list[tuple[str, str]]:
