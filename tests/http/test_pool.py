@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from bulkpresign.errors import ConnectionFailedError
-from bulkpresign.http import resolver
+from bulkpresign.http import pool, resolver
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.connection import Connection
 from bulkpresign.http.pool import round_trip
@@ -185,3 +185,37 @@ def test_each_new_connection_has_its_round_trip_time_told(origin: FaultProxy) ->
     asyncio.run(main())
     assert len(told) == 1
     assert 0 < told[0] < 1
+
+
+def test_an_untrusted_certificate_is_no_outage(
+    run: Runner, origin: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is away may come back; the certificate that it came back with stays."""
+
+    async def failed(http: HttpClient) -> ConnectionFailedError:
+        with pytest.raises(ConnectionFailedError) as caught:
+            while True:  # the connection may break first
+                try:
+                    async with http.request(Link("GET", f"{origin.url}/a", {})):
+                        pass
+                except ConnectionFailedError as error:
+                    if error.code != "Disconnected":
+                        raise
+        return caught.value
+
+    async def untrusted(*_: object) -> None:
+        error = ssl.SSLCertVerificationError()
+        error.verify_message = "self-signed certificate"
+        raise error
+
+    async def main() -> None:
+        async with HttpClient(1) as http:
+            async with http.request(Link("GET", f"{origin.url}/a", {})) as response:
+                await response.read()
+            with origin.unreachable():
+                assert (await failed(http)).is_outage
+                monkeypatch.setattr(pool.ConnectionPool, "_connect", untrusted)
+                error = await failed(http)
+            assert (error.code, error.is_outage) == ("Certificate", False)
+
+    run(main())
