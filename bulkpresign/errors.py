@@ -174,9 +174,13 @@ class ServerError(TransferError):
 
 
 class ConnectionFailedError(TransferError):
-    """There is no connection, or it was closed or timed out."""
+    """There is no connection, or it was closed or timed out.
+
+    `is_outage` is True where no connection can be made to a server that was connected before, and none is left.
+    """
 
     retry = "same_link"
+    is_outage = False
 
 
 class TruncatedError(TransferError):

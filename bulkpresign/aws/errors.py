@@ -29,7 +29,7 @@ def botocore_errors(secrets: Sequence[str] = ()) -> Iterator[None]:
         boto.MetadataRetrievalError,
         boto.InfiniteLoopConfigError,
     ) as error:
-        raise CredentialsError(redacted(str(error))) from error
+        raise CredentialsError(redacted(str(error).strip())) from error  # a program's message ends with a line end
     except boto.ClientError as error:  # only fetching credentials sends requests here
         raise CredentialsError(f"credentials were refused: {redacted(str(error))}") from error
     except (boto.BotoCoreError, ValueError, TypeError) as error:

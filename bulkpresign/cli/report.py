@@ -37,6 +37,7 @@ def report(run: str, json: bool, html: str | None) -> None:
     from bulkpresign.cli.runner import reporting_errors
     from bulkpresign.ledger.report import journals_of, read_report
     from bulkpresign.redact import printable
+    from bulkpresign.tables.files import STDOUT, open_output
 
     if json and html is not None:
         raise click.UsageError("--json and --html exclude each other.")
@@ -46,14 +47,12 @@ def report(run: str, json: bool, html: str | None) -> None:
             _write_html(files, html)
             return
         found = [read_report(file) for file in files]
-    for number, one in enumerate(found):
-        if json:
-            click.echo(msgspec.json.encode(one).decode())
-            continue
-        if len(found) > 1:
-            click.echo(f"{chr(10) if number else ''}{printable(str(files[number]))}")
-        for line in _lines(one):
-            click.echo(printable(line))  # names of objects can have line ends and control characters
+        with open_output(STDOUT) as output:
+            for number, one in enumerate(found):
+                text = msgspec.json.encode(one).decode() if json else "\n".join(map(printable, _lines(one)))
+                if len(found) > 1 and not json:
+                    text = f"{chr(10) if number else ''}{printable(str(files[number]))}\n{text}"
+                output.write(f"{text}\n".encode())
 
 
 def _write_html(journals: list["Path"], html: str) -> None:

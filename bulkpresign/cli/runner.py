@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NoReturn, TypeVar
 
 import anyio
+import msgspec
 from click.exceptions import Exit
 
-from bulkpresign.cli.debug_log import debug_log
+from bulkpresign.cli.debug_log import debug_log, library_warnings
 from bulkpresign.cli.messages import console, finish, say, say_retry
 from bulkpresign.cli.signals import SIGNAL_WORDS, stop_on_signal
 from bulkpresign.cli.summary import (
@@ -64,6 +65,8 @@ def run_transfer(
     notes = _notes(report, set() if quiet else failures.expired_codes)
     if ended is None and not report.objects:
         notes.append((f"{no_rows(settings.get('filters'))}: nothing to do", "warning"))
+    if ended is not None and report.objects and not stopped and not quiet:
+        notes.append(("the run ended early, see above; the same command continues it", "info"))
     if settings.get("certificate") is not None and ended is None:
         notes += certificate_notes(report, settings["certificate"], quiet=quiet)
     if not quiet:
@@ -121,7 +124,7 @@ def run_verb(
         return report
 
     try:
-        with shown or nullcontext():
+        with shown or nullcontext(), library_warnings():
             report = anyio.run(main, backend_options={"use_uvloop": _has_uvloop()})
     except* BulkpresignError as errors:
         _fail(_leaf(errors))
@@ -149,7 +152,13 @@ def exit_code(report: Report) -> int:
 
 
 def _in_one_line(counts: Counts) -> Callable[[Report], str]:
-    return lambda report: summary(report, counts.moved)
+    """Objects in flight when an error ended the run are not counted as failed: nothing is wrong with them."""
+
+    def in_one_line(report: Report) -> str:
+        attempted = msgspec.structs.replace(report, failed=report.failed - counts.interrupted)
+        return summary(attempted, counts.moved)
+
+    return in_one_line
 
 
 def _notes(report: Report, expired_codes: set[str | None]) -> list[tuple[str, str]]:

@@ -9,6 +9,8 @@ from bulkpresign.text import counted, show_bytes
 NAMED_FAILURES = 10
 #: The code of an object that was not finished when the run was stopped.
 _INTERRUPTED = "Interrupted"
+#: The codes of S3 for a session token that has expired, and with it all links that it signed.
+_EXPIRED_TOKEN = {"ExpiredToken", "TokenRefreshRequired"}
 
 
 def no_rows(filters: object) -> str:
@@ -119,6 +121,11 @@ def expired_advice(codes: set[str | None]) -> str:
     """Advice for links that had expired, by the codes of their outcomes."""
     if codes == {"RenewalFailed"}:
         return "the links could not be renewed, see above: fix that, then run this again"
+    if codes <= _EXPIRED_TOKEN:
+        return (
+            "the credentials that signed the links had expired: renew them if they are yours, else ask the sender for "
+            "fresh links, then run this again"
+        )
     return (
         "the links had expired: ask the sender for fresh links, then run this again "
         "(--renew-credentials signs links to your own buckets again)"

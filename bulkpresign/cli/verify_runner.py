@@ -35,6 +35,7 @@ from bulkpresign.model import Outcome, Report
 from bulkpresign.pipeline.verification.counts import VerifyReport
 from bulkpresign.pipeline.verification.digests import ReadPlan
 from bulkpresign.proof.files import MISSING, UNPROVEN
+from bulkpresign.tables.files import STDOUT, open_output
 from bulkpresign.text import counted, show_bytes
 
 _NAMED, _SIDES = 10, 2
@@ -99,7 +100,9 @@ def prove(*, source: Sequence[str], certificate: str | None, prove: str, **_: An
     if certificate is None or source:
         raise click.UsageError("use: verify --certificate FILE --prove KEY")
     with reporting_errors():
-        click.echo(msgspec.json.format(msgspec.json.encode(proof_of(certificate, prove))).decode())
+        proof = msgspec.json.format(msgspec.json.encode(proof_of(certificate, prove)))
+        with open_output(STDOUT) as output:
+            output.write(proof + b"\n")
     raise Exit(EXIT_DONE)
 
 

@@ -25,9 +25,12 @@ from bulkpresign.http.tls_sessions import resume_sessions
 CONNECT_TIMEOUT = 30.0
 #: Seconds without a byte after which a request that waits for one fails.
 IDLE_TIMEOUT = 60.0
+#: Seconds for which a server that was connected before, and can't be any more, is taken to come back.
+OUTAGE = 900.0
 #: Seconds that a connection is kept for the next request; servers close theirs a little later.
 KEEP_ALIVE = 15.0
 _SWEEPS_PER_TIMEOUT = 60
+_TOO_MANY_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 #: The bytes of Linux's `struct tcp_info` with the field `tcpi_rtt` (microseconds): the first one, and the one after it.
 _ROUND_TRIP_AT, _ROUND_TRIP_END = 68, 72
 #: A transport is aborted in the next round of the loop, and is told so in the one after; TLS takes one more.
@@ -119,8 +122,25 @@ class ConnectionPool:
     async def connect(self, origin: Origin) -> Connection:
         """Opens a connection. Raises ConnectionFailedError."""
         try:
+            connection = await self._opened(origin)
+        except ConnectionFailedError as error:
+            if error.code == "NoConnection":
+                self._resolver.doubt(origin.host, origin.port)
+            error.is_outage = self._is_outage(origin, error)
+            raise
+        self._origins.setdefault(origin, _Connections(origin)).add(connection)
+        return connection
+
+    def _is_outage(self, origin: Origin, error: ConnectionFailedError) -> bool:
+        """True where a server that was connected before can't be reached, and no connection to it is left."""
+        connections = self._origins.get(origin)
+        is_here = error.code == "Certificate" or getattr(error.__cause__, "errno", None) in _TOO_MANY_FILES
+        return connections is not None and not is_here and connections.are_lost(self._loop.time())
+
+    async def _opened(self, origin: Origin) -> Connection:
+        try:
             with anyio.fail_after(CONNECT_TIMEOUT):
-                connection = await self._connect_with_room(origin)
+                return await self._connect_with_room(origin)
         except TimeoutError:
             raise ConnectionFailedError("no answer in time", code="Timeout") from None
         except socket.gaierror as error:
@@ -132,8 +152,6 @@ class ConnectionPool:
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else type(error).__name__
             message = f"no connection to {origin.host}:{origin.port}: {reason}"
             raise ConnectionFailedError(message, code="NoConnection") from error
-        self._origins.setdefault(origin, _Connections(origin)).add(connection)
-        return connection
 
     def give_back(self, origin: Origin, connection: Connection) -> None:
         """Keeps a connection after its request, or closes it where no other request can follow."""
@@ -150,7 +168,7 @@ class ConnectionPool:
         try:
             return await self._connect(origin)
         except OSError as error:
-            if error.errno not in {errno.EMFILE, errno.ENFILE} or not self._close_idle():
+            if error.errno not in _TOO_MANY_FILES or not self._close_idle():
                 raise
         await _closed()
         return await self._connect(origin)
@@ -206,20 +224,29 @@ class ConnectionPool:
 class _Connections:
     """The connections to one origin."""
 
-    __slots__ = ("_origin", "idle", "open", "opened", "reused")
+    __slots__ = ("_lost_at", "_origin", "idle", "open", "opened", "reused")
 
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
         self.open: set[Connection] = set()
         self.idle: list[Connection] = []  # may hold some that the server has closed
         self.opened = self.reused = 0
+        self._lost_at: float | None = None
 
     def counts(self) -> ConnectionCounts:
         alive = sum(connection.is_open for connection in self.open)
         idle = sum(connection.is_open for connection in self.idle)
         return ConnectionCounts(alive, idle, alive - idle, self.opened, self.reused)
 
+    def are_lost(self, now: float) -> bool:
+        """No more can be made. True where none is left, for OUTAGE seconds."""
+        if any(connection.is_open for connection in self.open):
+            return False
+        self._lost_at = now if self._lost_at is None else self._lost_at
+        return now - self._lost_at < OUTAGE
+
     def add(self, connection: Connection) -> None:
+        self._lost_at = None
         self.open.add(connection)
         self.opened += 1
         if _logger.isEnabledFor(logging.DEBUG):

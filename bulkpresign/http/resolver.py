@@ -1,4 +1,4 @@
-"""Addresses of hosts, each looked up once in a while."""
+"""Addresses of hosts, each looked up once in a while. Those that were found are used while the lookup fails."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ import anyio
 
 #: Seconds for which the addresses of a host are used.
 DNS_TTL = 300.0
-#: Seconds until a host that was not found is looked up again.
+#: Seconds until a host is looked up again that was not found, or can't be connected.
 DNS_RETRY = 1.0
 
 
@@ -36,6 +36,11 @@ class Resolver:
                     known.renew(error, loop.time() + DNS_RETRY)
         return known.next()
 
+    def doubt(self, host: str, port: int) -> None:
+        """The host's addresses can't be connected: it is looked up again soon."""
+        known = self._addresses[host, port]
+        known.valid_until = min(known.valid_until, asyncio.get_running_loop().time() + DNS_RETRY)
+
 
 class _Addresses:
     """The addresses of one host, or why there are none, and until when that is used."""
@@ -51,10 +56,10 @@ class _Addresses:
         if isinstance(found, socket.gaierror):
             self._error = found
         else:
-            self._found, self._error = deque(found), None
+            self._found = deque(found)
 
     def next(self) -> list[Any]:
-        if self._error is not None:
+        if self._error is not None and not self._found:
             raise self._error
         addresses = list(self._found)
         self._found.rotate(-1)

@@ -1,6 +1,7 @@
 """The output of `bulkpresign report`."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.model import ObjectRef, Outcome
 from tests.servers.proxy import Fault, FaultProxy
-from tests.support.cli import run
+from tests.support.cli import BULKPRESIGN, run
 from tests.support.links import links
 
 
@@ -47,6 +48,15 @@ def test_as_json(tmp_path: Path) -> None:
     done = run("report", journal(tmp_path), "--json", folder=tmp_path)
     found = json.loads(done.stdout)
     assert (found["done"], found["failed"], found["bytes"]) == (3, 1, 6144)
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_standard_output_on_a_full_disk(words: tuple[str, ...], tmp_path: Path) -> None:
+    command = [*BULKPRESIGN, "report", journal(tmp_path), *words]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.stderr == "error: standard output can't be written: No space left on device\n"
+    assert done.returncode == 2
 
 
 def test_no_journal(tmp_path: Path) -> None:

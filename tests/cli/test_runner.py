@@ -130,12 +130,13 @@ def test_an_error_of_the_run_has_its_own_code(
 
 def test_a_run_that_broke_counts_what_came_before(capsys: pytest.CaptureFixture[str]) -> None:
     """A breaker that opened names one of the failures, which are all alike; another error names the first ten."""
-    failed = [DONE, *[FAILED] * 12]
+    failed = [DONE, *[FAILED] * 12, INTERRUPTED]
     assert code_of(Verb(failed, BreakerError("all fail alike"))) == 1
     said = capsys.readouterr().err
     assert said.count("failed: s3://b/k") == 1
     assert "... and 11 more: --failures FILE lists all of them\n" in said
     assert "get: 1 done, 12 failed;" in said
+    assert said.endswith("the run ended early, see above; the same command continues it\n")
     assert code_of(Verb(failed, JournalError("the disk is full"))) == 2
     assert capsys.readouterr().err.count("failed: s3://b/k") == 10
 

@@ -76,6 +76,11 @@ def test_what_to_do_about_links_that_had_expired(origin: FaultProxy, tmp_path: P
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1] == expired_advice({"RenewalFailed"})
     assert "sender" not in done.stderr
+    origin.always = Fault(400, body=b"<Error><Code>ExpiredToken</Code></Error>")
+    links(tmp_path / "l.csv", many(origin, 1))
+    done = run("get", "l.csv", "--to", "to", folder=tmp_path)
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1].startswith("the credentials that signed the links had expired: renew them")
 
 
 def test_what_failed_before_a_stop_is_named_and_what_was_cut_off_is_not(origin: FaultProxy, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Connections that are being made when the run is cut off: nothing of them is left open, and the loop can end."""
 
 import asyncio
+import errno
 import gc
 import socket
 import ssl
@@ -13,7 +14,7 @@ import anyio
 import pytest
 
 from bulkpresign.errors import ConnectionFailedError
-from bulkpresign.http import resolver
+from bulkpresign.http import pool, resolver
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.connection import Connection
 from bulkpresign.http.pool import round_trip
@@ -185,3 +186,38 @@ def test_each_new_connection_has_its_round_trip_time_told(origin: FaultProxy) ->
     asyncio.run(main())
     assert len(told) == 1
     assert 0 < told[0] < 1
+
+
+@pytest.mark.parametrize("problem", [ssl.SSLCertVerificationError(), OSError(errno.EMFILE, "Too many open files")])
+def test_what_is_wrong_here_is_no_outage(
+    problem: OSError, run: Runner, origin: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is away may come back; the certificate that it came back with stays, as do too many files here."""
+
+    async def failed(http: HttpClient) -> ConnectionFailedError:
+        with pytest.raises(ConnectionFailedError) as caught:
+            while True:  # the connection may break first
+                try:
+                    async with http.request(Link("GET", f"{origin.url}/a", {})):
+                        pass
+                except ConnectionFailedError as error:
+                    if error.code != "Disconnected":
+                        raise
+        return caught.value
+
+    async def fail(*_: object) -> None:
+        if isinstance(problem, ssl.SSLCertVerificationError):
+            problem.verify_message = "self-signed certificate"
+        raise problem
+
+    async def main() -> None:
+        async with HttpClient(1) as http:
+            async with http.request(Link("GET", f"{origin.url}/a", {})) as response:
+                await response.read()
+            with origin.unreachable():
+                assert (await failed(http)).is_outage
+                monkeypatch.setattr(pool.ConnectionPool, "_connect", fail)
+                error = await failed(http)
+            assert (error.code in {"Certificate", "NoConnection"}, error.is_outage) == (True, False)
+
+    run(main())

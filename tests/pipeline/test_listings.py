@@ -304,6 +304,19 @@ def test_attempts_end(proxy: FaultProxy) -> None:
     assert proxy.count == 3
 
 
+@pytest.mark.parametrize(("attempts", "least"), [(3, 6), (1, 1)])
+def test_a_later_page_has_twice_the_attempts(
+    attempts: int, least: int, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of days ends with its listing; before the first page, nothing is lost."""
+    monkeypatch.setattr(retries, "BASE_DELAY", 0.01)
+    busy = Fault(503, body=ERROR.format("SlowDown").encode())
+    proxy.faults += [Fault(200, body=PAGE.format("true").encode()), *[busy] * (least - 1)]
+    proxy.faults += [Fault(200, body=PAGE.format("false").encode())]
+    assert [ref.key for ref in listed("bucket", emit=ignore, attempts=attempts)] == ["a", "a"]
+    assert proxy.count == least + 1
+
+
 @pytest.mark.parametrize(
     ("fault", "words"),
     [

@@ -12,8 +12,8 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import lru_cache
@@ -110,6 +110,8 @@ class FaultProxy:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._ready = threading.Event()
         self._stop: asyncio.Event
+        self._serving: asyncio.Task[None] | None = None
+        self._server: asyncio.Server
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -152,6 +154,30 @@ class FaultProxy:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
 
+    @contextmanager
+    def unreachable(self) -> Iterator[None]:
+        """The port is closed within the block, and all connections are reset."""
+        asyncio.run_coroutine_threadsafe(self._close_port(), self._loop).result(10)
+        try:
+            yield
+        finally:
+            asyncio.run_coroutine_threadsafe(self._open_port(), self._loop).result(10)
+
+    async def _open_port(self) -> None:
+        self._server = await asyncio.start_server(
+            self._connected, HOST, self.port, ssl=self._tls, limit=1 << 20, backlog=1024
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _close_port(self) -> None:
+        for listening in self._server.sockets:  # a server that is closed would never close what it has just accepted
+            self._loop.remove_reader(listening)
+        accepting = asyncio.all_tasks() - {asyncio.current_task(), *self._tasks, self._serving}
+        await asyncio.gather(*accepting, return_exceptions=True)
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
@@ -160,21 +186,14 @@ class FaultProxy:
             self._loop.close()
 
     async def _serve(self) -> None:
-        self._stop = asyncio.Event()
-        server = await asyncio.start_server(self._connected, HOST, 0, ssl=self._tls, limit=1 << 20, backlog=1024)
-        self.port = server.sockets[0].getsockname()[1]
+        self._stop, self._serving = asyncio.Event(), asyncio.current_task()
+        await self._open_port()
         self._ready.set()
         await self._stop.wait()
-        for listening in server.sockets:  # a server that is closed would never close what it has just accepted
-            self._loop.remove_reader(listening)
-        accepting = asyncio.all_tasks() - {asyncio.current_task(), *self._tasks}
-        await asyncio.gather(*accepting, return_exceptions=True)
-        server.close()
+        await self._close_port()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for writer in self._writers:
-            writer.transport.abort()
         closed = (writer.wait_closed() for writer in self._writers)
         await asyncio.wait_for(asyncio.gather(*closed, return_exceptions=True), 5)
         await asyncio.sleep(0)  # a transport closes its socket in the loop's next round

@@ -40,7 +40,8 @@ class BucketLister:
     """Lists the objects of buckets. Use as an async context manager, which ends the requests in flight.
 
     With `all_versions`, every version of each object is listed, except delete markers; otherwise only the latest one.
-    A request is attempted up to `attempts` times. `emit` gets the attempts that failed and are repeated.
+    A request is attempted up to `attempts` times; after the first page twice as often, because a page that is missing
+    ends a run of days. `emit` gets the attempts that failed and are repeated.
     `request_payer` is `requester` for buckets that want it.
     """
 
@@ -61,6 +62,7 @@ class BucketLister:
         self._http = HttpClient(CONCURRENCY, ca_bundle=presigner.ca_bundle, transport=transport)
         limiter = RequestLimiter(ConcurrencyController(fixed=CONCURRENCY))
         self._context = TransferContext(self._http, emit, limiter, attempts)
+        self._later_attempts = attempts if attempts == 1 else 2 * attempts
         #: The number of requests for pages, without those that were repeated.
         self.requests = 0
         self._regions: dict[str, str] = {}  # for buckets outside the presigner's region
@@ -124,6 +126,8 @@ class BucketLister:
         self.requests += 1
         listed = ObjectRef(bucket, query["prefix"], path=f"s3://{bucket}/")  # events name it, also without a prefix
         page, _ = await self._context.retried(lambda: self._requested(bucket, query), listed)
+        if self._context.attempts != self._later_attempts:
+            self._context = msgspec.structs.replace(self._context, attempts=self._later_attempts)
         return page
 
     async def download(self, bucket: str, key: str, sink: Callable[[], BodyCallback]) -> None:

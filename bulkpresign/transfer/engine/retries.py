@@ -1,9 +1,12 @@
-"""The attempts of a request: how many, and how long to wait between them (full jitter, or Retry-After)."""
+"""The attempts of a request: how many, and how long to wait between them (full jitter, or Retry-After).
+
+While the whole server can't be reached, attempts are repeated and not counted: see `ConnectionFailedError.is_outage`.
+"""
 
 import random
 from typing import TypeVar
 
-from bulkpresign.errors import TransferError
+from bulkpresign.errors import ConnectionFailedError, TransferError
 from bulkpresign.events import Listener, ObjectRetried
 from bulkpresign.model import ObjectRef
 
@@ -24,28 +27,31 @@ def delay_before(attempt: int, error: TransferError) -> float | None:
         return None
     if error.retry_after is not None:
         return error.retry_after + random.uniform(0, BASE_DELAY) if error.retry_after <= MAX_RETRY_AFTER else None
-    return random.uniform(0, min(MAX_DELAY, BASE_DELAY * 2 ** (attempt - 1)))
+    return random.uniform(0, min(MAX_DELAY, BASE_DELAY * 2.0 ** min(attempt - 1, 100)))  # 2.0 ** 1024 overflows
 
 
 class Attempts:
     """The attempts of one request, at most `most`; `number` is the one that runs, from 1."""
 
-    __slots__ = ("_emit", "_most", "_ref", "number")
+    __slots__ = ("_emit", "_most", "_outages", "_ref", "number")
 
     def __init__(self, ref: ObjectRef, most: int, emit: Listener, number: int = 1) -> None:
         self._ref, self._most, self._emit = ref, most, emit
+        self._outages = 0
         self.number = number
 
     def delay_after(self, error: TransferError) -> float:
         """Counts a failed attempt. Returns the seconds to wait before the next one; raises the error of the last."""
         number = self.number
-        delay = delay_before(number + 1, error) if number < self._most else None
+        is_outage = isinstance(error, ConnectionFailedError) and error.is_outage and self._most > 1
+        self._outages += is_outage
+        delay = delay_before(number + 1 + self._outages, error) if is_outage or number < self._most else None
         if number > 1:
             numbered(error, max(number, error.attempt))
         if delay is None:
             raise error
         self._emit(ObjectRetried(self._ref, number, delay, error.code, str(error)))
-        self.number += 1
+        self.number += not is_outage
         return delay
 
 
