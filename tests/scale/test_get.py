@@ -120,9 +120,23 @@ def test_ctrl_c_ends_all_of_it(origin: FaultProxy, tmp_path: Path) -> None:
     assert files(tmp_path / "to") == begun.bodies
 
 
-def test_a_worker_that_alone_gets_sigint_goes_on(origin: FaultProxy, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_all_processes_loses_no_outcome(number: int, origin: FaultProxy, tmp_path: Path) -> None:
+    """As service managers and batch systems send it to all processes of a job."""
     begun = Workers(origin, tmp_path)
-    os.kill(begun.pids[0], signal.SIGINT)
+    for pid in (*begun.pids, begun.process.pid):
+        os.kill(pid, number)
+    begun.end()
+    assert begun.process.returncode == 128 + number
+    whole = [path for path in files(tmp_path / "to") if not path.endswith(".part")]
+    done = [row for row in outcomes(tmp_path / "to.journal") if row[1] == "done"]
+    assert len(done) == len(whole) > 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_that_alone_gets_a_signal_goes_on(number: int, origin: FaultProxy, tmp_path: Path) -> None:
+    begun = Workers(origin, tmp_path)
+    os.kill(begun.pids[0], number)
     said = begun.end()
     assert begun.process.returncode == 0, said
     assert f"get: {begun.count:,} done" in said
