@@ -2,7 +2,8 @@
 
 Unlike `concurrent.futures.ProcessPoolExecutor`, it survives the loss of a worker: only the call that the worker was
 running fails, and another process takes its place. A worker that stops answering is killed. Workers don't import the
-program's main module, have no AWS variable in their environment, and end with this process, however it ends.
+program's main module nor anything in the present folder, have no credentials in their environment, and end with this
+process, however it ends.
 """
 
 import fcntl
@@ -33,6 +34,7 @@ _GRACE = 3.0
 _PIPE_SIZE = 1 << 20
 #: glibc would give memory back after each large answer, and take it anew for the next: a fifth of the time of `sign`.
 _KEEPING_MEMORY = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(64 << 20))
+_CA_BUNDLE, _RENEW_URL = "AWS_CA_BUNDLE", "BULKPRESIGN_RENEW_URL"
 #: Frames of a worker: a heartbeat, and with eight bytes of length after it: a report, a result, an exception.
 ALIVE, REPORT, RESULT, ERROR = b"a", b"n", b"r", b"e"
 LENGTH = 8
@@ -115,11 +117,11 @@ class Processes(Executor):
 
     def _start(self) -> subprocess.Popen[bytes]:
         package = str(Path(bulkpresign.__file__).parents[1])
-        environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("AWS_")}
-        environment = _KEEPING_MEMORY | environment
+        environment = _KEEPING_MEMORY | {name: value for name, value in os.environ.items() if not _is_secret(name)}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH")]))
         worker = subprocess.Popen(
-            [sys.executable, "-m", "bulkpresign.scale.process"],
+            # -P: no module is imported from the present folder, which may hold what was downloaded
+            [sys.executable, "-P", "-m", "bulkpresign.scale.process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -139,6 +141,12 @@ class Processes(Executor):
         if worker.stdout is not None:
             worker.stdout.close()
         self._workers.discard(worker)
+
+
+def _is_secret(variable: str) -> bool:
+    """True for variables that workers don't get: AWS_* but for the certificates to trust, and a url with a token."""
+    name = variable.upper()
+    return name == _RENEW_URL or (name.startswith("AWS_") and name != _CA_BUNDLE)
 
 
 def _close_input(worker: subprocess.Popen[bytes]) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,31 @@ def test_one_that_stops_answering_is_killed(monkeypatch: pytest.MonkeyPatch) -> 
             executor.submit(os.kill, first, signal.SIGSTOP).result()
         assert executor.submit(os.getpid).result() != first
     assert workers_of(os.getpid()) == []
+
+
+def test_nothing_is_imported_from_the_present_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be the folder of a download: a partner chooses the names there."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("pickle", "queue", "msgspec"):
+        (tmp_path / f"{name}.py").write_text("open('was imported', 'w')")
+    with Processes(1) as executor:
+        assert executor.submit(os.getcwd).result() == os.fspath(tmp_path)
+    assert not (tmp_path / "was imported").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "is_given"),
+    [
+        ("AWS_SECRET_ACCESS_KEY", False),
+        ("BULKPRESIGN_RENEW_URL", False),
+        ("AWS_CA_BUNDLE", True),
+        ("HTTPS_PROXY", True),
+    ],
+)
+def test_the_environment_of_workers(name: str, is_given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "value")
+    with Processes(1) as executor:
+        assert executor.submit(os.getenv, name).result() == ("value" if is_given else None)
 
 
 def test_what_a_call_prints_is_no_answer() -> None:
