@@ -12,9 +12,11 @@ from bulkpresign.errors import ParameterError
 
 _CONNECT_TIMEOUT, _CLOSE_TIMEOUT = "10s", "3s"
 #: Seconds between two checks of the workers.
-_CHECK_INTERVAL = 2.0
+CHECK_INTERVAL = 2.0
 #: After so many checks in a row without a scheduler, it counts as gone.
 _CHECKS_WITHOUT = 5
+#: Minutes that a run waits for a worker while there is none.
+_MINUTES_WITHOUT_WORKERS = 10
 
 
 class DaskWorkers:
@@ -51,15 +53,21 @@ class DaskWorkers:
         return sum(self._client.nthreads().values())
 
     def _follow(self) -> None:
-        """Counts workers that come and go, and notices when the scheduler is gone: calls would wait for ever then."""
-        checks_without = 0
-        while not self._is_closed.wait(_CHECK_INTERVAL):
+        """Counts workers that come and go. Notices when all are gone, or the scheduler: calls would wait for ever."""
+        checks_without = without_workers = 0
+        while not self._is_closed.wait(CHECK_INTERVAL):
             checks_without = 0 if self._client.status == "running" else checks_without + 1
             if checks_without >= _CHECKS_WITHOUT:
                 self.problem = f"the scheduler at {self._address} is gone"
             elif not checks_without:
                 with suppress(Exception):  # Dask's errors for a lost scheduler are of many types
-                    self.count = self._threads_of_workers()
+                    count = self._threads_of_workers()
+                    without_workers = 0 if count else without_workers + 1
+                    self.count = max(1, count)  # others may come
+            if without_workers * CHECK_INTERVAL >= _MINUTES_WITHOUT_WORKERS * 60:
+                self.problem = (
+                    f"the cluster at {self._address} has had no worker for {_MINUTES_WITHOUT_WORKERS} minutes"
+                )
 
     def on_report(self, take: Callable[[bytes], object]) -> None:
         """Calls on a cluster give no reports."""
