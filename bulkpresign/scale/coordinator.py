@@ -46,7 +46,7 @@ from bulkpresign.scale.part_sizes import with_part_sizes
 from bulkpresign.scale.renewals import can_be_renewed, renew_expired
 from bulkpresign.scale.reports import Checkpoints, decode_events
 from bulkpresign.scale.worker import run_batch
-from bulkpresign.scale.workers import Workers
+from bulkpresign.scale.workers import Workers, submitted
 from bulkpresign.tasks import ungrouped
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.breaker import CircuitBreaker
@@ -223,10 +223,7 @@ class RemoteExecutor:
             signs_puts=self._coordinator.sign_put is not None,
             jobs=jobs,
         )
-        try:
-            future = self._workers.executor.submit(run_batch, encode_batch(batch))
-        except RuntimeError as error:  # it was shut down, or can't go on
-            raise BreakerError(f"the executor takes no more work: {error}") from error
+        future = submitted(self._workers, run_batch, encode_batch(batch))
         answer = asyncio.wrap_future(future)
         answer.add_done_callback(_retrieve)
         try:

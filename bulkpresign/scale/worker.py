@@ -8,6 +8,7 @@ import atexit
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -37,9 +38,17 @@ def run_batch(data: bytes) -> bytes:
         batch = decode_batch(data)
         if batch.mark is not None:
             check_mark(batch.spec.folder, batch.mark)
-    except ParameterError as error:
+        _check_thread()
+        return encode_result(_worker().run(batch, name))
+    except ParameterError as error:  # also for settings that can't be used here, such as certificates
         return encode_result(BatchResult(worker=name, problem=f"worker {name}: {error}"))
-    return encode_result(_worker().run(batch, name))
+
+
+def _check_thread() -> None:
+    """Raises ParameterError in a thread with an event loop that runs."""
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise ParameterError("its executor runs calls in the thread of the run: use one with threads or processes")
 
 
 class Worker:

@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextlib import asynccontextmanager
 from typing import Protocol
 
 import anyio
 import anyio.to_thread
 
-from bulkpresign.errors import ParameterError
+from bulkpresign.errors import BreakerError, ParameterError
+from bulkpresign.redact import redacted
 from bulkpresign.scale.processes import Processes
 from bulkpresign.text import counted
 
@@ -115,6 +116,15 @@ async def opened(executor: str | Executor) -> AsyncIterator[Workers]:
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(workers.close)
+
+
+def submitted(workers: Workers, function: Callable[[bytes], bytes], data: bytes) -> Future[bytes]:
+    """A call that was handed out. Raises BreakerError where the executor takes none."""
+    try:
+        return workers.executor.submit(function, data)
+    except Exception as error:  # each executor has its own errors: it was shut down, or can't start a process
+        reason = redacted(str(error) or type(error).__name__)
+        raise BreakerError(f"the executor takes no more work: {reason}") from error
 
 
 def surplus(executor: object) -> str | None:

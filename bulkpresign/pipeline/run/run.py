@@ -237,7 +237,7 @@ class Run:
             attempts=config.attempts,
             limit_rate=config.limit_rate,
             keeps_checkpoints=self._opened is not None,
-            ca_bundle=self._ca_bundle,
+            ca_bundle=None if self._ca_bundle is None else os.path.abspath(self._ca_bundle),  # noqa: PTH100
             transport=config.transport,
         )
 
