@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -73,7 +74,7 @@ class DaskWorkers:
         """Calls on a cluster give no reports."""
 
     def interrupt(self) -> None:
-        """Calls on a cluster can't be ended: they end with their batch, in about a second."""
+        """Calls that the cluster no longer wants end by themselves: see `released`."""
 
     def close(self) -> None:
         """Ends the connection to the cluster."""
@@ -82,6 +83,22 @@ class DaskWorkers:
             self._client.close(timeout=_CLOSE_TIMEOUT)
         for logger, level in self._levels.items():
             logger.setLevel(level)
+
+
+def released() -> Callable[[], bool] | None:
+    """In a call that a cluster runs: tells whether its run has ended, however it did. None in any other call.
+
+    Dask can't end a call that runs. It notes that nobody waits for it any more.
+    """
+    distributed: Any = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    try:
+        worker = distributed.get_worker()
+        task = worker.state.tasks[worker.get_current_task()]
+    except (ValueError, LookupError, AttributeError):  # another kind of worker
+        return None
+    return lambda: bool(task.state == "cancelled")
 
 
 def _loggers() -> list[logging.Logger]:

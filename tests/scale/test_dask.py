@@ -1,6 +1,7 @@
 """`get` on a Dask cluster of two workers: lost workers, another folder, no scheduler."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import subprocess
@@ -173,6 +174,30 @@ def test_a_scheduler_that_goes_away_ends_the_run(origin: FaultProxy, cluster: Cl
     origin.always = None
     get(tmp_path, "l.csv", "--to", "to", code=0)
     assert files(tmp_path / "to") == {f"d/{n}": f"object {n}".encode() for n in range(600)}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_workers_stop_with_their_run(number: int, origin: FaultProxy, cluster: Cluster, tmp_path: Path) -> None:
+    """They would go on for minutes, and the next run could not have the object."""
+    origin.objects = {"/0": bytes(20 << 20)}
+    origin.always = Fault(rate=100_000)
+    links(tmp_path / "l.csv", many(origin, 1))
+    command = [*BULKPRESIGN, "get", "l.csv", "--to", "to", "--executor", f"dask:{cluster.address}"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        wait_until(lambda: any((tmp_path / "to").rglob("*.part")))
+        process.send_signal(number)
+    wait_until(lambda: not any(map(is_locked, (tmp_path / "to").rglob("*.part"))))
+    origin.always = None
+    assert "get: 1 done" in get(tmp_path, "l.csv", "--to", "to", code=0)
+
+
+def is_locked(file: Path) -> bool:
+    with file.open() as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def test_no_scheduler(tmp_path: Path) -> None:
