@@ -41,7 +41,10 @@ LENGTH = 8
 
 
 class Processes(Executor):
-    """Runs calls in `count` processes, which are started when there is work for them."""
+    """Runs calls in `count` processes, which are started when there is work for them.
+
+    Raises RuntimeError where the system allows no more threads: each process has one here.
+    """
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -51,8 +54,12 @@ class Processes(Executor):
         self._workers: set[subprocess.Popen[bytes]] = set()
         self._is_stopped = False
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(count)]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except RuntimeError:
+            self.shutdown(wait=False)
+            raise
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Runs a function of a module in one of the processes. Arguments and result are pickled."""

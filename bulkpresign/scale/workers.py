@@ -3,7 +3,9 @@
 import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, Future
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from math import ceil
+from pathlib import Path
 from typing import Protocol
 
 import anyio
@@ -15,6 +17,8 @@ from bulkpresign.scale.processes import Processes
 from bulkpresign.text import counted
 
 _PROCESSES, _DASK = "processes", "dask"
+#: A container's quota of CPU time, and the period that it is for, in microseconds.
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 #: More processes than any machine has cores.
 _MOST = 4096
 
@@ -52,7 +56,10 @@ class LocalProcesses:
     problem: str | None = None
 
     def __init__(self, count: int) -> None:
-        self.executor, self.count = Processes(count), count
+        try:
+            self.executor, self.count = Processes(count), count
+        except RuntimeError as error:  # a container or the user may have so many threads and processes
+            raise ParameterError(f"executor {_PROCESSES}:{count}: {error}: use fewer processes") from error
 
     def on_report(self, take: Callable[[bytes], object]) -> None:
         """Lets a function take the reports of running calls."""
@@ -143,5 +150,9 @@ def _count(executor: str, text: str) -> int:
 
 
 def usable_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores that this process may use. A container may use the time of fewer than it sees."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # no cgroup of version 2, or `max`: no quota
+        quota, period = _CPU_QUOTA.read_text().split()
+        return min(cores, max(1, ceil(int(quota) / int(period))))
+    return cores
