@@ -14,6 +14,7 @@ import select
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
@@ -52,7 +53,7 @@ class Processes(Executor):
         self.on_report: Callable[[bytes], object] = _ignore
         self._calls: queue.SimpleQueue[tuple[Future[Any], bytes] | None] = queue.SimpleQueue()
         self._workers: set[subprocess.Popen[bytes]] = set()
-        self._is_stopped = False
+        self._is_stopped = self._is_interrupted = False
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(count)]
         try:
             for thread in self._threads:
@@ -71,11 +72,15 @@ class Processes(Executor):
 
     def interrupt(self) -> None:
         """Lets running calls end early: KeyboardInterrupt is raised in them. Their results still arrive."""
+        self._is_interrupted = True
         for worker in list(self._workers):
             _close_input(worker)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Ends the workers once the calls have ended. With `cancel_futures`, those that did not begin are cancelled."""
+        """Ends the workers once the calls have ended.
+
+        With `cancel_futures`, those that did not begin are cancelled, and the others have a moment to end.
+        """
         self._is_stopped = True
         while cancel_futures:
             try:
@@ -86,9 +91,20 @@ class Processes(Executor):
                 call[0].cancel()
         for _ in self._threads:
             self._calls.put(None)
+        if cancel_futures and wait:
+            self._end_calls()
         if wait:
             for thread in self._threads:
                 thread.join()
+
+    def _end_calls(self) -> None:
+        """Interrupts running calls, and kills workers that go on: an interrupt during an import can get lost."""
+        self.interrupt()
+        until = time.monotonic() + _GRACE
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        for worker in list(self._workers):
+            worker.kill()
 
     def _serve(self) -> None:
         """One worker, and those that take its place, as a thread of this process."""
@@ -136,6 +152,8 @@ class Processes(Executor):
         )
         _widen(worker)
         self._workers.add(worker)
+        if self._is_interrupted:  # before it was one of the workers
+            _close_input(worker)
         return worker
 
     def _end(self, worker: subprocess.Popen[bytes], grace: float) -> None:

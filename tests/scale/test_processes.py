@@ -13,7 +13,7 @@ import pytest
 from bulkpresign.errors import WorkerLostError
 from bulkpresign.scale import processes
 from bulkpresign.scale.processes import LENGTH, Processes
-from tests.scale.processes import wait_until, workers_of
+from tests.scale.processes import is_alive, wait_until, workers_of
 
 
 def test_calls_run_in_processes_of_their_own() -> None:
@@ -72,6 +72,25 @@ def test_the_environment_of_workers(name: str, is_given: bool, monkeypatch: pyte
     monkeypatch.setenv(name, "value")
     with Processes(1) as executor:
         assert executor.submit(os.getenv, name).result() == ("value" if is_given else None)
+
+
+def test_a_call_that_can_not_be_interrupted_is_ended() -> None:
+    """As one whose interrupt gets lost in an import: Ctrl-C ended a run once its worker had moved a large object."""
+    executor = Processes(1)
+    pid = executor.submit(os.getpid).result()
+    future = executor.submit(os.system, "sleep 15")
+    wait_until(future.running)
+    executor.shutdown(cancel_futures=True)
+    assert not is_alive(pid)
+    with pytest.raises(WorkerLostError):
+        future.result()
+
+
+def test_a_worker_that_starts_during_an_interrupt_is_interrupted() -> None:
+    with Processes(1) as executor:
+        executor.interrupt()
+        with pytest.raises(WorkerLostError, match="the worker was stopped"):
+            executor.submit(os.getpid).result()
 
 
 def test_what_a_call_prints_is_no_answer() -> None:
