@@ -116,7 +116,8 @@ class Worker:
 
     def close(self) -> None:
         """Closes the connections, and the event loop."""
-        self._runner.run(self._close())
+        if self._http is not None:  # a loop can't be made any more as Python ends
+            self._runner.run(self._close())
         self._runner.close()
 
 

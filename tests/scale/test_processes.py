@@ -114,6 +114,12 @@ def test_a_worker_ends_with_its_input(shell: str) -> None:
     assert worker.returncode == 0
 
 
+def test_a_worker_that_is_interrupted_before_its_first_batch_ends_quietly() -> None:
+    code = "from bulkpresign.scale.worker import Worker; Worker()"
+    ended = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, check=True)
+    assert not ended.stderr
+
+
 def test_a_worker_without_any_call_ends_quietly() -> None:
     """As where a run is cancelled while its workers start. One in three printed a traceback."""
     command = [sys.executable, "-m", "bulkpresign.scale.process"]
