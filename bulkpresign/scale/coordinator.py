@@ -83,15 +83,15 @@ class RemoteExecutor:
     """Runs jobs in the workers of an executor.
 
     The bounds of `spec` (requests in flight, bytes a second) are totals: each worker has its share. A server that slows
-    one worker slows all. `local` runs the jobs that need functions of this process: uploads in parts. With `is_marked`
-    a file in the folder shows workers elsewhere that it is the same one.
+    one worker slows all. `local` runs the jobs that need functions of this process: uploads in parts. With an `owner`
+    (see `marked`) a file in the folder shows workers elsewhere that it is the same one.
     """
 
     def __init__(
-        self, spec: TransferSpec, emit: Listener, workers: Workers, local: LocalExecutor, *, is_marked: bool
+        self, spec: TransferSpec, emit: Listener, workers: Workers, local: LocalExecutor, *, owner: str | None
     ) -> None:
         self._spec, self._emit, self._workers, self._local = spec, emit, workers, local
-        self._is_marked = is_marked and not workers.are_local
+        self._owner = None if workers.are_local else owner
         self._run = secrets.token_hex(8)
         self._mark: str | None = None
         self._pace = Pace()
@@ -127,7 +127,7 @@ class RemoteExecutor:
             self._emit_interrupted(own_queue.ready)
 
     def _marked(self) -> AbstractContextManager[str | None]:
-        return marked(self._spec.folder, self._run) if self._is_marked else nullcontext()
+        return nullcontext() if self._owner is None else marked(self._spec.folder, self._owner)
 
     async def _hand_out_all(self) -> None:
         """Hands out all work, more of it at a time where workers join."""

@@ -179,7 +179,11 @@ class Run:
         spec = self._completed_spec(spec, folder)
         own = spec if self._workers is None else spec.share(self._workers.count + 1)
         local = LocalExecutor(own, record, http=self._http, clock=self._clock, folder=folder)
-        executor = local if self._workers is None else _remote(spec, record, self._workers, local, within is not None)
+        executor = (
+            local
+            if self._workers is None
+            else _remote(spec, record, self._workers, local, None if within is None else self._opened)
+        )
         if self._consumer is not None:
             self._consumer.queue.open((spec.concurrency or spec.max_concurrency) + self._consumer.waiting)
         elif totals.is_nothing_left:
@@ -249,11 +253,11 @@ def _workers_of(executor: str | Executor) -> "Workers":
 
 
 def _remote(
-    spec: TransferSpec, emit: Listener, workers: "Workers", local: LocalExecutor, is_marked: bool
+    spec: TransferSpec, emit: Listener, workers: "Workers", local: LocalExecutor, journal: Journal | None
 ) -> "RemoteExecutor":
     from bulkpresign.scale.coordinator import RemoteExecutor
 
-    return RemoteExecutor(spec, emit, workers, local, is_marked=is_marked)
+    return RemoteExecutor(spec, emit, workers, local, owner=None if journal is None else os.path.realpath(journal.file))
 
 
 def none_is_current(found: Sequence[tuple[ObjectRef, Record]]) -> Sequence[bool]:
