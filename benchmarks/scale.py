@@ -82,7 +82,7 @@ async def hand_out(count: int, workers: int, folder: Path) -> tuple[float, float
         with Journal(folder / "to.journal", "get", "to") as journal:
             record = Recorder(journal, tally)
             local = LocalExecutor(spec, record, http=http, clock=clock)
-            executor = RemoteExecutor(spec, record, pool, local, is_marked=False)
+            executor = RemoteExecutor(spec, record, pool, local, owner=None)
             made = [jobs(first) for first in range(0, count, BATCH)]
             gc.freeze()  # a run makes its jobs as it goes, and the command line has this threshold
             gc.set_threshold(GC_THRESHOLD)

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -19,6 +20,8 @@ def main() -> None:
     """The entry point `bulkpresign`."""
     _fill_missing_streams()
     gc.set_threshold(GC_THRESHOLD)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave_at_once)
     try:
         from bulkpresign.cli.app import app
 
@@ -29,6 +32,17 @@ def main() -> None:
         _leave(130)
     except SystemExit as ended:
         _leave(ended.code if isinstance(ended.code, int) else 0)
+
+
+def _leave_at_once(*_: object) -> NoReturn:
+    """Ends the process at Ctrl-C during imports: Python drops a KeyboardInterrupt in their callbacks, and goes on."""
+    os._exit(130)
+
+
+def take_interrupts() -> None:
+    """Has Ctrl-C raise KeyboardInterrupt from now on, for a verb that has something to clean up and no handler."""
+    if signal.getsignal(signal.SIGINT) is _leave_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _asks_for_json(words: Sequence[str]) -> bool:

@@ -13,6 +13,8 @@ def demo(keep: bool) -> None:
 
     It needs no account, and sends requests only to this server.
     """
+    from bulkpresign.cli import take_interrupts
     from bulkpresign.demo.tour import tour
 
+    take_interrupts()
     raise Exit(tour(keep=keep))

@@ -21,10 +21,13 @@ def merge(journals: tuple[str, ...], output: str) -> None:
     bulkpresign merge 1.journal 2.journal -o data.journal
     bulkpresign report data.journal
     """
+    from bulkpresign.cli import take_interrupts
     from bulkpresign.cli.messages import say
-    from bulkpresign.cli.runner import reporting_errors
+    from bulkpresign.cli.runner import allow_open_files, reporting_errors
     from bulkpresign.pipeline.merge import merged
 
+    take_interrupts()
+    allow_open_files()  # all journals are locked
     with reporting_errors():
         found = merged(journals, output)
     counts = ", ".join(f"{getattr(found, name):,} {name}" for name in ("done", "skipped", "failed", "expired"))

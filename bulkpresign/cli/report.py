@@ -34,6 +34,7 @@ def report(run: str, json: bool, html: str | None) -> None:
     """
     import msgspec
 
+    from bulkpresign.cli import take_interrupts
     from bulkpresign.cli.runner import reporting_errors
     from bulkpresign.ledger.report import journals_of, read_report
     from bulkpresign.redact import printable
@@ -41,6 +42,7 @@ def report(run: str, json: bool, html: str | None) -> None:
 
     if json and html is not None:
         raise click.UsageError("--json and --html exclude each other.")
+    take_interrupts()
     with reporting_errors():
         files = journals_of(run)
         if html is not None:

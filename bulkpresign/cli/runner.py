@@ -109,7 +109,7 @@ def run_verb(
     `verb` is a function of the pipeline, `settings` are its parameters by name. `shown` is a context manager for the
     run. If the run is stopped by a signal, `on_stop` is called with the word for that, such as `interrupted`.
     """
-    _allow_open_files()
+    allow_open_files()
     _warn_of_surplus(settings.get("executor"))
     stopped: list[int] = []
 
@@ -171,7 +171,7 @@ def _notes(report: Report, expired_codes: set[str | None]) -> list[tuple[str, st
     return notes
 
 
-def _allow_open_files() -> None:
+def allow_open_files() -> None:
     """Raises the limit of open files, often 1,024, as far as allowed: a run can have more connections and files."""
     try:
         import resource

@@ -75,13 +75,16 @@ def merge_journals(files: Sequence[Path], output: Path) -> None:
 def _about_of(files: Sequence[Path], stack: ExitStack) -> dict[str, str]:
     """The verb and the destination of all journals. They can't be written until `stack` is closed."""
     first: dict[str, str] = {}
-    for number, file in enumerate(files):
+    found: dict[tuple[int, int], Path] = {}
+    for file in files:
         with opened(file) as database:
             about = dict(database.execute("SELECT name, value FROM about WHERE name IN ('verb', 'destination')"))
-        for other in files[:number]:
-            if file.samefile(other):
-                raise JournalError(f"{file} is given twice" + (f", also as {other}" if file != other else ""))
-        stack.callback(os.close, lock_for_reading(file))
+        descriptor = lock_for_reading(file)
+        stack.callback(os.close, descriptor)
+        state = os.fstat(descriptor)
+        if other := found.get((state.st_dev, state.st_ino)):
+            raise JournalError(f"{file} is given twice" + (f", also as {other}" if file != other else ""))
+        found[state.st_dev, state.st_ino] = file
         first = first or about
         if about != first:
             raise JournalError(

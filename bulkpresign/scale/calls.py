@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from bulkpresign.errors import BreakerError
 from bulkpresign.redact import redacted
-from bulkpresign.scale.workers import Workers
+from bulkpresign.scale.workers import Workers, submitted
 
 _logger = logging.getLogger(__name__)
 
@@ -32,11 +32,7 @@ class Calls:
     async def __call__(self, function: Callable[[bytes], bytes], data: bytes) -> bytes:
         """The function's result. Raises BreakerError where no worker gives one."""
         for _ in range(_MOST_LOSSES):
-            try:
-                future = self._workers.executor.submit(function, data)
-            except RuntimeError as error:  # it was shut down, or can't go on
-                raise BreakerError(f"the executor takes no more work: {error}") from error
-            answer = asyncio.wrap_future(future)
+            answer = asyncio.wrap_future(submitted(self._workers, function, data))
             try:
                 await self._end_of(answer)
             except BaseException:

@@ -46,7 +46,7 @@ from bulkpresign.scale.part_sizes import with_part_sizes
 from bulkpresign.scale.renewals import can_be_renewed, renew_expired
 from bulkpresign.scale.reports import Checkpoints, decode_events
 from bulkpresign.scale.worker import run_batch
-from bulkpresign.scale.workers import Workers
+from bulkpresign.scale.workers import Workers, submitted
 from bulkpresign.tasks import ungrouped
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.breaker import CircuitBreaker
@@ -83,15 +83,15 @@ class RemoteExecutor:
     """Runs jobs in the workers of an executor.
 
     The bounds of `spec` (requests in flight, bytes a second) are totals: each worker has its share. A server that slows
-    one worker slows all. `local` runs the jobs that need functions of this process: uploads in parts. With `is_marked`
-    a file in the folder shows workers elsewhere that it is the same one.
+    one worker slows all. `local` runs the jobs that need functions of this process: uploads in parts. With an `owner`
+    (see `marked`) a file in the folder shows workers elsewhere that it is the same one.
     """
 
     def __init__(
-        self, spec: TransferSpec, emit: Listener, workers: Workers, local: LocalExecutor, *, is_marked: bool
+        self, spec: TransferSpec, emit: Listener, workers: Workers, local: LocalExecutor, *, owner: str | None
     ) -> None:
         self._spec, self._emit, self._workers, self._local = spec, emit, workers, local
-        self._is_marked = is_marked and not workers.are_local
+        self._owner = None if workers.are_local else owner
         self._run = secrets.token_hex(8)
         self._mark: str | None = None
         self._pace = Pace()
@@ -127,7 +127,7 @@ class RemoteExecutor:
             self._emit_interrupted(own_queue.ready)
 
     def _marked(self) -> AbstractContextManager[str | None]:
-        return marked(self._spec.folder, self._run) if self._is_marked else nullcontext()
+        return nullcontext() if self._owner is None else marked(self._spec.folder, self._owner)
 
     async def _hand_out_all(self) -> None:
         """Hands out all work, more of it at a time where workers join."""
@@ -223,10 +223,7 @@ class RemoteExecutor:
             signs_puts=self._coordinator.sign_put is not None,
             jobs=jobs,
         )
-        try:
-            future = self._workers.executor.submit(run_batch, encode_batch(batch))
-        except RuntimeError as error:  # it was shut down, or can't go on
-            raise BreakerError(f"the executor takes no more work: {error}") from error
+        future = submitted(self._workers, run_batch, encode_batch(batch))
         answer = asyncio.wrap_future(future)
         answer.add_done_callback(_retrieve)
         try:

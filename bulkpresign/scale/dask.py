@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -12,9 +13,11 @@ from bulkpresign.errors import ParameterError
 
 _CONNECT_TIMEOUT, _CLOSE_TIMEOUT = "10s", "3s"
 #: Seconds between two checks of the workers.
-_CHECK_INTERVAL = 2.0
+CHECK_INTERVAL = 2.0
 #: After so many checks in a row without a scheduler, it counts as gone.
 _CHECKS_WITHOUT = 5
+#: Minutes that a run waits for a worker while there is none.
+_MINUTES_WITHOUT_WORKERS = 10
 
 
 class DaskWorkers:
@@ -51,21 +54,27 @@ class DaskWorkers:
         return sum(self._client.nthreads().values())
 
     def _follow(self) -> None:
-        """Counts workers that come and go, and notices when the scheduler is gone: calls would wait for ever then."""
-        checks_without = 0
-        while not self._is_closed.wait(_CHECK_INTERVAL):
+        """Counts workers that come and go. Notices when all are gone, or the scheduler: calls would wait for ever."""
+        checks_without = without_workers = 0
+        while not self._is_closed.wait(CHECK_INTERVAL):
             checks_without = 0 if self._client.status == "running" else checks_without + 1
             if checks_without >= _CHECKS_WITHOUT:
                 self.problem = f"the scheduler at {self._address} is gone"
             elif not checks_without:
                 with suppress(Exception):  # Dask's errors for a lost scheduler are of many types
-                    self.count = self._threads_of_workers()
+                    count = self._threads_of_workers()
+                    without_workers = 0 if count else without_workers + 1
+                    self.count = max(1, count)  # others may come
+            if without_workers * CHECK_INTERVAL >= _MINUTES_WITHOUT_WORKERS * 60:
+                self.problem = (
+                    f"the cluster at {self._address} has had no worker for {_MINUTES_WITHOUT_WORKERS} minutes"
+                )
 
     def on_report(self, take: Callable[[bytes], object]) -> None:
         """Calls on a cluster give no reports."""
 
     def interrupt(self) -> None:
-        """Calls on a cluster can't be ended: they end with their batch, in about a second."""
+        """Calls that the cluster no longer wants end by themselves: see `released`."""
 
     def close(self) -> None:
         """Ends the connection to the cluster."""
@@ -74,6 +83,22 @@ class DaskWorkers:
             self._client.close(timeout=_CLOSE_TIMEOUT)
         for logger, level in self._levels.items():
             logger.setLevel(level)
+
+
+def released() -> Callable[[], bool] | None:
+    """In a call that a cluster runs: tells whether its run has ended, however it did. None in any other call.
+
+    Dask can't end a call that runs. It notes that nobody waits for it any more.
+    """
+    distributed: Any = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    try:
+        worker = distributed.get_worker()
+        task = worker.state.tasks[worker.get_current_task()]
+    except (ValueError, LookupError, AttributeError):  # another kind of worker
+        return None
+    return lambda: bool(task.state == "cancelled")
 
 
 def _loggers() -> list[logging.Logger]:

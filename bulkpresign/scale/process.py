@@ -1,7 +1,9 @@
 """The main program of a worker process: `python -m bulkpresign.scale.process`. See `processes`.
 
 Calls come on standard input, answers go to standard output. The end of the input interrupts a running call and ends
-the process: it ends with its coordinator, however that ends. SIGINT from outside is blocked: it is for the coordinator.
+the process: it ends with its coordinator, however that ends. SIGINT, SIGTERM and SIGHUP are blocked: they are for the
+coordinator, which interrupts its workers and keeps what they finished. Service managers and batch systems send them to
+all processes of a job.
 """
 
 import os
@@ -20,6 +22,7 @@ from bulkpresign.scale.reports import reporter
 _ALIVE_EVERY = 1.0
 #: Interrupts the main thread as SIGINT would, which is blocked.
 _INTERRUPT = signal.SIGUSR1
+_FOR_COORDINATOR = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 class Answers:
@@ -76,7 +79,7 @@ def _interrupt(_number: int, frame: FrameType | None) -> None:
 
 def main() -> None:
     """Runs calls until the input ends."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_COORDINATOR)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process has it ignored
     signal.signal(_INTERRUPT, _interrupt)
     answers, is_over = Answers(), threading.Event()

@@ -2,7 +2,8 @@
 
 Unlike `concurrent.futures.ProcessPoolExecutor`, it survives the loss of a worker: only the call that the worker was
 running fails, and another process takes its place. A worker that stops answering is killed. Workers don't import the
-program's main module, have no AWS variable in their environment, and end with this process, however it ends.
+program's main module nor anything in the present folder, have no credentials in their environment, and end with this
+process, however it ends.
 """
 
 import fcntl
@@ -13,6 +14,7 @@ import select
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
@@ -33,13 +35,17 @@ _GRACE = 3.0
 _PIPE_SIZE = 1 << 20
 #: glibc would give memory back after each large answer, and take it anew for the next: a fifth of the time of `sign`.
 _KEEPING_MEMORY = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(64 << 20))
+_CA_BUNDLE, _RENEW_URL = "AWS_CA_BUNDLE", "BULKPRESIGN_RENEW_URL"
 #: Frames of a worker: a heartbeat, and with eight bytes of length after it: a report, a result, an exception.
 ALIVE, REPORT, RESULT, ERROR = b"a", b"n", b"r", b"e"
 LENGTH = 8
 
 
 class Processes(Executor):
-    """Runs calls in `count` processes, which are started when there is work for them."""
+    """Runs calls in `count` processes, which are started when there is work for them.
+
+    Raises RuntimeError where the system allows no more threads: each process has one here.
+    """
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -47,10 +53,14 @@ class Processes(Executor):
         self.on_report: Callable[[bytes], object] = _ignore
         self._calls: queue.SimpleQueue[tuple[Future[Any], bytes] | None] = queue.SimpleQueue()
         self._workers: set[subprocess.Popen[bytes]] = set()
-        self._is_stopped = False
+        self._is_stopped = self._is_interrupted = False
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(count)]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except RuntimeError:
+            self.shutdown(wait=False)
+            raise
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Runs a function of a module in one of the processes. Arguments and result are pickled."""
@@ -62,11 +72,15 @@ class Processes(Executor):
 
     def interrupt(self) -> None:
         """Lets running calls end early: KeyboardInterrupt is raised in them. Their results still arrive."""
+        self._is_interrupted = True
         for worker in list(self._workers):
             _close_input(worker)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Ends the workers once the calls have ended. With `cancel_futures`, those that did not begin are cancelled."""
+        """Ends the workers once the calls have ended.
+
+        With `cancel_futures`, those that did not begin are cancelled, and the others have a moment to end.
+        """
         self._is_stopped = True
         while cancel_futures:
             try:
@@ -77,9 +91,20 @@ class Processes(Executor):
                 call[0].cancel()
         for _ in self._threads:
             self._calls.put(None)
+        if cancel_futures and wait:
+            self._end_calls()
         if wait:
             for thread in self._threads:
                 thread.join()
+
+    def _end_calls(self) -> None:
+        """Interrupts running calls, and kills workers that go on: an interrupt during an import can get lost."""
+        self.interrupt()
+        until = time.monotonic() + _GRACE
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        for worker in list(self._workers):
+            worker.kill()
 
     def _serve(self) -> None:
         """One worker, and those that take its place, as a thread of this process."""
@@ -115,11 +140,11 @@ class Processes(Executor):
 
     def _start(self) -> subprocess.Popen[bytes]:
         package = str(Path(bulkpresign.__file__).parents[1])
-        environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("AWS_")}
-        environment = _KEEPING_MEMORY | environment
+        environment = _KEEPING_MEMORY | {name: value for name, value in os.environ.items() if not _is_secret(name)}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH")]))
         worker = subprocess.Popen(
-            [sys.executable, "-m", "bulkpresign.scale.process"],
+            # -P: no module is imported from the present folder, which may hold what was downloaded
+            [sys.executable, "-P", "-m", "bulkpresign.scale.process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -127,6 +152,8 @@ class Processes(Executor):
         )
         _widen(worker)
         self._workers.add(worker)
+        if self._is_interrupted:  # before it was one of the workers
+            _close_input(worker)
         return worker
 
     def _end(self, worker: subprocess.Popen[bytes], grace: float) -> None:
@@ -139,6 +166,12 @@ class Processes(Executor):
         if worker.stdout is not None:
             worker.stdout.close()
         self._workers.discard(worker)
+
+
+def _is_secret(variable: str) -> bool:
+    """True for variables that workers don't get: AWS_* but for the certificates to trust, and a url with a token."""
+    name = variable.upper()
+    return name == _RENEW_URL or (name.startswith("AWS_") and name != _CA_BUNDLE)
 
 
 def _close_input(worker: subprocess.Popen[bytes]) -> None:

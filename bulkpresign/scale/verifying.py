@@ -1,6 +1,5 @@
 """`verify` with workers: they hash the files of a folder that all of them see."""
 
-import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import nullcontext
 
@@ -69,7 +68,7 @@ async def verify_in_workers(
 
     Raises ParameterError for workers that see another folder, and BreakerError where no worker is left.
     """
-    calls, mark = Calls(workers), nullcontext() if workers.are_local else marked(folder, secrets.token_hex(8))
+    calls, mark = Calls(workers), nullcontext() if workers.are_local else marked(folder)
 
     async def take_next(verified: tuple[Sequence[Row], Verified]) -> None:
         rows, result = verified

@@ -7,8 +7,10 @@ import asyncio
 import atexit
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 
+import anyio
 import msgspec
 
 from bulkpresign.errors import BreakerError, ParameterError
@@ -16,15 +18,20 @@ from bulkpresign.events import BytesMoved, Event, LoadMeasured, ObjectFinished
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
 from bulkpresign.scale.copies import WorkersCopies
+from bulkpresign.scale.dask import released
 from bulkpresign.scale.mark import check_mark
 from bulkpresign.scale.messages import Batch, BatchResult, Finished, decode_batch, encode_result, without_object
 from bulkpresign.scale.reports import reporter
 from bulkpresign.scale.sealing import worker_name
+from bulkpresign.tasks import ungrouped
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.jobs import Job
 from bulkpresign.transfer.engine.queue import JobQueue
 from bulkpresign.transfer.executor import LocalExecutor, Statistics
 from bulkpresign.transfer.spec import TransferSpec
+
+#: Seconds between two looks whether the run is over.
+_LOOK_INTERVAL = 1.0
 
 
 def run_batch(data: bytes) -> bytes:
@@ -37,9 +44,17 @@ def run_batch(data: bytes) -> bytes:
         batch = decode_batch(data)
         if batch.mark is not None:
             check_mark(batch.spec.folder, batch.mark)
-    except ParameterError as error:
+        _check_thread()
+        return encode_result(_worker().run(batch, name))
+    except ParameterError as error:  # also for settings that can't be used here, such as certificates
         return encode_result(BatchResult(worker=name, problem=f"worker {name}: {error}"))
-    return encode_result(_worker().run(batch, name))
+
+
+def _check_thread() -> None:
+    """Raises ParameterError in a thread with an event loop that runs."""
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise ParameterError("its executor runs calls in the thread of the run: use one with threads or processes")
 
 
 class Worker:
@@ -78,7 +93,11 @@ class Worker:
             copies = notes.copies
             functions = {"sign_put": copies.sign_put, "open_upload": copies.open_upload}
             coordinator = msgspec.structs.replace(coordinator, **functions)
-        await self._executor.run(JobQueue(_one(batch.jobs)), coordinator)
+        with ungrouped():
+            async with anyio.create_task_group() as group:
+                group.start_soon(_cancel_once, released(), group.cancel_scope)
+                await self._executor.run(JobQueue(_one(batch.jobs)), coordinator)
+                group.cancel_scope.cancel()
 
     async def _open(self, run: str, spec: TransferSpec) -> None:
         clock = Clock()
@@ -97,7 +116,8 @@ class Worker:
 
     def close(self) -> None:
         """Closes the connections, and the event loop."""
-        self._runner.run(self._close())
+        if self._http is not None:  # a loop can't be made any more as Python ends
+            self._runner.run(self._close())
         self._runner.close()
 
 
@@ -159,6 +179,14 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
+
+
+async def _cancel_once(is_over: Callable[[], bool] | None, scope: anyio.CancelScope) -> None:
+    """Cancels a batch whose run is over, which would go on with large objects for long."""
+    while is_over is not None:
+        await anyio.sleep(_LOOK_INTERVAL)
+        if is_over():
+            scope.cancel()
 
 
 async def _one(jobs: Sequence[Job]) -> AsyncIterator[Sequence[Job]]:

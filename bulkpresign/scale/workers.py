@@ -2,18 +2,23 @@
 
 import os
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from concurrent.futures import Executor, Future
+from contextlib import asynccontextmanager, suppress
+from math import ceil
+from pathlib import Path
 from typing import Protocol
 
 import anyio
 import anyio.to_thread
 
-from bulkpresign.errors import ParameterError
+from bulkpresign.errors import BreakerError, ParameterError
+from bulkpresign.redact import redacted
 from bulkpresign.scale.processes import Processes
 from bulkpresign.text import counted
 
 _PROCESSES, _DASK = "processes", "dask"
+#: A container's quota of CPU time, and the period that it is for, in microseconds.
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 #: More processes than any machine has cores.
 _MOST = 4096
 
@@ -51,7 +56,10 @@ class LocalProcesses:
     problem: str | None = None
 
     def __init__(self, count: int) -> None:
-        self.executor, self.count = Processes(count), count
+        try:
+            self.executor, self.count = Processes(count), count
+        except RuntimeError as error:  # a container or the user may have so many threads and processes
+            raise ParameterError(f"executor {_PROCESSES}:{count}: {error}: use fewer processes") from error
 
     def on_report(self, take: Callable[[bytes], object]) -> None:
         """Lets a function take the reports of running calls."""
@@ -117,6 +125,15 @@ async def opened(executor: str | Executor) -> AsyncIterator[Workers]:
             await anyio.to_thread.run_sync(workers.close)
 
 
+def submitted(workers: Workers, function: Callable[[bytes], bytes], data: bytes) -> Future[bytes]:
+    """A call that was handed out. Raises BreakerError where the executor takes none."""
+    try:
+        return workers.executor.submit(function, data)
+    except Exception as error:  # each executor has its own errors: it was shut down, or can't start a process
+        reason = redacted(str(error) or type(error).__name__)
+        raise BreakerError(f"the executor takes no more work: {reason}") from error
+
+
 def surplus(executor: object) -> str | None:
     """A warning for more processes than there are cores for them, or None."""
     kind, colon, value = executor.partition(":") if isinstance(executor, str) else ("", "", "")
@@ -133,5 +150,9 @@ def _count(executor: str, text: str) -> int:
 
 
 def usable_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores that this process may use. A container may use the time of fewer than it sees."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # no cgroup of version 2, or `max`: no quota
+        quota, period = _CPU_QUOTA.read_text().split()
+        return min(cores, max(1, ceil(int(quota) / int(period))))
+    return cores

@@ -1,12 +1,14 @@
 """`bulkpresign merge`: two workers move the halves of a manifest, each with its own journal."""
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.servers.proxy import FaultProxy
-from tests.support.cli import run
+from tests.support.cli import BULKPRESIGN, run
 from tests.support.links import links
 
 BODIES = {f"/{number}": bytes(1000 + number) for number in range(20)}
@@ -61,3 +63,15 @@ def test_bad_input(moved: Path, words: list[str], problem: str) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"error: {problem}")
     assert not (moved / "x").exists()
+
+
+def test_more_journals_than_a_shell_allows_open_files(moved: Path) -> None:
+    """`split -n` makes up to 1,000 shards."""
+    for number in range(2, 100):
+        shutil.copy(moved / f"{number % 2}.journal", moved / f"{number}.journal")
+    script = 'ulimit -S -n 64; exec "$@" merge *.journal -o all.journal'
+    done = subprocess.run(
+        ["bash", "-c", script, "-", *BULKPRESIGN], cwd=moved, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "merge: 20 objects (20 done" in done.stderr

@@ -215,9 +215,12 @@ def test_certificates_to_trust(certificate: tuple[Path, ssl.SSLContext], tmp_pat
         assert "the certificate is not trusted: self" in said
         assert origin.count == 0
         get(tmp_path, "l.csv", "--to", "to", "--ca-bundle", str(bundle), code=0)
-        by_environment = run("get", "l.csv", "--to", "to2", folder=tmp_path, env={"AWS_CA_BUNDLE": os.fspath(bundle)})
-        assert by_environment.returncode == 0, by_environment.stderr
-        assert origin.count == 2
+        for to, *more in (["to2"], ["to3", "--executor", "processes:1"]):
+            by_environment = run(
+                "get", "l.csv", "--to", to, *more, folder=tmp_path, env={"AWS_CA_BUNDLE": os.fspath(bundle)}
+            )
+            assert by_environment.returncode == 0, by_environment.stderr
+        assert origin.count == 3
 
 
 def test_certificates_to_trust_for_listings_too(

@@ -201,6 +201,28 @@ def test_a_second_signal_ends_the_process_while_the_run_is_closing(second: signa
     assert (process.returncode, said) == (128 + second, b"")
 
 
+#: SIGINT comes in a callback, as those that Python has for imports.
+EARLY = """
+import os, signal, sys, weakref
+from bulkpresign import cli
+
+class Gone: pass
+
+def in_a_callback(_):
+    gone = Gone()
+    callback = weakref.ref(gone, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    del gone
+
+cli._asks_for_json = in_a_callback
+cli.main()
+"""
+
+
+def test_an_interrupt_during_imports_is_not_lost() -> None:
+    done = subprocess.run([sys.executable, "-c", EARLY, "report", "none"], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
 def test_a_verb_returns_its_report() -> None:
     entered = []
 

@@ -127,6 +127,7 @@ def test_kubernetes_indexed_job(shards: Path) -> None:
     assert pod["automountServiceAccountToken"] is False
     (container,) = pod["containers"]
     assert "env" not in container
+    assert "\nexec bulkpresign" in container["command"][-1], "the pod's SIGTERM is for it, and a shell would keep it"
     (shards / "manifests").mkdir()
     for shard in shards.glob("links-*.csv"):
         shard.rename(shards / "manifests" / shard.name)

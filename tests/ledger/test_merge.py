@@ -205,6 +205,8 @@ def test_what_is_no_journal(tmp_path: Path) -> None:
         with pytest.raises(JournalError, match=words):
             merge_journals([good, tmp_path / name], tmp_path / "all")
         assert not (tmp_path / "all").exists()
+    with pytest.raises(JournalError, match=r"good is given twice$"):
+        merge_journals([good, good], tmp_path / "all")
 
 
 def test_a_journal_in_use(tmp_path: Path) -> None:

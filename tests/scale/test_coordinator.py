@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import threading
 import time
@@ -10,6 +11,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import botocore
 import msgspec
 import pytest
 
@@ -190,6 +192,59 @@ def test_an_executor_that_was_shut_down(origin: FaultProxy, tmp_path: Path) -> N
     executor.shutdown()
     with pytest.raises(bp.BreakerError, match="the executor takes no more work"):
         asyncio.run(bp.get(many(origin, 3), tmp_path / "to", executor=executor))
+
+
+class Refusing(ThreadPoolExecutor):
+    """Takes no call, as where the system allows no more processes."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(1)
+        self.error = error
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (BlockingIOError(11, "Resource temporarily unavailable"), "temporarily"),
+        (NotImplementedError(), "NotImplemented"),
+    ],
+)
+def test_an_executor_that_takes_no_call(error: Exception, reason: str, origin: FaultProxy, tmp_path: Path) -> None:
+    with pytest.raises(bp.BreakerError, match=f"the executor takes no more work: .*{reason}"):
+        get(many(origin, 3), tmp_path / "to", Refusing(error))
+    with pytest.raises(bp.BreakerError, match=f"the executor takes no more work: .*{reason}"):
+        links = [bp.Link("GET", f"{origin.url}/0", {}, None, bp.ObjectRef("b", "0", size=1))]
+        asyncio.run(bp.verify(links, tmp_path / "to", executor=Refusing(error)))
+
+
+def test_an_executor_that_runs_calls_in_the_thread_of_the_run(origin: FaultProxy, tmp_path: Path) -> None:
+    class Inline(Losing):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+            future: Future[Any] = Future()
+            future.set_result(fn(*args, **kwargs))
+            return future
+
+    with pytest.raises(bp.ParameterError, match="runs calls in the thread of the run: use one with threads"):
+        get(many(origin, 3), tmp_path / "to", Inline(lambda _: False))
+
+
+def test_a_worker_without_the_certificates_to_trust_says_so(
+    origin: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has another present folder: the file has a full name."""
+    monkeypatch.chdir(tmp_path)
+    (bundle,) = (Path(folder) / "cacert.pem" for folder in botocore.__path__)
+    shutil.copy(bundle, "ca.pem")
+    get(many(origin, 3), tmp_path / "to", executor := Losing(lambda _: False), ca_bundle="ca.pem")
+    (batch,) = executor.batches
+    assert batch.spec.ca_bundle == os.fspath(tmp_path / "ca.pem")
+    Path("ca.pem").unlink()
+    result = decode_result(run_batch(encode_batch(msgspec.structs.replace(batch, mark=None, run="other"))))
+    assert result.problem is not None
+    assert f"{tmp_path}/ca.pem is no file of certificates" in result.problem
 
 
 def test_what_is_no_executor(tmp_path: Path) -> None:

@@ -1,15 +1,20 @@
 """`get` on a Dask cluster of two workers: lost workers, another folder, no scheduler."""
 
+import asyncio
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+import bulkpresign as bp
+from bulkpresign.scale import dask
 from tests.cli.runs import get, refused
 from tests.scale.processes import wait_until
 from tests.servers.proxy import Fault, FaultProxy
@@ -37,6 +42,14 @@ class Cluster:
         worker = self._start("worker", self.address, "--nthreads", "1", "--no-nanny", "--death-timeout", "20")
         wait_until(lambda: self.log.count("Starting worker compute stream") > count)
         return worker
+
+    def retire_workers(self) -> None:
+        """Ends the workers as their scheduler does it, with the calls that they are at."""
+        workers = self._processes[1:]
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.wait(20)
 
     def _start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         log = self._folder / f"{len(self._processes)}.log"
@@ -95,6 +108,43 @@ def test_a_cluster_moves_the_objects(origin: FaultProxy, cluster: Cluster, tmp_p
     assert "Traceback" not in said
 
 
+def test_a_cluster_without_any_worker_for_a_while(origin: FaultProxy, cluster: Cluster, tmp_path: Path) -> None:
+    """As an adaptive one, which ends its workers while a slow source gives nothing to do."""
+    origin.objects = {f"/{n}": f"object {n}".encode() for n in range(40)}
+    urls = [f"{origin.url}/{n}" for n in range(40)]
+
+    async def slow() -> AsyncIterator[list[str]]:
+        yield urls[:20]
+        await asyncio.to_thread(wait_until, lambda: origin.count == 20)
+        await asyncio.to_thread(cluster.retire_workers)
+        await asyncio.sleep(3 * dask.CHECK_INTERVAL)
+        yield urls[20:]
+        await asyncio.to_thread(cluster.add_worker)
+
+    report = asyncio.run(bp.get(slow(), tmp_path / "to", executor=f"dask:{cluster.address}"))
+    assert (report.done + report.skipped, report.failed) == (40, 0)
+    assert files(tmp_path / "to") == {f"{n}": f"object {n}".encode() for n in range(40)}
+
+
+def test_a_cluster_without_any_worker_for_long(
+    origin: FaultProxy, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask, "_MINUTES_WITHOUT_WORKERS", 0.1)
+    origin.objects = {f"/{n}": f"object {n}".encode() for n in range(900)}
+    origin.always = Fault(delay=0.02)
+
+    def retire() -> None:
+        wait_until(lambda: origin.count > 100)
+        cluster.retire_workers()
+
+    gone = threading.Thread(target=retire)
+    gone.start()
+    with pytest.raises(bp.BreakerError, match=r"has had no worker for 0\.1 minutes"):
+        urls = [f"{origin.url}/{n}" for n in range(900)]
+        asyncio.run(bp.get(urls, tmp_path / "to", concurrency=8, executor=f"dask:{cluster.address}"))
+    gone.join()
+
+
 def test_a_scheduler_that_goes_away_ends_the_run(origin: FaultProxy, cluster: Cluster, tmp_path: Path) -> None:
     origin.objects = {f"/{n}": f"object {n}".encode() for n in range(600)}
     origin.always = Fault(delay=0.05)
@@ -124,6 +174,32 @@ def test_a_scheduler_that_goes_away_ends_the_run(origin: FaultProxy, cluster: Cl
     origin.always = None
     get(tmp_path, "l.csv", "--to", "to", code=0)
     assert files(tmp_path / "to") == {f"d/{n}": f"object {n}".encode() for n in range(600)}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_workers_stop_with_their_run(number: int, origin: FaultProxy, cluster: Cluster, tmp_path: Path) -> None:
+    """They would go on for minutes, and the next run could not have the object."""
+    origin.objects = {"/0": bytes(20 << 20)}
+    origin.always = Fault(rate=100_000)
+    links(tmp_path / "l.csv", many(origin, 1))
+    command = [*BULKPRESIGN, "get", "l.csv", "--to", "to", "--executor", f"dask:{cluster.address}"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        wait_until(lambda: any(part.stat().st_blocks for part in (tmp_path / "to").rglob("*.part")))
+        process.send_signal(number)
+    wait_until(lambda: not any(map(is_locked, (tmp_path / "to").rglob("*.part"))))
+    origin.always = None
+    executor = ("--executor", f"dask:{cluster.address}")
+    assert "get: 1 done" in get(tmp_path, "l.csv", "--to", "to", *executor, code=0)
+    assert set(files(tmp_path / "to")) == {"d/0"}, "the mark of the killed run is gone, too"
+
+
+def is_locked(file: Path) -> bool:
+    with file.open() as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def test_no_scheduler(tmp_path: Path) -> None:

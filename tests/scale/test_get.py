@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from bulkpresign.checksums import base64_of, hasher
+from bulkpresign.scale import workers
+from bulkpresign.scale.workers import usable_cores
 from tests.cli.runs import get, refused
 from tests.conftest import Boto, MakeBucket
 from tests.scale.processes import is_alive, memory_has, wait_until, workers_of
@@ -120,9 +122,23 @@ def test_ctrl_c_ends_all_of_it(origin: FaultProxy, tmp_path: Path) -> None:
     assert files(tmp_path / "to") == begun.bodies
 
 
-def test_a_worker_that_alone_gets_sigint_goes_on(origin: FaultProxy, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_all_processes_loses_no_outcome(number: int, origin: FaultProxy, tmp_path: Path) -> None:
+    """As service managers and batch systems send it to all processes of a job."""
     begun = Workers(origin, tmp_path)
-    os.kill(begun.pids[0], signal.SIGINT)
+    for pid in (*begun.pids, begun.process.pid):
+        os.kill(pid, number)
+    begun.end()
+    assert begun.process.returncode == 128 + number
+    whole = [path for path in files(tmp_path / "to") if not path.endswith(".part")]
+    done = [row for row in outcomes(tmp_path / "to.journal") if row[1] == "done"]
+    assert len(done) == len(whole) > 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_that_alone_gets_a_signal_goes_on(number: int, origin: FaultProxy, tmp_path: Path) -> None:
+    begun = Workers(origin, tmp_path)
+    os.kill(begun.pids[0], number)
     said = begun.end()
     assert begun.process.returncode == 0, said
     assert f"get: {begun.count:,} done" in said
@@ -133,7 +149,7 @@ def test_more_processes_than_cores(origin: FaultProxy, tmp_path: Path) -> None:
     """A warning, and the run goes on."""
     origin.objects = {"/0": b"object"}
     links(tmp_path / "l.csv", many(origin, 1))
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     said = get(tmp_path, "l.csv", "--to", "to", "--executor", f"processes:{cores + 1}", code=0)
     warning, _ = said.splitlines()
     assert warning.startswith(f"warning: executor processes:{cores + 1}: this process may use {cores} core")
@@ -199,6 +215,30 @@ def test_an_executor_that_is_none(tmp_path: Path, executor: str, message: str) -
     links(tmp_path / "l.csv", [{"url": "http://127.0.0.1:1/a"}])
     assert message in refused(tmp_path, "l.csv", "--to", "to", "--executor", executor)
     assert not (tmp_path / "to").exists()
+
+
+def test_more_processes_than_the_system_has_threads_for(tmp_path: Path) -> None:
+    links(tmp_path / "l.csv", [{"url": "http://127.0.0.1:1/a"}])
+    script = 'ulimit -v 1500000; exec "$@"'
+    words = ["get", "l.csv", "--to", "to", "--executor", "processes:4096"]
+    done = subprocess.run(
+        ["bash", "-c", script, "-", *BULKPRESIGN, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "error: executor processes:4096: can't start new thread: use fewer processes\n" in done.stderr
+    assert not (tmp_path / "to").exists()
+
+
+@pytest.mark.parametrize(
+    ("quota", "most"),
+    [("100000 100000", 1), ("10000 100000", 1), ("150000 100000", 2), ("max 100000", 4096), ("", 4096)],
+)
+def test_a_container_has_the_cores_of_its_quota(
+    quota: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu.max").write_text(quota)
+    monkeypatch.setattr(workers, "_CPU_QUOTA", tmp_path / "cpu.max")
+    assert usable_cores() == min(most, len(os.sched_getaffinity(0)))
 
 
 def test_workers_import_nothing_of_aws_and_start_fast(tmp_path: Path) -> None:

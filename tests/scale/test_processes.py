@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from bulkpresign.errors import WorkerLostError
 from bulkpresign.scale import processes
 from bulkpresign.scale.processes import LENGTH, Processes
-from tests.scale.processes import wait_until, workers_of
+from tests.scale.processes import is_alive, wait_until, workers_of
 
 
 def test_calls_run_in_processes_of_their_own() -> None:
@@ -48,6 +49,50 @@ def test_one_that_stops_answering_is_killed(monkeypatch: pytest.MonkeyPatch) -> 
     assert workers_of(os.getpid()) == []
 
 
+def test_nothing_is_imported_from_the_present_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be the folder of a download: a partner chooses the names there."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("pickle", "queue", "msgspec"):
+        (tmp_path / f"{name}.py").write_text("open('was imported', 'w')")
+    with Processes(1) as executor:
+        assert executor.submit(os.getcwd).result() == os.fspath(tmp_path)
+    assert not (tmp_path / "was imported").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "is_given"),
+    [
+        ("AWS_SECRET_ACCESS_KEY", False),
+        ("BULKPRESIGN_RENEW_URL", False),
+        ("AWS_CA_BUNDLE", True),
+        ("HTTPS_PROXY", True),
+    ],
+)
+def test_the_environment_of_workers(name: str, is_given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "value")
+    with Processes(1) as executor:
+        assert executor.submit(os.getenv, name).result() == ("value" if is_given else None)
+
+
+def test_a_call_that_can_not_be_interrupted_is_ended() -> None:
+    """As one whose interrupt gets lost in an import: Ctrl-C ended a run once its worker had moved a large object."""
+    executor = Processes(1)
+    pid = executor.submit(os.getpid).result()
+    future = executor.submit(os.system, "sleep 15")
+    wait_until(future.running)
+    executor.shutdown(cancel_futures=True)
+    assert not is_alive(pid)
+    with pytest.raises(WorkerLostError):
+        future.result()
+
+
+def test_a_worker_that_starts_during_an_interrupt_is_interrupted() -> None:
+    with Processes(1) as executor:
+        executor.interrupt()
+        with pytest.raises(WorkerLostError, match="the worker was stopped"):
+            executor.submit(os.getpid).result()
+
+
 def test_what_a_call_prints_is_no_answer() -> None:
     with Processes(1) as executor:
         assert executor.submit(os.write, 1, b"e" * 100).result() == 100
@@ -67,6 +112,12 @@ def test_a_worker_ends_with_its_input(shell: str) -> None:
         worker.stdin.close()
         wait_until(lambda: worker.poll() is not None, 10)
     assert worker.returncode == 0
+
+
+def test_a_worker_that_is_interrupted_before_its_first_batch_ends_quietly() -> None:
+    code = "from bulkpresign.scale.worker import Worker; Worker()"
+    ended = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, check=True)
+    assert not ended.stderr
 
 
 def test_a_worker_without_any_call_ends_quietly() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def test_an_executor_of_the_program_and_a_lost_worker(folder: Path) -> None:
 
 
 def test_workers_with_another_folder_say_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulkpresign.scale.mark.os.path.exists", lambda _: False)
+    monkeypatch.setattr("bulkpresign.scale.verifying.marked", lambda _: nullcontext("mark:of another run"))
     with Calling() as executor, pytest.raises(bp.ParameterError, match="is not the folder of the run"):
         verify(folder, executor=executor)
 

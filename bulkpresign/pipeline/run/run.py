@@ -189,7 +189,11 @@ class Run:
         spec = self._completed_spec(spec, folder)
         own = spec if self._workers is None else spec.share(self._workers.count + 1)
         local = LocalExecutor(own, record, http=self._http, clock=self._clock, folder=folder)
-        executor = local if self._workers is None else _remote(spec, record, self._workers, local, within is not None)
+        executor = (
+            local
+            if self._workers is None
+            else _remote(spec, record, self._workers, local, None if within is None else self._opened)
+        )
         if self._consumer is not None:
             self._consumer.queue.open((spec.concurrency or spec.max_concurrency) + self._consumer.waiting)
         elif totals.is_nothing_left:
@@ -251,7 +255,7 @@ class Run:
             attempts=config.attempts,
             limit_rate=config.limit_rate,
             keeps_checkpoints=self._opened is not None,
-            ca_bundle=self._ca_bundle,
+            ca_bundle=None if self._ca_bundle is None else os.path.abspath(self._ca_bundle),  # noqa: PTH100
             transport=config.transport,
         )
 
@@ -263,11 +267,11 @@ def _workers_of(executor: str | Executor) -> "Workers":
 
 
 def _remote(
-    spec: TransferSpec, emit: Listener, workers: "Workers", local: LocalExecutor, is_marked: bool
+    spec: TransferSpec, emit: Listener, workers: "Workers", local: LocalExecutor, journal: Journal | None
 ) -> "RemoteExecutor":
     from bulkpresign.scale.coordinator import RemoteExecutor
 
-    return RemoteExecutor(spec, emit, workers, local, is_marked=is_marked)
+    return RemoteExecutor(spec, emit, workers, local, owner=None if journal is None else os.path.realpath(journal.file))
 
 
 def none_is_current(found: Sequence[tuple[ObjectRef, Record]]) -> Sequence[bool]:
