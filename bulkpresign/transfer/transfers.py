@@ -1,7 +1,6 @@
 """The work of jobs, by the types of their source and their target."""
 
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.http.client import DirectRequest
@@ -10,6 +9,9 @@ from bulkpresign.http.connection import MAX_EXCHANGED
 from bulkpresign.model import Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.copies.copier import Copier
+from bulkpresign.transfer.copies.plain import PlainCopies
+from bulkpresign.transfer.copies.settings import CopySettings
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.downloads.digest import DigestReader
 from bulkpresign.transfer.downloads.download import Downloader
@@ -22,24 +24,18 @@ from bulkpresign.transfer.engine.lane import PlainJob
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.workers import Work
 from bulkpresign.transfer.spec import TransferSpec
-
-if TYPE_CHECKING:
-    from bulkpresign.transfer.copies.copier import Copier
-    from bulkpresign.transfer.uploads.large_files import LargeFileUploader
-    from bulkpresign.transfer.uploads.multipart import MultipartUploader
-    from bulkpresign.transfer.uploads.plain import PlainUploads
-    from bulkpresign.transfer.uploads.requests import UploadAborter
-    from bulkpresign.transfer.uploads.single import Uploader
+from bulkpresign.transfer.uploads.large_files import LargeFileUploader
+from bulkpresign.transfer.uploads.multipart import MultipartUploader
+from bulkpresign.transfer.uploads.plain import PlainUploads
+from bulkpresign.transfer.uploads.requests import UploadAborter
+from bulkpresign.transfer.uploads.single import Uploader
 
 #: Small objects move in lanes: see `engine.lane`. Tests turn it off, to compare.
 USES_LANES = True
 
 
 class Transfers:
-    """The work of a job, by its source and its target. Each kind is made when the first job needs it.
-
-    The modules of uploads and copies are imported then, because a run of small files is over in less time.
-    """
+    """The work of a job, by its source and its target. Each kind is made when the first job needs it."""
 
     def __init__(
         self,
@@ -93,9 +89,7 @@ class Transfers:
         return PlainReads(self._plain_gets, self._coordinator.receive)
 
     @cached_property
-    def _plain_uploads(self) -> "PlainUploads":
-        from bulkpresign.transfer.uploads.plain import PlainUploads
-
+    def _plain_uploads(self) -> PlainUploads:
         return PlainUploads(self._context, self._folder, self._coordinator, self._clock)
 
     async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
@@ -136,29 +130,19 @@ class Transfers:
         )
 
     @cached_property
-    def _upload(self) -> "Uploader":
-        from bulkpresign.transfer.uploads.single import Uploader
-
+    def _upload(self) -> Uploader:
         return Uploader(self._context, self._folder, self._coordinator)
 
     @cached_property
-    def _multipart(self) -> "MultipartUploader":
-        from bulkpresign.transfer.uploads.multipart import MultipartUploader
-
+    def _multipart(self) -> MultipartUploader:
         return MultipartUploader(self._context, self._coordinator, self._spec.part_concurrency)
 
     @cached_property
-    def _large_files(self) -> "LargeFileUploader":
-        from bulkpresign.transfer.uploads.large_files import LargeFileUploader
-
+    def _large_files(self) -> LargeFileUploader:
         return LargeFileUploader(self._folder, self._coordinator, self._multipart)
 
     @cached_property
-    def _copy(self) -> "Copier":
-        from bulkpresign.transfer.copies.copier import Copier
-        from bulkpresign.transfer.copies.plain import PlainCopies
-        from bulkpresign.transfer.copies.settings import CopySettings
-
+    def _copy(self) -> Copier:
         spec, context, coordinator = self._spec, self._context, self._coordinator
         settings = CopySettings(spec.part_size, spec.copies_on_server, spec.copy_digest)
         uses_plain = USES_LANES and spec.limit_rate is None
@@ -179,9 +163,7 @@ class Transfers:
         return DigestReader(self._context, self._coordinator)
 
     @cached_property
-    def _abort(self) -> "UploadAborter":
-        from bulkpresign.transfer.uploads.requests import UploadAborter
-
+    def _abort(self) -> UploadAborter:
         return UploadAborter(self._context)
 
     @property
