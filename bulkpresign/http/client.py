@@ -120,6 +120,10 @@ class HttpClient:
         """The connections of our own client: open, idle, in use, opened and reused, in all and by origin."""
         return self._pool.statistics()
 
+    def close_idle(self) -> None:
+        """Closes the connections that are idle: too many files are open."""
+        self._pool.close_idle()
+
     def request(self, link: Link, headers: Mapping[str, str] | None = None, body: Body | None = None) -> RequestContext:
         """An async context that sends a link with its headers and `headers`, and gives the Response.
 

@@ -168,13 +168,13 @@ class ConnectionPool:
         try:
             return await self._connect(origin)
         except OSError as error:
-            if error.errno not in _TOO_MANY_FILES or not self._close_idle():
+            if error.errno not in _TOO_MANY_FILES or not self.close_idle():
                 raise
         await _closed()
         return await self._connect(origin)
 
-    def _close_idle(self) -> int:
-        """Closes all idle connections, and returns their number."""
+    def close_idle(self) -> int:
+        """Closes all idle connections, because too many files are open. Returns their number."""
         count = 0
         for connections in self._origins.values():
             while connections.idle:

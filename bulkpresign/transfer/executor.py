@@ -57,6 +57,7 @@ class LocalExecutor:
         self._folder = Folder(spec.folder) if folder is None and spec.folder else folder
         self._limiter = RequestLimiter(_controller(spec), spec.limit_rate)
         http.on_response, http.on_round_trip = self._limiter.responded, self._limiter.connected
+        self._limiter.on_too_many_files = http.close_idle
         #: The means of this run's transfers, also for the coordinator's own requests.
         self.context = TransferContext(http, emit, self._limiter, spec.attempts, spec.keeps_checkpoints)
         self._uploads_left_open = 0

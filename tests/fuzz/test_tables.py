@@ -21,6 +21,7 @@ from bulkpresign.manifest.uploads import UploadGrouper, whole_rows
 from bulkpresign.manifest.writing import link_writer, object_writer
 from bulkpresign.model import utc_now
 from bulkpresign.tables import Rows, Table, objects_of, open_output
+from bulkpresign.tables.columns import column_name
 from tests.fuzz.settings import FUZZ
 
 FORMATS = ("csv", "jsonl", "json", "txt")
@@ -229,7 +230,7 @@ def is_row(value: object) -> bool:
 
 def known(value: Any) -> dict[str, Any]:
     return (
-        {name: cell for name, cell in value.items() if cell not in ("", None)}
+        {column_name(name): cell for name, cell in value.items() if cell not in ("", None)}
         if isinstance(value, dict)
         else {"key": value}
     )

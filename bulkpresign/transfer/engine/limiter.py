@@ -37,6 +37,8 @@ class RequestLimiter:
         self.controller = controller
         #: The fewest slots that a server left us when it slowed the run.
         self.lowest = controller.limit
+        #: Is called where a request failed because too many files are open.
+        self.on_too_many_files: Callable[[], object] = lambda: None
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._on_growth: list[Callable[[], None]] = []
         self._offers: list[PartOffer] = []
@@ -90,6 +92,8 @@ class RequestLimiter:
         if error is None:
             controller.finished(time.monotonic())
         else:
+            if isinstance(error, OpenFilesError):
+                self.on_too_many_files()
             slowed = controller.slowed
             controller.finished(time.monotonic(), _failure(error))
             if controller.slowed > slowed:
