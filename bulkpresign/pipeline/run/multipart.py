@@ -15,10 +15,9 @@ from bulkpresign.signing.presigner import Presigner
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.engine.part_sizes import usual_part_size
 from bulkpresign.transfer.uploads.requests import abort_upload, composite_etag, create_upload, etag_under
+from bulkpresign.transfer.uploads.store import REFUSES_HEADERS
 
 _CHECKSUM = "x-amz-checksum-"
-#: The statuses with which servers refuse a header.
-_REFUSES_HEADERS = frozenset({400, 501})
 
 
 class MultipartCreator:
@@ -50,7 +49,7 @@ class MultipartCreator:
             return await self._created(item)
         except RefusedError as error:
             bare = _without_checksum(item)
-            if bare is None or error.status not in _REFUSES_HEADERS:
+            if bare is None or error.status not in REFUSES_HEADERS:
                 raise
         return await self._created(bare)
 

@@ -82,12 +82,7 @@ class FileBody(SentBody):
     """
 
     def __init__(
-        self,
-        file: OpenFile,
-        emit: Listener,
-        limiter: RequestLimiter,
-        offset: int = 0,
-        size: int | None = None,
+        self, file: OpenFile, emit: Listener, limiter: RequestLimiter, offset: int = 0, size: int | None = None
     ) -> None:
         super().__init__(file.size if size is None else size, emit)
         self._file, self._limiter = file, limiter
@@ -216,7 +211,8 @@ class FileParts:
     async def _header(self, part: UploadPart, algorithm: str) -> dict[str, str]:
         """The header with the checksum of a part."""
         try:
-            await self._read(part)
+            if part.number not in self._segments:  # else it is sent again, and known
+                await self._read(part)
         except OSError as error:
             raise storage_error(f"{self._file.name} can't be read", error) from error
         return {f"x-amz-checksum-{algorithm}": base64_of(self._segments[part.number][0])}
