@@ -1,4 +1,5 @@
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -70,6 +71,15 @@ def test_a_text_has_keys_uris_or_links(tmp_path: Path) -> None:
     assert [list(row) for rows in table for row in rows.cells] == [["https://h/a?b"], ["http://h/c"]]
 
 
+def refused(folder: Path, text: str) -> str:
+    """The error for a list in text."""
+    file = folder / "list.txt"
+    file.write_text(f"{text}\n")
+    with pytest.raises(ManifestError) as caught:
+        list(Table(str(file)))
+    return str(caught.value)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -84,10 +94,7 @@ def test_a_text_has_keys_uris_or_links(tmp_path: Path) -> None:
 )
 def test_a_listing_is_not_a_list_of_keys(tmp_path: Path, text: str) -> None:
     """Each of its lines would be a valid key, of an object that does not exist."""
-    file = tmp_path / "list.txt"
-    file.write_text(f"\n{text}\n")
-    with pytest.raises(ManifestError, match=r"list.txt:2: .* is a line of a listing: a text list has keys"):
-        list(Table(str(file)))
+    assert re.search(r"list.txt:2: .* is a line of a listing: a text list has keys", refused(tmp_path, f"\n{text}"))
 
 
 @pytest.mark.parametrize(
@@ -100,26 +107,17 @@ def test_a_listing_is_not_a_list_of_keys(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_checksums_are_not_a_list_of_keys(tmp_path: Path, text: str) -> None:
-    file = tmp_path / "list.txt"
-    file.write_text(f"{text}\n")
-    with pytest.raises(ManifestError, match=r"list.txt:1: .* is a line of checksums: a text list has keys"):
-        list(Table(str(file)))
+    assert re.search(r"list.txt:1: .* is a line of checksums: a text list has keys", refused(tmp_path, text))
 
 
 def test_several_keys_on_a_line_are_not_a_key(tmp_path: Path) -> None:
     """As `aws s3api list-objects-v2 --query Contents[].Key --output text` prints them."""
-    file = tmp_path / "list.txt"
-    file.write_text("a.csv\tb.csv\n")
-    with pytest.raises(ManifestError, match=r"list.txt:1: 'a.csv\\tb.csv' has tabs: a text list has keys"):
-        list(Table(str(file)))
+    assert r"list.txt:1: 'a.csv\tb.csv' has tabs: a text list has keys" in refused(tmp_path, "a.csv\tb.csv")
 
 
 @pytest.mark.parametrize("uri", ["gs://bucket/a", "s3a://bucket/a", "arn:aws:s3:::bucket/a", "S3://bucket/a"])
 def test_a_uri_of_another_scheme_is_not_a_key(tmp_path: Path, uri: str) -> None:
-    file = tmp_path / "list.txt"
-    file.write_text(f"{uri}\n")
-    with pytest.raises(ManifestError, match=rf"list.txt:1: '{uri}' is no s3:// uri and no link"):
-        list(Table(str(file)))
+    assert f"list.txt:1: '{uri}' is no s3:// uri and no link" in refused(tmp_path, uri)
 
 
 @pytest.mark.parametrize(
