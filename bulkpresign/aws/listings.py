@@ -29,7 +29,7 @@ class Listings:
                 except (KeyError, OverflowError):
                     raise ListingError(f"{listed} can't be listed: one has no key, no id or no valid time") from None
                 for key, _, _ in found:
-                    if not key.startswith(prefix):  # whoever aborts them would abort those of others
+                    if not key.startswith(prefix):  # an abort of all that is listed would end uploads of others
                         raise ListingError(f"{listed} can't be listed: the server lists {key!r} as well")
                 yield found
 

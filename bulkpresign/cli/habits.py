@@ -40,7 +40,7 @@ HABITS: tuple[tuple[str, str | None, str | None], ...] = (
 
 
 def advice_for(option: str, ours: Collection[str]) -> str | None:
-    """What to use in place of an option of another tool, if the verb, with the options `ours`, has something."""
+    """The advice for an option of another tool, None without one. `ours` are the options of the verb."""
     for theirs, name, advice in HABITS:
         if option in theirs.split() and (name is None or name in ours):
             return advice or f"use {name}"

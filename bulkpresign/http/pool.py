@@ -105,7 +105,7 @@ class ConnectionPool:
         for connections in self._origins.values():
             for connection in list(connections.open):
                 connections.close(connection, "the client ends")
-        await _closed()
+        await _until_closed()
 
     def take_idle(self, origin: Origin) -> Connection | None:
         """Takes an open connection that is idle, the one that was used last; None where there is none."""
@@ -164,13 +164,13 @@ class ConnectionPool:
             connections.close(connection, "it can't be reused")
 
     async def _connect_with_room(self, origin: Origin) -> Connection:
-        """Where too many files are open, closes the idle connections first: other servers' may be most of them."""
+        """Connects. If too many files are open, closes all idle connections, to any server, and tries once more."""
         try:
             return await self._connect(origin)
         except OSError as error:
             if error.errno not in _TOO_MANY_FILES or not self.close_idle():
                 raise
-        await _closed()
+        await _until_closed()
         return await self._connect(origin)
 
     def close_idle(self) -> int:
@@ -271,7 +271,7 @@ class _Connections:
         self.idle = [connection for connection in self.idle if connection.is_open]
 
 
-async def _closed() -> None:
+async def _until_closed() -> None:
     """Waits until connections that were closed have given their descriptors back."""
     for _ in range(_ROUNDS_TO_CLOSE):
         await anyio.lowlevel.checkpoint()

@@ -89,7 +89,7 @@ def _expired(message: str, link: Link, now: datetime, difference: str) -> str:
 
 
 def _damage(url: str) -> str | None:
-    """What a mail program, a shell or a person did to a link on its way; None for one that looks whole."""
+    """How a link was damaged, as by a mail program or a shell; None for one that looks whole."""
     if escaped := _ESCAPED_AND.search(url):
         return f"the link has {escaped[0]} where & was signed: it was copied from the source of a page or of JSON"
     if "X-Amz-Algorithm=AWS4-HMAC-SHA256" not in url:

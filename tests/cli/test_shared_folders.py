@@ -37,7 +37,7 @@ def plant(link: Path, target: Path) -> None:
 
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_link_of_another_user_does_not_lead_to_a_file(exists: bool, shared: Path, tmp_path: Path) -> None:
-    """What every other program gets there is `Permission denied`."""
+    """Linux answers `Permission denied`, as to any other program."""
     mine = tmp_path / "mine"
     if exists:
         mine.write_text("mine")

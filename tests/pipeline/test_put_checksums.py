@@ -117,14 +117,14 @@ def test_workers_send_checksums_too(
 def test_what_has_no_checksum_is_refused(tmp_path: Path) -> None:
     with pytest.raises(bp.ParameterError, match="checksum is for put with s3://bucket/prefix/"):
         asyncio.run(bp.put("links.csv", tmp_path, checksum="crc32"))
-    with pytest.raises(bp.ParameterError, match="checksum 'sha256' is none of crc32, crc32c, crc64nvme"):
+    with pytest.raises(bp.ParameterError, match="checksum 'sha256' is not one of crc32, crc32c, crc64nvme"):
         asyncio.run(bp.put(tmp_path, "s3://bucket/pre/", checksum="sha256"))
 
 
 def test_a_run_that_ends_early_reads_no_more_files(
     seaweedfs: S3Server, make_bucket: MakeBucket, aws_env: AwsEnv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is left goes to the failures file, which needs no checksums."""
+    """The other files are rows of the failures file, which needs no checksums."""
     aws_env(seaweedfs)
     write_all(tmp_path / "in", {f"{number:04}": b"x" for number in range(2000)})
     read = list[int]()

@@ -43,7 +43,7 @@ def assert_refused(words: str, **options: Any) -> None:
             "header Content-Type is given twice",
         ),
         ({"method": "PUT", "folder": "."}, "a checksum is taken from files: it needs an algorithm and a folder"),
-        ({"method": "PUT", "checksum": "md5", "folder": "."}, "checksum 'md5' is none of crc64nvme, crc32c"),
+        ({"method": "PUT", "checksum": "md5", "folder": "."}, "checksum 'md5' is not one of crc64nvme, crc32c"),
         ({"method": "PUT", "checksum": "crc32", "folder": "missing"}, "missing is missing"),
         ({"method": "PUT", "checksum": "crc32", "folder": "a.csv"}, "a.csv is not a folder"),
         ({"checksum": "crc32", "folder": "."}, "checksums are signed into PUT links"),

@@ -29,7 +29,7 @@ class HashedFiles:
 
     def __init__(self, folder: Folder, algorithm: str, accepted: Sequence[str] = ALGORITHMS) -> None:
         if algorithm not in accepted:
-            raise ParameterError(f"checksum {algorithm!r} is none of {', '.join(accepted)}")
+            raise ParameterError(f"checksum {algorithm!r} is not one of {', '.join(accepted)}")
         self._threads = os.cpu_count() or 1
         self._limiter: anyio.CapacityLimiter | None = None
         self._summer = FileHasher(folder.open_source, folder.file, algorithm, from_thread.check_cancelled)

@@ -25,7 +25,7 @@ class ResultQueue(Generic[T]):
         self._waiting: deque[anyio.Event] = deque()
         self._results: deque[T] = deque()
         self._ended = False
-        self._changed: anyio.Event | None = None  # None: nobody waits for a result
+        self._changed: anyio.Event | None = None  # None while no consumer waits
 
     def open(self, places: int) -> None:
         """Sets how many results may be made at a time or wait."""

@@ -16,9 +16,9 @@ Item = Link | ObjectRef | str
 #: An object, or a link to it. `sign` signs an object, and signs an old link again.
 Row = Link | ObjectRef
 
-#: What errors name in place of a file.
+#: The name that errors show where a table has that of its file.
 GIVEN_ROWS = "given rows"
-#: What a program may pass, for messages.
+#: The values that are accepted, for messages.
 TAKEN = "a Link, an ObjectRef, the url of a link, or a list of these"
 
 

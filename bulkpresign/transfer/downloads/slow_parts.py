@@ -46,7 +46,7 @@ class SlowParts:
         return slow
 
     def _learn(self, moved: dict[RangePart, int]) -> None:
-        """What is usual: a quarter of the parts moves as much.
+        """Sets the usual number of bytes for one look: at least a quarter of the parts moves as many.
 
         Parts that may be slow tell nothing, nor do those that have just begun. So a few slow parts that outlast the
         others are still compared with them.

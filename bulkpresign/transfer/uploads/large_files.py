@@ -49,7 +49,7 @@ class LargeFileUploader:
 def _compared(sent: PartsSent, parts: FileParts, progress: PartProgress) -> str | None:
     """The checksum of all bytes as `algorithm:base64`, if the server has the same. None where it computed none.
 
-    Raises MismatchError where it differs: the next run sends all parts again.
+    Raises MismatchError where it differs: the next run trusts no part that is recorded.
     """
     ours = parts.whole_checksum
     algorithm, _, value = (ours or "").partition(":")
