@@ -20,6 +20,7 @@ from bulkpresign.pipeline.run.part_sizes import ask_part_size
 from bulkpresign.pipeline.run.preflight import check, index_paths
 from bulkpresign.pipeline.run.presigner import RunPresigner
 from bulkpresign.pipeline.run.run import Run, none_is_current
+from bulkpresign.pipeline.run.same_files import SameFiles
 from bulkpresign.pipeline.sources.items import Items
 from bulkpresign.pipeline.sources.links import Remote, links_of_sources
 from bulkpresign.pipeline.sources.named_files import check_named_files
@@ -29,6 +30,7 @@ from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.filters import Filters
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.disk.case import ignores_case
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.downloads.existing import IF_EXISTS, IfExists
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
@@ -162,7 +164,7 @@ async def get(
         )
         if sources.items is not None:
             await sources.begin(stack)
-        index = stack.enter_context(PathIndex())
+        index = stack.enter_context(PathIndex(ignores_case=ignores_case(folder.root)))
         run = await stack.enter_async_context(
             Run("get", config=config, ca_bundle=ca_bundle, failures=failures, listeners=listeners, executor=executor)
         )
@@ -175,18 +177,18 @@ async def get(
         renew = await run.renewal(signing if renew_credentials else None, renew_command, renew_url)
         lister = await sources.lister(stack, signing, run.emit, attempts=config.attempts, transport=config.transport)
         await sources.draw(lister, "GET")
-        mode = ChecksumMode()
+        mode, same = ChecksumMode(), SameFiles(index)
         links = links_of_sources(
             sources,
             signing,
             "GET",
             renew=renew,
             lister=lister,
-            streamed=index_paths(index),
+            streamed=same.note if index.ignores_case else index_paths(index),
             checksum_mode=mode,
             own=own.get,
         )
-        jobs = downloads(links)
+        jobs = downloads(same.without(links, run.refuse) if index.ignores_case else links)
         if dry_run:
             return await run.plan(jobs)
         spec = TransferSpec(

@@ -30,6 +30,15 @@ def test_similar_names_are_different() -> None:
         assert index.add([("\u00e9", "a:1"), ("e\u0301", "a:2"), ("A", "a:3"), ("a", "a:4")]) is None
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [("A/b", "a/B"), ("\u00e9", "E\u0301"), ("stra\u00dfe", "STRASSE"), ("\u03c3", "\u03c2")]
+)
+def test_where_case_is_ignored_names_that_differ_by_it_are_the_same(first: str, second: str) -> None:
+    with PathIndex(ignores_case=True) as index:
+        assert index.add([(first, "a:1"), ("other", "a:2")]) is None
+        assert index.add([("c", "b:1"), (second, "b:2"), ("d", "b:3")]) == (second, "a:1", "b:2")
+
+
 def test_a_full_disk_is_reported() -> None:
     index = PathIndex()
     index._database.execute("PRAGMA max_page_count = 3")

@@ -257,3 +257,43 @@ def test_a_long_manifest_takes_no_more_memory(tmp_path: Path) -> None:
             peaks.append(int(done.stdout))
     # SQLite's caches of the journal and of the index of paths are 8 MiB each
     assert peaks[1] - peaks[0] < 30 * 1024, peaks
+
+
+@pytest.fixture
+def ignored_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs take their folder for one that ignores case. No file system of Linux that can be mounted everywhere does."""
+    monkeypatch.setattr("bulkpresign.pipeline.get.ignores_case", lambda _: True)
+
+
+@pytest.mark.usefixtures("ignored_case")
+def test_rows_that_are_one_file_where_case_is_ignored(tmp_path: Path) -> None:
+    with FaultProxy() as origin:
+        table = tmp_path / "links.csv"
+        table.write_text(f"url,path\n{origin.url}/a,d/A.txt\n{origin.url}/b,D/a.txt\n")
+        with pytest.raises(ManifestError) as caught:
+            asyncio.run(bp.get(table, tmp_path / "out"))
+        assert str(caught.value) == (
+            f"{table}:3: column path: path 'D/a.txt' is the path of {table}:2 as well: names in this folder do not "
+            "differ by case; column path names another file, --exclude leaves the row out"
+        )
+        assert origin.count == 0
+
+
+@pytest.mark.usefixtures("ignored_case")
+def test_keys_of_a_listing_that_are_one_file_where_case_is_ignored(
+    seaweedfs: S3Server, make_bucket: MakeBucket, boto: Boto, aws_env: AwsEnv, tmp_path: Path
+) -> None:
+    aws_env(seaweedfs)
+    bucket = make_bucket(seaweedfs)
+    for key in ["A", "a", "b", "d/e", "D/E", "d/f"]:
+        boto(seaweedfs).put_object(Bucket=bucket, Key=key, Body=key.encode())
+    outcomes: list[Outcome] = []
+    report = asyncio.run(bp.get(f"s3://{bucket}/", tmp_path / "out", listeners=[heard(outcomes)]))
+    assert (report.done, report.failed) == (4, 2)
+    refused = {outcome.object.key: outcome for outcome in outcomes if outcome.status == "failed"}
+    assert {outcome.code for outcome in refused.values()} == {"NameRefused"}
+    assert refused["a"].message is not None
+    assert f"the file of s3://{bucket}/A as well" in refused["a"].message
+    assert files(tmp_path / "out") == {
+        key: key.encode() for key in ["A", "b", "d/e", "D/E", "d/f"] if key not in refused
+    }

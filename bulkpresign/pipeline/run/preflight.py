@@ -14,6 +14,8 @@ from bulkpresign.pipeline.run.completed import CompletedFilter
 from bulkpresign.pipeline.sources.sources import Sources
 from bulkpresign.tables import Table
 
+REMEDY = "column path names another file, --exclude leaves the row out"
+NO_CASE = "names in this folder do not differ by case"
 #: An object, its link where it has one already, and its location.
 Located = tuple[ObjectRef, Link | None, str]
 
@@ -97,7 +99,8 @@ def reserve_paths(index: PathIndex, rows: Sequence[tuple[ObjectRef, str]]) -> No
         )
     if clash := index.add([(ref.file_path, location) for ref, location in rows]):
         path, first, second = clash
-        raise _located(f"path {path!r} is the path of {first} as well", second)
+        why = f": {NO_CASE}; {REMEDY}" if index.ignores_case else ""
+        raise _located(f"path {path!r} is the path of {first} as well{why}", second)
 
 
 def index_paths(index: PathIndex) -> Callable[[Sequence[ObjectRef]], None]:
@@ -112,7 +115,7 @@ def _check_paths(
         allow([ref.file_path for ref, _ in rows])
     except NameRefusedError as error:
         location = next(location for ref, location in rows if ref.file_path == error.path)
-        raise _located(f"{error}; column path names another file, --exclude leaves the row out", location) from error
+        raise _located(f"{error}; {REMEDY}", location) from error
     reserve_paths(index, rows)
 
 
