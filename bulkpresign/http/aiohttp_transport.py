@@ -21,6 +21,7 @@ from bulkpresign.http import pool, protocol, resolver
 from bulkpresign.http.clock import Clock
 from bulkpresign.http.connection import Body, BodyCallback, read_pending
 from bulkpresign.http.environment import proxy_variables
+from bulkpresign.http.outages import Outages
 from bulkpresign.http.request_head import OWN_HEADERS
 from bulkpresign.http.response import OnResponse, RequestContext, Response
 from bulkpresign.model import Link
@@ -39,6 +40,7 @@ class AiohttpTransport:
         self._clock = clock
         #: True once a response came through a proxy.
         self.has_reached_proxy = False
+        self.outages = Outages()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=concurrency,
@@ -74,12 +76,14 @@ class AiohttpTransport:
         host, and S3 refuses a second authorization.
         """
         deadline = _Deadline()
+        url = URL(link.url, encoded=True)
         return _AiohttpRequest(
             self,
             proxy,
+            str(url.origin()),
             self._session.request(
                 link.method,
-                URL(link.url, encoded=True),
+                url,
                 headers=headers,
                 data=body if body is None or isinstance(body, bytes) else _in_turns(body, deadline),
                 skip_auto_headers=_NO_CONTENT_TYPE,
@@ -100,6 +104,7 @@ class _AiohttpRequest:
         self,
         transport: AiohttpTransport,
         proxy: str | None,
+        server: str,
         sending: Any,
         *,
         clock: Clock,
@@ -108,7 +113,7 @@ class _AiohttpRequest:
         on_response: OnResponse | None,
     ) -> None:
         self._on_response = on_response
-        self._transport, self._proxy = transport, proxy
+        self._transport, self._proxy, self._server = transport, proxy, server
         self._sending = sending
         self._clock = clock
         self._link = link
@@ -121,14 +126,15 @@ class _AiohttpRequest:
                 self._deadline.set()
                 response = self._response = await self._sending
         except TransferError as error:  # from `_once`
-            raise self._proxy_error(error.__cause__) or error from error.__cause__
+            raise self._error(error.__cause__, error) from error.__cause__
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._proxy_error(error) or _own(error) from error
+            raise self._error(error, _own(error)) from error
         if self._proxy is not None:
             if response.status == _AUTHENTICATION_REQUIRED:
                 response.close()
                 raise RefusedError(f"{_shown(self._proxy)} asks for a name and a password (407)", code="Proxy")
             self._transport.has_reached_proxy = True
+        self._transport.outages.begin_response(self._server)
         headers: dict[str, str] = {}
         for name, value in response.raw_headers:
             headers.setdefault(name.lower().decode("latin-1"), value.decode("latin-1"))
@@ -136,6 +142,13 @@ class _AiohttpRequest:
         if self._on_response is not None:
             self._on_response(response.status, anyio.current_time() - self._deadline.set_at, length or 0)
         return Response(response.status, headers, length, self._stream_to, clock=self._clock, link=self._link)
+
+    def _error(self, error: BaseException | None, own: TransferError) -> TransferError:
+        """Our error for one of aiohttp's. It tells an outage of the server, or of a proxy on the way to it."""
+        found = self._proxy_error(error) or own
+        if isinstance(found, ConnectionFailedError) and _is_unreachable(error):
+            found.is_outage = self._transport.outages.is_outage(self._server, anyio.current_time())
+        return found
 
     def _proxy_error(self, error: BaseException | None) -> TransferError | None:
         """The error that names the proxy, where the proxy caused it. No retry helps before it was reached once."""
@@ -154,6 +167,7 @@ class _AiohttpRequest:
         return kind(f"{_shown(self._proxy)} can't be reached: {why}", code="Proxy")
 
     async def __aexit__(self, *exc_info: object) -> None:
+        self._transport.outages.end_response(self._server)
         self._response.close()  # one that was read to its end has given its connection back already
 
     async def _stream_to(self, take: BodyCallback) -> bool:
@@ -225,6 +239,17 @@ def _shown(proxy: str) -> str:
     return f"the proxy {parts.scheme}://{parts.netloc.rpartition('@')[2]}" + (
         f" that {variables} names" if variables else ""
     )
+
+
+def _is_unreachable(error: BaseException | None) -> bool:
+    """True where no connection was made, and not because of what is wrong here."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return error.status >= 500
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return False
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.os_error.errno not in pool.TOO_MANY_FILES
+    return isinstance(error, aiohttp.ConnectionTimeoutError)
 
 
 def _own(error: aiohttp.ClientError | OSError | ValueError) -> TransferError:

@@ -30,7 +30,8 @@ OUTAGE = 900.0
 #: Seconds that a connection is kept for the next request; servers close theirs a little later.
 KEEP_ALIVE = 15.0
 _SWEEPS_PER_TIMEOUT = 60
-_TOO_MANY_FILES = frozenset({errno.EMFILE, errno.ENFILE})
+#: The errors of a process, or a machine, that may open no more files.
+TOO_MANY_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 #: The bytes of Linux's `struct tcp_info` with the field `tcpi_rtt` (microseconds): the first one, and the one after it.
 _ROUND_TRIP_AT, _ROUND_TRIP_END = 68, 72
 #: A transport is aborted in the next round of the loop, and is told so in the one after; TLS takes one more.
@@ -134,7 +135,7 @@ class ConnectionPool:
     def _is_outage(self, origin: Origin, error: ConnectionFailedError) -> bool:
         """True where a server that was connected before can't be reached, and no connection to it is left."""
         connections = self._origins.get(origin)
-        is_here = error.code == "Certificate" or getattr(error.__cause__, "errno", None) in _TOO_MANY_FILES
+        is_here = error.code == "Certificate" or getattr(error.__cause__, "errno", None) in TOO_MANY_FILES
         return connections is not None and not is_here and connections.are_lost(self._loop.time())
 
     async def _opened(self, origin: Origin) -> Connection:
@@ -168,7 +169,7 @@ class ConnectionPool:
         try:
             return await self._connect(origin)
         except OSError as error:
-            if error.errno not in _TOO_MANY_FILES or not self.close_idle():
+            if error.errno not in TOO_MANY_FILES or not self.close_idle():
                 raise
         await _until_closed()
         return await self._connect(origin)

@@ -52,18 +52,29 @@ def outage(origin: FaultProxy, run: Run, is_over: Callable[[Run], bool]) -> Iter
         thread.join()
 
 
-def get(origin: FaultProxy, run: Run, folder: Path, attempts: int = ATTEMPTS) -> None:
-    links = [Link("GET", f"{origin.url}/{n}", {}, object=ObjectRef("b", str(n), path=str(n))) for n in range(100)]
+def get(url: str, run: Run, folder: Path, attempts: int = ATTEMPTS) -> None:
+    links = [Link("GET", f"{url}/{n}", {}, object=ObjectRef("b", str(n), path=str(n))) for n in range(100)]
     asyncio.run(run.links("get", links, folder, attempts))
 
 
-def test_objects_wait_for_a_server_that_comes_back(origin: FaultProxy, tmp_path: Path) -> None:
-    run = Run()
+@pytest.mark.parametrize("way", ["lean", "aiohttp", "proxy"])
+def test_objects_wait_for_a_server_that_comes_back(
+    way: str, origin: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, url = Run(), origin.url
+    if way == "proxy":
+        url = "http://s3.example.invalid"
+        origin.objects = {f"{url}{path}": body for path, body in origin.objects.items()}
+        monkeypatch.setenv("http_proxy", origin.url)
+        monkeypatch.delenv("BULKPRESIGN_TRANSPORT", raising=False)
+    else:
+        monkeypatch.setenv("BULKPRESIGN_TRANSPORT", way)
     with outage(origin, run, lambda run: len(run.retries) > 10 * ATTEMPTS):
-        get(origin, run, tmp_path)
+        get(url, run, tmp_path)
     assert {outcome.status for outcome in run.outcomes} == {"done"}
     assert max(outcome.attempts for outcome in run.outcomes) <= ATTEMPTS  # of those that were answered or broken
-    assert {"NoConnection"} <= {retry.code for retry in run.retries} <= {"NoConnection", "Disconnected", "Truncated"}
+    code = "Proxy" if way == "proxy" else "NoConnection"
+    assert {code} <= {retry.code for retry in run.retries} <= {code, "Disconnected", "Truncated"}
     assert files(tmp_path) == {str(n): BODY for n in range(100)}
 
 
@@ -74,7 +85,7 @@ def test_they_do_not_wait_forever_nor_with_one_attempt(
     monkeypatch.setattr(pool, "OUTAGE", seconds)
     run = Run()
     with outage(origin, run, lambda run: len(run.outcomes) == 100):
-        get(origin, run, tmp_path, attempts)
+        get(origin.url, run, tmp_path, attempts)
     failed = [outcome for outcome in run.outcomes if outcome.status == "failed"]
     assert "NoConnection" in {outcome.code for outcome in failed}
     assert max(outcome.attempts for outcome in failed) == attempts
