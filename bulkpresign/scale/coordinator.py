@@ -5,7 +5,6 @@ costs its worker each time is found as well. Links that expired are renewed here
 """
 
 import asyncio
-import logging
 import secrets
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,58 +16,44 @@ import anyio.abc
 import anyio.streams.memory
 import msgspec
 
-from bulkpresign.errors import (
-    BreakerError,
-    OutputError,
-    ParameterError,
-    TransferError,
-    WorkerLostError,
-)
+from bulkpresign.errors import BreakerError, OutputError, ParameterError, TransferError
 from bulkpresign.events import BytesMoved, Listener, LoadMeasured, ObjectFinished
 from bulkpresign.model import Outcome
-from bulkpresign.redact import redacted
+from bulkpresign.scale.batch_calls import BatchCalls
 from bulkpresign.scale.copies import (
     IN_PARTS,
     UNSIGNED,
-    is_made_in_parts,
     is_refused_copy,
     relays,
     sign_relayed_copy,
-    sign_server_copy,
     unsign,
     without_server_copies,
 )
 from bulkpresign.scale.load import WorkerLoads
 from bulkpresign.scale.mark import marked
-from bulkpresign.scale.messages import Batch, BatchResult, decode_result, encode_batch, with_object
+from bulkpresign.scale.messages import Batch, BatchResult, with_object
 from bulkpresign.scale.pace import Pace, amount_of
 from bulkpresign.scale.part_sizes import with_part_sizes
 from bulkpresign.scale.renewals import can_be_renewed, renew_expired
 from bulkpresign.scale.reports import Checkpoints, decode_events
-from bulkpresign.scale.worker import run_batch
-from bulkpresign.scale.workers import Workers, submitted
+from bulkpresign.scale.selection import JobSelection
+from bulkpresign.scale.workers import Workers
 from bulkpresign.tasks import ungrouped
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.breaker import CircuitBreaker
-from bulkpresign.transfer.engine.jobs import Job, LocalFile, MultipartUpload
+from bulkpresign.transfer.engine.jobs import Job
 from bulkpresign.transfer.engine.queue import JobQueue
 from bulkpresign.transfer.engine.renewal import MAX_RENEWALS
 from bulkpresign.transfer.engine.workers import failed_outcome
 from bulkpresign.transfer.executor import LocalExecutor, Statistics
 from bulkpresign.transfer.spec import TransferSpec
 
-_logger = logging.getLogger(__name__)
-
 #: Batches for each worker: one that it works on, and one that waits.
 _BATCHES_AHEAD = 2
 #: How often a job may be handed out because its worker was lost.
 _MOST_LOSSES = 3
-#: So many batches in a row, beside those that were out together, whose workers were lost end the run.
-_LOSSES_IN_A_ROW = 8
 #: Seconds between two looks for workers that joined.
 _LOOK_INTERVAL = 2.0
-#: Seconds that interrupted workers have to say what they finished.
-_GRACE = 5.0
 
 
 class _Work(msgspec.Struct):
@@ -97,13 +82,14 @@ class RemoteExecutor:
         self._pace = Pace()
         self._breaker = CircuitBreaker()
         self._again: deque[_Work] = deque()
-        self._in_flight = self._losses = self._out = 0
-        self._is_stopping = False
+        self._in_flight = self._out = 0
+        self._calls = BatchCalls(workers)
         self._has_changed = asyncio.Event()
         self._loads = WorkerLoads(spec.max_concurrency)
         self._coordinator = Coordinator()
         self._checkpoints = Checkpoints()
         self._queue: JobQueue
+        self._selection: JobSelection
         self._own: anyio.streams.memory.MemoryObjectSendStream[Sequence[Job]]
 
     async def run(self, queue: JobQueue, coordinator: Coordinator) -> None:
@@ -114,6 +100,7 @@ class RemoteExecutor:
         self._workers.on_report(lambda data: loop.call_soon_threadsafe(self._take_report, data))
         send, receive = anyio.create_memory_object_stream[Sequence[Job]](inf)
         self._own, own_queue = send, JobQueue(receive)
+        self._selection = JobSelection(coordinator, keep=send.send_nowait, finish=self._finish)
         try:
             with self._marked() as self._mark, ungrouped(), receive:
                 async with anyio.create_task_group() as group:
@@ -167,7 +154,7 @@ class RemoteExecutor:
 
     async def _next(self) -> _Work | None:
         """The next work; None once no more can come."""
-        while not self._is_stopping:
+        while not self._calls.are_stopping:
             if self._again:
                 work = self._again.popleft()
                 break
@@ -192,7 +179,7 @@ class RemoteExecutor:
     async def _move(self, work: _Work) -> None:
         left = dict(enumerate(work.jobs))
         try:
-            work.jobs = await self._for_workers(left)
+            work.jobs = await self._selection.for_workers(left, self._spec)
             left = dict(enumerate(work.jobs))
             if not left:
                 return
@@ -223,25 +210,7 @@ class RemoteExecutor:
             signs_puts=self._coordinator.sign_put is not None,
             jobs=jobs,
         )
-        future = submitted(self._workers, run_batch, encode_batch(batch))
-        answer = asyncio.wrap_future(future)
-        answer.add_done_callback(_retrieve)
-        try:
-            return decode_result(await asyncio.shield(answer))
-        except asyncio.CancelledError:
-            if answer.cancelled():  # by the executor, whose workers are gone
-                self._note_loss(WorkerLostError("the executor cancelled its work"))
-                return None
-            self._is_stopping = True
-            if future.cancel():
-                raise
-            self._workers.interrupt()
-            with anyio.move_on_after(_GRACE, shield=True), suppress(Exception):
-                return decode_result(await asyncio.shield(answer))
-            raise
-        except Exception as error:  # noqa: BLE001 - each executor has its own errors for a lost worker
-            self._note_loss(error)
-            return None
+        return await self._calls.result(batch, ahead=self._batches_ahead)
 
     def _take_report(self, data: bytes) -> None:
         """Takes events of a batch that has not ended."""
@@ -249,54 +218,6 @@ class RemoteExecutor:
             self._checkpoints.note(event)
             with suppress(OutputError):  # the outcome that can't be recorded either ends the run
                 self._emit(event)
-
-    def _note_loss(self, error: Exception) -> None:
-        """Raises BreakerError where no worker is left that works."""
-        self._losses += 1
-        reason = redacted(str(error) or type(error).__name__)
-        _logger.debug("a worker was lost: %s", reason)
-        if self._losses > _LOSSES_IN_A_ROW + self._batches_ahead:
-            raise BreakerError(f"stopped: the workers of the last {self._losses} batches were lost: {reason}")
-
-    async def _for_workers(self, left: dict[int, Job]) -> list[Job]:
-        """The jobs of a batch that are left for workers: not those that are done already, or that run here."""
-        jobs, own = [], []
-        for index, job in tuple(left.items()):
-            if self._is_own(job):
-                own.append(left.pop(index))
-                continue
-            try:
-                present = await self._present(job)
-            except TransferError as error:
-                del left[index]
-                self._finish([failed_outcome(job, error)])
-                continue
-            if present is not None:
-                del left[index]
-                self._emit(ObjectFinished(present))
-                continue
-            jobs.append(job)
-        if own:
-            self._own.send_nowait(own)
-        return jobs
-
-    def _is_own(self, job: Job) -> bool:
-        """True for a job that needs functions of this process: it moves its object in parts."""
-        if self._coordinator.open_upload is not None and is_made_in_parts(job, self._spec):
-            return True
-        return isinstance(job.target, MultipartUpload) or (isinstance(job.source, LocalFile) and bool(job.checkpoint))
-
-    async def _present(self, job: Job) -> Outcome | None:
-        """The outcome of an object that is at its destination already. If it is not, its PUT link is signed."""
-        find, sign = self._coordinator.find_present, self._coordinator.sign_put
-        if find is not None:
-            path = job.source.path if isinstance(job.source, LocalFile) else job.object.key
-            present = await find(job.link, path)
-            if present is not None:
-                return present
-        if sign is not None and self._spec.copies_on_server:
-            await sign_server_copy(job, sign, self._coordinator.guard)
-        return None
 
     async def _without_returned(self, result: BatchResult, work: _Work, left: dict[int, Job]) -> BatchResult:
         """The result without jobs that their worker gave back. Those are handed out again, or done here."""
@@ -342,7 +263,7 @@ class RemoteExecutor:
         """Takes the result of a batch. Jobs with an outcome, or with a fresh link, are taken out of `left`."""
         if result.problem is not None:
             raise ParameterError(result.problem)
-        self._losses = 0
+        self._calls.forget_losses()
         self._pace.add(work.jobs, result)
         if result.refuses_checksum_mode and self._coordinator.refuse_checksum_mode is not None:
             self._coordinator.refuse_checksum_mode()
@@ -389,9 +310,3 @@ class RemoteExecutor:
     def statistics(self) -> Statistics:
         """The counts of the run, over all workers."""
         return self._loads.total(self._local.statistics)
-
-
-def _retrieve(answer: "asyncio.Future[bytes]") -> None:
-    """Takes the error of an answer that nobody waits for any more."""
-    if not answer.cancelled():
-        answer.exception()
