@@ -18,13 +18,13 @@ from bulkpresign.pipeline.rows.hash_files import HashedFiles
 from bulkpresign.pipeline.run.checksummed import ChecksummedFiles
 from bulkpresign.pipeline.run.completed import files_are_current
 from bulkpresign.pipeline.run.config import TransferConfig, config_of
-from bulkpresign.pipeline.run.copies import PutSigner
 from bulkpresign.pipeline.run.file_jobs import LARGE, FileJobs
 from bulkpresign.pipeline.run.journals import journal_of
 from bulkpresign.pipeline.run.multipart import MultipartCreator, MultipartResumer
 from bulkpresign.pipeline.run.preflight import check, index_paths
 from bulkpresign.pipeline.run.present import PresentObjects
 from bulkpresign.pipeline.run.presigner import RunPresigner
+from bulkpresign.pipeline.run.put_signer import PutSigner
 from bulkpresign.pipeline.run.run import Run
 from bulkpresign.pipeline.sources.items import Items
 from bulkpresign.pipeline.sources.links import Remote, links_of_sources
