@@ -100,14 +100,15 @@ def test_the_measured_rate_leaves_out_pauses(journal: Journal) -> None:
     assert journal.measured_rate() == 3000
 
 
-def test_parts_are_known_until_their_object_is_done(journal: Journal) -> None:
+@pytest.mark.parametrize("end", ["done", "skipped"])
+def test_parts_are_known_until_their_object_is_done(journal: Journal, end: str) -> None:
     one = link("big")
     assert journal.checkpoint(one) is None
     journal.set_resume_point(one, ResumePoint("etag", 100))
     assert journal.checkpoint(one) == Checkpoint(ResumePoint("etag", 100))
     journal.record([outcome(one, "failed")])
     assert journal.checkpoint(one) == Checkpoint(ResumePoint("etag", 100))
-    journal.record([outcome(one)])
+    journal.record([outcome(one, end)])
     assert journal.checkpoint(one) is None
 
 
