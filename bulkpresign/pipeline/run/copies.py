@@ -3,7 +3,6 @@
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -13,6 +12,7 @@ from bulkpresign.ledger.listing_index import ListedObject, ListingIndex
 from bulkpresign.ledger.record import Record
 from bulkpresign.manifest.writing import object_writer
 from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, key_problem
+from bulkpresign.pipeline.run.presigner import endpoint_of_bucket
 from bulkpresign.pipeline.sources.links import Remote
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.signing.presigner import Presigner
@@ -86,14 +86,6 @@ def prefix_of(destination: str) -> Location:
     if not location.is_prefix:
         raise ParameterError(f"{destination} is a key; objects are copied to a prefix, which ends in /")
     return location
-
-
-async def endpoint_of_bucket(presigner: Presigner, bucket: str) -> str:
-    """The scheme and host of a bucket's links. Two endpoints can have a bucket of the same name."""
-    await presigner.refresh([bucket])
-    (url,) = presigner.url_batch(bucket, ["x"])
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 class PresentCopies:
