@@ -30,7 +30,7 @@ from bulkpresign.source.filters import Filters
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
-from bulkpresign.transfer.downloads.existing import IF_EXISTS, IfExists
+from bulkpresign.transfer.downloads.existing import IfExists, check_if_exists
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
 from bulkpresign.transfer.spec import TransferSpec
 
@@ -114,8 +114,7 @@ async def get(
     everything fails the same way or the journal can't be written any more, and OutputError if the failures file can't
     be written.
     """
-    if if_exists not in IF_EXISTS:
-        raise ParameterError(f"if_exists {if_exists!r} is none of {', '.join(IF_EXISTS)}")
+    check_if_exists(if_exists)
     check_number("max_object_size", max_object_size)
     config = config_of(
         config,
