@@ -71,6 +71,22 @@ def test_outcomes_are_kept_over_runs(file: Path) -> None:
     assert len(next_run_finds(file, links)) == 3
 
 
+def test_an_object_that_an_option_skipped_is_not_done(file: Path) -> None:
+    """As with `--if-exists keep`: a run without it decides anew."""
+    run(file, [outcome(link("a"), "skipped", message="there is a file of that name")])
+    assert not next_run_finds(file, [link("a")])
+
+
+@pytest.mark.parametrize(("status", "stays"), [("done", True), ("skipped", True), ("failed", False)])
+def test_input_that_is_not_valid_leaves_a_new_journal_only_where_something_was_done(
+    file: Path, status: str, stays: bool
+) -> None:
+    with Journal(file, "get", "/data") as journal:
+        journal.record([outcome(link("a"), status)])
+        journal.discard_if_new()
+    assert file.exists() is stays
+
+
 def test_rows_match_by_endpoint_bucket_key_version_and_path_and_never_by_signature(file: Path) -> None:
     run(file, [outcome(link("a", url="https://h/a?X-Amz-Signature=1"))])
     assert next_run_finds(file, [link("a", url="https://h/b/a?X-Amz-Signature=2")])
@@ -181,10 +197,21 @@ def test_a_row_with_other_values_contradicts_the_record(file: Path, row: dict[st
     assert contradicts(msgspec.structs.replace(one.object, **row), recorded) is differs
 
 
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"size": 3, "etag": "before"},
+        {"size": 3, "checksum": RECORDED.checksum},
+        {"etag": "before", "checksum": RECORDED.checksum},
+        {"checksum": "crc32:CCCCCC=="},
+    ],
+)
 @pytest.mark.parametrize(("row", "differs"), ROWS)
-def test_a_row_with_the_same_claims_does_not_contradict(file: Path, row: dict[str, Any], differs: bool) -> None:
+def test_a_row_with_the_same_claims_does_not_contradict(
+    file: Path, claims: dict[str, Any], row: dict[str, Any], differs: bool
+) -> None:
     """As with uploads: their rows can tell of the object that was there before."""
-    before = msgspec.structs.replace(link("a"), object=ObjectRef("bucket", "a", size=3, etag="before"))
+    before = msgspec.structs.replace(link("a"), object=ObjectRef("bucket", "a", **claims))
     run(file, [msgspec.structs.replace(outcome(before), evidence=RECORDED)])
     (recorded,) = next_run_finds(file, [before]).values()
     assert not contradicts(before.object, recorded)
