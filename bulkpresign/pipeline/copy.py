@@ -25,7 +25,7 @@ from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.filters import Filters
 from bulkpresign.source.key_map import KeyMap
 from bulkpresign.tables.columns import DST_URL
-from bulkpresign.transfer.downloads.existing import IF_EXISTS, IfExists
+from bulkpresign.transfer.downloads.existing import IfExists, check_if_exists
 
 
 async def copy(
@@ -124,8 +124,7 @@ async def copy(
     everything fails the same way or the journal can't be written any more, and OutputError if the failures file can't
     be written.
     """
-    if if_exists not in IF_EXISTS:
-        raise ParameterError(f"if_exists {if_exists!r} is none of {', '.join(IF_EXISTS)}")
+    check_if_exists(if_exists)
     config = config_of(
         config,
         concurrency=concurrency,

@@ -32,7 +32,7 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.case import ignores_case
 from bulkpresign.transfer.disk.folder import Folder
-from bulkpresign.transfer.downloads.existing import IF_EXISTS, IfExists
+from bulkpresign.transfer.downloads.existing import IfExists, check_if_exists
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
 from bulkpresign.transfer.spec import TransferSpec
 
@@ -116,8 +116,7 @@ async def get(
     everything fails the same way or the journal can't be written any more, and OutputError if the failures file can't
     be written.
     """
-    if if_exists not in IF_EXISTS:
-        raise ParameterError(f"if_exists {if_exists!r} is none of {', '.join(IF_EXISTS)}")
+    check_if_exists(if_exists)
     check_number("max_object_size", max_object_size)
     config = config_of(
         config,

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from bulkpresign.aws import AwsSession
 from bulkpresign.checksums import COMBINABLE
@@ -18,13 +17,13 @@ from bulkpresign.pipeline.rows.hash_files import HashedFiles
 from bulkpresign.pipeline.run.checksummed import ChecksummedFiles
 from bulkpresign.pipeline.run.completed import files_are_current
 from bulkpresign.pipeline.run.config import TransferConfig, config_of
-from bulkpresign.pipeline.run.copies import PutSigner
 from bulkpresign.pipeline.run.file_jobs import LARGE, FileJobs
 from bulkpresign.pipeline.run.journals import journal_of
 from bulkpresign.pipeline.run.multipart import MultipartCreator, MultipartResumer
 from bulkpresign.pipeline.run.preflight import check, index_paths
 from bulkpresign.pipeline.run.present import PresentObjects
-from bulkpresign.pipeline.run.presigner import RunPresigner
+from bulkpresign.pipeline.run.presigner import RunPresigner, endpoint_of_bucket
+from bulkpresign.pipeline.run.put_signer import PutSigner
 from bulkpresign.pipeline.run.run import Run
 from bulkpresign.pipeline.sources.items import Items
 from bulkpresign.pipeline.sources.links import Remote, links_of_sources
@@ -172,11 +171,6 @@ class _Settings(NamedTuple):
             executor=self.executor,
         )
 
-    @property
-    def spec(self) -> TransferSpec:
-        """The specification of its transfers."""
-        return TransferSpec()
-
 
 class _Renewal(NamedTuple):
     """The ways to renew expired links."""
@@ -221,7 +215,7 @@ async def _put_links(
         jobs = _uploads(links_of_sources(sources, None, "PUT", renew=renew, streamed=index_paths(index)))
         if settings.dry_run:
             return await run.plan(jobs)
-        return await run.transfer(jobs, settings.spec, folder=folder, totals=totals, sources=sources)
+        return await run.transfer(jobs, TransferSpec(), folder=folder, totals=totals, sources=sources)
 
 
 async def _put_folder(
@@ -251,8 +245,9 @@ async def _put_folder(
         checksummed = None if hashed is None else ChecksummedFiles(hashed, signing, headers)
         run = await stack.enter_async_context(settings.run())
         present = stack.enter_context(PresentObjects(folder, config.part_size))
+        endpoint = await endpoint_of_bucket(signing, location.bucket)
         opened = run.use_journal(
-            journal_of(settings.journal, "put", folder.root, await _named(location, signing)), present.are_current
+            journal_of(settings.journal, "put", folder.root, f"{location.uri} at {endpoint}"), present.are_current
         )
         if opened is not None:
             listing = BucketLister(signing, run.emit, attempts=config.attempts, transport=config.transport)
@@ -277,15 +272,7 @@ async def _put_folder(
                 sign_part=None if checksum is None else PutSigner(signing, {}),
             )
 
-        return await run.transfer(jobs, settings.spec, coordinator, folder=folder, checksummed=checksummed)
-
-
-async def _named(location: Location, presigner: Presigner) -> str:
-    """The destination's name in the journal. It has the endpoint: two endpoints can have a bucket of the same name."""
-    await presigner.refresh([location.bucket])
-    (url,) = presigner.url_batch(location.bucket, ["x"])
-    parts = urlsplit(url)
-    return f"s3://{location.bucket}/{location.key} at {parts.scheme}://{parts.netloc}"
+        return await run.transfer(jobs, TransferSpec(), coordinator, folder=folder, checksummed=checksummed)
 
 
 async def _uploads(links: AsyncIterator[list[Remote]]) -> AsyncIterator[Sequence[Job]]:

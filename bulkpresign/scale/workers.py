@@ -111,7 +111,7 @@ def workers_of(executor: str | Executor) -> Workers:
         from bulkpresign.scale.dask import DaskWorkers  # takes 1 s to import
 
         return DaskWorkers(value)
-    raise ParameterError(f"executor {executor!r} is none of processes, processes:N and dask:ADDRESS")
+    raise ParameterError(f"executor {executor!r} is not one of processes, processes:N and dask:ADDRESS")
 
 
 @asynccontextmanager

@@ -83,7 +83,7 @@ class Rules:
         options: LinkOptions,
     ) -> str | None:
         if method not in METHODS:
-            return f"method {method!r} is none of {', '.join(METHODS)}"
+            return f"method {method!r} is not one of {', '.join(METHODS)}"
         if method == "PUT" and self.head:
             return "--head asks for objects that are there: it does not go with PUT links"
         try:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from bulkpresign.errors import ParameterError
 
-_SUBSTITUTION = re.compile(r"s/((?:[^/\\]|\\.)+)/((?:[^/\\]|\\.)*)/(g?)\Z", re.DOTALL)
+_SUBSTITUTION = re.compile(r"s/((?:[^/\\]|\\.)+)/((?:[^/\\]|\\.)*)/(g?)\Z")
 
 Rule = Callable[[str], str]
 

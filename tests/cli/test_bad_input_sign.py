@@ -87,7 +87,7 @@ def test_a_bad_table(tmp_path: Path, listener: socket.socket, name: str, content
         (["--bucket", "b-1", "--expires-in", "0"], "expires_in of 0 s is not between"),
         (["--bucket", "b-1", "--expires-in", "8d"], "expires_in of 691,200 s is not between"),
         (["--bucket", "b-1", "--expires-in", "604801"], "expires_in of 604,801 s is not between"),
-        (["--bucket", "b-1", "--method", "PATCH"], "method 'PATCH' is none of GET, PUT, HEAD, DELETE"),
+        (["--bucket", "b-1", "--method", "PATCH"], "method 'PATCH' is not one of GET, PUT, HEAD, DELETE"),
         (["--bucket", "b-1", "--endpoint-url", "localhost:9000"], "endpoint_url 'localhost:9000'"),
         (["--bucket", "b-1", "--format", "xml", "-o", "links"], "links: 'xml' is not one of the formats"),
         (["--bucket", "b-1", "-o", "links.txt"], "format 'txt' can't be written"),

@@ -268,6 +268,16 @@ def test_nothing_is_fetched_twice_for_proof(scene: Scene) -> None:
     assert "1 by md5-parts" in scene.run("verify", "l.csv", "--in", "own")
 
 
+def test_a_server_that_tells_no_length_to_a_head_tells_no_part_size(scene: Scene) -> None:
+    body = os.urandom(12 * MIB)
+    scene.store_in_parts("v/odd", body, 5 * MIB + 3)
+    scene.proxy.schedule = lambda seen: Fault(206, {"Content-Length": "0"}) if seen.method == "HEAD" else None
+    assert "1 not proven by its bytes" in scene.run("get", f"s3://{scene.bucket}/v/odd", "--to", "own")
+    scene.run("copy", f"s3://{scene.bucket}/v/odd", f"s3://{scene.bucket}/w/", "--relay")
+    assert "get: 1 done" in scene.run("get", f"s3://{scene.bucket}/w/", "--to", "copied")
+    assert files(scene.folder / "own") == files(scene.folder / "copied") == {"v/odd": body}
+
+
 def _recorded_parts(journal: Path) -> int:
     if not journal.exists():
         return 0

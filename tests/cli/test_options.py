@@ -145,7 +145,7 @@ def test_a_file_that_differs_is_an_error(there: Path) -> None:
 
 def test_what_if_exists_cannot_be(origin: FaultProxy, there: Path) -> None:
     said = refused(there, "l.csv", "--to", "to", "--if-exists", "ask")
-    assert said == "error: if_exists 'ask' is none of replace, keep, fail\n"
+    assert said == "error: if_exists 'ask' is not one of replace, keep, fail\n"
     assert origin.count == 0
 
 

@@ -128,7 +128,11 @@ def test_rows_of_standard_input_are_signed_again(signing: Signing) -> None:
             "old.csv:3: column key: the key is empty",
         ),
         ("b-1,k,GET,https://h/k\n,l,GET,https://h/l\n", [], "old.csv:3: column bucket: the row has no bucket"),
-        ("b-1,k,GET,https://h/k\nb-1,l,POST,https://h/l\n", [], "old.csv:3: column method: method 'POST' is none of"),
+        (
+            "b-1,k,GET,https://h/k\nb-1,l,POST,https://h/l\n",
+            [],
+            "old.csv:3: column method: method 'POST' is not one of",
+        ),
         (
             "b-1,k,GET,https://h/k\nb-1,l,PUT,https://h/l\n",
             ["--filename", "x"],

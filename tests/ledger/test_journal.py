@@ -71,6 +71,22 @@ def test_outcomes_are_kept_over_runs(file: Path) -> None:
     assert len(next_run_finds(file, links)) == 3
 
 
+def test_an_object_that_an_option_skipped_is_not_done(file: Path) -> None:
+    """As with `--if-exists keep`: a run without it decides anew."""
+    run(file, [outcome(link("a"), "skipped", message="there is a file of that name")])
+    assert not next_run_finds(file, [link("a")])
+
+
+@pytest.mark.parametrize(("status", "stays"), [("done", True), ("skipped", True), ("failed", False)])
+def test_input_that_is_not_valid_leaves_a_new_journal_only_where_something_was_done(
+    file: Path, status: str, stays: bool
+) -> None:
+    with Journal(file, "get", "/data") as journal:
+        journal.record([outcome(link("a"), status)])
+        journal.discard_if_new()
+    assert file.exists() is stays
+
+
 def test_rows_match_by_endpoint_bucket_key_version_and_path_and_never_by_signature(file: Path) -> None:
     run(file, [outcome(link("a", url="https://h/a?X-Amz-Signature=1"))])
     assert next_run_finds(file, [link("a", url="https://h/b/a?X-Amz-Signature=2")])
@@ -87,8 +103,9 @@ def test_links_without_a_key_match_by_their_url_without_its_query(file: Path) ->
 
 
 def test_no_signature_is_in_the_file(file: Path) -> None:
+    signed = "https://h/x?X-Amz-Signature=5ec4e7"
     with Journal(file, "get", "/data") as journal:
-        journal.record([outcome(link("", url="https://h/x?X-Amz-Signature=5ec4e7", path="x"))])
+        journal.record([outcome(link("", url=signed, path="x")), outcome(link("y"), "failed", message=f"no {signed}")])
     assert b"https://h/x" in file.read_bytes()
     assert b"5ec4e7" not in file.read_bytes()
 
@@ -100,14 +117,15 @@ def test_the_measured_rate_leaves_out_pauses(journal: Journal) -> None:
     assert journal.measured_rate() == 3000
 
 
-def test_parts_are_known_until_their_object_is_done(journal: Journal) -> None:
+@pytest.mark.parametrize("end", ["done", "skipped"])
+def test_parts_are_known_until_their_object_is_done(journal: Journal, end: str) -> None:
     one = link("big")
     assert journal.checkpoint(one) is None
     journal.set_resume_point(one, ResumePoint("etag", 100))
     assert journal.checkpoint(one) == Checkpoint(ResumePoint("etag", 100))
     journal.record([outcome(one, "failed")])
     assert journal.checkpoint(one) == Checkpoint(ResumePoint("etag", 100))
-    journal.record([outcome(one)])
+    journal.record([outcome(one, end)])
     assert journal.checkpoint(one) is None
 
 
@@ -179,10 +197,21 @@ def test_a_row_with_other_values_contradicts_the_record(file: Path, row: dict[st
     assert contradicts(msgspec.structs.replace(one.object, **row), recorded) is differs
 
 
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"size": 3, "etag": "before"},
+        {"size": 3, "checksum": RECORDED.checksum},
+        {"etag": "before", "checksum": RECORDED.checksum},
+        {"checksum": "crc32:CCCCCC=="},
+    ],
+)
 @pytest.mark.parametrize(("row", "differs"), ROWS)
-def test_a_row_with_the_same_claims_does_not_contradict(file: Path, row: dict[str, Any], differs: bool) -> None:
+def test_a_row_with_the_same_claims_does_not_contradict(
+    file: Path, claims: dict[str, Any], row: dict[str, Any], differs: bool
+) -> None:
     """As with uploads: their rows can tell of the object that was there before."""
-    before = msgspec.structs.replace(link("a"), object=ObjectRef("bucket", "a", size=3, etag="before"))
+    before = msgspec.structs.replace(link("a"), object=ObjectRef("bucket", "a", **claims))
     run(file, [msgspec.structs.replace(outcome(before), evidence=RECORDED)])
     (recorded,) = next_run_finds(file, [before]).values()
     assert not contradicts(before.object, recorded)

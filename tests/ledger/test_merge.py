@@ -131,6 +131,8 @@ def test_unfinished_objects_continue(tmp_path: Path) -> None:
     with Journal(tmp_path / "all", "get", "/data") as opened:
         found = {key: opened.checkpoint(link(key)) for key in ("begun", "a alone", "b alone", "whole")}
     assert found.pop("whole") is None
+    rows = rows_of(tmp_path / "all")
+    assert "whole" not in str(rows["parts"] + rows["finished_parts"])
     assert {key: sorted(each.parts) for key, each in found.items() if each and each.point == point} == {
         "begun": [1, 2, 3],
         "a alone": [1, 2],

@@ -18,7 +18,7 @@ from bulkpresign.errors import (
     OutputError,
     ParameterError,
 )
-from bulkpresign.pipeline.run.copies import PutSigner
+from bulkpresign.pipeline.run.put_signer import PutSigner
 from tests.conftest import AwsEnv, MakeBucket
 from tests.pipeline.copies import BehindProxy, ProxiedSides, Sides, only
 from tests.servers.proxy import Fault, FaultProxy, Seen, expired

@@ -1,7 +1,9 @@
 """Filters over the rows that a program passes, and over the rows of uploads among them."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,13 @@ import pytest
 import bulkpresign as bp
 from bulkpresign.manifest.links import links_of
 from bulkpresign.pipeline.sources.items import GivenItems
+from bulkpresign.pipeline.sources.selecting import selected_files
 from bulkpresign.source.filters import Selector
 from bulkpresign.tables import Table
 from tests.servers.proxy import FaultProxy
 from tests.support.folders import files
 from tests.support.links import many
-from tests.support.tables import table
+from tests.support.tables import rows_of, table
 
 
 async def kept(items: Any, **filters: Any) -> list[str]:
@@ -32,7 +35,7 @@ async def one_by_one(items: list[Any]) -> AsyncIterator[Any]:
 
 @pytest.mark.parametrize("shape", [list, iter, one_by_one])
 def test_given_rows_are_filtered(shape: Any) -> None:
-    refs = [bp.ObjectRef("bkt", f"d/{number}", size=number) for number in range(150)]
+    refs = [bp.ObjectRef("bkt", f"d/{number}", size=number) for number in range(300)]
 
     def keys(**filters: Any) -> list[str]:
         return asyncio.run(kept(shape(refs), **filters))
@@ -42,6 +45,27 @@ def test_given_rows_are_filtered(shape: Any) -> None:
     some = keys(sample=20, min_size=75)
     assert len(some) == 20
     assert some == sorted(set(some), key=lambda key: int(key[2:])) == keys(sample=20, min_size=75)
+
+
+def test_a_sample_keeps_the_columns_of_each_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of JSON lines has the columns of its own rows."""
+    rows = [{"key": f"a{number}", "team": "x"} for number in range(512)]
+    rows += [{"team": "y", "key": f"b{number}"} for number in range(3)]
+    (tmp_path / "keys.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name, value in (("ACCESS_KEY_ID", "AKIDEXAMPLE"), ("SECRET_ACCESS_KEY", "secret"), ("REGION", "us-east-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    filters = bp.Filters(sample=1000)
+    asyncio.run(bp.sign(tmp_path / "keys.jsonl", tmp_path / "links.csv", bucket="bkt", filters=filters))
+    found = [(row["key"], row["team"]) for row in rows_of(tmp_path / "links.csv")]
+    assert found == [(row["key"], row["team"]) for row in rows]
+
+
+def test_a_file_that_is_deleted_meanwhile_passes_the_filters(tmp_path: Path) -> None:
+    """Its upload names it."""
+    refs = [bp.ObjectRef("bkt", name) for name in ("gone", "there")]
+    (tmp_path / "there").touch()
+    filters = bp.Filters(older_than=datetime(2000, 1, 1, tzinfo=UTC))
+    assert [list(some) for some in selected_files(tmp_path, iter([refs]), filters)] == [refs[:1], []]
 
 
 def test_a_given_row_without_a_size_is_named() -> None:

@@ -207,8 +207,8 @@ def test_workers_hold_no_credentials(seaweedfs: S3Server, make_bucket: MakeBucke
     [
         ("processes:0", "the number of processes is from 1"),
         ("processes:x", "the number of processes is from 1"),
-        ("threads", "is none of processes, processes:N and dask:ADDRESS"),
-        ("dask:", "is none of processes, processes:N and dask:ADDRESS"),
+        ("threads", "is not one of processes, processes:N and dask:ADDRESS"),
+        ("dask:", "is not one of processes, processes:N and dask:ADDRESS"),
     ],
 )
 def test_an_executor_that_is_none(tmp_path: Path, executor: str, message: str) -> None:

@@ -16,7 +16,7 @@ NOTHING: dict[str, Any] = {"headers": None, "query": None, "options": LinkOption
 @pytest.mark.parametrize(
     ("method", "settings", "words"),
     [
-        ("PATCH", {}, "method 'PATCH' is none of GET, PUT, HEAD, DELETE"),
+        ("PATCH", {}, "method 'PATCH' is not one of GET, PUT, HEAD, DELETE"),
         ("PUT", {"head": True}, "does not go with PUT links"),
         ("PUT", {"query": {"response-content-type": "text/x"}}, "response-content-type is for GET links"),
         ("GET", {"headers": {"x-amz-meta-a": "b"}}, "a GET link that signs them opens in no browser"),

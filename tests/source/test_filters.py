@@ -73,8 +73,8 @@ def test_a_value_that_is_missing_is_an_error_with_its_row(filters: dict[str, Any
     assert caught.value.line == 3
 
 
-@pytest.mark.parametrize("time", ["2026-01-31T12:00:00", "31.1.2026", "", 5, None])
-def test_a_time_without_a_zone_is_none(time: object) -> None:
+@pytest.mark.parametrize("time", ["2026-01-31T12:00:00", "31.1.2026", "0001-01-01T00:00:00+01:00", "", 5, None])
+def test_what_is_no_time_with_a_zone_is_none(time: object) -> None:
     with pytest.raises(ManifestError, match="there is none"):
         kept(refs("a", time=time), newer_than=NOON)
 

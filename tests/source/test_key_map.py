@@ -44,7 +44,7 @@ def test_rules_apply_one_after_another() -> None:
     assert not KeyMap([])
 
 
-@pytest.mark.parametrize("rule", ["", "a", "s/a/b", "s/(/b/", r"s/a/\1/", "s//b/"])
+@pytest.mark.parametrize("rule", ["", "a", "s/a/b", "s/(/b/", r"s/a/\1/", r"s/a/\g<b>/", "s//b/"])
 def test_what_is_no_rule(rule: str) -> None:
     with pytest.raises(ParameterError, match=re.escape(f"map {rule!r} is not")):
         KeyMap([rule])

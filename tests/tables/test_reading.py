@@ -40,6 +40,13 @@ def test_an_unknown_format_is_named() -> None:
         table_format("-", "xml")
 
 
+@pytest.mark.parametrize("file", ["keys.parquet.gz", "keys.ORC.GZ"])
+def test_formats_with_a_compression_of_their_own_are_not_packed(file: str) -> None:
+    for format_of in (table_format, output_format):
+        with pytest.raises(ParameterError, match=rf"{file}: \w+ is compressed in itself, and not read or written as"):
+            format_of(file)
+
+
 @pytest.mark.parametrize("file", ["keys.csv.zst", "keys.jsonl.BZ2", "links.zip"])
 def test_other_compressions_are_named(file: str) -> None:
     for format_of in (table_format, output_format):

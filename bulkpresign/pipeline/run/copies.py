@@ -1,30 +1,20 @@
-"""The destination of copies in a bucket: where each object goes, what is there already, and how its PUT is signed."""
+"""The destination of copies in a bucket: where each object goes, and what is there already."""
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from urllib.parse import urlsplit
 
 import msgspec
 
 from bulkpresign.checksums import expected_digest
-from bulkpresign.errors import (
-    CredentialsError,
-    LinkExpiredError,
-    ListingError,
-    OutputError,
-    ParameterError,
-    RefusedError,
-    RegionError,
-    SigningError,
-)
+from bulkpresign.errors import ListingError, OutputError, ParameterError, RefusedError
 from bulkpresign.ledger.listing_index import ListedObject, ListingIndex
 from bulkpresign.ledger.record import Record
 from bulkpresign.manifest.writing import object_writer
 from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, key_problem
+from bulkpresign.pipeline.run.presigner import endpoint_of_bucket
 from bulkpresign.pipeline.sources.links import Remote
 from bulkpresign.pipeline.sources.listings import BucketLister
-from bulkpresign.signing.preserved import operation_query
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.key_map import KeyMap
 from bulkpresign.source.location import Location
@@ -96,14 +86,6 @@ def prefix_of(destination: str) -> Location:
     if not location.is_prefix:
         raise ParameterError(f"{destination} is a key; objects are copied to a prefix, which ends in /")
     return location
-
-
-async def endpoint_of_bucket(presigner: Presigner, bucket: str) -> str:
-    """The scheme and host of a bucket's links. Two endpoints can have a bucket of the same name."""
-    await presigner.refresh([bucket])
-    (url,) = presigner.url_batch(bucket, ["x"])
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 class PresentCopies:
@@ -209,33 +191,3 @@ class PresentCopies:
         keys = [self._destination.key(ref) for ref in refs]
         found = self._listed.find(keys)
         return [found.get(key) for key in keys]
-
-
-class PutSigner:
-    """Signs PUT links with the headers of their objects or parts, and with `headers`, which take precedence."""
-
-    def __init__(self, presigner: Presigner, headers: Mapping[str, str]) -> None:
-        self._presigner = presigner
-        self._own = {name.lower(): value for name, value in headers.items()}
-
-    async def __call__(self, put: Link, headers: Mapping[str, str]) -> Link:
-        """The link. Raises LinkExpiredError where credentials ended, RefusedError for a header that can't be sent."""
-        try:
-            try:
-                return self._signed(put, headers)
-            except (CredentialsError, RegionError):
-                await self._presigner.prepare([put.object])
-                return self._signed(put, headers)
-        except CredentialsError as error:
-            raise LinkExpiredError(
-                f"the PUT of {put.object.uri} can't be signed: {error}", code="RenewalFailed"
-            ) from error
-        except (ParameterError, SigningError, RegionError) as error:
-            raise RefusedError(f"the PUT can't be signed: {error}", code="NotSigned") from error
-
-    def _signed(self, put: Link, headers: Mapping[str, str]) -> Link:
-        """The link of an object, or of a part: its url has an upload and a number then."""
-        ref, query = ObjectRef(put.object.bucket, put.object.key), operation_query(put.url)
-        if not query:
-            return self._presigner.sign_put(ref, {**headers, **self._own})
-        return self._presigner.sign_batch([ref], "PUT", headers={**put.headers, **headers}, query=query)[0]

@@ -13,7 +13,7 @@ from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import ObjectRef, Report
 from bulkpresign.pipeline.run.batches import Batches
 from bulkpresign.pipeline.run.completed import all_are_current
-from bulkpresign.pipeline.run.copies import Destination, PresentCopies, PutSigner, endpoint_of_bucket
+from bulkpresign.pipeline.run.copies import Destination, PresentCopies
 from bulkpresign.pipeline.run.guards import DestinationGuard
 from bulkpresign.pipeline.run.journals import journal_of
 from bulkpresign.pipeline.run.linked_copies import LinkedCopies, located_copies, placed
@@ -21,6 +21,8 @@ from bulkpresign.pipeline.run.multipart import MultipartCreator, MultipartResume
 from bulkpresign.pipeline.run.part_sizes import ask_part_size
 from bulkpresign.pipeline.run.planning import Planner, planned_objects
 from bulkpresign.pipeline.run.preflight import Located, Totals, check, index_paths
+from bulkpresign.pipeline.run.presigner import endpoint_of_bucket
+from bulkpresign.pipeline.run.put_signer import PutSigner
 from bulkpresign.pipeline.run.run import Run
 from bulkpresign.pipeline.run.sides import Sides
 from bulkpresign.pipeline.sources.links import links_of_sources

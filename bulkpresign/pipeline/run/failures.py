@@ -1,7 +1,7 @@
 """The objects that a run did not do, as a manifest that continues the work."""
 
 import os
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,10 +11,11 @@ from bulkpresign.errors import InputError
 from bulkpresign.events import Event, ObjectFinished
 from bulkpresign.manifest.copies import copy_rows
 from bulkpresign.manifest.writing import ManifestWriter, link_writer, object_writer
-from bulkpresign.model import Link, ObjectRef, Upload
+from bulkpresign.model import Link, ObjectRef, Outcome, Upload
 from bulkpresign.pipeline.sources.sources import Sources
 from bulkpresign.tables import open_output
 from bulkpresign.tables.reading import output_format
+from bulkpresign.transfer.engine.jobs import Job
 
 _FAILURES_BATCH = 256
 
@@ -51,6 +52,17 @@ class FailureLog:
         self.is_empty = False
         if len(self._rows) >= _FAILURES_BATCH:
             self.flush()
+
+    def add_unrecorded(self, outcomes: Sequence[Outcome]) -> None:
+        """Adds outcomes that the journal did not store: the next run processes them again."""
+        for outcome in outcomes:
+            self.add(outcome.link, outcome.object, "Unrecorded: the journal could not be written", outcome.upload)
+
+    async def add_left(self, batches: AsyncIterator[Sequence[Job]]) -> None:
+        """Adds the jobs that were not started."""
+        async for jobs in batches:
+            for job in jobs:
+                self.add(job.link, job.link.object, "Interrupted: the run ended before its turn", job.upload)
 
     def _with(self, ref: ObjectRef, reason: str) -> ObjectRef:
         extra = {name: value for name, value in (ref.extra or {}).items() if self._takes(name)}

@@ -1,8 +1,9 @@
-"""The Presigner of a run: the caller's, or one of the run's own."""
+"""The Presigner of a run (the caller's, or one of the run's own), and the endpoint that it signs for."""
 
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -44,6 +45,14 @@ class RunPresigner:
     async def get_if(self, is_needed: bool) -> Presigner | None:
         """The Presigner where it is needed, else None."""
         return await self.get() if is_needed else None
+
+
+async def endpoint_of_bucket(presigner: Presigner, bucket: str) -> str:
+    """The scheme and host of a bucket's links. Two endpoints can have a bucket of the same name."""
+    await presigner.refresh([bucket])
+    (url,) = presigner.url_batch(bucket, ["x"])
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 #: These settings where the caller left them out.

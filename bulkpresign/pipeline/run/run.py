@@ -30,6 +30,7 @@ from bulkpresign.pipeline.run.listeners import RunListeners
 from bulkpresign.pipeline.run.outcomes import OutcomeListener
 from bulkpresign.pipeline.run.planning import Planner
 from bulkpresign.pipeline.run.preflight import Totals
+from bulkpresign.pipeline.sources.items import GivenItems
 from bulkpresign.pipeline.sources.renewals import renewal
 from bulkpresign.pipeline.sources.sources import Sources
 from bulkpresign.signing.presigner import Presigner
@@ -39,7 +40,7 @@ from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Renew
 from bulkpresign.transfer.engine.queue import JobQueue
-from bulkpresign.transfer.executor import LocalExecutor
+from bulkpresign.transfer.executor import LocalExecutor, Statistics
 from bulkpresign.transfer.spec import TransferSpec
 
 if TYPE_CHECKING:
@@ -187,25 +188,14 @@ class Run:
         tell(RunStarted(self._verb, totals.objects, totals.bytes))
         record = self._record = Recorder(self._opened, tell)
         spec = self._completed_spec(spec, folder)
-        own = spec if self._workers is None else spec.share(self._workers.count + 1)
-        local = LocalExecutor(own, record, http=self._http, clock=self._clock, folder=folder)
-        executor = (
-            local
-            if self._workers is None
-            else _remote(spec, record, self._workers, local, None if within is None else self._opened)
-        )
+        local, executor = self._executors(spec, record, folder, writes=within is not None)
         if self._consumer is not None:
             self._consumer.queue.open((spec.concurrency or spec.max_concurrency) + self._consumer.waiting)
         elif totals.is_nothing_left:
             tell(ObjectsSkipped(totals.known, totals.bytes or 0))
             batches = no_batches()
-        items = None if sources is None else sources.items
-        queue = JobQueue(
-            with_records(self._left(batches, record, checksummed), self._opened, rechecks=spec.rechecks),
-            is_callers=items is not None,
-            is_lazy=items is not None and not items.is_list,
-            slots=None if self._consumer is None else self._consumer.queue,
-        )
+        left = with_records(self._left(batches, record, checksummed), self._opened, rechecks=spec.rechecks)
+        queue = self._queue(left, None if sources is None else sources.items)
         try:
             run = partial(executor.run, queue, coordinator_for(local.context))
             flushing = [] if self._consumer is None else [partial(_flush, record)]
@@ -214,26 +204,64 @@ class Run:
             if closing is not None:
                 await closing(self._tally.report)
         except BaseException as error:
-            with suppress(OutputError):  # the error that ended the run is raised
-                record.flush()
-            if log is not None:
-                _log_unrecorded(record, log)
-                await _log_rest(queue, log, checksummed)
-            if isinstance(error, InputError) and self._opened is not None:
-                self._opened.discard_if_new()
+            await self._note_rest(error, record, queue, log, checksummed)
             if isinstance(error, OutputError):
                 raise BreakerError(f"{error}, so the run ends") from error
             raise
         finally:
-            report, statistics = self._tally.report, executor.statistics
-            report.skipped_by = self.skipped_by if report.skipped else None
-            report.slowed, report.lowest_concurrency = statistics.slowed, statistics.lowest_concurrency
-            report.concurrency, report.bound_by = statistics.concurrency, statistics.bound_by
-            report.latency = statistics.latency
-            report.uploads_left_open = statistics.uploads_left_open
-            tell(RunFinished(report))
+            self._report(executor.statistics)
+            tell(RunFinished(self._tally.report))
         self._listeners.check()
-        return report
+        return self._tally.report
+
+    def _executors(
+        self, spec: TransferSpec, record: Recorder, folder: Folder | None, *, writes: bool
+    ) -> "tuple[LocalExecutor, LocalExecutor | RemoteExecutor]":
+        """The executor of this process, and the one that runs the jobs. `writes`: the jobs write below the folder."""
+        workers = self._workers
+        own = spec if workers is None else spec.share(workers.count + 1)
+        local = LocalExecutor(own, record, http=self._http, clock=self._clock, folder=folder)
+        if workers is None:
+            return local, local
+        return local, _remote(spec, record, workers, local, self._opened if writes else None)
+
+    def _queue(self, batches: Batches, items: GivenItems | None) -> JobQueue:
+        """The queue of the jobs; `items` is the input of the calling program, if the jobs come from it."""
+        return JobQueue(
+            batches,
+            is_callers=items is not None,
+            is_lazy=items is not None and not items.is_list,
+            slots=None if self._consumer is None else self._consumer.queue,
+        )
+
+    async def _note_rest(
+        self,
+        error: BaseException,
+        record: Recorder,
+        queue: JobQueue,
+        log: FailureLog | None,
+        checksummed: ChecksummedFiles | None,
+    ) -> None:
+        """Writes what is known of the objects of a run that ended early."""
+        with suppress(OutputError):  # the error that ended the run is raised
+            record.flush()
+        if log is not None:
+            log.add_unrecorded(record.unrecorded)
+            if checksummed is not None:
+                checksummed.stop()
+            with anyio.CancelScope(shield=True):
+                await log.add_left(queue.drain())
+        if isinstance(error, InputError) and self._opened is not None:
+            self._opened.discard_if_new()
+
+    def _report(self, statistics: Statistics) -> None:
+        """Adds the load to the report."""
+        report = self._tally.report
+        report.skipped_by = self.skipped_by if report.skipped else None
+        report.slowed, report.lowest_concurrency = statistics.slowed, statistics.lowest_concurrency
+        report.concurrency, report.bound_by = statistics.concurrency, statistics.bound_by
+        report.latency = statistics.latency
+        report.uploads_left_open = statistics.uploads_left_open
 
     def _left(self, batches: Batches, record: Recorder, checksummed: ChecksummedFiles | None) -> Batches:
         """The jobs that earlier runs did not complete, as many as the run may take."""
@@ -296,19 +324,3 @@ async def _run_beside(
                 group.start_soon(other)
             await run()
             group.cancel_scope.cancel()
-
-
-def _log_unrecorded(record: Recorder, log: FailureLog) -> None:
-    """Adds outcomes that the journal did not store to the failures file: the next run processes them again."""
-    for outcome in record.unrecorded:
-        log.add(outcome.link, outcome.object, "Unrecorded: the journal could not be written", outcome.upload)
-
-
-async def _log_rest(queue: JobQueue, log: FailureLog, checksummed: ChecksummedFiles | None) -> None:
-    """Adds the jobs that were not started to the failures file."""
-    if checksummed is not None:
-        checksummed.stop()
-    with anyio.CancelScope(shield=True):
-        async for jobs in queue.drain():
-            for job in jobs:
-                log.add(job.link, job.link.object, "Interrupted: the run ended before its turn", job.upload)

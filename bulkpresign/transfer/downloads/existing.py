@@ -13,7 +13,7 @@ from typing import Literal, TypeVar, get_args
 import msgspec
 
 from bulkpresign.checksums import ExpectedDigest, Verifier, descriptor_blocks, expected_digest, hasher
-from bulkpresign.errors import MismatchError
+from bulkpresign.errors import MismatchError, ParameterError
 from bulkpresign.model import Evidence, Link, ObjectRef, Outcome
 from bulkpresign.transfer.disk.folder import Target
 from bulkpresign.transfer.downloads.rehash import in_thread
@@ -21,7 +21,12 @@ from bulkpresign.transfer.downloads.rehash import in_thread
 T = TypeVar("T")
 
 IfExists = Literal["replace", "keep", "fail"]
-IF_EXISTS = get_args(IfExists)
+
+
+def check_if_exists(value: str) -> None:
+    """Raises ParameterError for anything but replace, keep and fail."""
+    if value not in get_args(IfExists):
+        raise ParameterError(f"if_exists {value!r} is not one of {', '.join(get_args(IfExists))}")
 
 
 class ExistingFile(msgspec.Struct, frozen=True):
