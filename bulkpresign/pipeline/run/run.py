@@ -188,7 +188,8 @@ class Run:
         record = self._record = Recorder(self._opened, tell)
         spec = self._completed_spec(spec, folder)
         own = spec if self._workers is None else spec.share(self._workers.count + 1)
-        local = LocalExecutor(own, record, http=self._http, clock=self._clock, folder=folder)
+        is_left = bool if self._consumer is None else self._consumer.is_left
+        local = LocalExecutor(own, record, http=self._http, clock=self._clock, folder=folder, is_left=is_left)
         executor = (
             local
             if self._workers is None
