@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.exceptions import Exit
@@ -12,6 +12,9 @@ from bulkpresign.cli import filter_options, link_options, options, sides
 from bulkpresign.cli.help import Verb
 from bulkpresign.cli.units import count, size
 from bulkpresign.errors import BreakerError
+
+if TYPE_CHECKING:
+    from bulkpresign.events import Listener
 
 
 @click.command(cls=Verb)
@@ -99,7 +102,7 @@ def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, verbos
         settings["filters"] = filter_options.pop_filters(settings, has_limit=True)
         settings["headers"] = options.header_map(headers)
     counts, unsigned = Counts("sign"), Failures(at_once=bool(verbose))
-    listeners = [counts, unsigned, say_left_open, *([say_retry] if verbose else [])]
+    listeners: list[Listener] = [counts, unsigned, say_left_open, *([say_retry] if verbose else [])]
     shown = display(progress, counts, quiet=quiet)
     try:
         with debug_log() if verbose > 1 else nullcontext():
