@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -25,9 +26,7 @@ def main() -> None:
     try:
         from bulkpresign.cli.app import app
 
-        if _asks_for_json(sys.argv):
-            _run_in_json(app)
-        app(prog_name="bulkpresign")
+        _run(app)
     except KeyboardInterrupt:
         _leave(130)
     except SystemExit as ended:
@@ -49,17 +48,28 @@ def _asks_for_json(words: Sequence[str]) -> bool:
     return "--progress=json" in words or ("--progress", "json") in pairwise(words)
 
 
-def _run_in_json(app: "click.Group") -> NoReturn:
-    """Runs a command line with `--progress json`. A usage error is printed as a JSON object."""
-    from click import ClickException
+def _run(app: "click.Group") -> NoReturn:
+    """Runs the command line, and exits. A usage error has its exit code also where it can't be printed.
 
-    from bulkpresign.cli.messages import console, say
+    With `--progress json`, a usage error is printed as a JSON object.
+    """
+    from click import Abort, ClickException
 
-    console.is_json = True
+    is_json = _asks_for_json(sys.argv)
+    if is_json:
+        from bulkpresign.cli.messages import console, say
+
+        console.is_json = True
     try:
         sys.exit(app.main(prog_name="bulkpresign", standalone_mode=False) or 0)
+    except Abort:  # Ctrl-C
+        sys.exit(130)
     except ClickException as error:
-        say(error.format_message(), "error")
+        with suppress(OSError):  # a full disk
+            if is_json:
+                say(error.format_message(), "error")
+            else:
+                error.show()
         sys.exit(error.exit_code)
 
 

@@ -1,5 +1,8 @@
 """The command `bulkpresign` with all verbs. A verb's module is imported when it is called, or for `--help`."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -45,9 +48,32 @@ class _Verbs(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a verb. Ctrl-C before the verb has its own handler gives exit code 130; click would give 1."""
         try:
-            return super().invoke(ctx)
+            with _working_directory():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Exit(130) from None
+
+
+@contextmanager
+def _working_directory() -> Iterator[None]:
+    """Prints an error and exits where a verb needs the working directory, and it was deleted."""
+    try:
+        yield
+    except* FileNotFoundError:
+        if _has_working_directory():
+            raise
+        from bulkpresign.cli.messages import say
+
+        say("the working directory was deleted: change to another one", "error")
+        raise Exit(2) from None
+
+
+def _has_working_directory() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib is slow to import
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _unknown(verb: str) -> str:

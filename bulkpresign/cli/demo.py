@@ -14,7 +14,9 @@ def demo(keep: bool) -> None:
     It needs no account, and sends requests only to this server.
     """
     from bulkpresign.cli import take_interrupts
+    from bulkpresign.cli.runner import reporting_errors
     from bulkpresign.demo.tour import tour
 
     take_interrupts()
-    raise Exit(tour(keep=keep))
+    with reporting_errors():
+        raise Exit(tour(keep=keep))

@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.exceptions import Exit
@@ -11,6 +12,9 @@ from bulkpresign.cli import filter_options, link_options, options, sides
 from bulkpresign.cli.help import Verb
 from bulkpresign.cli.units import count, size
 from bulkpresign.errors import BreakerError
+
+if TYPE_CHECKING:
+    from bulkpresign.events import Listener
 
 
 @click.command(cls=Verb)
@@ -64,12 +68,11 @@ from bulkpresign.errors import BreakerError
 @options.server
 @sides.destination_options
 @options.ca_bundle
-@options.progress
-@options.quiet
+@options.listeners
 @filter_options.filters
 @filter_options.limit
 @link_options.link_settings
-def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, **settings: Any) -> None:
+def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, verbose: int, **settings: Any) -> None:
     """Create a manifest of links from a list of keys.
 
     LINKS are signed again: each row keeps its method, headers and response overrides unless an option overrides them.
@@ -87,7 +90,8 @@ def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, **sett
     bulkpresign sign keys.csv -o links.csv --executor processes
     cut -f1 keys.tsv | bulkpresign sign - --from-format txt --bucket B
     """
-    from bulkpresign.cli.messages import say_left_open
+    from bulkpresign.cli.debug_log import debug_log
+    from bulkpresign.cli.messages import say_left_open, say_retry
     from bulkpresign.cli.runner import display, exit_code, reporting_errors, run_verb, say_last
     from bulkpresign.cli.summary import NAMED_FAILURES, Failures, no_rows
     from bulkpresign.ledger.counts import Counts
@@ -97,10 +101,12 @@ def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, **sett
         settings["options"] = link_options.pop_link_options(settings)
         settings["filters"] = filter_options.pop_filters(settings, has_limit=True)
         settings["headers"] = options.header_map(headers)
-    counts, unsigned = Counts("sign"), Failures(at_once=False)
+    counts, unsigned = Counts("sign"), Failures(at_once=bool(verbose))
+    listeners: list[Listener] = [counts, unsigned, say_left_open, *([say_retry] if verbose else [])]
     shown = display(progress, counts, quiet=quiet)
     try:
-        report = run_verb(run, [counts, unsigned, say_left_open], shown=shown, output=output, **settings)
+        with debug_log() if verbose > 1 else nullcontext():
+            report = run_verb(run, listeners, shown=shown, output=output, **settings)
     finally:
         ended = sys.exc_info()[1]
         unsigned.say_rest(1 if ended is not None and isinstance(ended.__cause__, BreakerError) else NAMED_FAILURES)

@@ -31,7 +31,7 @@ from bulkpresign.ledger.schema import (
     ADD_OUTCOME,
     SCHEMA,
     check_version,
-    connect_read_only,
+    connect_to_read,
     database_errors,
     has_work,
     table_names,
@@ -252,7 +252,7 @@ def open_read_only(file: Path) -> sqlite3.Connection:
     if not file.is_file():
         raise JournalError(f"{file}: no such journal")
     with database_errors(file):
-        database = connect_read_only(file)
+        database = connect_to_read(file)
         try:
             check_version(file, database)
             index_temporarily(database)
@@ -267,7 +267,7 @@ def belongs_to_another_run(file: Path, verb: str, destination: str) -> bool:
 
     False for a file that is not a journal or can't be read: opening it raises the error.
     """
-    with suppress(sqlite3.Error), closing(connect_read_only(file)) as database:
+    with suppress(sqlite3.Error), closing(connect_to_read(file)) as database:
         found = dict(database.execute("SELECT name, value FROM about"))
         is_same = (found.get("verb"), found.get("destination")) == (verb, destination)
         return not is_same and has_work(database)

@@ -15,7 +15,7 @@ from bulkpresign.errors import JournalError, OutputError
 from bulkpresign.ledger.lock import lock_for_reading
 from bulkpresign.ledger.record import checksums_differ
 from bulkpresign.ledger.report import object_name, opened
-from bulkpresign.ledger.schema import OUTCOME, OUTCOME_NAMES, SCHEMA, read_only_uri
+from bulkpresign.ledger.schema import OUTCOME, OUTCOME_NAMES, SCHEMA, uri_to_read
 
 _RANK = "CASE WHEN {0}.message IS NOT NULL THEN 0 WHEN {0}.status = 'done' THEN 2 ELSE {0}.status = 'skipped' END"
 _ONE, _OTHER = _RANK.format("one"), _RANK.format("other")
@@ -119,7 +119,7 @@ def _create(database: sqlite3.Connection, about: dict[str, str]) -> None:
 
 def _add(database: sqlite3.Connection, file: Path) -> None:
     """Adds a journal, in one transaction."""
-    database.execute("ATTACH ? AS shard", (read_only_uri(file),))
+    database.execute("ATTACH ? AS shard", (uri_to_read(file),))
     try:
         database.execute(_SORT)
         _check_agreement(database, file)

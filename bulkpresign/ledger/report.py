@@ -11,7 +11,7 @@ import msgspec
 
 from bulkpresign.errors import JournalError
 from bulkpresign.events import LoadMeasured
-from bulkpresign.ledger.schema import check_version, connect_read_only, database_errors
+from bulkpresign.ledger.schema import check_version, connect_to_read, database_errors
 
 _SLOWEST = 10
 _INTERVALS = 20
@@ -78,7 +78,7 @@ def opened(file: str | os.PathLike[str]) -> Iterator[sqlite3.Connection]:
         raise JournalError(f"{path}: no such journal")
     if _is_table(path):
         raise JournalError(f"{path} is a manifest, not a journal: give {_WHERE}")
-    with database_errors(path), closing(connect_read_only(path)) as database:
+    with database_errors(path), closing(connect_to_read(path)) as database:
         check_version(path, database)
         yield database
 

@@ -38,12 +38,14 @@ SCHEMA = (
     "CREATE TABLE moved (second INTEGER PRIMARY KEY, bytes INTEGER)",
 )
 ADD_MOVED = "INSERT INTO moved VALUES (?, ?) ON CONFLICT (second) DO UPDATE SET bytes = bytes + excluded.bytes"
-_VALUES = ", ".join(f"?{number}" for number in range(1, len(OUTCOME_NAMES.split(",")) + 1))
+_VALUES = ", ".join("?" for _ in OUTCOME_NAMES.split(","))
 #: For a journal without outcomes of earlier runs.
 ADD_FIRST_OUTCOME = f"INSERT INTO outcomes VALUES (NULL, {_VALUES})"  # noqa: S608 - placeholders
 #: Replaces the row of an earlier run. If an object was done before and has not changed, its record stays: it has the
-#: time and the verification.
-ADD_OUTCOME = f"""INSERT INTO outcomes VALUES ((SELECT number FROM earlier WHERE id = ?1), {_VALUES})
+#: time and the verification. `column1` is the id. Python 3.12.0 to 3.12.3 warn of parameters with numbers. Without
+#: `WHERE true`, SQLite takes ON CONFLICT for a part of the SELECT.
+ADD_OUTCOME = f"""INSERT INTO outcomes
+    SELECT (SELECT number FROM earlier WHERE id = column1), * FROM (VALUES ({_VALUES})) WHERE true
     ON CONFLICT (number) DO UPDATE SET
         status = excluded.status, bytes = excluded.bytes, attempts = excluded.attempts,
         verified_by = excluded.verified_by, code = excluded.code, message = excluded.message,
@@ -94,16 +96,17 @@ def database_errors(file: Path) -> Iterator[None]:
         raise JournalError(f"the journal {file} is damaged ({error}): move it away to start anew") from error
 
 
-def connect_read_only(file: Path) -> sqlite3.Connection:
-    """Opens the SQLite file without write access. Raises sqlite3.Error."""
-    return sqlite3.connect(read_only_uri(file), uri=True)
+def connect_to_read(file: Path) -> sqlite3.Connection:
+    """Opens the SQLite file to be read. Raises sqlite3.Error."""
+    return sqlite3.connect(uri_to_read(file), uri=True)
 
 
-def read_only_uri(file: Path) -> str:
+def uri_to_read(file: Path) -> str:
     """The file for SQLite to read, also in a folder that can't be written.
 
     To read a journal, SQLite makes files beside it, unless it is told that nobody writes. A run that writes made them.
+    The last connection that may write deletes them, so this one may, if the file allows it.
     """
     real = Path(os.path.realpath(file))
     is_final = not os.access(real.parent, os.W_OK) and not os.path.lexists(f"{real}-wal")
-    return f"{real.as_uri()}?mode=ro{'&immutable=1' if is_final else ''}"
+    return f"{real.as_uri()}?mode={'ro&immutable=1' if is_final else 'rw'}"

@@ -33,9 +33,9 @@ class Outcomes(RunResults[Outcome]):
 
     Objects that an earlier run completed come as `skipped`. A failed object is an outcome, too. A consumer that is slow
     slows the run: at most `concurrency + 256` outcomes wait. Leaving the loop ends the run: what is done is in the
-    journal, and no file has its final name before it is whole and verified. `async with`, or `aclose()`, waits until
-    the run has ended; without it the run ends soon after the loop. Raises at the end of the loop what `get`, `put`
-    and `copy` raise.
+    journal, no file has its final name before it is whole and verified, and no `.part` file is left, except that of an
+    earlier run. `async with`, or `aclose()`, waits until the run has ended; without it that is soon after the loop.
+    Raises at the end of the loop what `get`, `put` and `copy` raise.
     """
 
     def __init__(self, verb: str, run: Callable[[OutcomeListener], Awaitable[Report]]) -> None:

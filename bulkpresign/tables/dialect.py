@@ -11,6 +11,8 @@ from bulkpresign.errors import ManifestError
 _SEPARATORS = ",;\t|"
 #: The first line of Excel, which names the separator, and of PowerShell, which names a type.
 _SEPARATOR_LINE = re.compile(r'"?sep=(.?)"?\Z', re.IGNORECASE)
+#: The start of a list or object in JSON. A bucket or a column can't have such a name.
+_JSON = re.compile(r'\s*(?:\{\s*(?:"|\Z)|\[\s*(?:[{"]|\Z))')
 _TYPE_LINE = re.compile(r"#TYPE(?: |\Z)", re.IGNORECASE)
 
 
@@ -26,12 +28,15 @@ def dialect_of(file: str, text: str) -> Dialect | None:
     """The dialect of a file that starts with `text`, None if `text` has no row.
 
     The separator is the one in a line `sep=`, else a comma, unless the first row is a valid header only with another
-    separator. Raises ManifestError if that is ambiguous, and for an unsupported separator.
+    separator. Raises ManifestError if that is ambiguous, for an unsupported separator, and for JSON.
     """
     separator = None
     for number, (start, line) in enumerate(_lines(text)):
         if found := _SEPARATOR_LINE.match(line):
             separator = _declared(file, found[1], number + 1)
+        elif _JSON.match(line):
+            problem = "the rows are JSON, not CSV: name their format by --from-format, or by the extension of the file"
+            raise ManifestError(problem, file=file, line=number + 1)
         elif line and not _TYPE_LINE.match(line):
             return Dialect(separator or _detected(file, line, number + 1), number, start)
     return None

@@ -19,6 +19,7 @@ _STDOUT_NAME = "standard output"
 _BLOCK_SIZE = 1 << 20
 _MAX_LINE = 1 << 20
 _MAX_BLANKS = 8 << 20
+_GZIP = b"\x1f\x8b"
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
@@ -75,6 +76,10 @@ def _encoded(file: str, blocks: Iterator[bytes]) -> tuple[str, Iterator[bytes]]:
         start += block
         if len(start) >= len(codecs.BOM_UTF32_LE):
             break
+    if start.startswith(_GZIP):
+        raise ManifestError(
+            "it is compressed by gzip: end its name with .gz, or decompress it first (gzip -dc)", file=file
+        )
     if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         raise ManifestError("UTF-32 is not supported: save the file as UTF-8", file=file)
     encoding = next((encoding for mark, encoding in _UTF16.items() if start.startswith(mark)), "utf-8-sig")
@@ -180,6 +185,8 @@ def check_output(file: str) -> None:
 
 def _temporary_file(file: str) -> tuple[Path, Path, int]:
     """The path of a file, and a new temporary file beside it with its descriptor. Raises OutputError."""
+    if not file:  # realpath takes it for the current folder
+        raise OutputError("the name of the file to write is empty: name one; - is standard output")
     with _output_errors(file):
         with suppress(FileNotFoundError):
             os.stat(file)  # noqa: PTH116 - refused for links of others in a folder such as /tmp, which realpath follows

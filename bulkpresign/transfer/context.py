@@ -20,7 +20,8 @@ class TransferContext(msgspec.Struct, frozen=True):
     """The client, the limiters and the listener that all objects of a run share.
 
     `attempts` bounds the attempts of each request. `keeps_checkpoints`: a journal records resume points and finished
-    parts, so unfinished bytes stay on disk, and uploads stay open, for the next run.
+    parts, so unfinished bytes stay on disk, and uploads stay open, for the next run. `is_left`: the program that
+    consumes the outcomes has left the run, which leaves no unfinished bytes.
     """
 
     http: HttpClient
@@ -28,6 +29,7 @@ class TransferContext(msgspec.Struct, frozen=True):
     limiter: RequestLimiter
     attempts: int = 5
     keeps_checkpoints: bool = False
+    is_left: Callable[[], bool] = bool  # False
 
     def attempts_of(self, ref: ObjectRef, number: int = 1) -> Attempts:
         """The attempts of a request for an object, from attempt `number` on."""

@@ -5,6 +5,7 @@ that it sends back. It holds no credentials, and writes no journal.
 """
 
 import time
+from collections.abc import Callable
 
 import anyio
 import msgspec
@@ -47,11 +48,19 @@ class Statistics(msgspec.Struct, frozen=True):
 class LocalExecutor:
     """Runs jobs in this process.
 
-    `http` and its `clock` are open. `folder` is that of the specification where it is open already.
+    `http` and its `clock` are open. `folder` is that of the specification where it is open already. `is_left` is that
+    of the TransferContext.
     """
 
     def __init__(
-        self, spec: TransferSpec, emit: Listener, *, http: HttpClient, clock: Clock, folder: Folder | None = None
+        self,
+        spec: TransferSpec,
+        emit: Listener,
+        *,
+        http: HttpClient,
+        clock: Clock,
+        folder: Folder | None = None,
+        is_left: Callable[[], bool] = bool,
     ) -> None:
         self._spec, self._clock = spec, clock
         self._folder = Folder(spec.folder) if folder is None and spec.folder else folder
@@ -59,7 +68,7 @@ class LocalExecutor:
         http.on_response, http.on_round_trip = self._limiter.responded, self._limiter.connected
         self._limiter.on_too_many_files = http.close_idle
         #: The means of this run's transfers, also for the coordinator's own requests.
-        self.context = TransferContext(http, emit, self._limiter, spec.attempts, spec.keeps_checkpoints)
+        self.context = TransferContext(http, emit, self._limiter, spec.attempts, spec.keeps_checkpoints, is_left)
         self._uploads_left_open = 0
 
     async def run(self, queue: JobQueue, coordinator: Coordinator) -> None:

@@ -57,6 +57,9 @@ VERIFY = ["verify", "i.csv", "--in", "in"]
         (["put", "u.csv", "--from", ""], "the name of the folder is empty"),
         (["put", "", "s3://bucket/p/"], "the name of the folder is empty"),
         (["verify", "i.csv", "--in", ""], "the name of the folder is empty"),
+        (["get", "", "--to", "data"], "the name of a source is empty: name a table, or s3://bucket/prefix/"),
+        (["sign", "", "-o", "l.csv"], "the name of a source is empty"),
+        (["sign", "i.csv", "-o", ""], "the name of the file to write is empty: name one; - is standard output"),
     ],
 )
 def test_a_name_that_would_destroy_something_is_refused(folder: Path, arguments: list[str], words: str) -> None:

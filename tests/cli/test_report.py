@@ -150,3 +150,9 @@ def test_no_page_of_a_manifest(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: links.csv is a manifest, not a journal: give the folder of the run, ")
     assert not (tmp_path / "report.html").exists()
+
+
+def test_nothing_is_left_beside_the_journal(tmp_path: Path) -> None:
+    name = journal(tmp_path)
+    assert run("report", name, folder=tmp_path).returncode == 0
+    assert [file.name for file in tmp_path.iterdir()] == [Path(name).name]

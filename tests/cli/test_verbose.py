@@ -50,3 +50,19 @@ def test_vv_stays_json_where_that_is_asked_for(tmp_path: Path) -> None:
     assert f"GET {origin.url}/a: request" in logged
     assert {row["logger"] for row in rows if row["event"] == "log"} == {"bulkpresign.http"}
     assert SECRET not in done.stderr
+
+
+@pytest.mark.parametrize(("options", "says_retry", "says_requests"), [((), False, False), (("-vv",), True, True)])
+def test_sign_tells_the_retries_of_its_requests(
+    options: tuple[str, ...], says_retry: bool, says_requests: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "keys.csv").write_text("bucket,key\nbucket,a\n")
+    with FaultProxy() as origin:
+        origin.objects["/bucket/a"] = b"x"
+        origin.faults.append(Fault(status=503, headers={"Retry-After": "0"}))
+        arguments = ("sign", "keys.csv", "--head", "--endpoint-url", origin.url, "-o", "links.csv")
+        done = run(*arguments, *options, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert ("retry in" in done.stderr) is says_retry
+    assert (f"debug: HEAD {origin.url}/bucket/a: request" in done.stderr) is says_requests
+    assert "X-Amz-Signature" not in done.stderr

@@ -183,6 +183,20 @@ def test_rows_of_other_types(rows: Any, said: str, tmp_path: Path) -> None:
             asyncio.run(verb(rows, tmp_path / "in"))
 
 
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        ([bp.ObjectRef("bucket", "k")], "an ObjectRef is given; .* Presigner.sign takes objects"),
+        (one_by_one([bp.ObjectRef("bucket", "k")]), "an async_generator is given; .* Presigner.sign takes objects"),
+        (["keys.csv", 3], "an int is given; a source is the name of a table, or s3://bucket/prefix/$"),
+        (None, "a NoneType is given"),
+    ],
+)
+def test_sign_takes_names(sources: Any, said: str, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=said):
+        asyncio.run(bp.sign(sources, tmp_path / "links.csv"))
+
+
 NAIVE = datetime(2026, 11, 27)  # noqa: DTZ001
 
 

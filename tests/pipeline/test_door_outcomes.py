@@ -1,6 +1,7 @@
 """Outcomes as they come: bounded, ended where the loop is left, with the report at the end."""
 
 import asyncio
+import itertools
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -11,7 +12,9 @@ import anyio
 import pytest
 
 import bulkpresign as bp
-from tests.servers.proxy import Fault, FaultProxy
+from tests.conftest import Boto
+from tests.servers.proxy import Fault, FaultProxy, Seen
+from tests.servers.server import S3Server
 from tests.support.folders import files
 from tests.support.iterables import waiting_rows
 
@@ -122,11 +125,45 @@ def test_leaving_the_loop_ends_the_run(run: Run, way: str, refs: list[bp.ObjectR
             )
             await settled()
             assert outcomes.report.done == 1
+            assert len(files(tmp_path / "data")) == 1
         report = await bp.get(refs, to=tmp_path / "data", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
         assert report.done + report.skipped == len(BODIES)
 
     run(main)
     assert files(tmp_path / "data") == BODIES
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["new", "begun"])
+@pytest.mark.parametrize("parts", [4, 1])
+def test_nothing_is_left_of_a_large_object(
+    run: Run, parts: int, begun: bool, refs: list[bp.ObjectRef], boto: Boto, seaweedfs: S3Server, tmp_path: Path
+) -> None:
+    """Some of it comes, and then nothing more. Only the bytes of an earlier run stay, for the next one."""
+    large = bp.ObjectRef(refs[0].bucket, "large")
+    boto(seaweedfs).put_object(Bucket=large.bucket, Key=large.key, Body=bytes(4 << 20))
+    settings: dict[str, Any] = {"to": tmp_path / "data", "part_size": (4 << 20) // parts, "part_concurrency": 1}
+
+    def only_a_part(fault: Fault) -> Callable[[Seen], Fault | None]:
+        seen = itertools.count(1)
+        return lambda request: fault if "/large" in request.target and next(seen) >= parts - 1 else None
+
+    async def main() -> None:
+        with FaultProxy(os.environ["AWS_ENDPOINT_URL"]) as proxy:
+            settings["endpoint_url"] = proxy.url
+            if begun:
+                proxy.schedule = only_a_part(Fault(cut_after=3 << 18))
+                assert (await bp.get([large], attempts=1, **settings)).failed == 1
+                assert len(files(tmp_path / "data")) == 1
+            proxy.schedule = only_a_part(Fault(hold_after=3 << 18))
+            async with bp.get_outcomes([large, refs[0]], **settings) as outcomes:
+                async for _ in outcomes:
+                    while sum(map(len, files(tmp_path / "data").values())) < 1 << 19:
+                        await asyncio.sleep(0.01)
+                    await asyncio.sleep(0.2)
+                    break
+
+    run(main)
+    assert len(files(tmp_path / "data")) == (2 if begun else 1)
 
 
 def test_with_waits_until_the_run_has_ended(run: Run, refs: list[bp.ObjectRef], tmp_path: Path) -> None:

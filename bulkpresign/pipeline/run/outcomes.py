@@ -31,6 +31,10 @@ class OutcomeListener:
         """Counts an event."""
         self.tally(event)
 
+    def is_left(self) -> bool:
+        """True where the program has left the run."""
+        return self.queue.is_stopped
+
     async def skip(self, jobs: Sequence[Job]) -> None:
         """Passes on objects that need nothing."""
         for job in jobs:

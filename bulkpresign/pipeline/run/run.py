@@ -220,7 +220,8 @@ class Run:
         """The executor of this process, and the one that runs the jobs. `writes`: the jobs write below the folder."""
         workers = self._workers
         own = spec if workers is None else spec.share(workers.count + 1)
-        local = LocalExecutor(own, record, http=self._http, clock=self._clock, folder=folder)
+        is_left = bool if self._consumer is None else self._consumer.is_left
+        local = LocalExecutor(own, record, http=self._http, clock=self._clock, folder=folder, is_left=is_left)
         if workers is None:
             return local, local
         return local, _remote(spec, record, workers, local, self._opened if writes else None)

@@ -27,6 +27,11 @@ class ResultQueue(Generic[T]):
         self._ended = False
         self._changed: anyio.Event | None = None  # None while no consumer waits
 
+    @property
+    def is_stopped(self) -> bool:
+        """True where nobody takes results any more."""
+        return self._stopped
+
     def open(self, places: int) -> None:
         """Sets how many results may be made at a time or wait."""
         self._free = places

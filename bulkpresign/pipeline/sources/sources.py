@@ -1,7 +1,7 @@
 """The sources of a run: tables, listings, single keys and links. They are read a batch at a time."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from itertools import groupby
@@ -19,6 +19,7 @@ from bulkpresign.manifest.links import links_of, methods_of
 from bulkpresign.manifest.uploads import whole_rows
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.pipeline.sources.given_links import GivenLinks, is_link, no_link
+from bulkpresign.pipeline.sources.given_rows import named
 from bulkpresign.pipeline.sources.inventories import InventoryTable, check_files, local_inventory, remote_inventory
 from bulkpresign.pipeline.sources.items import GivenItems, Items, are_items
 from bulkpresign.pipeline.sources.listings import BucketLister
@@ -94,15 +95,8 @@ class Sources:
             self.items = GivenItems(cast("Items", sources), self._selector)
             self._parts = list[Part]()
             return
-        named = cast("Source | Sequence[Source]", sources)
-        given = [named] if isinstance(named, str | os.PathLike) else list(named)
-        if not given:
-            raise ParameterError("no source is given")
-        if given.count(STDIN) > 1:
-            raise ParameterError("standard input is given twice as a source")
-        self._parts = list(
-            _parts([os.fspath(source) for source in given], from_format, no_links, literal, all_versions)
-        )
+        names = _names(sources)
+        self._parts = list(_parts(names, from_format, no_links, literal, all_versions))
         if self._is_filtered:
             for table in self.tables:
                 table.transform(partial(selected_rows, self._selector))
@@ -330,6 +324,24 @@ def check_used(sources: Sources, bucket: str | None, from_format: str | None) ->
     for name, value in (("bucket", bucket), ("from_format", from_format)):
         if value is not None and not sources.tables:
             raise ParameterError(f"{name.replace('_', '-')} is for the rows of tables, and no source is a table")
+
+
+def _names(sources: object) -> list[str]:
+    """The names of sources. Raises TypeError for another value, ParameterError for no name, or standard input twice."""
+    is_one = isinstance(sources, str | os.PathLike) or not isinstance(sources, Iterable)
+    given = [sources] if is_one else list(cast("Iterable[object]", sources))
+    for source in given:
+        if not isinstance(source, str | os.PathLike):
+            hint = "; Presigner.sign takes objects" if isinstance(source, ObjectRef | AsyncIterable) else ""
+            raise TypeError(f"{named(source)} is given; a source is the name of a table, or s3://bucket/prefix/{hint}")
+    names = [os.fspath(cast("Source", source)) for source in given]
+    if not names:
+        raise ParameterError("no source is given")
+    if "" in names:
+        raise ParameterError("the name of a source is empty: name a table, or s3://bucket/prefix/; - is standard input")
+    if names.count(STDIN) > 1:
+        raise ParameterError("standard input is given twice as a source")
+    return names
 
 
 def _parts(

@@ -247,12 +247,15 @@ class Sink:
         return Stored(file.size, verified_by, evidence)
 
     async def abandon(self, error: BaseException) -> None:
-        """Ends an attempt that failed: keeps the bytes that the next one can continue, and discards the others."""
+        """Ends an attempt that failed: keeps the bytes that the next one can continue, and discards the others.
+
+        A run that was left keeps none, except those of an earlier run.
+        """
         file, checkpoints = self._file, self._checkpoints
         self._file = self._checkpoints = None
         if file is None:
             return
-        is_useless = _is_useless(error)
+        is_useless = _is_useless(error) or (self._context.is_left() and not self._resumed)
         remaining = self._finished_bytes if checkpoints is not None else file.size
         if is_useless or not self.is_resumable:
             remaining = 0
