@@ -38,7 +38,7 @@ from bulkpresign.pipeline.sources.items import Items
 from bulkpresign.pipeline.sources.sources import SizeProblem, Source, Sources, check_used
 from bulkpresign.scale.signing import ShardedSigning
 from bulkpresign.scale.workers import opened
-from bulkpresign.signing.options import LinkOptions
+from bulkpresign.signing.options import LinkOptions, options_of
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.rules import Rules
 from bulkpresign.source.filters import Filters
@@ -149,7 +149,7 @@ async def sign(
     Raises InputError for input that can't be signed, OutputError for output that can't be written, and BreakerError if
     all objects fail the same way. Then the run leaves no file behind, and no upload open.
     """
-    options = _with_filename(options or LinkOptions(), filename)
+    options = _with_filename(options_of(options), filename)
     target = _target(to, maps, method)
     head = head or target is not None
     file = os.fspath(output)
