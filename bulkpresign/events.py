@@ -137,7 +137,12 @@ Listener = Callable[[Event], None]
 
 
 def check_listeners(listeners: Sequence[Listener]) -> None:
-    """Raises TypeError for a listener that can't be called, and for a coroutine function, which nothing would await."""
+    """Raises TypeError for a listener that can't be called, and for a coroutine function, which nothing would await.
+
+    Also for one listener that is not in a list.
+    """
+    if callable(listeners):
+        raise TypeError("listeners is a list of functions, not one")
     for listener in listeners:
         if not callable(listener):
             raise TypeError(f"a listener is a function that is called with each event, not {type(listener).__name__}")

@@ -40,7 +40,8 @@ class ObjectRef(msgspec.Struct, frozen=True, gc=False):
     """One object in a bucket, with its known attributes.
 
     `size` in bytes; `etag` without quotes; `checksum` as `algorithm:base64`; `path` is the file's path below a folder,
-    with `/` between segments (None: the key); `extra` holds the carried columns of a manifest.
+    with `/` between segments (None: the key); `extra` holds the carried columns of a manifest. The repr has only their
+    names, because one of them can be a link or a customer's key. An object can be in a set, and a key of a dict.
     """
 
     bucket: str
@@ -52,6 +53,16 @@ class ObjectRef(msgspec.Struct, frozen=True, gc=False):
     content_type: str | None = None
     path: str | None = None
     extra: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        names = [name for name in self.__struct_fields__[2:-1] if getattr(self, name) is not None]
+        shown = [repr(self.bucket), repr(self.key), *(f"{name}={getattr(self, name)!r}" for name in names)]
+        if self.extra:
+            shown.append(f"extra={{{', '.join(f'{name!r}: ...' for name in self.extra)}}}")
+        return f"ObjectRef({', '.join(shown)})"
+
+    def __hash__(self) -> int:  # a dict has none, so the generated one fails with `extra`
+        return hash((self.bucket, self.key, self.version_id))
 
     @property
     def file_path(self) -> str:
@@ -73,7 +84,8 @@ class Link(msgspec.Struct, frozen=True, gc=False):
     """A presigned request, and the time at which it expires.
 
     Send exactly `method`, `url` and `headers` (signed headers must have the same values). The links of a batch may
-    share one `headers`. `expires_at` is an aware UTC datetime, None if unknown.
+    share one `headers`. `expires_at` is an aware UTC datetime, None if unknown. A link can be in a set, and a
+    key of a dict.
     """
 
     method: str
@@ -84,6 +96,9 @@ class Link(msgspec.Struct, frozen=True, gc=False):
 
     def __repr__(self) -> str:
         return f"Link({self.method} {without_query(self.url)}?..., expires_at={self.expires_at})"
+
+    def __hash__(self) -> int:  # `headers` have none
+        return hash((self.method, self.url))
 
     def expires_by(self, now: datetime) -> bool:
         """True if the link has expired at `now`, or will within the margin.

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from bulkpresign.model import (
     Link,
     ObjectRef,
+    Outcome,
     Post,
     Report,
     bucket_problem,
@@ -106,6 +107,25 @@ def test_no_repr_holds_a_signature() -> None:
         assert not [text for text in shown if secret in text]
     assert "https://bucket.s3.amazonaws.com/key?" in shown[0]
     assert "key='k'" in shown[1]
+
+
+def test_the_repr_of_an_object_has_only_the_names_of_its_columns() -> None:
+    """Those of a manifest for copies have links, and one can be a customer's key."""
+    ref = ObjectRef("bucket", "key", size=5, extra={"dst_url": URL, "sse_customer_key": "SECRET"})
+    shown = "ObjectRef('bucket', 'key', size=5, extra={'dst_url': ..., 'sse_customer_key': ...})"
+    assert repr(ref) == shown
+    assert shown in repr(Outcome(ref, "done", link=Link("GET", URL, {}, NOW, ref)))
+    assert repr(ObjectRef("bucket", "key")) == "ObjectRef('bucket', 'key')"
+
+
+def test_objects_and_links_in_sets() -> None:
+    """What is left is a set of objects without that of those that are done."""
+    refs = [ObjectRef("bucket", key, extra={"last_modified": "2026-01-01"}) for key in ("a", "b")]
+    links = [Link("GET", f"{URL}&x={ref.key}", {"host": "x"}, NOW, ref) for ref in refs]
+    again = [Link(link.method, link.url, dict(link.headers), link.expires_at, link.object) for link in links]
+    assert set(refs) - {link.object for link in links[:1]} == {refs[1]}
+    assert set(links) == set(again)
+    assert {link: number for number, link in enumerate(links)}[again[1]] == 1
 
 
 def test_without_query() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, ParamSpec
 
-from bulkpresign.events import Event, ObjectFinished
+from bulkpresign.events import Event, ObjectFinished, check_listeners
 from bulkpresign.model import Outcome, Report
 from bulkpresign.pipeline.copy import copy
 from bulkpresign.pipeline.get import get
@@ -46,6 +46,7 @@ def _outcomes_of(verb: Callable[P, Awaitable[Report]], name: str) -> Callable[P,
     def outcomes(*args: P.args, **kwargs: P.kwargs) -> Outcomes:
         settings: dict[str, Any] = dict(kwargs)
         listeners = settings.pop("listeners", ())
+        check_listeners(listeners)
 
         def run(listener: OutcomeListener) -> Awaitable[Report]:
             return partial(verb, *args)(**settings, listeners=[*listeners, listener])  # type: ignore[call-arg, arg-type]

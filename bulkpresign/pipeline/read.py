@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Generic, Literal, TypeVar, get_args, overload
 
 from bulkpresign.errors import LinkExpiredError, ParameterError, TransferError
-from bulkpresign.events import Event, Listener, ObjectFinished
+from bulkpresign.events import Event, Listener, ObjectFinished, check_listeners
 from bulkpresign.model import Link, Report
 from bulkpresign.pipeline.run.config import TransferConfig, check_number, config_of
 from bulkpresign.pipeline.run.outcomes import OutcomeListener, RunResults
@@ -152,6 +152,7 @@ def read(
     if errors not in get_args(Errors):
         raise ParameterError(f"errors {errors!r} is not one of {', '.join(get_args(Errors))}")
     check_number("max_object_size", max_object_size, is_needed=True)
+    check_listeners(listeners)
     bounds = config_of(
         config,
         concurrency=concurrency,

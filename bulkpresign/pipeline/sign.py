@@ -34,10 +34,11 @@ from bulkpresign.pipeline.run.copies import Destination, prefix_of
 from bulkpresign.pipeline.run.failures import failure_log
 from bulkpresign.pipeline.run.sides import Sides
 from bulkpresign.pipeline.sources.given_rows import Row
+from bulkpresign.pipeline.sources.items import Items
 from bulkpresign.pipeline.sources.sources import SizeProblem, Source, Sources, check_used
 from bulkpresign.scale.signing import ShardedSigning
 from bulkpresign.scale.workers import opened
-from bulkpresign.signing.options import LinkOptions
+from bulkpresign.signing.options import LinkOptions, options_of
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.rules import Rules
 from bulkpresign.source.filters import Filters
@@ -61,7 +62,7 @@ class SignReport(Report, kw_only=True):
 
 
 async def sign(
-    source: Source | Sequence[Source],
+    source: Source | Items,
     output: str | os.PathLike[str] = "-",
     *,
     bucket: str | None = None,
@@ -99,6 +100,9 @@ async def sign(
     listeners: Sequence[Listener] = (),
 ) -> SignReport:
     """Signs every object of `source` and writes the links to `output` (`-`: standard output), completely or not at all.
+
+    `source` is a file or `s3://...`, or a sequence of these; or objects (`ObjectRef`) and links (`Link`), which are
+    signed again, in any iterable or async iterable, as for `get`.
 
     `headers` are signed into PUT links and written to their rows. `query` holds response overrides of GET links, such
     as `{"response-content-type": "text/csv"}`. `filename` is the name under which a browser saves the object, with
@@ -145,7 +149,7 @@ async def sign(
     Raises InputError for input that can't be signed, OutputError for output that can't be written, and BreakerError if
     all objects fail the same way. Then the run leaves no file behind, and no upload open.
     """
-    options = _with_filename(options or LinkOptions(), filename)
+    options = _with_filename(options_of(options), filename)
     target = _target(to, maps, method)
     head = head or target is not None
     file = os.fspath(output)
@@ -162,41 +166,42 @@ async def sign(
         literal=literal,
         all_versions=all_versions,
         no_links=NO_LINKS,
+        takes_items=True,
         filters=filters,
     )
-    await sources.begin()
-    _check_tables(sources, bucket, from_format, is_for_copies=target is not None)
-    keeps_uploads = method in {None, "PUT"} and part_size is None
-    columns = _columns(  # unreadable input is reported before credentials are loaded
-        sources, keeps_uploads=keeps_uploads, head=head, copies=target is not None, parts=part_size is not None
-    )
-    if method is None and sources.need_credentials:
-        rules.check("GET")
-    counts = _Counts(listeners)
-    counts.tell(RunStarted("sign"))
-    if size_problem is not None and target is None:  # the sizes of objects that are copied come from their HEAD
-        await sources.check_sizes(size_problem)
-    settings: dict[str, Any] = {
-        "region_name": region_name,
-        "endpoint_url": endpoint_url,
-        "profile_name": profile_name,
-        "addressing_style": addressing_style,
-        "expires_in": expires_in,
-        "session": session,
-        "ca_bundle": ca_bundle,
-    }
-    sides = Sides(
-        presigner,
-        destination_presigner,
-        both=settings,
-        source={},
-        destination={
-            "region_name": destination_region_name,
-            "endpoint_url": destination_endpoint_url,
-            "profile_name": destination_profile_name,
-        },
-    )
     async with AsyncExitStack() as stack:
+        await sources.begin(stack)
+        _check_tables(sources, bucket, from_format, is_for_copies=target is not None)
+        keeps_uploads = method in {None, "PUT"} and part_size is None
+        columns = _columns(  # unreadable input is reported before credentials are loaded
+            sources, keeps_uploads=keeps_uploads, head=head, copies=target is not None, parts=part_size is not None
+        )
+        if method is None and sources.need_credentials:
+            rules.check("GET")
+        counts = _Counts(listeners)
+        counts.tell(RunStarted("sign"))
+        if size_problem is not None and target is None:  # the sizes of objects that are copied come from their HEAD
+            await sources.check_sizes(size_problem)
+        settings: dict[str, Any] = {
+            "region_name": region_name,
+            "endpoint_url": endpoint_url,
+            "profile_name": profile_name,
+            "addressing_style": addressing_style,
+            "expires_in": expires_in,
+            "session": session,
+            "ca_bundle": ca_bundle,
+        }
+        sides = Sides(
+            presigner,
+            destination_presigner,
+            both=settings,
+            source={},
+            destination={
+                "region_name": destination_region_name,
+                "endpoint_url": destination_endpoint_url,
+                "profile_name": destination_profile_name,
+            },
+        )
         signing = await (await stack.enter_async_context(sides)).source.get()
         opening = (
             None
@@ -312,7 +317,7 @@ async def _write_existing(rows: RowSigner, heads: Heads, targets: CopyTargets | 
 
 async def _write_all(rows: RowSigner, sources: Sources, sharded: ShardedSigning | None, write: Write) -> None:
     """Writes the rows of all objects. With `sharded`, workers sign those of tables."""
-    for part in sources.parts:
+    for part in rows.parts:
         if sharded is not None and isinstance(part, Table) and not rows.signs_uploads_again(part):
             await sharded.write(part, sources.rows_in(part))
             continue

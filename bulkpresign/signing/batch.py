@@ -114,6 +114,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     def _row(self, ref: ObjectRef) -> _Row:
         if ref.version_id and self.method in CREATING:
             raise ParameterError(f"{ref.uri}: a {self.method} can't name a version")
+        if not isinstance(ref.version_id, str | None):
+            raise TypeError(f"{ref.uri}: version_id is of type {type(ref.version_id).__name__}, not str")
         settings = row_settings(ref, self.method, self._filename_of_each)
         query, headers = query_of(settings, self.method), headers_of(settings, self.method)
         return _Row(ref.bucket, region_of(ref), tuple(settings), tuple(query), tuple(headers), query, headers, ref)

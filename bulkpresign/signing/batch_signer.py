@@ -8,9 +8,9 @@ import msgspec
 
 from bulkpresign.model import BatchMethod, Link, ObjectRef
 from bulkpresign.signing.batch import Batch, grouped
-from bulkpresign.signing.checks import check_keys, check_method, keys_of
+from bulkpresign.signing.checks import check_keys, check_links, check_method, keys_of
 from bulkpresign.signing.endpoint import Endpoint
-from bulkpresign.signing.options import LinkOptions
+from bulkpresign.signing.options import LinkOptions, options_of
 from bulkpresign.signing.preserved import preserved_settings
 from bulkpresign.signing.sigv4 import SigningCredentials
 
@@ -61,6 +61,7 @@ class BatchSigner(msgspec.Struct, frozen=True, kw_only=True):
             return batch.renewed_links(refs, [preserved_settings(link, new) for link in some])
 
         given = list(links)
+        check_links(given)
         return grouped(given, attrgetter("method"), signed) if given else []
 
     def _batch(
@@ -80,7 +81,7 @@ class BatchSigner(msgspec.Struct, frozen=True, kw_only=True):
             endpoint_of=self.endpoint_of,
             headers=headers or {},
             query=query or {},
-            options=options or LinkOptions(),
+            options=options_of(options),
         )
         batch.options.check(method)
         return batch

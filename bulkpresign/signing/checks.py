@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.model import ObjectRef, bucket_problem, key_problem, keys_are_plain
+from bulkpresign.model import Link, ObjectRef, bucket_problem, key_problem, keys_are_plain
 from bulkpresign.signing.options import METHODS
 
 
@@ -16,8 +16,13 @@ def check_method(method: str) -> str:
 
 
 def check_keys(keys: Sequence[str]) -> None:
-    """Raises ParameterError for the first key that S3 would refuse."""
-    if not keys_are_plain(keys):
+    """Raises ParameterError for the first key that S3 would refuse, and TypeError for one that is not a str."""
+    try:
+        are_plain = keys_are_plain(keys)
+    except TypeError:  # no check of each key: batches are large
+        number, key = next((number, key) for number, key in enumerate(keys, 1) if not isinstance(key, str))
+        raise TypeError(f"key {number} is of type {type(key).__name__}, not str") from None
+    if not are_plain:
         for key in keys:
             if problem := key_problem(key):
                 raise ParameterError(f"key {key[:80]!r}: {problem}")
@@ -31,6 +36,14 @@ def keys_of(refs: Sequence[ObjectRef]) -> list[str]:
         number, row = next((number, row) for number, row in enumerate(refs, 1) if not isinstance(row, ObjectRef))
         hint = "; url_batch takes keys" if isinstance(row, str) else ""
         raise TypeError(f"row {number} is of type {type(row).__name__}; expected an ObjectRef{hint}") from None
+
+
+def check_links(links: Sequence[object]) -> None:
+    """Raises TypeError for a row that is not a Link."""
+    for number, row in enumerate(links, 1):
+        if not isinstance(row, Link):
+            hint = "; sign_batch takes objects" if isinstance(row, ObjectRef) else ""
+            raise TypeError(f"row {number} is of type {type(row).__name__}; expected a Link{hint}")
 
 
 def check_target(params: Mapping[str, Any]) -> None:

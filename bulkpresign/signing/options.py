@@ -86,6 +86,13 @@ class LinkOptions(msgspec.Struct, frozen=True, kw_only=True):
                 raise ParameterError(f"{_spelled(name)}: {problem}")
 
 
+def options_of(options: LinkOptions | None) -> LinkOptions:
+    """The given options, or none of them. Raises TypeError for another type, such as a dict."""
+    if not isinstance(options, LinkOptions | None):
+        raise TypeError(f"options is a LinkOptions, not {type(options).__name__}")
+    return options or LinkOptions()
+
+
 _CUSTOMER_KEY = "sse_customer_key"
 OVERRIDES = tuple(name for name in LinkOptions.__struct_fields__ if name.startswith("response_"))
 #: Options whose value becomes the value of a header.

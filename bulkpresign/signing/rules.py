@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from itertools import repeat
+from itertools import groupby, repeat
 from typing import Any
 
 import msgspec
@@ -104,7 +104,10 @@ class Rules:
         if len(refs) == len(items):
             return presigner.sign_batch(refs, self.method or "GET", **self._shared)
         links = [item for item in items if isinstance(item, Link)]
-        return presigner.sign_again(links, self.method, **self._shared)
+        if len(links) == len(items):
+            return presigner.sign_again(links, self.method, **self._shared)
+        some = groupby(items, lambda item: isinstance(item, Link))
+        return [link for _, alike in some for link in self.signed(presigner, list(alike))]
 
 
 def check_options(rows: Rows, methods: Sequence[str] | str) -> None:

@@ -209,10 +209,10 @@ def _quoted_text(text: str, safe: str) -> str:
     return quote(text, safe=safe)
 
 
-def _is_text(value: str) -> bool:
+def _is_text(value: object) -> bool:
     """True for a string that has no NUL and no lone surrogates."""
     try:
-        return b"\0" not in value.encode()
+        return isinstance(value, str) and b"\0" not in value.encode()
     except UnicodeEncodeError:
         return False
 

@@ -83,7 +83,9 @@ class Selector:
     """Selects objects by the globs, sizes and times of filters."""
 
     def __init__(self, filters: Filters) -> None:
-        """Raises ParameterError for a glob that is not valid."""
+        """Raises ParameterError for a glob that is not valid, and TypeError for another type."""
+        if not isinstance(filters, Filters):
+            raise TypeError(f"filters is a Filters, not {type(filters).__name__}")
         self.filters = filters
         self._include = _matcher(filters.include)
         self._exclude = _matcher(filters.exclude)

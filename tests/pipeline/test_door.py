@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -186,38 +185,14 @@ def test_rows_of_other_types(rows: Any, said: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sources", "said"),
     [
-        ([bp.ObjectRef("bucket", "k")], "an ObjectRef is given; .* Presigner.sign takes objects"),
-        (one_by_one([bp.ObjectRef("bucket", "k")]), "an async_generator is given; .* Presigner.sign takes objects"),
+        ([bp.ObjectRef("bucket", "k")], "an ObjectRef is given; a source is the name of a table"),
         (["keys.csv", 3], "an int is given; a source is the name of a table, or s3://bucket/prefix/$"),
         (None, "a NoneType is given"),
     ],
 )
-def test_sign_takes_names(sources: Any, said: str, tmp_path: Path) -> None:
+def test_post_takes_names(sources: Any, said: str, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=said):
-        asyncio.run(bp.sign(sources, tmp_path / "links.csv"))
-
-
-NAIVE = datetime(2026, 11, 27)  # noqa: DTZ001
-
-
-@pytest.mark.parametrize(
-    ("row", "said"),
-    [
-        (bp.ObjectRef("bucket", 5), "row 2: key is an int, not a str"),  # type: ignore[arg-type]
-        (bp.ObjectRef(None, "key"), "row 2: bucket is a NoneType, not a str"),  # type: ignore[arg-type]
-        (bp.ObjectRef("bucket", "key", path=Path("key")), "row 2: path is a PosixPath"),  # type: ignore[arg-type]
-        (bp.ObjectRef("bucket", "key", size="5"), "row 2: size is a str, not an int"),  # type: ignore[arg-type]
-        (bp.Link("GET", b"https://host/key", {}), "row 2: url is a bytes, not a str"),  # type: ignore[arg-type]
-        (bp.Link("GET", "https://host/key", {}, NAIVE), "given rows:2: expires_at of .* has no time zone"),
-        (bp.ObjectRef("bucket", "key", path="caf\udce9"), r"given rows:2: path 'caf.udce9' is not valid Unicode"),
-    ],
-)
-def test_fields_of_other_types(row: bp.Link | bp.ObjectRef, said: str, tmp_path: Path) -> None:
-    for verb in (bp.get, bp.put, bp.verify):
-        for rows in ([bp.Link("GET", "https://host/other", {}), row], one_by_one([row])):
-            wanted = said if isinstance(rows, list) else said.replace("2:", "1:")
-            with pytest.raises((TypeError, ParameterError), match=wanted):
-                asyncio.run(verb(rows, tmp_path))
+        asyncio.run(bp.post(sources, tmp_path / "forms.csv"))
 
 
 def test_strings_that_are_no_urls(refs: list[bp.ObjectRef], tmp_path: Path) -> None:
@@ -357,34 +332,6 @@ def test_config_and_the_keywords_beside_it(refs: list[bp.ObjectRef], tmp_path: P
     asyncio.run(run())
     with pytest.raises(ParameterError, match="part_size of 0 is not at least 1"):
         bp.TransferConfig(part_size=0)
-
-
-@pytest.mark.parametrize("settings", [{"attempts": "5"}, {"limit_rate": 1e6}, {"concurrency": True}, {"limit": "2"}])
-def test_settings_of_other_types(settings: dict[str, Any], tmp_path: Path) -> None:
-    """They would fail each object, or bound nothing."""
-    (name,) = settings
-    with pytest.raises(ParameterError, match=f"{name} is a whole number, not "):
-        asyncio.run(bp.get(["https://host/key"], to=tmp_path, **settings))
-    with pytest.raises(ParameterError, match="max_object_size of -1 is not at least 1"):
-        asyncio.run(bp.get(["https://host/key"], to=tmp_path, max_object_size=-1))
-    with pytest.raises(ParameterError, match="attempts is a whole number, not None"):
-        bp.TransferConfig(attempts=None)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="config is a TransferConfig, not dict"):
-        asyncio.run(bp.get(["https://host/key"], to=tmp_path, config=settings))  # type: ignore[arg-type]
-
-
-def test_what_a_presigner_can_not_sign(seaweedfs: S3Server, aws_env: AwsEnv) -> None:
-    aws_env(seaweedfs)
-
-    async def run() -> None:
-        async with bp.Presigner() as presigner:
-            with pytest.raises(TypeError, match="row 1 is of type str; expected an ObjectRef; url_batch takes keys"):
-                presigner.sign_batch(["k"])  # type: ignore[list-item]
-            with pytest.raises(TypeError, match="row 2 is of type NoneType; expected an ObjectRef"):
-                async for _ in presigner.sign([bp.ObjectRef("bucket", "k"), None]):  # type: ignore[list-item]
-                    pass
-
-    asyncio.run(run())
 
 
 def test_a_bucket_that_can_not_be_listed(seaweedfs: S3Server, aws_env: AwsEnv, tmp_path: Path) -> None:

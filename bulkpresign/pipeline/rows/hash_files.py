@@ -1,16 +1,15 @@
 """Adds the checksums of local files to the rows that will be signed: the server then refuses any other bytes."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 
 import anyio
 import anyio.to_thread
 from anyio import from_thread
 
-from bulkpresign.errors import ParameterError
+from bulkpresign.errors import InputError, ParameterError
 from bulkpresign.model import ObjectRef
-from bulkpresign.pipeline.sources.sources import Found
 from bulkpresign.proof.hashing import FileHasher, FileProblem
 from bulkpresign.tasks import run_workers
 from bulkpresign.transfer.disk.folder import Folder
@@ -19,6 +18,8 @@ from bulkpresign.transfer.disk.folder import Folder
 ALGORITHMS = ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")
 
 _FILES_AT_A_TIME = 8
+#: Makes the error for a row: by its index, the problem, and the column if there is one.
+MakeError = Callable[[int, str, str | None], InputError]
 
 
 class HashedFiles:
@@ -59,12 +60,12 @@ class HashedSource:
         self._files = HashedFiles(root, algorithm)
         root.require()
 
-    async def __call__(self, found: Found) -> list[ObjectRef]:
-        """The objects with size and checksum. Raises ManifestError for the first file that does not match its row."""
-        return [_fit(found, index, it) for index, it in enumerate(await self._files(found.refs))]
+    async def __call__(self, refs: list[ObjectRef], error: MakeError) -> list[ObjectRef]:
+        """The objects with size and checksum. Raises the `error` of the first row whose file does not match it."""
+        return [_fit(error, index, it) for index, it in enumerate(await self._files(refs))]
 
 
-def _fit(found: Found, index: int, result: ObjectRef | FileProblem) -> ObjectRef:
+def _fit(error: MakeError, index: int, result: ObjectRef | FileProblem) -> ObjectRef:
     if isinstance(result, FileProblem):
-        raise found.error(index, result.problem, result.column)
+        raise error(index, result.problem, result.column)
     return result

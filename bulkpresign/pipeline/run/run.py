@@ -12,7 +12,15 @@ import anyio
 import msgspec
 
 from bulkpresign.errors import BreakerError, InputError, OutputError
-from bulkpresign.events import Listener, ObjectFinished, ObjectsSkipped, RunFinished, RunStarted, broadcast
+from bulkpresign.events import (
+    Listener,
+    ObjectFinished,
+    ObjectsSkipped,
+    RunFinished,
+    RunStarted,
+    broadcast,
+    check_listeners,
+)
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
 from bulkpresign.ledger.journal import Journal
@@ -71,7 +79,11 @@ class Run:
         listeners: Sequence[Listener] = (),
         executor: str | Executor | None = None,
     ) -> None:
-        """`executor` runs the jobs elsewhere: see `scale.workers`. Raises ParameterError for one that is not valid."""
+        """`executor` runs the jobs elsewhere: see `scale.workers`. Raises ParameterError for one that is not valid.
+
+        Raises TypeError for listeners that are none.
+        """
+        check_listeners(listeners)
         self.config = config
         self._workers = None if executor is None else _workers_of(executor)
         self._verb = verb

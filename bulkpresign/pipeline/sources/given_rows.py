@@ -1,5 +1,6 @@
 """The rows that a program passes: checked, and completed by what their urls tell."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -74,11 +75,24 @@ def _check_fields(row: Row, number: int) -> None:
             raise ParameterError(f"{GIVEN_ROWS}:{number}: expires_at of {row.expires_at} has no time zone")
     for name, value in texts.items():
         if not isinstance(value, str):
-            raise TypeError(f"row {number}: {name} is {named(value)}, not a str")
+            raise _type_error(number, name, value, "a str")
         if not value.isascii() and not _is_unicode(value):
             raise ParameterError(f"{GIVEN_ROWS}:{number}: {name} {value[:80]!r} is not valid Unicode")
+    for name in _OPTIONAL:
+        if (value := getattr(ref, name)) is not None and not isinstance(value, str):
+            raise _type_error(number, name, value, "a str")
     if not isinstance(ref.size, int | None):
-        raise TypeError(f"row {number}: size is {named(ref.size)}, not an int")
+        raise _type_error(number, "size", ref.size, "an int")
+
+
+#: The texts of an object that can be None.
+_OPTIONAL = ("version_id", "etag", "checksum", "content_type")
+
+
+def _type_error(number: int, name: str, value: object, taken: str) -> TypeError:
+    is_nan = isinstance(value, float) and math.isnan(value)
+    hint = "; a value that is missing is None, and not the NaN of pandas" if is_nan else ""
+    return TypeError(f"row {number}: {name} is {named(value)}, not {taken}{hint}")
 
 
 def _is_unicode(text: str) -> bool:

@@ -1,7 +1,7 @@
 """The sources of a run: tables, listings, single keys and links. They are read a batch at a time."""
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from itertools import groupby
@@ -332,8 +332,7 @@ def _names(sources: object) -> list[str]:
     given = [sources] if is_one else list(cast("Iterable[object]", sources))
     for source in given:
         if not isinstance(source, str | os.PathLike):
-            hint = "; Presigner.sign takes objects" if isinstance(source, ObjectRef | AsyncIterable) else ""
-            raise TypeError(f"{named(source)} is given; a source is the name of a table, or s3://bucket/prefix/{hint}")
+            raise TypeError(f"{named(source)} is given; a source is the name of a table, or s3://bucket/prefix/")
     names = [os.fspath(cast("Source", source)) for source in given]
     if not names:
         raise ParameterError("no source is given")

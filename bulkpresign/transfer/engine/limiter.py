@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -83,7 +83,8 @@ class RequestLimiter:
                 controller.finished(time.monotonic())  # the slot came, and is not used
                 self.wake()
             else:
-                self._waiting.remove(turn)
+                with suppress(ValueError):  # `wake` has passed over it
+                    self._waiting.remove(turn)
             raise
 
     def release(self, error: TransferError | None = None) -> None:

@@ -188,6 +188,20 @@ async def test_a_turn_that_comes_to_a_waiter_as_it_is_cancelled_goes_to_the_next
 
 
 @pytest.mark.anyio
+async def test_a_waiter_that_is_cancelled_before_its_turn_comes_is_passed_over() -> None:
+    """A slot comes free between the cancellation and the step in which the waiter hears of it."""
+    limiter = limiter_of(1)
+    await limiter.acquire()
+    first, second = (asyncio.ensure_future(limiter.acquire()) for _ in range(2))
+    await anyio.wait_all_tasks_blocked()
+    first.cancel()
+    limiter.release()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await asyncio.wait_for(second, 10)
+
+
+@pytest.mark.anyio
 async def test_bytes_a_second_are_bounded() -> None:
     limiter = limiter_of(8, limit_rate=100_000)
     began = time.monotonic()
