@@ -2,14 +2,16 @@
 
 import os
 import sqlite3
+import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from bulkpresign.errors import JournalError, OutputError
 
 #: Marks the file as ours ("bprs"). The version is that of the tables. Older files can be read from `OLDEST` on.
 APPLICATION_ID = 0x62707273
+_SQLITE, _ID, _ID_AT = b"SQLite format 3\0", struct.Struct(">I"), 68  # the header of SQLite's files
 VERSION = 3
 OLDEST = 2
 
@@ -66,6 +68,25 @@ def has_work(database: sqlite3.Connection) -> bool:
 def table_names(database: sqlite3.Connection) -> list[str]:
     """The names of all tables."""
     return [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+
+
+def is_journal(file: Path) -> bool:
+    """True for a journal of any version.
+
+    Its header tells, except after a first run that was killed: then SQLite has to read the file beside it.
+    """
+    if not file.is_file():  # opening a pipe would block
+        return False
+    try:
+        with file.open("rb") as stream:
+            header = stream.read(_ID_AT + _ID.size)
+        if not header.startswith(_SQLITE) or not os.path.lexists(f"{file}-wal"):
+            return header[_ID_AT:] == _ID.pack(APPLICATION_ID)
+        with closing(connect_read_only(file)) as database:
+            (application,) = database.execute("PRAGMA application_id").fetchone()
+            return bool(application == APPLICATION_ID)
+    except (OSError, sqlite3.Error):
+        return False
 
 
 def check_version(file: Path, database: sqlite3.Connection) -> None:

@@ -19,6 +19,7 @@ _STDOUT_NAME = "standard output"
 _BLOCK_SIZE = 1 << 20
 _MAX_LINE = 1 << 20
 _MAX_BLANKS = 8 << 20
+_TEMPORARY_SUFFIX = ".tmp"
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
@@ -186,8 +187,18 @@ def _temporary_file(file: str) -> tuple[Path, Path, int]:
         path = Path(os.path.realpath(file))
         if path.is_dir():
             raise OutputError(f"{file} can't be written: it is a folder")
-        temporary = path.with_name(f".{path.name[:50]}.{os.urandom(4).hex()}.tmp")
+        temporary = path.with_name(f"{_temporary_stem(path.name)}{os.urandom(4).hex()}{_TEMPORARY_SUFFIX}")
         return path, temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+
+
+def _temporary_stem(name: str) -> str:
+    return f".{name[:50]}."
+
+
+def is_temporary_of(file: str, found: str) -> bool:
+    """True if a file has a name that `open_output` gives to `file` until it is whole. Both are whole paths."""
+    (folder, name), (beside, temporary) = os.path.split(file), os.path.split(found)
+    return folder == beside and temporary.startswith(_temporary_stem(name)) and temporary.endswith(_TEMPORARY_SUFFIX)
 
 
 @contextmanager

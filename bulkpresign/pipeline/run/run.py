@@ -30,6 +30,7 @@ from bulkpresign.pipeline.run.listeners import RunListeners
 from bulkpresign.pipeline.run.outcomes import OutcomeListener
 from bulkpresign.pipeline.run.planning import Planner
 from bulkpresign.pipeline.run.preflight import Totals
+from bulkpresign.pipeline.sources.own_files import OwnFiles
 from bulkpresign.pipeline.sources.renewals import renewal
 from bulkpresign.pipeline.sources.sources import Sources
 from bulkpresign.signing.presigner import Presigner
@@ -86,6 +87,8 @@ class Run:
         self._are_current: AreCurrent = none_is_current
         #: The journal's file, if objects are skipped only because of it.
         self.skipped_by: str | None = None
+        #: Files that are not uploaded, if there can be such.
+        self.left_out: OwnFiles | None = None
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -152,6 +155,7 @@ class Run:
             planner.skip("done before", report.skipped - planner.skipped)
             rate = None if self._opened is None else self._opened.measured_rate()
             report.plan = msgspec.structs.replace(planner.plan, measured_rate=rate)
+        self._count_left_out(report)
         tell(RunFinished(report))
         self._listeners.check()
         return report
@@ -231,9 +235,14 @@ class Run:
             report.concurrency, report.bound_by = statistics.concurrency, statistics.bound_by
             report.latency = statistics.latency
             report.uploads_left_open = statistics.uploads_left_open
+            self._count_left_out(report)
             tell(RunFinished(report))
         self._listeners.check()
         return report
+
+    def _count_left_out(self, report: Report) -> None:
+        if self.left_out is not None:
+            report.left_out = self.left_out.count
 
     def _left(self, batches: Batches, record: Recorder, checksummed: ChecksummedFiles | None) -> Batches:
         """The jobs that earlier runs did not complete, as many as the run may take."""
