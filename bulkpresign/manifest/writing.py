@@ -9,7 +9,7 @@ from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.manifest.rows import ENCODERS, Columns, link_columns, object_columns, post_columns
 from bulkpresign.model import Link, ObjectRef, Post
 from bulkpresign.tables.columnar import ParquetTable
-from bulkpresign.tables.columns import KNOWN
+from bulkpresign.tables.columns import KNOWN, column_name
 from bulkpresign.tables.files import Output
 from bulkpresign.tables.rows import MAX_COLUMNS
 from bulkpresign.tables.writing import TableWriter
@@ -162,7 +162,7 @@ class ManifestWriter(Generic[T]):
 
     def _add_carried(self, extras: Sequence[dict[str, Any] | None]) -> None:
         seen = dict.fromkeys(name for extra in extras if extra for name in extra)
-        new = [name for name in seen if name not in self._carried]
+        new = [name for name in seen if name not in self._carried and column_name(name) not in KNOWN]
         if new and self._has_header and self.format in {"csv", "parquet"}:
             raise ManifestError(
                 f"column {new[0]} is new after the header was written: write jsonl instead", file=self.file
