@@ -182,6 +182,7 @@ class ObjectSide(Side):
     def __init__(self, sources: Sources, endpoint: Endpoint, config: TransferConfig, ca_bundle: str | None) -> None:
         super().__init__()
         self._sources, self._config = sources, config
+        self.endpoint = endpoint
         self.is_listed = sources.has_locations
         self._ca_bundle = ca_bundle
         self._own = RunPresigner(None, **msgspec.structs.asdict(endpoint), ca_bundle=ca_bundle)
