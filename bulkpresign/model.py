@@ -267,7 +267,8 @@ class Report(msgspec.Struct, kw_only=True):
     not be read for it: each is done or skipped as well. `slowed` counts how often a server asked for a lower rate, or
     too many files were open, and `lowest_concurrency` is the lowest number of requests in flight then.
     `uploads_opened` counts the multipart uploads that were created, `uploads_left_open` those that are still open at
-    the end.
+    the end. `left_out` counts the files below a folder that are no data: temporary files of unfinished downloads, and
+    journals.
     `concurrency` is the number of requests that the run had in flight at its end, `bound_by` what bounded it (see
     LoadMeasured), and `latency` the seconds in which the server answers; None before the first response.
     """
@@ -293,6 +294,7 @@ class Report(msgspec.Struct, kw_only=True):
     latency: float | None = None
     uploads_opened: int = 0
     uploads_left_open: int = 0
+    left_out: int = 0
 
     @property
     def objects(self) -> int:

@@ -92,7 +92,7 @@ output = click.option(
 output_format = click.option(
     "--format",
     metavar="csv|jsonl|json|parquet",
-    help="The format of an output without a known extension.",
+    help="The format of an output without a known extension. sign: also txt, a list of urls.",
 )
 expires_in = click.option(
     "--expires-in",

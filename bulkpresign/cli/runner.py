@@ -20,6 +20,7 @@ from bulkpresign.cli.summary import (
     expired_advice,
     interruption,
     left_open,
+    left_out,
     no_rows,
     summary,
 )
@@ -69,6 +70,8 @@ def run_transfer(
         notes.append(("the run ended early, see above; the same command continues it", "info"))
     if settings.get("certificate") is not None and ended is None:
         notes += certificate_notes(report, settings["certificate"], quiet=quiet)
+    if report.left_out and not quiet:
+        notes.append((left_out(report.left_out), "info"))
     if not quiet:
         notes += [(line, "info") for line in more_lines(report)]
     if stopped:

@@ -82,6 +82,7 @@ def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, verbos
     bulkpresign sign s3://bucket/prefix/ -o links.jsonl.gz
     bulkpresign sign 's3://bucket/2026/*.parquet' -o links.csv --head --failures missing.csv
     bulkpresign sign links.csv -o fresh.csv
+    bulkpresign sign s3://bucket/prefix/ -o urls.txt --filename '{name}'
     bulkpresign sign s3://from/ -o copies.csv --to s3://to/ --part-size 64MiB
     bulkpresign sign keys.txt --bucket B --method PUT --content-type image/png -o uploads.csv
     bulkpresign sign keys.txt --bucket B --method PUT --checksum crc64nvme --from data/ -o uploads.csv

@@ -136,3 +136,8 @@ def left_open(count: int) -> str:
     """Advice for uploads of this run that are still open."""
     stays = "stays" if count == 1 else "stay"
     return f"{counted(count, 'upload')} {stays} open: run this again to continue, or abort with bulkpresign abort"
+
+
+def left_out(count: int) -> str:
+    """A note about the files below a folder that are no data."""
+    return f"left out: {counted(count, 'file')} of bulkpresign: unfinished downloads (.part) and journals"

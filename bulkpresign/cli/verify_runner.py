@@ -28,7 +28,7 @@ from bulkpresign.cli.runner import (
     run_verb,
     say_last,
 )
-from bulkpresign.cli.summary import certificate_line, interruption, no_rows
+from bulkpresign.cli.summary import certificate_line, interruption, left_out, no_rows
 from bulkpresign.events import Event, ObjectFinished
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.model import Outcome, Report
@@ -163,6 +163,8 @@ def _run(
     problems.say_rest()
     code = EXIT_DONE if report.is_good else EXIT_FAILED
     notes = [] if report.objects or report.extra else [(no_rows(settings.get("filters")), "warning")]
+    if report.left_out and not quiet:
+        notes.append((left_out(report.left_out), "info"))
     say_last(summary(report), notes, counts, quiet=quiet, exit_code=code, **_found(report))
     raise Exit(code)
 

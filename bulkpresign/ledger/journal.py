@@ -29,6 +29,7 @@ from bulkpresign.ledger.schema import (
     ADD_FIRST_OUTCOME,
     ADD_MOVED,
     ADD_OUTCOME,
+    MARK,
     SCHEMA,
     check_version,
     connect_to_read,
@@ -183,6 +184,8 @@ class Journal:
         execute = self._database.execute
         self._is_new = not execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
         if self._is_new:
+            execute("PRAGMA synchronous = OFF")  # there is nothing to lose yet
+            execute(MARK)  # into the file's header: in WAL mode it would be in the file beside it at first
             execute("PRAGMA journal_mode = WAL")
             self._create()
         check_version(self.file, self._database)

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from bulkpresign.errors import JournalError, OutputError
 
 #: Marks the file as ours ("bprs"). The version is that of the tables. Older files can be read from `OLDEST` on.
 APPLICATION_ID = 0x62707273
+_SQLITE, _ID, _ID_AT = b"SQLite format 3\0", struct.Struct(">I"), 68  # the header of SQLite's files
 VERSION = 3
 OLDEST = 2
 
@@ -25,8 +27,9 @@ OUTCOME_NAMES = (
 #: Each object has one outcome. A run adds its own at the end, and finds those of the runs before it by an index: see
 #: `earlier`.
 OUTCOMES = f"CREATE TABLE outcomes (number INTEGER PRIMARY KEY, {OUTCOME})"
+MARK = f"PRAGMA application_id = {APPLICATION_ID}"
 SCHEMA = (
-    f"PRAGMA application_id = {APPLICATION_ID}",
+    MARK,
     f"PRAGMA user_version = {VERSION}",
     "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID",
     OUTCOMES,
@@ -68,6 +71,18 @@ def has_work(database: sqlite3.Connection) -> bool:
 def table_names(database: sqlite3.Connection) -> list[str]:
     """The names of all tables."""
     return [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+
+
+def is_journal(file: Path) -> bool:
+    """True for a journal of any version, by the header of its file."""
+    if not file.is_file():  # opening a pipe would block
+        return False
+    try:
+        with file.open("rb") as stream:
+            header = stream.read(_ID_AT + _ID.size)
+    except OSError:
+        return False
+    return header.startswith(_SQLITE) and header[_ID_AT:] == _ID.pack(APPLICATION_ID)
 
 
 def check_version(file: Path, database: sqlite3.Connection) -> None:

@@ -25,6 +25,7 @@ _FINAL_FIELDS = (
     "lowest_concurrency",
     "uploads_opened",
     "uploads_left_open",
+    "left_out",
 )
 
 

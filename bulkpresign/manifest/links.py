@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from ipaddress import IPv6Address
 from itertools import islice, repeat
+from math import isclose
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
@@ -36,6 +37,9 @@ _OF_S3 = re.compile(r"[?&](?:X-Amz-Signature|AWSAccessKeyId)=")
 #: Characters of a key in a message: keys may differ at their end only.
 _SHOWN = 1024
 _EXAMPLE = "2026-01-31T12:00:00Z"
+_FORMULA_ERRORS = frozenset({"#NAME?", "#REF!", "#VALUE!", "#DIV/0!", "#N/A", "#NUM!", "#NULL!"})
+_NUMBER = re.compile(r"[+-]?\d{1,300}(?:[.,]\d{1,300})?(?:[Ee][+-]?\d{1,3})?\Z", re.ASCII)
+_ROUNDED = 1e-5  # a spreadsheet writes six digits of a long number, as 1.23457E+17
 _NUMBERS = frozenset({int, float})
 _NO_HEADERS: Mapping[str, str] = {}
 _METHODS = frozenset({"GET", "PUT", "HEAD", "DELETE", "POST"})
@@ -101,11 +105,34 @@ def _check_keys(rows: Rows, urls: Sequence[str]) -> None:
 
     Only links of S3 tell their key.
     """
+    _check_paths(rows)
     for row, (key, url) in enumerate(zip(text_column(rows, "key") or (), urls, strict=False)):
         if f"/{key}?" not in url and key and not _is_for(key, url) and _OF_S3.search(url):
             problem = f"the url is for {path_of(url)[:_SHOWN]!r}, not for key {key[:_SHOWN]!r}"
             hint = "restore the cells of the row; another name for its file goes into column path"
             raise rows.error(row, f"{problem}: {hint}", "key")
+
+
+def _check_paths(rows: Rows) -> None:
+    """Raises ManifestError for the name of a file that a spreadsheet took for a number or a formula.
+
+    The key stays text if it has a prefix, so its last segment tells the name.
+    """
+    for row, (path, key) in enumerate(
+        zip(text_column(rows, "path") or (), text_column(rows, "key") or (), strict=False)
+    ):
+        if path and not f"/{key}".endswith(f"/{path}") and _is_rewritten(path, name := key.rpartition("/")[2]):
+            problem = f"{path!r} is what a spreadsheet makes of {name!r}: restore the cell"
+            raise rows.error(row, problem, "path")
+
+
+def _is_rewritten(path: str, name: str) -> bool:
+    """True for an error of a formula, and for the same number in other digits: 12 for 00012, 1.2E+10."""
+    if path in _FORMULA_ERRORS:
+        return True
+    if not (_NUMBER.match(path) and _NUMBER.match(name)):
+        return False
+    return isclose(float(path.replace(",", ".")), float(name.replace(",", ".")), rel_tol=_ROUNDED if "E" in path else 0)
 
 
 def _is_for(key: str, url: str) -> bool:

@@ -5,11 +5,11 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from bulkpresign.errors import ManifestError
+from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.manifest.rows import ENCODERS, Columns, link_columns, object_columns, post_columns
 from bulkpresign.model import Link, ObjectRef, Post
 from bulkpresign.tables.columnar import ParquetTable
-from bulkpresign.tables.columns import KNOWN
+from bulkpresign.tables.columns import KNOWN, column_name
 from bulkpresign.tables.files import Output
 from bulkpresign.tables.rows import MAX_COLUMNS
 from bulkpresign.tables.writing import TableWriter
@@ -51,6 +51,31 @@ class TextTable:
 def row_table(output: Output, format: str) -> RowTable:  # noqa: A002 - the option's name
     """The table of a format. Raises ParameterError for one that can't be written."""
     return ParquetTable(output) if format == "parquet" else TextTable(output, format)
+
+
+class UrlList:
+    """The urls of GET links, one a line, for tools that read no more than that."""
+
+    format = "txt"
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def header(self, _columns: Sequence[str], /) -> None:
+        """Does nothing: a list has no header."""
+
+    def rows(self, columns: Columns, /) -> None:
+        """Adds at least one url. Raises ParameterError for a link that is more than its url."""
+        for name, method, headers in zip(columns["path"], columns["method"], columns["headers"], strict=True):
+            if method != "GET" or headers:
+                what = f"its method is {method}" if method != "GET" else f"it has headers, {', '.join(headers)}"
+                raise ParameterError(
+                    f"{name}: a list of urls can't hold this link, because {what}: write .csv or .jsonl"
+                )
+        self._output.write("".join(f"{url}\n" for url in columns["url"]).encode())
+
+    def finish(self) -> None:
+        """Does nothing: a list has no end."""
 
 
 class _RowsInMemory:
@@ -137,7 +162,7 @@ class ManifestWriter(Generic[T]):
 
     def _add_carried(self, extras: Sequence[dict[str, Any] | None]) -> None:
         seen = dict.fromkeys(name for extra in extras if extra for name in extra)
-        new = [name for name in seen if name not in self._carried]
+        new = [name for name in seen if name not in self._carried and column_name(name) not in KNOWN]
         if new and self._has_header and self.format in {"csv", "parquet"}:
             raise ManifestError(
                 f"column {new[0]} is new after the header was written: write jsonl instead", file=self.file
@@ -152,8 +177,9 @@ class ManifestWriter(Generic[T]):
 
 
 def link_writer(output: Output, file: str, format: str, carried: Sequence[str] = ()) -> ManifestWriter[Link]:  # noqa: A002
-    """Writes links."""
-    return ManifestWriter(row_table(output, format), file, link_columns, Layout(carried))
+    """Writes links. In `txt`, a list of urls."""
+    table = UrlList(output) if format == "txt" else row_table(output, format)
+    return ManifestWriter(table, file, link_columns, Layout(carried))
 
 
 def object_writer(output: Output, file: str, format: str, carried: Sequence[str] = ()) -> ManifestWriter[ObjectRef]:  # noqa: A002

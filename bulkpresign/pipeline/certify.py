@@ -170,7 +170,7 @@ class _Certifying:
                 with open_output(file) as output:
                     report.certificate = self._writer.write(output)
         finally:
-            report.seconds = time.monotonic() - began
+            report.seconds, report.left_out = time.monotonic() - began, self._side.left_out
             self._emit(RunFinished(report))
         return report
 

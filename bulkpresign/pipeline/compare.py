@@ -145,6 +145,7 @@ async def compare_sides(
             )
             await comparer.run(announce)
         finally:
+            counts.report.left_out = first.left_out + second.left_out
             counts.emit(RunFinished(counts.report))
     return counts.report
 

@@ -29,6 +29,7 @@ from bulkpresign.pipeline.sources.items import Items
 from bulkpresign.pipeline.sources.links import Remote, links_of_sources
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.named_files import check_named_files
+from bulkpresign.pipeline.sources.own_files import OwnFiles
 from bulkpresign.pipeline.sources.selecting import selected_files
 from bulkpresign.pipeline.sources.sources import Source, Sources
 from bulkpresign.signing.parts import check_part_size
@@ -84,7 +85,8 @@ async def put(
     `renew_credentials` is set: then expired links are signed again. Rows of a multipart upload are uploaded as its
     parts.
 
-    If the second argument is `s3://bucket/prefix/`, the first one is a folder, and all files below it are uploaded.
+    If the second argument is `s3://bucket/prefix/`, the first one is a folder, and all files below it are uploaded,
+    except temporary files of unfinished downloads and journals (see `Report.left_out`).
     The links are signed with the caller's credentials or an open `presigner`, and expire after `expires_in` seconds.
     `headers` are signed into them; the content type is guessed from the name unless `headers` has one. Files over
     `part_size` (bytes, 5 MiB to 5 GiB, 64 MiB by default) are uploaded in parts. With `checksum`, one of `crc64nvme`,
@@ -254,9 +256,9 @@ async def _put_folder(
             async with listing as lister:
                 if not await present.list_destination(lister, location):
                     run.skipped_by = opened.file.name
-        files = selected_files(
-            folder.root, folder_objects(folder.root, location.bucket, location.key), settings.filters
-        )
+        own = run.left_out = OwnFiles(folder.root, (settings.failures, settings.journal))
+        found = own.without(folder_objects(folder.root, location.bucket, location.key))
+        files = selected_files(folder.root, found, settings.filters)
         jobs = FileJobs(signing, headers, config.part_size or LARGE, checksum, run.refuse).of(files)
         if settings.dry_run:
             return await run.plan(jobs)

@@ -47,6 +47,7 @@ from bulkpresign.tables import Output, Table, open_output
 from bulkpresign.tables.columns import DST_COLUMNS, DST_METHOD, DST_URL
 from bulkpresign.tables.files import appears_whole
 from bulkpresign.tables.reading import output_format
+from bulkpresign.tables.writing import LINK_FORMATS
 
 NO_LINKS = "it can't be signed again without its bucket and key; give s3://bucket/key, or a table with bucket, key, url"
 
@@ -120,6 +121,9 @@ async def sign(
     version of the objects of `s3://` sources is signed, except delete markers. Its path has its id before the
     extension, such as `report.VERSION_ID.pdf`, so that the files of all versions can be stored.
 
+    An `output` whose name ends in `.txt` is a list of the urls, one a line. It holds GET links without headers, and no
+    names: files get those of the urls.
+
     The `manifest.json` of an S3 Inventory, local or in a bucket, stands for the objects that it lists, unless
     `literal`: the latest versions, or all with `all_versions`. Its data files are checked first. `filters` select among
     the objects.
@@ -153,7 +157,7 @@ async def sign(
     target = _target(to, maps, method)
     head = head or target is not None
     file = os.fspath(output)
-    written_format = output_format(file, format)
+    written_format = _written_format(file, format, method, target)
     _check_sharded(executor, written_format, head=head, part_size=part_size, checksum=checksum)
     rules = Rules(method, headers, query, options, head=head)
     rules.check_given(concurrency, failures)
@@ -334,6 +338,18 @@ def _check_tables(sources: Sources, bucket: str | None, from_format: str | None,
             raise ManifestError(problem, file=table.file)
 
 
+def _written_format(file: str, given: str | None, method: str | None, target: Destination | None) -> str:
+    """The format of the output. Raises ParameterError for a list of urls where links are more than that."""
+    chosen = output_format(file, given, LINK_FORMATS)
+    if chosen != "txt":
+        return chosen
+    if target is not None:
+        raise ParameterError("a list of urls can't hold the two links of a copy: write .csv or .jsonl")
+    if method not in {None, "GET"}:
+        raise ParameterError(f"a list of urls is for GET links, not {method}: write .csv or .jsonl")
+    return chosen
+
+
 def _check_sharded(
     executor: str | Executor | None, written_format: str, *, head: bool, part_size: int | None, checksum: str | None
 ) -> None:
@@ -342,6 +358,8 @@ def _check_sharded(
         return
     if written_format == "parquet":
         raise ParameterError("executor is for csv, json and jsonl: the rows of a Parquet file are encoded together")
+    if written_format == "txt":
+        raise ParameterError("executor is for csv, json and jsonl: a list of urls is written by one process")
     needed_here = {"head or to": head, "a part size": part_size is not None, "a checksum": checksum is not None}
     for name, is_given in needed_here.items():
         if is_given:

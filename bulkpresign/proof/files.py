@@ -56,8 +56,9 @@ class FileVerifier:
         try:
             expected = expected_digest(row.recorded or ref, headers=_lowered(link), part_size=row.part_size)
             size, verified_by = self._verify(ref.file_path, expected, meter)
-        except (FileNotFoundError, NotADirectoryError):
-            return _failed(ref, link, MISSING, "there is no such file")
+        except (FileNotFoundError, NotADirectoryError) as error:
+            reason = "; ".join(["there is no such file", *getattr(error, "__notes__", ())])
+            return _failed(ref, link, MISSING, reason)
         except NameRefusedError as error:
             return _failed(ref, link, "NameRefused", str(error))
         except MismatchError as error:

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,9 @@ _MAX_ROW = 1 << 20
 _TOO_LONG = "row too long"
 #: The csv module parses so many rows at a time; after that, their length is checked.
 _STEP = 16
+#: So many rows below the first one are searched for the header.
+_TITLE_ROWS = 8
+_SEPARATOR = re.compile(r"[,;\t|]")
 #: Column names in tables of other tools. A first row that starts with one is a header without a column key.
 _TITLES = frozenset(
     (
@@ -63,7 +68,13 @@ def read_csv(file: str) -> Iterator[Rows]:
             return
         if cells[0]:
             break
-    columns = _header(file, cells[0], before + 1)
+    try:
+        columns = _header(file, cells[0], before + 1)
+    except ManifestError:
+        if below := _header_below(reader):
+            problem = f"line {below} looks like the header: delete the lines above it"
+            raise ManifestError(problem, file=file, line=before + 1) from None
+        raise
     if columns:
         yield Rows(file, columns, [], ())
         before, cells = reader.line_num, []
@@ -260,6 +271,17 @@ def _header(file: str, row: Sequence[str], line: int) -> tuple[str, ...] | None:
             raise ManifestError("the header has this column twice", file=file, line=line, column=name or "''")
         seen.add(name)
     return names
+
+
+def _header_below(reader: _Reader) -> int:
+    """The line of a header that is one of the next rows, below a title as spreadsheets have it; 0 for none."""
+    with suppress(ManifestError):
+        for _ in range(_TITLE_ROWS):
+            for row in reader.read(1):
+                names = {column_name(cell.strip()) for cell in _SEPARATOR.split(",".join(row))}
+                if not names.isdisjoint({"key", "url"}):
+                    return reader.line_num
+    return 0
 
 
 def _check_headerless(file: str, row: Sequence[str], line: int) -> None:

@@ -8,6 +8,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from itertools import chain
 from pathlib import Path, PurePath
 from typing import BinaryIO, Protocol, cast
@@ -19,7 +20,8 @@ _STDOUT_NAME = "standard output"
 _BLOCK_SIZE = 1 << 20
 _MAX_LINE = 1 << 20
 _MAX_BLANKS = 8 << 20
-_GZIP = b"\x1f\x8b"
+_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+_TEMPORARY_SUFFIX = ".tmp"
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
@@ -46,7 +48,7 @@ def is_packed(file: str) -> bool:
 
 
 def text_blocks(file: str) -> Iterator[str]:
-    """A file's text in blocks of about 1 MiB. `-` is standard input; a gzip file is decompressed.
+    """A file's text in blocks of about 1 MiB. `-` is standard input; what is gzip is decompressed.
 
     The text is UTF-8, or UTF-16 if it starts with a byte order mark. Raises ManifestError for a file that can't be
     read, for an invalid byte (with its line), and for more than 8 MiB of white space: a small gzip file can hold so
@@ -76,10 +78,6 @@ def _encoded(file: str, blocks: Iterator[bytes]) -> tuple[str, Iterator[bytes]]:
         start += block
         if len(start) >= len(codecs.BOM_UTF32_LE):
             break
-    if start.startswith(_GZIP):
-        raise ManifestError(
-            "it is compressed by gzip: end its name with .gz, or decompress it first (gzip -dc)", file=file
-        )
     if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         raise ManifestError("UTF-32 is not supported: save the file as UTF-8", file=file)
     encoding = next((encoding for mark, encoding in _UTF16.items() if start.startswith(mark)), "utf-8-sig")
@@ -124,13 +122,10 @@ def _opened(file: str) -> Iterator[BinaryIO]:
         if file == STDIN:
             if sys.stdin is None:
                 raise ManifestError("standard input is closed", file=file)
-            yield sys.stdin.buffer
-        elif is_packed(file):
-            with gzip.open(file) as unpacked:
-                yield cast("BinaryIO", unpacked)
+            yield _unpacked(file, sys.stdin.buffer)
         else:
             with Path(file).open("rb") as stream:
-                yield stream
+                yield _unpacked(file, stream)
     except FileNotFoundError:
         hint = "" if PurePath(file).suffix and "://" not in file else "; objects of a bucket are s3://bucket/prefix/"
         raise ManifestError(f"no such file{hint}", file=file) from None  # its message has the name, which may be a link
@@ -142,10 +137,22 @@ def _opened(file: str) -> Iterator[BinaryIO]:
         raise ManifestError(f"can't be read: {getattr(error, 'strerror', None) or error}", file=file) from None
 
 
+def _unpacked(file: str, stream: BinaryIO) -> BinaryIO:
+    """The stream, decompressed if it is gzip by its first bytes: browsers and mail programs unpack `.gz`, or rename it.
+
+    Raises ManifestError for a zip file.
+    """
+    start = stream.peek(len(_ZIP))[: len(_ZIP)] if isinstance(stream, BufferedReader) else b""
+    if start == _ZIP:
+        raise ManifestError("a zip file, as workbooks are: unpack it, or save the sheet as CSV", file=file)
+    return cast("BinaryIO", gzip.GzipFile(fileobj=stream)) if start.startswith(_GZIP) else stream
+
+
 def _not_decoded(error: UnicodeDecodeError, file: str, encoding: str, lines_before: int) -> ManifestError:
     before = error.object[: error.start].decode(encoding, "ignore")
     name = "UTF-16" if encoding in _UTF16.values() else "UTF-8"
-    problem = f"byte 0x{error.object[error.start]:02x} is not {name}"
+    hint = ": save the file as UTF-8, in a spreadsheet as CSV UTF-8" if name == "UTF-8" else ""
+    problem = f"byte 0x{error.object[error.start]:02x} is not {name}{hint}"
     return ManifestError(problem, file=file, line=lines_before + before.count("\n") + 1)
 
 
@@ -193,8 +200,18 @@ def _temporary_file(file: str) -> tuple[Path, Path, int]:
         path = Path(os.path.realpath(file))
         if path.is_dir():
             raise OutputError(f"{file} can't be written: it is a folder")
-        temporary = path.with_name(f".{path.name[:50]}.{os.urandom(4).hex()}.tmp")
+        temporary = path.with_name(f"{_temporary_stem(path.name)}{os.urandom(4).hex()}{_TEMPORARY_SUFFIX}")
         return path, temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+
+
+def _temporary_stem(name: str) -> str:
+    return f".{name[:50]}."
+
+
+def is_temporary_of(file: str, found: str) -> bool:
+    """True if a file has a name that `open_output` gives to `file` until it is whole. Both are whole paths."""
+    (folder, name), (beside, temporary) = os.path.split(file), os.path.split(found)
+    return folder == beside and temporary.startswith(_temporary_stem(name)) and temporary.endswith(_TEMPORARY_SUFFIX)
 
 
 @contextmanager

@@ -14,7 +14,8 @@ _LISTED = re.compile(rf"\s+PRE \S|{_DATE} +\d+ +\S|\[{_DATE}|\s+\d+ +\S", re.ASC
 _SUMMED = re.compile(r"[0-9A-Fa-f]{32,128} [ *]\S|[A-Z0-9-]+ ?\(.+\) ?= [0-9a-f]{32,128}\Z", re.ASCII)
 #: An object as other tools name it. In upper case, the schemes that we know as well.
 _OTHER_URI = re.compile(r"(?:gs|az|abfss?|wasbs?|s3[an]|b2|oss|cos|swift|file|ftp)://|arn:aws|S3://|HTTPS?://")
-_SIGNED = re.compile(r"https?://\S+[?&](?:X-(?:Amz|Goog)-Signature|Signature|sig)=")
+#: A url with a signature, of S3 or others.
+SIGNED_URL = re.compile(r"https?://\S+[?&](?:X-(?:Amz|Goog)-Signature|Signature|sig)=")
 _KEYS_ALONE = "a text list has keys, s3:// uris or links alone, one a line"
 
 
@@ -45,7 +46,7 @@ def _check_first(file: str, line: int, text: str) -> None:
     """Raises ManifestError if the first line is one of another tool. The message never has the text of a link."""
     if text.startswith(("https://", "http://")):
         return
-    if _SIGNED.search(text):
+    if SIGNED_URL.search(text):
         problem = f"there is something before the link: {_KEYS_ALONE}"
     elif _LISTED.match(text):
         problem = f"{text[:80]!r} is a line of a listing: {_KEYS_ALONE}; s3://bucket/prefix/ as SOURCE needs no list"

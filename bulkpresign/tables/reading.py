@@ -49,16 +49,16 @@ def table_format(file: str, given: str | None = None) -> str:
     return chosen
 
 
-def output_format(file: str, given: str | None = None) -> str:
-    """The format in which a file is written.
+def output_format(file: str, given: str | None = None, formats: Sequence[str] = WRITTEN_FORMATS) -> str:
+    """The format in which a file is written, one of `formats`.
 
     Raises ParameterError as `table_format` does, for a format that is only read, and for `.tsv`.
     """
     if given is None and file.lower().endswith((".tsv", ".tsv.gz")):
         raise ParameterError(f"{file}: cells are written with commas between them, not with tabs: use .csv")
     chosen = table_format(file, given)
-    if chosen not in WRITTEN_FORMATS:
-        raise ParameterError(f"format {chosen!r} can't be written: use {', '.join(WRITTEN_FORMATS)}")
+    if chosen not in formats:
+        raise ParameterError(f"format {chosen!r} can't be written: use {', '.join(formats)}")
     return chosen
 
 

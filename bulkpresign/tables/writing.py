@@ -9,6 +9,8 @@ from bulkpresign.tables.files import Output
 _TEXT_FORMATS = ("csv", "jsonl", "json")
 #: All formats that are written; `ParquetTable` is the other writer.
 WRITTEN_FORMATS = (*_TEXT_FORMATS, "parquet")
+#: Links can be a list of urls as well.
+LINK_FORMATS = (*WRITTEN_FORMATS, "txt")
 
 
 class TableWriter:

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from bulkpresign.transfer.disk.paths import temporary_name
+from tests.cli.runs import Begun
+from tests.conftest import Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy, expired
+from tests.servers.server import S3Server
 from tests.support.cli import BULKPRESIGN, run
 from tests.support.folders import files
 from tests.support.links import links
@@ -157,3 +161,37 @@ def test_the_two_forms_are_told_apart(folder: Path) -> None:
     for arguments in (["in", "s3://bucket/", "--from", "in"], ["in", "elsewhere"], ["in"]):
         assert "put LINKS --from DIR, or: put DIR s3://bucket/prefix/" in put(folder, *arguments, code=2)
     assert "is a key" in put(folder, "in", "s3://bucket/key", code=2)
+
+
+@pytest.mark.slow
+def test_unfinished_downloads_and_journals_in_a_folder_are_left_out(
+    origin: FaultProxy, seaweedfs: S3Server, make_bucket: MakeBucket, boto: Boto, tmp_path: Path
+) -> None:
+    """A folder of a killed download and its journal are in the folder. Other files with such names are data."""
+    begun = Begun(origin, tmp_path)
+    begun.stop(signal.SIGKILL)
+    names = {"to/mine.0a1b2c3d.part", "mine.journal", "x.part"}
+    for name in names:
+        (tmp_path / name).write_bytes(b"mine")
+    unfinished = [f"to/d/{temporary_name(path)}" for path in ("d/150", f"d/{'long' * 60}")]
+    for name in unfinished:
+        (tmp_path / name).write_bytes(b"half")
+    journals = [path for path in files(tmp_path) if path.startswith("to.journal")]
+    assert len(journals) == 3
+    whole = files(tmp_path).keys() - {*unfinished, *journals}
+    bucket = make_bucket(seaweedfs)
+    settings = ["--failures", "bad.csv", "--journal", "my.db"]
+    for _ in range(2):
+        done = run("put", ".", f"s3://{bucket}/", *settings, folder=tmp_path, env=seaweedfs.environment)
+        assert done.returncode == 0, done.stderr
+        assert "of bulkpresign: unfinished downloads (.part) and journals" in done.stderr
+    listed = boto(seaweedfs).list_objects_v2(Bucket=bucket)["Contents"]
+    assert {row["Key"] for row in listed} == whole
+    nested = run("put", "to/d", f"s3://{bucket}/d/", "--dry-run", folder=tmp_path, env=seaweedfs.environment)
+    assert f"left out: {len(unfinished)} files of bulkpresign" in nested.stderr
+    compared = [".", f"s3://{bucket}/", "--exclude", "bad.csv", "--exclude", "my.db*"]
+    verified = run("verify", *compared, folder=tmp_path, env=seaweedfs.environment)
+    assert verified.returncode == 0, verified.stderr
+    assert f"left out: {len(unfinished) + 3} files of bulkpresign" in verified.stderr
+    certified = run("verify", ".", "--write-certificate", "../c.jsonl", folder=tmp_path, env={})
+    assert f"left out: {len(unfinished) + 3} files of bulkpresign" in certified.stderr

@@ -221,7 +221,7 @@ def test_two_sides(rows: list[dict[str, object]], tmp_path: Path) -> None:
         row["checksum"] = ""
     rows[0]["etag"] = ""
     table(tmp_path / "one.csv", rows)
-    rows[1]["etag"], rows[2]["size"] = "0" * 32, 5
+    rows[0]["bucket"], rows[1]["etag"], rows[2]["size"] = "other", "0" * 32, 5
     table(tmp_path / "other.csv", [*rows[:-1], {"bucket": "bkt", "key": "new", "size": 1}])
     said = verify(tmp_path, "one.csv", "other.csv", "--max-read", "1B", "--differences", "d.csv", code=1)
     assert said[0] == (

@@ -46,6 +46,41 @@ def test_a_url_for_another_key_is_refused(key: str, other: str, version: str) ->
         assert (raised.value.line, raised.value.column) == (3, "key")
 
 
+def read_path(key: str, path: str) -> list[Link]:
+    return links_of(Rows("l.csv", ("key", "url", "path"), [(key, S3.format(key), path)], [2]))
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("00012", "12"),
+        ("1.2E+10", "12000000000"),
+        ("12e45", "1.2E+46"),
+        ("123456789012345678", "1.23457E+17"),
+        ("1.50", "1,5"),
+        ("+1", "1"),
+        ("-dash", "#NAME?"),
+        ("9e999", "#NUM!"),
+    ],
+)
+def test_the_name_of_a_file_that_a_spreadsheet_rewrote_is_refused(name: str, path: str) -> None:
+    """The key is text, for it has a prefix: the file was stored under another name, and nothing told it."""
+    with pytest.raises(ManifestError) as raised:
+        read_path(f"k/{name}", path)
+    assert str(raised.value) == (
+        f"l.csv:2: column path: {path!r} is what a spreadsheet makes of {name!r}: restore the cell"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("00012", "00012"), ("00012", "13"), ("a", "12"), ("12", "a/12"), ("10000001", "10000002"), ("1", "x")],
+)
+def test_another_name_of_a_file_is_taken(name: str, path: str) -> None:
+    (link,) = read_path(f"k/{name}", path)
+    assert link.object.file_path == path
+
+
 @pytest.mark.parametrize("key", ["12", "1.20E+01", "2.csv", "K/2.CSV"])
 def test_the_message_names_both_keys_and_no_secret(key: str) -> None:
     with pytest.raises(ManifestError) as raised:

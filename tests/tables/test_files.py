@@ -88,7 +88,10 @@ def test_the_line_is_right_after_the_first_block(tmp_path: Path) -> None:
     file.write_bytes(b"0123456789\n" * 200_000 + b"a\xe9b\n")
     with pytest.raises(ManifestError) as caught:
         list(line_blocks(str(file)))
-    assert str(caught.value) == f"{file}:200001: byte 0xe9 is not UTF-8"
+    assert (
+        str(caught.value)
+        == f"{file}:200001: byte 0xe9 is not UTF-8: save the file as UTF-8, in a spreadsheet as CSV UTF-8"
+    )
 
 
 def test_a_character_cut_off_at_the_end_is_not_utf8(tmp_path: Path) -> None:
@@ -119,15 +122,23 @@ def test_gzip_with_several_members_and_an_upper_case_extension(tmp_path: Path) -
     assert "".join(text_blocks(str(file))) == "a\nb\n"
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+@pytest.mark.parametrize("content", [gzip.compress(b"key\na\n"), b"key\na\n"], ids=["gzip", "plain"])
+def test_gzip_is_told_by_the_bytes(name: str, content: bytes, tmp_path: Path) -> None:
+    """Browsers unpack a file with a Content-Encoding and keep its name; mail programs give it another one."""
+    (tmp_path / name).write_bytes(content)
+    assert "".join(text_blocks(str(tmp_path / name))) == "key\na\n"
+
+
 @pytest.mark.parametrize(
     "content",
-    [gzip.compress(os.urandom(5000))[:-2000], b"key\na\n", gzip.compress(b"a") + b"x"],
-    ids=["cut", "plain", "trailing bytes"],
+    [gzip.compress(os.urandom(5000))[:-2000], gzip.compress(b"a") + b"x"],
+    ids=["cut", "trailing bytes"],
 )
 def test_damaged_gzip_files_are_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "keys.csv.gz"
     file.write_bytes(content)
-    with pytest.raises(ManifestError, match=r"keys.csv.gz: (not a whole gzip file|byte 0x)"):
+    with pytest.raises(ManifestError, match=r"keys.csv.gz: not a whole gzip file"):
         list(text_blocks(str(file)))
 
 

@@ -39,6 +39,7 @@ from bulkpresign.pipeline.run.outcomes import OutcomeListener
 from bulkpresign.pipeline.run.planning import Planner
 from bulkpresign.pipeline.run.preflight import Totals
 from bulkpresign.pipeline.sources.items import GivenItems
+from bulkpresign.pipeline.sources.own_files import OwnFiles
 from bulkpresign.pipeline.sources.renewals import renewal
 from bulkpresign.pipeline.sources.sources import Sources
 from bulkpresign.signing.presigner import Presigner
@@ -99,6 +100,8 @@ class Run:
         self._are_current: AreCurrent = none_is_current
         #: The journal's file, if objects are skipped only because of it.
         self.skipped_by: str | None = None
+        #: Files that are not uploaded, if there can be such.
+        self.left_out: OwnFiles | None = None
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -165,6 +168,7 @@ class Run:
             planner.skip("done before", report.skipped - planner.skipped)
             rate = None if self._opened is None else self._opened.measured_rate()
             report.plan = msgspec.structs.replace(planner.plan, measured_rate=rate)
+        self._count_left_out(report)
         tell(RunFinished(report))
         self._listeners.check()
         return report
@@ -222,6 +226,7 @@ class Run:
             raise
         finally:
             self._report(executor.statistics)
+            self._count_left_out(self._tally.report)
             tell(RunFinished(self._tally.report))
         self._listeners.check()
         return self._tally.report
@@ -275,6 +280,10 @@ class Run:
         report.concurrency, report.bound_by = statistics.concurrency, statistics.bound_by
         report.latency = statistics.latency
         report.uploads_left_open = statistics.uploads_left_open
+
+    def _count_left_out(self, report: Report) -> None:
+        if self.left_out is not None:
+            report.left_out = self.left_out.count
 
     def _left(self, batches: Batches, record: Recorder, checksummed: ChecksummedFiles | None) -> Batches:
         """The jobs that earlier runs did not complete, as many as the run may take."""

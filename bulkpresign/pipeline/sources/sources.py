@@ -31,8 +31,9 @@ from bulkpresign.signing.rules import check_options
 from bulkpresign.source.filters import Filters, Sample, Selector, candidates_of
 from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Rows, Table, objects_of
-from bulkpresign.tables.columns import LAST_MODIFIED
+from bulkpresign.tables.columns import DST_COLUMNS, LAST_MODIFIED
 from bulkpresign.tables.files import STDIN
+from bulkpresign.tables.lines import SIGNED_URL
 
 Source = str | os.PathLike[str]
 #: The error for an object of this size in bytes (None: unknown), or None.
@@ -303,8 +304,16 @@ class Sources:
                 links = checked_links(table, links_of(rows), rows.lines, method)
                 yield [(link.object, link, location) for link, location in zip(links, locations, strict=True)]
             else:
+                _check_no_links(rows)
                 refs = self._refs(rows, method)
                 yield [(ref, None, location) for ref, location in zip(refs, locations, strict=True)]
+
+
+def _check_no_links(rows: Rows) -> None:
+    """Raises ManifestError for links in a column that is not `url`: their holder would be asked for credentials."""
+    for name, cell in zip(rows.columns, rows.cells[0] if rows.cells else (), strict=False):
+        if name not in DST_COLUMNS and isinstance(cell, str) and SIGNED_URL.match(cell):
+            raise rows.error(0, "it holds links, which are in a column url: give the column that name", name)
 
 
 def are_links(sources: Sequence[str], from_format: str | None) -> bool:

@@ -70,6 +70,13 @@ class Pair(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.one, self.other
 
     @property
+    def is_one_object(self) -> bool:
+        """True if both are one object, as far as their servers are one, and neither has a link of its own."""
+        (one, other), links = (entry.stored for entry in self.sides), (self.one.link, self.other.link)
+        names = (one.bucket, one.key, one.version_id), (other.bucket, other.key, other.version_id)
+        return bool(one.key) and names[0] == names[1] and links == (None, None)
+
+    @property
     def has_file(self) -> bool:
         """True if one of them is a local file."""
         return self.one.is_file or self.other.is_file

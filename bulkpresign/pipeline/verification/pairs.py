@@ -60,6 +60,9 @@ class PairComparer:
         self._first, self._second, self._results, self._emit = first, second, results, emit
         self._config, self._max_read, self._threads, self._ca_bundle = config, max_read, threads, ca_bundle
         self._executor = executor
+        self._is_one_server = (
+            isinstance(first, ObjectSide) and isinstance(second, ObjectSide) and first.endpoint == second.endpoint
+        )
         self._plan = ReadPlan()
         self._open, self._unread = KeySorter(Pair), KeySorter(Pair)
 
@@ -137,7 +140,19 @@ class PairComparer:
             self._take_single(path, one, other)
             return None
         pair = Pair(one, other)
+        if self._are_one(pair) and self._is_listed(pair):
+            self._results.fail(one.ref(path), UNPROVEN, "both sides are this same object")
+            return None
         return None if self._is_decided(path, pair, can_ask=self._can_ask and not pair.has_file) else pair
+
+    def _are_one(self, pair: Pair) -> bool:
+        """True if both are the same object of one server: it always equals itself."""
+        return self._is_one_server and pair.is_one_object
+
+    def _is_listed(self, pair: Pair) -> bool:
+        """True if both come from a listing, and no row of a manifest tells anything of its own."""
+        are_rows = any(entry.location for entry in pair.sides)
+        return self._first.is_listed and self._second.is_listed and not are_rows
 
     @property
     def _can_ask(self) -> bool:
@@ -198,6 +213,8 @@ class PairComparer:
 
     def _read_problem(self, pair: Pair) -> str | None:
         unread = pair.unread
+        if self._are_one(pair):
+            return "the row has no checksum or etag, and both sides are this same object"
         if not all(entry.can_be_read for entry in unread):
             return "the two have no checksum or etag of one kind"
         if self._max_read is None:

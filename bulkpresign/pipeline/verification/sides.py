@@ -25,6 +25,7 @@ from bulkpresign.pipeline.run.presigner import RunPresigner
 from bulkpresign.pipeline.sources.given_rows import Row, object_of
 from bulkpresign.pipeline.sources.items import Items, are_items
 from bulkpresign.pipeline.sources.listings import BucketLister
+from bulkpresign.pipeline.sources.own_files import OwnFiles
 from bulkpresign.pipeline.sources.renewals import by_signing
 from bulkpresign.pipeline.sources.sources import Part, Source, Sources
 from bulkpresign.pipeline.sources.table_rows import rows_of
@@ -79,6 +80,11 @@ class Side(ABC):
         """The manifests that it is read from."""
         return []
 
+    @property
+    def left_out(self) -> int:
+        """The number of files that are no data (see OwnFiles), once the rows are read."""
+        return 0
+
     async def collect(self, stack: AsyncExitStack, emit: Listener) -> None:
         """Reads all rows into a temporary file, which is open until the `stack` ends. Raises InputError."""
         stack.enter_context(self._rows)
@@ -127,6 +133,12 @@ class FolderSide(Side):
         super().__init__()
         folder.require()
         self.folder = folder
+        self._own = OwnFiles(folder.root)
+
+    @property
+    def left_out(self) -> int:
+        """See Side."""
+        return self._own.count
 
     def select(self, filters: Filters, *, must_have_values: bool = False) -> None:  # noqa: ARG002 - as above
         """See Side. A file without a size or time passes: its comparison reports it."""
@@ -135,11 +147,11 @@ class FolderSide(Side):
     async def _batches(self, _: AsyncExitStack, __: Listener) -> AsyncGenerator[list[Keyed[Entry]], None]:
         entries = walk(self.folder.root)
         while batch := list(islice(entries, _BATCH)):
-            yield [self._row(entry) for entry in batch]
+            paths = [(entry, os.fsdecode(entry.path)) for entry in batch]
+            yield [self._row(entry, path) for entry, path in paths if not self._own.leaves_out(path)]
             await anyio.lowlevel.checkpoint()
 
-    def _row(self, entry: FolderEntry) -> Keyed[Entry]:
-        path = os.fsdecode(entry.path)
+    def _row(self, entry: FolderEntry, path: str) -> Keyed[Entry]:
         file = self.folder.file(path)
         if problem := entry.problem or path_problem(path):
             raise ListingError(f"{file} can't be read: {problem}")
@@ -170,6 +182,7 @@ class ObjectSide(Side):
     def __init__(self, sources: Sources, endpoint: Endpoint, config: TransferConfig, ca_bundle: str | None) -> None:
         super().__init__()
         self._sources, self._config = sources, config
+        self.endpoint = endpoint
         self.is_listed = sources.has_locations
         self._ca_bundle = ca_bundle
         self._own = RunPresigner(None, **msgspec.structs.asdict(endpoint), ca_bundle=ca_bundle)

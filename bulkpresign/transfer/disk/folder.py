@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -134,11 +135,19 @@ class Folder:
     def open_source(self, path: str) -> int:
         """Opens a file of any kind for reading. Follows symbolic links inside the folder. Returns a descriptor.
 
-        Raises NameRefusedError for a path that leaves the folder, OSError for other failures.
+        Raises NameRefusedError for a path that leaves the folder, OSError for other failures. Its note tells of a file
+        whose name looks the same.
         """
         if problem := path_problem(path):
             raise NameRefusedError(path, problem)
-        return self._beneath().open(path, _READ)
+        try:
+            return self._beneath().open(path, _READ)
+        except FileNotFoundError as error:
+            for form in ("NFC", "NFD"):  # macOS and its archives have names in NFD
+                other = unicodedata.normalize(form, path)
+                if other != path and os.path.lexists(self.file(other)):
+                    error.add_note(f"a file with the same letters in {form} is there: rename it")
+            raise
 
     def target(self, path: str) -> "Target":
         """The file of one object. Raises NameRefusedError for a path that can't be a file."""
@@ -278,4 +287,5 @@ def storage_error(file: str, error: OSError) -> StorageError:
         advice = "allow more (ulimit -n), or run fewer at a time"
         return OpenFilesError(f"{file}: {error.strerror}: {advice}", code="TooManyOpenFiles")
     code = "DiskFull" if error.errno in {errno.ENOSPC, errno.EDQUOT} else type(error).__name__
-    return StorageError(f"{file}: {error.strerror}", code=code)
+    reason = "; ".join([str(error.strerror), *getattr(error, "__notes__", ())])
+    return StorageError(f"{file}: {reason}", code=code)

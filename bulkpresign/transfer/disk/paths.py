@@ -58,11 +58,26 @@ def target_problem(path: str) -> str | None:
     Such a path is also the temporary name of another one, as of an unfinished download that was uploaded: the download
     of that one would take the file away.
     """
-    if path.endswith(TEMPORARY_SUFFIX) and (found := _TEMPORARY.match(path)):
-        name = path.rpartition("/")[2]
-        if temporary_name(found[1]) == name or len(os.fsencode(name)) == MAX_NAME_BYTES:
-            return f"it is the temporary name of {found[1]!r}"
+    if path.endswith(TEMPORARY_SUFFIX) and (found := _TEMPORARY.match(path)) and _is_of(found[1], path):
+        return f"it is the temporary name of {found[1]!r}"
     return path_problem(path)
+
+
+def is_temporary(path: str) -> bool:
+    """True for the temporary file of a download. `path` is the whole one: the download's folder may be any above it.
+
+    The checksum in the name is compared, so that no other file with such a suffix is meant.
+    """
+    if not path.endswith(TEMPORARY_SUFFIX) or (found := _TEMPORARY.match(path)) is None:
+        return False
+    segments = found[1].split("/")
+    return any(_is_of("/".join(segments[depth:]), path) for depth in range(len(segments)))
+
+
+def _is_of(path: str, temporary: str) -> bool:
+    """True for the temporary name of a path. A name that is as long as can be was cut, and can't be compared."""
+    name = temporary.rpartition("/")[2]
+    return temporary_name(path) == name or len(os.fsencode(name)) == MAX_NAME_BYTES
 
 
 def are_plain(paths: Sequence[str]) -> bool:

@@ -1,0 +1,55 @@
+"""Manifests as partners send them back, or open them: altered by spreadsheets, browsers and mail programs."""
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.runs import get, refused
+from tests.servers.proxy import FaultProxy
+from tests.support.cli import run
+from tests.support.folders import files
+from tests.support.links import links
+
+
+@pytest.fixture
+def origin() -> Iterator[FaultProxy]:
+    with FaultProxy() as proxy:
+        proxy.objects = {"/b/x": b"object x"}
+        yield proxy
+
+
+@pytest.mark.parametrize("name", ["Download Link", "Lien", "presigned_url"])
+def test_links_in_a_column_of_another_name_are_told(name: str, origin: FaultProxy, tmp_path: Path) -> None:
+    """Their holder was asked for credentials of AWS."""
+    (tmp_path / "l.csv").write_text(f"bucket,key,{name}\nb-1,x,{origin.url}/b/x?X-Amz-Signature=secret\n")
+    assert refused(tmp_path, "l.csv", "--to", "d") == (
+        f"error: l.csv:2: column {name}: it holds links, which are in a column url: give the column that name\n"
+    )
+
+
+def test_a_packed_manifest_that_a_browser_unpacked_under_its_name(origin: FaultProxy, tmp_path: Path) -> None:
+    table = f"key,url\nx,{origin.url}/b/x?X-Amz-Signature=secret\n".encode()
+    for name, content in (("l.csv.gz", table), ("l.csv", gzip.compress(table))):
+        (tmp_path / name).write_bytes(content)
+        get(tmp_path, name, "--to", f"to-{name}", code=0)
+        assert files(tmp_path / f"to-{name}") == {"x": b"object x"}
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "form"), [("\xe9.txt", "e\u0301.txt", "NFD"), ("e\u0301.txt", "\xe9.txt", "NFC")]
+)
+def test_a_file_whose_name_is_in_another_unicode_form(
+    key: str, name: str, form: str, origin: FaultProxy, tmp_path: Path
+) -> None:
+    """As of macOS and its archives: the two names look the same in every message."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_bytes(b"x")
+    row = {"method": "PUT", "url": f"{origin.url}/b/x?X-Amz-Signature=secret", "path": key, "size": "1"}
+    links(tmp_path / "l.csv", [row])
+    hint = f"a file with the same letters in {form} is there: rename it"
+    put = run("put", "l.csv", "--from", "in", folder=tmp_path, env={})
+    assert (put.returncode, put.stderr.splitlines()[0].endswith(f"No such file or directory; {hint}")) == (1, True)
+    verified = run("verify", "l.csv", "--in", "in", folder=tmp_path, env={})
+    assert verified.stderr.splitlines()[0] == f"missing: {key}: there is no such file; {hint}"
