@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import os
+import re
 import stat
 import sys
 import zlib
@@ -20,6 +21,8 @@ _STDOUT_NAME = "standard output"
 _BLOCK_SIZE = 1 << 20
 _MAX_LINE = 1 << 20
 _MAX_BLANKS = 8 << 20
+#: The start of a page for a login, or of an error of S3, which were saved under the name of a list.
+_PAGE = re.compile(r"\s*<(?:\?xml|!doctype|html|error)\b", re.IGNORECASE)
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 _TEMPORARY_SUFFIX = ".tmp"
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
@@ -51,12 +54,12 @@ def text_blocks(file: str) -> Iterator[str]:
     """A file's text in blocks of about 1 MiB. `-` is standard input; what is gzip is decompressed.
 
     The text is UTF-8, or UTF-16 if it starts with a byte order mark. Raises ManifestError for a file that can't be
-    read, for an invalid byte (with its line), and for more than 8 MiB of white space: a small gzip file can hold so
-    many blank lines that reading it takes hours.
+    read, or is a page or XML, for an invalid byte (with its line), and for more than 8 MiB of white space: a small gzip
+    file can hold so many blank lines that reading it takes hours.
     """
     encoding, blocks = _encoded(file, _byte_blocks(file))
     decoder = codecs.getincrementaldecoder(encoding)()
-    lines = blanks = 0
+    lines, blanks, is_first = 0, 0, True
     for read in chain(blocks, (b"",)):  # an empty block ends the text
         try:
             text = decoder.decode(read, final=not read)
@@ -64,6 +67,10 @@ def text_blocks(file: str) -> Iterator[str]:
             raise _not_decoded(error, file, encoding, lines) from error
         if not text:
             continue
+        if is_first and _PAGE.match(text):
+            problem = "a page or an XML document, such as the error of a server, and no list: fetch the file again"
+            raise ManifestError(problem, file=file)
+        is_first = False
         blanks = blanks + len(text) if text.isspace() else 0
         if blanks > _MAX_BLANKS:
             raise ManifestError(f"over {_MAX_BLANKS >> 20} MiB of blank lines without a row", file=file, line=lines + 1)

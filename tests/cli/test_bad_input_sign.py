@@ -50,6 +50,12 @@ TABLES: list[tuple[str, str | bytes, str]] = [
     ("a.txt", "a\ns3:///k\n", "a.txt:2: column bucket: 's3:///k' has no bucket"),
     ("a.txt", "https://h/k\n", "a.txt:1: column key: the column is missing"),
     ("a.csv.gz", gzip.compress(os.urandom(5000))[:-2000], "a.csv.gz: not a whole gzip file"),
+    (
+        "a.txt",
+        "<!DOCTYPE html>\n<title>Sign in</title>",
+        "a.txt: a page or an XML document, such as the error of a server",
+    ),
+    ("a.csv", '\n<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>', "a.csv: a page or an XML document"),
     ("a.csv", b"PK\x03\x04\x14\0", "a.csv: a zip file, as workbooks are: unpack it, or save the sheet as CSV"),
     ("a.parquet", b"PAR1", "a.parquet: not a whole Parquet file: "),
     ("a.orc", b"ORC", "a.orc: not a whole ORC file: "),
