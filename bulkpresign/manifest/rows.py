@@ -18,7 +18,8 @@ from bulkpresign.tables.rows import Rows
 
 Columns = dict[str, Sequence[Any]]
 
-_ENCODER = msgspec.json.Encoder()
+#: A value of a type that JSON does not have, such as a number of numpy in a program's `extra`, is written as its text.
+_ENCODER = msgspec.json.Encoder(enc_hook=str)
 
 
 def link_columns(links: Sequence[Link]) -> Columns:
@@ -126,4 +127,5 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return str(value)
-    return _ENCODER.encode(dict(value) if isinstance(value, Mapping) else value).decode()
+    encoded = _ENCODER.encode(dict(value) if isinstance(value, Mapping) else value)
+    return str(msgspec.json.decode(encoded)) if encoded[:1] == b'"' else encoded.decode()

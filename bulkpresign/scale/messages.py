@@ -71,7 +71,7 @@ _NO_OBJECT = ObjectRef("", "")
 def _hook(value: object) -> None:
     """Leaves out the function that renews a link. It stays with the coordinator."""
     if not isinstance(value, FunctionType | MethodType):
-        raise NotImplementedError(f"{type(value).__name__} can't be sent to a worker")
+        raise ParameterError(f"a row can't be sent to a worker: it has a value of type {type(value).__name__}")
 
 
 def _unhook(_kind: type, value: object) -> object:

@@ -178,7 +178,8 @@ class ParquetTable:
 def _text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return msgspec.json.encode(dict(value) if isinstance(value, Mapping) else value).decode()
+    encoded = msgspec.json.encode(dict(value) if isinstance(value, Mapping) else value, enc_hook=str)
+    return str(msgspec.json.decode(encoded)) if encoded[:1] == b'"' else encoded.decode()
 
 
 class _Sink(io.RawIOBase):

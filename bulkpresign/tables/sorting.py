@@ -26,8 +26,8 @@ class KeySorter(Generic[T]):
     """
 
     def __init__(self, kind: type[T]) -> None:
-        """`kind` is the type of the values, one that msgspec encodes."""
-        self._encode = msgspec.msgpack.Encoder().encode
+        """`kind` is the type of the values, one that msgspec encodes. What it can't encode in them becomes text."""
+        self._encode = msgspec.msgpack.Encoder(enc_hook=str).encode
         self._decode = msgspec.msgpack.Decoder(kind).decode
         self._database: sqlite3.Connection
         self._last, self._is_ordered = b"", True

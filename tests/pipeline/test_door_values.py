@@ -1,8 +1,11 @@
 """Values of other types, which type checkers find: the message names the row or the keyword."""
 
 import asyncio
+import csv
+import json
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import date, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,7 @@ NAIVE = datetime(2026, 11, 27)  # noqa: DTZ001
             bp.ObjectRef("bucket", "key", etag=NAN),
             "row 2: etag is a float, not a str; .* None, and not the NaN of pandas",
         ),
+        (bp.ObjectRef("bucket", "key", extra={5: ""}), "row 2: extra has an int as a name"),  # type: ignore[dict-item]
         (bp.Link("GET", b"https://host/key", {}), "row 2: url is a bytes, not a str"),  # type: ignore[arg-type]
         (bp.Link("GET", "https://host/key", {}, NAIVE), "given rows:2: expires_at of .* has no time zone"),
         (bp.ObjectRef("bucket", "key", path="caf\udce9"), r"given rows:2: path 'caf.udce9' is not valid Unicode"),
@@ -105,3 +109,23 @@ def test_keywords_of_other_types(verb: Any, refs: list[bp.ObjectRef], tmp_path: 
     with pytest.raises(TypeError, match="filters is a Filters, not str"):
         asyncio.run(run(filters="*.pdf"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("file", ["failures.csv", "failures.jsonl", "failures.parquet"])
+def test_columns_of_types_that_no_table_has(file: str, refs: list[bp.ObjectRef], tmp_path: Path) -> None:
+    """A program's own values, such as numbers of numpy: a run that writes them does not end with them."""
+    extra = {"own": Fraction(1, 3), "day": date(2026, 11, 27), "all": [Fraction(1, 3)]}
+    given = [bp.ObjectRef(refs[0].bucket, key, extra=extra) for key in ("gone", "k")]
+
+    async def run() -> None:
+        report = await bp.get(given, to=tmp_path / "data", failures=tmp_path / file)
+        assert (report.done, report.failed) == (1, 1)
+        await bp.sign(tmp_path / file, tmp_path / "again.csv")
+        assert (await bp.compare(given[1:], f"s3://{refs[0].bucket}/")).verified == 1
+        with pytest.raises(ParameterError, match="a row can't be sent to a worker: it has a value of type Fraction"):
+            await bp.get(given, to=tmp_path / "sent", executor="processes:1")
+
+    asyncio.run(run())
+    with (tmp_path / "again.csv").open() as stream:
+        (row,) = csv.DictReader(stream)
+    assert (row["own"], row["day"], json.loads(row["all"])) == ("1/3", "2026-11-27", ["1/3"])

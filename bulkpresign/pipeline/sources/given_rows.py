@@ -81,6 +81,9 @@ def _check_fields(row: Row, number: int) -> None:
     for name in _OPTIONAL:
         if (value := getattr(ref, name)) is not None and not isinstance(value, str):
             raise _type_error(number, name, value, "a str")
+    for name in ref.extra or ():
+        if not isinstance(name, str):
+            raise TypeError(f"row {number}: extra has {named(name)} as a name, not a str")
     if not isinstance(ref.size, int | None):
         raise _type_error(number, "size", ref.size, "an int")
 
