@@ -16,7 +16,23 @@ _serialized_headers: ContextVar[dict[str, str]] = ContextVar("serialized_headers
 async def presign(
     client: Any, client_method: str, params: Mapping[str, Any], expires_in: int, http_method: str | None
 ) -> tuple[str, str, dict[str, str]]:
-    """The HTTP method, the url and the headers to send, for one operation of the S3 client."""
+    """The HTTP method, the url and the headers to send, for one operation of the S3 client.
+
+    Raises SigningError for an operation or a parameter that S3 does not have, and for the body of a request.
+    """
+    try:
+        return await _presign(client, client_method, params, expires_in, http_method)
+    except SigningError as error:
+        body = _body_of(client, client_method)
+        if body is None or not params.get(body):
+            raise
+        message = f"{client_method}: {body} is the body of the request, which is not in a link: send it with the link"
+        raise SigningError(message) from error
+
+
+async def _presign(
+    client: Any, client_method: str, params: Mapping[str, Any], expires_in: int, http_method: str | None
+) -> tuple[str, str, dict[str, str]]:
     with botocore_errors(_customer_keys(params)):
         # In upper case, as it is sent: one of botocore's signers signs it as it is given.
         given = http_method.upper() if http_method else None
@@ -60,8 +76,20 @@ def _signed_headers(url: str, headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _http_method(client: Any, client_method: str) -> str:
-    operation = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[client_method])
-    return str(operation.http["method"])
+    return str(_operation(client, client_method).http["method"])
+
+
+def _body_of(client: Any, client_method: str) -> str | None:
+    """The parameter that is the body of an operation's request, None if it has none."""
+    if client_method not in client.meta.method_to_api_mapping:
+        return None
+    shape = _operation(client, client_method).input_shape
+    body: str | None = shape and shape.serialization.get("payload")
+    return body
+
+
+def _operation(client: Any, client_method: str) -> Any:
+    return client.meta.service_model.operation_model(client.meta.method_to_api_mapping[client_method])
 
 
 def _customer_keys(params: Mapping[str, Any]) -> list[str]:

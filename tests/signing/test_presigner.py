@@ -96,6 +96,18 @@ def test_unknown_operations_and_parameters(europe: Both, method: str, params: di
         europe.presign(method, params)
 
 
+@pytest.mark.parametrize(
+    ("method", "body", "params"),
+    [
+        ("put_object", "Body", {"Body": b"bytes"}),
+        ("complete_multipart_upload", "MultipartUpload", {"UploadId": "id", "MultipartUpload": {"Parts": []}}),
+    ],
+)
+def test_the_body_of_a_request_is_not_in_a_link(method: str, body: str, params: dict[str, Any], europe: Both) -> None:
+    with pytest.raises(SigningError, match=f"{method}: {body} is the body of the request, which is not in a link"):
+        europe.presign(method, {"Bucket": "bucket", "Key": "key", **params})
+
+
 def test_outside_of_async_with(portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
