@@ -121,7 +121,7 @@ def test_columns_of_types_that_no_table_has(file: str, refs: list[bp.ObjectRef],
         report = await bp.get(given, to=tmp_path / "data", failures=tmp_path / file)
         assert (report.done, report.failed) == (1, 1)
         await bp.sign(tmp_path / file, tmp_path / "again.csv")
-        assert (await bp.compare(given[1:], f"s3://{refs[0].bucket}/")).verified == 1
+        assert (await bp.compare(given[1:], f"s3://{refs[0].bucket}/")).unproven == 1  # the row tells nothing
         with pytest.raises(ParameterError, match="a row can't be sent to a worker: it has a value of type Fraction"):
             await bp.get(given, to=tmp_path / "sent", executor="processes:1")
 
