@@ -45,6 +45,8 @@ class Destination:
 
     def __init__(self, location: Location, key_map: KeyMap) -> None:
         self.location, self._key_map = location, key_map
+        #: True where a copy of an object to its own key would only lose what copies don't keep.
+        self.refuses_own_keys = False
 
     @property
     def rewrites(self) -> bool:
@@ -52,10 +54,13 @@ class Destination:
         return bool(self._key_map)
 
     def key(self, ref: ObjectRef) -> str:
-        """The key of an object's copy. Raises ParameterError for one that S3 does not allow."""
+        """The key of an object's copy. Raises ParameterError for one that S3 does not allow, or that is its own."""
         key = self.location.key + self.path(ref)
         if problem := key_problem(key):
             raise ParameterError(f"{ref.uri} can't be copied to {key[:80]!r}: {problem}")
+        is_own = self.refuses_own_keys and (ref.bucket, ref.key) == (self.location.bucket, key)
+        if is_own and ref.version_id is None:
+            raise ParameterError(f"{ref.uri} would be copied to itself: give another destination, or --map")
         return key
 
     def path(self, ref: ObjectRef) -> str:

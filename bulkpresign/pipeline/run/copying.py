@@ -107,6 +107,7 @@ class Copying:
         # raises ParameterError for a header that can't be signed, before anything is listed
         put.sign_batch([ObjectRef(target.location.bucket, "any")], "PUT", headers=headers)
         get = await sides.source.get_if(sources.need_credentials or self._renew_credentials)
+        target.refuses_own_keys = sides.are_one and not headers and not sources.has_links
         if get is not None:
             await _check_apart(sources, target.location, get, put)
         present = await self._present(
