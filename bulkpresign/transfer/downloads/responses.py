@@ -48,7 +48,7 @@ def digest_of(ref: ObjectRef, etag: str | None, headers: Mapping[str, str], size
     """
     expected = expected_digest(ref, etag, headers, size)
     is_other_size = size is not None and expected.size not in {None, size}
-    if (is_other_size or expected.source == "etag") and are_other_bytes(ref.etag, etag, encryption_of(headers)):
+    if (is_other_size or expected.source == "etag") and _are_other_bytes(ref.etag, etag, encryption_of(headers)):
         message = f"the object has the etag {etag}, its row or listing {ref.etag}: it was replaced since"
         raise RefusedError(f"{message}; run this again, with a fresh list if it is one", code=CHANGED)
     if size is not None:
@@ -56,7 +56,7 @@ def digest_of(ref: ObjectRef, etag: str | None, headers: Mapping[str, str], size
     return expected
 
 
-def are_other_bytes(etag: str | None, other: str | None, encryption: Mapping[str, str]) -> bool:
+def _are_other_bytes(etag: str | None, other: str | None, encryption: Mapping[str, str]) -> bool:
     """True for two etags that are different md5s of all bytes. `encryption` are the headers that tell whether they are.
 
     Etags of parts tell nothing: the same bytes in other parts have another one.

@@ -14,7 +14,7 @@ from bulkpresign.errors import MismatchError, TransferError
 from bulkpresign.model import ObjectRef, ResumePoint
 from bulkpresign.transfer.downloads.content_range import RANGE_MISMATCH, check_range
 from bulkpresign.transfer.downloads.ranges import RangePlan, is_strong, part_size_of
-from bulkpresign.transfer.downloads.responses import CHANGED, are_other_bytes
+from bulkpresign.transfer.downloads.responses import CHANGED
 from bulkpresign.transfer.engine.part_sizes import LARGE, usual_part_size
 
 #: Smaller objects start again: the bookkeeping costs more than their bytes.
@@ -166,11 +166,9 @@ def _by_whole_response(knowledge: Knowledge, response: ResponseHead) -> Step:
 
 
 def _by_checkpoint(knowledge: Knowledge, point: ResumePoint) -> Step | None:
-    """Continues the temporary file of an earlier attempt, None where it is of no use, or of another object."""
+    """Continues the temporary file of an earlier attempt, None where it is of no use."""
     ref, on_disk = knowledge.ref, knowledge.on_disk
     if not is_strong(point.etag) or ref.size not in {None, point.size} or not on_disk:
-        return None
-    if ref.checksum is None and are_other_bytes(ref.etag, point.etag, {}):
         return None
     if not point.part_size:
         return Resume(on_disk, point) if on_disk < point.size else None

@@ -28,7 +28,6 @@ LARGE = ObjectRef("b", "k", size=100, checksum=CRC)
 UNKNOWN = ObjectRef("b", "k")
 ONE = ResumePoint("e", 100)
 PARTS = ResumePoint("e", 100, 10)
-MD5 = ResumePoint("1" * 32, 100)
 RESUME = Resume(7, ONE)
 REST = {"content-range": "bytes 7-99/100"}
 
@@ -58,7 +57,6 @@ BEFORE: dict[str, tuple[Knowledge, Step]] = {
     "all bytes are on disk": (knowledge(point=ONE, on_disk=100), STREAM),
     "more bytes are on disk": (knowledge(point=ONE, on_disk=101), STREAM),
     "the row tells another size": (knowledge(ObjectRef("b", "k", size=99), point=ONE, on_disk=7), STREAM),
-    "the row tells another etag": (knowledge(ObjectRef("b", "k", etag="0" * 32), point=MD5, on_disk=7), STREAM),
     "a weak etag": (knowledge(point=ResumePoint('W/"e', 100), on_disk=7), STREAM),
     "no resume point": (knowledge(point=ResumePoint("", 0), on_disk=7), STREAM),
     "parts are on disk": (knowledge(point=PARTS, on_disk=100, finished={2: "p"}), Ranged(100, 10, "e", {2: "p"})),
