@@ -45,6 +45,11 @@ _of_plan = options.in_section("Plan")
     "nothing), or fail for it.",
 )
 @click.option(
+    "--recheck",
+    is_flag=True,
+    help="Ask the source again about each object that was done before, where a list tells neither etag nor checksum.",
+)
+@click.option(
     "--relay", is_flag=True, help="Read and write each byte here, even if both sides are one server that could copy."
 )
 @_of_plan(

@@ -24,6 +24,7 @@ from bulkpresign.http.environment import proxy_variables
 from bulkpresign.http.outages import Outages
 from bulkpresign.http.request_head import OWN_HEADERS
 from bulkpresign.http.response import OnResponse, RequestContext, Response
+from bulkpresign.http.transcoding import ACCEPT_GZIP, is_decompressed
 from bulkpresign.model import Link
 
 #: The header that aiohttp adds to a body.
@@ -55,7 +56,7 @@ class AiohttpTransport:
             requote_redirect_url=False,
             headers=OWN_HEADERS,
             read_bufsize=_READ_BUFFER,
-            middlewares=(_once,),
+            middlewares=(_as_stored, _once),
         )
 
     async def close(self) -> None:
@@ -216,6 +217,16 @@ def _socket(address: Any) -> socket.socket:
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(pool.IDLE_TIMEOUT * 1000))
     return made
+
+
+async def _as_stored(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Sends a request again where the server decompressed the object."""
+    response = await send(request)
+    if request.method != "GET" or not is_decompressed(response.headers):
+        return response
+    response.close()
+    request.headers.update(ACCEPT_GZIP)
+    return await send(request)
 
 
 async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

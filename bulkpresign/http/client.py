@@ -23,6 +23,7 @@ from bulkpresign.http.pool import ConnectionPool, PoolStatistics
 from bulkpresign.http.request_head import OWN_HEADERS, check_headers, check_target, header_lines, merged, request_head
 from bulkpresign.http.request_log import LoggedRequest
 from bulkpresign.http.response import OnResponse, RequestContext, Response
+from bulkpresign.http.transcoding import ACCEPT_GZIP, is_decompressed
 from bulkpresign.model import Link, without_query
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ Transport = Literal["auto", "lean", "aiohttp"]
 TRANSPORT_VARIABLE = "BULKPRESIGN_TRANSPORT"
 #: Bytes of one read of a file that goes out.
 CHUNK_SIZE = 256 * 1024
+_IDENTITY = {"Accept-Encoding": OWN_HEADERS["Accept-Encoding"]}
 _URL = re.compile(r"([^:/?#]+://[^/?#]+)([^#]*)")
 
 _logger = logging.getLogger("bulkpresign.http")
@@ -210,7 +212,7 @@ class HttpClient:
         target = found[2]
         if not (target.isascii() and target.isprintable()) or " " in target:
             check_target(target)
-        return origin, target if target.startswith("/") else f"/{target}"
+        return origin, _rooted(target)
 
     def _origin(self, url: str) -> Origin:
         origin = self._origins[url] = Origin(url)
@@ -260,11 +262,21 @@ class DirectRequest:
         if self._error is not None:
             raise self._error
         connection = self._connection or await self._send()
+        if self.link.method == "GET" and is_decompressed(connection.response.headers):
+            connection = await self._ask_for_stored()
         head = connection.response
         if self.on_response is not None:
             length = (head.length or 0) if self._body is None else body_size(self._body)
             self.on_response(head.status, connection.touched_at - connection.sent_at, length)
         return Response(head.status, head.headers, head.length, connection.stream_to, clock=self._clock, link=self.link)
+
+    async def _ask_for_stored(self) -> Connection:
+        """Sends the request again, for the bytes as they are stored."""
+        self.close()
+        sent = self._head or request_head(self.link, self._origin, _target(self.link), None, None)
+        own, stored = (header_lines(headers).encode() for headers in (_IDENTITY, ACCEPT_GZIP))
+        self._head = sent.replace(own, stored, 1)
+        return await self._send()
 
     async def _send(self) -> Connection:
         connection = self._pool.take_idle(self._origin) or await self._pool.connect(self._origin)
@@ -284,3 +296,13 @@ class DirectRequest:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._pool.give_back(self._origin, connection)
+
+
+def _target(link: Link) -> str:
+    """The path and query of a link that was sent, byte for byte."""
+    found = _URL.match(link.url)
+    return "/" if found is None else _rooted(found[2])
+
+
+def _rooted(target: str) -> str:
+    return target if target.startswith("/") else f"/{target}"

@@ -61,13 +61,21 @@ def contradicts(ref: ObjectRef, record: Record) -> bool:
 
     Unknown values contradict nothing. Neither does a row with the same claims as when the object was done.
     """
+    etag = _etag_of(record)
     if (
-        (ref.etag is None or ref.etag == record.etag or record.etag is None)
+        (ref.etag is None or ref.etag == etag or etag is None)
         and (ref.size is None or ref.size == record.size or record.size is None)
         and not checksums_differ(ref.checksum, record.checksum)
     ):
         return False
     return record.claims != claims_of(ref)
+
+
+def _etag_of(record: Record) -> str | None:
+    """The etag of the object, or else that of its row: not every server answers a PUT with an etag."""
+    if record.etag is not None or record.claims is None:
+        return record.etag
+    return record.claims.partition(" ")[2].rpartition(" ")[0] or None
 
 
 def claims_of(ref: ObjectRef) -> str:

@@ -46,6 +46,7 @@ async def copy(
     transport: Transport | None = None,
     headers: Mapping[str, str] | None = None,
     if_exists: IfExists = "replace",
+    recheck: bool = False,
     relay: bool = False,
     extra: str | os.PathLike[str] | None = None,
     certificate: str | os.PathLike[str] | None = None,
@@ -99,6 +100,10 @@ async def copy(
     what becomes of other copies: `replace`, `keep` or `fail`. `journal` is `BUCKET.copy.journal` in the current folder
     by default, with the destination's bucket.
 
+    A list with neither etags nor checksums, such as one of keys, can't tell that an object changed after it was copied.
+    With `recheck`, the source is asked about each such object, by one conditional request. Without it, they are skipped
+    because of the journal, which `skipped_by` in the report names then.
+
     `extra` is a manifest for objects at the destination that no source has; they are never touched. With `dry_run`
     nothing is copied, and the report has a `plan`. The file `plan` is then the manifest of the objects that would be
     copied, with their paths as they are rewritten.
@@ -139,8 +144,10 @@ async def copy(
     if config.part_size is not None:
         check_part_size(config.part_size)
     target = None if destination is None else Destination(prefix_of(destination), KeyMap(maps))
-    if headers and target is None:
-        raise ParameterError("headers are for copies to s3://bucket/prefix/: LINKS have the headers that sign signed")
+    if (headers or recheck) and target is None:
+        raise ParameterError(
+            "headers and recheck are for copies to s3://bucket/prefix/: LINKS have the headers that sign signed"
+        )
     if plan is not None and (target is None or not dry_run):
         raise ParameterError("plan is for a dry run to s3://bucket/prefix/")
     if extra is not None and (target is None or limit is not None or filters is not None):
@@ -216,5 +223,5 @@ async def copy(
         if target is None:
             return await copying.by_links()
         return await copying.to_bucket(
-            target, if_exists, headers or {}, relay=relay, extra=extra, plan=plan, certified=certified
+            target, if_exists, headers or {}, recheck=recheck, relay=relay, extra=extra, plan=plan, certified=certified
         )

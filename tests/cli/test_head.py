@@ -77,7 +77,7 @@ def test_rows_tell_what_the_server_tells(scene: Scene, request: pytest.FixtureRe
     header = (scene.folder / "l.csv").read_text().splitlines()[0]
     assert header.endswith(",path,note,last_modified,part_size")
     heads = [seen for seen in scene.proxy.seen if seen.method == "HEAD"]
-    assert len(heads) == 3
+    assert len(heads) == (4 if knows_parts else 3)
     assert {seen.header("x-amz-checksum-mode") for seen in heads} == {"ENABLED"}
 
 
@@ -169,7 +169,7 @@ def test_the_server_is_right_about_sizes_and_the_row_about_its_type(scene: Scene
 )
 def test_a_part_size_that_can_not_be_is_left_out(scene: Scene, response: Fault, expected: str) -> None:
     etag = {"ETag": f'"{"0" * 32}-3"', "Content-Length": f"{11 * MIB}"}
-    scene.proxy.schedule = lambda seen: response if "partNumber=1" in seen.target else Fault(200, etag)
+    scene.proxy.schedule = lambda seen: response if "partNumber=" in seen.target else Fault(200, etag)
     (row,), _ = scene.sign("-", "--head", given=f"{scene.bucket},k\n")
     assert (row["size"], row["part_size"]) == (f"{11 * MIB}", expected)
 

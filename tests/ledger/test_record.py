@@ -38,3 +38,11 @@ def test_a_row_that_says_the_same_as_before_contradicts_nothing() -> None:
     row = ObjectRef("b", "k", size=7, etag="stale")
     assert not contradicts(row, recorded(claims=claims_of(row)))
     assert contradicts(ObjectRef("b", "k", size=7, etag="staler"), recorded(claims=claims_of(row)))
+
+
+def test_the_etag_of_the_row_counts_where_the_object_was_stored_without_one() -> None:
+    row = ObjectRef("b", "k", size=7, etag="one")
+    known = recorded(etag=None, checksum=None, claims=claims_of(row))
+    assert not contradicts(row, known)
+    assert not contradicts(ObjectRef("b", "k"), known)
+    assert contradicts(ObjectRef("b", "k", size=7, etag="two"), known)

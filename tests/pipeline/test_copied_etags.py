@@ -13,7 +13,7 @@ import pytest
 
 import bulkpresign as bp
 from tests.conftest import Boto, MakeBucket
-from tests.pipeline.copies import Sides
+from tests.pipeline.copies import ProxiedSides, Sides
 from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.servers.server import S3Server
 from tests.support.sides import configure
@@ -49,6 +49,20 @@ def scene(
     with OwnEtagsProxy(ceph.endpoint_url) as proxy:
         configure(monkeypatch, tmp_path, seaweedfs, replace(ceph, endpoint_url=proxy.url))
         yield Sides(boto, make_bucket, seaweedfs, ceph), proxy
+
+
+def test_parts_of_several_sizes_are_not_taken_for_equal_ones(proxied: ProxiedSides, tmp_path: Path) -> None:
+    """Programs that write records make such parts. As many of the size of the first one make the same object."""
+    parts = [os.urandom(size) for size in (PART + 3, PART, PART + 1, 1000)]
+    proxied.upload_in_parts("a", parts)
+    report = proxied.copy(relay=True)
+    assert (report.done, report.failed, report.retries) == (1, 0, 0), proxied.outcomes
+    assert proxied.copied() == {"a": b"".join(parts)}
+    links = str(tmp_path / "links.csv")
+    asyncio.run(bp.sign(f"s3://{proxied.source}/", links, head=True))
+    assert asyncio.run(bp.get(links, to=tmp_path / "to")).done == 1
+    compared = asyncio.run(bp.compare(f"s3://{proxied.source}/", f"s3://{proxied.destination}/"))
+    assert (compared.verified, compared.different, compared.unproven) == (1, 0, 0)
 
 
 def is_part(seen: Seen) -> bool:

@@ -212,6 +212,23 @@ def test_a_destination_inside_of_the_source(
             asyncio.run(bp.copy(source, f"s3://{bucket}/a/b/"))
 
 
+def test_no_object_of_a_list_is_copied_to_itself(proxied: ProxiedSides, tmp_path: Path) -> None:
+    """Its tags would be lost. With a header, it is a change of that header."""
+    proxied.upload({"a": b"1", "b": b"2"}, Tagging="kept=1")
+    keys, own = tmp_path / "keys.txt", f"s3://{proxied.source}/"
+    keys.write_text("a\nb\n")
+    for relay in (True, False):
+        with pytest.raises(ManifestError, match=f"keys.txt:1: {own}a would be copied to itself"):
+            asyncio.run(bp.copy(str(keys), own, bucket=proxied.source, relay=relay))
+    assert proxied.get.get_object_tagging(Bucket=proxied.source, Key="a")["TagSet"]
+    report = asyncio.run(bp.copy(str(keys), own, bucket=proxied.source, maps=["s/$/.copy/"]))
+    assert (report.done, report.failed) == (2, 0)
+    headers = {"x-amz-meta-by": "me"}
+    report = asyncio.run(bp.copy(str(keys), own, bucket=proxied.source, headers=headers, journal=tmp_path / "j"))
+    assert (report.done, report.failed) == (2, 0)
+    assert proxied.get.head_object(Bucket=proxied.source, Key="a")["Metadata"] == {"by": "me"}
+
+
 @pytest.mark.parametrize(
     ("destination", "maps", "message"),
     [

@@ -123,6 +123,8 @@ class FaultProxy:
         self.always: Fault | None = None
         #: Asked where neither has a fault, with a request's head; in the proxy's thread.
         self.schedule: Callable[[Seen], Fault | None] = lambda _: None
+        #: Makes the head and body of a response from those of the server behind; in the proxy's thread.
+        self.alter: Callable[[Seen, bytes, bytes], tuple[bytes, bytes]] = lambda _, head, body: (head, body)
         #: Whether ranges of `objects` are given.
         self.gives_ranges = False
         #: Whether the response to a PUT has its checksums, as where the server has compared them.
@@ -263,7 +265,7 @@ class FaultProxy:
             asked = _unranged(seen).head if fault.ignore_range else seen.head
             if self.drop_conditions:
                 asked = _without(asked, b"if-match")
-            head, body = await self._relayed(self._upstream, asked, sent)
+            head, body = self.alter(seen, *await self._relayed(self._upstream, asked, sent))
         if fault.shift_range:
             head = re.sub(rb"(?i)(content-range: bytes )(\d+)", rb"\g<1>1\2", head)
         return head, _flipped(body) if fault.flip_answer else body

@@ -7,6 +7,7 @@ many objects at a time; what they find is passed on in the order of the input.
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 import msgspec
@@ -15,7 +16,13 @@ from bulkpresign.errors import LinkExpiredError, RefusedError, TransferError
 from bulkpresign.events import Listener, ObjectFinished
 from bulkpresign.http.client import HttpClient, Transport
 from bulkpresign.model import Link, Method, ObjectRef, Outcome
-from bulkpresign.pipeline.rows.head_response import HEAD_COLUMNS, first_part_size, parts_count, with_head_response
+from bulkpresign.pipeline.rows.head_response import (
+    HEAD_COLUMNS,
+    asked_parts,
+    first_part_size,
+    parts_count,
+    with_head_response,
+)
 from bulkpresign.pipeline.run.descriptors import affordable_objects
 from bulkpresign.pipeline.sources.given_rows import Row, object_of
 from bulkpresign.signing.options import OVERRIDES, LinkOptions
@@ -174,12 +181,18 @@ class Heads:
         """The size of all parts but the last, None if unknown. A server may ignore `partNumber` and send all bytes."""
         if count == 1 or size is None:
             return size
-        (link,) = self._asking([item], {"partNumber": "1"})
-        try:
-            told, _ = await self._context.retried(lambda: self._head(link), link.object)
-        except TransferError:
-            return None
-        return first_part_size(told[0], told[1], size, count)
+        part_size = None
+        for number in asked_parts(count):
+            (link,) = self._asking([item], {"partNumber": f"{number}"})
+            try:
+                (length, headers), _ = await self._context.retried(partial(self._head, link), link.object)
+            except TransferError:
+                return None
+            found = first_part_size(length, headers, size, count)
+            if found is None or found != (part_size or found):
+                return None
+            part_size = found
+        return part_size
 
     async def _why(self, item: Row, refused: TransferError) -> TransferError:
         """The error with its S3 code, from a GET: the response to a HEAD has no body."""

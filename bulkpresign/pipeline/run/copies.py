@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack
 import msgspec
 
 from bulkpresign.checksums import expected_digest
-from bulkpresign.errors import ListingError, OutputError, ParameterError, RefusedError
+from bulkpresign.errors import ListingError, OutputError, ParameterError, RefusedError, TransferError
+from bulkpresign.http.client import HttpClient
 from bulkpresign.ledger.listing_index import ListedObject, ListingIndex
 from bulkpresign.ledger.record import Record
 from bulkpresign.manifest.writing import object_writer
@@ -33,6 +34,8 @@ class Destination:
 
     def __init__(self, location: Location, key_map: KeyMap) -> None:
         self.location, self._key_map = location, key_map
+        #: True where a copy of an object to its own key would only lose what copies don't keep.
+        self.refuses_own_keys = False
 
     @property
     def rewrites(self) -> bool:
@@ -40,10 +43,13 @@ class Destination:
         return bool(self._key_map)
 
     def key(self, ref: ObjectRef) -> str:
-        """The key of an object's copy. Raises ParameterError for one that S3 does not allow."""
+        """The key of an object's copy. Raises ParameterError for one that S3 does not allow, or that is its own."""
         key = self.location.key + self.path(ref)
         if problem := key_problem(key):
             raise ParameterError(f"{ref.uri} can't be copied to {key[:80]!r}: {problem}")
+        is_own = self.refuses_own_keys and (ref.bucket, ref.key) == (self.location.bucket, key)
+        if is_own and ref.version_id is None:
+            raise ParameterError(f"{ref.uri} would be copied to itself: give another destination, or --map")
         return key
 
     def path(self, ref: ObjectRef) -> str:
@@ -92,14 +98,23 @@ class PresentCopies:
     """Tells which objects are at their destination already, by a listing. Use as a context manager.
 
     `if_exists` says what becomes of a copy that differs: it is replaced, kept, or an error. `extra` is the file for
-    objects that are at the destination alone (None: no file); they are not touched.
+    objects that are at the destination alone (None: no file); they are not touched. With `rechecks`, a recorded object
+    whose row does not tell that it is unchanged is not current: `find` asks its source.
 
     The listing is kept in a temporary file, because the sources and the destination may be listed in different orders:
     not every server lists in the order of keys, and `--map` changes it.
     """
 
-    def __init__(self, destination: Destination, if_exists: IfExists, extra: str | os.PathLike[str] | None) -> None:
+    def __init__(
+        self,
+        destination: Destination,
+        if_exists: IfExists,
+        extra: str | os.PathLike[str] | None,
+        *,
+        rechecks: bool = False,
+    ) -> None:
         self._destination, self._if_exists, self._extra = destination, if_exists, extra
+        self._rechecks = rechecks
         self._stack = AsyncExitStack()
         self._listed: ListingIndex | None = None
 
@@ -156,18 +171,20 @@ class PresentCopies:
 
     def are_current(self, found: Sequence[tuple[ObjectRef, Record]]) -> Sequence[bool]:
         """True for each recorded object whose copy is as it was stored, as far as that is known."""
+        is_known = [not (self._rechecks and tells_no_bytes(ref)) for ref, _ in found]
         if self._listed is None:
-            return [True] * len(found)
+            return is_known
         listed = self._find([ref for ref, _ in found])
         return [
-            it is not None and it.size == record.size and (not it.etag or record.etag in {None, "", it.etag})
-            for it, (_, record) in zip(listed, found, strict=True)
+            known and it is not None and it.size == record.size and (not it.etag or record.etag in {None, "", it.etag})
+            for known, it, (_, record) in zip(is_known, listed, found, strict=True)
         ]
 
-    async def find(self, link: Link, path: str) -> Outcome | None:  # noqa: ARG002 - as the coordinator has it
+    async def find(self, link: Link, path: str, http: HttpClient | None = None) -> Outcome | None:  # noqa: ARG002
         """The outcome of an object that needs no copy: see Coordinator. `link` is that of the source.
 
-        Raises RefusedError for a copy that differs and may not be replaced.
+        The source is asked by `http` where the row does not tell which bytes the object has. Raises RefusedError for a
+        copy that differs and may not be replaced.
         """
         if self._listed is None or self._listed.is_empty:
             return None
@@ -179,6 +196,8 @@ class PresentCopies:
         if self._if_exists == "keep":
             message = "there is an object of that key"
             return Outcome(ref, "skipped", attempts=0, message=message, link=link, evidence=evidence)
+        if listed.etag and http is not None and tells_no_bytes(ref):
+            ref = await _asked(http, link, listed)
         if listed.etag and (listed.size, listed.etag) == (ref.size, ref.etag):
             verified_by = expected_digest(ref).name
             return Outcome(ref, "skipped", attempts=0, verified_by=verified_by, link=link, evidence=evidence)
@@ -191,3 +210,25 @@ class PresentCopies:
         keys = [self._destination.key(ref) for ref in refs]
         found = self._listed.find(keys)
         return [found.get(key) for key in keys]
+
+
+def tells_no_bytes(ref: ObjectRef) -> bool:
+    """True for the row of an object that could have other bytes than before, and the same row."""
+    return ref.etag is None and ref.checksum is None
+
+
+async def _asked(http: HttpClient, link: Link, listed: ListedObject) -> ObjectRef:
+    """The object of a GET link, with the size and etag that its server tells: those of the listed copy, or others.
+
+    Where that fails, the object is as it was: its copy finds out why.
+    """
+    ref = link.object
+    try:
+        async with http.request(link, {"If-None-Match": f'"{listed.etag}"'}) as response:
+            if response.status == 304:
+                return msgspec.structs.replace(ref, size=listed.size, etag=listed.etag)
+            if response.status == 200:
+                return msgspec.structs.replace(ref, size=response.length, etag=response.etag)
+    except TransferError:
+        pass
+    return ref

@@ -10,10 +10,11 @@ import msgspec
 from bulkpresign.errors import ParameterError, RefusedError
 from bulkpresign.events import Listener, ObjectsSkipped
 from bulkpresign.ledger.paths import PathIndex
+from bulkpresign.ledger.record import Record
 from bulkpresign.model import ObjectRef, Report
 from bulkpresign.pipeline.run.batches import Batches
 from bulkpresign.pipeline.run.completed import all_are_current
-from bulkpresign.pipeline.run.copies import Destination, PresentCopies
+from bulkpresign.pipeline.run.copies import Destination, PresentCopies, tells_no_bytes
 from bulkpresign.pipeline.run.guards import DestinationGuard
 from bulkpresign.pipeline.run.journals import journal_of
 from bulkpresign.pipeline.run.linked_copies import LinkedCopies, located_copies, placed
@@ -90,6 +91,7 @@ class Copying:
         if_exists: IfExists,
         headers: Mapping[str, str],
         *,
+        recheck: bool,
         relay: bool,
         extra: str | os.PathLike[str] | None,
         plan: str | os.PathLike[str] | None,
@@ -101,10 +103,14 @@ class Copying:
         # raises ParameterError for a header that can't be signed, before anything is listed
         put.sign_batch([ObjectRef(target.location.bucket, "any")], "PUT", headers=headers)
         get = await sides.source.get_if(sources.need_credentials or self._renew_credentials)
+        target.refuses_own_keys = sides.are_one and not headers and not sources.has_links
         if get is not None:
             await _check_apart(sources, target.location, get, put)
         present = await self._present(
-            PresentCopies(target, if_exists, extra), target, put, is_listed=if_exists != "replace" or extra is not None
+            PresentCopies(target, if_exists, extra, rechecks=recheck),
+            target,
+            put,
+            is_listed=if_exists != "replace" or extra is not None or recheck,
         )
         totals = await self._check(target.placed)
         renew = await run.renewal(get if self._renew_credentials else None, self._renew_command, self._renew_url)
@@ -182,7 +188,7 @@ class Copying:
                 open_upload=resumer.open_upload,
                 end_upload=resumer.end_upload,
                 sign_put=PutSigner(put, headers),
-                find_present=present.find,
+                find_present=partial(present.find, http=context.http),
                 guard=None if has_condition else guard,
             )
 
@@ -212,13 +218,22 @@ class Copying:
         await self._stack.enter_async_context(present)
         name = target.location.bucket.rpartition("/")[2]  # the name of an access point
         journal = journal_of(self._journal, "copy", name, await target.named(put))
-        opened = run.use_journal(journal, present.are_current)
+        opened = run.use_journal(journal, partial(self._are_current, present, journal.file.name))
         if opened is not None or self._sources.has_locations or is_listed:
             async with BucketLister(put, run.emit, attempts=config.attempts, transport=config.transport) as lister:
                 self._listers.append(lister)
                 if not await present.list_destination(lister) and opened is not None:
                     run.skipped_by = opened.file.name
         return present
+
+    def _are_current(
+        self, present: PresentCopies, journal: str, found: Sequence[tuple[ObjectRef, Record]]
+    ) -> Sequence[bool]:
+        """See `PresentCopies.are_current`. Takes note where the journal alone knows that nothing is left to do."""
+        current = present.are_current(found)
+        if any(is_current and tells_no_bytes(ref) for is_current, (ref, _) in zip(current, found, strict=True)):
+            self._run.skipped_by = journal
+        return current
 
     async def _reserving(
         self, lister: BucketLister | None, target: Destination

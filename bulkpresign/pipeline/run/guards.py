@@ -14,8 +14,8 @@ from bulkpresign.http.client import HttpClient
 from bulkpresign.model import ObjectRef
 from bulkpresign.pipeline.run.copies import PresentCopies
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.transfer.copies.source import CHANGED
 from bulkpresign.transfer.downloads.ranges import is_strong
+from bulkpresign.transfer.downloads.responses import CHANGED
 
 _IF_MATCH, _IF_NONE_MATCH = "if-match", "if-none-match"
 #: Statuses with which servers refuse a header. 403: If-Match needs the permission to read, a PUT without it does not.

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from bulkpresign.checksums import expected_digest, part_size_of_row
 from bulkpresign.manifest.writing import object_writer
 from bulkpresign.model import REQUEST_KINDS, ObjectRef, Plan, SizeClass
+from bulkpresign.pipeline.rows.head_response import asked_parts
 from bulkpresign.tables import open_output
 from bulkpresign.tables.reading import output_format
 from bulkpresign.transfer.copies.head import ObjectHead, is_copied_in_parts
@@ -86,8 +87,8 @@ class Planner:
         stores, reads = ("COPY", 0) if self._on_server else ("PUT", parts or 1)
         if not parts:
             return {"GET": reads or int(ref.size is None), stores: 1}
-        asks = self._asks_part_size and expected_digest(ObjectRef("", "", etag=ref.etag)).parts > 1
-        return {"GET": reads + 1, "HEAD": int(asks), "POST": 2, stores: parts}
+        count = expected_digest(ObjectRef("", "", etag=ref.etag)).parts if self._asks_part_size else 0
+        return {"GET": reads + 1, "HEAD": len(asked_parts(count)) if count > 1 else 0, "POST": 2, stores: parts}
 
     def _parts(self, ref: ObjectRef) -> int:
         """The number of parts in which an object would be copied, 0 for one request, as far as its row tells."""

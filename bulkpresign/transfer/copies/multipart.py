@@ -16,7 +16,8 @@ from bulkpresign.transfer.copies.on_server import ServerParts
 from bulkpresign.transfer.copies.parts import HeldObjectParts, ObjectParts
 from bulkpresign.transfer.copies.proof import Copied, proof
 from bulkpresign.transfer.copies.settings import CopySettings
-from bulkpresign.transfer.copies.source import CHANGED, SourceReader
+from bulkpresign.transfer.copies.source import SourceReader
+from bulkpresign.transfer.downloads.responses import CHANGED
 from bulkpresign.transfer.engine.jobs import Job, MultipartUpload, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.uploads.multipart import MultipartUploader, PartsSent

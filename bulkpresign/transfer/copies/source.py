@@ -11,12 +11,10 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.copies.head import ObjectHead
 from bulkpresign.transfer.downloads.content_range import RANGE_MISMATCH
-from bulkpresign.transfer.downloads.responses import refusal
+from bulkpresign.transfer.downloads.responses import CHANGED, refusal
 from bulkpresign.transfer.engine.jobs import RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 
-#: The code of an object that changed.
-CHANGED = "ObjectChanged"
 #: The statuses of a server that honours If-Match, where the object is another one, or is too short for the range.
 _IS_ANOTHER = frozenset({412, 416})
 

@@ -75,7 +75,8 @@ class RangedDownload:
         else:
             plan.check(part, head.status, head.headers, head.etag, head.length)
             etag = head.etag or plan.etag
-            expected = digest_of(ref, etag or "", response.encryption, plan.size)
+            told = head.etag or (None if ref.etag else plan.etag)
+            expected = digest_of(ref, told, response.encryption, plan.size)
         plan.open(expected, etag)
         check_allowed(plan.size, self._sink.max_object_size)
         await self._sink.open_parts(plan)

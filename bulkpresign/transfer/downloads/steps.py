@@ -14,6 +14,7 @@ from bulkpresign.errors import MismatchError, TransferError
 from bulkpresign.model import ObjectRef, ResumePoint
 from bulkpresign.transfer.downloads.content_range import RANGE_MISMATCH, check_range
 from bulkpresign.transfer.downloads.ranges import RangePlan, is_strong, part_size_of
+from bulkpresign.transfer.downloads.responses import CHANGED
 from bulkpresign.transfer.engine.part_sizes import LARGE, usual_part_size
 
 #: Smaller objects start again: the bookkeeping costs more than their bytes.
@@ -47,7 +48,7 @@ class Resume(msgspec.Struct, frozen=True):
     def check(self, response: ResponseHead) -> None:
         """Raises MismatchError where a response doesn't continue the bytes in the temporary file."""
         if response.status != 206 or response.etag not in {None, self.point.etag}:  # some servers ignore If-Match
-            raise MismatchError("the object changed since its part was fetched", code="ObjectChanged")
+            raise MismatchError("the object changed since its part was fetched", code=CHANGED)
         check_range(response.headers, self.at, self.point.size, self.point.size)
 
 

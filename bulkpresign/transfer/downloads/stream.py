@@ -17,7 +17,11 @@ async def store_stream(response: Response, head: ResponseHead, sink: Sink, resum
         sink.open_stream(digest_of(ref, head.etag, head.headers, head.length), head, None)
     else:
         point = resume.point
-        sink.open_stream(digest_of(ref, point.etag, response.encryption, point.size), head, resume)
+        sink.open_stream(
+            digest_of(ref, head.etag or (None if ref.etag else point.etag), response.encryption, point.size),
+            head,
+            resume,
+        )
         await sink.hash_start(resume.at)
     with sink.limiter.moving_body() if sink.is_large else _UNMEASURED:
         while await response.stream_to(sink.write):

@@ -5,14 +5,17 @@ from bulkpresign.model import Outcome
 
 #: This many consecutive failures with the same cause, without a success between them, stop a run.
 BREAKER_FAILURES = 50
-#: Causes that concern the run and not a single object.
+#: Causes that concern the run and not a single object. A bucket or a disk that is full is a QuotaExceeded of Ceph, and
+#: one of those with XMinio of MinIO.
 COMMON_CAUSES = frozenset(
     {
+        "AccountProblem",
         "AllAccessDisabled",
         "AuthorizationHeaderMalformed",
         "Certificate",
         "DiskFull",
         "ExpiredToken",
+        "HTTP507",
         "Internal",
         "InvalidAccessKeyId",
         "InvalidToken",
@@ -21,9 +24,13 @@ COMMON_CAUSES = frozenset(
         "NoSuchHost",
         "PermanentRedirect",
         "PermissionError",
+        "QuotaExceeded",
         "RenewalFailed",
         "RequestTimeTooSkewed",
         "SignatureDoesNotMatch",
+        "UserSuspended",
+        "XMinioAdminBucketQuotaExceeded",
+        "XMinioStorageFull",
     }
 )
 
