@@ -227,6 +227,12 @@ def test_regions(own_keys: None, config: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
     assert region() == "eu-west-3"
     assert region(region_name="ap-south-1") == "ap-south-1"
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "")  # an empty variable names no region
+    assert region() == "eu-west-2"
+    config.write_text("")
+    assert region() == "eu-west-1"
+    monkeypatch.setenv("AWS_REGION", "")
+    assert region() == "us-east-1"
 
 
 def test_a_region_that_is_not_valid(own_keys: None) -> None:

@@ -132,14 +132,18 @@ class ClientSession:
 
     def _environment_region(self) -> str | None:
         # The other AWS SDKs and the command line read AWS_REGION; boto3 reads only AWS_DEFAULT_REGION.
-        return self._session.region_name or os.environ.get("AWS_REGION")
+        return self._session.region_name or os.environ.get("AWS_REGION") or None
 
 
 def _new_session(profile_name: str | None) -> Any:
     import aioboto3
     from aiobotocore.session import AioSession
+    from botocore.configprovider import ScopedConfigProvider
 
     core = AioSession(profile=profile_name)
+    if core.get_config_variable("region") == "":  # AWS_DEFAULT_REGION, with which botocore can't sign
+        provider = ScopedConfigProvider("region", core)
+        core.get_component("config_store").set_config_provider("region", provider)
     core.register_component("data_loader", _loader(core.get_config_variable("data_path")))
     return aioboto3.Session(botocore_session=core)
 
