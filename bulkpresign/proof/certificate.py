@@ -175,7 +175,7 @@ class CertificateReader:
         last = ""
         for number, line in islice(self._lines(), 1, None):
             row = self._row(line, number)
-            if row.key.encode() <= last.encode():
+            if row.key <= last:  # the order of code points is that of their UTF-8
                 problem = f"the key {row.key!r} is not after that of the line before: rows were moved or added"
                 raise ManifestError(problem, file=self._file, line=number)
             last = row.key
@@ -187,8 +187,7 @@ class CertificateReader:
     def _row(self, line: str, number: int) -> CertificateRow:
         try:
             key, size, digest = _decode_row(line)
-            key.encode()
-        except (msgspec.MsgspecError, UnicodeEncodeError) as error:
+        except msgspec.MsgspecError as error:
             raise ManifestError(f"it is no row [key, size, digest]: {error}", file=self._file, line=number) from error
         length = ALGORITHMS[self.certificate.algorithm]
         if not _HEX.match(digest) or len(digest) != 2 * length or not 0 <= size < _MAX_SIZE:

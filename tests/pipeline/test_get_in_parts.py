@@ -130,6 +130,19 @@ def test_all_parts_share_a_rate_limit(tmp_path: Path) -> None:
     assert files(tmp_path / "out") == {"a": body}
 
 
+@pytest.mark.parametrize("size", [300_000, 3 * MIB])
+def test_a_stream_with_a_rate_limit_is_verified(size: int, tmp_path: Path) -> None:
+    """The server gives the md5 as its etag; from 1 MiB on it is computed in a thread."""
+    outcomes: list[Outcome] = []
+    with FaultProxy() as origin:
+        body = origin.objects["/a"] = os.urandom(size)
+        link = bp.Link("GET", f"{origin.url}/a", {})
+        get = bp.get([link], tmp_path, limit_rate=4 * MIB, attempts=1, listeners=[heard(outcomes)])
+        asyncio.run(get)
+    assert [(outcome.status, outcome.verified_by) for outcome in outcomes] == [("done", "md5")], outcomes
+    assert files(tmp_path)["a"] == body
+
+
 def test_parts_that_are_too_small(tmp_path: Path) -> None:
     (tmp_path / "links.txt").write_text("http://127.0.0.1:1/a")
     with pytest.raises(bp.ParameterError, match="part_size of 65,535 is less than 64 KiB"):

@@ -12,7 +12,7 @@ POINT = "arn:aws:s3:us-west-2:123456789012:accesspoint/mine"
     ("ref", "source"),
     [
         (ObjectRef("bucket", "a/b ü:+"), "bucket/a/b%20%C3%BC:%2B"),
-        (ObjectRef("bucket", "k", version_id="v/1"), "bucket/k?versionId=v/1"),
+        (ObjectRef("bucket", "k", version_id="v/1+&"), "bucket/k?versionId=v/1%2B%26"),
         (ObjectRef(POINT, "a/b"), f"{POINT}/object/a/b"),
     ],
 )

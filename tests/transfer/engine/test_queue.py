@@ -82,3 +82,30 @@ def test_lazy_input_is_not_read_ahead() -> None:
 def test_no_job_is_ready_unless_its_outcome_has_room() -> None:
     slots = Slots(150)
     assert len(in_time(JobQueue(Input().batches(), slots=slots), 7)) == 150
+
+
+@pytest.mark.parametrize(("is_callers", "drained"), [(False, BATCHES * BATCH - 1), (True, BATCH - 1)])
+def test_what_an_ended_run_leaves_is_drained_but_the_input_of_a_program_is_not_read_on(
+    is_callers: bool, drained: int
+) -> None:
+    given = Input()
+    queue = JobQueue(given.batches(), is_callers=is_callers)
+
+    async def run() -> int:
+        assert await queue.get() is not None
+        return sum([len(jobs) async for jobs in queue.drain()])
+
+    assert anyio.run(run) == drained
+    assert given.read == (1 if is_callers else BATCHES)
+
+
+def test_the_end_of_the_input_takes_no_room() -> None:
+    slots = Slots(BATCHES * BATCH + 1)
+    queue = JobQueue(Input().batches(), slots=slots)
+
+    async def run() -> None:
+        while await queue.get() is not None:
+            pass
+
+    anyio.run(run)
+    assert slots.free == 1

@@ -75,6 +75,17 @@ def test_a_server_without_an_md5_etag_leaves_it_unverified(origin: FaultProxy, t
     assert (outcome.status, outcome.verified_by) == ("done", None)
 
 
+@pytest.mark.parametrize("size", [1000, 2_000_000])
+def test_an_error_in_a_response_with_status_200_is_an_error(size: int, origin: FaultProxy, tmp_path: Path) -> None:
+    body = os.urandom(size)
+    (tmp_path / "a").write_bytes(body)
+    origin.faults.append(Fault(status=200, body=b"<Error><Code>InternalError</Code></Error>"))
+    outcome, run = put(f"{origin.url}/a", tmp_path)
+    assert (outcome.status, outcome.verified_by, outcome.attempts) == ("done", "md5", 2)
+    assert [retry.code for retry in run.retries] == ["InternalError"]
+    assert origin.objects["/a"] == body
+
+
 def crc32_of(body: bytes) -> str:
     return b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
 
