@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import anyio
 import msgspec
@@ -32,7 +32,7 @@ from bulkpresign.pipeline.run.batches import Batches, limited, no_batches, undon
 from bulkpresign.pipeline.run.checksummed import ChecksummedFiles
 from bulkpresign.pipeline.run.completed import AreCurrent, CompletedFilter
 from bulkpresign.pipeline.run.config import TransferConfig
-from bulkpresign.pipeline.run.descriptors import affordable_objects
+from bulkpresign.pipeline.run.executors import RunExecutors, completed_spec
 from bulkpresign.pipeline.run.failures import FailureLog, failure_log
 from bulkpresign.pipeline.run.listeners import RunListeners
 from bulkpresign.pipeline.run.outcomes import OutcomeListener
@@ -49,12 +49,8 @@ from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Renew
 from bulkpresign.transfer.engine.queue import JobQueue
-from bulkpresign.transfer.executor import LocalExecutor, Statistics
+from bulkpresign.transfer.executor import Statistics
 from bulkpresign.transfer.spec import TransferSpec
-
-if TYPE_CHECKING:
-    from bulkpresign.scale.coordinator import RemoteExecutor
-    from bulkpresign.scale.workers import Workers
 
 #: Seconds between two flushes of outcomes to a consumer.
 _FLUSH_INTERVAL = 0.05
@@ -86,7 +82,7 @@ class Run:
         """
         check_listeners(listeners)
         self.config = config
-        self._workers = None if executor is None else _workers_of(executor)
+        self._executors = RunExecutors(executor)
         self._verb = verb
         self._ca_bundle, self._failures = ca_bundle, failures
         self._tally = Tally(verb)
@@ -112,9 +108,7 @@ class Run:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._workers is not None:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._workers.close)
+        await self._executors.close()
         await self._stack.__aexit__(kind, error, trace)
 
     def use_journal(self, journal: Journal, are_current: AreCurrent) -> Journal | None:
@@ -203,8 +197,18 @@ class Run:
         tell = self._listeners if log is None else broadcast([self._listeners, log])
         tell(RunStarted(self._verb, totals.objects, totals.bytes))
         record = self._record = Recorder(self._opened, tell)
-        spec = self._completed_spec(spec, folder)
-        local, executor = self._executors(spec, record, folder, writes=within is not None)
+        spec = completed_spec(
+            spec, self.config, folder, ca_bundle=self._ca_bundle, keeps_checkpoints=self._opened is not None
+        )
+        local, executor = self._executors.open(
+            spec,
+            record,
+            http=self._http,
+            clock=self._clock,
+            folder=folder,
+            is_left=bool if self._consumer is None else self._consumer.is_left,
+            owner=self._opened if within is not None else None,
+        )
         if self._consumer is not None:
             self._consumer.queue.open((spec.concurrency or spec.max_concurrency) + self._consumer.waiting)
         elif totals.is_nothing_left:
@@ -230,18 +234,6 @@ class Run:
             tell(RunFinished(self._tally.report))
         self._listeners.check()
         return self._tally.report
-
-    def _executors(
-        self, spec: TransferSpec, record: Recorder, folder: Folder | None, *, writes: bool
-    ) -> "tuple[LocalExecutor, LocalExecutor | RemoteExecutor]":
-        """The executor of this process, and the one that runs the jobs. `writes`: the jobs write below the folder."""
-        workers = self._workers
-        own = spec if workers is None else spec.share(workers.count + 1)
-        is_left = bool if self._consumer is None else self._consumer.is_left
-        local = LocalExecutor(own, record, http=self._http, clock=self._clock, folder=folder, is_left=is_left)
-        if workers is None:
-            return local, local
-        return local, _remote(spec, record, workers, local, self._opened if writes else None)
 
     def _queue(self, batches: Batches, items: GivenItems | None) -> JobQueue:
         """The queue of the jobs; `items` is the input of the calling program, if the jobs come from it."""
@@ -289,39 +281,6 @@ class Run:
         """The jobs that earlier runs did not complete, as many as the run may take."""
         left = limited(undone(batches, self.completed, record, self._consumer), self.config.limit)
         return left if checksummed is None else checksummed(left)
-
-    def _completed_spec(self, spec: TransferSpec, folder: Folder | None) -> TransferSpec:
-        """The verb's specification, with the settings that all verbs share."""
-        config = self.config
-        affordable = affordable_objects() or config.requests
-        concurrency = config.concurrency
-        return msgspec.structs.replace(
-            spec,
-            folder="" if folder is None else os.path.abspath(folder.root),  # noqa: PTH100 - links are not resolved
-            concurrency=None if concurrency is None else min(concurrency, affordable),
-            max_concurrency=min(config.requests, affordable),
-            part_size=config.part_size,
-            part_concurrency=config.part_concurrency,
-            attempts=config.attempts,
-            limit_rate=config.limit_rate,
-            keeps_checkpoints=self._opened is not None,
-            ca_bundle=None if self._ca_bundle is None else os.path.abspath(self._ca_bundle),  # noqa: PTH100
-            transport=config.transport,
-        )
-
-
-def _workers_of(executor: str | Executor) -> "Workers":
-    from bulkpresign.scale.workers import workers_of  # most runs need none
-
-    return workers_of(executor)
-
-
-def _remote(
-    spec: TransferSpec, emit: Listener, workers: "Workers", local: LocalExecutor, journal: Journal | None
-) -> "RemoteExecutor":
-    from bulkpresign.scale.coordinator import RemoteExecutor
-
-    return RemoteExecutor(spec, emit, workers, local, owner=None if journal is None else os.path.realpath(journal.file))
 
 
 def none_is_current(found: Sequence[tuple[ObjectRef, Record]]) -> Sequence[bool]:
