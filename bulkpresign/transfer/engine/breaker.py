@@ -5,6 +5,9 @@ from bulkpresign.model import Outcome
 
 #: This many consecutive failures with the same cause, without a success between them, stop a run.
 BREAKER_FAILURES = 50
+#: So many denied objects, and nothing else from the start of a run, stop it: a policy denies the others as well.
+FIRST_DENIED = 1000
+_DENIED = "AccessDenied"
 #: Causes that concern the run and not a single object. A bucket or a disk that is full is a QuotaExceeded of Ceph, and
 #: one of those with XMinio of MinIO.
 COMMON_CAUSES = frozenset(
@@ -45,13 +48,18 @@ class CircuitBreaker:
         self._most = failures
         self._cause: str | None = None
         self._count = 0
+        #: The objects since the start, as long as all of them are denied.
+        self._denied: int | None = 0
 
     def record(self, outcome: Outcome) -> None:
         """Counts an outcome. Raises BreakerError after too many consecutive failures with the same common cause.
 
-        A fatal cause raises it at the first failure.
+        A fatal cause raises it at the first failure, and a denied access if there is nothing else from the start. After
+        that it is that of single objects, as S3 denies access to a key that is missing.
         """
         cause = outcome.code if outcome.status in {"failed", "expired"} else None
+        if self._denied is not None:
+            self._note_denied(cause, outcome)
         if cause in FATAL_CAUSES:
             raise BreakerError(f"{outcome.message}, so the run ends")
         if cause not in COMMON_CAUSES:
@@ -61,3 +69,11 @@ class CircuitBreaker:
         self._cause = cause
         if self._count >= self._most:
             raise BreakerError(f"stopped: the last {self._count} objects all failed with {cause}: {outcome.message}")
+
+    def _note_denied(self, cause: str | None, outcome: Outcome) -> None:
+        self._denied = (self._denied or 0) + 1 if cause == _DENIED else None
+        if self._denied == FIRST_DENIED:
+            raise BreakerError(
+                f"stopped: the first {FIRST_DENIED:,} objects were all denied: {outcome.message}; --exclude leaves out "
+                "what may not be read or written"
+            )

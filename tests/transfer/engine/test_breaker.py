@@ -4,7 +4,7 @@ import pytest
 
 from bulkpresign.errors import BreakerError
 from bulkpresign.model import ObjectRef, Outcome
-from bulkpresign.transfer.engine.breaker import CircuitBreaker
+from bulkpresign.transfer.engine.breaker import FIRST_DENIED, CircuitBreaker
 
 DONE, SKIPPED = Outcome(ObjectRef("b", "k"), "done"), Outcome(ObjectRef("b", "k"), "skipped")
 
@@ -42,6 +42,14 @@ def test_expired_objects_count_as_well() -> None:
 @pytest.mark.parametrize("code", ["NoSuchKey", "AccessDenied", "EtagMismatch"])
 def test_a_cause_of_single_objects_stops_nothing(code: str) -> None:
     assert not stops(*[failed(code)] * 100)
+
+
+def test_a_run_that_is_denied_from_its_start_stops() -> None:
+    denied = [failed("AccessDenied")] * FIRST_DENIED
+    assert stops(*denied)
+    assert not stops(*denied[1:])
+    assert not stops(*denied[1:], DONE, *denied)
+    assert not stops(failed("NoSuchKey"), *denied)
 
 
 def test_what_every_object_would_meet_stops_at_once() -> None:
