@@ -25,6 +25,7 @@ from tests.support.jobs import run_jobs
 from tests.transfer.faults import FAULTS, faults_of_every_third
 
 COPY_FAULTS = (*FAULTS, Fault(flip_request=True), Fault(412))
+ERROR_IN_200 = Fault(200, body=b"<Error><Code>InternalError</Code></Error>")
 
 
 @pytest.fixture
@@ -100,7 +101,8 @@ def test_whole_exchanges_and_the_general_path_end_alike(
                 return Link("PUT", put.url, {**headers, "x-amz-meta-by": "me"}, None, put.object)
 
             origin.objects = bodies(300)
-            origin.schedule = faults_of_every_third(method, COPY_FAULTS)
+            faults = (*COPY_FAULTS, ERROR_IN_200) if method == "PUT" else COPY_FAULTS
+            origin.schedule = faults_of_every_third(method, faults)
             asyncio.run(copied(origin, events, Coordinator(sign_put=sign if signs else None), concurrency=1))
             assert all(body == origin.objects[f"/from/{key}"] for key, body in copies(origin).items())
             moved = sum(event.count for event in events if isinstance(event, BytesMoved))
