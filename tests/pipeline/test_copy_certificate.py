@@ -78,6 +78,8 @@ def test_earlier_runs_and_what_is_there(sides: Sides) -> None:
     assert certified(sides, to="other/", journal="other")[0].done == len(BODIES) + 1
     report, plans = certified(sides, to="other/", journal="other")
     assert (report.done, plans, len(roots(sides, "other/"))) == (0, [ReadPlan(1, IN_PARTS)], 1)
+    report, plans = certified(sides, to="other/", journal="other", algorithm="crc64nvme")
+    assert (report.done, plans, len(roots(sides, "other/", "crc64nvme"))) == (0, [everything], 1)
     sides.upload({"d/small": b"new"})
     assert certified(sides, to="other/", journal="other")[0].done == 1
     assert len(roots(sides, "other/")) == 1
