@@ -1,7 +1,7 @@
 """How time and memory grow with the number of objects: signing, a transfer, and the finished run again.
 
-Up to 400,000 objects are moved: those of a million would take 12 GB of memory. A million are signed, and a finished run of
-a million is asked for again.
+Up to 400,000 objects are moved: those of a million would take 12 GB of memory. A million are signed, and a finished
+run of a million is asked for again.
 """
 
 import sys
