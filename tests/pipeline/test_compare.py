@@ -128,9 +128,10 @@ async def test_parts_of_other_sizes_are_read(two: Two) -> None:
     report = await two.compare()
     assert two.plans == [ReadPlan(2, 44 * MIB, 0, asked=4)]
     assert (report.by["sha256"], report.different, report.is_good) == (1, 1, False)
-    report = await two.compare(max_read=23 * MIB)
-    assert two.plans[1] == ReadPlan(1, 22 * MIB, 1, asked=4)
-    assert (report.different, report.unproven) == (1, 1)  # `bad` comes first
+    for limit in (22 * MIB, 23 * MIB):
+        report = await two.compare(max_read=limit)
+        assert two.plans.pop() == ReadPlan(1, 22 * MIB, 1, asked=4)
+        assert (report.different, report.unproven) == (1, 1)  # `bad` comes first
     report = await two.compare(max_read=0)
     assert (report.verified, report.unproven, report.failed) == (len(OBJECTS), 2, 2)
 
@@ -216,6 +217,7 @@ async def test_a_folder_on_either_side(two: Two, tmp_path: Path) -> None:
     upload(two, "source", "big", big := os.urandom(11 * MIB), 6 * MIB + 7)
     (folder / "big").write_bytes(big)
     two.put("source", "d/", b"")  # a folder marker has no file
+    two.put("destination", "full/", b"an object with such a key is none")
     report = await two.compare(destination=folder)
     assert (report.verified, report.is_good) == (len(OBJECTS) + 1, True)
     assert report.by == {"md5": len(OBJECTS), "sha256": 1}
@@ -224,14 +226,15 @@ async def test_a_folder_on_either_side(two: Two, tmp_path: Path) -> None:
     (folder / "d!").unlink()
     (folder / os.fsdecode(b"not-utf8-\xff")).write_bytes(b"")
     report = await two.compare(folder, differences=tmp_path / "d.csv")
-    assert (report.verified, report.different, report.missing, report.extra) == (len(OBJECTS) - 2, 1, 2, 1)
+    assert (report.verified, report.different, report.missing, report.extra) == (len(OBJECTS) - 2, 1, 2, 2)
     assert {row["path"]: row["difference"] for row in rows_of(tmp_path / "d.csv")} == {
         "big": "missing",  # it is on the other server alone
         "d!": "extra",
         "not-utf8-\ufffd": "missing",
         "z/~*?#[x]": "different",
+        "full/": "extra",
     }
-    assert two.seen == [("d!", "it is only in the destination")]
+    assert two.seen == [(path, "it is only in the destination") for path in ("d!", "full/")]
 
 
 async def test_two_folders(tmp_path: Path) -> None:
@@ -280,6 +283,28 @@ async def test_an_object_is_not_compared_with_itself(
         assert (report.verified, report.unproven, report.failed) == (0, 2, 2)
     proven = table(tmp_path / "etags.csv", [{**key, "etag": etag} for key, etag in zip(keys, etags, strict=True)])
     assert (await bp.compare(proven, f"s3://{bucket}/p/")).by == {"md5": 2}
+
+
+async def test_a_checksum_of_parts_is_not_compared_with_that_of_all_bytes(two: Two, tmp_path: Path) -> None:
+    body, part_size = os.urandom(11 * MIB), 6 * MIB
+    for side, size in (("source", 5 * MIB), ("destination", part_size)):
+        upload(two, side, "big", body, size)
+    digests = [hashlib.sha256(body[at : at + part_size]).digest() for at in range(0, len(body), part_size)]
+    parts = f"{checksum('sha256', b''.join(digests))}-{len(digests)}"
+    row = {"bucket": two.buckets["destination"], "key": "p/big", "path": "big", "checksum": parts}
+    one = bp.ObjectRef(two.buckets["source"], "p/big", path="big")
+    report = await two.compare([one], table(tmp_path / "parts.csv", [row]), max_read=None)
+    assert (report.by, report.failed) == ({"sha256": 1}, 0)
+
+
+async def test_objects_of_unknown_size_where_the_bytes_to_read_are_limited(tmp_path: Path) -> None:
+    row = {"bucket": "bkt", "key": "k", "path": "k"}
+    sides = [table(tmp_path / f"{name}.csv", [{**row, "bucket": f"bkt-{name}"}]) for name in ("one", "other")]
+    report = await bp.compare(*sides, max_read=1, differences=tmp_path / "d.csv")
+    assert report.unproven == 1
+    assert [each["reason"] for each in rows_of(tmp_path / "d.csv")] == [
+        "its size is unknown, and the bytes to read are limited"
+    ]
 
 
 def checksum_of(body: bytes) -> str:
