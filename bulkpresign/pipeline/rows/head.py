@@ -100,7 +100,7 @@ class Heads:
         self._asks_checksums = True
         #: Called for each object that exists.
         self.add_columns: AddColumns | None = None
-        self._breaker = CircuitBreaker()
+        self._breaker = CircuitBreaker(stops_denied=False)  # S3 may deny a key that is missing
         self._buckets: set[str] = set()  # buckets that exist
 
     async def run(self, batches: AsyncIterator[Sequence[Row]], take: BatchCallback) -> None:

@@ -6,7 +6,7 @@ from bulkpresign.model import Outcome
 #: This many consecutive failures with the same cause, without a success between them, stop a run.
 BREAKER_FAILURES = 50
 #: So many denied objects, and nothing else from the start of a run, stop it: a policy denies the others as well.
-FIRST_DENIED = 1000
+FIRST_DENIED = 10_000
 _DENIED = "AccessDenied"
 #: Causes that concern the run and not a single object. A bucket or a disk that is full is a QuotaExceeded of Ceph, and
 #: one of those with XMinio of MinIO.
@@ -44,12 +44,13 @@ FATAL_CAUSES = frozenset({"Proxy"})
 class CircuitBreaker:
     """Stops a run in which all objects fail with the same error, before it fails for millions of objects."""
 
-    def __init__(self, failures: int = BREAKER_FAILURES) -> None:
+    def __init__(self, failures: int = BREAKER_FAILURES, *, stops_denied: bool = True) -> None:
+        """With `stops_denied`, a run of which nothing but denied objects is known stops."""
         self._most = failures
         self._cause: str | None = None
         self._count = 0
         #: The objects since the start, as long as all of them are denied.
-        self._denied: int | None = 0
+        self._denied: int | None = 0 if stops_denied else None
 
     def record(self, outcome: Outcome) -> None:
         """Counts an outcome. Raises BreakerError after too many consecutive failures with the same common cause.
