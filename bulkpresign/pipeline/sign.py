@@ -8,10 +8,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from bulkpresign.aws import AwsSession
-from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.events import (
     Event,
     Listener,
@@ -26,28 +23,32 @@ from bulkpresign.manifest.uploads import UPLOAD_COLUMNS
 from bulkpresign.manifest.writing import ManifestWriter, link_writer
 from bulkpresign.model import Link, Method, Report
 from bulkpresign.pipeline.rows.copy_targets import CopyTargets, copy_targets
-from bulkpresign.pipeline.rows.hash_files import HashedSource
-from bulkpresign.pipeline.rows.head import HEAD_COLUMNS, MISSING, Heads, asking_heads
-from bulkpresign.pipeline.rows.signing import RowSigner, has_uploads
-from bulkpresign.pipeline.rows.uploads import signing_uploads, size_problem_of
-from bulkpresign.pipeline.run.copies import Destination, prefix_of
+from bulkpresign.pipeline.rows.head import MISSING, Heads, asking_heads
+from bulkpresign.pipeline.rows.sign_settings import (
+    check_sharded,
+    check_tables,
+    copy_destination,
+    filled_columns,
+    hashed_source,
+    size_problem_for,
+    with_filename,
+    written_format,
+)
+from bulkpresign.pipeline.rows.signing import RowSigner
+from bulkpresign.pipeline.rows.uploads import signing_uploads
 from bulkpresign.pipeline.run.failures import failure_log
 from bulkpresign.pipeline.run.sides import Sides
 from bulkpresign.pipeline.sources.given_rows import Row
 from bulkpresign.pipeline.sources.items import Items
-from bulkpresign.pipeline.sources.sources import SizeProblem, Source, Sources, check_used
+from bulkpresign.pipeline.sources.sources import Source, Sources
 from bulkpresign.scale.signing import ShardedSigning
 from bulkpresign.scale.workers import opened
 from bulkpresign.signing.options import LinkOptions, options_of
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.rules import Rules
 from bulkpresign.source.filters import Filters
-from bulkpresign.source.key_map import KeyMap
 from bulkpresign.tables import Output, Table, open_output
-from bulkpresign.tables.columns import DST_COLUMNS, DST_METHOD, DST_URL
 from bulkpresign.tables.files import appears_whole
-from bulkpresign.tables.reading import output_format
-from bulkpresign.tables.writing import LINK_FORMATS
 
 NO_LINKS = "it can't be signed again without its bucket and key; give s3://bucket/key, or a table with bucket, key, url"
 
@@ -153,16 +154,16 @@ async def sign(
     Raises InputError for input that can't be signed, OutputError for output that can't be written, and BreakerError if
     all objects fail the same way. Then the run leaves no file behind, and no upload open.
     """
-    options = _with_filename(options_of(options), filename)
-    target = _target(to, maps, method)
+    options = with_filename(options_of(options), filename)
+    target = copy_destination(to, maps, method)
     head = head or target is not None
     file = os.fspath(output)
-    written_format = _written_format(file, format, method, target)
-    _check_sharded(executor, written_format, head=head, part_size=part_size, checksum=checksum)
+    output_kind = written_format(file, format, method, target)
+    check_sharded(executor, output_kind, head=head, part_size=part_size, checksum=checksum)
     rules = Rules(method, headers, query, options, head=head)
     rules.check_given(concurrency, failures)
-    hashed = _hashed(method, checksum, folder)
-    size_problem = _size_problem("PUT" if target else method, part_size, hashed)
+    hashed = hashed_source(method, checksum, folder)
+    size_problem = size_problem_for("PUT" if target else method, part_size, hashed)
     sources = Sources(
         source,
         bucket=bucket,
@@ -175,9 +176,9 @@ async def sign(
     )
     async with AsyncExitStack() as stack:
         await sources.begin(stack)
-        _check_tables(sources, bucket, from_format, is_for_copies=target is not None)
+        check_tables(sources, bucket, from_format, is_for_copies=target is not None)
         keeps_uploads = method in {None, "PUT"} and part_size is None
-        columns = _columns(  # unreadable input is reported before credentials are loaded
+        columns = filled_columns(  # unreadable input is reported before credentials are loaded
             sources, keeps_uploads=keeps_uploads, head=head, copies=target is not None, parts=part_size is not None
         )
         if method is None and sources.need_credentials:
@@ -238,7 +239,7 @@ async def sign(
             targets = heads.add_columns = await copy_targets(stack, target, sides, opening)
             uploads = targets.uploads
         with open_output(file) as stream:
-            writer = link_writer(stream, file, written_format, columns)
+            writer = link_writer(stream, file, output_kind, columns)
             write = _writing(writer, counts, None if uploads is None or appears_whole(file) else stream)
             if heads is not None:
                 await _write_existing(rows, heads, targets, write)
@@ -252,16 +253,6 @@ async def sign(
             writer.finish()
         counts.report.uploads_opened = uploads.opened if uploads else 0
     return counts.finished()
-
-
-def _columns(sources: Sources, *, keeps_uploads: bool, head: bool, copies: bool, parts: bool) -> list[str]:
-    """The carried columns, and those that this run fills."""
-    columns = sources.columns
-    if not (keeps_uploads and any(map(has_uploads, sources.tables))):  # each object has one row
-        columns = [name for name in columns if name not in UPLOAD_COLUMNS]
-    heads, targets = HEAD_COLUMNS if head else (), DST_COLUMNS if copies else ()
-    methods, uploads = (DST_METHOD,) if copies and parts else (), UPLOAD_COLUMNS if parts else ()
-    return list(dict.fromkeys([*columns, *heads, *targets, *methods, *uploads]))
 
 
 class _Counts:
@@ -327,81 +318,3 @@ async def _write_all(rows: RowSigner, sources: Sources, sharded: ShardedSigning 
             continue
         async for links in rows.links(part):
             write(links)
-
-
-def _check_tables(sources: Sources, bucket: str | None, from_format: str | None, *, is_for_copies: bool) -> None:
-    """Raises InputError for a setting without a table, and for the rows of copies in parts."""
-    check_used(sources, bucket, from_format)
-    for table in sources.tables:
-        if has_uploads(table) and DST_URL in table.columns and not is_for_copies:
-            problem = "the rows of copies in parts can't be signed again: sign their objects with --to instead"
-            raise ManifestError(problem, file=table.file)
-
-
-def _written_format(file: str, given: str | None, method: str | None, target: Destination | None) -> str:
-    """The format of the output. Raises ParameterError for a list of urls where links are more than that."""
-    chosen = output_format(file, given, LINK_FORMATS)
-    if chosen != "txt":
-        return chosen
-    if target is not None:
-        raise ParameterError("a list of urls can't hold the two links of a copy: write .csv or .jsonl")
-    if method not in {None, "GET"}:
-        raise ParameterError(f"a list of urls is for GET links, not {method}: write .csv or .jsonl")
-    return chosen
-
-
-def _check_sharded(
-    executor: str | Executor | None, written_format: str, *, head: bool, part_size: int | None, checksum: str | None
-) -> None:
-    """Raises ParameterError for settings with which workers can't sign."""
-    if executor is None:
-        return
-    if written_format == "parquet":
-        raise ParameterError("executor is for csv, json and jsonl: the rows of a Parquet file are encoded together")
-    if written_format == "txt":
-        raise ParameterError("executor is for csv, json and jsonl: a list of urls is written by one process")
-    needed_here = {"head or to": head, "a part size": part_size is not None, "a checksum": checksum is not None}
-    for name, is_given in needed_here.items():
-        if is_given:
-            raise ParameterError(f"executor does not go with {name}: its requests and files take longer than signing")
-
-
-def _with_filename(options: LinkOptions, filename: str | None) -> LinkOptions:
-    if filename is None:
-        return options
-    if options.filename is not None:
-        raise ParameterError("filename is given twice: by itself, and among the options")
-    return msgspec.structs.replace(options, filename=filename)
-
-
-def _target(to: str | None, maps: Sequence[str], method: str | None) -> Destination | None:
-    """Where copies go, None if no links for copies are wanted."""
-    if to is None:
-        if maps:
-            raise ParameterError("maps rewrites the keys of copies, and is for to")
-        return None
-    if method not in {None, "GET"}:
-        raise ParameterError("to is for GET links: it adds the PUT links of their copies")
-    return Destination(prefix_of(to), KeyMap(maps))
-
-
-def _size_problem(method: str | None, part_size: int | None, hashed: HashedSource | None) -> SizeProblem | None:
-    if part_size is None:
-        return None
-    if method != "PUT":
-        raise ParameterError("a part size is for PUT links, or for copies, with to")
-    if hashed is not None:
-        raise ParameterError("a checksum is signed for a whole file: it does not go with a part size")
-    return size_problem_of(part_size)
-
-
-def _hashed(method: str | None, checksum: str | None, folder: str | os.PathLike[str] | None) -> HashedSource | None:
-    if (checksum is None) != (folder is None):
-        raise ParameterError(
-            "a checksum is taken from files: it needs an algorithm and a folder, --checksum and --from"
-        )
-    if checksum is None or folder is None:
-        return None
-    if method != "PUT":
-        raise ParameterError("checksums are signed into PUT links")
-    return HashedSource(folder, checksum)
