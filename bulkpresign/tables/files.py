@@ -7,8 +7,8 @@ import re
 import stat
 import sys
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from io import BufferedReader
 from itertools import chain
 from pathlib import Path, PurePath
@@ -57,12 +57,17 @@ def text_blocks(file: str) -> Iterator[str]:
     read, or is a page or XML, for an invalid byte (with its line), and for more than 8 MiB of white space: a small gzip
     file can hold so many blank lines that reading it takes hours.
     """
-    encoding, blocks = _encoded(file, _byte_blocks(file))
+    with closing(_byte_blocks(file)) as read:  # also where an error keeps the frames that read from it
+        yield from _decoded(file, read)
+
+
+def _decoded(file: str, read: Iterator[bytes]) -> Iterator[str]:
+    encoding, blocks = _encoded(file, read)
     decoder = codecs.getincrementaldecoder(encoding)()
     lines, blanks, is_first = 0, 0, True
-    for read in chain(blocks, (b"",)):  # an empty block ends the text
+    for block in chain(blocks, (b"",)):  # an empty block ends the text
         try:
-            text = decoder.decode(read, final=not read)
+            text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             raise _not_decoded(error, file, encoding, lines) from error
         if not text:
@@ -117,7 +122,7 @@ def not_empty(file: str, blocks: Iterator[str]) -> Iterator[str]:
         raise ManifestError("the file is empty", file=file)
 
 
-def _byte_blocks(file: str) -> Iterator[bytes]:
+def _byte_blocks(file: str) -> Generator[bytes, None, None]:
     with _opened(file) as stream:
         while block := stream.read(_BLOCK_SIZE):
             yield block

@@ -39,6 +39,15 @@ def test_an_invalid_utf8_byte_is_reported_with_its_line(file: Path, before: str,
     assert caught.value.line == before.count("\n") + 1
 
 
+def test_a_file_is_closed_while_its_error_is_kept(file: Path) -> None:
+    """The error has the frames in which the file is read."""
+    file.write_bytes(b"key\n\xff")
+    with pytest.raises(ManifestError) as caught:
+        list(text_blocks(str(file)))
+    assert str(file) in str(caught.value)
+    assert file not in {one.readlink() for one in Path("/proc/self/fd").iterdir() if one.is_symlink()}
+
+
 @given(text=TEXTS, size=st.integers(1, 9), big=st.booleans())
 def test_utf16_with_a_byte_order_mark_is_read(file: Path, text: str, size: int, big: bool) -> None:
     assume(not text.startswith("\0"))  # it would be UTF-32
