@@ -1,0 +1,83 @@
+"""Which jobs workers get, what they need for them, and what comes back: decisions without a worker."""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from bulkpresign.errors import LinkExpiredError
+from bulkpresign.model import Checkpoint, Link, ObjectRef, Outcome, ResumePoint
+from bulkpresign.scale.copies import is_made_in_parts, is_refused_copy
+from bulkpresign.scale.part_sizes import with_part_sizes
+from bulkpresign.scale.renewals import renew_expired
+from bulkpresign.transfer.engine.jobs import Job, LocalFile, Renew, RenewableLink
+from bulkpresign.transfer.spec import TransferSpec
+
+OBJECT, COPY = ObjectRef("from", "k", size=10), ObjectRef("to", "k")
+FAILED = Outcome(OBJECT, "failed", code="PreconditionFailed")
+EXPIRED = Outcome(OBJECT, "expired", message="the link has expired")
+
+
+def copy(headers: dict[str, str] | None = None, target: ObjectRef = COPY, renew: Renew | None = None) -> Job:
+    get = Link("GET", "https://h/from/k?X-Amz-Signature=1", {}, None, OBJECT)
+    put = Link("PUT", "https://h/to/k?X-Amz-Signature=1", headers or {}, None, target)
+    return Job(RenewableLink(get, renew), RenewableLink(put, renew))
+
+
+def test_a_copy_that_an_earlier_run_began_is_made_in_parts() -> None:
+    job = copy()
+    assert not is_made_in_parts(job, TransferSpec())
+    begun = msgspec.structs.replace(job, checkpoint=Checkpoint(ResumePoint("upload", 10, 5)))
+    assert is_made_in_parts(begun, TransferSpec())
+    assert is_made_in_parts(job, TransferSpec(part_size=5))
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_refused"),
+    [
+        ({}, False),
+        ({"If-None-Match": "*"}, True),
+        ({"if-match": '"e"'}, True),
+        ({"x-amz-checksum-crc32": "AAAAAA=="}, True),
+    ],
+)
+def test_a_copy_that_failed_with_a_condition_or_a_checksum(headers: dict[str, str], is_refused: bool) -> None:
+    job = copy(headers)
+    assert is_refused_copy(job, FAILED) is is_refused
+    assert not is_refused_copy(job, EXPIRED)
+    by_links = copy(headers, msgspec.structs.replace(COPY, path="https://h/to/k"))
+    assert not is_refused_copy(by_links, FAILED)
+
+
+def test_part_sizes_are_asked_for_where_a_digest_may_be_that_of_parts() -> None:
+    asked: list[str] = []
+
+    async def ask(link: Link) -> int | None:
+        asked.append(link.object.key)
+        return 5 << 20
+
+    refs = [ObjectRef("b", "whole", etag="e" * 32), ObjectRef("b", "parts", size=11 << 20, etag=f"{'e' * 32}-3")]
+    jobs = [Job(RenewableLink(Link("GET", "https://h/k", {}, None, ref)), LocalFile(ref.key)) for ref in refs]
+    whole, parts = asyncio.run(with_part_sizes(jobs, ask))
+    assert asked == ["parts"]
+    assert whole is jobs[0]
+    assert parts.object.extra == {"part_size": 5 << 20}
+
+
+def test_copies_whose_links_expired() -> None:
+    """With credentials, the PUT links are signed later. An error of the renewal is the objects' outcome."""
+    ended: list[Outcome] = []
+
+    async def renew(links: Sequence[Link]) -> list[Link | None]:
+        if any(link.method == "PUT" and link.url for link in links):
+            raise LinkExpiredError("the command failed", code="RenewalFailed")
+        return [msgspec.structs.replace(link, url=f"{link.url}&fresh") for link in links]
+
+    for signs_puts, codes in ((True, []), (False, ["RenewalFailed"])):
+        left = {7: copy(renew=renew)}
+        asyncio.run(renew_expired({7: EXPIRED}, left, ended.extend, signs_puts=signs_puts))
+        assert [outcome.code for outcome in ended] == codes
+        assert [job.source.link.url[-5:] for job in left.values() if isinstance(job.source, RenewableLink)] == (
+            ["fresh"] if signs_puts else []
+        )
