@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 import anyio
@@ -21,16 +22,16 @@ _GRACE = 5.0
 
 
 class BatchCalls:
-    """Calls the workers of a run with batches."""
+    """Calls the workers of a run with batches. `ahead` tells how many are out at a time, which changes with them."""
 
-    def __init__(self, workers: Workers) -> None:
-        self._workers = workers
+    def __init__(self, workers: Workers, ahead: Callable[[], int]) -> None:
+        self._workers, self._ahead = workers, ahead
         self._losses = 0
         #: True once a call was cancelled: no other one is to be made.
         self.are_stopping = False
 
-    async def result(self, batch: Batch, *, ahead: int) -> BatchResult | None:
-        """What became of a batch; None where its worker was lost. `ahead` batches are out at a time.
+    async def result(self, batch: Batch) -> BatchResult | None:
+        """What became of a batch; None where its worker was lost.
 
         Cancellation interrupts all workers, and gives what they finished until then, if they say so soon. Raises
         BreakerError where no worker is left that works.
@@ -42,7 +43,7 @@ class BatchCalls:
             return decode_result(await asyncio.shield(answer))
         except asyncio.CancelledError:
             if answer.cancelled():  # by the executor, whose workers are gone
-                self._note_loss(WorkerLostError("the executor cancelled its work"), ahead)
+                self._note_loss(WorkerLostError("the executor cancelled its work"))
                 return None
             self.are_stopping = True
             if future.cancel():
@@ -52,19 +53,19 @@ class BatchCalls:
                 return decode_result(await asyncio.shield(answer))
             raise
         except Exception as error:  # noqa: BLE001 - each executor has its own errors for a lost worker
-            self._note_loss(error, ahead)
+            self._note_loss(error)
             return None
 
     def forget_losses(self) -> None:
         """A batch has a result: the workers before it are no longer lost in a row."""
         self._losses = 0
 
-    def _note_loss(self, error: Exception, ahead: int) -> None:
+    def _note_loss(self, error: Exception) -> None:
         """Raises BreakerError where no worker is left that works."""
         self._losses += 1
         reason = redacted(str(error) or type(error).__name__)
         _logger.debug("a worker was lost: %s", reason)
-        if self._losses > _LOSSES_IN_A_ROW + ahead:
+        if self._losses > _LOSSES_IN_A_ROW + self._ahead():
             raise BreakerError(f"stopped: the workers of the last {self._losses} batches were lost: {reason}")
 
 

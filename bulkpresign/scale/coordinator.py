@@ -83,7 +83,7 @@ class RemoteExecutor:
         self._breaker = CircuitBreaker()
         self._again: deque[_Work] = deque()
         self._in_flight = self._out = 0
-        self._calls = BatchCalls(workers)
+        self._calls = BatchCalls(workers, lambda: self._batches_ahead)
         self._has_changed = asyncio.Event()
         self._loads = WorkerLoads(spec.max_concurrency)
         self._coordinator = Coordinator()
@@ -210,7 +210,7 @@ class RemoteExecutor:
             signs_puts=self._coordinator.sign_put is not None,
             jobs=jobs,
         )
-        return await self._calls.result(batch, ahead=self._batches_ahead)
+        return await self._calls.result(batch)
 
     def _take_report(self, data: bytes) -> None:
         """Takes events of a batch that has not ended."""
