@@ -119,7 +119,7 @@ def test_the_repr_of_an_object_has_only_the_names_of_its_columns() -> None:
 
 
 def test_objects_and_links_in_sets() -> None:
-    """What is left is a set of objects without that of those that are done."""
+    """A program subtracts the objects that are done from those that it wants."""
     refs = [ObjectRef("bucket", key, extra={"last_modified": "2026-01-01"}) for key in ("a", "b")]
     links = [Link("GET", f"{URL}&x={ref.key}", {"host": "x"}, NOW, ref) for ref in refs]
     again = [Link(link.method, link.url, dict(link.headers), link.expires_at, link.object) for link in links]

@@ -56,6 +56,7 @@ def links_of(rows: Rows) -> list[Link]:
         raise rows.error(0, "an upload form is not a link: it is for browsers and curl", "fields")
     if not (all(map(_PLAIN_URL.match, urls)) and _has_no_blank("".join(urls))):
         complain(rows, "url", urls, _url_problem)
+    _check_paths(rows)
     _check_keys(rows, urls)
     return list(map(Link, _methods(rows), urls, _headers(rows), _expiries(rows, urls), _objects(rows, urls)))
 
@@ -105,7 +106,6 @@ def _check_keys(rows: Rows, urls: Sequence[str]) -> None:
 
     Only links of S3 tell their key.
     """
-    _check_paths(rows)
     for row, (key, url) in enumerate(zip(text_column(rows, "key") or (), urls, strict=False)):
         if f"/{key}?" not in url and key and not _is_for(key, url) and _OF_S3.search(url):
             problem = f"the url is for {path_of(url)[:_SHOWN]!r}, not for key {key[:_SHOWN]!r}"

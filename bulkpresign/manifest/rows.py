@@ -4,7 +4,7 @@ A batch is encoded by column. Most columns of a batch are empty or have one valu
 `join` then makes all rows.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import chain, repeat
 from typing import Any
@@ -14,7 +14,7 @@ import msgspec
 from bulkpresign.model import Link, ObjectRef, Post
 from bulkpresign.tables.columns import LINK_COLUMNS, POST_COLUMNS
 from bulkpresign.tables.delimited import csv_cell, needs_quotes
-from bulkpresign.tables.rows import Rows
+from bulkpresign.tables.rows import Rows, json_text
 
 Columns = dict[str, Sequence[Any]]
 
@@ -127,5 +127,4 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return str(value)
-    encoded = _ENCODER.encode(dict(value) if isinstance(value, Mapping) else value)
-    return str(msgspec.json.decode(encoded)) if encoded[:1] == b'"' else encoded.decode()
+    return json_text(value)

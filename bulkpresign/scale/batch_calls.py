@@ -31,7 +31,7 @@ class BatchCalls:
         self.are_stopping = False
 
     async def result(self, batch: Batch) -> BatchResult | None:
-        """What became of a batch; None where its worker was lost.
+        """The result of a batch; None if its worker was lost.
 
         Cancellation interrupts all workers, and gives what they finished until then, if they say so soon. Raises
         BreakerError where no worker is left that works.

@@ -10,12 +10,10 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-import msgspec
-
 from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.tables.columns import column_name
 from bulkpresign.tables.files import Output, is_stream
-from bulkpresign.tables.rows import BATCH_ROWS, MAX_COLUMNS, Rows
+from bulkpresign.tables.rows import BATCH_ROWS, MAX_COLUMNS, Rows, json_text
 
 #: Rows that are decoded at a time.
 _DECODED_ROWS = 16 * BATCH_ROWS
@@ -176,10 +174,7 @@ class ParquetTable:
 
 
 def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    encoded = msgspec.json.encode(dict(value) if isinstance(value, Mapping) else value, enc_hook=str)
-    return str(msgspec.json.decode(encoded)) if encoded[:1] == b'"' else encoded.decode()
+    return value if value is None or isinstance(value, str) else json_text(value)
 
 
 class _Sink(io.RawIOBase):

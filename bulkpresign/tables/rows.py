@@ -15,6 +15,7 @@ BATCH_LENGTH = 8 << 20
 #: Columns of a table. More columns would fill the memory with cells.
 MAX_COLUMNS = 1_000
 _MAX_DEPTH = 32
+_JSON = msgspec.json.Encoder(enc_hook=str)
 
 T = TypeVar("T")
 
@@ -141,3 +142,9 @@ def mapping_of_text(file: str, line: int, text: str) -> dict[str, str]:
             raise ManifestError(f"{text!r} has no {missing}", file=file, line=line, column=missing)
         return {"bucket": bucket, "key": key}
     return {"key": text}
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON for a cell of text, without the quotes of a string. What JSON does not have is its own text."""
+    encoded = _JSON.encode(dict(value) if isinstance(value, Mapping) else value)
+    return str(msgspec.json.decode(encoded)) if encoded[:1] == b'"' else encoded.decode()

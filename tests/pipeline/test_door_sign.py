@@ -1,4 +1,4 @@
-"""What `sign` takes from a program: objects, and links that it signs again, in any iterable."""
+"""`sign` of objects, and of links that it signs again, from a program: in any iterable."""
 
 import asyncio
 import csv

@@ -78,7 +78,7 @@ def with_filename(options: LinkOptions, filename: str | None) -> LinkOptions:
 
 
 def copy_destination(to: str | None, maps: Sequence[str], method: str | None) -> Destination | None:
-    """Where copies go, None if no links for copies are wanted. Raises ParameterError."""
+    """The destination of copies, None without `to`. Raises ParameterError."""
     if to is None:
         if maps:
             raise ParameterError("maps rewrites the keys of copies, and is for to")
@@ -89,7 +89,7 @@ def copy_destination(to: str | None, maps: Sequence[str], method: str | None) ->
 
 
 def size_problem_for(method: str | None, part_size: int | None, hashed: HashedSource | None) -> SizeProblem | None:
-    """What finds a size that can't be uploaded in parts, None without parts. Raises ParameterError."""
+    """The check of sizes for uploads in parts, None without a part size. Raises ParameterError."""
     if part_size is None:
         return None
     if method != "PUT":
@@ -102,7 +102,7 @@ def size_problem_for(method: str | None, part_size: int | None, hashed: HashedSo
 def hashed_source(
     method: str | None, checksum: str | None, folder: str | os.PathLike[str] | None
 ) -> HashedSource | None:
-    """What adds the checksums of files in a folder, None if none are wanted. Raises ParameterError."""
+    """The source of checksums of local files, None without a checksum. Raises ParameterError."""
     if (checksum is None) != (folder is None):
         raise ParameterError(
             "a checksum is taken from files: it needs an algorithm and a folder, --checksum and --from"

@@ -10,7 +10,8 @@ from bulkpresign.tables.files import is_temporary_of
 from bulkpresign.transfer.disk.paths import TEMPORARY_SUFFIX, is_temporary
 
 _JOURNAL = ".journal"
-_OF_SQLITE = ("", "-wal", "-shm", "-journal")  # of a database, and of the files that are beside it
+#: The endings of a database of SQLite and of the files beside it.
+_OF_SQLITE = ("", "-wal", "-shm", "-journal")
 _JOURNALS = tuple(f"{_JOURNAL}{suffix}" for suffix in _OF_SQLITE)
 _SUFFIXES = (TEMPORARY_SUFFIX, *_JOURNALS)
 
