@@ -26,7 +26,8 @@ _ENDPOINT = re.compile(rb"<Endpoint>([A-Za-z0-9.:-]{1,260})</Endpoint>")
 #: The scheme and host to which a redirect leads. The rest can repeat the signature.
 _REDIRECT = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,260}(?=[/?#]|\Z)")
 _REDIRECTS = frozenset({"HTTP301", "HTTP302", "HTTP303", "HTTP307", "HTTP308"})
-_EXPIRED_CODES = frozenset({"ExpiredToken", "TokenRefreshRequired", "InvalidToken"})
+#: ExpiredRequest is that of Cloudflare R2: cloudflare/cloudflare-docs #32436.
+_EXPIRED_CODES = frozenset({"ExpiredRequest", "ExpiredToken", "TokenRefreshRequired", "InvalidToken"})
 #: Codes that tell what is wrong with a request at any time, so not that its link has expired.
 _WRONG_AT_ANY_TIME = frozenset({"SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidObjectState", "EntityTooLarge"})
 #: With status 400 or 403, too: the limits of KMS keys, of accounts, and of servers whose errors are those of other

@@ -67,6 +67,7 @@ def response(status: int, code: str = "", link: Link = LINK, **headers: str) -> 
         (400, "BandwidthLimitExceeded", ThrottledError),
         (412, "PreconditionFailed", RefusedError),
         (400, "ExpiredToken", LinkExpiredError),
+        (403, "ExpiredRequest", LinkExpiredError),
         (403, "AccessDenied", RefusedError),
         (403, "SignatureDoesNotMatch", RefusedError),
         (403, "RequestTimeTooSkewed", RefusedError),
