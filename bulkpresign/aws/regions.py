@@ -72,20 +72,28 @@ class BucketRegions:
         """Sends HeadBucket, then GetBucketLocation.
 
         The response of HeadBucket names the region even if it is a refusal or a redirect; not all servers do that.
-        Source: docs "HeadBucket", "GetBucketLocation": no constraint is us-east-1, `EU` is eu-west-1.
+        A server that is not AWS and takes the region `auto` as it is, such as Cloudflare R2, is asked nothing more: its
+        GetBucketLocation may be denied, or names a place that is not a region.
+        Source: docs "HeadBucket", "GetBucketLocation": no constraint is us-east-1, `EU` is eu-west-1; docs "S3 API
+        compatibility" of Cloudflare R2.
         """
         from botocore.exceptions import ClientError
 
         check_signable(bucket)
         if found := _ARN_REGION.match(bucket):
             return found[1]
-        client = await self._session.client()
+        client, asking = await self._session.client(), await self._session.client(AUTO)
+        is_aws = asking.meta.endpoint_url != client.meta.endpoint_url  # which has an endpoint for each region
+        is_taken = False
         with request_errors(RegionError, f"the region of {bucket} can't be found"):
             try:
-                response = await client.head_bucket(Bucket=bucket)
+                response = await (client if is_aws else asking).head_bucket(Bucket=bucket)
+                is_taken = not is_aws
             except ClientError as refusal:
                 response = refusal.response
             if region := response["ResponseMetadata"].get("HTTPHeaders", {}).get("x-amz-bucket-region"):
                 return str(region)
+            if is_taken:
+                return AUTO
             location = (await client.get_bucket_location(Bucket=bucket)).get("LocationConstraint")
         return {None: "us-east-1", "": "us-east-1", "EU": "eu-west-1"}.get(location) or str(location)

@@ -22,7 +22,7 @@ from bulkpresign.checksums.blocks import descriptor_blocks
 from bulkpresign.checksums.expected import ExpectedDigest
 from bulkpresign.checksums.part_size import part_sizes
 from bulkpresign.checksums.segments import combined_digest, segment_hasher
-from bulkpresign.checksums.sources import checksum_problem, expected_digest, in_base64, part_size_of_row
+from bulkpresign.checksums.sources import checksum_in, checksum_problem, expected_digest, in_base64, part_size_of_row
 from bulkpresign.checksums.verifier import Verifier, verify_whole
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "PartsHasher",
     "Verifier",
     "base64_of",
+    "checksum_in",
     "checksum_problem",
     "combine",
     "combined_digest",

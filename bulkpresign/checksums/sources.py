@@ -19,6 +19,7 @@ _ETAG = re.compile(r"([0-9a-fA-F]{32})(?:-([1-9]\d{0,4}))?\Z", re.ASCII)
 _HEX = re.compile(r"[0-9a-fA-F]+\Z")
 _PART_COUNT = re.compile(r"-([1-9]\d{0,4})\Z", re.ASCII)
 _HEADERS = tuple((f"x-amz-checksum-{name}", name) for name in ALGORITHMS)
+_OF_GOOGLE = re.compile(r"(?:\A|,)\s*(crc32c|md5)=([A-Za-z0-9+/=]{1,30})")
 
 
 def expected_digest(
@@ -106,16 +107,26 @@ def _binary(text: str) -> bytes | None:
     return digest if base64_of(digest) == text else None
 
 
-def _from_headers(headers: Mapping[str, str]) -> ExpectedDigest | None:
-    """The checksum in a response's headers. Skips one that is not valid, and a composite one without a part count."""
+def checksum_in(headers: Mapping[str, str]) -> str | None:
+    """The checksum of the object in a response, as `algorithm:base64`, None without one.
+
+    Skips one that is not valid, and a composite one without a part count. Google Cloud Storage has a header of its own;
+    objects that were uploaded in parts have no other proof there.
+    Source: docs "Hashes and ETags", "Complete a multipart upload" of Google Cloud Storage.
+    """
+    is_composite = headers.get("x-amz-checksum-type", "").upper() == "COMPOSITE"
     for header, algorithm in _HEADERS:
-        value = headers.get(header)
-        if value is None or checksum_problem(f"{algorithm}:{value}"):
-            continue
-        found = _parse(f"{algorithm}:{value}")
-        if found.parts or headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE":
-            return found
-    return None
+        if header in headers:
+            checksum = f"{algorithm}:{headers[header]}"
+            if checksum_problem(checksum) is None and (not is_composite or _PART_COUNT.search(checksum)):
+                return checksum
+    found = (f"{name}:{value}" for name, value in _OF_GOOGLE.findall(headers.get("x-goog-hash", "")))
+    return next((checksum for checksum in found if checksum_problem(checksum) is None), None)
+
+
+def _from_headers(headers: Mapping[str, str]) -> ExpectedDigest | None:
+    checksum = checksum_in(headers)
+    return None if checksum is None else _parse(checksum)
 
 
 def _etag_is_md5(headers: Mapping[str, str]) -> bool:

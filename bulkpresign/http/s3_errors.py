@@ -22,18 +22,55 @@ _CODE = re.compile(rb"<Code>\s*([A-Za-z0-9._-]{1,100})\s*</Code>")
 _MESSAGE = re.compile(rb"<Message>([^<]{1,500})</Message>")
 _REGION = re.compile(rb"<Region>([^<]{1,50})</Region>")
 _REGION_NAME = re.compile(r"[a-z0-9-]{1,50}\Z")
+_ENDPOINT = re.compile(rb"<Endpoint>([A-Za-z0-9.:-]{1,260})</Endpoint>")
 #: The scheme and host to which a redirect leads. The rest can repeat the signature.
 _REDIRECT = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,260}(?=[/?#]|\Z)")
 _REDIRECTS = frozenset({"HTTP301", "HTTP302", "HTTP303", "HTTP307", "HTTP308"})
-_EXPIRED_CODES = frozenset({"ExpiredToken", "TokenRefreshRequired", "InvalidToken"})
-_THROTTLED: frozenset[int | str] = frozenset({429, 503, 509, "SlowDown", "ServiceUnavailable"})
+#: ExpiredRequest is that of Cloudflare R2: cloudflare/cloudflare-docs #32436.
+_EXPIRED_CODES = frozenset({"ExpiredRequest", "ExpiredToken", "TokenRefreshRequired", "InvalidToken"})
+#: Codes that tell what is wrong with a request at any time, so not that its link has expired.
+_WRONG_AT_ANY_TIME = frozenset({"SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidObjectState", "EntityTooLarge"})
+#: With status 400 or 403, too: the limits of KMS keys, of accounts, and of servers whose errors are those of other
+#: services. Source: `retries/standard.py` of botocore.
+_THROTTLED: frozenset[int | str] = frozenset(
+    {
+        429,
+        503,
+        509,
+        "BandwidthLimitExceeded",
+        "KMS.ThrottlingException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "ServiceUnavailable",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequests",
+        "TooManyRequestsException",
+    }
+)
+#: 499: nginx and SeaweedFS say that the client is gone, of a proxy between that closed its connection.
 _TEMPORARY: frozenset[int | str] = frozenset(
-    {408, 500, 502, 504, "InternalError", "RequestTimeout", "BadDigest", "ConditionalRequestConflict"}
+    {
+        408,
+        499,
+        500,
+        502,
+        504,
+        "BadDigest",
+        "ConditionalRequestConflict",
+        "InternalError",
+        "OperationAborted",
+        "RequestTimeout",
+    }
 )
 _REFUSALS = frozenset({400, 401, 403})
 #: How `&` is written in HTML, and in JSON by some encoders.
 _ESCAPED_AND = re.compile(r"&amp;|\\u0026")
 _SIGNATURE = re.compile(r"[?&]X-Amz-Signature=([0-9a-f]{64}(?:&|\Z))?")
+_VIRTUAL_HOST = "the server wants the bucket in the host name: sign with --addressing-style virtual"
 _HINTS = {
     "SignatureDoesNotMatch": "the method, a signed header or the url is not what was signed",
     "RequestTimeTooSkewed": "this machine's clock, or the signer's, is wrong",
@@ -42,6 +79,9 @@ _HINTS = {
     "AuthorizationHeaderMalformed": "signed for another region than the bucket's",
     "PermanentRedirect": "signed for another endpoint or region than the bucket's",
     "TemporaryRedirect": "signed for another endpoint or region than the bucket's",
+    "PathStyleDomainForbidden": _VIRTUAL_HOST,  # Tencent COS
+    "SecondLevelDomainForbidden": _VIRTUAL_HOST,  # Alibaba OSS
+    "VirtualHostDomainRequired": _VIRTUAL_HOST,  # Huawei OBS
 }
 
 
@@ -108,7 +148,10 @@ def _hint(code: str, headers: Mapping[str, str], body: bytes, difference: str) -
         return f"the server redirects to {found[0] if found else 'elsewhere'}; no link is sent there"
     hint = _HINTS.get(code)
     region = bucket_region(headers, body)
-    return f"{hint}, which is in {region}" if hint and region else hint
+    if hint and region:
+        return f"{hint}, which is in {region}"
+    endpoint = _text(_ENDPOINT, body)
+    return f"the endpoint of the bucket is {endpoint}" if endpoint and hint != _VIRTUAL_HOST else hint
 
 
 def bucket_region(headers: Mapping[str, str], body: bytes) -> str | None:
@@ -127,13 +170,13 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def _is_expired(status: int, code: str, body: bytes, link: Link, now: datetime) -> bool:
-    """Servers differ: AWS says "Request has expired", Ceph only AccessDenied, rclone has status 400."""
+    """Servers differ: AWS says "Request has expired", Ceph only AccessDenied; Garage and rclone have status 400."""
     if status not in {400, 401, 403}:
         return False
     if code in _EXPIRED_CODES or b"Request has expired" in body:
         return True
     over = link.expires_at is not None and now >= link.expires_at
-    return over and code in {"AccessDenied", "RequestTimeTooSkewed", f"HTTP{status}"}
+    return over and code not in _WRONG_AT_ANY_TIME
 
 
 def _text(pattern: re.Pattern[bytes], body: bytes) -> str | None:

@@ -57,7 +57,7 @@ def _by_digest(first: ExpectedDigest, second: ExpectedDigest) -> Comparison:
         return UNKNOWN
     if first.digest == second.digest:
         return Comparison(verified_by=first.name)
-    if first.parts and (first.part_size is None or first.part_size != second.part_size):
+    if not first.is_split_known or first.part_size != second.part_size:
         return UNKNOWN
     difference = f"{first.source} {second.shown(second.digest)} where there is {first.shown(first.digest)}"
     if first.source == "etag":

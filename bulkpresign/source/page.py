@@ -105,6 +105,12 @@ class PageParser:
         self._parse()
         return self._page()
 
+    @property
+    def is_first_version(self) -> bool:
+        """True for a page of ListObjects, as servers give it that do not know ListObjectsV2."""
+        top = self._fields
+        return "Marker" in top and "KeyCount" not in top and "NextContinuationToken" not in top
+
     def _parse(self) -> None:
         """Calls a function for each element. They are closures, because they run ten times for each object."""
         texts: list[str] = []

@@ -2,8 +2,9 @@
 
 import pytest
 
+from bulkpresign.checksums import checksum_in
 from bulkpresign.model import ObjectRef
-from bulkpresign.pipeline.rows.head_response import checksum_of, first_part_size, parts_count, with_head_response
+from bulkpresign.pipeline.rows.head_response import first_part_size, parts_count, with_head_response
 
 CRC = "AAAAAA=="
 SHA = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
@@ -47,10 +48,14 @@ def test_a_weak_etag_and_a_date_that_is_none() -> None:
         ({"x-amz-checksum-crc32": CRC, "x-amz-checksum-type": "COMPOSITE"}, None, 0),
         ({"x-amz-checksum-crc32": CRC, "x-amz-checksum-type": "FULL_OBJECT", "etag": '"e-12"'}, f"crc32:{CRC}", 12),
         ({"etag": '"e-0"'}, None, 0),
+        ({"x-goog-hash": f"crc32c={CRC}"}, f"crc32c:{CRC}", 0),
+        ({"x-goog-hash": f"md5=no, crc32c={CRC}"}, f"crc32c:{CRC}", 0),
+        ({"x-goog-hash": "md5=1B2M2Y8AsgTpgAmY7PhCfg=="}, "md5:1B2M2Y8AsgTpgAmY7PhCfg==", 0),
+        ({"x-goog-hash": "sha9=AAAA"}, None, 0),
     ],
 )
 def test_checksums_and_part_counts(headers: dict[str, str], checksum: str | None, parts: int) -> None:
-    assert checksum_of(headers) == checksum
+    assert checksum_in(headers) == checksum
     assert parts_count(headers) == parts
 
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
@@ -22,7 +23,7 @@ from bulkpresign.source import lister as lister_module
 from bulkpresign.source.page import Page
 from bulkpresign.transfer.engine import retries
 from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.servers.proxy import Fault, FaultProxy, expired
+from tests.servers.proxy import Fault, FaultProxy, Seen, expired
 from tests.servers.server import S3Server
 
 AWKWARD = ["a b+c.txt", "d-e", "d/nl\n\tctrl\x01.txt", "d/é&<x>\"'.txt", "per%20cent", "z/한글 😀", "z/~*?#[x]"]
@@ -350,3 +351,59 @@ def test_the_region_that_a_response_names_is_used(proxy: FaultProxy, fault: Faul
     proxy.always = fault  # a server that names the same region again is not asked for ever
     with pytest.raises(ListingError, match=r"301 PermanentRedirect|400 Authorization"):
         listed("bucket", emit=ignore)
+
+
+# -- servers without ListObjectsV2
+
+
+def first_version(client: Any, bucket: str, seen: Seen) -> tuple[bytes, bytes]:
+    """The response of a server that knows ListObjects alone, in pages of three: it ignores any other parameter."""
+    query = dict(parse_qsl(urlsplit(seen.target).query))
+    names = {"prefix": "Prefix", "marker": "Marker", "delimiter": "Delimiter", "encoding-type": "EncodingType"}
+    known = {names[name]: value for name, value in query.items() if name in names}
+    url = client.generate_presigned_url("list_objects", {"Bucket": bucket, "MaxKeys": 3, **known})
+    body = requests.get(url, timeout=30).content
+    return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode(), body
+
+
+@pytest.mark.parametrize("server_name", ["seaweedfs", "ceph"])
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_server_that_knows_the_first_version_of_listings_alone(
+    request: pytest.FixtureRequest,
+    aws_env: AwsEnv,
+    make_bucket: MakeBucket,
+    boto: Boto,
+    monkeypatch: pytest.MonkeyPatch,
+    server_name: str,
+    refuses: bool,
+) -> None:
+    """As Huawei OBS, IBM COS and others by the quirks that rclone has for them: each section, and each point."""
+    server: S3Server = request.getfixturevalue(server_name)
+    aws_env(server)
+    client, bucket = boto(server), make_bucket(server)
+    keys = [f"{folder}{number:02} ü+" for folder in ("", "a/", "a-b/", "a/b/") for number in range(9)]
+    put(client, bucket, keys)
+    for name, value in (("_LEAST_PER_REQUEST", 0), ("_LONG", 2), ("_LEAST_OF_POINTS", 0)):
+        monkeypatch.setattr(lister_module, name, value)
+    monkeypatch.setattr(key_space, "_LEAST_DISTANCE", 1)
+    with FaultProxy(server.endpoint_url) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        proxy.alter = lambda seen, _, __: first_version(client, bucket, seen)
+        if refuses:
+            refused = Fault(501, body=ERROR.format("NotImplemented").encode())
+            proxy.schedule = lambda seen: refused if "list-type" in seen.target else None
+        assert sorted(ref.key for ref in listed(bucket, emit=ignore)) == sorted(keys)
+        assert sorted(ref.key for ref in listed(bucket, "a/", emit=ignore)) == sorted(k for k in keys if k[:2] == "a/")
+
+
+def test_a_server_that_lists_nothing(proxy: FaultProxy) -> None:
+    proxy.always = Fault(501, body=ERROR.format("NotImplemented").encode())
+    with pytest.raises(ListingError, match="can't be listed: 501 NotImplemented: m"):
+        listed("bucket", emit=ignore)
+
+
+@pytest.mark.parametrize("all_versions", [False, True])
+def test_a_page_is_asked_for_all_keys_that_it_can_have(proxy: FaultProxy, all_versions: bool) -> None:
+    """Alibaba OSS gives 100 by default: docs "ListObjectsV2 (GetBucketV2)" there."""
+    listed("bucket", emit=ignore, all_versions=all_versions)
+    assert "max-keys=1000" in proxy.seen[0].target

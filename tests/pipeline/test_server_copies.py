@@ -4,9 +4,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import bulkpresign as bp
 from tests.pipeline.copies import ProxiedSides, Sides
 from tests.servers.proxy import Fault, Seen
+from tests.support.uploads import open_uploads
 
 MIB = 1 << 20
 #: The response of S3 to a copy, in one request, of an object over 5 GiB.
@@ -43,6 +46,46 @@ def test_an_object_that_is_too_large_for_one_request_is_copied_in_parts(proxied:
     report = copy(proxied, "large", part_size=5 * MIB)
     assert (report.done, report.bytes) == (1, len(body)), proxied.outcomes
     assert proxied.copied() == {"large": body}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Fault(400, body=b"<Error><Code>InvalidArgument</Code></Error>"),
+        Fault(405, body=b"<Error><Code>MethodNotAllowed</Code></Error>"),
+        Fault(501, body=b"<Error><Code>NotImplemented</Code></Error>"),
+        Fault(200, {"ETag": '"d41d8cd98f00b204e9800998ecf8427e"'}),
+    ],
+    ids=["400", "405", "501", "ignored"],
+)
+def test_parts_that_a_server_does_not_copy_pass_here(proxied: ProxiedSides, answer: Fault) -> None:
+    """Storj answers 501 (rclone/rclone #8139), and copies objects in one request.
+
+    So does Google Cloud Storage by the quirks that rclone has for it; its error is not published.
+
+    `rclone serve s3` ignores the source, and stores the empty body of the request as a part: rclone/rclone #7454.
+    """
+    bodies = {"large": os.urandom(11 * MIB), "small": b"1"}
+    proxied.upload(bodies)
+    proxied.proxy.schedule = lambda seen: answer if is_copy(seen) and "partNumber=" in seen.target else None
+    report = copy(proxied, "large", "small", part_size=5 * MIB, concurrency=1)
+    assert (report.done, report.bytes) == (2, 11 * MIB + 1), proxied.outcomes
+    assert proxied.copied() == bodies
+    assert any(is_copy(seen) and "small" in seen.target for seen in proxied.proxy.seen)
+    assert open_uploads(proxied.put, proxied.destination) == []
+
+
+def test_a_part_that_can_not_be_copied_at_all(proxied: ProxiedSides) -> None:
+    """Others are still copied by the server."""
+    bodies = {"a": os.urandom(6 * MIB), "b": os.urandom(6 * MIB)}
+    proxied.upload(bodies)
+    refused = Fault(400, body=b"<Error><Code>InvalidArgument</Code></Error>")
+    proxied.proxy.schedule = lambda seen: refused if "/a?" in seen.target and "partNumber=" in seen.target else None
+    report = copy(proxied, *bodies, part_size=5 * MIB, concurrency=1)
+    assert (report.done, report.failed) == (1, 1), proxied.outcomes
+    assert proxied.copied() == {"b": bodies["b"]}
+    assert all(is_copy(seen) for seen in proxied.proxy.seen if "/b?" in seen.target and "partNumber=" in seen.target)
+    assert open_uploads(proxied.put, proxied.destination) == []
 
 
 def test_a_key_without_an_object_is_a_failure_of_its_own(proxied: ProxiedSides) -> None:

@@ -17,6 +17,7 @@ import pytest
 import bulkpresign as bp
 from bulkpresign.events import BytesMoved, Event
 from bulkpresign.model import Outcome, Report
+from bulkpresign.transfer.uploads import parts_upload
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.servers.server import S3Server
@@ -360,6 +361,18 @@ def test_parts_that_are_gone_are_sent_again_by_the_next_run(scene: Scene) -> Non
     scene.put()
     scene.check_whole()
     assert scene.parts_sent == [1, 2, 3]
+
+
+def test_a_server_that_takes_fewer_parts(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scaleway takes 1,000, and refuses the next one (tus/tus-node-server #711), here the third."""
+    monkeypatch.setattr(parts_upload, "_FEWER_PARTS", 2)
+    said = b"<Error><Code>InvalidArgument</Code><Message>Part number must be between 1 and 2</Message></Error>"
+    scene.proxy.schedule = on(is_part(3), Fault(400, body=said))
+    assert scene.put_folder().failed == 1
+    assert scene.outcome.message is not None
+    assert scene.outcome.message.endswith(
+        "(the upload has 3 parts; where a server takes fewer, --part-size makes them larger)"
+    )
 
 
 def test_our_own_upload_is_ended_where_it_is_refused(scene: Scene) -> None:

@@ -59,8 +59,15 @@ def response(status: int, code: str = "", link: Link = LINK, **headers: str) -> 
         (400, "RequestTimeout", ServerError),
         (400, "BadDigest", ServerError),
         (409, "ConditionalRequestConflict", ServerError),
+        (409, "OperationAborted", ServerError),
+        (499, "", ServerError),
+        (400, "ThrottlingException", ThrottledError),
+        (400, "KMS.ThrottlingException", ThrottledError),
+        (403, "RequestThrottled", ThrottledError),
+        (400, "BandwidthLimitExceeded", ThrottledError),
         (412, "PreconditionFailed", RefusedError),
         (400, "ExpiredToken", LinkExpiredError),
+        (403, "ExpiredRequest", LinkExpiredError),
         (403, "AccessDenied", RefusedError),
         (403, "SignatureDoesNotMatch", RefusedError),
         (403, "RequestTimeTooSkewed", RefusedError),
@@ -85,7 +92,9 @@ def test_the_kind_of_error(status: int, code: str, kind: type[TransferError]) ->
         (403, b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"),  # AWS, SeaweedFS
         (403, b"<Error><Code>AccessDenied</Code></Error>"),  # Ceph
         (400, b"<Error><Code>AccessDenied</Code><Message>difference between</Message></Error>"),  # rclone
+        (400, b"<Error><Code>InvalidRequest</Code><Message>Bad request: Date is too old</Message></Error>"),  # Garage
         (403, b"<Error><Code>RequestTimeTooSkewed</Code></Error>"),
+        (401, b'{"code": "NotAuthenticated", "message": "The required information is not there"}'),
         (403, b""),
         (401, b""),
     ],
@@ -98,6 +107,7 @@ def test_a_link_that_is_over_has_expired(status: int, body: bytes) -> None:
 
 def test_a_link_that_is_over_may_be_wrong_as_well() -> None:
     assert isinstance(response(403, "SignatureDoesNotMatch", OVER), RefusedError)
+    assert isinstance(response(403, "InvalidObjectState", OVER), RefusedError)
     assert isinstance(response(404, "NoSuchKey", OVER), RefusedError)
 
 
@@ -154,6 +164,22 @@ def test_the_region_is_told() -> None:
     assert "which is in eu-west-3" in str(response(301, "PermanentRedirect", x_amz_bucket_region="eu-west-3"))
     body = b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>us-west-2</Region></Error>"
     assert "which is in us-west-2" in str(error_of(400, {}, body, LINK, NOW))
+
+
+def test_the_endpoint_is_told() -> None:
+    """As Alibaba OSS names it, whose code for that is AccessDenied: aliyun/aliyun-oss-go-sdk #81."""
+    body = b"<Error><Code>AccessDenied</Code><Endpoint>oss-cn-beijing.aliyuncs.com</Endpoint></Error>"
+    assert str(error_of(403, {}, body, LINK, NOW)).endswith(
+        "(the endpoint of the bucket is oss-cn-beijing.aliyuncs.com)"
+    )
+
+
+@pytest.mark.parametrize(
+    "code", ["SecondLevelDomainForbidden", "PathStyleDomainForbidden", "VirtualHostDomainRequired"]
+)
+def test_a_server_without_the_path_style(code: str) -> None:
+    """Alibaba OSS (peak/s5cmd #518), Tencent COS (grafana/mimir #7512) and Huawei OBS."""
+    assert str(response(403, code)).endswith("in the host name: sign with --addressing-style virtual)")
 
 
 @given(st.binary(max_size=300), st.integers(100, 599))

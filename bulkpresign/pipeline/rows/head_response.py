@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from bulkpresign.checksums import ALGORITHMS, checksum_problem
+from bulkpresign.checksums import checksum_in
 from bulkpresign.http.dates import unix_time
 from bulkpresign.model import ObjectRef
 from bulkpresign.tables.columns import LAST_MODIFIED, PART_SIZE
@@ -13,7 +13,6 @@ from bulkpresign.tables.columns import LAST_MODIFIED, PART_SIZE
 HEAD_COLUMNS = (LAST_MODIFIED, PART_SIZE)
 
 _COUNT = re.compile(r"-([1-9]\d{0,4})\Z", re.ASCII)
-_HEADERS = tuple((f"x-amz-checksum-{name}", name) for name in ALGORITHMS)
 
 
 def with_head_response(
@@ -25,7 +24,7 @@ def with_head_response(
     response has a checksum of the same algorithm.
     """
     etag = _etag_of(headers)
-    checksum, theirs = ref.checksum, checksum_of(headers)
+    checksum, theirs = ref.checksum, checksum_in(headers)
     is_other = (ref.size is not None and ref.size != size) or (ref.etag is not None and ref.etag != etag)
     if checksum is None or is_other or (theirs and _algorithm(theirs) == _algorithm(checksum)):
         checksum = theirs
@@ -36,20 +35,9 @@ def with_head_response(
     return ObjectRef(ref.bucket, ref.key, ref.version_id, size, etag, checksum, content_type, ref.path, extra)
 
 
-def checksum_of(headers: Mapping[str, str]) -> str | None:
-    """The checksum in a response, as `algorithm:base64`. A composite one without its number of parts is ignored."""
-    for header, algorithm in _HEADERS:
-        value = headers.get(header)
-        if value is None or checksum_problem(f"{algorithm}:{value}"):
-            continue
-        if _COUNT.search(value) or headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE":
-            return f"{algorithm}:{value}"
-    return None
-
-
 def parts_count(headers: Mapping[str, str]) -> int:
     """The number of parts of a composite etag or checksum, 0 if it is for the whole object."""
-    checksum = checksum_of(headers)
+    checksum = checksum_in(headers)
     found = _COUNT.search(_etag_of(headers) or "") or (_COUNT.search(checksum) if checksum else None)
     return int(found[1]) if found else 0
 

@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from bulkpresign.errors import LinkExpiredError, ListingError, ServerError, TransferError
+from bulkpresign.errors import LinkExpiredError, ListingError, RefusedError, ServerError, TransferError
 from bulkpresign.events import Listener
 from bulkpresign.http.client import HttpClient, Transport
 from bulkpresign.http.connection import BodyCallback
@@ -22,7 +22,7 @@ from bulkpresign.signing.parts import with_columns
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.lister import CONCURRENCY, Lister
 from bulkpresign.source.location import version_path
-from bulkpresign.source.page import Page, PageParser
+from bulkpresign.source.page import START_AFTER, Page, PageParser
 from bulkpresign.tables.columns import LAST_MODIFIED
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.engine.controller import ConcurrencyController
@@ -32,8 +32,13 @@ T = TypeVar("T")
 
 #: The statuses with which S3 answers a request that is signed for another region than the bucket's.
 _OTHER_REGION = frozenset({301, 307, 400})
-_OBJECTS = {"list-type": "2", "encoding-type": "url"}
-_VERSIONS = {"versions": "", "encoding-type": "url"}
+#: The version of the API for listings of objects, and the parameter of the first one that START_AFTER replaced.
+_LIST_TYPE, _MARKER = "list-type", "marker"
+#: As many keys as a page can have: without `max-keys`, Alibaba OSS gives 100.
+_OBJECTS = {_LIST_TYPE: "2", "encoding-type": "url", "max-keys": "1000"}
+_VERSIONS = {"versions": "", "encoding-type": "url", "max-keys": "1000"}
+#: The statuses of a server that does not know ListObjectsV2, unless it ignores `list-type`.
+_UNKNOWN_REQUEST = frozenset({405, 501})
 
 
 class BucketLister:
@@ -66,6 +71,7 @@ class BucketLister:
         #: The number of requests for pages, without those that were repeated.
         self.requests = 0
         self._regions: dict[str, str] = {}  # for buckets outside the presigner's region
+        self._first_version = False  # the server knows ListObjects alone
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -151,9 +157,33 @@ class BucketLister:
         async def take(response: Response) -> Page:
             parser = PageParser()
             await response.stream_to(parser.feed)
-            return parser.close()
+            page = parser.close()
+            self._first_version |= parser.is_first_version
+            return page
 
-        return await self._sent(bucket, partial(self._presigner.sign_listing, bucket, {**self._query, **query}), take)
+        def signed(region: str | None) -> Link:
+            all_of_it = {**self._query, **query}
+            return self._presigner.sign_listing(bucket, self._in_first_version(all_of_it), region)
+
+        try:
+            return await self._sent(bucket, signed, take)
+        except RefusedError as error:
+            if error.status not in _UNKNOWN_REQUEST or self._first_version or self._all_versions:
+                raise
+            self._first_version = True
+            try:
+                return await self._sent(bucket, signed, take)
+            except TransferError:
+                self._first_version = False
+                raise error from None
+
+    def _in_first_version(self, query: dict[str, str]) -> dict[str, str]:
+        """The parameters as ListObjects has them, where the server knows nothing else."""
+        if self._first_version and _LIST_TYPE in query:
+            del query[_LIST_TYPE]
+            if START_AFTER in query:
+                query[_MARKER] = query.pop(START_AFTER)
+        return query
 
     async def _sent(
         self, bucket: str, signed: Callable[[str | None], Link], take: Callable[[Response], Awaitable[T]]

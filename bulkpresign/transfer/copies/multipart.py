@@ -6,13 +6,13 @@ import anyio
 import msgspec
 
 from bulkpresign.checksums import expected_digest
-from bulkpresign.errors import MismatchError
+from bulkpresign.errors import MismatchError, RefusedError, TransferError
 from bulkpresign.model import Link, Upload, UploadPart
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.copies.composite import HELD_PARTS, LARGEST_HELD_PART, Composite, signed_composite
 from bulkpresign.transfer.copies.head import ObjectHead, whole_checksum_headers
-from bulkpresign.transfer.copies.on_server import ServerParts
+from bulkpresign.transfer.copies.on_server import ServerParts, is_unsupported
 from bulkpresign.transfer.copies.parts import HeldObjectParts, ObjectParts
 from bulkpresign.transfer.copies.proof import Copied, proof
 from bulkpresign.transfer.copies.settings import CopySettings
@@ -23,7 +23,7 @@ from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.uploads.multipart import MultipartUploader, PartsSent
 from bulkpresign.transfer.uploads.parts import PartProgress
 from bulkpresign.transfer.uploads.requests import without_condition
-from bulkpresign.transfer.uploads.store import ANY_OBJECT
+from bulkpresign.transfer.uploads.store import ANY_OBJECT, REFUSES_HEADERS
 
 
 class MultipartCopies:
@@ -46,7 +46,19 @@ class MultipartCopies:
     ) -> tuple[Copied, int]:
         """Copies an object into an upload that is opened when its first part is sent. See `copy`."""
         head = await self._split(reader.link, head)
-        return await self.copy(job, reader, renewer, head, self._unopened(target, head))
+        is_on_server = self._settings.copies_parts
+        try:
+            return await self.copy(job, reader, renewer, head, self._unopened(target, head))
+        except RefusedError as error:
+            if not (is_on_server and (is_unsupported(error) or error.status in REFUSES_HEADERS)):
+                raise
+        self._settings.parts_on_server = False
+        job = msgspec.structs.replace(job, checkpoint=None)  # its upload has ended
+        try:
+            return await self.copy(job, reader, renewer, head, self._unopened(target, head))
+        except TransferError:  # the refusal was of this object
+            self._settings.parts_on_server = True
+            raise
 
     async def copy(
         self, job: Job, reader: SourceReader, renewer: LinkRenewer, head: ObjectHead, target: MultipartUpload
@@ -106,7 +118,7 @@ class MultipartCopies:
         Parts that pass here have to be held for it, and their links signed with their checksums.
         """
         is_held = part_size is not None and part_size <= LARGEST_HELD_PART
-        can_keep = self._coordinator.sign_put is not None and (self._settings.on_server or is_held)
+        can_keep = self._coordinator.sign_put is not None and (self._settings.copies_parts or is_held)
         return head.composite_algorithm if can_keep else None
 
     def _composite(self, given: Sequence[UploadPart], head: ObjectHead, part_size: int | None) -> Composite | None:
@@ -120,7 +132,7 @@ class MultipartCopies:
         self, reader: SourceReader, head: ObjectHead, *, is_hashed: bool, composite: Composite | None
     ) -> ObjectParts | ServerParts:
         sign = self._coordinator.sign_put
-        if self._settings.on_server and sign is not None:
+        if self._settings.copies_parts and sign is not None:
             return ServerParts(self._context, sign, reader.object, head, composite)
         if composite is not None and sign is not None:
             return HeldObjectParts(

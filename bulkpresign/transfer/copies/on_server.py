@@ -6,7 +6,7 @@ Source: docs "CopyObject", "UploadPartCopy".
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from bulkpresign.errors import TransferError
+from bulkpresign.errors import RefusedError, TransferError
 from bulkpresign.events import BytesMoved
 from bulkpresign.http.client import HttpClient
 from bulkpresign.model import Link, ObjectRef, UploadPart
@@ -19,6 +19,7 @@ from bulkpresign.transfer.uploads.requests import checksums_of, etag_of
 
 #: The header that makes a PUT a copy.
 SOURCE = "x-amz-copy-source"
+_IGNORED = "CopyIgnored"
 
 
 def copy_headers(ref: ObjectRef, etag: str | None, start: int = 0, stop: int = 0) -> dict[str, str]:
@@ -41,7 +42,8 @@ async def copy_on_server(http: HttpClient, link: Link) -> str:
 async def _copied(http: HttpClient, link: Link) -> bytes:
     """The response to a copy request.
 
-    S3 sends status 200 before the copy has finished, and may report an error in the body after that.
+    S3 sends status 200 before the copy has finished, and may report an error in the body after that. A server that does
+    not know copies stores the body of the request, which is empty, and answers as to any other: without a body.
     """
     async with http.request(link, {"Content-Length": "0"}, b"") as response:
         said = await response.read()
@@ -49,6 +51,8 @@ async def _copied(http: HttpClient, link: Link) -> bytes:
             raise changed()
         if response.status != 200 or b"<Error>" in said:
             raise await response.error(link, said)
+        if not said.strip() and response.etag:
+            raise RefusedError(f"the server ignores {SOURCE}", code=_IGNORED, status=response.status)
     return said
 
 
@@ -98,5 +102,5 @@ class ServerParts:
 
 
 def is_unsupported(error: TransferError) -> bool:
-    """True for the error of a server that can't copy."""
-    return error.status in {405, 501}
+    """True for the error of a server that can't copy. Storj and Google Cloud Storage can't copy parts of an object."""
+    return error.status in {405, 501} or error.code == _IGNORED

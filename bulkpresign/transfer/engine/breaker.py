@@ -9,7 +9,7 @@ BREAKER_FAILURES = 50
 FIRST_DENIED = 10_000
 _DENIED = "AccessDenied"
 #: Causes that concern the run and not a single object. A bucket or a disk that is full is a QuotaExceeded of Ceph, and
-#: one of those with XMinio of MinIO.
+#: one of those with XMinio of MinIO. R2 refuses AWS's regions; Alibaba, Tencent and Huawei refuse the path style.
 COMMON_CAUSES = frozenset(
     {
         "AccountProblem",
@@ -21,17 +21,21 @@ COMMON_CAUSES = frozenset(
         "HTTP507",
         "Internal",
         "InvalidAccessKeyId",
+        "InvalidRegionName",
         "InvalidToken",
         "NoConnection",
         "NoSuchBucket",
         "NoSuchHost",
+        "PathStyleDomainForbidden",
         "PermanentRedirect",
         "PermissionError",
         "QuotaExceeded",
         "RenewalFailed",
         "RequestTimeTooSkewed",
+        "SecondLevelDomainForbidden",
         "SignatureDoesNotMatch",
         "UserSuspended",
+        "VirtualHostDomainRequired",
         "XMinioAdminBucketQuotaExceeded",
         "XMinioStorageFull",
     }

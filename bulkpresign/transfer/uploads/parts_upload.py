@@ -38,6 +38,9 @@ T = TypeVar("T")
 _ABORT_TIMEOUT = 10.0
 #: Error codes of a completion whose list of parts does not match.
 _OF_THE_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
+#: Scaleway and some installations of Scality take no more parts of an upload; S3 takes 10,000.
+_FEWER_PARTS = 1000
+_OF_THEIR_NUMBER = frozenset({"InvalidArgument", "InvalidPart"})
 
 
 class ServerEtags:
@@ -268,7 +271,12 @@ class _PartJob(Job, frozen=True, gc=False, kw_only=True):
 
 
 def _explained(error: RefusedError, upload: Upload) -> TransferError:
-    """The same error, with advice if the upload or one of its parts no longer exists."""
+    """The same error, with advice if the upload or one of its parts no longer exists, or if there are many parts."""
+    if error.code in _OF_THEIR_NUMBER and len(upload.parts) > _FEWER_PARTS:
+        advice = (
+            f"the upload has {len(upload.parts):,} parts; where a server takes fewer, --part-size makes them larger"
+        )
+        return numbered(RefusedError(f"{error} ({advice})", code=error.code, status=error.status), error.attempt)
     if error.code not in {GONE, "InvalidPart"}:
         return error
     what = "it was ended, or completed before" if error.code == GONE else "a part of it is gone"

@@ -35,6 +35,12 @@ def test_failures_in_a_row_with_one_cause_stop_a_run(between: Outcome) -> None:
     assert stops(refused, refused, between, refused, refused, refused)
 
 
+@pytest.mark.parametrize("code", ["InvalidRegionName", "PathStyleDomainForbidden", "SecondLevelDomainForbidden"])
+def test_a_setting_that_a_provider_refuses_stops_a_run(code: str) -> None:
+    """The region on Cloudflare R2, and the path style on Tencent COS and Alibaba OSS."""
+    assert stops(*[failed(code)] * 3)
+
+
 def test_expired_objects_count_as_well() -> None:
     assert stops(*[failed("ExpiredToken", "expired")] * 3)
 
