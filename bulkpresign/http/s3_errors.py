@@ -34,6 +34,12 @@ _REFUSALS = frozenset({400, 401, 403})
 #: How `&` is written in HTML, and in JSON by some encoders.
 _ESCAPED_AND = re.compile(r"&amp;|\\u0026")
 _SIGNATURE = re.compile(r"[?&]X-Amz-Signature=([0-9a-f]{64}(?:&|\Z))?")
+#: The codes for a digest that is not that of the bytes, or not a digest.
+_WRONG_DIGEST = frozenset({"BadDigest", "InvalidDigest"})
+_NO_DIGEST = (
+    "a bucket with Object Lock takes bytes only with a checksum: put and sign have --checksum for that, and copy with "
+    "credentials sends one"
+)
 _HINTS = {
     "SignatureDoesNotMatch": "the method, a signed header or the url is not what was signed",
     "RequestTimeTooSkewed": "this machine's clock, or the signer's, is wrong",
@@ -60,7 +66,10 @@ def error_of(
     message = f"{status} {code}"
     if said := _text(_MESSAGE, body):
         message += f": {redacted(said, secrets)}"
-    if hint := (_damage(link.url) if status in _REFUSALS else None) or _hint(code, headers, body, difference):
+    hint = (_damage(link.url) if status in _REFUSALS else None) or _hint(code, headers, body, difference)
+    if not hint and status == 400 and _asks_for_digest(code, said or ""):
+        hint = _NO_DIGEST
+    if hint:
         message += f" ({redacted(hint, secrets)})"
     if _is_expired(status, code, body, link, now):
         return LinkExpiredError(_expired(message, link, now, difference), code=code, status=status)
@@ -124,6 +133,15 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
         return float(value)
     moment = unix_time(value)
     return None if moment is None else max(0.0, moment - now.timestamp())
+
+
+def wants_digest(error: TransferError) -> bool:
+    """True for the refusal of an upload without Content-MD5 or a checksum, as to a bucket with Object Lock."""
+    return error.status == 400 and _asks_for_digest(error.code, str(error))
+
+
+def _asks_for_digest(code: str, said: str) -> bool:
+    return code not in _WRONG_DIGEST and "content-md5" in said.lower()
 
 
 def _is_expired(status: int, code: str, body: bytes, link: Link, now: datetime) -> bool:
