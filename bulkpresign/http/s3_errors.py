@@ -26,7 +26,15 @@ _REGION_NAME = re.compile(r"[a-z0-9-]{1,50}\Z")
 _REDIRECT = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,260}(?=[/?#]|\Z)")
 _REDIRECTS = frozenset({"HTTP301", "HTTP302", "HTTP303", "HTTP307", "HTTP308"})
 _EXPIRED_CODES = frozenset({"ExpiredToken", "TokenRefreshRequired", "InvalidToken"})
-_THROTTLED: frozenset[int | str] = frozenset({429, 503, 509, "SlowDown", "ServiceUnavailable"})
+#: The names are S3's, and those that botocore takes for throttling with any status.
+_THROTTLED: frozenset[int | str] = frozenset(
+    {
+        *(429, 503, 509),
+        *("SlowDown", "ServiceUnavailable", "Throttling", "ThrottlingException", "ThrottledException"),
+        *("TooManyRequestsException", "RequestLimitExceeded", "RequestThrottled", "RequestThrottledException"),
+        *("BandwidthLimitExceeded", "PriorRequestNotComplete"),
+    }
+)
 _TEMPORARY: frozenset[int | str] = frozenset(
     {408, 500, 502, 504, "InternalError", "RequestTimeout", "BadDigest", "ConditionalRequestConflict"}
 )
@@ -115,6 +123,8 @@ def _hint(code: str, headers: Mapping[str, str], body: bytes, difference: str) -
     if code in _REDIRECTS:
         found = _REDIRECT.match(headers.get("location", ""))
         return f"the server redirects to {found[0] if found else 'elsewhere'}; no link is sent there"
+    if headers.get("x-amz-delete-marker") == "true":
+        return "it was deleted: this version is a delete marker"
     hint = _HINTS.get(code)
     region = bucket_region(headers, body)
     return f"{hint}, which is in {region}" if hint and region else hint
