@@ -5,7 +5,7 @@ field. With `gc=False`, the garbage collector does not visit them; none can be p
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Literal
@@ -41,7 +41,9 @@ class ObjectRef(msgspec.Struct, frozen=True, gc=False):
 
     `size` in bytes; `etag` without quotes; `checksum` as `algorithm:base64`; `path` is the file's path below a folder,
     with `/` between segments (None: the key); `extra` holds the carried columns of a manifest. The repr has only their
-    names, because one of them can be a link or a customer's key. An object can be in a set, and a key of a dict.
+    names, because one of them can be a link or a customer's key. `archived` is True for an object that is listed in a
+    storage class from which it has to be restored before it can be read; a listing does not tell whether it is.
+    An object can be in a set, and a key of a dict.
     """
 
     bucket: str
@@ -53,12 +55,15 @@ class ObjectRef(msgspec.Struct, frozen=True, gc=False):
     content_type: str | None = None
     path: str | None = None
     extra: dict[str, Any] | None = None
+    archived: bool = False
 
     def __repr__(self) -> str:
-        names = [name for name in self.__struct_fields__[2:-1] if getattr(self, name) is not None]
+        names = [name for name in self.__struct_fields__[2:-2] if getattr(self, name) is not None]
         shown = [repr(self.bucket), repr(self.key), *(f"{name}={getattr(self, name)!r}" for name in names)]
         if self.extra:
             shown.append(f"extra={{{', '.join(f'{name!r}: ...' for name in self.extra)}}}")
+        if self.archived:
+            shown.append("archived=True")
         return f"ObjectRef({', '.join(shown)})"
 
     def __hash__(self) -> int:  # a dict has none, so the generated one fails with `extra`
@@ -268,7 +273,8 @@ class Report(msgspec.Struct, kw_only=True):
     too many files were open, and `lowest_concurrency` is the lowest number of requests in flight then.
     `uploads_opened` counts the multipart uploads that were created, `uploads_left_open` those that are still open at
     the end. `left_out` counts the files below a folder that are no data: temporary files of unfinished downloads, and
-    journals.
+    journals. `archived` counts the objects that failed because they are archived, and `archived_bytes` their bytes. A
+    dry run, and `sign`, count those that are listed so.
     `concurrency` is the number of requests that the run had in flight at its end, `bound_by` what bounded it (see
     LoadMeasured), and `latency` the seconds in which the server answers; None before the first response.
     """
@@ -295,11 +301,19 @@ class Report(msgspec.Struct, kw_only=True):
     uploads_opened: int = 0
     uploads_left_open: int = 0
     left_out: int = 0
+    archived: int = 0
+    archived_bytes: int = 0
 
     @property
     def objects(self) -> int:
         """The number of objects with an outcome."""
         return self.done + self.skipped + self.failed + self.expired + (self.planned or 0)
+
+    def add_archived(self, refs: Iterable[ObjectRef]) -> None:
+        """Counts objects that are archived."""
+        for ref in refs:
+            self.archived += 1
+            self.archived_bytes += ref.size or 0
 
 
 class ResumePoint(msgspec.Struct, frozen=True):

@@ -101,6 +101,7 @@ _of_plan = options.in_section("Plan")
 @options.renewal
 @options.expires_in
 @options.server
+@options.request_payer
 @sides.source_and_destination_options
 @options.ca_bundle
 @options.transport

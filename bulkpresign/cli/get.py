@@ -31,6 +31,7 @@ from bulkpresign.cli.units import size
 @options.renewal
 @options.expires_in
 @options.server
+@options.request_payer
 @options.ca_bundle
 @options.transport
 @options.listeners

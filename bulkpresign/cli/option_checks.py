@@ -15,7 +15,7 @@ class Inapplicable(NamedTuple):
 
 
 _SERVER_OPTIONS = ("region_name", "endpoint_url", "profile_name", "addressing_style")
-_SIGNING_OPTIONS = (*_SERVER_OPTIONS, "expires_in")
+_SIGNING_OPTIONS = (*_SERVER_OPTIONS, "expires_in", "request_payer")
 _RENEWAL_OPTIONS = ("renew_credentials", "renew_command", "renew_url")
 
 #: For verbs that use links without signing them.

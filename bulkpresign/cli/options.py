@@ -229,6 +229,9 @@ server = together(
         help="The bucket in the path, or as part of the host name. With AWS, virtual uses regional host names.",
     ),
 )
+request_payer = _of_server(
+    "--request-payer", flag_value="requester", help="The signer pays for what is read, as the bucket of a source wants."
+)
 #: The messages of a run.
 listeners = together(
     progress,

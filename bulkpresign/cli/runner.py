@@ -16,6 +16,7 @@ from bulkpresign.cli.signals import SIGNAL_WORDS, stop_on_signal
 from bulkpresign.cli.summary import (
     NAMED_FAILURES,
     Failures,
+    archived,
     certificate_notes,
     expired_advice,
     interruption,
@@ -70,6 +71,8 @@ def run_transfer(
         notes.append(("the run ended early, see above; the same command continues it", "info"))
     if settings.get("certificate") is not None and ended is None:
         notes += certificate_notes(report, settings["certificate"], quiet=quiet)
+    if report.archived and not quiet:
+        notes.append((archived(report), "info"))
     if report.left_out and not quiet:
         notes.append((left_out(report.left_out), "info"))
     if not quiet:

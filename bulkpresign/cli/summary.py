@@ -132,6 +132,14 @@ def expired_advice(codes: set[str | None]) -> str:
     )
 
 
+def archived(report: Report) -> str:
+    """Advice for objects that are archived, or listed so."""
+    counts = f"archived: {counted(report.archived, 'object')} of {show_bytes(report.archived_bytes)}"
+    if report.failed:
+        return f"{counts} can't be read before S3 has restored {'it' if report.archived == 1 else 'them'}"
+    return f"{counts}, by the storage class; what is not restored yet can't be read"
+
+
 def left_open(count: int) -> str:
     """Advice for uploads of this run that are still open."""
     stays = "stays" if count == 1 else "stay"

@@ -34,21 +34,10 @@ _WRONG_AT_ANY_TIME = frozenset({"SignatureDoesNotMatch", "InvalidAccessKeyId", "
 #: services. Source: `retries/standard.py` of botocore.
 _THROTTLED: frozenset[int | str] = frozenset(
     {
-        429,
-        503,
-        509,
-        "BandwidthLimitExceeded",
-        "KMS.ThrottlingException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "ServiceUnavailable",
-        "SlowDown",
-        "ThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequests",
-        "TooManyRequestsException",
+        *(429, 503, 509),
+        *("SlowDown", "ServiceUnavailable", "Throttling", "ThrottlingException", "ThrottledException"),
+        *("TooManyRequests", "TooManyRequestsException", "RequestLimitExceeded", "RequestThrottled"),
+        *("RequestThrottledException", "BandwidthLimitExceeded", "PriorRequestNotComplete", "KMS.ThrottlingException"),
     }
 )
 #: 499: nginx and SeaweedFS say that the client is gone, of a proxy between that closed its connection.
@@ -71,6 +60,12 @@ _REFUSALS = frozenset({400, 401, 403})
 _ESCAPED_AND = re.compile(r"&amp;|\\u0026")
 _SIGNATURE = re.compile(r"[?&]X-Amz-Signature=([0-9a-f]{64}(?:&|\Z))?")
 _VIRTUAL_HOST = "the server wants the bucket in the host name: sign with --addressing-style virtual"
+#: The codes for a digest that is not that of the bytes, or not a digest.
+_WRONG_DIGEST = frozenset({"BadDigest", "InvalidDigest"})
+_NO_DIGEST = (
+    "a bucket with Object Lock takes bytes only with a checksum: put and sign have --checksum for that, and copy with "
+    "credentials sends one"
+)
 _HINTS = {
     "SignatureDoesNotMatch": "the method, a signed header or the url is not what was signed",
     "RequestTimeTooSkewed": "this machine's clock, or the signer's, is wrong",
@@ -100,7 +95,10 @@ def error_of(
     message = f"{status} {code}"
     if said := _text(_MESSAGE, body):
         message += f": {redacted(said, secrets)}"
-    if hint := (_damage(link.url) if status in _REFUSALS else None) or _hint(code, headers, body, difference):
+    hint = (_damage(link.url) if status in _REFUSALS else None) or _hint(code, headers, body, difference)
+    if not hint and status == 400 and _asks_for_digest(code, said or ""):
+        hint = _NO_DIGEST
+    if hint:
         message += f" ({redacted(hint, secrets)})"
     if _is_expired(status, code, body, link, now):
         return LinkExpiredError(_expired(message, link, now, difference), code=code, status=status)
@@ -146,6 +144,8 @@ def _hint(code: str, headers: Mapping[str, str], body: bytes, difference: str) -
     if code in _REDIRECTS:
         found = _REDIRECT.match(headers.get("location", ""))
         return f"the server redirects to {found[0] if found else 'elsewhere'}; no link is sent there"
+    if headers.get("x-amz-delete-marker") == "true":
+        return "it was deleted: this version is a delete marker"
     hint = _HINTS.get(code)
     region = bucket_region(headers, body)
     if hint and region:
@@ -167,6 +167,15 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
         return float(value)
     moment = unix_time(value)
     return None if moment is None else max(0.0, moment - now.timestamp())
+
+
+def wants_digest(error: TransferError) -> bool:
+    """True for the refusal of an upload without Content-MD5 or a checksum, as to a bucket with Object Lock."""
+    return error.status == 400 and _asks_for_digest(error.code, str(error))
+
+
+def _asks_for_digest(code: str, said: str) -> bool:
+    return code not in _WRONG_DIGEST and "content-md5" in said.lower()
 
 
 def _is_expired(status: int, code: str, body: bytes, link: Link, now: datetime) -> bool:

@@ -12,7 +12,7 @@ from bulkpresign.events import (
     ReadBackFailed,
     RunFinished,
 )
-from bulkpresign.model import Report
+from bulkpresign.model import Outcome, Report
 
 #: The fields of a report that come with the last event.
 _FINAL_FIELDS = (
@@ -26,7 +26,11 @@ _FINAL_FIELDS = (
     "uploads_opened",
     "uploads_left_open",
     "left_out",
+    "archived",
+    "archived_bytes",
 )
+#: The codes of S3 for objects that have to be restored before they can be read, or copied.
+_ARCHIVED = frozenset({"InvalidObjectState", "ObjectNotInActiveTierError"})
 
 
 class Tally:
@@ -47,17 +51,7 @@ class Tally:
         if isinstance(event, BytesMoved):  # the most frequent event; bytes count when their object is done
             return
         if isinstance(event, ObjectFinished):
-            report, outcome = self._report, event.outcome
-            if outcome.status == "done":
-                report.done += 1
-                report.bytes += outcome.bytes
-                report.unproven += outcome.is_unproven
-            elif outcome.status == "skipped":
-                report.skipped += 1
-            elif outcome.status == "expired":
-                report.expired += 1
-            else:
-                report.failed += 1
+            self._count(event.outcome)
         elif isinstance(event, ObjectsSkipped):
             self._report.skipped += event.count
         elif isinstance(event, ObjectsSigned):
@@ -69,3 +63,18 @@ class Tally:
         elif isinstance(event, RunFinished):
             for name in _FINAL_FIELDS:
                 setattr(self._report, name, getattr(event.report, name))
+
+    def _count(self, outcome: Outcome) -> None:
+        report = self._report
+        if outcome.status == "done":
+            report.done += 1
+            report.bytes += outcome.bytes
+            report.unproven += outcome.is_unproven
+        elif outcome.status == "skipped":
+            report.skipped += 1
+        elif outcome.status == "expired":
+            report.expired += 1
+        else:
+            report.failed += 1
+            if outcome.code in _ARCHIVED:
+                report.add_archived([outcome.object])

@@ -70,6 +70,7 @@ async def copy(
     source_region_name: str | None = None,
     source_endpoint_url: str | None = None,
     source_profile_name: str | None = None,
+    request_payer: str | None = None,
     source_presigner: Presigner | None = None,
     destination_region_name: str | None = None,
     destination_endpoint_url: str | None = None,
@@ -115,7 +116,8 @@ async def copy(
     its own bytes. Nothing is written if an object failed, or if a copy can't be read: it is `uncertified` in the
     report, and the next run reads it.
 
-    With one server and one set of credentials for both sides, the server makes the copies itself; `relay` prevents it.
+    With one server and one set of credentials for both sides, the server makes the copies itself; `relay` prevents it,
+    and so does `request_payer`, which is `requester` for a source that wants it.
 
     `region_name`, `endpoint_url`, `profile_name`, `addressing_style` and `session` are for both sides; those that start
     with `source_` and `destination_` are for one side. `source_presigner` and `destination_presigner` are open
@@ -192,6 +194,7 @@ async def copy(
             "region_name": source_region_name,
             "endpoint_url": source_endpoint_url,
             "profile_name": source_profile_name,
+            "request_payer": request_payer,
         },
         destination={
             "region_name": destination_region_name,

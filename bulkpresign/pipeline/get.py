@@ -75,6 +75,7 @@ async def get(
     profile_name: str | None = None,
     addressing_style: str = "auto",
     session: AwsSession | None = None,
+    request_payer: str | None = None,
     presigner: Presigner | None = None,
     executor: str | Executor | None = None,
     listeners: Sequence[Listener] = (),
@@ -89,7 +90,8 @@ async def get(
     `config` has the settings of the transfer; a keyword that is given as well (`concurrency`, `max_concurrency`,
     `part_size`, `part_concurrency`, `attempts`, `limit_rate`, `limit`, `transport`) replaces its setting. `presigner`
     is an open Presigner to sign with; it stays open. Without it, one is created from `region_name`, `endpoint_url`,
-    `profile_name`, `addressing_style`, `session` and `expires_in`.
+    `profile_name`, `addressing_style`, `session`, `expires_in` and `request_payer`, which is `requester` for a bucket
+    that wants it.
 
     A table of links, and a single link (`https://...`), needs no credentials. Tables of objects and `s3://` sources,
     whose keys may be patterns unless `literal` (see `sign`), are signed just in time. With `all_versions`, every
@@ -159,6 +161,7 @@ async def get(
                 expires_in=expires_in,
                 session=session,
                 ca_bundle=ca_bundle,
+                request_payer=request_payer,
             )
         )
         if sources.items is not None:

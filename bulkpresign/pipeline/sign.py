@@ -292,6 +292,7 @@ def _writing(writer: ManifestWriter[Link], counts: _Counts, flushed: Output | No
         if flushed is not None:
             flushed.flush()
         counts.written(len(links))
+        counts.report.add_archived(link.object for link in links if link.object.archived and link.method == "GET")
 
     return write
 

@@ -1,5 +1,6 @@
 """The endpoint of a bucket: the parts that all links to it share."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
@@ -13,6 +14,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     """A link is `origin + base_path + key + query`.
 
     `base_path` ends in `/`; `host` is the signed Host header; `auth_names` is the order of the signature's parameters.
+    `reading` are the query parameters of all GET and HEAD links.
     """
 
     origin: str
@@ -21,6 +23,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     region: str
     service: str = "s3"
     auth_names: tuple[str, ...] = AUTH_NAMES
+    reading: Mapping[str, str] = {}
 
     def scope(self, now: datetime) -> str:
         """The day, region and service of signatures: `20261124/eu-west-1/s3`."""

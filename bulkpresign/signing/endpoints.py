@@ -1,5 +1,9 @@
 """The endpoints of buckets, each found once."""
 
+from collections.abc import Mapping
+
+import msgspec
+
 from bulkpresign.aws import Aws
 from bulkpresign.signing.checks import check_target
 from bulkpresign.signing.endpoint import Endpoint
@@ -9,8 +13,9 @@ from bulkpresign.signing.sample import endpoint_of_sample
 class EndpointCache:
     """Endpoints and form urls by bucket and region. Never waits, and sends no request."""
 
-    def __init__(self, aws: Aws) -> None:
-        self._aws = aws
+    def __init__(self, aws: Aws, reading: Mapping[str, str]) -> None:
+        """`reading` are the query parameters of all GET and HEAD links."""
+        self._aws, self._reading = aws, reading
         self._endpoints: dict[tuple[str, str | None], Endpoint] = {}
         self._form_urls: dict[tuple[str, str | None], str] = {}
 
@@ -21,6 +26,8 @@ class EndpointCache:
         if endpoint is None:
             check_target({"Bucket": bucket})
             endpoint = endpoint_of_sample(self._aws.sample_link(bucket, region))
+            if self._reading:
+                endpoint = msgspec.structs.replace(endpoint, reading=self._reading)
             self._endpoints[bucket, region] = endpoint
         return endpoint
 

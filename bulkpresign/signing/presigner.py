@@ -25,7 +25,7 @@ from bulkpresign.signing.checks import check_keys, check_method, check_target, k
 from bulkpresign.signing.endpoints import EndpointCache
 from bulkpresign.signing.expiry import check_expires_in, expires_at
 from bulkpresign.signing.grant import Place, SigningGrant
-from bulkpresign.signing.options import LinkOptions
+from bulkpresign.signing.options import PAYER, LinkOptions
 from bulkpresign.signing.post import Condition, PostSigner
 from bulkpresign.signing.sigv4 import Signer
 from bulkpresign.signing.uploads import upload_of
@@ -56,7 +56,8 @@ class Presigner:
 
     The batch methods (`url_batch`, `sign_batch`, `post_batch`) never wait: they raise CredentialsError if the
     credentials have expired; `sign`, `presign` and `refresh` renew them. With the region `auto`, each bucket is asked
-    once for its region; until then, the batch methods raise RegionError.
+    once for its region; until then, the batch methods raise RegionError. With `request_payer="requester"`, the GET and
+    HEAD links of the batch methods say that the signer pays, as requester-pays buckets want it.
     Every url is byte for byte the same as botocore's with `signature_version="s3v4"`.
     """
 
@@ -70,7 +71,10 @@ class Presigner:
         session: AwsSession | None = None,
         *,
         ca_bundle: str | None = None,
+        request_payer: str | None = None,
     ) -> None:
+        if request_payer not in {None, "requester"}:
+            raise ParameterError(f"request_payer is 'requester', not {request_payer!r}")
         self.expires_in = check_expires_in(expires_in)
         #: The file of certificates to trust, None for those of the environment or the system.
         self.ca_bundle = ca_bundle
@@ -84,7 +88,7 @@ class Presigner:
         )
         self._is_entered = False
         self._credentials: Credentials | None = None
-        self._endpoints = EndpointCache(self._aws)
+        self._endpoints = EndpointCache(self._aws, {} if request_payer is None else {PAYER: request_payer})
         self._put_signer: _PutSigner | None = None
 
     async def __aenter__(self) -> Self:

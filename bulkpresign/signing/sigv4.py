@@ -69,6 +69,7 @@ class Signer:
         scope = endpoint.scope(now)
         self._headers = {**(headers or {}), "host": endpoint.host}
         self._query = dict(query or {})
+        self._reading = endpoint.reading if method in {"GET", "HEAD"} else {}
         canonical_headers(self._headers)
         _check_parameters(self._query)
         self._auth = {
@@ -121,7 +122,7 @@ class Signer:
         slots = [f"\0{number}\0" for number in range(len(query) + len(headers))]
         if twice := query & self._query.keys():
             raise ParameterError(f"query parameter {min(twice)} is given twice: for one object, and for all of them")
-        own = {**dict(zip(query, slots, strict=False)), **self._query}
+        own = {**self._reading, **dict(zip(query, slots, strict=False)), **self._query}
         names, lines = _canonical({**self._headers, **dict(zip(headers, slots[len(query) :], strict=True))})
         auth = self._auth | {"X-Amz-SignedHeaders": names}
         auth = {name: auth[name] for name in self._auth_names} | self._token

@@ -14,7 +14,7 @@ import msgspec
 from bulkpresign.errors import ManifestError
 from bulkpresign.source.location import version_path
 from bulkpresign.source.page import times_of
-from bulkpresign.tables.columns import LAST_MODIFIED
+from bulkpresign.tables.columns import LAST_MODIFIED, LISTED_CLASS
 from bulkpresign.tables.rows import Rows
 from bulkpresign.text import unquoted
 
@@ -55,7 +55,9 @@ _INVENTORY_FIELDS = frozenset(
 )
 #: Those that become columns with other names or forms.
 _NAMES = {"size": "size", "e_tag": "etag", "last_modified_date": LAST_MODIFIED}
-_USED = frozenset({"bucket", "key", "version_id", "is_latest", "is_delete_marker", *_NAMES})
+#: Those that tell whether an object is archived.
+_CLASSES = ("storage_class", "intelligent_tiering_access_tier")
+_USED = frozenset({"bucket", "key", "version_id", "is_latest", "is_delete_marker", *_CLASSES, *_NAMES})
 _REPORT_FIELDS = frozenset({"bucket", "key", "version_id", *_CARRIED})
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _PARQUET_FIELD = re.compile(r"(?:required|optional)\s+\w+\s+(\w+)")
@@ -90,6 +92,7 @@ class Inventory(msgspec.Struct, frozen=True):
         """The columns of the rows that `objects_of_inventory` makes."""
         versions = ("version_id", "path") if all_versions else () if self.has_versions else ("version_id",)
         found = [name for field, name in _NAMES.items() if field in self.fields]
+        found += [LISTED_CLASS] if not set(_CLASSES).isdisjoint(self.fields) else []
         versions = versions if "version_id" in self.fields else ()
         return ("bucket", "key", *versions, *found, *(name for name in _CARRIED if name in self.fields))
 
@@ -188,6 +191,8 @@ def objects_of_inventory(inventory: Inventory, rows: Rows, *, all_versions: bool
         columns["path"] = list(map(version_path, columns["key"], columns["version_id"]))
     columns["etag"] = columns.get("e_tag", ())
     columns[LAST_MODIFIED] = [time or "" for time in times_of(columns.get("last_modified_date", ()))]
+    classes = [kept.column(name) or [""] * len(kept.cells) for name in _CLASSES]
+    columns[LISTED_CLASS] = [tier or name for name, tier in zip(*classes, strict=True)]
     names = inventory.columns(all_versions=all_versions)
     return Rows(kept.file, names, list(zip(*(columns[name] for name in names), strict=True)), kept.lines)
 

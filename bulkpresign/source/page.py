@@ -14,6 +14,7 @@ from xml.parsers import expat
 import msgspec
 
 from bulkpresign.errors import ListingError, TruncatedError
+from bulkpresign.tables.columns import ARCHIVED_CLASSES
 from bulkpresign.text import unquoted
 
 #: The longest page in bytes. A page has up to 1,000 keys of 1,024 bytes, which quoting makes three times as long.
@@ -37,8 +38,8 @@ _OBJECTS = frozenset({"Contents", "Version"})
 #: The elements whose elements belong to one object, marker or prefix.
 _PARENTS = _OBJECTS | {"DeleteMarker", "CommonPrefixes"}
 
-#: Key, size, etag, time and version id of an object, as texts of the page.
-_Entry = tuple[str, str | None, str | None, str | None, str | None]
+#: Key, size, etag, time, version id and storage class of an object, as texts of the page.
+_Entry = tuple[str, str | None, str | None, str | None, str | None, str | None]
 
 
 class Page(msgspec.Struct, gc=False):
@@ -47,7 +48,8 @@ class Page(msgspec.Struct, gc=False):
     `sizes` are bytes; `etags` have no quotes; `modified` is RFC 3339 in UTC. A value is None where the server gives
     none. `version_ids` are None in a listing without versions. `prefixes` are those that a delimiter makes. `next_page`
     are the query parameters that ask for the next page, None for the last page. `entries` are the keys of the objects
-    and of delete markers, in the order of the page.
+    and of delete markers, in the order of the page. `archived` tells which objects are in a storage class from which
+    they have to be restored; it is empty where none is.
     """
 
     keys: Sequence[str]
@@ -58,12 +60,13 @@ class Page(msgspec.Struct, gc=False):
     prefixes: Sequence[str]
     next_page: Mapping[str, str] | None
     entries: Sequence[str]
+    archived: Sequence[bool] = ()
 
     def part(self, start: int, end: int) -> "Page":
         """The objects from one index up to another."""
         some = slice(start, end)
         keys, sizes, etags, modified = self.keys[some], self.sizes[some], self.etags[some], self.modified[some]
-        return Page(keys, sizes, etags, modified, self.version_ids[some], (), None, keys)
+        return Page(keys, sizes, etags, modified, self.version_ids[some], (), None, keys, self.archived[some])
 
     def up_to(self, key: str) -> "Page":
         """The same page without keys and prefixes after a key, and without `next_page` if there are such.
@@ -91,7 +94,7 @@ class PageParser:
         self._entries: list[_Entry] = []
         self._delete_markers: list[tuple[int, str]] = []  # the number of objects before each, and its key
         self._prefixes: list[str] = []
-        self._last: _Entry = ("", None, None, None, None)  # an object or a delete marker
+        self._last: _Entry = ("", None, None, None, None, None)  # an object or a delete marker
         self._root = ""
 
     def feed(self, chunk: bytes | memoryview) -> None:
@@ -154,7 +157,8 @@ class PageParser:
             self._prefixes.append(take("Prefix", ""))
             return
         entry = (
-            take("Key", ""), take("Size", None), take("ETag", None), take("LastModified", None), take("VersionId", None)
+            take("Key", ""), take("Size", None), take("ETag", None), take("LastModified", None),
+            take("VersionId", None), take("StorageClass", None),
         )  # fmt: skip
         if not entry[0]:
             raise ListingError(f"the response has a <{name}> without a key")
@@ -165,7 +169,8 @@ class PageParser:
             self._delete_markers.append((len(self._entries), entry[0]))
 
     def _page(self) -> Page:
-        keys, sizes, etags, modified, version_ids = zip(*self._entries, strict=True) if self._entries else [()] * 5
+        columns = zip(*self._entries, strict=True) if self._entries else [()] * 6
+        keys, sizes, etags, modified, version_ids, classes = columns
         is_quoted = self._fields.get("EncodingType", "").strip().lower() == "url"
         prefixes = _unquoted(self._prefixes) if is_quoted else self._prefixes
         names = _unquoted(keys) if is_quoted else keys
@@ -178,6 +183,7 @@ class PageParser:
             prefixes=prefixes,
             next_page=self._next_page(is_quoted=is_quoted, prefixes=prefixes),
             entries=self._with_delete_markers(names, is_quoted=is_quoted),
+            archived=() if ARCHIVED_CLASSES.isdisjoint(classes) else [each in ARCHIVED_CLASSES for each in classes],
         )
 
     def _with_delete_markers(self, keys: Sequence[str], *, is_quoted: bool) -> Sequence[str]:
@@ -199,7 +205,7 @@ class PageParser:
         top = self._fields
         if top.get("IsTruncated", "").strip().lower() != "true":
             return None
-        key, *_, version_id = self._last
+        key, version_id = self._last[0], self._last[4]
         last = _unquoted([key])[0] if is_quoted else key
         if self._root == _VERSIONS:
             marker = top.get("NextKeyMarker", "")

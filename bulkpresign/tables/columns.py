@@ -22,12 +22,19 @@ LAST_MODIFIED = "last_modified"
 #: A carried column that `sign --head` fills: the bytes of each part but the last, for an object uploaded in parts.
 PART_SIZE = "part_size"
 
+#: The storage class or the tier in which an inventory lists an object. It is not carried: in the row of a PUT link,
+#: `storage_class` is that of a new object.
+LISTED_CLASS = "listed_storage_class"
+#: The storage classes, and the tiers of INTELLIGENT_TIERING, from which objects are restored before they can be read.
+#: Source: docs "Working with archived objects".
+ARCHIVED_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE", "ARCHIVE", "ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"})
+
 #: Carried columns of whole numbers.
 NUMBER_COLUMNS = frozenset({PART_SIZE, "part_number", "offset"})
 
 POST_COLUMNS = ("bucket", "key", "url", "fields", "expires_at", "path")
 
-KNOWN = frozenset(OBJECT_COLUMNS) | frozenset(LINK_COLUMNS)
+KNOWN = frozenset(OBJECT_COLUMNS) | frozenset(LINK_COLUMNS) | {LISTED_CLASS}
 
 _BLANKS = str.maketrans("", "", "_- ")
 #: The columns that are also read as other tools spell them, by their name in lower case without `_`, `-` and spaces.

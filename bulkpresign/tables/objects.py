@@ -7,9 +7,11 @@ from typing import Any
 
 from bulkpresign.checksums import checksum_problem, in_base64
 from bulkpresign.model import ObjectRef, bucket_problem, key_problem, keys_are_plain
-from bulkpresign.tables.columns import KNOWN, NUMBER_COLUMNS
+from bulkpresign.tables.columns import ARCHIVED_CLASSES, KNOWN, LISTED_CLASS, NUMBER_COLUMNS
 from bulkpresign.tables.rows import Rows, mapping_of_text
 
+#: The columns with the storage class of an object, ours and those of other tools.
+_CLASS_COLUMNS = (LISTED_CLASS, "storage_class", "StorageClass")
 _SIZE_DIGITS = 19
 _NO_SIZE = 10 ** (_SIZE_DIGITS - 1)
 #: A whole number as pandas writes it in a column that has no value in another row.
@@ -61,8 +63,17 @@ def refs_of(rows: Rows, buckets: Iterable[str], keys: Iterable[str], paths: Iter
             texts_of(rows, "content_type"),
             paths,
             carried_of(rows),
+            _are_archived(rows),
         )
     )
+
+
+def _are_archived(rows: Rows) -> Iterable[bool]:
+    """Whether each object is listed in a storage class from which it has to be restored."""
+    name = next((name for name in _CLASS_COLUMNS if name in rows.columns), None)
+    if name is None:
+        return repeat(False)
+    return [str(cell) in ARCHIVED_CLASSES for cell in rows.column(name) or ()]
 
 
 def _checksums(rows: Rows) -> Iterable[str | None]:

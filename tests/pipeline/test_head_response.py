@@ -39,6 +39,20 @@ def test_a_weak_etag_and_a_date_that_is_none() -> None:
 
 
 @pytest.mark.parametrize(
+    ("headers", "archived"),
+    [
+        ({"x-amz-storage-class": "GLACIER"}, True),
+        ({"x-amz-storage-class": "GLACIER_IR"}, False),
+        ({"x-amz-storage-class": "INTELLIGENT_TIERING", "x-amz-archive-status": "DEEP_ARCHIVE_ACCESS"}, True),
+        ({"x-amz-storage-class": "DEEP_ARCHIVE", "x-amz-restore": 'ongoing-request="true"'}, True),
+        ({"x-amz-storage-class": "GLACIER", "x-amz-restore": 'ongoing-request="false", expiry-date="Fri"'}, False),
+    ],
+)
+def test_an_object_that_is_restored_is_not_archived(headers: dict[str, str], archived: bool) -> None:
+    assert with_head_response(ObjectRef("b", "k", archived=True), 7, WHOLE | headers, None).archived == archived
+
+
+@pytest.mark.parametrize(
     ("headers", "checksum", "parts"),
     [
         ({}, None, 0),

@@ -61,7 +61,7 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), **variables}
 
 
-def new_client(server: S3Server) -> Any:
+def new_client(server: S3Server, config: Config = CONFIG) -> Any:
     """A boto3 client: path style, SigV4, no retries. Whoever asks for it closes it."""
     client = _session().client(
         "s3",
@@ -69,7 +69,7 @@ def new_client(server: S3Server) -> Any:
         region_name=server.region_name,
         aws_access_key_id=server.access_key,
         aws_secret_access_key=server.secret_key,
-        config=CONFIG,
+        config=config,
     )
     client.meta.events.register("before-send.s3", _drop_expect)
     return client

@@ -57,6 +57,8 @@ def response(status: int, code: str = "", link: Link = LINK, **headers: str) -> 
         (522, "", ServerError),
         (408, "", ServerError),
         (400, "RequestTimeout", ServerError),
+        (400, "ThrottlingException", ThrottledError),
+        (403, "RequestLimitExceeded", ThrottledError),
         (400, "BadDigest", ServerError),
         (409, "ConditionalRequestConflict", ServerError),
         (409, "OperationAborted", ServerError),
@@ -103,6 +105,13 @@ def test_a_link_that_is_over_has_expired(status: int, body: bytes) -> None:
     assert isinstance(error_of(status, {}, body, OVER, NOW), LinkExpiredError)
     is_aws = b"has expired" in body
     assert isinstance(error_of(status, {}, body, LINK, NOW), LinkExpiredError if is_aws else RefusedError)
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, "NoSuchKey"), (405, "MethodNotAllowed")])
+def test_an_object_that_was_deleted_is_called_so(status: int, code: str) -> None:
+    """A version of it that is a delete marker has another status than the key."""
+    error = error_of(status, {"x-amz-delete-marker": "true"}, f"<Code>{code}</Code>".encode(), LINK, NOW)
+    assert str(error) == f"{status} {code} (it was deleted: this version is a delete marker)"
 
 
 def test_a_link_that_is_over_may_be_wrong_as_well() -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from bulkpresign.checksums import checksum_in
 from bulkpresign.http.dates import unix_time
 from bulkpresign.model import ObjectRef
-from bulkpresign.tables.columns import LAST_MODIFIED, PART_SIZE
+from bulkpresign.tables.columns import ARCHIVED_CLASSES, LAST_MODIFIED, PART_SIZE
 
 #: The columns that a HEAD response fills, in addition to the attributes of an object.
 HEAD_COLUMNS = (LAST_MODIFIED, PART_SIZE)
@@ -32,7 +32,9 @@ def with_head_response(
     if part_size is not None or PART_SIZE in extra:
         extra[PART_SIZE] = part_size
     content_type = ref.content_type or headers.get("content-type")
-    return ObjectRef(ref.bucket, ref.key, ref.version_id, size, etag, checksum, content_type, ref.path, extra)
+    return ObjectRef(
+        ref.bucket, ref.key, ref.version_id, size, etag, checksum, content_type, ref.path, extra, _is_archived(headers)
+    )
 
 
 def parts_count(headers: Mapping[str, str]) -> int:
@@ -63,6 +65,13 @@ def first_part_size(length: int | None, headers: Mapping[str, str], size: int, c
 
 def _etag_of(headers: Mapping[str, str]) -> str | None:
     return headers.get("etag", "").removeprefix("W/").strip('"') or None
+
+
+def _is_archived(headers: Mapping[str, str]) -> bool:
+    """True for an object that has to be restored before it can be read, and is not."""
+    classes = {headers.get("x-amz-storage-class"), headers.get("x-amz-archive-status")}
+    is_restored = 'ongoing-request="false"' in headers.get("x-amz-restore", "")
+    return not ARCHIVED_CLASSES.isdisjoint(classes) and not is_restored
 
 
 def _algorithm(checksum: str) -> str:

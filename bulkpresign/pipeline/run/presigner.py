@@ -63,6 +63,7 @@ _DEFAULTS = {
     "addressing_style": "auto",
     "session": None,
     "expires_in": 3600,
+    "request_payer": None,
 }
 
 

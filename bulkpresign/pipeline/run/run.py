@@ -155,6 +155,7 @@ class Run:
         async for batch in limited(undone(batches, self.completed, tell), self.config.limit):
             report.planned += len(batch)
             report.bytes += sum(job.link.object.size or 0 for job in batch)
+            report.add_archived(job.object for job in batch if job.object.archived and job.link.method == "GET")
             if planner is not None:
                 for job in batch:
                     planner.add(job.object)

@@ -209,7 +209,8 @@ class BucketLister:
             version_ids = page.version_ids
             paths = list(map(version_path, paths, page.version_ids))
         extras = [{LAST_MODIFIED: time} if time else None for time in page.modified]
-        columns = (page.keys, version_ids, page.sizes, page.etags, repeat(None), repeat(None), paths, extras)
+        archived: Iterable[bool] = page.archived or repeat(False)
+        columns = (page.keys, version_ids, page.sizes, page.etags, repeat(None), repeat(None), paths, extras, archived)
         return list(map(ObjectRef, repeat(bucket), *columns))
 
 

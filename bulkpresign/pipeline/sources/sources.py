@@ -31,7 +31,7 @@ from bulkpresign.signing.rules import check_options
 from bulkpresign.source.filters import Filters, Sample, Selector, candidates_of
 from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Rows, Table, objects_of
-from bulkpresign.tables.columns import DST_COLUMNS, LAST_MODIFIED
+from bulkpresign.tables.columns import DST_COLUMNS, LAST_MODIFIED, LISTED_CLASS
 from bulkpresign.tables.files import STDIN
 from bulkpresign.tables.lines import SIGNED_URL
 
@@ -169,7 +169,8 @@ class Sources:
         if self.items is not None:
             return self.items.carried
         listed = [LAST_MODIFIED] if self.has_locations else []
-        return list(dict.fromkeys([*(name for table in self.tables for name in table.columns), *listed]))
+        found = dict.fromkeys([*(name for table in self.tables for name in table.columns), *listed])
+        return [name for name in found if name != LISTED_CLASS]
 
     @property
     def has_locations(self) -> bool:

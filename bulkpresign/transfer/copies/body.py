@@ -136,6 +136,14 @@ class RelayedBody(SentBody):
         return self._md5_digest
 
 
+async def md5_of(response: Response, size: int, limiter: RequestLimiter) -> bytes:
+    """The md5 of the body of a response, which is read for that alone. Raises TransferError."""
+    body = RelayedBody(response, size, lambda _: None, limiter)
+    async for _ in body:
+        pass
+    return await body.md5()
+
+
 def verify_held(expected: ExpectedDigest, data: bytes) -> str | None:
     """The name of the verification of bytes in memory, see `Verifier`. Raises MismatchError where they are others."""
     return Verifier(expected).verified(lambda: (data,)) if expected.parts else verify_whole(expected, data)

@@ -29,7 +29,7 @@ from bulkpresign.transfer.uploads.store import ANY_OBJECT, REFUSES_HEADERS
 class MultipartCopies:
     """Copies objects in parts. Each part takes a slot of the limiter, and one chunk of memory, or all its bytes.
 
-    All its bytes are held where the copy keeps a checksum of parts: at most HELD_PARTS of them at the same time.
+    All its bytes are held where each part is sent with its digest: at most HELD_PARTS of them at the same time.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class MultipartCopies:
         is_proven = head.is_split_known and part_size == head.structure.part_size and self._etags_tell_bytes
         while True:
             is_hashed, composite = attempts.number > 1 or not is_proven, self._composite(given, head, part_size)
-            parts = self._parts(reader, head, is_hashed=is_hashed, composite=composite)
+            parts = self._parts(reader, head, part_size, is_hashed=is_hashed, composite=composite)
             progress = PartProgress(job.link, checkpoint, parts, self._context.emit)
             try:
                 sent = await self._uploader.send(target, parts, progress, renewer)
@@ -117,8 +117,7 @@ class MultipartCopies:
 
         Parts that pass here have to be held for it, and their links signed with their checksums.
         """
-        is_held = part_size is not None and part_size <= LARGEST_HELD_PART
-        can_keep = self._coordinator.sign_put is not None and (self._settings.copies_parts or is_held)
+        can_keep = self._coordinator.sign_put is not None and (self._settings.copies_parts or _is_held(part_size))
         return head.composite_algorithm if can_keep else None
 
     def _composite(self, given: Sequence[UploadPart], head: ObjectHead, part_size: int | None) -> Composite | None:
@@ -129,16 +128,29 @@ class MultipartCopies:
         return None if kept is None else Composite(kept)
 
     def _parts(
-        self, reader: SourceReader, head: ObjectHead, *, is_hashed: bool, composite: Composite | None
+        self,
+        reader: SourceReader,
+        head: ObjectHead,
+        part_size: int | None,
+        *,
+        is_hashed: bool,
+        composite: Composite | None,
     ) -> ObjectParts | ServerParts:
-        sign = self._coordinator.sign_put
-        if self._settings.copies_parts and sign is not None:
-            return ServerParts(self._context, sign, reader.object, head, composite)
-        if composite is not None and sign is not None:
+        sign, settings, context = self._coordinator.sign_put, self._settings, self._context
+        if settings.copies_parts and sign is not None:
+            return ServerParts(context, sign, reader.object, head, composite)
+        if sign is not None and (composite is not None or (settings.sends_md5 and _is_held(part_size))):
             return HeldObjectParts(
-                self._context, reader, head, compares_etags=is_hashed, composite=composite, hold=self._hold, sign=sign
+                context,
+                reader,
+                head,
+                settings,
+                compares_etags=is_hashed,
+                composite=composite,
+                hold=self._hold,
+                sign=sign,
             )
-        return ObjectParts(self._context, reader, head, is_hashed=is_hashed, composite=composite)
+        return ObjectParts(context, reader, head, settings, is_hashed=is_hashed, composite=composite, sign=sign)
 
     def _learn_etags(self, sent: PartsSent) -> None:
         """Notes whether the etag of an object that was completed tells its bytes."""
@@ -158,6 +170,11 @@ class MultipartCopies:
             if self._coordinator.guard is not None:
                 self._coordinator.guard.wrote(target.object)
             raise
+
+
+def _is_held(part_size: int | None) -> bool:
+    """True for parts that may be held in memory, where their digest has to be sent before their bytes."""
+    return part_size is not None and part_size <= LARGEST_HELD_PART
 
 
 def _unconditional(target: MultipartUpload) -> MultipartUpload:

@@ -3,6 +3,7 @@
 from binascii import a2b_base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import anyio
 
@@ -20,15 +21,17 @@ from bulkpresign.checksums import (
 from bulkpresign.errors import RefusedError, TruncatedError
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
+from bulkpresign.http.s3_errors import wants_digest
 from bulkpresign.model import Link, UploadPart
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import SignPut
-from bulkpresign.transfer.copies.body import HeldBody, RelayedBody
+from bulkpresign.transfer.copies.body import HeldBody, RelayedBody, md5_of
 from bulkpresign.transfer.copies.composite import Composite
 from bulkpresign.transfer.copies.head import ObjectHead
+from bulkpresign.transfer.copies.settings import CopySettings
 from bulkpresign.transfer.copies.source import SourceReader, changed
 from bulkpresign.transfer.downloads.content_range import check_range
-from bulkpresign.transfer.uploads.store import ANY_OBJECT, REFUSES_HEADERS, Stored, store
+from bulkpresign.transfer.uploads.store import ANY_OBJECT, REFUSES_HEADERS, Stored, md5_header, store
 
 #: Digest and size in bytes of a part.
 _Segment = tuple[bytes, int]
@@ -39,7 +42,8 @@ class ObjectParts:
 
     Every request names the object's etag, so that parts of two objects are never mixed. With `is_hashed` False the
     bytes are not hashed: the etag of the copy, which is made of those of its parts, is to be the object's. `composite`
-    are the checksums of the parts, where they are sent with them.
+    are the checksums of the parts, where they are sent with them. `sign` signs the links of parts with more headers,
+    None where nobody can: with it, a part is read twice where the destination wants its md5 before its bytes.
     """
 
     def __init__(
@@ -47,12 +51,15 @@ class ObjectParts:
         context: TransferContext,
         reader: SourceReader,
         head: ObjectHead,
+        settings: CopySettings,
         *,
         is_hashed: bool,
         composite: Composite | None = None,
+        sign: SignPut | None = None,
     ) -> None:
         self.composite = composite
         self._context, self._reader, self._head, self._is_hashed = context, reader, head, is_hashed
+        self._settings, self._sign = settings, sign
         self._size = head.size or 0
         self._segments: dict[int, _Segment] = {}
         #: The name of the verification of all bytes, None where nothing is known of them, or not yet.
@@ -85,7 +92,16 @@ class ObjectParts:
         """Unknown: the part would have to be read."""
 
     async def store(self, link: Link, part: UploadPart) -> str | None:
-        """Sends the bytes of a part on."""
+        """Sends the bytes of a part on, again with their md5 where the destination takes nothing without a digest."""
+        try:
+            return await self._hashed(link, part)
+        except RefusedError as error:
+            if self._sign is None or not wants_digest(error):
+                raise
+            self._settings.learn_md5(self._reader.object, error, self._context.emit)
+        return await self._hashed(link, part)
+
+    async def _hashed(self, link: Link, part: UploadPart) -> str | None:
         segment = segment_hasher(self._head.expected, part.offset) if self._is_hashed else None
         stored = await self._sent(link, part, segment)
         self._segments[part.number] = (b"" if segment is None else segment.digest()), part.size
@@ -94,6 +110,10 @@ class ObjectParts:
     async def _sent(self, link: Link, part: UploadPart, segment: Hasher | None) -> Stored:
         """Sends the bytes of a part as they come. `segment` gets them as well."""
         context = self._context
+        if self._settings.sends_md5 and self._sign is not None:
+            async with self._opened(part) as response:
+                md5 = await md5_of(response, part.size, context.limiter)
+            link = await self._sign(link, md5_header(md5))
         async with self._opened(part) as response:
             body = RelayedBody(response, part.size, context.emit, context.limiter, second=segment)
             body.is_hashed = self._is_hashed
@@ -131,10 +151,10 @@ class ObjectParts:
 
 
 class HeldObjectParts(ObjectParts):
-    """The same, each part held in memory and sent with its checksum. `hold` is entered while it is.
+    """The same, each part held in memory and sent with its checksum, or else its md5. `hold` is entered while it is.
 
-    `sign` signs the links of parts with their checksums. With `compares_etags`, the etag of each part is compared with
-    the md5 of its bytes, which takes more time than all the rest: that is for copies whose own etag proves nothing.
+    With `compares_etags`, the etag of each part is compared with the md5 of its bytes, which takes more time than all
+    the rest: that is for copies whose own etag proves nothing.
     """
 
     def __init__(
@@ -142,32 +162,42 @@ class HeldObjectParts(ObjectParts):
         context: TransferContext,
         reader: SourceReader,
         head: ObjectHead,
+        settings: CopySettings,
         *,
         compares_etags: bool,
-        composite: Composite,
+        composite: Composite | None,
         hold: anyio.Semaphore,
         sign: SignPut,
     ) -> None:
-        super().__init__(context, reader, head, is_hashed=True, composite=composite)
-        self._checksums = composite
-        self._compares_etags, self._hold, self._sign = compares_etags, hold, sign
+        super().__init__(context, reader, head, settings, is_hashed=True, composite=composite, sign=sign)
+        self._compares_etags, self._hold, self._sign_part = compares_etags, hold, sign
 
     async def _sent(self, link: Link, part: UploadPart, segment: Hasher | None) -> Stored:
-        context, composite = self._context, self._checksums
-        if self.composite is None:
+        composite = self.composite
+        if composite is None and not self._settings.sends_md5:
             return await super()._sent(link, part, segment)
         async with self._hold:
             data = await self._read(part)
-            digest = _digest(composite.algorithm, data, segment)
+            if segment is not None:
+                segment.update(data)
+            if composite is None:
+                return await self._sent_with_md5(link, data, segment)
+            digest = self._digest(composite.algorithm, data, segment)
             composite.add(part.number, digest)
+            body = partial(self._body, data, composite.algorithm, digest)
             try:
-                signed = await self._sign(link, composite.header(digest))
-                return await store(context.http, signed, self._body(data, digest))
+                signed = await self._sign_part(link, composite.header(digest))
+                return await store(self._context.http, signed, body())
             except RefusedError as error:
                 if error.status not in REFUSES_HEADERS:
                     raise
             self.composite = None  # the server knows no such checksums
-            return await store(context.http, link, self._body(data, digest))
+            return await store(self._context.http, link, body())
+
+    async def _sent_with_md5(self, link: Link, data: memoryview, segment: Hasher | None) -> Stored:
+        digest = self._digest("md5", data, segment)
+        signed = await self._sign_part(link, md5_header(digest))
+        return await store(self._context.http, signed, self._body(data, "md5", digest))
 
     async def _read(self, part: UploadPart) -> memoryview:
         """The bytes of a part."""
@@ -191,15 +221,14 @@ class HeldObjectParts(ObjectParts):
             raise TruncatedError(f"a part of {part.size:,} bytes came with {end:,}", code="Truncated")
         return data
 
-    def _body(self, data: memoryview, digest: bytes) -> HeldBody:
-        known = ExpectedDigest(len(data), self._checksums.algorithm, digest)
+    def _body(self, data: memoryview, algorithm: str, digest: bytes) -> HeldBody:
+        known = ExpectedDigest(len(data), algorithm, digest)
         return HeldBody(data, self._context.emit, known, is_hashed=self._compares_etags)
 
-
-def _digest(algorithm: str, data: memoryview, segment: Hasher | None) -> bytes:
-    """The digest of a part. `segment` gets its bytes, and has the same digest where they are one part of the object."""
-    if segment is None:
+    def _digest(self, algorithm: str, data: memoryview, segment: Hasher | None) -> bytes:
+        """The digest of a part. `segment` has it already where the part is one part of the object."""
+        if segment is not None and algorithm == self._head.expected.algorithm:
+            digests = segment.digest()
+            if len(digests) == ALGORITHMS[algorithm]:
+                return digests
         return digest_of(algorithm, data)
-    segment.update(data)
-    digests = segment.digest()
-    return digests if len(digests) == ALGORITHMS[algorithm] else digest_of(algorithm, data)

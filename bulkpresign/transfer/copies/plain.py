@@ -23,11 +23,11 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.copies.body import verify_held
 from bulkpresign.transfer.copies.head import ObjectHead
-from bulkpresign.transfer.copies.proof import Copied, checksum_header, proof
+from bulkpresign.transfer.copies.proof import Copied, digest_header, proof
 from bulkpresign.transfer.copies.settings import CopySettings
 from bulkpresign.transfer.engine.jobs import RenewableLink
 from bulkpresign.transfer.engine.lane import ExpiryMargin
-from bulkpresign.transfer.uploads.store import STORED, signed_checksum, upload_headers, verified_by_answer
+from bulkpresign.transfer.uploads.store import STORED, md5_header, signed_checksum, upload_headers, verified_by_answer
 
 
 class Held(msgspec.Struct, frozen=True, gc=False):
@@ -130,9 +130,9 @@ class PlainCopies:
 
     async def _sent_on(self, put: Link, held: Held) -> Copied | Begun:
         """Sends an object to its destination."""
-        http, sign, head = self._context.http, self._coordinator.sign_put, held.head
+        http, sign = self._context.http, self._coordinator.sign_put
         try:
-            link = put if sign is None else await sign(put, self._headers(put.object, head))
+            link = put if sign is None else await sign(put, self._headers(put.object, held))
             request = http.plain_request(link, upload_headers(link, len(held.data)), held.data)
         except TransferError:
             return Begun(None, held)
@@ -155,9 +155,11 @@ class PlainCopies:
         self._context.emit(BytesMoved(len(held.data)))
         return copies[0]
 
-    def _headers(self, ref: ObjectRef, head: ObjectHead) -> Mapping[str, str]:
-        checksum = checksum_header(head) if self._settings.keeps_checksums else {}
-        return {**head.kept, **checksum, **self._coordinator.condition(ref)}
+    def _headers(self, ref: ObjectRef, held: Held) -> Mapping[str, str]:
+        digest = digest_header(held.head, self._settings)
+        if digest is None:
+            digest = md5_header(digest_of("md5", held.data))
+        return {**held.head.kept, **digest, **self._coordinator.condition(ref)}
 
 
 def _copied(held: Held, link: Link, headers: Mapping[str, str]) -> Copied | None:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import msgspec
 
 from bulkpresign.transfer.copies.head import ObjectHead
+from bulkpresign.transfer.copies.settings import CopySettings
+from bulkpresign.transfer.uploads.store import md5_header
 
 
 class Copied(msgspec.Struct, frozen=True, gc=False):
@@ -30,9 +32,29 @@ def proof(head: ObjectHead, etag: str | None, source: str | None, target: str | 
     return source if target is not None else head.expected.size_name
 
 
+def known_md5(head: ObjectHead) -> bytes | None:
+    """The md5 of all bytes of an object, None where neither its row nor its etag tells it."""
+    for each in (head.expected, head.structure):
+        if each.algorithm == "md5" and not each.parts:
+            return each.digest
+    return None
+
+
 def checksum_header(head: ObjectHead) -> Mapping[str, str]:
     """The header with the checksum of the object, by which the destination verifies it too, and keeps it."""
     expected, checksum = head.expected, head.expected.checksum
     if checksum is None or expected.parts or expected.algorithm == "md5":
         return {}
     return {f"x-amz-checksum-{expected.algorithm}": expected.shown(expected.digest)}
+
+
+def digest_header(head: ObjectHead, settings: CopySettings, *, keeps_checksum: bool = True) -> Mapping[str, str] | None:
+    """The header with which the destination verifies the bytes: their checksum, or the md5 where it asks for a digest.
+
+    None where the md5 is asked for, and has to be computed.
+    """
+    checksum = checksum_header(head) if settings.keeps_checksums and keeps_checksum else {}
+    if checksum or not settings.sends_md5:
+        return checksum
+    md5 = known_md5(head)
+    return None if md5 is None else md5_header(md5)

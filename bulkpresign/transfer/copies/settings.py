@@ -2,6 +2,10 @@
 
 import msgspec
 
+from bulkpresign.errors import RefusedError
+from bulkpresign.events import Listener, ObjectRetried
+from bulkpresign.model import ObjectRef
+
 
 class CopySettings(msgspec.Struct):
     """How the objects of a run are copied.
@@ -10,7 +14,8 @@ class CopySettings(msgspec.Struct):
     copies, until it answers that it can't, and those in parts until it answers that it can't copy parts
     (`parts_on_server`). `digest` is the algorithm of a digest that is computed of bytes that pass here in one request:
     the parts of other copies come in any order. With `keeps_checksums`, copies in one request are sent with the
-    checksums of their objects, until the destination turns out to refuse such headers.
+    checksums of their objects, until the destination turns out to refuse such headers. With `sends_md5`, what has no
+    checksum is sent with the md5 of its bytes, because the destination turned out to take nothing else.
     """
 
     part_size: int | None = None
@@ -18,8 +23,16 @@ class CopySettings(msgspec.Struct):
     digest: str | None = None
     keeps_checksums: bool = True
     parts_on_server: bool = True
+    sends_md5: bool = False
 
     @property
     def copies_parts(self) -> bool:
         """True if the server copies the parts of objects."""
         return self.on_server and self.parts_on_server
+
+    def learn_md5(self, ref: ObjectRef, refused: RefusedError, emit: Listener) -> None:
+        """Takes note that the destination `refused` what has no digest. Says so once."""
+        if not self.sends_md5:
+            self.sends_md5 = True
+            message = f"{refused} (this and all other copies are sent with a checksum, or else with their md5)"
+            emit(ObjectRetried(ref, refused.attempt, 0.0, refused.code, message))

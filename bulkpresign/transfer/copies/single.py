@@ -12,20 +12,28 @@ from bulkpresign.events import BytesMoved, ObjectRetried
 from bulkpresign.http.client import DirectRequest
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
+from bulkpresign.http.s3_errors import wants_digest
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
-from bulkpresign.transfer.copies.body import HeldBody, RelayedBody, verify_held
+from bulkpresign.transfer.copies.body import HeldBody, RelayedBody, md5_of, verify_held
 from bulkpresign.transfer.copies.head import ObjectHead, is_copied_in_parts
 from bulkpresign.transfer.copies.on_server import copy_headers, copy_on_server, is_unsupported
 from bulkpresign.transfer.copies.plain import Begun, Held
-from bulkpresign.transfer.copies.proof import Copied, checksum_header, proof
+from bulkpresign.transfer.copies.proof import Copied, digest_header, proof
 from bulkpresign.transfer.copies.settings import CopySettings
 from bulkpresign.transfer.copies.source import SourceReader
 from bulkpresign.transfer.engine.jobs import RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.retries import numbered
-from bulkpresign.transfer.uploads.store import REFUSES_HEADERS, SentBody, Stored, signed_checksum, store
+from bulkpresign.transfer.uploads.store import (
+    REFUSES_HEADERS,
+    SentBody,
+    Stored,
+    md5_header,
+    signed_checksum,
+    store,
+)
 
 #: Larger objects are not held in memory, but sent on as they come.
 HELD_BYTES = 256 * 1024
@@ -68,9 +76,9 @@ class SingleCopies:
 
 
 class _SingleCopy:
-    """One attempt of a copy: a GET and a PUT, and both again where the destination does not support their headers.
+    """One attempt of a copy: a GET and a PUT, and both again where the destination refuses the headers of the PUT.
 
-    These are the condition, and the checksum of the object.
+    It may know no conditions and no checksums, and it may take nothing without a digest.
     """
 
     def __init__(
@@ -88,6 +96,8 @@ class _SingleCopy:
         self._keeps_checksum = True
         #: True once the link was signed with the checksum of the object.
         self._has_checksum = False
+        #: True once the destination refused the copy for its lack of a digest.
+        self._lacked_digest = False
         #: The condition with which the destination refused the copy.
         self._refused: Mapping[str, str] = {}
         self._head: ObjectHead | None = None
@@ -111,20 +121,31 @@ class _SingleCopy:
                 return copied
 
     async def _made(self) -> Copied | ObjectHead:
-        """The copy, made again without its checksum where the destination refuses such headers."""
+        """The copy, made again without its checksum where the destination refuses such headers, or with its md5."""
         try:
-            return await self._on_server_or_relayed()
+            return await self._with_digest()
         except RefusedError as error:
             if not self._has_checksum or error.status not in REFUSES_HEADERS:
                 raise
             refused = error
         self._keeps_checksum = self._has_checksum = False
-        copied = await self._on_server_or_relayed()
+        copied = await self._with_digest()
         if self._settings.keeps_checksums:
             self._settings.keeps_checksums = False
             message = f"{refused} (the server knows no checksums: this and all other copies are sent without)"
             self._context.emit(ObjectRetried(self._reader.object, refused.attempt, 0.0, refused.code, message))
         return copied
+
+    async def _with_digest(self) -> Copied | ObjectHead:
+        """The copy, made again with its md5 where the destination takes nothing without a digest."""
+        try:
+            return await self._on_server_or_relayed()
+        except RefusedError as error:
+            if self._lacked_digest or self._coordinator.sign_put is None or not wants_digest(error):
+                raise
+            self._lacked_digest = True
+            self._settings.learn_md5(self._reader.object, error, self._context.emit)
+        return await self._on_server_or_relayed()
 
     def _there(self, etag: str) -> Copied:
         """The copy that is there already, with this etag."""
@@ -164,24 +185,33 @@ class _SingleCopy:
         begun, self._begun = self._begun, None
         if begun is not None and begun.held is not None:
             return await self._written(begun.held, begun.request)
-        digest = None if settings.digest is None else hasher(settings.digest)
         async with AsyncExitStack() as stack:
             response = await self._reader.open(stack, sent=None if begun is None else begun.request)
             head = self._head = self._reader.head_of(response)
             if can_split and head.part_size(settings.part_size) is not None:
                 return head
             if head.size is not None and head.size > HELD_BYTES:
-                return await self._streamed(response, head, head.size, digest)
+                return await self._relayed_stream(response, head, head.size)
             data = await self._held(response)
+        digest = self._hasher()
         if digest is not None:
             digest.update(data)
         return await self._written(Held(head, data, verify_held(head.expected, data), self._checksum(digest)))
 
-    async def _streamed(self, response: Response, head: ObjectHead, size: int, digest: Hasher | None) -> Copied:
-        """Sends the body of a response on as it comes."""
-        context = self._context
+    async def _relayed_stream(self, response: Response, head: ObjectHead, size: int) -> Copied:
+        """Sends the body of a response on as it comes; that of a second one where the md5 has to be known before."""
+        if self._coordinator.sign_put is None or self._digest_header(head) is not None:
+            return await self._streamed(response, head, size)
+        md5 = await md5_of(response, size, self._context.limiter)
+        async with AsyncExitStack() as stack:
+            again = await self._reader.open(stack, head.condition)
+            return await self._streamed(again, self._reader.head_of(again), size, md5)
+
+    async def _streamed(self, response: Response, head: ObjectHead, size: int, md5: bytes | None = None) -> Copied:
+        """Sends the body of a response on as it comes. `md5` is that of its bytes, where it has to be sent."""
+        context, digest = self._context, self._hasher()
         body = RelayedBody(response, size, context.emit, context.limiter, expected=head.expected, second=digest)
-        stored = await self._stored(head, body)
+        stored = await self._stored(head, body, md5=md5)
         return _copied(head, body, stored, body.verified_by, self._checksum(digest))
 
     async def _written(self, held: Held, sent: DirectRequest | None = None) -> Copied:
@@ -190,6 +220,13 @@ class _SingleCopy:
         body = HeldBody(held.data, self._context.emit, held.head.expected)
         stored = await self._stored(held.head, body, sent)
         return _copied(held.head, body, stored, held.verified_by, held.checksum)
+
+    def _digest_header(self, head: ObjectHead) -> Mapping[str, str] | None:
+        return digest_header(head, self._settings, keeps_checksum=self._keeps_checksum)
+
+    def _hasher(self) -> Hasher | None:
+        """Computes the digest of a certificate, None without one."""
+        return None if self._settings.digest is None else hasher(self._settings.digest)
 
     def _checksum(self, digest: Hasher | None) -> str | None:
         return None if digest is None else f"{self._settings.digest}:{base64_of(digest.digest())}"
@@ -212,16 +249,25 @@ class _SingleCopy:
         return bytes(data)
 
     async def _stored(
-        self, head: ObjectHead, body: HeldBody | RelayedBody, sent: DirectRequest | None = None
+        self,
+        head: ObjectHead,
+        body: HeldBody | RelayedBody,
+        sent: DirectRequest | None = None,
+        md5: bytes | None = None,
     ) -> Stored:
-        """Sends the body, unless that was done. Raises TransferError, which names the destination."""
+        """Sends the body, unless that was done. Raises TransferError, which names the destination.
+
+        `md5` is that of a body that is not in memory, where it is needed and the object does not tell it.
+        """
         sign, guard, put = self._coordinator.sign_put, self._coordinator.guard, self._put
         condition = self._coordinator.condition(put.object)
-        checksum = checksum_header(head) if self._settings.keeps_checksums and self._keeps_checksum else {}
         try:
             link = put if sent is None else sent.link
             if sent is None and sign is not None:
-                link = await sign(put, {**head.kept, **checksum, **condition})
+                digest = self._digest_header(head)
+                if digest is None:
+                    digest = md5_header(md5 or await body.md5())
+                link = await sign(put, {**head.kept, **digest, **condition})
             self._has_checksum = sign is not None and signed_checksum(link).algorithm is not None
             return await store(self._context.http, link, body, sent)
         except RefusedError as error:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 
-from bulkpresign.checksums import ExpectedDigest, digest_of, expected_digest, hasher
+from bulkpresign.checksums import ExpectedDigest, base64_of, digest_of, expected_digest, hasher
 from bulkpresign.errors import RefusedError, TransferError
 from bulkpresign.events import BytesMoved, Listener
 from bulkpresign.http.client import CHUNK_SIZE, DirectRequest, HttpClient
@@ -174,6 +174,11 @@ def signed_checksum(link: Link) -> ExpectedDigest:
     if not any(name[: len(_CHECKSUM)].lower() == _CHECKSUM for name in link.headers):  # as nearly all
         return _NO_CHECKSUM
     return expected_digest(ANY_OBJECT, headers={name.lower(): value for name, value in link.headers.items()})
+
+
+def md5_header(digest: bytes) -> dict[str, str]:
+    """The header with the md5 of a body, which the server compares. Its name is that of other kept headers."""
+    return {"content-md5": base64_of(digest)}
 
 
 def upload_headers(link: Link, size: int) -> dict[str, str]:

@@ -45,7 +45,7 @@ def test_expired_objects_count_as_well() -> None:
     assert stops(*[failed("ExpiredToken", "expired")] * 3)
 
 
-@pytest.mark.parametrize("code", ["NoSuchKey", "AccessDenied", "EtagMismatch"])
+@pytest.mark.parametrize("code", ["NoSuchKey", "AccessDenied", "EtagMismatch", "InvalidObjectState"])
 def test_a_cause_of_single_objects_stops_nothing(code: str) -> None:
     assert not stops(*[failed(code)] * 100)
 
