@@ -169,10 +169,29 @@ def test_a_scheduler_that_goes_away_ends_the_run(origin: FaultProxy, cluster: Cl
     assert time.monotonic() - began < 40
     assert process.returncode == 1, said
     assert "Traceback" not in said
-    assert "error: stopped: " in said
+    assert f"error: stopped: the scheduler at {cluster.address} is gone" in said
     origin.always = None
     get(tmp_path, "l.csv", "--to", "to", code=0)
     assert files(tmp_path / "to") == {f"d/{n}": f"object {n}".encode() for n in range(600)}
+
+
+def test_a_scheduler_whose_loss_dask_notices_first(
+    origin: FaultProxy, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask takes no more calls then, and says only that its client is closed."""
+    monkeypatch.setattr(dask, "_CONNECT_TIMEOUT", "1s")
+    origin.objects = {f"/{n}": f"object {n}".encode() for n in range(40)}
+    urls = [f"{origin.url}/{n}" for n in range(40)]
+
+    async def slow() -> AsyncIterator[list[str]]:
+        yield urls[:20]
+        await asyncio.to_thread(wait_until, lambda: origin.count == 20)
+        await asyncio.to_thread(cluster.stop)
+        await asyncio.sleep(2)  # longer than Dask tries to connect again
+        yield urls[20:]
+
+    with pytest.raises(bp.BreakerError, match=f"^stopped: the scheduler at {cluster.address} is gone$"):
+        asyncio.run(bp.get(slow(), tmp_path / "to", executor=f"dask:{cluster.address}"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
