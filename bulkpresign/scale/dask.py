@@ -52,8 +52,11 @@ class DaskWorkers:
 
     @property
     def problem(self) -> str | None:
-        """See Workers. Dask itself may notice first that the scheduler is gone, and closes its client then."""
-        return self._gone if self._client.status == "closed" else self._problem
+        """See Workers. Dask itself may notice first that the scheduler is gone, and closes its client then.
+
+        A call that a client takes while it closes never ends, and can't be cancelled without a traceback.
+        """
+        return self._gone if self._client.status in {"closing", "closed"} else self._problem
 
     @property
     def _gone(self) -> str:

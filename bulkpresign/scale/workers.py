@@ -128,11 +128,11 @@ async def opened(executor: str | Executor) -> AsyncIterator[Workers]:
 
 
 def submitted(workers: Workers, function: Callable[[bytes], bytes], data: bytes) -> Future[bytes]:
-    """A call that was handed out. Raises BreakerError where the executor takes none."""
+    """A call that was handed out. Raises BreakerError where the executor takes none, or ends none any more."""
+    check_workers(workers)
     try:
         return workers.executor.submit(function, data)
     except Exception as error:  # each executor has its own errors: it was shut down, or can't start a process
-        check_workers(workers)
         reason = redacted(str(error) or type(error).__name__)
         raise BreakerError(f"the executor takes no more work: {reason}") from error
 

@@ -176,22 +176,28 @@ def test_a_scheduler_that_goes_away_ends_the_run(origin: FaultProxy, cluster: Cl
 
 
 def test_a_scheduler_whose_loss_dask_notices_first(
-    origin: FaultProxy, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    origin: FaultProxy,
+    cluster: Cluster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Dask takes no more calls then, and says only that its client is closed."""
+    """Dask ends all calls then. One that it is given at that moment can't be cancelled without a traceback."""
     monkeypatch.setattr(dask, "_CONNECT_TIMEOUT", "1s")
-    origin.objects = {f"/{n}": f"object {n}".encode() for n in range(40)}
-    urls = [f"{origin.url}/{n}" for n in range(40)]
+    origin.objects = {f"/{n}": f"object {n}".encode() for n in range(900)}
+    origin.always = Fault(delay=0.02)
 
-    async def slow() -> AsyncIterator[list[str]]:
-        yield urls[:20]
-        await asyncio.to_thread(wait_until, lambda: origin.count == 20)
-        await asyncio.to_thread(cluster.stop)
-        await asyncio.sleep(2)  # longer than Dask tries to connect again
-        yield urls[20:]
+    def stop() -> None:
+        wait_until(lambda: origin.count > 100)
+        cluster.stop()
 
+    gone = threading.Thread(target=stop)
+    gone.start()
     with pytest.raises(bp.BreakerError, match=f"^stopped: the scheduler at {cluster.address} is gone$"):
-        asyncio.run(bp.get(slow(), tmp_path / "to", executor=f"dask:{cluster.address}"))
+        urls = [f"{origin.url}/{n}" for n in range(900)]
+        asyncio.run(bp.get(urls, tmp_path / "to", concurrency=8, executor=f"dask:{cluster.address}"))
+    gone.join()
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
