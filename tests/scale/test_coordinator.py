@@ -292,6 +292,8 @@ def test_batches_grow_to_about_a_second() -> None:
         pace.add(jobs, result)
     assert pace.amount == pytest.approx(256 / 0.05, rel=0.1)
     slow = messages.BatchResult(worker="w", seconds=60.0)
+    pace.add(jobs, slow)
+    assert pace.amount == pytest.approx(128 / 0.05, rel=0.1)
     for _ in range(20):
         pace.add(jobs, slow)
     assert pace.amount == 16.0
