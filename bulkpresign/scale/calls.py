@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from bulkpresign.errors import BreakerError
 from bulkpresign.redact import redacted
-from bulkpresign.scale.workers import Workers, submitted
+from bulkpresign.scale.workers import Workers, check_workers, submitted
 
 _logger = logging.getLogger(__name__)
 
@@ -48,8 +48,7 @@ class Calls:
         """Waits for an answer, which it leaves alone. Raises BreakerError where no call ends any more."""
         while not answer.done():
             await asyncio.wait({answer}, timeout=_LOOK_INTERVAL)
-            if self._workers.problem is not None:
-                raise BreakerError(f"stopped: {self._workers.problem}")
+            check_workers(self._workers)
 
 
 def _loss(answer: "asyncio.Future[bytes]") -> str | None:

@@ -37,7 +37,7 @@ from bulkpresign.scale.part_sizes import with_part_sizes
 from bulkpresign.scale.renewals import can_be_renewed, renew_expired
 from bulkpresign.scale.reports import Checkpoints, decode_events
 from bulkpresign.scale.selection import JobSelection
-from bulkpresign.scale.workers import Workers
+from bulkpresign.scale.workers import Workers, check_workers
 from bulkpresign.tasks import ungrouped
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.breaker import CircuitBreaker
@@ -133,8 +133,7 @@ class RemoteExecutor:
         """Hands out more where workers join. Raises BreakerError where all of them are gone."""
         while True:
             await anyio.sleep(_LOOK_INTERVAL)
-            if self._workers.problem is not None:
-                raise BreakerError(f"stopped: {self._workers.problem}")
+            check_workers(self._workers)
             if self._in_flight:
                 self._start(group)
 

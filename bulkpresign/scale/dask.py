@@ -41,7 +41,7 @@ class DaskWorkers:
         # A call is run again by this package, with fresh links, and not by the scheduler.
         self.executor: Executor = self._client.get_executor(pure=False, retries=0)
         self._address = address
-        self.problem: str | None = None
+        self._problem: str | None = None
         self._is_closed = threading.Event()
         self.count = self._threads_of_workers()
         if not self.count:
@@ -49,6 +49,18 @@ class DaskWorkers:
             raise ParameterError(f"executor dask:{address}: the cluster has no worker")
         # A daemon: a call to a scheduler that is gone takes long, and nobody waits for it.
         threading.Thread(target=self._follow, daemon=True).start()
+
+    @property
+    def problem(self) -> str | None:
+        """See Workers. Dask itself may notice first that the scheduler is gone, and closes its client then.
+
+        A call that a client takes while it closes never ends, and can't be cancelled without a traceback.
+        """
+        return self._gone if self._client.status in {"closing", "closed"} else self._problem
+
+    @property
+    def _gone(self) -> str:
+        return f"the scheduler at {self._address} is gone"
 
     def _threads_of_workers(self) -> int:
         return sum(self._client.nthreads().values())
@@ -59,14 +71,14 @@ class DaskWorkers:
         while not self._is_closed.wait(CHECK_INTERVAL):
             checks_without = 0 if self._client.status == "running" else checks_without + 1
             if checks_without >= _CHECKS_WITHOUT:
-                self.problem = f"the scheduler at {self._address} is gone"
+                self._problem = self._gone
             elif not checks_without:
                 with suppress(Exception):  # Dask's errors for a lost scheduler are of many types
                     count = self._threads_of_workers()
                     without_workers = 0 if count else without_workers + 1
                     self.count = max(1, count)  # others may come
             if without_workers * CHECK_INTERVAL >= _MINUTES_WITHOUT_WORKERS * 60:
-                self.problem = (
+                self._problem = (
                     f"the cluster at {self._address} has had no worker for {_MINUTES_WITHOUT_WORKERS} minutes"
                 )
 

@@ -7,17 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from bulkpresign.errors import ParameterError
+from bulkpresign.transfer.disk.paths import temporary_name
 
 
 @contextmanager
 def marked(folder: str, owner: str = "") -> Iterator[str]:
     """Has the file while the block runs; gives the mark that workers check.
 
-    Runs of one `owner`, such as a journal, follow one another, and each takes the file that a killed one left.
+    Runs of one `owner`, such as a journal, follow one another, and each takes the file that a killed one left. Its name
+    is that of a temporary file, which is no data for other verbs.
     Raises ParameterError where the file can't be written.
     """
     token = secrets.token_hex(8)
-    name = f".bulkpresign-{hashlib.sha256(os.fsencode(owner)).hexdigest()[:16] if owner else token}"
+    name = temporary_name(f".bulkpresign-{hashlib.sha256(os.fsencode(owner)).hexdigest()[:16] if owner else token}")
     file = os.path.join(folder, name)  # noqa: PTH118
     try:
         with suppress(FileNotFoundError):

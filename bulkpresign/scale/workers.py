@@ -28,8 +28,10 @@ class Workers(Protocol):
 
     #: False where they may have another folder of the same name.
     are_local: bool
-    #: Why no call will end any more; None while calls do.
-    problem: str | None
+
+    @property
+    def problem(self) -> str | None:
+        """Why no call will end any more; None while calls do."""
 
     @property
     def executor(self) -> Executor:
@@ -126,12 +128,19 @@ async def opened(executor: str | Executor) -> AsyncIterator[Workers]:
 
 
 def submitted(workers: Workers, function: Callable[[bytes], bytes], data: bytes) -> Future[bytes]:
-    """A call that was handed out. Raises BreakerError where the executor takes none."""
+    """A call that was handed out. Raises BreakerError where the executor takes none, or ends none any more."""
+    check_workers(workers)
     try:
         return workers.executor.submit(function, data)
     except Exception as error:  # each executor has its own errors: it was shut down, or can't start a process
         reason = redacted(str(error) or type(error).__name__)
         raise BreakerError(f"the executor takes no more work: {reason}") from error
+
+
+def check_workers(workers: Workers) -> None:
+    """Raises BreakerError where no call will end any more."""
+    if workers.problem is not None:
+        raise BreakerError(f"stopped: {workers.problem}")
 
 
 def surplus(executor: object) -> str | None:

@@ -16,7 +16,7 @@ from bulkpresign.cli.runner import exit_code, reporting_errors, run_transfer, ru
 from bulkpresign.cli.signals import SIGNAL_WORDS
 from bulkpresign.cli.summary import Failures, expired_advice, left_open
 from bulkpresign.errors import BreakerError, BulkpresignError, JournalError
-from bulkpresign.events import Event, Listener, ObjectFinished, ObjectRetried, RunFinished, RunStarted
+from bulkpresign.events import Event, Listener, ObjectFinished, ObjectRetried, ReadBackFailed, RunFinished, RunStarted
 from bulkpresign.model import ObjectRef, Outcome, Report
 
 REF = ObjectRef("b", "k")
@@ -29,6 +29,7 @@ def ended(status: str, code: str | None = None, message: str | None = None) -> O
 DONE = ended("done")
 FAILED = ended("failed", "NoSuchKey", "404 NoSuchKey")
 EXPIRED = ended("expired", "LinkExpired", "the link ended")
+UNCERTIFIED = ReadBackFailed(Outcome(REF, "failed", code="AccessDenied", message="403 AccessDenied"))
 INTERRUPTED = ended("failed", "Interrupted", "the run was interrupted")
 
 
@@ -139,6 +140,23 @@ def test_a_run_that_broke_counts_what_came_before(capsys: pytest.CaptureFixture[
     assert said.endswith("the run ended early, see above; the same command continues it\n")
     assert code_of(Verb(failed, JournalError("the disk is full"))) == 2
     assert capsys.readouterr().err.count("failed: s3://b/k") == 10
+
+
+def test_a_verbose_run_names_each_failure_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of(Verb([*[FAILED] * 12, *[UNCERTIFIED] * 12]), verbose=True) == 1
+    said = capsys.readouterr().err
+    assert said.count("failed: s3://b/k: 404 NoSuchKey\n") == said.count("uncertified: s3://b/k: ") == 12
+    assert "more" not in said
+
+
+def test_the_first_ten_copies_that_can_not_be_certified_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    code_of(Verb([UNCERTIFIED] * 12))
+    assert capsys.readouterr().err.count("uncertified: s3://b/k: ") == 10
+
+
+def test_the_attempt_that_failed_is_named_where_it_was_not_the_first(capsys: pytest.CaptureFixture[str]) -> None:
+    code_of(Verb([ObjectFinished(Outcome(REF, "failed", message="503", attempts=2))]))
+    assert "failed: s3://b/k: 503 (attempt 2)\n" in capsys.readouterr().err
 
 
 @pytest.fixture

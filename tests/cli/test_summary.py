@@ -4,14 +4,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from bulkpresign.cli.summary import expired_advice, interruption, left_open, summary
+from bulkpresign.cli.summary import certificate_notes, expired_advice, interruption, left_open, summary
 from bulkpresign.events import ObjectFinished, ObjectsSkipped, RunStarted
 from bulkpresign.ledger.counts import Counts
-from bulkpresign.model import ObjectRef, Outcome, Report
+from bulkpresign.model import Certificate, ObjectRef, Outcome, Report
 from tests.servers.proxy import Fault, FaultProxy, expired
 from tests.support.cli import BULKPRESIGN, run
 from tests.support.links import OVER, links, many
@@ -63,6 +64,40 @@ def test_the_rate_is_that_of_what_was_moved() -> None:
     report = Report(verb="get", done=1, bytes=4 << 20, seconds=2.0)
     assert "4.0 MiB in 2.0 s (0 objects/s, 512.0 KiB/s)" in summary(report, 1 << 20)
     assert "(0 objects/s, 2.0 MiB/s)" in summary(report)
+    assert "(0 objects/s, 2.0 MiB/s)" in summary(report, 9 << 20), "some of it was moved twice"
+    assert "(0 objects/s, 0 B/s)" in summary(report, -(9 << 20))
+
+
+def test_all_that_a_run_did_in_one_line() -> None:
+    report = Report(verb="put", done=1, skipped=2000, failed=3, expired=4, skipped_by="j", retries=2, slowed=1)
+    line = "put: 1 done, 2,000 skipped (done before, by j), 3 failed, 4 expired, 2 retries; 0 B in 0.0 s"
+    assert summary(report).startswith(line)
+    assert summary(report).endswith("; slowed 1 time by the server")
+
+
+def test_whether_the_certificate_of_copies_is_written() -> None:
+    certificate = Certificate(
+        format="f",
+        version=1,
+        algorithm="sha256",
+        objects=2,
+        bytes=1024,
+        root="ab",
+        created_at=datetime.now(UTC),
+        created_by="bulkpresign",
+    )
+    report = Report(verb="copy", done=2, certificate=certificate)
+    written = ("certificate: 2 objects, 1.0 KiB in c.jsonl; root ab", "info")
+    assert certificate_notes(report, "c.jsonl", quiet=False) == [written]
+    assert certificate_notes(report, "c.jsonl", quiet=True) == []
+    report = Report(verb="copy", done=2, failed=1, expired=1)
+    (note,) = certificate_notes(report, "c.jsonl", quiet=True)
+    assert note == ("no certificate is written: 2 objects failed", "error")
+
+
+def test_advice_about_links_that_expired_for_two_reasons_is_the_general_one() -> None:
+    for code in ("RenewalFailed", "ExpiredToken"):
+        assert expired_advice({code, "LinkExpired"}) == expired_advice({"LinkExpired"})
 
 
 def test_what_to_do_about_links_that_had_expired(origin: FaultProxy, tmp_path: Path) -> None:

@@ -88,6 +88,22 @@ def test_a_part_that_can_not_be_copied_at_all(proxied: ProxiedSides) -> None:
     assert open_uploads(proxied.put, proxied.destination) == []
 
 
+def test_an_object_that_is_replaced_meanwhile_is_named(proxied: ProxiedSides) -> None:
+    proxied.upload({"key": b"1"})
+    proxied.proxy.schedule = lambda seen: Fault(412) if is_copy(seen) else None
+    assert copy(proxied, "key", attempts=2).failed == 1
+    assert [outcome.code for outcome in proxied.outcomes] == ["ObjectChanged"]
+
+
+def test_an_error_in_a_response_of_200_is_that_of_the_server(proxied: ProxiedSides) -> None:
+    """S3 sends the status before the copy has ended."""
+    proxied.upload({"key": b"1"})
+    errors = iter((Fault(200, body=b"<Error><Code>SlowDown</Code></Error>"),))
+    proxied.proxy.schedule = lambda seen: next(errors, None) if is_copy(seen) else None
+    assert copy(proxied, "key").done == 1
+    assert [retry.code for retry in proxied.retries] == ["SlowDown"]
+
+
 def test_a_key_without_an_object_is_a_failure_of_its_own(proxied: ProxiedSides) -> None:
     proxied.upload({"there": b"1"})
     report = copy(proxied, "there", "gone")

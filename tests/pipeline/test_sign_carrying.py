@@ -47,6 +47,10 @@ def assert_refused(words: str, **options: Any) -> None:
         ({"method": "PUT", "checksum": "crc32", "folder": "missing"}, "missing is missing"),
         ({"method": "PUT", "checksum": "crc32", "folder": "a.csv"}, "a.csv is not a folder"),
         ({"checksum": "crc32", "folder": "."}, "checksums are signed into PUT links"),
+        ({"method": "PUT", "checksum": "crc32", "folder": ".", "part_size": 5 << 20}, "a checksum is signed for a who"),
+        ({"method": "PUT", "checksum": "crc32"}, "a checksum is taken from files"),
+        ({"maps": ["a=b"]}, "maps rewrites the keys of copies, and is for to"),
+        ({"method": "PUT", "to": "s3://b-2/"}, "to is for GET links"),
     ],
 )
 def test_options_that_do_not_go_together(options: dict[str, Any], words: str) -> None:

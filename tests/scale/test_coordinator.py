@@ -17,6 +17,7 @@ import pytest
 
 import bulkpresign as bp
 from bulkpresign.scale import messages, processes, sealing
+from bulkpresign.scale.mark import marked
 from bulkpresign.scale.messages import Batch, decode_result, encode_batch
 from bulkpresign.scale.pace import Pace
 from bulkpresign.scale.worker import run_batch
@@ -173,6 +174,15 @@ def test_a_worker_with_another_folder_of_that_name_says_so(tmp_path: Path) -> No
     assert decode_result(run_batch(encode_batch(batch))).problem is None
 
 
+@pytest.mark.parametrize("owner", ["", "/data.journal"])
+def test_the_mark_that_a_killed_run_left_is_no_data(owner: str, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    with marked(str(tmp_path), owner):
+        assert len(files(tmp_path)) == 2
+        report = asyncio.run(bp.write_certificate(tmp_path, tmp_path.with_suffix(".jsonl")))
+    assert (report.done, report.left_out) == (1, 1)
+
+
 def test_the_mark_is_gone_at_the_end(origin: FaultProxy, tmp_path: Path) -> None:
     get(many(origin, 3), tmp_path / "to", executor := Losing(lambda _: False))
     (mark,) = {batch.mark for batch in executor.batches}
@@ -282,6 +292,8 @@ def test_batches_grow_to_about_a_second() -> None:
         pace.add(jobs, result)
     assert pace.amount == pytest.approx(256 / 0.05, rel=0.1)
     slow = messages.BatchResult(worker="w", seconds=60.0)
+    pace.add(jobs, slow)
+    assert pace.amount == pytest.approx(128 / 0.05, rel=0.1)
     for _ in range(20):
         pace.add(jobs, slow)
     assert pace.amount == 16.0

@@ -169,10 +169,35 @@ def test_a_scheduler_that_goes_away_ends_the_run(origin: FaultProxy, cluster: Cl
     assert time.monotonic() - began < 40
     assert process.returncode == 1, said
     assert "Traceback" not in said
-    assert "error: stopped: " in said
+    assert f"error: stopped: the scheduler at {cluster.address} is gone" in said
     origin.always = None
     get(tmp_path, "l.csv", "--to", "to", code=0)
     assert files(tmp_path / "to") == {f"d/{n}": f"object {n}".encode() for n in range(600)}
+
+
+def test_a_scheduler_whose_loss_dask_notices_first(
+    origin: FaultProxy,
+    cluster: Cluster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Dask ends all calls then. One that it is given at that moment can't be cancelled without a traceback."""
+    monkeypatch.setattr(dask, "_CONNECT_TIMEOUT", "1s")
+    origin.objects = {f"/{n}": f"object {n}".encode() for n in range(900)}
+    origin.always = Fault(delay=0.02)
+
+    def stop() -> None:
+        wait_until(lambda: origin.count > 100)
+        cluster.stop()
+
+    gone = threading.Thread(target=stop)
+    gone.start()
+    with pytest.raises(bp.BreakerError, match=f"^stopped: the scheduler at {cluster.address} is gone$"):
+        urls = [f"{origin.url}/{n}" for n in range(900)]
+        asyncio.run(bp.get(urls, tmp_path / "to", concurrency=8, executor=f"dask:{cluster.address}"))
+    gone.join()
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

@@ -10,7 +10,7 @@ from bulkpresign.errors import LinkExpiredError
 from bulkpresign.model import Checkpoint, Link, ObjectRef, Outcome, ResumePoint
 from bulkpresign.scale.copies import is_made_in_parts, is_refused_copy
 from bulkpresign.scale.part_sizes import with_part_sizes
-from bulkpresign.scale.renewals import renew_expired
+from bulkpresign.scale.renewals import can_be_renewed, renew_expired
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, Renew, RenewableLink
 from bulkpresign.transfer.spec import TransferSpec
 
@@ -81,3 +81,24 @@ def test_copies_whose_links_expired() -> None:
         assert [job.source.link.url[-5:] for job in left.values() if isinstance(job.source, RenewableLink)] == (
             ["fresh"] if signs_puts else []
         )
+
+
+def test_of_a_copy_each_side_is_renewed_that_can_be() -> None:
+    """A side that gets no fresh link ends the copy, with the outcome that it had."""
+    ended: list[Outcome] = []
+
+    async def renew(links: Sequence[Link]) -> list[Link | None]:
+        return [None if link.object.key == "gone" else msgspec.structs.replace(link, url="fresh") for link in links]
+
+    gone, by_source = copy(renew=renew), copy(renew=renew)
+    assert isinstance(gone.source, RenewableLink)
+    assert isinstance(by_source.target, RenewableLink)
+    gone.source.link = msgspec.structs.replace(gone.source.link, object=ObjectRef("from", "gone"))
+    by_source.target.renew = None
+    assert not can_be_renewed(copy())
+    assert can_be_renewed(by_source)
+    left = {0: gone, 1: by_source}
+    asyncio.run(renew_expired({0: EXPIRED, 1: EXPIRED}, left, ended.extend, signs_puts=False))
+    assert [(outcome.object.key, outcome.message) for outcome in ended] == [("gone", EXPIRED.message)]
+    assert list(left) == [1]
+    assert [side.link.url == "fresh" for side in (by_source.source, by_source.target)] == [True, False]  # type: ignore[union-attr]

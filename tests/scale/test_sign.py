@@ -242,7 +242,8 @@ def test_workers_that_are_lost_each_time_end_the_run(tmp_path: Path) -> None:
         ({"to": "s3://target/"}, "executor does not go with head or to"),
         ({"method": "PUT", "part_size": 5 << 20}, "executor does not go with a part size"),
         ({"method": "PUT", "checksum": "md5", "folder": "."}, "executor does not go with a checksum"),
-        ({"format": "parquet"}, "executor is for csv, json and jsonl"),
+        ({"format": "parquet"}, "executor is for csv, json and jsonl: the rows of a Parquet file"),
+        ({"format": "txt"}, "executor is for csv, json and jsonl: a list of urls"),
         ({"executor": "processes:0"}, "the number of processes is from 1"),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import bulkpresign as bp
+from bulkpresign.events import BytesMoved, Event
 from bulkpresign.scale.verifying import verify_files
 from tests.conftest import Boto, MakeBucket
 from tests.scale.losing import Losing
@@ -40,13 +41,15 @@ class Calling(Losing):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Files, one of them changed, one missing, one extra and one that nothing proves."""
+    """Files, one of them changed, one missing, one extra and one that nothing proves. One was uploaded in parts."""
     bodies = {f"d{n % 3}/{n}": f"file {n}".encode() * (n % 40) for n in range(COUNT)}
     rows = [
-        {"bucket": "bucket", "key": key, "size": len(body), "etag": hashlib.md5(body).hexdigest()}
+        {"bucket": "bucket", "key": key, "size": len(body), "etag": hashlib.md5(body).hexdigest(), "part_size": ""}
         for key, body in bodies.items()
     ]
     rows[8]["etag"] = ""
+    digests = b"".join(hashlib.md5(part).digest() for part in [b"file 11" * 5, b"file 11" * 5, b"file 11"])
+    rows[11] |= {"etag": f"{hashlib.md5(digests).hexdigest()}-3", "part_size": 35}
     table(tmp_path / "k.csv", rows)
     bodies["d1/7"] = b"FILE 7" * 7
     del bodies["d0/9"]
@@ -54,9 +57,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def verify(folder: Path, **settings: Any) -> tuple[Any, list[tuple[Any, ...]], list[str]]:
+def verify(
+    folder: Path, events: list[Event] | None = None, **settings: Any
+) -> tuple[Any, list[tuple[Any, ...]], list[str]]:
+    events = [] if events is None else events
     outcomes, extras = list[bp.Outcome](), list[str]()
-    given = {"listeners": [heard(outcomes)], "extras": lambda path, _: extras.append(path), **settings}
+    given = {"listeners": [heard(outcomes), events.append], "extras": lambda path, _: extras.append(path), **settings}
     report = asyncio.run(bp.verify(folder / "k.csv", folder / "data", **given))
     return (
         report,
@@ -65,14 +71,23 @@ def verify(folder: Path, **settings: Any) -> tuple[Any, list[tuple[Any, ...]], l
     )
 
 
-def test_the_same_as_in_threads(folder: Path) -> None:
-    one, outcomes, extras = verify(folder)
-    two, in_workers, extras_too = verify(folder, executor="processes:2")
-    assert (one.done, one.missing, one.unproven, one.failed, one.extra) == (COUNT - 3, 1, 1, 3, 1)
+@pytest.mark.parametrize("accept_size", [False, True])
+def test_the_same_as_in_threads(accept_size: bool, folder: Path) -> None:
+    events, in_processes = list[Event](), list[Event]()
+    one, outcomes, extras = verify(folder, events, accept_size=accept_size)
+    two, in_workers, extras_too = verify(folder, in_processes, accept_size=accept_size, executor="processes:2")
+    unproven = 0 if accept_size else 1
+    assert (one.done, one.missing, one.failed, one.extra) == (COUNT - 2 - unproven, 1, 2 + unproven, 1)
+    assert (one.unproven, one.by["md5-parts"]) == (unproven, 1)
+    assert bytes_of(in_processes) == bytes_of(events) > 0
     assert in_workers == outcomes
     assert extras_too == extras == ["extra"]
     assert (two.done, two.bytes, two.by) == (one.done, one.bytes, one.by)
     assert workers_of(os.getpid()) == []
+
+
+def bytes_of(events: list[Event]) -> int:
+    return sum(event.count for event in events if isinstance(event, BytesMoved))
 
 
 def test_an_executor_of_the_program_and_a_lost_worker(folder: Path) -> None:
@@ -81,6 +96,14 @@ def test_an_executor_of_the_program_and_a_lost_worker(folder: Path) -> None:
         report, _, extras = verify(folder, executor=executor)
     assert set(executor.functions) == {verify_files}
     assert (report.done, report.failed, extras) == (COUNT - 3, 3, ["extra"])
+
+
+def test_links_whose_files_are_missing_are_in_the_failures_file(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    link = bp.Link("GET", "https://h/b/gone?X-Amz-Signature=1", {}, None, bp.ObjectRef("b", "gone", size=1))
+    with Calling() as executor:
+        asyncio.run(bp.verify([link], tmp_path / "data", executor=executor, failures=tmp_path / "f.csv"))
+    assert link.url in (tmp_path / "f.csv").read_text()
 
 
 def test_workers_with_another_folder_say_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ class Composite:
     def restore(self, number: int, checksum: str) -> bool:
         """Adds the checksum of a part from the record of an earlier run. False if it has none by this algorithm."""
         algorithm, _, value = checksum.partition(":")
-        if algorithm != self.algorithm or not value:
+        if algorithm != self.algorithm:
             return False
         self.add(number, a2b_base64(value))
         return True

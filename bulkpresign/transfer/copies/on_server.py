@@ -74,7 +74,7 @@ class ServerParts:
     def is_current(self, number: int, note: str) -> bool:
         """True for a part of this very object, whose checksum is known where it is needed."""
         etag, _, checksum = note.partition(" ")
-        if not etag or etag != self._head.etag:
+        if etag != self._head.etag:
             return False
         return self.composite is None or self.composite.restore(number, checksum)
 

@@ -55,10 +55,10 @@ def _matches(expected: ExpectedDigest, file: TemporaryFile) -> bool:
     return False
 
 
-def hash_start(verifier: Verifier, file: TemporaryFile, count: int) -> None:
-    """Gives a verifier the first `count` bytes of a file."""
+def hash_start(verifier: Verifier, file: TemporaryFile) -> None:
+    """Gives a verifier the bytes of a file."""
     for block in file.blocks():
-        verifier.update(block[: count - verifier.bytes])
+        verifier.update(block)
 
 
 def intact_parts(target: Target, point: ResumePoint, finished: Mapping[int, str]) -> dict[int, str]:

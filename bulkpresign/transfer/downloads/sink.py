@@ -122,9 +122,11 @@ class Sink:
         self.is_large = response.length is None or response.length > _SMALL_BYTES
         self._bound = self.max_object_size if expected.size is None else expected.size
 
-    async def hash_start(self, at: int) -> None:
-        """Hashes the first `at` bytes of the file, from an earlier attempt."""
-        await in_thread(at, hash_start, self._verifier, self._file, at)
+    async def hash_start(self) -> None:
+        """Hashes the bytes that the file has from an earlier attempt."""
+        file = self._file
+        assert file is not None  # noqa: S101 - an attempt opened it
+        await in_thread(file.size, hash_start, self._verifier, file)
 
     def write(self, chunk: Chunk) -> bool:
         """Writes the next bytes. True: `catch_up` comes before the next ones."""

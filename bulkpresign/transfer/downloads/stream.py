@@ -22,7 +22,7 @@ async def store_stream(response: Response, head: ResponseHead, sink: Sink, resum
             head,
             resume,
         )
-        await sink.hash_start(resume.at)
+        await sink.hash_start()
     with sink.limiter.moving_body() if sink.is_large else _UNMEASURED:
         while await response.stream_to(sink.write):
             await sink.catch_up()

@@ -93,9 +93,11 @@ class FileBody(SentBody):
         return self.digest if self.algorithm == "md5" else await anyio.to_thread.run_sync(self._md5_again)
 
     def _md5_again(self) -> bytes:
-        again = hasher("md5")
-        for at in range(0, self.size, CHUNK_SIZE):
-            again.update(self._read(at))
+        again, at = hasher("md5"), 0
+        while at < self.size:
+            chunk = self._read(at)
+            again.update(chunk)
+            at += len(chunk)
         return again.digest()
 
     async def whole(self) -> bytes:

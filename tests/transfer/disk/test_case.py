@@ -1,4 +1,6 @@
+import errno
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -64,17 +66,30 @@ def test_a_link_that_leads_nowhere_has_a_name(looked_up: list[str], tmp_path: Pa
     assert looked_up == ["link"]
 
 
-def test_the_name_of_a_mount_point_is_that_of_another_file_system(
-    looked_up: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_mount", [True, False])
+def test_the_name_of_a_mount_point_or_a_link_is_that_of_another_file_system(
+    is_mount: bool, looked_up: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (folder := tmp_path / "disk").mkdir()
-    (folder / "b").touch()
-    monkeypatch.setattr(Path, "is_mount", lambda path: path == folder)
+    folder = tmp_path / "disk"
+    if is_mount:
+        folder.mkdir()
+        monkeypatch.setattr(Path, "is_mount", lambda path: path == folder)
+    else:
+        (tmp_path / "123").mkdir()
+        folder.symlink_to("123")
     assert ignores_case(folder)
-    assert looked_up == ["b"]
+    assert [name.endswith(".part") for name in looked_up] == [True]
 
 
-def test_a_folder_in_which_nothing_can_be_made_is_left_to_others(tmp_path: Path) -> None:
+def test_a_folder_in_which_nothing_can_be_made_is_left_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("x")
     assert not ignores_case(tmp_path / "file" / "below")
-    assert not ignores_case(Path("/proc/self/task"))
+
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    (folder := tmp_path / "123").mkdir()
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
+    assert not ignores_case(folder)

@@ -26,7 +26,7 @@ def move(parts: list[RangePart], count: int) -> None:
 
 
 def test_a_part_that_lags_for_a_second_is_slow_once() -> None:
-    slow, (lame, *others) = SlowParts(32), parts_of(4)
+    slow, (lame, *others) = SlowParts(32), parts_of(3)
     found = []
     for _ in range(8):
         found.append(slow.look([lame, *others]))
@@ -63,12 +63,41 @@ def test_the_last_part_of_all_is_compared_with_those_before_it() -> None:
 def test_slow_parts_that_outlast_the_others_are_compared_with_them(moved: int) -> None:
     """Whatever the last other part did at the last look before its end: most of those in flight are slow by then."""
     slow, (lame, lamer, last, *others) = SlowParts(32), parts_of(12)
-    slow.look([lame, lamer, *others])
-    move(others, MIB)
-    slow.look([lame, lamer, *others])
+    slow.look([lame, lamer, last, *others])
+    move([last, *others], MIB)
+    slow.look([lame, lamer, last, *others])
     move([last], moved)
     slow.look([lame, lamer, last])
     assert [slow.look([lame, lamer]) for _ in range(3)] == [[], [lame, lamer], []]
+
+
+def test_three_slow_parts_are_found_though_no_other_is_left() -> None:
+    slow, (*lame, first, last) = SlowParts(32), parts_of(5)
+    for _ in range(2):
+        slow.look([*lame, first, last])
+        move([first, last], MIB)
+    assert [slow.look(lame) for _ in range(4)] == [[], [], lame, []]
+
+
+def test_a_slow_part_is_found_where_each_look_sees_other_parts_that_have_just_begun() -> None:
+    slow, (lame, *others) = SlowParts(32), parts_of(4)
+    found = []
+    for look in range(6):
+        found.append(slow.look([lame, *others]))
+        move([lame], MIB // 8)
+        if look < 2:
+            move(others, MIB)
+        else:
+            others = parts_of(4)[1:]
+            move(others, MIB // 4)
+    assert found == [[], [], [], [], [lame], []]
+
+
+def test_fewer_than_three_parts_do_not_tell_a_slow_part_from_a_slow_wire() -> None:
+    slow, parts = SlowParts(2), parts_of(2)
+    for count in [MIB] * 3 + [MIB // 8] * 9:
+        move(parts, count)
+        assert slow.look(parts) == []
 
 
 def test_a_wire_that_becomes_slower_for_one_part_after_another_is_not_slow_parts() -> None:
@@ -80,13 +109,14 @@ def test_a_wire_that_becomes_slower_for_one_part_after_another_is_not_slow_parts
             move([part], MIB if part in fast else MIB // 8)
 
 
-def test_no_more_than_a_tenth_of_the_parts_are_slow() -> None:
-    slow, parts = SlowParts(60), parts_of(20)
+@pytest.mark.parametrize(("count", "most"), [(60, 6), (20, 4)])
+def test_no_more_than_a_tenth_of_the_parts_are_slow_but_four_can_be(count: int, most: int) -> None:
+    slow, parts = SlowParts(count), parts_of(20)
     found = 0
     for _ in range(50):
         found += len(slow.look(parts))
         move(parts[8:], MIB)
-    assert found == 6
+    assert found == most
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bulkpresign.http import pool, resolver
+from bulkpresign.http.outages import Outages
 from bulkpresign.http.resolver import Resolver
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.transfer.engine import retries
@@ -89,6 +90,19 @@ def test_they_do_not_wait_forever_nor_with_one_attempt(
     failed = [outcome for outcome in run.outcomes if outcome.status == "failed"]
     assert "NoConnection" in {outcome.code for outcome in failed}
     assert max(outcome.attempts for outcome in failed) == attempts
+
+
+def test_an_outage_ends_and_another_one_begins_anew() -> None:
+    """Of a server behind a transport that does not show its connections."""
+    outages, server = Outages(), "http://s3.example"
+    assert not outages.is_outage(server, 0.0), "it never responded: its name may be wrong"
+    for began in (100.0, 5000.0):
+        outages.begin_response(server)
+        assert not outages.is_outage(server, began), "a response is open"
+        outages.end_response(server)
+        assert outages.is_outage(server, began)
+        assert outages.is_outage(server, began + pool.OUTAGE - 1)
+        assert not outages.is_outage(server, began + pool.OUTAGE)
 
 
 def test_addresses_are_looked_up_again_and_kept_while_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,19 @@ def test_a_checksum_that_the_link_signs_is_the_proof_where_the_server_repeats_it
     assert (outcome.status, outcome.verified_by) == ("done", verified_by)
 
 
+@pytest.mark.parametrize("headers", [{}, {"x-amz-checksum-crc32": crc32_of(bytes(2_000_000))}])
+def test_a_file_system_that_gives_fewer_bytes_than_asked(
+    headers: dict[str, str], origin: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As some in user space do."""
+    (tmp_path / "a").write_bytes(bytes(2_000_000))
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda descriptor, count, at: pread(descriptor, min(count, 99_999), at))
+    outcome, run = put(f"{origin.url}/a", tmp_path, headers=headers)
+    assert (outcome.status, outcome.verified_by, run.retries) == ("done", "md5", [])
+    assert origin.objects["/a"] == bytes(2_000_000)
+
+
 @pytest.mark.parametrize("size", [1000, 2_000_000])
 @pytest.mark.parametrize("refuses", [True, False])
 def test_a_file_that_is_not_what_the_link_was_signed_for_is_told_and_not_sent_again(
