@@ -194,6 +194,8 @@ class Run:
             self._stack.enter_context(within)
         if self._journal is not None and self._opened is None:
             self._opened = self._stack.enter_context(self._journal)
+        if self._opened is not None:
+            self._opened.begin_run()
         tell = self._listeners if log is None else broadcast([self._listeners, log])
         tell(RunStarted(self._verb, totals.objects, totals.bytes))
         record = self._record = Recorder(self._opened, tell)
