@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from bulkpresign.events import RowsRead as RowsRead
     from bulkpresign.events import RunFinished as RunFinished
     from bulkpresign.events import RunStarted as RunStarted
+    from bulkpresign.events import SourceEnded as SourceEnded
     from bulkpresign.events import UploadLeftOpen as UploadLeftOpen
     from bulkpresign.guide import create_presigned_post as create_presigned_post
     from bulkpresign.guide import create_presigned_url as create_presigned_url
@@ -143,6 +144,7 @@ _HOMES = {
     "RowsRead": "events",
     "RunFinished": "events",
     "RunStarted": "events",
+    "SourceEnded": "events",
     "ServerError": "errors",
     "SignReport": "pipeline.sign",
     "SigningError": "errors",

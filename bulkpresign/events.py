@@ -70,6 +70,16 @@ class ObjectsSkipped(msgspec.Struct, frozen=True, gc=False, tag=True):
     bytes: int = 0
 
 
+class SourceEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The source of a run has no more objects. `objects` are those to move, without those that were skipped before.
+
+    `bytes` is the sum of their sizes, None if one is unknown.
+    """
+
+    objects: int
+    bytes: int | None
+
+
 class ObjectsSigned(msgspec.Struct, frozen=True, gc=False, tag=True):
     """`count` links or upload forms were signed and written."""
 
@@ -126,6 +136,7 @@ Event = (
     | ObjectFinished
     | ReadBackFailed
     | ObjectsSkipped
+    | SourceEnded
     | ObjectsSigned
     | ResumePointChanged
     | PartFinished

@@ -37,6 +37,18 @@ class _Verbs(click.Group):
         verb: click.Command = getattr(import_module(f"bulkpresign.cli.{cmd_name}"), cmd_name)
         return verb
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parses as click does, but says where an option of a verb belongs, which some tools want before it."""
+        verb = next((word for word in args if word in VERBS), None)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if verb is None:
+                raise
+            name = error.option_name
+            problem = f"No such option {name!r} before the verb: write it behind, as in bulkpresign {verb} {name}"
+            raise click.NoSuchOption(name, problem, ctx=ctx) from error
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

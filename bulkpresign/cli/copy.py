@@ -141,7 +141,9 @@ def copy(
         settings["headers"] = options.header_map(headers)
     to_bucket = len(what) > 1 and what[-1].startswith("s3://")
     if not to_bucket and any(one.startswith("s3://") for one in what):
-        raise click.BadParameter("use: copy SOURCE... s3://bucket/prefix/, or: copy LINKS...")
+        raise click.UsageError(
+            "use: copy SOURCE... s3://bucket/prefix/, or: copy LINKS...; for a folder: get SOURCE... --to DIR"
+        )
     if not to_bucket:
         option_checks.check_applicable(option_checks.COPY_LINKS)
     if not settings["dry_run"]:

@@ -35,6 +35,11 @@ HABITS: tuple[tuple[str, str | None, str | None], ...] = (
     ("--min-age", "--older-than", None),
     ("-e --expire --expires --expiration --duration", "--expires-in", None),
     ("-X --http-method --request", "--method", None),
+    (
+        "--acl --storage-class --sse --sse-kms-key-id --metadata --tagging --cache-control --content-disposition",
+        "--header",
+        "use --header 'NAME: VALUE', such as 'x-amz-storage-class: STANDARD_IA'",
+    ),
     ("--version-id", "--all-versions", "use a column version_id, or --all-versions"),
 )
 

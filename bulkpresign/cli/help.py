@@ -1,5 +1,6 @@
 """Extensions of click's `--help`: arguments with a description, and options in sections."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,16 @@ from click.shell_completion import CompletionItem
 
 
 class FileName(click.types.StringParamType):
-    """A text argument that the shell completes as a file name."""
+    """A text argument that the shell completes as a file name.
+
+    A `~/` at its start is the home folder, as in the shell, which leaves it alone in quotes and in `--to=~/data`, as
+    systemd does. A folder of this name is `./~/`.
+    """
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text, with the home folder in place of `~/`."""
+        given = str(super().convert(value, param, ctx))
+        return os.path.expanduser(given) if given.startswith("~/") else given  # noqa: PTH111 - pathlib is slow to import
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
         """Leaves the completion to the shell."""

@@ -61,7 +61,8 @@ def put(
     """
     to_bucket = len(what) == 2 and what[1].startswith("s3://")
     if (source is None) != to_bucket or (source or "").startswith("s3://"):
-        raise click.BadParameter("use: put LINKS --from DIR, or: put DIR s3://bucket/prefix/")
+        downloads = "; get downloads: get s3://bucket/prefix/ --to DIR" if what and what[0].startswith("s3://") else ""
+        raise click.UsageError(f"use: put LINKS... --from DIR, or: put DIR s3://bucket/prefix/{downloads}")
 
     from bulkpresign.cli import option_checks
     from bulkpresign.cli.runner import reporting_errors, run_transfer

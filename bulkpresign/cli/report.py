@@ -70,6 +70,8 @@ def _lines(found: "JournalReport") -> Iterator[str]:
     yield f"{found.verb} to {found.destination}"
     names = ("done", "skipped", "failed", "expired")
     yield f"objects   {found.objects:,}: " + ", ".join(f"{getattr(found, name):,} {name}" for name in names)
+    if found.is_complete is False:
+        yield "run       not complete: it goes on, or was stopped and the same command continues it"
     yield f"bytes     {show_bytes(found.bytes)}"
     if found.began_at is not None and found.ended_at is not None:
         began, ended = datetime.fromtimestamp(found.began_at), datetime.fromtimestamp(found.ended_at)  # noqa: DTZ006

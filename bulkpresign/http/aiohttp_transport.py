@@ -24,6 +24,7 @@ from bulkpresign.http.environment import proxy_variables
 from bulkpresign.http.outages import Outages
 from bulkpresign.http.request_head import OWN_HEADERS
 from bulkpresign.http.response import OnResponse, RequestContext, Response
+from bulkpresign.http.tls_errors import certificate_problem, handshake_problem
 from bulkpresign.http.transcoding import ACCEPT_GZIP, is_decompressed
 from bulkpresign.model import Link
 
@@ -277,7 +278,7 @@ _MEANINGS: tuple[tuple[Any, type[TransferError], str, str], ...] = (
         (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError),
         ConnectionFailedError,
         "Certificate",
-        "the certificate is not trusted: {reason}",
+        "{reason}",
     ),
     (aiohttp.ClientConnectorDNSError, ConnectionFailedError, "NoSuchHost", "no such host: {error.host}"),
     (
@@ -294,7 +295,9 @@ _MEANINGS: tuple[tuple[Any, type[TransferError], str, str], ...] = (
 def _reason(error: BaseException) -> str:
     inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
     if isinstance(inner, ssl.SSLCertVerificationError):
-        return inner.verify_message
+        return certificate_problem(inner)
+    if (problem := handshake_problem(inner)) is not None:
+        return problem
     number = getattr(inner, "errno", None) or 0
     if number in errno.errorcode and not isinstance(inner, socket.gaierror):  # asyncio's own text has the address again
         return os.strerror(number)

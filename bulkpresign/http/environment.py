@@ -49,7 +49,7 @@ def ssl_context_of(ca_bundle: str | None) -> ssl.SSLContext | None:
     try:
         return ssl.create_default_context(cafile=file)
     except (OSError, ssl.SSLError) as error:
-        raise ParameterError(f"{file} is no file of certificates: {error}") from error
+        raise ParameterError(f"{file} is no file of certificates: {error.strerror or error}") from error
 
 
 def _proxies() -> Mapping[str, str]:

@@ -20,6 +20,7 @@ from bulkpresign.http.buffers import Buffers
 from bulkpresign.http.connection import Connection
 from bulkpresign.http.origin import Origin
 from bulkpresign.http.resolver import Resolver
+from bulkpresign.http.tls_errors import certificate_problem, handshake_problem
 from bulkpresign.http.tls_sessions import resume_sessions
 
 CONNECT_TIMEOUT = 30.0
@@ -147,11 +148,9 @@ class ConnectionPool:
         except socket.gaierror as error:
             raise ConnectionFailedError(f"no such host: {origin.host}", code="NoSuchHost") from error
         except ssl.SSLCertVerificationError as error:
-            message = f"the certificate is not trusted: {error.verify_message}"
-            raise ConnectionFailedError(message, code="Certificate") from error
+            raise ConnectionFailedError(certificate_problem(error), code="Certificate") from error
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else type(error).__name__
-            message = f"no connection to {origin.host}:{origin.port}: {reason}"
+            message = f"no connection to {origin.host}:{origin.port}: {_reason(error)}"
             raise ConnectionFailedError(message, code="NoConnection") from error
 
     def give_back(self, origin: Origin, connection: Connection) -> None:
@@ -276,6 +275,12 @@ async def _until_closed() -> None:
     """Waits until connections that were closed have given their descriptors back."""
     for _ in range(_ROUNDS_TO_CLOSE):
         await anyio.lowlevel.checkpoint()
+
+
+def _reason(error: OSError) -> str:
+    if (problem := handshake_problem(error)) is not None:
+        return problem
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else type(error).__name__
 
 
 def new_socket(address: Any) -> socket.socket:

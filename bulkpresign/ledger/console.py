@@ -8,6 +8,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TextIO
 
 
@@ -49,10 +50,11 @@ class Console:
         return self._given or sys.stderr
 
     def row(self, row: Mapping[str, object]) -> None:
-        """Writes one JSON object."""
+        """Writes one JSON object, with the time in UTC."""
         import json  # escapes all special characters of a name: line ends, control characters, lone surrogates
 
-        self.line(json.dumps(row))
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self.line(json.dumps({"time": now, **row}))
 
     def line(self, text: str) -> None:
         """Writes one line, above the status line if there is one."""

@@ -9,6 +9,7 @@ from bulkpresign.events import (
     ObjectsSkipped,
     RowsRead,
     RunStarted,
+    SourceEnded,
 )
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.model import Outcome
@@ -18,7 +19,7 @@ class Counts(Tally):
     """A listener that counts for the progress display. Other threads may read its attributes.
 
     `moved` counts the bytes that this run moved, `resumed` those of earlier runs. Totals are those of the manifest,
-    None if unknown.
+    None if unknown: those of a listing are known once it ended.
     """
 
     def __init__(self, verb: str) -> None:
@@ -36,6 +37,7 @@ class Counts(Tally):
         self.load: LoadMeasured | None = None
         self._ended_bytes = 0  # the sizes of all objects with an outcome, except skipped ones
         self._done_bytes = 0
+        self._left_out = self._left_out_bytes = 0  # by the journal or a listing: they were no jobs
 
     @property
     def attempted(self) -> int:
@@ -70,6 +72,10 @@ class Counts(Tally):
             self._add_outcome(event.outcome)
         elif isinstance(event, ObjectsSkipped):
             self.skipped_bytes += event.bytes
+            self._left_out += event.count
+            self._left_out_bytes += event.bytes
+        elif isinstance(event, SourceEnded):
+            self._add_totals(event)
         elif isinstance(event, BytesResumed):
             self.resumed += event.count
         elif isinstance(event, LoadMeasured):
@@ -79,6 +85,12 @@ class Counts(Tally):
         elif isinstance(event, RunStarted):
             self.is_started = True
             self.total_objects, self.total_bytes = event.objects, event.bytes
+
+    def _add_totals(self, ended: SourceEnded) -> None:
+        """Sets the totals of a source that did not tell them before it was read, such as a listing."""
+        if self.total_objects is None:
+            self.total_objects = self._left_out + ended.objects
+            self.total_bytes = None if ended.bytes is None else self._left_out_bytes + ended.bytes
 
     def _add_outcome(self, outcome: Outcome) -> None:
         size = outcome.object.size or 0

@@ -29,7 +29,10 @@ from bulkpresign.ledger.schema import (
     ADD_FIRST_OUTCOME,
     ADD_MOVED,
     ADD_OUTCOME,
+    BEGUN,
+    ENDED,
     MARK,
+    RUN,
     SCHEMA,
     check_version,
     connect_to_read,
@@ -117,6 +120,18 @@ class Journal:
             if self._parts:
                 for name in [str(row[0]) for row in rows if row[1] in _FINISHED]:
                     self._forget(name)
+
+    def begin_run(self) -> None:
+        """Records that a run began. Until `end_run`, objects of its input may have no outcome."""
+        self._record_run(BEGUN)
+
+    def end_run(self) -> None:
+        """Records that each object of the run's input has an outcome."""
+        self._record_run(ENDED)
+
+    def _record_run(self, state: str) -> None:
+        with self._errors():
+            self._database.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (RUN, state))
 
     def record_load(self, load: LoadMeasured) -> None:
         """Records what bounded the last run, for the report."""

@@ -15,7 +15,7 @@ from bulkpresign.errors import JournalError, OutputError
 from bulkpresign.ledger.lock import lock_for_reading
 from bulkpresign.ledger.record import checksums_differ
 from bulkpresign.ledger.report import object_name, opened
-from bulkpresign.ledger.schema import OUTCOME, OUTCOME_NAMES, SCHEMA, uri_to_read
+from bulkpresign.ledger.schema import BEGUN, OUTCOME, OUTCOME_NAMES, RUN, SCHEMA, uri_to_read
 
 _RANK = "CASE WHEN {0}.message IS NOT NULL THEN 0 WHEN {0}.status = 'done' THEN 2 ELSE {0}.status = 'skipped' END"
 _ONE, _OTHER = _RANK.format("one"), _RANK.format("other")
@@ -42,6 +42,8 @@ _ADD = (
         ON CONFLICT (second) DO UPDATE SET bytes = bytes + excluded.bytes""",
     "INSERT OR IGNORE INTO main.parts SELECT * FROM shard.parts",
     "INSERT OR IGNORE INTO main.finished_parts SELECT * FROM shard.finished_parts",
+    f"""INSERT INTO main.about SELECT * FROM shard.about WHERE name = '{RUN}'
+        ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE excluded.value = '{BEGUN}'""",  # noqa: S608 - ours
 )
 _IS_DONE = "(SELECT status FROM merged WHERE merged.id = {0}.id) IN ('done', 'skipped')"
 _FINISH = (

@@ -5,6 +5,7 @@ A thread writes it, so that it is updated without events, and a slow terminal do
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -84,14 +85,14 @@ def ticking(meter: Meter, show: Show, interval: float) -> Iterator[None]:
 
 
 def log_lines(counts: Counts, console: Console, every: float) -> Show:
-    """Shows a plain line every `every` seconds. A shorter run has no line."""
+    """Shows a plain line every `every` seconds, with the local time. A shorter run has no line."""
     shown_at = 0.0
 
     def show(reading: Reading, is_last: bool) -> None:
         nonlocal shown_at
         if not is_last and reading.seconds - shown_at >= every:
             shown_at = reading.seconds
-            console.line(log_line(counts, reading))
+            console.line(f"{log_line(counts, reading)}, at {time.strftime('%Y-%m-%d %H:%M:%S')}")
 
     return show
 

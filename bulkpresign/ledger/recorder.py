@@ -88,8 +88,10 @@ class Recorder:
             self._journal.set_resume_point(event.link, event.point)
 
     def close(self) -> None:
-        """Records what is held, passes it on, and records the load at the end of the run."""
+        """Records what is held, passes it on, and records the end of the run and its load."""
         self.flush()
+        if self._journal is not None:
+            self._journal.end_run()
         if self._journal is not None and isinstance(self._load, LoadMeasured):
             self._journal.record_load(self._load)
 

@@ -11,7 +11,7 @@ import msgspec
 
 from bulkpresign.errors import JournalError
 from bulkpresign.events import LoadMeasured
-from bulkpresign.ledger.schema import check_version, connect_to_read, database_errors
+from bulkpresign.ledger.schema import ENDED, RUN, check_version, connect_to_read, database_errors
 
 _SLOWEST = 10
 _INTERVALS = 20
@@ -44,7 +44,11 @@ class SlowObject(msgspec.Struct, frozen=True):
 
 
 class JournalReport(msgspec.Struct, frozen=True):
-    """The report of all runs with one verb and destination. `bytes` counts those of the objects that are done."""
+    """The report of all runs with one verb and destination. `bytes` counts those of the objects that are done.
+
+    `is_complete` is False for a last run that goes on, or was stopped: objects of its input have no outcome yet. It is
+    None in journals of older versions.
+    """
 
     verb: str
     destination: str
@@ -62,6 +66,7 @@ class JournalReport(msgspec.Struct, frozen=True):
     rates: list[Interval]
     slowest: list[SlowObject]
     load: LoadMeasured | None = None
+    is_complete: bool | None = None
 
 
 def read_report(file: str | os.PathLike[str]) -> JournalReport:
@@ -145,6 +150,7 @@ def report_of(database: sqlite3.Connection) -> JournalReport:
         rates=_rates(database, first, last),
         slowest=_slowest(database),
         load=_load(about.get("load")),
+        is_complete=about[RUN] == ENDED if RUN in about else None,
     )
 
 

@@ -40,6 +40,8 @@ SCHEMA = (
     # The bytes that were moved in each second (Unix time).
     "CREATE TABLE moved (second INTEGER PRIMARY KEY, bytes INTEGER)",
 )
+#: The row of `about` that says whether the last run ended with an outcome for each object. Older journals have none.
+RUN, BEGUN, ENDED = "run", "begun", "ended"
 ADD_MOVED = "INSERT INTO moved VALUES (?, ?) ON CONFLICT (second) DO UPDATE SET bytes = bytes + excluded.bytes"
 _VALUES = ", ".join("?" for _ in OUTCOME_NAMES.split(","))
 #: For a journal without outcomes of earlier runs.

@@ -120,7 +120,7 @@ def test_copies_that_a_certificate_would_lack(
 def test_what_is_no_copy(given: list[str], tmp_path: Path) -> None:
     done = run("copy", *given, folder=tmp_path)
     assert done.returncode == 2
-    assert "use: copy SOURCE... s3://bucket/prefix/" in done.stderr
+    assert "Error: use: copy SOURCE... s3://bucket/prefix/, or: copy LINKS...; for a folder: get" in done.stderr
 
 
 def test_options_of_the_other_form(tmp_path: Path) -> None:

@@ -223,6 +223,10 @@ def test_a_mistyped_option() -> None:
         ("sign l.csv -O links.csv", "use -o FILE"),
         ("put l.csv -d from", "use --from DIR"),
         ("sign l.csv --expire 1h", "use --expires-in"),
+        (
+            "put in s3://b/ --storage-class STANDARD_IA",
+            "use --header 'NAME: VALUE', such as 'x-amz-storage-class: STANDARD_IA'",
+        ),
         ("copy s3://a/ s3://b/ --delete", "no verb deletes objects or files that the source does not have"),
     ],
 )
@@ -230,6 +234,21 @@ def test_an_option_of_another_tool(words: str, advice: str) -> None:
     done = CliRunner().invoke(app, words.split(), prog_name="bulkpresign")
     assert done.exit_code == 2
     assert f"': {advice}.\n" in done.stderr
+
+
+@pytest.mark.parametrize("words", ["--endpoint-url http://h get s3://b/ --to x", "-v get s3://b/ --to x"])
+def test_an_option_before_its_verb(words: str) -> None:
+    """Others want them there, as s5cmd does."""
+    done = CliRunner().invoke(app, words.split(), prog_name="bulkpresign")
+    option = words.split()[0]
+    assert done.exit_code == 2
+    assert f"No such option {option!r} before the verb: write it behind, as in bulkpresign get {option}" in done.stderr
+
+
+def test_an_option_without_a_verb() -> None:
+    done = CliRunner().invoke(app, ["--versoin"], prog_name="bulkpresign")
+    assert done.exit_code == 2
+    assert "--version" in done.stderr
 
 
 def test_advice_names_options_that_exist() -> None:

@@ -18,6 +18,7 @@ from tests.conftest import Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.server import S3Server
 from tests.support.cli import BULKPRESIGN, run
+from tests.support.disks import mounted
 from tests.support.folders import files
 from tests.support.links import links, many
 
@@ -224,7 +225,14 @@ def test_a_folder_that_is_read_only(
     assert failures.read_text() == "of an earlier run"
 
 
-def test_a_full_disk(origin: FaultProxy, tiny_disk: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk with room for a new journal, and not for 600 objects."""
+    with mounted(tmp_path, "128k") as disk:
+        yield disk
+
+
+def test_a_full_disk(origin: FaultProxy, small_disk: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The journal's disk is full, the data's is not: what was done and not recorded is looked at again."""
     folder = tmp_path_factory.mktemp("full")
     origin.objects = {f"/{n}": b"x" for n in range(600)}
@@ -233,10 +241,12 @@ def test_a_full_disk(origin: FaultProxy, tiny_disk: Path, tmp_path_factory: pyte
         [{**row, "key": f"{n}", "version_id": f"{n}" * 100, "bucket": "b"} for n, row in enumerate(many(origin, 600))],
     )
     ended = run(
-        *("get", "l.csv", "--to", "to", "--journal", str(tiny_disk / "j"), "--failures", "f.csv"), folder=folder, env={}
+        *("get", "l.csv", "--to", "to", "--journal", str(small_disk / "j"), "--failures", "f.csv"),
+        folder=folder,
+        env={},
     )
     assert ended.returncode == 1, ended.stderr
-    told = f"error: the journal {tiny_disk}/j can't be written: database or disk is full, so the run ends"
+    told = f"error: the journal {small_disk}/j can't be written: database or disk is full, so the run ends"
     assert told in ended.stderr
     assert "Traceback" not in ended.stderr
     with (folder / "f.csv").open() as stream:
@@ -260,6 +270,8 @@ def test_a_run_that_was_ended_goes_on(number: signal.Signals, origin: FaultProxy
     begun.stop(number)
     whole = {name for name in files(tmp_path / "to") if not name.endswith(".part")}
     assert 0 < len(whole) < 200
+    unfinished = run("report", "to", folder=tmp_path).stdout
+    assert "\nrun       not complete: it goes on, or was stopped and the same command continues it\n" in unfinished
     origin.seen.clear()
     assert f" done, {len(whole)} skipped" in get(tmp_path, "l.csv", "--to", "to", code=0)
     bodies = [seen for seen in origin.seen if seen.header("if-none-match") is None]
@@ -268,6 +280,7 @@ def test_a_run_that_was_ended_goes_on(number: signal.Signals, origin: FaultProxy
         assert origin.count == 200 - len(whole)
     assert files(tmp_path / "to") == begun.bodies
     origin.seen.clear()
+    assert "not complete" not in run("report", "to", folder=tmp_path).stdout
     assert "0 done, 200 skipped" in get(tmp_path, "l.csv", "--to", "to", code=0)
     assert origin.count == 0
 

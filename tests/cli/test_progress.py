@@ -12,11 +12,14 @@ import subprocess
 import termios
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy, expired
+from tests.servers.server import S3Server
 from tests.support.cli import BULKPRESIGN, CREDENTIALS, run
 from tests.support.folders import files
 from tests.support.links import links, many
@@ -160,7 +163,9 @@ def test_each_line_is_json_however_it_ends(origin: FaultProxy, folder: Path) -> 
         assert done.returncode == code, done.stderr
         return rows(done.stderr)
 
-    assert said("get", "l.csv", code=2) == [{"event": "message", "level": "error", "message": "Missing option '--to'."}]
+    (refused,) = said("get", "l.csv", code=2)
+    assert datetime.now(UTC) - datetime.fromisoformat(str(refused.pop("time"))) < timedelta(hours=1)
+    assert refused == {"event": "message", "level": "error", "message": "Missing option '--to'."}
     assert said("get", "none.csv", "--to", "to", code=2)[0]["message"] == "none.csv: no such file"
     origin.faults.append(Fault(500))
     retried = said("get", "l.csv", "--to", "to", "-v", code=0)
@@ -187,6 +192,20 @@ def test_each_line_is_json_however_it_ends(origin: FaultProxy, folder: Path) -> 
     assert (found[-1]["verified"], found[-1]["extra"], found[-1]["exit_code"]) == (0, 59, 1)
     found = said("get", "l.csv", "--to", "dry", "--dry-run", code=0)
     assert str(found[-1]["message"]).startswith("get: 60 to do")
+
+
+def test_a_bucket_has_a_total_once_its_listing_ends(
+    seaweedfs: S3Server, make_bucket: MakeBucket, boto: Boto, tmp_path: Path
+) -> None:
+    bucket = make_bucket(seaweedfs)
+    for n in range(9):
+        boto(seaweedfs).put_object(Bucket=bucket, Key=f"d/{n}", Body=b"x" * 100)
+    words = ("get", f"s3://{bucket}/d/", "--to", "to", "--progress", "json")
+    for done, skipped, limit in ((4, 0, ("--limit", "4")), (5, 4, ())):
+        ended = run(*words, *limit, folder=tmp_path, env=seaweedfs.environment)
+        last = rows(ended.stderr)[-1]
+        assert (last["done"], last["skipped"]) == (done, skipped)
+        assert (last["total_objects"], last["total_bytes"]) == (done + skipped, 100 * (done + skipped))
 
 
 def test_signing_shows_how_far_it_is(tmp_path: Path) -> None:

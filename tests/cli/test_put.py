@@ -71,7 +71,11 @@ def test_the_headers_of_a_row_are_sent(origin: FaultProxy, folder: Path) -> None
 def test_a_from_that_cannot_be(origin: FaultProxy, folder: Path) -> None:
     assert "none is missing" in put(folder, "l.csv", "--from", "none", "--failures", "f.csv", code=2)
     assert "l.csv is not a folder" in put(folder, "l.csv", "--from", "l.csv", code=2)
-    assert "put LINKS --from DIR" in put(folder, "l.csv", code=2)
+    assert "put LINKS... --from DIR" in put(folder, "l.csv", code=2)
+    said = put(folder, "s3://bucket/prefix/", "in", code=2)
+    assert "put DIR s3://bucket/prefix/; get downloads: get s3://bucket/prefix/ --to DIR\n" in said
+    said = put(folder, "in/0", "s3://bucket/prefix/", code=2)
+    assert said == "error: in/0 is not a folder; --include GLOB selects files of a folder\n"
     (folder / "keys.csv").write_text("key\n0\n")
     assert "put needs a table of links" in put(folder, "keys.csv", "--from", "in", code=2)
     assert origin.count == 0

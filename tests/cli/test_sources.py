@@ -212,6 +212,21 @@ def test_get_downloads_through_links_as_they_are(scene: Scene, seaweedfs: S3Serv
     assert mixed.startswith("get: 2 done; ")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://my-data.s3.amazonaws.com",
+        "https://my-data.s3.amazonaws.com/reports/",
+        "https://eu-west-1.console.aws.amazon.com/s3/buckets/my-data?prefix=reports/",
+    ],
+)
+def test_the_url_of_a_bucket_is_no_link(url: str, tmp_path: Path) -> None:
+    done = run("get", url, "--to", "to", folder=tmp_path, env={})
+    shown = url.partition("?")[0]
+    assert done.returncode == 2
+    assert done.stderr == f"error: {shown} is no link to an object; objects of a bucket are s3://bucket/prefix/\n"
+
+
 def test_no_message_shows_what_a_link_is_signed_with(scene: Scene, seaweedfs: S3Server, boto: Boto) -> None:
     links = links_to(scene, seaweedfs, boto, "w", "w", "none")
     place = links[0].partition("?")[0]
@@ -220,7 +235,8 @@ def test_no_message_shows_what_a_link_is_signed_with(scene: Scene, seaweedfs: S3
         (["get", links[2], "--to", "to", "-v", "--failures", "f.csv"], 1, "404 NoSuchKey"),
         (["get", links[0].replace(secret, "0" * 64), "--to", "to", "-v"], 1, "SignatureDoesNotMatch"),
         (["get", links[0], links[1], "--to", "to", "-v"], 2, "given links:2: column path: path "),
-        (["get", "http://[?X-Amz-Signature=s", "--to", "to"], 2, "given links:1: column url: 'http://['"),
+        (["get", "http://[/a?X-Amz-Signature=s", "--to", "to"], 2, "given links:1: column url: 'http://[/a'"),
+        (["get", f"{place}/?X-Amz-Signature=s", "--to", "to"], 2, f"error: {place}/ is no link to an object; objects"),
         (["sign", links[0], "-o", "l.csv"], 2, f"{place} is a link: it can't be signed again without its bucket"),
         (["post", links[0], "-o", "l.json"], 2, f"{place} is a link: a form can't be signed"),
         (["put", links[0], "--from", "."], 2, f"{place} is a link: only get takes a link by itself"),

@@ -33,6 +33,18 @@ def test_a_usage_error_has_its_exit_code_where_it_can_not_be_printed(tmp_path: P
     assert run_in("get", "--to", folder=tmp_path).returncode == 2
 
 
+def test_the_home_folder_is_found_where_the_shell_leaves_it_alone(tmp_path: Path) -> None:
+    """As in `--to=~/data`, in quotes, and in the files of cron and systemd. A folder `~` would be made else."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "keys.csv").write_text("bucket,key\nbucket,a\n")
+    done = run_in("sign", "~/keys.csv", "--output=~/links.csv", folder=tmp_path, env={**CREDENTIALS, "HOME": str(home)})
+    assert (done.returncode, done.stderr) == (0, f"sign: 1 link in {home}/links.csv\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]
+    done = run_in("sign", "./~/keys.csv", folder=tmp_path, env={**CREDENTIALS, "HOME": str(home)})
+    assert done.stderr == "error: ./~/keys.csv: no such file\n"
+
+
 def in_deleted_folder(command: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     script = f"mkdir gone && cd gone && rmdir ../gone && exec {' '.join(BULKPRESIGN)} {command}"
     return subprocess.run(

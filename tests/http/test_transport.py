@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 import bulkpresign as bp
-from bulkpresign.errors import ParameterError
+from bulkpresign.errors import ConnectionFailedError, ParameterError
 from bulkpresign.http import aiohttp_transport
 from bulkpresign.http.client import HttpClient
 from bulkpresign.model import Link
@@ -157,3 +157,39 @@ def test_the_command_line_says_what_lean_lacks(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "needs the proxy that http_proxy names" in done.stderr
     assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize("transport", ["lean", "aiohttp"])
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (
+            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+            "the server does not speak TLS; is its url http://?",
+        ),
+        (b"", "the server closed the connection before TLS began; is its url http://?"),
+        (b"\x15\x03\x03\x00\x02\x02\x28", "no TLS: .*handshake failure"),
+    ],
+)
+def test_a_handshake_that_fails_is_named_as_such(
+    transport: Literal["lean", "aiohttp"], reply: bytes, words: str
+) -> None:
+    """The number of an error of TLS is no errno: read as one, it is 'Operation not permitted'."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(reply)
+        await writer.drain()
+        writer.close()
+
+    async def main() -> None:
+        async with (
+            await asyncio.start_server(answer, "127.0.0.1", 0) as server,
+            HttpClient(1, transport=transport) as http,
+        ):
+            url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/a"
+            with pytest.raises(ConnectionFailedError, match=f"^no connection to 127.0.0.1:[0-9]+: {words}"):
+                async with http.request(Link("GET", url, {})):
+                    pass
+
+    asyncio.run(main())

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bulkpresign.errors import JournalError, OutputError
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.merge import merge_journals
+from bulkpresign.ledger.report import read_report
 from bulkpresign.ledger.schema import VERSION
 from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, ResumePoint
 
@@ -111,6 +112,21 @@ def test_the_merged_journal_is_a_journal(tmp_path: Path) -> None:
         assert len(opened.finished([f"https://h\0b\0{n}\0\0{n}" for n in range(3)])) == 3
         opened.record([outcome("4")])
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "2", "all.journal"} | shared_memory(files)
+
+
+@pytest.mark.parametrize(("second", "is_complete"), [("ended", True), ("begun", False), ("older", True)])
+def test_the_runs_are_complete_if_each_is(tmp_path: Path, second: str, is_complete: bool) -> None:
+    files = [journal(tmp_path / f"{n}", [(n, outcome(f"{n}"))]) for n in range(3)]
+    for file, state in zip(files, ("ended", second, "ended"), strict=True):
+        with Journal(file, "get", "/data") as opened:
+            if state != "older":
+                opened.begin_run()
+            if state == "ended":
+                opened.end_run()
+    for order, given_files in enumerate((files, files[::-1])):
+        output = tmp_path / f"all-{order}.journal"
+        merge_journals(given_files, output)
+        assert read_report(output).is_complete is is_complete
 
 
 def shared_memory(files: Sequence[Path]) -> set[str]:

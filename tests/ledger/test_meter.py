@@ -2,7 +2,7 @@
 
 import pytest
 
-from bulkpresign.events import BytesMoved, ObjectFinished, ObjectsSigned, ObjectsSkipped, RunStarted
+from bulkpresign.events import BytesMoved, ObjectFinished, ObjectsSigned, ObjectsSkipped, RunStarted, SourceEnded
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.ledger.lines import log_line, status_line
 from bulkpresign.ledger.meter import STALL_AFTER, WINDOW, Meter, Reading
@@ -51,6 +51,29 @@ def test_by_objects_if_a_size_is_unknown() -> None:
     reading = run.after(1)
     assert (reading.fraction, reading.seconds_left) == (None, None)
     assert run.line().startswith("put: 3 objects, ")
+
+
+@pytest.mark.parametrize(("size", "left"), [(900, 8), (None, 8)])
+def test_a_listing_tells_its_totals_at_its_end(size: int | None, left: float) -> None:
+    """Objects that a lister or the journal left out are no jobs, and jobs may turn out to be skipped."""
+    run = Run("get")
+    run.counts(ObjectsSkipped(5, 500))
+    run.end(1, "done", 100)
+    assert run.after(1).seconds_left is None
+    run.counts(SourceEnded(9, size))
+    reading = run.after(0)
+    assert (run.counts.total_objects, run.counts.objects_left, reading.objects_total) == (14, 8, 9)
+    assert run.counts.total_bytes == (None if size is None else 1400)
+    run.counts(BytesMoved(100))
+    assert run.after(0).seconds_left == left
+    run.end(8, "skipped", 100)
+    assert (run.counts.objects_left, run.after(1).fraction) == (0, 1)
+
+
+def test_a_manifest_tells_its_totals_before() -> None:
+    run = Run("get", 10, 1000)
+    run.counts(SourceEnded(4, 400))
+    assert (run.counts.total_objects, run.counts.total_bytes) == (10, 1000)
 
 
 @pytest.mark.parametrize("sizes", [3000, None])

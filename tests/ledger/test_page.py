@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bulkpresign.ledger.figures import read_figures
+from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.page.elements import element
 from bulkpresign.ledger.page.page import page_of
 from bulkpresign.ledger.report import read_report
@@ -144,6 +145,17 @@ def test_one_object(tmp_path: Path, status: str) -> None:
     words = tree_of(journal(tmp_path / "x.journal", [(START, outcome)])).words
     assert ("The object is done." if status in {"done", "skipped"} else "1 of 1 object is not done.") in words
     assert ("All bytes that were moved are proven" in words) == (status == "done")
+
+
+def test_a_run_that_goes_on_is_not_done(tmp_path: Path) -> None:
+    """The journal has only objects with an outcome: that all of them are done says nothing of the others."""
+    file = tmp_path / "x.journal"
+    with Journal(file, "get", "/srv/archive") as opened:
+        opened.begin_run()
+        opened.record([Outcome(ObjectRef("b", "k"), "done", verified_by="md5")], [START])
+        assert "The run is not complete: it goes on, or was stopped. So far, 1 object is done." in tree_of(file).words
+        opened.end_run()
+        assert "The object is done." in tree_of(file).words
 
 
 def test_several_journals_have_a_table_of_contents(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Listings through links of our own: on real servers, on one with faults, and on one whose pages a test makes."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -228,6 +229,19 @@ def test_listings_that_fail(
     aws_env(seaweedfs)
     with pytest.raises(ListingError, match=rf"^s3://{bucket}/in/ can't be listed: {words}"):
         listed(bucket, "in/", endpoint_url=endpoint_url, emit=ignore, attempts=1)
+
+
+@pytest.mark.parametrize("url", ["http://{host}/none-here", "http://none-here.{host}"])
+def test_a_bucket_in_the_endpoint_url_is_named(
+    url: str, seaweedfs: S3Server, aws_env: AwsEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Consoles of R2 and Spaces show such urls. The name of the bucket would begin all keys."""
+    aws_env(seaweedfs)
+    found = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, *args, **kwargs: found("127.0.0.1", *args, **kwargs))
+    where = url.format(host=seaweedfs.endpoint_url.removeprefix("http://").replace("127.0.0.1", "localhost"))
+    with pytest.raises(ListingError, match=r"404 .* \(the endpoint url names the bucket: leave it out there\)$"):
+        listed("none-here", "in/", endpoint_url=where, emit=ignore, attempts=1)
 
 
 def test_a_listing_without_credentials() -> None:

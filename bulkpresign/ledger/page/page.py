@@ -68,6 +68,10 @@ def _article(figures: Figures, number: int) -> Element:
 
 def _verdict(figures: Figures) -> str:
     report = figures.report
+    if report.is_complete is False:
+        finished = report.done + report.skipped
+        done, are = counted(finished, "object"), "is" if finished == 1 else "are"
+        return f"The run is not complete: it goes on, or was stopped. So far, {done} {are} done."
     if not report.objects:
         return "The journal has no objects."
     if missing := report.failed + report.expired:

@@ -6,7 +6,7 @@ from typing import Any
 import anyio.lowlevel
 import msgspec
 
-from bulkpresign.events import Listener, ObjectsSkipped
+from bulkpresign.events import Listener, ObjectsSkipped, SourceEnded
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.pipeline.run.completed import CompletedFilter, recorded_evidence
 from bulkpresign.pipeline.run.outcomes import OutcomeListener
@@ -50,6 +50,19 @@ async def limited(batches: Batches, limit: int | None) -> Batches:
             left -= min(left, len(batch))
         if left == 0:
             return
+
+
+async def counted(batches: Batches, emit: Listener) -> Batches:
+    """The same jobs. Their number is emitted after the last one."""
+    objects, size = 0, 0
+    has_sizes = True
+    async for batch in batches:
+        objects += len(batch)
+        sizes = [job.object.size for job in batch]
+        has_sizes = has_sizes and None not in sizes
+        size += sum(one or 0 for one in sizes)
+        yield batch
+    emit(SourceEnded(objects, size if has_sizes else None))
 
 
 async def with_records(batches: Batches, journal: Journal | None, *, rechecks: bool) -> Batches:

@@ -28,7 +28,7 @@ from bulkpresign.ledger.record import Record
 from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.model import ObjectRef, Outcome, Report
-from bulkpresign.pipeline.run.batches import Batches, limited, no_batches, undone, with_records
+from bulkpresign.pipeline.run.batches import Batches, counted, limited, no_batches, undone, with_records
 from bulkpresign.pipeline.run.checksummed import ChecksummedFiles
 from bulkpresign.pipeline.run.completed import AreCurrent, CompletedFilter
 from bulkpresign.pipeline.run.config import TransferConfig
@@ -195,6 +195,8 @@ class Run:
             self._stack.enter_context(within)
         if self._journal is not None and self._opened is None:
             self._opened = self._stack.enter_context(self._journal)
+        if self._opened is not None:
+            self._opened.begin_run()
         tell = self._listeners if log is None else broadcast([self._listeners, log])
         tell(RunStarted(self._verb, totals.objects, totals.bytes))
         record = self._record = Recorder(self._opened, tell)
@@ -281,6 +283,7 @@ class Run:
     def _left(self, batches: Batches, record: Recorder, checksummed: ChecksummedFiles | None) -> Batches:
         """The jobs that earlier runs did not complete, as many as the run may take."""
         left = limited(undone(batches, self.completed, record, self._consumer), self.config.limit)
+        left = counted(left, record)
         return left if checksummed is None else checksummed(left)
 
 

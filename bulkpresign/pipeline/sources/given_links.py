@@ -6,6 +6,8 @@ from bulkpresign.errors import ParameterError
 from bulkpresign.model import without_query
 from bulkpresign.tables import Rows, Table
 
+#: The host of the pages in which people look at buckets.
+_CONSOLE = "console.aws.amazon.com"
 _SCHEMES = ("http://", "https://")
 
 
@@ -13,9 +15,19 @@ class GivenLinks(Table):
     """Links for downloads, as a table with the single column `url`. Line 2 is the second link."""
 
     def __init__(self, urls: Sequence[str]) -> None:
+        for url in urls:
+            _refuse_folder(without_query(url))
         super().__init__("given links")
         rows = Rows(self.file, ("url",), [[url] for url in urls], range(1, len(urls) + 1))
         self._read = lambda _: iter([rows])
+
+
+def _refuse_folder(url: str) -> None:
+    """Raises ParameterError for a link to no object, such as the page of a bucket."""
+    _, _, rest = url.partition("://")
+    host, _, path = rest.partition("/")
+    if not path or path.endswith("/") or host.endswith(_CONSOLE):
+        raise ParameterError(f"{url[:200]} is no link to an object; objects of a bucket are s3://bucket/prefix/")
 
 
 def is_link(source: str) -> bool:

@@ -15,7 +15,7 @@ from bulkpresign.http.client import HttpClient, Transport
 from bulkpresign.http.connection import BodyCallback
 from bulkpresign.http.response import Response
 from bulkpresign.http.s3_errors import bucket_region
-from bulkpresign.model import Link, ObjectRef
+from bulkpresign.model import Link, ObjectRef, without_query
 from bulkpresign.redact import redacted
 from bulkpresign.signing.options import PAYER
 from bulkpresign.signing.parts import with_columns
@@ -197,7 +197,10 @@ class BucketLister:
             body = await response.read()
             region = bucket_region(response.headers, body)
             if region is None or response.status not in _OTHER_REGION or bucket in self._regions:
-                raise _signed_anew(await response.error(link, body))
+                error = _signed_anew(await response.error(link, body))
+                if _names_bucket_twice(link.url, bucket):
+                    error.add_note("the endpoint url names the bucket: leave it out there")
+                raise error
         self._regions[bucket] = region
         return await self._sent(bucket, signed, take)
 
@@ -214,6 +217,13 @@ class BucketLister:
         return list(map(ObjectRef, repeat(bucket), *columns))
 
 
+def _names_bucket_twice(url: str, bucket: str) -> bool:
+    """True for a bucket in the path of an endpoint that has its name as well, as consoles of R2 and Spaces show it."""
+    address = without_query(url).rstrip("/").partition("://")[2]
+    host, _, path = address.removesuffix(f"/{bucket}").partition("/")
+    return f"{host}/{path}".rstrip("/") != address and (host.startswith(f"{bucket}.") or path.split("/")[-1] == bucket)
+
+
 def _signed_anew(error: TransferError) -> TransferError:
     """The same error, for a link that expired as one that another attempt can fix: each has a link of its own."""
     if not isinstance(error, LinkExpiredError):
@@ -227,5 +237,6 @@ def _listing_errors(bucket: str, prefix: str) -> Iterator[None]:
     try:
         yield
     except (TransferError, ListingError) as error:
-        message = f"s3://{bucket}/{prefix} can't be listed: {redacted(str(error))}"
+        advice = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        message = f"s3://{bucket}/{prefix} can't be listed: {redacted(str(error))}{advice}"
         raise ListingError(message, code=error.code) from error

@@ -88,7 +88,9 @@ class Folder:
     def require(self) -> None:
         """Raises ParameterError for a folder that is missing, or is not a folder."""
         if not os.path.isdir(self.root):  # noqa: PTH112 - Path raises for a name that is too long
-            raise ParameterError(f"{self.root} is {'not a folder' if os.path.lexists(self.root) else 'missing'}")
+            is_there = os.path.lexists(self.root)
+            problem = "not a folder; --include GLOB selects files of a folder" if is_there else "missing"
+            raise ParameterError(f"{self.root} is {problem}")
 
     def check_all(self, paths: Sequence[str]) -> None:
         """Raises NameRefusedError for the first path that must not be written. Plain paths are checked all at once."""

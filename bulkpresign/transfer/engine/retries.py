@@ -16,6 +16,8 @@ BASE_DELAY = 0.2
 MAX_DELAY = 20.0
 #: The longest Retry-After; a request with a longer one is not retried.
 MAX_RETRY_AFTER = 300.0
+#: The text of CPython's RuntimeError where the system allows no more threads.
+_NO_THREAD = "can't start new thread"
 
 
 def delay_before(attempt: int, error: TransferError) -> float | None:
@@ -56,7 +58,14 @@ class Attempts:
 
 
 def internal_error(error: Exception) -> TransferError:
-    """The error of an object for an unexpected one. Its text can hold anything, so the message has its type alone."""
+    """The error of an object for an unexpected one. Its text can hold anything, so the message has its type alone.
+
+    A container or a service may have only so many threads and so much memory; Python's errors do not say so.
+    """
+    if isinstance(error, MemoryError) or str(error) == _NO_THREAD:
+        lacks = "memory" if isinstance(error, MemoryError) else "threads"
+        advice = f"allow more {lacks} (ulimit, the limits of the container or service), or run fewer at a time"
+        return TransferError(f"no more {lacks}: {advice}", code="NoResources")
     message = f"unexpected {type(error).__name__}: please report it, with what -vv prints"
     return TransferError(message, code="Internal")
 

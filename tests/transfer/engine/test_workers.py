@@ -148,6 +148,22 @@ def test_an_error_that_nobody_foresaw_is_its_objects_outcome(caplog: pytest.LogC
     assert secret not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("lacks", "error"), [("threads", RuntimeError("can't start new thread")), ("memory", MemoryError())]
+)
+def test_a_machine_without_threads_or_memory_is_named_as_such(lacks: str, error: Exception) -> None:
+    """A container may have only so many. Such an error is nothing to report to us."""
+    events: list[Event] = []
+
+    async def work(link: Link) -> Outcome:
+        raise error
+
+    asyncio.run(run_links(batches(links_to("http://h", 1), 1), work, 1, events.append))
+    (failed,) = outcomes_of(events)
+    assert failed.code == "NoResources"
+    assert (failed.message or "").startswith(f"no more {lacks}: allow more {lacks} (ulimit, ")
+
+
 def test_an_error_of_the_run_ends_it() -> None:
     async def work(link: Link) -> Outcome:
         raise OutputError("the journal can't be written")
