@@ -26,7 +26,7 @@ def lock_file(file: Path) -> int:
     except BaseException as error:
         os.close(descriptor)
         if isinstance(error, BlockingIOError):
-            raise JournalError(f"{file} is in use by another run") from error
+            raise JournalError(f"{file} is in use by another run: wait for its end, or end it") from error
         if isinstance(error, OSError):
             raise _not_writable(file, error) from error
         raise
@@ -46,7 +46,7 @@ def lock_for_reading(file: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise JournalError(f"{file} is in use by another run") from error
+        raise JournalError(f"{file} is in use by another run: wait for its end, or end it") from error
     return descriptor
 
 

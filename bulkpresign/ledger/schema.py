@@ -94,7 +94,10 @@ def check_version(file: Path, database: sqlite3.Connection) -> None:
     if application != APPLICATION_ID:
         raise JournalError(f"{file} is not a journal of bulkpresign")
     if version > VERSION:
-        raise JournalError(f"{file} was written by a newer version (its format is {version}, this one reads {VERSION})")
+        raise JournalError(
+            f"{file} was written by a newer version (its format is {version}, this one reads {VERSION}): "
+            "update bulkpresign"
+        )
     if version < OLDEST:
         raise JournalError(
             f"{file} was written by an older version (its format is {version}, this one reads {VERSION}): move it "

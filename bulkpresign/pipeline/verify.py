@@ -128,7 +128,8 @@ class _Manifests(Sources):
             return
         given = cast("Sequence[Source]", [manifest] if isinstance(manifest, str | os.PathLike) else manifest)
         if listed := [source for source in given if os.fspath(source).startswith(SCHEME)]:
-            raise ParameterError(f"{listed[0]} is no table: verify is offline; make one with sign")
+            instead = "make one with sign, or ask the server: verify SOURCE DESTINATION"
+            raise ParameterError(f"{listed[0]} is no table: verify is offline with --in; {instead}")
 
     def located(self, table: Table, method: str) -> Iterator[list[tuple[ObjectRef, Link | None, str]]]:  # noqa: ARG002
         for rows in table:

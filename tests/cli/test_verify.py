@@ -153,7 +153,13 @@ def test_no_rows(tmp_path: Path) -> None:
             "error: twice.csv:3: column path: path 'd0/0' is the path of twice.csv:2 as well",
         ),
         (["checksum.csv", "--in", "in"], "'crc32:x': 'x' is not base64"),
-        (["s3://bucket/", "--in", "in"], "error: s3://bucket/ is no table: verify is offline"),
+        (
+            ["s3://bucket/", "--in", "in"],
+            (
+                ["s3://bucket/", "--in", "in"],
+                "is no table: verify is offline with --in; make one with sign, or ask the server",
+            ),
+        ),
         (["m.csv", "--in", "in", "--failures", "no/where.csv"], "error: "),
         (["m.csv", "--in", "in", "--progress", "maybe"], "not one of auto, on, off, json"),
         (["m.csv", "--in", "in", "--concurrency", "0"], "Invalid value for '--concurrency'"),

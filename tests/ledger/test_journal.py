@@ -237,7 +237,7 @@ def test_a_second_process_is_refused_and_a_later_one_is_not(file: Path) -> None:
     ) as process:
         assert process.stdout
         process.stdout.readline()
-        with pytest.raises(JournalError, match="in use by another run"):
+        with pytest.raises(JournalError, match="in use by another run: wait for its end, or end it"):
             Journal(file, "get", "/data").__enter__()
         process.send_signal(signal.SIGKILL)
     with Journal(file, "get", "/data"):
