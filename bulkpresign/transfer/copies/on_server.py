@@ -6,7 +6,7 @@ Source: docs "CopyObject", "UploadPartCopy".
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from bulkpresign.errors import TransferError
+from bulkpresign.errors import RefusedError, TransferError
 from bulkpresign.events import BytesMoved
 from bulkpresign.http.client import HttpClient
 from bulkpresign.model import Link, ObjectRef, UploadPart
@@ -100,3 +100,14 @@ class ServerParts:
 def is_unsupported(error: TransferError) -> bool:
     """True for the error of a server that can't copy."""
     return error.status in {405, 501}
+
+
+def with_tags_hint(error: RefusedError) -> RefusedError:
+    """The same error; for a denied copy with the rights that a GET and a PUT don't need.
+
+    Source: docs "CopyObject", which copies the tags of its object.
+    """
+    if error.code != "AccessDenied":
+        return error
+    hint = "the server copies tags as well, which takes s3:GetObjectTagging and s3:PutObjectTagging; --relay does not"
+    return RefusedError(f"{error} ({hint})", code=error.code, status=error.status)
