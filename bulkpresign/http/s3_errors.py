@@ -66,6 +66,11 @@ _NO_DIGEST = (
     "a bucket with Object Lock takes bytes only with a checksum: put and sign have --checksum for that, and copy with "
     "credentials sends one"
 )
+#: A GET of an object under a customer's key without that: AWS, and other servers.
+_SSE_C = re.compile(
+    r"stored using a form of Server Side Encryption|must provide .*(customer|encryption)", re.IGNORECASE
+)
+_NO_CUSTOMER_KEY = "the object is encrypted with a customer's key: sign --sse-customer-key makes links with it"
 _HINTS = {
     "SignatureDoesNotMatch": "the method, a signed header or the url is not what was signed",
     "RequestTimeTooSkewed": "this machine's clock, or the signer's, is wrong",
@@ -96,9 +101,7 @@ def error_of(
     if said := _text(_MESSAGE, body):
         message += f": {redacted(said, secrets)}"
     hint = (_damage(link.url) if status in _REFUSALS else None) or _hint(code, headers, body, difference)
-    if not hint and status == 400 and _asks_for_digest(code, said or ""):
-        hint = _NO_DIGEST
-    if hint:
+    if hint := hint or (_said_hint(code, said or "") if status == 400 else None):
         message += f" ({redacted(hint, secrets)})"
     if _is_expired(status, code, body, link, now):
         return LinkExpiredError(_expired(message, link, now, difference), code=code, status=status)
@@ -176,6 +179,13 @@ def wants_digest(error: TransferError) -> bool:
 
 def _asks_for_digest(code: str, said: str) -> bool:
     return code not in _WRONG_DIGEST and "content-md5" in said.lower()
+
+
+def _said_hint(code: str, said: str) -> str | None:
+    """The hint for an error whose text alone tells what is wrong."""
+    if _asks_for_digest(code, said):
+        return _NO_DIGEST
+    return _NO_CUSTOMER_KEY if _SSE_C.search(said) else None
 
 
 def _is_expired(status: int, code: str, body: bytes, link: Link, now: datetime) -> bool:

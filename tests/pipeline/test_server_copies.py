@@ -109,3 +109,16 @@ def test_a_key_without_an_object_is_a_failure_of_its_own(proxied: ProxiedSides) 
     report = copy(proxied, "there", "gone")
     assert (report.done, report.failed) == (1, 1)
     assert [outcome.code for outcome in proxied.outcomes if outcome.status == "failed"] == ["NoSuchKey"]
+
+
+def test_a_copy_that_is_denied_names_the_rights_that_it_takes(proxied: ProxiedSides) -> None:
+    """A role may read and write the objects, and not their tags."""
+    proxied.upload({"a": b"1"}, Tagging="k=v")
+    denied = Fault(403, body=b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
+    proxied.proxy.schedule = lambda seen: denied if is_copy(seen) else None
+    assert copy(proxied, "a").failed == 1
+    (outcome,) = proxied.outcomes
+    assert (outcome.code, outcome.attempts) == ("AccessDenied", 1)
+    assert "s3:GetObjectTagging" in str(outcome.message)
+    assert "--relay" in str(outcome.message)
+    assert copy(proxied, "a", relay=True).done == 1

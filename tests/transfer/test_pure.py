@@ -114,6 +114,20 @@ def test_an_object_that_was_deleted_is_called_so(status: int, code: str) -> None
     assert str(error) == f"{status} {code} (it was deleted: this version is a delete marker)"
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "The object was stored using a form of Server Side Encryption. The correct parameters must be provided",
+        "Requests specifying Server Side Encryption with Customer provided keys must provide the customer key.",
+        "Requests specifying Server Side Encryption [...] must provide a valid encryption algorithm.",
+    ],
+    ids=["AWS", "SeaweedFS", "Ceph"],
+)
+def test_an_object_under_a_key_of_its_owner_has_a_remedy(said: str) -> None:
+    body = f"<Error><Code>InvalidRequest</Code><Message>{said}</Message></Error>".encode()
+    assert "--sse-customer-key" in str(error_of(400, {}, body, LINK, NOW))
+
+
 def test_a_link_that_is_over_may_be_wrong_as_well() -> None:
     assert isinstance(response(403, "SignatureDoesNotMatch", OVER), RefusedError)
     assert isinstance(response(403, "InvalidObjectState", OVER), RefusedError)

@@ -18,7 +18,7 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.copies.body import HeldBody, RelayedBody, md5_of, verify_held
 from bulkpresign.transfer.copies.head import ObjectHead, is_copied_in_parts
-from bulkpresign.transfer.copies.on_server import copy_headers, copy_on_server, is_unsupported
+from bulkpresign.transfer.copies.on_server import copy_headers, copy_on_server, is_unsupported, with_tags_hint
 from bulkpresign.transfer.copies.plain import Begun, Held
 from bulkpresign.transfer.copies.proof import Copied, digest_header, proof
 from bulkpresign.transfer.copies.settings import CopySettings
@@ -172,7 +172,7 @@ class _SingleCopy:
                 self._settings.on_server = False
                 return await self._relayed()
             self._refused = condition
-            raise _at_target(error, put, {}) from error
+            raise _at_target(with_tags_hint(error), put, {}) from error
         except MismatchError:  # a condition is not met: that of the source, or ours
             self._refused = condition
             raise
