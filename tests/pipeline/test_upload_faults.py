@@ -362,6 +362,15 @@ def test_parts_that_are_gone_are_sent_again_by_the_next_run(scene: Scene) -> Non
     assert scene.parts_sent == [1, 2, 3]
 
 
+def test_parts_are_kept_where_only_their_completion_is_refused(scene: Scene) -> None:
+    scene.sign()
+    scene.proxy.schedule = on(is_completion, Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>"))
+    assert scene.put().failed == 1
+    assert scene.put().done == 1
+    assert scene.parts_sent == []
+    scene.check_whole()
+
+
 def test_our_own_upload_is_ended_where_it_is_refused(scene: Scene) -> None:
     refusal = Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>")
     scene.proxy.schedule = lambda seen: refusal if part_of(seen) == 2 else None
