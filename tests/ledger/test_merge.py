@@ -113,6 +113,19 @@ def test_the_merged_journal_is_a_journal(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "2", "all.journal"} | shared_memory(files)
 
 
+def test_a_merged_journal_can_be_read_while_a_run_goes_on_with_it(tmp_path: Path) -> None:
+    files = [journal(tmp_path / f"{n}", [(n, outcome(f"{n}"))]) for n in range(3)]
+    output = tmp_path / "all.journal"
+    merge_journals(files, output)
+    with closing(sqlite3.connect(output)) as reader:
+        with Journal(output, "get", "/data") as opened:
+            rows = reader.execute("SELECT id FROM outcomes")
+            rows.fetchone()
+            opened.record([outcome("4")])
+        assert len(rows.fetchall()) == 2
+        assert reader.execute("SELECT count(*) FROM outcomes").fetchone() == (4,)
+
+
 def shared_memory(files: Sequence[Path]) -> set[str]:
     """What SQLite leaves beside journals that were read."""
     return {f"{file.name}-{kind}" for file in files for kind in ("wal", "shm") if Path(f"{file}-{kind}").exists()}
