@@ -356,7 +356,8 @@ def test_parts_that_are_gone_are_sent_again_by_the_next_run(scene: Scene) -> Non
     scene.sign()
     scene.proxy.schedule = on(is_completion, Fault(400, body=b"<Error><Code>InvalidPart</Code></Error>"))
     scene.put()
-    assert (scene.outcome.status, scene.outcome.code) == ("failed", "InvalidPart")
+    assert (scene.outcome.status, scene.outcome.code, scene.outcome.attempts) == ("failed", "InvalidPart", 1)
+    assert (scene.outcome.message or "").endswith(": a part of it is gone; run this again)")
     scene.put()
     scene.check_whole()
     assert scene.parts_sent == [1, 2, 3]

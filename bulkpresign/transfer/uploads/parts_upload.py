@@ -269,9 +269,12 @@ class _PartJob(Job, frozen=True, gc=False, kw_only=True):
 
 def _explained(error: RefusedError, upload: Upload) -> TransferError:
     """The same error, with advice if the upload or one of its parts no longer exists."""
-    if error.code not in {GONE, "InvalidPart"}:
+    if error.code == "InvalidPart":
+        advice = "a part of it is gone; run this again"
+    elif error.code == GONE:
+        then = "run this again" if upload.created_by_us else "see whether the object is there, else sign it anew"
+        advice = f"it was ended, or completed before; {then}"
+    else:
         return error
-    what = "it was ended, or completed before" if error.code == GONE else "a part of it is gone"
-    then = "run this again" if upload.created_by_us else "see whether the object is there, else sign it anew"
-    message = f"{error} (the upload {upload.upload_id}: {what}; {then})"
+    message = f"{error} (the upload {upload.upload_id}: {advice})"
     return numbered(RefusedError(message, code=error.code, status=error.status), error.attempt)
