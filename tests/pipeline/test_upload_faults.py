@@ -585,6 +585,17 @@ def test_the_checksum_of_a_continued_upload_is_of_all_its_parts(scene: Scene) ->
     assert scene.outcome.verified_by == "crc64nvme"
 
 
+@pytest.mark.parametrize("checksum", [None, "crc32"])
+def test_an_upload_that_was_begun_with_other_checksums_continues(checksum: str | None, scene: Scene) -> None:
+    """The server tells one of all bytes, as S3 does unasked. Here those of two parts are not known."""
+    scene.proxy.schedule = on(is_part(3), Fault(500))
+    assert scene.put_folder(checksum=checksum, attempts=1, part_concurrency=1).failed == 1
+    answer = b"<ETag>other</ETag><ChecksumCRC64NVME>AAAAAAAAAAA=</ChecksumCRC64NVME>"
+    scene.proxy.schedule = on(is_completion, Fault(200, body=answer))
+    scene.put_folder(checksum="crc64nvme")
+    assert (scene.outcome.status, scene.outcome.verified_by, set(scene.parts_sent)) == ("done", None, {3})
+
+
 def test_an_object_in_parts_with_another_checksum_is_looked_at_by_the_next_run(scene: Scene) -> None:
     """The answer alone is wrong here: the server has the right parts, which are read here to compare them."""
     other = b"<ETag>other</ETag><ChecksumCRC64NVME>AAAAAAAAAAA=</ChecksumCRC64NVME>"
