@@ -640,6 +640,12 @@ def test_a_server_that_refuses_checksums_of_parts_gets_none(scene: Scene) -> Non
     assert scene.outcome.verified_by == "crc64nvme"
 
 
+def test_a_part_that_is_denied_is_not_sent_again_without_its_checksum(scene: Scene) -> None:
+    scene.proxy.schedule = on(is_part(1), Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>"))
+    scene.put_folder(checksum="crc64nvme", part_concurrency=1)
+    assert (scene.outcome.status, scene.outcome.code, scene.parts_sent) == ("failed", "AccessDenied", [1])
+
+
 def test_a_file_that_changes_while_its_parts_are_sent_fails_for_that(scene: Scene) -> None:
     def change(seen: Seen) -> Fault | None:
         if part_of(seen) == 1:
