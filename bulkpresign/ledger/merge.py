@@ -49,7 +49,7 @@ _IS_DONE = "(SELECT status FROM merged WHERE merged.id = {0}.id) IN ('done', 'sk
 _FINISH = (
     *(f"DELETE FROM {table} WHERE {_IS_DONE.format(table)}" for table in ("parts", "finished_parts")),  # noqa: S608 - the names are ours
     "INSERT INTO outcomes SELECT NULL, * FROM merged",
-    "PRAGMA journal_mode = WAL",
+    "PRAGMA journal_mode = WAL",  # a run that goes on with it is not stopped by those who read it
 )
 
 

@@ -129,12 +129,37 @@ def test_the_runs_are_complete_if_each_is(tmp_path: Path, second: str, is_comple
         assert read_report(output).is_complete is is_complete
 
 
+def test_a_merged_journal_can_be_read_while_a_run_goes_on_with_it(tmp_path: Path) -> None:
+    files = [journal(tmp_path / f"{n}", [(n, outcome(f"{n}"))]) for n in range(3)]
+    output = tmp_path / "all.journal"
+    merge_journals(files, output)
+    with closing(sqlite3.connect(output)) as reader:
+        with Journal(output, "get", "/data") as opened:
+            rows = reader.execute("SELECT id FROM outcomes")
+            rows.fetchone()
+            opened.record([outcome("4")])
+        assert len(rows.fetchall()) == 2
+        assert reader.execute("SELECT count(*) FROM outcomes").fetchone() == (4,)
+
+
 def shared_memory(files: Sequence[Path]) -> set[str]:
     """What SQLite leaves beside journals that were read."""
     return {f"{file.name}-{kind}" for file in files for kind in ("wal", "shm") if Path(f"{file}-{kind}").exists()}
 
 
-def test_unfinished_objects_continue(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "other", [ResumePoint("other", 100, 10), ResumePoint("etag", 101, 10), ResumePoint("etag", 100, 20)]
+)
+def test_unfinished_objects_that_were_begun_in_two_ways(other: ResumePoint, tmp_path: Path) -> None:
+    for name, point in (("a", ResumePoint("etag", 100, 10)), ("b", other)):
+        with Journal(tmp_path / name, "get", "/data") as opened:
+            opened.set_resume_point(link("begun"), point)
+    with pytest.raises(JournalError, match="disagree about s3://b/begun"):
+        merge_journals([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+
+
+@pytest.mark.parametrize("status", ["done", "skipped"])
+def test_unfinished_objects_continue(status: str, tmp_path: Path) -> None:
     point = ResumePoint("etag", 100, 10)
     for name, numbers in (("a", (1, 2)), ("b", (2, 3))):
         with Journal(tmp_path / name, "get", "/data") as opened:
@@ -142,7 +167,7 @@ def test_unfinished_objects_continue(tmp_path: Path) -> None:
                 opened.set_resume_point(link(key), point)
                 for number in numbers:
                     opened.add_finished_part(link(key), number, f"proof {number}")
-    journal(tmp_path / "c", [(1, outcome("whole"))])
+    journal(tmp_path / "c", [(1, outcome("whole", status))])
     merge_journals([tmp_path / name for name in "abc"], tmp_path / "all")
     with Journal(tmp_path / "all", "get", "/data") as opened:
         found = {key: opened.checkpoint(link(key)) for key in ("begun", "a alone", "b alone", "whole")}

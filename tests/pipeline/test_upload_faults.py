@@ -357,7 +357,8 @@ def test_parts_that_are_gone_are_sent_again_by_the_next_run(scene: Scene) -> Non
     scene.sign()
     scene.proxy.schedule = on(is_completion, Fault(400, body=b"<Error><Code>InvalidPart</Code></Error>"))
     scene.put()
-    assert (scene.outcome.status, scene.outcome.code) == ("failed", "InvalidPart")
+    assert (scene.outcome.status, scene.outcome.code, scene.outcome.attempts) == ("failed", "InvalidPart", 1)
+    assert (scene.outcome.message or "").endswith(": a part of it is gone; run this again)")
     scene.put()
     scene.check_whole()
     assert scene.parts_sent == [1, 2, 3]
@@ -371,8 +372,17 @@ def test_a_server_that_takes_fewer_parts(scene: Scene, monkeypatch: pytest.Monke
     assert scene.put_folder().failed == 1
     assert scene.outcome.message is not None
     assert scene.outcome.message.endswith(
-        "(the upload has 3 parts; where a server takes fewer, --part-size makes them larger)"
+        ": it has 3 parts; where a server takes fewer, --part-size makes them larger)"
     )
+
+
+def test_parts_are_kept_where_only_their_completion_is_refused(scene: Scene) -> None:
+    scene.sign()
+    scene.proxy.schedule = on(is_completion, Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>"))
+    assert scene.put().failed == 1
+    assert scene.put().done == 1
+    assert scene.parts_sent == []
+    scene.check_whole()
 
 
 def test_our_own_upload_is_ended_where_it_is_refused(scene: Scene) -> None:
@@ -588,6 +598,17 @@ def test_the_checksum_of_a_continued_upload_is_of_all_its_parts(scene: Scene) ->
     assert scene.outcome.verified_by == "crc64nvme"
 
 
+@pytest.mark.parametrize("checksum", [None, "crc32"])
+def test_an_upload_that_was_begun_with_other_checksums_continues(checksum: str | None, scene: Scene) -> None:
+    """The server tells one of all bytes, as S3 does unasked. Here those of two parts are not known."""
+    scene.proxy.schedule = on(is_part(3), Fault(500))
+    assert scene.put_folder(checksum=checksum, attempts=1, part_concurrency=1).failed == 1
+    answer = b"<ETag>other</ETag><ChecksumCRC64NVME>AAAAAAAAAAA=</ChecksumCRC64NVME>"
+    scene.proxy.schedule = on(is_completion, Fault(200, body=answer))
+    scene.put_folder(checksum="crc64nvme")
+    assert (scene.outcome.status, scene.outcome.verified_by, set(scene.parts_sent)) == ("done", None, {3})
+
+
 def test_an_object_in_parts_with_another_checksum_is_looked_at_by_the_next_run(scene: Scene) -> None:
     """The answer alone is wrong here: the server has the right parts, which are read here to compare them."""
     other = b"<ETag>other</ETag><ChecksumCRC64NVME>AAAAAAAAAAA=</ChecksumCRC64NVME>"
@@ -599,6 +620,14 @@ def test_an_object_in_parts_with_another_checksum_is_looked_at_by_the_next_run(s
     scene.check_whole()
     assert scene.parts_sent == []
     assert scene.outcome.verified_by == "crc64nvme"
+
+
+def test_a_checksum_of_parts_is_not_compared_with_that_of_all_bytes(scene: Scene) -> None:
+    """Some servers compute one of the parts all the same."""
+    of_parts = b"<ETag>other</ETag><ChecksumCRC64NVME>AAAAAAAAAAA=-3</ChecksumCRC64NVME>"
+    scene.proxy.schedule = on(is_completion, Fault(200, body=of_parts))
+    scene.put_folder(checksum="crc64nvme")
+    assert (scene.outcome.status, scene.outcome.verified_by) == ("done", None)
 
 
 def has_checksum(seen: Seen) -> bool:
@@ -622,6 +651,12 @@ def test_a_server_that_refuses_checksums_of_parts_gets_none(scene: Scene) -> Non
     scene.check_whole()
     assert scene.parts_sent == [1, 1, 2, 3]
     assert scene.outcome.verified_by == "crc64nvme"
+
+
+def test_a_part_that_is_denied_is_not_sent_again_without_its_checksum(scene: Scene) -> None:
+    scene.proxy.schedule = on(is_part(1), Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>"))
+    scene.put_folder(checksum="crc64nvme", part_concurrency=1)
+    assert (scene.outcome.status, scene.outcome.code, scene.parts_sent) == ("failed", "AccessDenied", [1])
 
 
 def test_a_file_that_changes_while_its_parts_are_sent_fails_for_that(scene: Scene) -> None:

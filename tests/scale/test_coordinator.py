@@ -17,7 +17,7 @@ import pytest
 
 import bulkpresign as bp
 from bulkpresign.scale import messages, processes, sealing
-from bulkpresign.scale.mark import marked
+from bulkpresign.scale.mark import check_mark, marked
 from bulkpresign.scale.messages import Batch, decode_result, encode_batch
 from bulkpresign.scale.pace import Pace
 from bulkpresign.scale.worker import run_batch
@@ -181,6 +181,14 @@ def test_the_mark_that_a_killed_run_left_is_no_data(owner: str, tmp_path: Path) 
         assert len(files(tmp_path)) == 2
         report = asyncio.run(bp.write_certificate(tmp_path, tmp_path.with_suffix(".jsonl")))
     assert (report.done, report.left_out) == (1, 1)
+
+
+def test_two_runs_can_mark_a_folder_and_both_name_one_that_is_missing(tmp_path: Path) -> None:
+    with marked(str(tmp_path)) as one, marked(str(tmp_path)) as other:
+        for mark in (one, other):
+            check_mark(str(tmp_path), mark)
+    with pytest.raises(bp.ParameterError, match="gone can't be written"), marked(str(tmp_path / "gone")):
+        pass
 
 
 def test_the_mark_is_gone_at_the_end(origin: FaultProxy, tmp_path: Path) -> None:

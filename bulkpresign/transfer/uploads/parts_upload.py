@@ -272,14 +272,19 @@ class _PartJob(Job, frozen=True, gc=False, kw_only=True):
 
 def _explained(error: RefusedError, upload: Upload) -> TransferError:
     """The same error, with advice if the upload or one of its parts no longer exists, or if there are many parts."""
-    if error.code in _OF_THEIR_NUMBER and len(upload.parts) > _FEWER_PARTS:
-        advice = (
-            f"the upload has {len(upload.parts):,} parts; where a server takes fewer, --part-size makes them larger"
-        )
-        return numbered(RefusedError(f"{error} ({advice})", code=error.code, status=error.status), error.attempt)
-    if error.code not in {GONE, "InvalidPart"}:
+    advice = _advice(error.code, upload)
+    if advice is None:
         return error
-    what = "it was ended, or completed before" if error.code == GONE else "a part of it is gone"
-    then = "run this again" if upload.created_by_us else "see whether the object is there, else sign it anew"
-    message = f"{error} (the upload {upload.upload_id}: {what}; {then})"
+    message = f"{error} (the upload {upload.upload_id}: {advice})"
     return numbered(RefusedError(message, code=error.code, status=error.status), error.attempt)
+
+
+def _advice(code: str, upload: Upload) -> str | None:
+    if code == GONE:
+        then = "run this again" if upload.created_by_us else "see whether the object is there, else sign it anew"
+        return f"it was ended, or completed before; {then}"
+    if code == "InvalidPart":
+        return "a part of it is gone; run this again"
+    if code in _OF_THEIR_NUMBER and len(upload.parts) > _FEWER_PARTS:
+        return f"it has {len(upload.parts):,} parts; where a server takes fewer, --part-size makes them larger"
+    return None

@@ -7,6 +7,7 @@ import pytest
 
 from bulkpresign.errors import StorageError
 from bulkpresign.transfer.downloads.part_checkpoints import PartCheckpoints
+from tests.scale.processes import wait_until
 
 
 class Disk:
@@ -51,3 +52,11 @@ def test_what_a_disk_does_not_take_is_not_recorded() -> None:
     made, recorded = checkpoints(Disk(failures=2))
     asyncio.run(made.close())
     assert recorded == []
+
+
+def test_one_sync_at_a_time_is_due_and_then_another_one() -> None:
+    made, _ = checkpoints(Disk())
+    assert made.is_due()
+    assert not made.is_due(), "one is on its way"
+    asyncio.run(made.sync())
+    wait_until(made.is_due)
