@@ -283,8 +283,9 @@ def _advice(code: str, upload: Upload) -> str | None:
     if code == GONE:
         then = "run this again" if upload.created_by_us else "see whether the object is there, else sign it anew"
         return f"it was ended, or completed before; {then}"
-    if code == "InvalidPart":
-        return "a part of it is gone; run this again"
-    if code in _OF_THEIR_NUMBER and len(upload.parts) > _FEWER_PARTS:
-        return f"it has {len(upload.parts):,} parts; where a server takes fewer, --part-size makes them larger"
-    return None
+    if code not in _OF_THEIR_NUMBER:
+        return None
+    advice = ["a part of it is gone; run this again"] if code == "InvalidPart" else []
+    if len(upload.parts) > _FEWER_PARTS:
+        advice.append(f"it has {len(upload.parts):,} parts; where a server takes fewer, --part-size makes them larger")
+    return "; ".join(advice) or None
