@@ -103,6 +103,7 @@ _of_sides = options.in_section("SOURCE and DESTINATION, or a certificate")
 @options.attempts
 @options.limit_rate
 @options.server
+@options.request_payer
 @sides.source_and_destination_options
 @options.ca_bundle
 @options.transport

@@ -52,6 +52,7 @@ async def write_certificate(
     region_name: str | None = None,
     profile_name: str | None = None,
     addressing_style: str = "auto",
+    request_payer: str | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Report:
     """Reads every object of `source` once, and writes a certificate of their bytes to `file` (`.gz` compresses).
@@ -59,7 +60,7 @@ async def write_certificate(
     `source` is `s3://bucket/prefix/`, a folder, a manifest of objects or links, or several of these but folders. The
     key of a row is the object's path: its key after the prefix, or its path below the folder. The root is the same from
     any machine, and whatever the order or the parts in which the bytes are read. `filters` select among the objects, by
-    name, size and time.
+    name, size and time. `request_payer` is `requester` for a bucket that wants it.
 
     A certificate is written only if all objects can be read; the others are `failed`. Raises InputError for a source
     that can't be used, for two objects with one path, and for a key that is not UTF-8.
@@ -67,7 +68,7 @@ async def write_certificate(
     settings = config_of(config, concurrency=concurrency, attempts=attempts, limit_rate=limit_rate, transport=transport)
     side = side_of(
         source,
-        Endpoint(endpoint_url, region_name, profile_name, addressing_style),
+        Endpoint(endpoint_url, region_name, profile_name, addressing_style, request_payer),
         settings,
         bucket=bucket,
         from_format=from_format,
@@ -102,6 +103,7 @@ async def verify_certificate(
     region_name: str | None = None,
     profile_name: str | None = None,
     addressing_style: str = "auto",
+    request_payer: str | None = None,
     listeners: Sequence[Listener] = (),
     extras: Extras | None = None,
     announce: Callable[[ReadPlan], object] = lambda _: None,
@@ -117,7 +119,7 @@ async def verify_certificate(
     settings = config_of(config, concurrency=concurrency, attempts=attempts, limit_rate=limit_rate, transport=transport)
     side = side_of(
         source,
-        Endpoint(endpoint_url, region_name, profile_name, addressing_style),
+        Endpoint(endpoint_url, region_name, profile_name, addressing_style, request_payer),
         settings,
         bucket=bucket,
         from_format=from_format,

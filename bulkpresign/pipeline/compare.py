@@ -42,6 +42,7 @@ async def compare(
     region_name: str | None = None,
     profile_name: str | None = None,
     addressing_style: str = "auto",
+    request_payer: str | None = None,
     source_endpoint_url: str | None = None,
     source_region_name: str | None = None,
     source_profile_name: str | None = None,
@@ -68,7 +69,8 @@ async def compare(
 
     `differences` names a manifest for objects that differ, are missing, extra or unproven: columns `difference` and
     `reason`. `extras` hears of every object that `destination` alone has. The settings of the server and credentials
-    are for both sides; those with `source_` and `destination_` replace them for one. `concurrency` requests are in
+    are for both sides; those with `source_` and `destination_` replace them for one. `request_payer` is `requester` for
+    a bucket that wants it. `concurrency` requests are in
     flight (None: as many as the run finds to be fastest), and as many files are hashed (None: one for each CPU).
     The workers of an `executor` (see `get`) read the objects; files are hashed here.
 
@@ -78,7 +80,11 @@ async def compare(
 
     def side(given: Source | Items, url: str | None, region: str | None, profile: str | None) -> Side:
         endpoint = Endpoint(
-            url or endpoint_url, region or region_name, profile or profile_name, addressing_style=addressing_style
+            url or endpoint_url,
+            region or region_name,
+            profile or profile_name,
+            addressing_style=addressing_style,
+            request_payer=request_payer,
         )
         return side_of(
             given,

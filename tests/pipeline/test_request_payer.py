@@ -49,6 +49,17 @@ def test_a_copy_reads_and_writes_the_bytes_here(paid: ProxiedSides) -> None:
     assert paid.copy(request_payer="requester").skipped == 3
 
 
+def test_copies_are_proven_by_the_source(paid: ProxiedSides, tmp_path: Path) -> None:
+    """Both sides are asked by requests that say it: of other buckets, S3 ignores it."""
+    paid.copy(request_payer="requester")
+    source, certificate = f"s3://{paid.source}/", tmp_path / "certificate.jsonl"
+    compared = asyncio.run(bp.compare(source, f"s3://{paid.destination}/", request_payer="requester"))
+    assert (compared.verified, compared.different, compared.unproven) == (3, 0, 0)
+    assert asyncio.run(bp.write_certificate(source, certificate, request_payer="requester")).done == 3
+    verified = asyncio.run(bp.verify_certificate(source, certificate, request_payer="requester"))
+    assert verified.verified == 3
+
+
 def test_links_that_are_renewed_say_it_once(paid: ProxiedSides, tmp_path: Path) -> None:
     async def renewed() -> list[bp.Link]:
         async with bp.Presigner(request_payer="requester") as presigner:

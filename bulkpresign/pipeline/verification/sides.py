@@ -52,6 +52,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     region_name: str | None = None
     profile_name: str | None = None
     addressing_style: str = "auto"
+    request_payer: str | None = None
 
 
 class Side(ABC):
