@@ -70,9 +70,9 @@ async def compare(
     `differences` names a manifest for objects that differ, are missing, extra or unproven: columns `difference` and
     `reason`. `extras` hears of every object that `destination` alone has. The settings of the server and credentials
     are for both sides; those with `source_` and `destination_` replace them for one. `request_payer` is `requester` for
-    a bucket that wants it. `concurrency` requests are in
-    flight (None: as many as the run finds to be fastest), and as many files are hashed (None: one for each CPU).
-    The workers of an `executor` (see `get`) read the objects; files are hashed here.
+    a bucket that wants it. `concurrency` requests are in flight (None: as many as the run finds to be fastest), and as
+    many files are hashed (None: one for each CPU). The workers of an `executor` (see `get`) read the objects; files are
+    hashed here.
 
     Raises InputError for a side that can't be used or listed, and BreakerError where all requests fail the same way.
     """
