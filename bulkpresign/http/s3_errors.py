@@ -62,16 +62,17 @@ _SIGNATURE = re.compile(r"[?&]X-Amz-Signature=([0-9a-f]{64}(?:&|\Z))?")
 _VIRTUAL_HOST = "the server wants the bucket in the host name: sign with --addressing-style virtual"
 #: The codes for a digest that is not that of the bytes, or not a digest.
 _WRONG_DIGEST = frozenset({"BadDigest", "InvalidDigest"})
-_NO_DIGEST = (
-    "a bucket with Object Lock takes bytes only with a checksum: put and sign have --checksum for that, and copy with "
-    "credentials sends one"
-)
+#: The code for an upload without Content-MD5 or a checksum, as to a bucket with Object Lock. It is that of MinIO: S3
+#: has InvalidRequest for this, as for many things.
+NO_DIGEST = "MissingContentMD5"
 #: A GET of an object under a customer's key without that: AWS, and other servers.
 _SSE_C = re.compile(
     r"stored using a form of Server Side Encryption|must provide .*(customer|encryption)", re.IGNORECASE
 )
 _NO_CUSTOMER_KEY = "the object is encrypted with a customer's key: sign --sse-customer-key makes links with it"
 _HINTS = {
+    NO_DIGEST: "a bucket with Object Lock takes bytes only with a checksum: put and sign have --checksum for that, and "
+    "copy with credentials sends one",
     "SignatureDoesNotMatch": "the method, a signed header or the url is not what was signed",
     "RequestTimeTooSkewed": "this machine's clock, or the signer's, is wrong",
     "InvalidObjectState": "the object is archived and must be restored first",
@@ -100,8 +101,12 @@ def error_of(
     message = f"{status} {code}"
     if said := _text(_MESSAGE, body):
         message += f": {redacted(said, secrets)}"
+    if status == 400 and _lacks_digest(code, said or ""):
+        code = NO_DIGEST
     hint = (_damage(link.url) if status in _REFUSALS else None) or _hint(code, headers, body, difference)
-    if hint := hint or (_said_hint(code, said or "") if status == 400 else None):
+    if not hint and status == 400 and _SSE_C.search(said or ""):
+        hint = _NO_CUSTOMER_KEY
+    if hint:
         message += f" ({redacted(hint, secrets)})"
     if _is_expired(status, code, body, link, now):
         return LinkExpiredError(_expired(message, link, now, difference), code=code, status=status)
@@ -172,20 +177,8 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     return None if moment is None else max(0.0, moment - now.timestamp())
 
 
-def wants_digest(error: TransferError) -> bool:
-    """True for the refusal of an upload without Content-MD5 or a checksum, as to a bucket with Object Lock."""
-    return error.status == 400 and _asks_for_digest(error.code, str(error))
-
-
-def _asks_for_digest(code: str, said: str) -> bool:
+def _lacks_digest(code: str, said: str) -> bool:
     return code not in _WRONG_DIGEST and "content-md5" in said.lower()
-
-
-def _said_hint(code: str, said: str) -> str | None:
-    """The hint for an error whose text alone tells what is wrong."""
-    if _asks_for_digest(code, said):
-        return _NO_DIGEST
-    return _NO_CUSTOMER_KEY if _SSE_C.search(said) else None
 
 
 def _is_expired(status: int, code: str, body: bytes, link: Link, now: datetime) -> bool:

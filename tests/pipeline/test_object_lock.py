@@ -1,10 +1,12 @@
 """Copies into a bucket with Object Lock: S3 takes no bytes without a digest then. No server here refuses them."""
 
+import asyncio
 import os
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
 from hashlib import md5
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,6 +159,17 @@ def test_copies_of_the_server_need_no_digest(locked: ProxiedSides) -> None:
     locked.upload_in_parts("b", cut(LARGE, PART))
     report = copy(locked, relay=False)
     assert (report.done, report.retries) == (2, 0)
+
+
+def test_uploads_end_early_with_the_remedy(locked: ProxiedSides, tmp_path: Path) -> None:
+    folder, to = tmp_path / "files", f"s3://{locked.destination}/put/"
+    folder.mkdir()
+    for n in range(100):
+        (folder / f"{n}").write_bytes(b"%d" % n)
+    with pytest.raises(bp.BreakerError, match=r"MissingContentMD5.* --checksum"):
+        asyncio.run(bp.put(folder, to))
+    report = asyncio.run(bp.put(folder, to, checksum="crc32c"))
+    assert (report.done, report.failed) == (100, 0)
 
 
 def test_a_refusal_names_the_remedy(locked: ProxiedSides) -> None:

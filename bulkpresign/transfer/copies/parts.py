@@ -21,7 +21,7 @@ from bulkpresign.checksums import (
 from bulkpresign.errors import RefusedError, TruncatedError
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
-from bulkpresign.http.s3_errors import wants_digest
+from bulkpresign.http.s3_errors import NO_DIGEST
 from bulkpresign.model import Link, UploadPart
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import SignPut
@@ -96,7 +96,7 @@ class ObjectParts:
         try:
             return await self._hashed(link, part)
         except RefusedError as error:
-            if self._sign is None or not wants_digest(error):
+            if self._sign is None or error.code != NO_DIGEST:
                 raise
             self._settings.learn_md5(self._reader.object, error, self._context.emit)
         return await self._hashed(link, part)

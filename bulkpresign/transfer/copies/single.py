@@ -12,7 +12,7 @@ from bulkpresign.events import BytesMoved, ObjectRetried
 from bulkpresign.http.client import DirectRequest
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.response import Response
-from bulkpresign.http.s3_errors import wants_digest
+from bulkpresign.http.s3_errors import NO_DIGEST
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
@@ -141,7 +141,7 @@ class _SingleCopy:
         try:
             return await self._on_server_or_relayed()
         except RefusedError as error:
-            if self._lacked_digest or self._coordinator.sign_put is None or not wants_digest(error):
+            if self._lacked_digest or self._coordinator.sign_put is None or error.code != NO_DIGEST:
                 raise
             self._lacked_digest = True
             self._settings.learn_md5(self._reader.object, error, self._context.emit)

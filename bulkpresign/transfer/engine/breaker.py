@@ -23,6 +23,7 @@ COMMON_CAUSES = frozenset(
         "InvalidAccessKeyId",
         "InvalidRegionName",
         "InvalidToken",
+        "MissingContentMD5",
         "NoConnection",
         "NoSuchBucket",
         "NoSuchHost",
