@@ -114,9 +114,11 @@ class HttpClient:
 
     async def __aexit__(self, *exc_info: object) -> None:
         with anyio.CancelScope(shield=True):
-            await self._pool.stop()
-            if self._aiohttp is not None:
-                await self._aiohttp.close()
+            try:
+                await self._pool.stop()
+            finally:  # asyncio's own `cancel` passes the shield
+                if self._aiohttp is not None:
+                    await self._aiohttp.close()
 
     def statistics(self) -> PoolStatistics:
         """The connections of our own client: open, idle, in use, opened and reused, in all and by origin."""

@@ -1,6 +1,7 @@
 """Which transport sends a request: our own, or aiohttp."""
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -109,6 +110,25 @@ def test_a_transport_that_is_not_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BULKPRESIGN_TRANSPORT", "curl")
     with pytest.raises(ParameterError, match=f"BULKPRESIGN_TRANSPORT: {message}"):
         HttpClient(1)
+
+
+def test_a_client_that_is_cancelled_while_it_closes_leaves_no_session_open(origin: FaultProxy) -> None:
+    said: list[str] = []
+
+    async def use() -> None:
+        async with HttpClient(1, transport="aiohttp") as http:
+            async with http.request(Link("GET", f"{origin.url}/a", {})) as response:
+                await response.read()
+            asyncio.get_running_loop().call_soon(asyncio.current_task().cancel)  # type: ignore[union-attr]
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context["message"]))
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(use())
+        gc.collect()  # what is left open tells so when it is deleted
+
+    asyncio.run(main())
+    assert said == []
 
 
 @pytest.mark.parametrize("how", ["config", "keyword"])

@@ -1,5 +1,6 @@
 """`get` with worker processes: the same result as in one process, whatever becomes of a worker."""
 
+import asyncio
 import os
 import shlex
 import signal
@@ -8,10 +9,13 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import bulkpresign as bp
 from bulkpresign.checksums import base64_of, hasher
+from bulkpresign.events import RunFinished
 from bulkpresign.scale import workers
 from bulkpresign.scale.workers import usable_cores
 from tests.cli.runs import get, refused
@@ -252,3 +256,20 @@ def test_workers_import_nothing_of_aws_and_start_fast(tmp_path: Path) -> None:
 
 def test_help_says_what_it_is() -> None:
     assert "--executor processes[:N]|dask:ADDRESS" in run("get", "--help", folder=Path(), env={}).stdout
+
+
+def test_a_run_that_is_cancelled_while_its_workers_end_leaves_its_journal(origin: FaultProxy, tmp_path: Path) -> None:
+    origin.objects = {"/a": b"x"}
+
+    async def main() -> None:
+        def cancel(event: bp.Event) -> None:
+            if isinstance(event, RunFinished):
+                asyncio.get_running_loop().call_soon(task.cancel)
+
+        settings: dict[str, Any] = {"executor": "processes:1", "listeners": [cancel]}
+        task = asyncio.create_task(bp.get(f"{origin.url}/a", tmp_path / "to", **settings))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await bp.get(f"{origin.url}/a", tmp_path / "to")).skipped == 1
+
+    asyncio.run(main())

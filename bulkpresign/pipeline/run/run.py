@@ -108,8 +108,10 @@ class Run:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._executors.close()
-        await self._stack.__aexit__(kind, error, trace)
+        try:
+            await self._executors.close()
+        finally:  # also if the run is cancelled while it waits for its workers: the journal is locked until then
+            await self._stack.__aexit__(kind, error, trace)
 
     def use_journal(self, journal: Journal, are_current: AreCurrent) -> Journal | None:
         """Sets the journal. Opens and returns it if its file exists, otherwise returns None.
