@@ -180,3 +180,13 @@ def test_memory_is_bounded_by_what_is_in_flight(tmp_path: Path) -> None:
         assert origin.most_open > 500
     assert most - one < origin.most_open * 512
     assert sum(path.stat().st_size for path in (tmp_path / "to-all").iterdir()) == 128 * 4 * MIB
+
+
+def test_a_smaller_object_in_the_place_of_a_large_one_fails_at_once(tmp_path: Path) -> None:
+    """The first range tells the etag and the size of the object that is there now."""
+    with FaultProxy() as origin:
+        origin.objects, origin.gives_ranges = {"/a": b"x"}, True
+        row = bp.ObjectRef("b", "a", size=200 << 10, etag="0" * 32)
+        link = bp.Link("GET", f"{origin.url}/a", {}, object=row)
+        report = asyncio.run(bp.get([link], tmp_path / "to", part_size=64 << 10))
+        assert (report.failed, report.retries, origin.count) == (1, 0, 1)

@@ -15,6 +15,7 @@ from bulkpresign.model import Link
 from bulkpresign.tasks import ungrouped
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.downloads import slow_parts
+from bulkpresign.transfer.downloads.content_range import size_in_range
 from bulkpresign.transfer.downloads.ordered_hash import OrderedHash
 from bulkpresign.transfer.downloads.part_checkpoints import PartCheckpoints
 from bulkpresign.transfer.downloads.ranges import RangePart, RangePlan
@@ -73,10 +74,11 @@ class RangedDownload:
         if head.status == 200:
             etag, expected = head.etag, digest_of(ref, head.etag, head.headers, head.length)
         else:
+            told = head.etag or (None if ref.etag else plan.etag)
+            size = size_in_range(head.headers) or plan.size
+            expected = digest_of(ref, told, response.encryption, size)  # first: another object needs no retry
             plan.check(part, head.status, head.headers, head.etag, head.length)
             etag = head.etag or plan.etag
-            told = head.etag or (None if ref.etag else plan.etag)
-            expected = digest_of(ref, told, response.encryption, plan.size)
         plan.open(expected, etag)
         check_allowed(plan.size, self._sink.max_object_size)
         await self._sink.open_parts(plan)
