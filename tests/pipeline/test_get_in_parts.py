@@ -14,7 +14,7 @@ from boto3.s3.transfer import TransferConfig
 import bulkpresign as bp
 from bulkpresign.model import Outcome
 from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.servers.proxy import Fault, FaultProxy
+from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.servers.server import S3Server
 from tests.support.events import heard
 from tests.support.folders import files
@@ -190,3 +190,29 @@ def test_a_smaller_object_in_the_place_of_a_large_one_fails_at_once(tmp_path: Pa
         link = bp.Link("GET", f"{origin.url}/a", {}, object=row)
         report = asyncio.run(bp.get([link], tmp_path / "to", part_size=64 << 10))
         assert (report.failed, report.retries, origin.count) == (1, 0, 1)
+
+
+@pytest.mark.parametrize("at", range(2, 14))
+def test_a_cancelled_download_ends_at_once(at: int, tmp_path: Path) -> None:
+    """Also where the slot of a request that ended is offered to another part just then."""
+    with FaultProxy() as origin:
+        origin.objects, origin.etags = {"/large": os.urandom(40 * 64 * 1024)}, {"/large": '"x"'}
+        origin.gives_ranges = True
+
+        async def cancelled() -> None:
+            loop, task = asyncio.get_running_loop(), asyncio.current_task()
+            assert task is not None
+
+            def cancel(_: Seen) -> Fault | None:
+                if origin.count == at:
+                    loop.call_soon_threadsafe(task.cancel)
+                return None
+
+            origin.schedule = cancel
+            await bp.get(f"{origin.url}/large", tmp_path / "to", part_size=64 * 1024)
+
+        async def main() -> None:
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(asyncio.create_task(cancelled()), 10)
+
+        asyncio.run(main())

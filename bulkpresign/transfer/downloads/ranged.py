@@ -166,8 +166,10 @@ class RangedDownload:
         return self._part_concurrency is None and self._start_worker(self._offered_worker)
 
     def _start_worker(self, worker: Callable[[RangePart, Attempts, float], Coroutine[Any, Any, None]]) -> bool:
-        part = self._plan.take() if self._group is not None and self._error is None else None
-        if part is None or self._group is None:
+        if self._group is None or self._error is not None or self._group.cancel_scope.cancel_called:
+            return False
+        part = self._plan.take()
+        if part is None:
             return False
         self._group.start_soon(worker, part, self._context.attempts_of(self._link.object), 0.0)
         return True

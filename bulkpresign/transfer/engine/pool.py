@@ -39,7 +39,7 @@ class WorkerPool:
 
     def _grow(self) -> None:
         """Starts workers for slots that are free."""
-        if not (self._is_fixed or self._has_ended):
+        if not (self._is_fixed or self._has_ended or self._group.cancel_scope.cancel_called):
             self._start(min(self._most - self._count, self._limiter.free))
 
     def _start(self, count: int) -> None:
