@@ -34,17 +34,8 @@ class ExpectedDigest(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_split_known(self) -> bool:
-        """True if another value proves other bytes: it is of the whole object, or of parts of a known size.
-
-        An etag of one part proves none: MinIO gives random ones of this form to objects that it computes no md5 of.
-        Source: minio/minio #8793 and #19593.
-        """
-        return not self.parts or (self.part_size is not None and not self.is_single_part_etag)
-
-    @property
-    def is_single_part_etag(self) -> bool:
-        """True for an etag of one part."""
-        return self.parts == 1 and self.source == "etag"
+        """True if another value proves other bytes: it is of the whole object, or of parts of a known size."""
+        return not self.parts or self.part_size is not None
 
     @property
     def is_divisible(self) -> bool:

@@ -21,7 +21,7 @@ ERROR_TIMEOUT = 10.0
 MESSAGE_TIMEOUT = 900.0
 #: Nearly all etags are hex, and shorter than a signature.
 _USUAL_ETAG = re.compile(r"[0-9A-Fa-f-]{1,40}\Z")
-_ENCRYPTION = ("x-amz-server-side-encryption", "x-amz-server-side-encryption-customer-algorithm")
+_ETAG_KIND = ("x-amz-server-side-encryption", "x-amz-server-side-encryption-customer-algorithm", "server")
 
 
 class Response:
@@ -63,9 +63,9 @@ class Response:
         return etag_of(self.headers, self._link)
 
     @property
-    def encryption(self) -> dict[str, str]:
-        """The headers that say how the object is encrypted: that decides whether its etag is an md5."""
-        return encryption_of(self.headers)
+    def etag_kind(self) -> dict[str, str]:
+        """The headers that decide whether the etag is made of md5s: how the object is encrypted, and by what server."""
+        return etag_kind_of(self.headers)
 
     async def read(self) -> bytes:
         """The body's first 64 KiB: a whole message. Less where the body breaks off, or takes too long."""
@@ -97,9 +97,9 @@ def etag_of(headers: Mapping[str, str], link: Link) -> str | None:
     return etag if is_plain else None
 
 
-def encryption_of(headers: Mapping[str, str]) -> dict[str, str]:
-    """Those headers of a response that say how the object is encrypted: see `Response.encryption`."""
-    return {name: headers[name] for name in _ENCRYPTION if name in headers}
+def etag_kind_of(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those headers of a response that decide whether its etag is made of md5s: see `Response.etag_kind`."""
+    return {name: headers[name] for name in _ETAG_KIND if name in headers}
 
 
 #: Is called for a response, with its status, the seconds from the end of its request to its head, and the bytes of the

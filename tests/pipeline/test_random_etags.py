@@ -32,7 +32,8 @@ def other_etags(seen: Seen, head: bytes, body: bytes) -> tuple[bytes, bytes]:
 
     is_xml = body.startswith(b"<?xml")
     changed = _ETAG.sub(other, body) if is_xml else body
-    head = re.sub(rb"(?im)^x-amz-checksum-.*\r\n", b"", _ETAG.sub(other, head))
+    head = re.sub(rb"(?im)^(?:x-amz-checksum-.*|server:.*)\r\n", b"", _ETAG.sub(other, head))
+    head = head.replace(b"\r\n", b"\r\nServer: MinIO\r\n", 1)
     return head.replace(b"Content-Length: %d\r" % len(body), b"Content-Length: %d\r" % len(changed)), changed
 
 
@@ -44,16 +45,13 @@ def sides(proxied: ProxiedSides) -> ProxiedSides:
 
 
 def test_files_are_unproven_and_not_different(sides: ProxiedSides, tmp_path: Path) -> None:
-    source, to, links = f"s3://{sides.source}/", tmp_path / "to", tmp_path / "links.csv"
+    source, to = f"s3://{sides.source}/", tmp_path / "to"
     report = asyncio.run(bp.get(source, to=to, part_size=PART))
     assert (report.done, report.failed, report.retries) == (4, 0, 0)
     assert {key: (to / key).read_bytes() for key in BODIES} == BODIES
     assert report.unproven == 3, report
     heads = [seen for seen in sides.proxy.seen if seen.method == "HEAD"]
     assert not heads  # the size of its only part is not asked for
-    asyncio.run(bp.sign(source, links))
-    verified = asyncio.run(bp.verify(links, to))
-    assert (verified.different, verified.unproven) == (0, 3)
 
 
 def test_objects_in_memory(sides: ProxiedSides) -> None:

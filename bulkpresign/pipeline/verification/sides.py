@@ -15,7 +15,7 @@ import msgspec
 from bulkpresign.checksums import base64_of, expected_digest
 from bulkpresign.errors import ListingError, ParameterError
 from bulkpresign.events import Listener, RowsRead
-from bulkpresign.http.response import encryption_of
+from bulkpresign.http.response import etag_kind_of
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import whole_rows
 from bulkpresign.model import Link, ObjectRef
@@ -314,7 +314,7 @@ def _readable(link: Link) -> Link | None:
 
 async def _with_etag_of_bytes(ref: ObjectRef, headers: Mapping[str, str]) -> ObjectRef:
     """The object, without its etag if that is not computed from the bytes, by the response to a HEAD."""
-    expected = expected_digest(ObjectRef("", "", etag=ref.etag), headers=encryption_of(headers))
+    expected = expected_digest(ObjectRef("", "", etag=ref.etag), headers=etag_kind_of(headers))
     return ref if expected.algorithm is not None else msgspec.structs.replace(ref, etag=None)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from bulkpresign.checksums import COMBINABLE, ExpectedDigest, expected_digest
-from bulkpresign.http.response import encryption_of
+from bulkpresign.http.response import etag_kind_of
 from bulkpresign.model import ObjectRef
 from bulkpresign.transfer.downloads.ranges import is_strong
 from bulkpresign.transfer.downloads.responses import digest_of
@@ -47,7 +47,7 @@ class ObjectHead(msgspec.Struct, frozen=True):
         expected = digest_of(ref, etag, headers, size)
         structure = expected
         if expected.source == "checksum":
-            structure = expected_digest(ObjectRef("", "", size=size), etag, encryption_of(headers))
+            structure = expected_digest(ObjectRef("", "", size=size), etag, etag_kind_of(headers))
         return cls(size, etag, expected, structure, kept_headers(headers))
 
     @property

@@ -154,7 +154,7 @@ class MultipartCopies:
 
     def _learn_etags(self, sent: PartsSent) -> None:
         """Notes whether the etag of an object that was completed tells its bytes."""
-        expected = expected_digest(ANY_OBJECT, sent.etag, sent.encryption)
+        expected = expected_digest(ANY_OBJECT, sent.etag, sent.etag_kind)
         self._etags_tell_bytes &= expected.parts > 0 and sent.etag == sent.parts_etag
 
     def _check(
@@ -162,7 +162,7 @@ class MultipartCopies:
     ) -> None:
         """Raises MismatchError where the etag or the checksum of an object that was completed is not the source's."""
         try:
-            parts.check_etag(sent.parts_etag, sent.encryption)
+            parts.check_etag(sent.parts_etag, sent.etag_kind)
             _check_checksum(head, sent)
             if parts.composite is not None:
                 parts.composite.check(sent.checksums, sent.parts)

@@ -94,7 +94,7 @@ class ServerParts:
         self._context.emit(BytesMoved(part.size))
         return etag_of(said)
 
-    def check_etag(self, etag: str | None, encryption: Mapping[str, str]) -> None:
+    def check_etag(self, etag: str | None, etag_kind: Mapping[str, str]) -> None:
         """Nothing: some servers give copies of parts another etag."""
 
     def check_unchanged(self) -> None:

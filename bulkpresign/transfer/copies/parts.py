@@ -130,14 +130,14 @@ class ObjectParts:
             check_range(response.headers, start, stop, self._size)
             yield response
 
-    def check_etag(self, etag: str | None, encryption: Mapping[str, str]) -> None:
+    def check_etag(self, etag: str | None, etag_kind: Mapping[str, str]) -> None:
         """Raises MismatchError where the etag alone can tell whether a copy is right, and says that it is not.
 
-        `encryption` are the headers that tell whether it is made of md5s: under a key of KMS it is not.
+        `etag_kind` are the headers that tell whether it is made of md5s: under a key of KMS it is not.
         """
         structure = self._head.structure
         if not self._is_hashed and etag != self._head.etag:
-            digest = expected_digest(ANY_OBJECT, etag, encryption)
+            digest = expected_digest(ANY_OBJECT, etag, etag_kind)
             if digest.parts == structure.parts:
                 structure.check(digest.digest)
 

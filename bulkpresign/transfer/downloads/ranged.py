@@ -76,7 +76,7 @@ class RangedDownload:
         else:
             told = head.etag or (None if ref.etag else plan.etag)
             size = size_in_range(head.headers) or plan.size
-            expected = digest_of(ref, told, response.encryption, size)  # first: another object needs no retry
+            expected = digest_of(ref, told, response.etag_kind, size)  # first: another object needs no retry
             plan.check(part, head.status, head.headers, head.etag, head.length)
             etag = head.etag or plan.etag
         plan.open(expected, etag)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from bulkpresign.checksums import ExpectedDigest, expected_digest
 from bulkpresign.errors import LinkExpiredError, RefusedError, TransferError
-from bulkpresign.http.response import Response, encryption_of
+from bulkpresign.http.response import Response, etag_kind_of
 from bulkpresign.model import Link, ObjectRef
 
 #: The header that asks S3 for an object's checksum.
@@ -42,13 +42,13 @@ def check_allowed(size: int, most: int) -> None:
 def digest_of(ref: ObjectRef, etag: str | None, headers: Mapping[str, str], size: int | None) -> ExpectedDigest:
     """The digest that an object of `size` bytes must have, by its row and a response.
 
-    `headers` are those of a response with the whole object, or `Response.encryption` of one with a part of it: its
+    `headers` are those of a response with the whole object, or `Response.etag_kind` of one with a part of it: its
     checksums may be the part's. Raises MismatchError where the object has another size than its row, and RefusedError
     where its etag tells that it is another object than that of its row, and no checksum tells what its bytes are.
     """
     expected = expected_digest(ref, etag, headers, size)
     is_other_size = size is not None and expected.size not in {None, size}
-    if (is_other_size or expected.source == "etag") and _are_other_bytes(ref.etag, etag, encryption_of(headers)):
+    if (is_other_size or expected.source == "etag") and _are_other_bytes(ref.etag, etag, etag_kind_of(headers)):
         message = f"the object has the etag {etag}, its row or listing {ref.etag}: it was replaced since"
         raise RefusedError(f"{message}; run this again, with a fresh list if it is one", code=CHANGED)
     if size is not None:
@@ -56,13 +56,13 @@ def digest_of(ref: ObjectRef, etag: str | None, headers: Mapping[str, str], size
     return expected
 
 
-def _are_other_bytes(etag: str | None, other: str | None, encryption: Mapping[str, str]) -> bool:
-    """True for two etags that are different md5s of all bytes. `encryption` are the headers that tell whether they are.
+def _are_other_bytes(etag: str | None, other: str | None, etag_kind: Mapping[str, str]) -> bool:
+    """True for two etags that are different md5s of all bytes. `etag_kind` are the headers that tell whether they are.
 
     Etags of parts tell nothing: the same bytes in other parts have another one.
     """
     if etag == other:
         return False
-    one, two = (expected_digest(ObjectRef("", "", etag=each), headers=encryption) for each in (etag, other))
+    one, two = (expected_digest(ObjectRef("", "", etag=each), headers=etag_kind) for each in (etag, other))
     are_md5s = all(each.algorithm is not None and not each.parts for each in (one, two))
     return are_md5s and one.digest != two.digest

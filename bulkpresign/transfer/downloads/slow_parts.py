@@ -51,8 +51,11 @@ class SlowParts:
         Parts that may be slow tell nothing, nor do those that have just begun. So a few slow parts that outlast the
         others are still compared with them.
         """
+        is_first = not self._usual
         counts = sorted(
-            count for part, count in moved.items() if part not in self._slow_looks and part in self._positions
+            count
+            for part, count in moved.items()
+            if part not in self._slow_looks and (is_first or part in self._positions)
         )
         if counts:
             usual = counts[-1 - len(counts) // 4]

@@ -18,7 +18,7 @@ async def store_stream(response: Response, head: ResponseHead, sink: Sink, resum
     else:
         point = resume.point
         sink.open_stream(
-            digest_of(ref, head.etag or (None if ref.etag else point.etag), response.encryption, point.size),
+            digest_of(ref, head.etag or (None if ref.etag else point.etag), response.etag_kind, point.size),
             head,
             resume,
         )

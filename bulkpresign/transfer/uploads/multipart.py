@@ -20,7 +20,7 @@ from bulkpresign.transfer.uploads.requests import finish_soon
 class PartsSent(NamedTuple):
     """An object that was completed: the number of attempts, its etag, and the name of what verified it.
 
-    `checksums` are those that the server computed, by algorithm, and `encryption` what it says of that: see Completed.
+    `checksums` are those that the server computed, by algorithm, and `etag_kind` what it says of that: see Completed.
     `parts` is the number of its parts, and `parts_etag` the etag that these make at S3: some servers give another one.
     """
 
@@ -30,7 +30,7 @@ class PartsSent(NamedTuple):
     part_size: int
     checksums: Mapping[str, str]
     parts: int
-    encryption: Mapping[str, str]
+    etag_kind: Mapping[str, str]
     parts_etag: str | None
 
 
@@ -82,7 +82,7 @@ class MultipartUploader:
             upload.parts[0].size,
             sending.checksums,
             len(upload.parts),
-            sending.encryption,
+            sending.etag_kind,
             sending.parts_etag,
         )
 

@@ -78,7 +78,7 @@ class PartsUpload:
         #: The etag of the completed object, None if it is unknown.
         self.etag: str | None = None
         self.checksums: Mapping[str, str] = {}
-        self.encryption: Mapping[str, str] = {}
+        self.etag_kind: Mapping[str, str] = {}
 
     async def run(self, part_concurrency: int | None) -> str | None:
         """Sends the parts that are missing, and completes the upload. Returns what verified the object."""
@@ -184,7 +184,7 @@ class PartsUpload:
             raise
         self.is_open = False
         self.etag, self.checksums = completed.etag or self.etag, completed.checksums
-        self.encryption = completed.encryption
+        self.etag_kind = completed.etag_kind
         return await self._check(completed)
 
     async def _check(self, completed: Completed) -> str | None:

@@ -57,13 +57,13 @@ class UploadAborter:
 
 
 class Completed(msgspec.Struct, frozen=True):
-    """A completed object: its etag, the response headers about its encryption, and its checksums by algorithm.
+    """A completed object: its etag, the headers that decide whether that is made of md5s, and its checksums by algorithm.
 
     Checksums are as S3 writes them: those of the whole object in base64, those of parts with their number.
     """
 
     etag: str
-    encryption: Mapping[str, str]
+    etag_kind: Mapping[str, str]
     checksums: Mapping[str, str] = {}
 
 
@@ -115,7 +115,7 @@ async def complete_upload(
         said = await response.read()
         if response.status != 200 or b"<Error>" in said:
             raise await response.error(link, said)
-    return Completed(etag_of(said), response.encryption, checksums_of(said))
+    return Completed(etag_of(said), response.etag_kind, checksums_of(said))
 
 
 def condition_of(link: Link) -> dict[str, str]:
@@ -211,7 +211,7 @@ def check_completed(completed: Completed, etags: Mapping[int, str]) -> str | Non
 
     None if the etags can't be compared. Raises MismatchError if they differ.
     """
-    expected = expected_digest(_ANY_OBJECT, completed.etag, completed.encryption)
+    expected = expected_digest(_ANY_OBJECT, completed.etag, completed.etag_kind)
     ours = composite_etag(etags)
     if not expected.parts or ours is None:
         return None

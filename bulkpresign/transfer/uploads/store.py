@@ -133,7 +133,7 @@ async def _verified(signed: ExpectedDigest, response: Response, body: SentBody) 
         signed.check(body.digest)  # differs where the answer came before all of it went
         if is_repeated(signed, response.headers):
             return signed.name
-    expected = expected_digest(ANY_OBJECT, response.etag, response.encryption)
+    expected = expected_digest(ANY_OBJECT, response.etag, response.etag_kind)
     if expected.algorithm is None or expected.parts or not body.is_hashed:
         return None
     expected.check(await body.md5())

@@ -26,7 +26,7 @@ def move(parts: list[RangePart], count: int) -> None:
 
 
 def test_a_part_that_lags_for_a_second_is_slow_once() -> None:
-    slow, (lame, *others) = SlowParts(32), parts_of(3)
+    slow, (lame, *others) = SlowParts(32), parts_of(4)
     found = []
     for _ in range(8):
         found.append(slow.look([lame, *others]))
@@ -63,9 +63,9 @@ def test_the_last_part_of_all_is_compared_with_those_before_it() -> None:
 def test_slow_parts_that_outlast_the_others_are_compared_with_them(moved: int) -> None:
     """Whatever the last other part did at the last look before its end: most of those in flight are slow by then."""
     slow, (lame, lamer, last, *others) = SlowParts(32), parts_of(12)
-    slow.look([lame, lamer, last, *others])
-    move([last, *others], MIB)
-    slow.look([lame, lamer, last, *others])
+    slow.look([lame, lamer, *others])
+    move(others, MIB)
+    slow.look([lame, lamer, *others])
     move([last], moved)
     slow.look([lame, lamer, last])
     assert [slow.look([lame, lamer]) for _ in range(3)] == [[], [lame, lamer], []]
@@ -91,6 +91,17 @@ def test_a_slow_part_is_found_where_each_look_sees_other_parts_that_have_just_be
             others = parts_of(4)[1:]
             move(others, MIB // 4)
     assert found == [[], [], [], [], [lame], []]
+
+
+def test_a_slow_part_is_found_where_each_other_part_ends_before_the_next_look() -> None:
+    slow, (lame,) = SlowParts(32), parts_of(1)
+    found = []
+    for _ in range(6):
+        others = parts_of(3)
+        move([lame], MIB // 8)
+        move(others, MIB)
+        found.append(slow.look([lame, *others]))
+    assert found == [[], [], [], [lame], [], []]
 
 
 def test_fewer_than_three_parts_do_not_tell_a_slow_part_from_a_slow_wire() -> None:

@@ -77,7 +77,7 @@ def test_the_etag_of_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("etag", "encryption", "verified_by"),
+    ("etag", "etag_kind", "verified_by"),
     [
         (WHOLE, {}, "md5-parts"),
         (WHOLE.upper(), {}, "md5-parts"),
@@ -87,8 +87,8 @@ def test_the_etag_of_parts() -> None:
         (f"{ETAGS[1]}-3", {"x-amz-server-side-encryption": "aws:kms"}, None),
     ],
 )
-def test_what_verifies_the_object(etag: str, encryption: dict[str, str], verified_by: str | None) -> None:
-    assert check_completed(Completed(etag, encryption), ETAGS) == verified_by
+def test_what_verifies_the_object(etag: str, etag_kind: dict[str, str], verified_by: str | None) -> None:
+    assert check_completed(Completed(etag, etag_kind), ETAGS) == verified_by
 
 
 @pytest.mark.parametrize("etag", [f"{ETAGS[1]}-3", WHOLE.replace("-3", "-2")])
