@@ -57,7 +57,7 @@ class UploadAborter:
 
 
 class Completed(msgspec.Struct, frozen=True):
-    """A completed object: its etag, the headers that decide whether that is made of md5s, and its checksums by algorithm.
+    """A completed object: its etag, the headers that decide whether that is made of md5s, and checksums by algorithm.
 
     Checksums are as S3 writes them: those of the whole object in base64, those of parts with their number.
     """
