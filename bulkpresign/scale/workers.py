@@ -1,5 +1,6 @@
 """The workers of a run: an executor, how many calls it runs at a time, and where its workers are."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, Future
@@ -123,8 +124,17 @@ async def opened(executor: str | Executor) -> AsyncIterator[Workers]:
     try:
         yield workers
     finally:
-        with anyio.CancelScope(shield=True):
+        await close(workers)
+
+
+async def close(workers: Workers) -> None:
+    """Ends what was started for a run."""
+    with anyio.CancelScope(shield=True):
+        try:
             await anyio.to_thread.run_sync(workers.close)
+        except asyncio.CancelledError:  # asyncio's own `cancel` passes the shield, maybe before the thread began
+            workers.close()
+            raise
 
 
 def submitted(workers: Workers, function: Callable[[bytes], bytes], data: bytes) -> Future[bytes]:

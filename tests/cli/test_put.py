@@ -163,7 +163,7 @@ def test_stopped_in_the_middle(origin: FaultProxy, folder: Path) -> None:
 
 def test_the_two_forms_are_told_apart(folder: Path) -> None:
     for arguments in (["in", "s3://bucket/", "--from", "in"], ["in", "elsewhere"], ["in"]):
-        assert "put LINKS --from DIR, or: put DIR s3://bucket/prefix/" in put(folder, *arguments, code=2)
+        assert "put LINKS... --from DIR, or: put DIR s3://bucket/prefix/" in put(folder, *arguments, code=2)
     assert "is a key" in put(folder, "in", "s3://bucket/key", code=2)
 
 

@@ -155,10 +155,7 @@ def test_no_rows(tmp_path: Path) -> None:
         (["checksum.csv", "--in", "in"], "'crc32:x': 'x' is not base64"),
         (
             ["s3://bucket/", "--in", "in"],
-            (
-                ["s3://bucket/", "--in", "in"],
-                "is no table: verify is offline with --in; make one with sign, or ask the server",
-            ),
+            "error: s3://bucket/ is no table: verify is offline with --in; make one with sign, or ask the server",
         ),
         (["m.csv", "--in", "in", "--failures", "no/where.csv"], "error: "),
         (["m.csv", "--in", "in", "--progress", "maybe"], "not one of auto, on, off, json"),

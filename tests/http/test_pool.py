@@ -207,7 +207,7 @@ def test_what_is_wrong_here_is_no_outage(
 
     async def fail(*_: object) -> None:
         if isinstance(problem, ssl.SSLCertVerificationError):
-            problem.verify_message = "self-signed certificate"
+            problem.verify_message, problem.verify_code = "self-signed certificate", 18
         raise problem
 
     async def main() -> None:

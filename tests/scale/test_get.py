@@ -258,7 +258,9 @@ def test_help_says_what_it_is() -> None:
     assert "--executor processes[:N]|dask:ADDRESS" in run("get", "--help", folder=Path(), env={}).stdout
 
 
-def test_a_run_that_is_cancelled_while_its_workers_end_leaves_its_journal(origin: FaultProxy, tmp_path: Path) -> None:
+def test_a_run_that_is_cancelled_while_its_workers_end_leaves_neither_these_nor_its_journal(
+    origin: FaultProxy, tmp_path: Path
+) -> None:
     origin.objects = {"/a": b"x"}
 
     async def main() -> None:
@@ -270,6 +272,7 @@ def test_a_run_that_is_cancelled_while_its_workers_end_leaves_its_journal(origin
         task = asyncio.create_task(bp.get(f"{origin.url}/a", tmp_path / "to", **settings))
         with pytest.raises(asyncio.CancelledError):
             await task
+        assert workers_of(os.getpid()) == []
         assert (await bp.get(f"{origin.url}/a", tmp_path / "to")).skipped == 1
 
     asyncio.run(main())

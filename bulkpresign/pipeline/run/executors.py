@@ -5,8 +5,6 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
-import anyio
-import anyio.to_thread
 import msgspec
 
 from bulkpresign.events import Listener
@@ -33,8 +31,9 @@ class RunExecutors:
     async def close(self) -> None:
         """Ends the workers that were started for the run."""
         if self._workers is not None:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._workers.close)
+            from bulkpresign.scale.workers import close  # most runs need none
+
+            await close(self._workers)
 
     def open(
         self,

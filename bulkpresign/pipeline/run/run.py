@@ -219,7 +219,7 @@ class Run:
         elif totals.is_nothing_left:
             tell(ObjectsSkipped(totals.known, totals.bytes or 0))
             batches = no_batches()
-        left = with_records(self._left(batches, record, checksummed), self._opened, rechecks=spec.rechecks)
+        left = with_records(self._left(batches, record, tell, checksummed), self._opened, rechecks=spec.rechecks)
         queue = self._queue(left, None if sources is None else sources.items)
         try:
             run = partial(executor.run, queue, coordinator_for(local.context))
@@ -282,10 +282,12 @@ class Run:
         if self.left_out is not None:
             report.left_out = self.left_out.count
 
-    def _left(self, batches: Batches, record: Recorder, checksummed: ChecksummedFiles | None) -> Batches:
+    def _left(
+        self, batches: Batches, record: Recorder, tell: Listener, checksummed: ChecksummedFiles | None
+    ) -> Batches:
         """The jobs that earlier runs did not complete, as many as the run may take."""
         left = limited(undone(batches, self.completed, record, self._consumer), self.config.limit)
-        left = counted(left, record)
+        left = counted(left, tell)  # not the recorder: what is left is also read after its journal failed
         return left if checksummed is None else checksummed(left)
 
 
