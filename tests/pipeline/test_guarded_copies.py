@@ -145,6 +145,25 @@ def test_a_response_that_is_lost_does_not_make_a_copy_that_of_others(
     assert proxied.copied() == {key: BODIES[key]}
 
 
+@WAYS
+@pytest.mark.parametrize("head", [Fault(reset_after=0), Fault(503)], ids=["reset", "503"])
+def test_nor_does_a_broken_look_at_the_destination(head: Fault, relay: bool, proxied: ProxiedSides) -> None:
+    """What is there was not found out, so nobody else is blamed for it."""
+    upload(proxied, "small")
+    losses, heads = iter((Fault(reset_after=1),)), iter((head,))
+
+    def lose(seen: Seen) -> Fault | None:
+        if is_write(proxied, seen):
+            return next(losses, None)
+        return next(heads, None) if seen.method == "HEAD" else None
+
+    proxied.proxy.schedule = lose
+    report = copy(proxied, relay=relay)
+    assert next(heads, None) is None
+    assert (report.done, report.failed, report.unproven) == (1, 0, 0), proxied.outcomes
+    assert proxied.copied() == {"small": BODIES["small"]}
+
+
 @pytest.mark.parametrize("key", ["small", "streamed"])
 def test_a_copy_that_was_stored_wrongly_is_replaced(key: str, behind_proxy: BehindProxy, ceph: S3Server) -> None:
     """Ceph compares no checksum."""

@@ -8,7 +8,7 @@ Source: docs "How to prevent object overwrites with conditional writes".
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 
-from bulkpresign.errors import CredentialsError, RefusedError, RegionError, TransferError
+from bulkpresign.errors import CredentialsError, LinkExpiredError, RefusedError, RegionError, TransferError
 from bulkpresign.events import Listener, ObjectRetried
 from bulkpresign.http.client import HttpClient
 from bulkpresign.model import ObjectRef
@@ -101,15 +101,20 @@ class DestinationGuard:
         return RefusedError(message, code="DestinationChanged", status=412)
 
     async def _found(self, ref: ObjectRef) -> str | None:
-        """The etag of the object that is there now, None if there is none; empty if that can't be found out."""
+        """The etag of the object that is there now, None if there is none; empty if that is not told.
+
+        Raises TransferError where another attempt can find it out.
+        """
         try:
             await self._presigner.prepare([bare := ObjectRef(ref.bucket, ref.key)])
             (link,) = self._presigner.sign_batch([bare], "HEAD")
             async with self._http.request(link) as response:
                 if response.status == 404:
                     return None
-                return (response.etag or "") if response.status == 200 else ""
-        except (TransferError, CredentialsError, RegionError):
+                if response.status != 200:
+                    raise await response.error(link)
+                return response.etag or ""
+        except (RefusedError, LinkExpiredError, CredentialsError, RegionError):
             return ""
 
 
