@@ -4,7 +4,7 @@ import ssl
 
 #: OpenSSL's codes for a certificate that nothing here has signed: another file of certificates would.
 _UNKNOWN_ISSUER = (18, 19, 20, 21)
-#: What OpenSSL says of bytes that are not TLS, such as a response of HTTP.
+#: OpenSSL's reasons for an error where the server answers in plain HTTP, or in another protocol.
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
 
 

@@ -90,9 +90,10 @@ class Recorder:
     def close(self) -> None:
         """Records what is held, passes it on, and records the end of the run and its load."""
         self.flush()
-        if self._journal is not None:
-            self._journal.end_run()
-        if self._journal is not None and isinstance(self._load, LoadMeasured):
+        if self._journal is None:
+            return
+        self._journal.end_run()
+        if isinstance(self._load, LoadMeasured):
             self._journal.record_load(self._load)
 
     def flush(self) -> None:

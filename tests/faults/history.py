@@ -31,9 +31,9 @@ from tests.support.tables import rows_of
 PATHS = ("a", "b c+d", "d/é&<x>", "d/한글 😀", "d/x.part", "per%20cent", "q?#x*", "nl\ny")
 SIZES = (0, 1, 5000, 5000, 64 * KIB, 200 * KIB, MIB + 1)
 PART_SIZE = 64 * KIB
-#: The requests of a run after one of which it is met by a change, a cancellation or a kill.
+#: A run is disturbed by a change, a cancellation or a kill at one of its first requests, up to this one.
 MOST_REQUESTS = 12
-#: What a run meets. A kill is rare: its run is a new process, which takes longer to start than all the others.
+#: The kinds of disturbance of a run. A kill is rare, because it needs a new process, which takes long to start.
 KINDS = (*("none", "none", "faults", "faults", "change", "cancel") * 2, "kill")
 
 
@@ -95,7 +95,7 @@ class History:
         run = self._rng.choice((self.get, self.get, self.get_links, self.put, self.copy, self.compare))
         run()
 
-    # What changes
+    # Changes between the runs
 
     def change_object(self) -> None:
         """Puts or deletes an object. A version counts from the moment at which its request is sent."""
@@ -151,7 +151,7 @@ class History:
             shutil.copytree(older, self.folder, dirs_exist_ok=True)
             shutil.rmtree(older)
 
-    # What runs
+    # Runs
 
     def get(self, kind: str | None = None) -> Ran:
         """Downloads what the listing has."""
@@ -243,7 +243,7 @@ class History:
                 assert kind == "cancel"
             except BreakerError:
                 assert is_stale
-        while self._proxy.open_now:  # what was on its way may still reach the server
+        while self._proxy.open_now:  # a request that was sent may still reach the server
             time.sleep(0.002)
         self._proxy.schedule = lambda _: None
         ran.requests = self._proxy.count - first

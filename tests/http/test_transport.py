@@ -125,7 +125,7 @@ def test_a_client_that_is_cancelled_while_it_closes_leaves_no_session_open(origi
         asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context["message"]))
         with pytest.raises(asyncio.CancelledError):
             await asyncio.create_task(use())
-        gc.collect()  # what is left open tells so when it is deleted
+        gc.collect()  # a session that was left open warns when it is deleted
 
     asyncio.run(main())
     assert said == []

@@ -148,7 +148,7 @@ def test_a_response_that_is_lost_does_not_make_a_copy_that_of_others(
 @WAYS
 @pytest.mark.parametrize("head", [Fault(reset_after=0), Fault(503)], ids=["reset", "503"])
 def test_nor_does_a_broken_look_at_the_destination(head: Fault, relay: bool, proxied: ProxiedSides) -> None:
-    """What is there was not found out, so nobody else is blamed for it."""
+    """The object at the destination is unknown then, so the copy does not fail with DestinationChanged."""
     upload(proxied, "small")
     losses, heads = iter((Fault(reset_after=1),)), iter((head,))
 

@@ -85,7 +85,7 @@ def test_an_object_with_a_checksum_goes_with_that_alone(locked: ProxiedSides) ->
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["refused", "known to be refused"])
 def test_an_object_whose_md5_nothing_tells_is_read_twice(is_first: bool, locked: ProxiedSides) -> None:
-    """Where it is not in memory."""
+    """An object that is not held in memory is read twice: first for its md5."""
     bodies = {"b": STREAMED} if is_first else {"a": SMALL, "b": STREAMED}
     locked.upload(bodies)
     locked.proxy.alter = hide_md5

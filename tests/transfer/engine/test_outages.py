@@ -93,7 +93,7 @@ def test_they_do_not_wait_forever_nor_with_one_attempt(
 
 
 def test_an_outage_ends_and_another_one_begins_anew() -> None:
-    """Of a server behind a transport that does not show its connections."""
+    """The server is behind a transport that does not show its connections."""
     outages, server = Outages(), "http://s3.example"
     assert not outages.is_outage(server, 0.0), "it never responded: its name may be wrong"
     for began in (100.0, 5000.0):
