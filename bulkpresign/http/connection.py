@@ -10,12 +10,13 @@ Source: RFC 9112.
 import asyncio
 import select
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Sequence
+from collections.abc import AsyncIterable, Callable, Generator, Sequence
 from typing import cast
 
 from bulkpresign.errors import ConnectionFailedError
 from bulkpresign.http import protocol
 from bulkpresign.http.buffers import Buffers
+from bulkpresign.http.lockstep import Lockstep, Steps
 from bulkpresign.http.plain_head import PlainHead, plain_head
 from bulkpresign.http.protocol import Chunk, ResponseParser, ResponseState
 from bulkpresign.http.tls_sessions import ResumingSSLObject
@@ -24,6 +25,8 @@ __all__ = ["Body", "BodyCallback", "Chunk", "Connection", "read_pending"]
 
 #: A larger body is not exchanged as a whole.
 MAX_EXCHANGED = 256 * 1024
+#: Larger reads are worked on at once. Smaller ones are copied, and wait for those of other connections.
+_MAX_COPIED = 16 * 1024
 #: After so many chunks of a request body, other tasks run.
 _CHUNKS_PER_TURN = 16
 
@@ -35,9 +38,11 @@ _DONE = ResponseState.DONE
 Body = bytes | AsyncIterable[bytes]
 #: Takes body data, which is valid until the next call; True stops the body until `stream_to` is called again.
 BodyCallback = Callable[[Chunk], bool | None]
-#: Takes a complete response: its head, its body (valid until the callback returns) and the seconds that it took.
-#: Returns the next request, b"" for no more, or None for a response that is not for it.
-ExchangeCallback = Callable[[ResponseParser, Chunk, float], bytes | None]
+#: Takes a complete response in steps (see `Lockstep`), and returns the next request, b"" for no more, or None for a
+#: response that is not for it.
+TakeSteps = Generator[None, None, bytes | None]
+#: The steps for a response: its head, its body (valid until the last step) and the seconds that it took.
+ExchangeCallback = Callable[[ResponseParser, Chunk, float], TakeSteps]
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -48,10 +53,10 @@ class Connection(asyncio.BufferedProtocol):
     task that waits for it: a TransferError, or what a body callback raised. `request_count` counts requests.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, buffers: Buffers, origin: str = "") -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, buffers: Buffers, lockstep: Lockstep, origin: str = "") -> None:
         """`origin` is shown by `repr`: `http://host:port`."""
         self._loop = loop
-        self._buffers = buffers
+        self._buffers, self._lockstep = buffers, lockstep
         self._origin = origin
         self._transport: asyncio.Transport
         self._waiter: asyncio.Future[None] | None = None
@@ -61,6 +66,7 @@ class Connection(asyncio.BufferedProtocol):
         self._lent: memoryview | None = None  # the buffer with the chunk that the callback stopped at
         self._exchange: ExchangeCallback | None = None
         self._is_over = False  # no further request is to be sent
+        self._begun = b""  # the first bytes of a response, until the next step
         self._whole: _WholeResponse | None = None  # one that is taken as a whole, of which more has to come
         self._is_reading_paused = False
         self._is_write_buffer_full = False
@@ -122,7 +128,7 @@ class Connection(asyncio.BufferedProtocol):
             while not self.response.status:
                 await self._change()
         except BaseException:
-            self._exchange = self._whole = None
+            self._exchange, self._whole, self._begun = None, None, b""
             self.close()
             raise
         return self._is_over
@@ -136,35 +142,58 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.write(request)
         self.sent_at = self.touched_at
 
-    def _begin_whole(self, take: ExchangeCallback, data: memoryview) -> None:
+    def _begin_whole(self, data: memoryview) -> None:
         """The first bytes of a response, which may be one that is taken as a whole."""
-        head = plain_head(data)
-        if head is None or head.length > MAX_EXCHANGED or len(data) > head.size + head.length:
-            self._end_exchange()
-            self._feed(data)
-        elif len(data) < head.size + head.length:
-            self._whole = _WholeResponse(head, data)
+        if self._begun:
+            self._begun += data
+            return
+        self._begun = bytes(data)
+        if len(data) <= _MAX_COPIED:
+            self._lockstep.add(self._steps())
         else:
-            self._pass_on(take, head, data[head.size :])
+            for _ in self._steps():
+                pass
 
-    def _add_to_whole(self, take: ExchangeCallback, whole: "_WholeResponse", count: int) -> None:
+    def _add_to_whole(self, whole: "_WholeResponse", count: int) -> None:
         """More bytes of a response that is taken as a whole."""
         whole.received += count
         if whole.received == whole.head.length:
-            self._whole = None
-            self._pass_on(take, whole.head, whole.buffer[: whole.received])
+            self._lockstep.add(self._steps())
         elif whole.received > whole.head.length:
             self._end_exchange()
             self._feed(memoryview(whole.so_far()))
 
-    def _pass_on(self, take: ExchangeCallback, head: PlainHead, body: memoryview) -> None:
+    def _steps(self) -> Steps:
+        """Takes a response that is here, or its first bytes."""
+        take, whole = self._exchange, self._whole
+        if take is None:  # cancelled, or there came more than the response
+            return
+        if whole is None:
+            data, self._begun = memoryview(self._begun), b""
+            head = plain_head(data)
+            if head is None or head.length > MAX_EXCHANGED or len(data) > head.size + head.length:
+                self._end_exchange()
+                self._feed(data)
+                return
+            if len(data) < head.size + head.length:
+                self._whole = _WholeResponse(head, data)
+                return
+            body = data[head.size :]
+        else:
+            head, body, self._whole = whole.head, whole.buffer[: whole.received], None
         self.response.take_whole(head.status, head.headers, head.length)
+        yield
         try:
-            request = take(self.response, body, self.touched_at - self.sent_at)
+            request = yield from take(self.response, body, self.touched_at - self.sent_at)
         except BaseException as error:  # noqa: BLE001 - `exchange` raises it
             self._error = error
             self._end_exchange()
             return
+        yield
+        self._go_on(request, body)
+
+    def _go_on(self, request: bytes | None, body: memoryview) -> None:
+        """Sends the next request, or ends the exchange."""
         if request:
             self._send_next(request)
             if self._error is not None:
@@ -176,7 +205,7 @@ class Connection(asyncio.BufferedProtocol):
         self._end_exchange()
 
     def _end_exchange(self) -> None:
-        self._exchange = self._whole = None
+        self._exchange, self._whole, self._begun = None, None, b""
         self._wake()
 
     async def stream_to(self, take: BodyCallback) -> bool:
@@ -286,9 +315,9 @@ class Connection(asyncio.BufferedProtocol):
         if self._exchange is None:
             self._feed(self._buffers.current[:nbytes])
         elif self._whole is None:
-            self._begin_whole(self._exchange, self._buffers.current[:nbytes])
+            self._begin_whole(self._buffers.current[:nbytes])
         else:
-            self._add_to_whole(self._exchange, self._whole, nbytes)
+            self._add_to_whole(self._whole, nbytes)
 
     def _feed(self, data: memoryview) -> None:
         """Bytes of a response that is taken as it comes."""
@@ -312,6 +341,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed."""
         self.is_open = False
+        self._lockstep.run()  # a response that came before is whole
         if self._whole is not None:
             self.response.feed(memoryview(self._whole.so_far()), self.touched_at)
         if self._error is None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bulkpresign.errors import TransferError
 from bulkpresign.http.client import HttpClient
-from bulkpresign.http.connection import Chunk
+from bulkpresign.http.connection import Chunk, TakeSteps
 from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.model import Link
 from tests.http.talking import CHUNKED, INTERIM, PLAIN, Serve, body_of, saying, talk
@@ -28,11 +28,12 @@ def exchanged(serve: Serve, times: int = 3, refuses: bytes | None = None) -> Res
         request = http.plain_request(link)
         assert request is not None
 
-        def take(response: ResponseParser, body: Chunk, latency: float) -> bytes | None:
+        def take(response: ResponseParser, body: Chunk, latency: float) -> TakeSteps:
             assert response.status == 200
             assert latency >= 0
             if bytes(body) == refuses:
                 return None
+            yield
             taken.append(bytes(body))
             return request.data if len(taken) < times else b""
 
@@ -115,7 +116,8 @@ def test_an_error_of_the_callback_is_raised() -> None:
         request = http.plain_request(link)
         assert request is not None
 
-        def take(response: ResponseParser, body: Chunk, latency: float) -> bytes | None:
+        def take(response: ResponseParser, body: Chunk, latency: float) -> TakeSteps:
+            yield
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):

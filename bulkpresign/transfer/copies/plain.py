@@ -15,7 +15,7 @@ from bulkpresign.errors import TransferError
 from bulkpresign.events import BytesMoved
 from bulkpresign.http.client import DirectRequest
 from bulkpresign.http.clock import Clock
-from bulkpresign.http.connection import MAX_EXCHANGED, Chunk, ExchangeCallback
+from bulkpresign.http.connection import MAX_EXCHANGED, Chunk, ExchangeCallback, TakeSteps
 from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.http.response import etag_of
 from bulkpresign.model import Link, ObjectRef
@@ -99,10 +99,11 @@ class PlainCopies:
     def _take_object(self, get: Link, taken: list[Held]) -> ExchangeCallback:
         """Takes the object from the response to its GET, if it is a small one that can be verified at once."""
 
-        def take(response: ResponseParser, body: Chunk, latency: float) -> bytes | None:
+        def take(response: ResponseParser, body: Chunk, latency: float) -> TakeSteps:
             held = self._held(get, response, body)
             if held is None:
                 return None
+            yield
             self._context.limiter.responded(response.status, latency, len(body))
             taken.append(held)
             return b""
@@ -140,10 +141,11 @@ class PlainCopies:
             return Begun(None, held)
         copies: list[Copied] = []
 
-        def take(response: ResponseParser, body: Chunk, latency: float) -> bytes | None:
+        def take(response: ResponseParser, body: Chunk, latency: float) -> TakeSteps:
             copied = None if response.status not in STORED or len(body) else _copied(held, link, response.headers)
             if copied is None:
                 return None
+            yield
             self._context.limiter.responded(response.status, latency, len(held.data))
             copies.append(copied)
             return b""

@@ -17,6 +17,7 @@ from bulkpresign.transfer.disk.temporary import store_whole
 from bulkpresign.transfer.downloads.existing import evidence_of
 from bulkpresign.transfer.downloads.plain_gets import PlainGets
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
+from bulkpresign.transfer.engine.lane import StoreSteps
 
 
 class PlainDownloads:
@@ -56,12 +57,13 @@ class PlainDownload:
     def close(self) -> None:
         """Nothing is open: see PlainJob."""
 
-    def store(self, response: ResponseParser, body: Chunk) -> Outcome | None:
+    def store(self, response: ResponseParser, body: Chunk) -> StoreSteps:
         """The outcome of a job whose whole response is here: see PlainJob."""
         link = self.job.link
         verified = self._gets.verified(link, response, body)
         if verified is None:
             return None
+        yield
         found = store_whole(self._target, body, unix_time(response.headers.get("last-modified")))
         evidence = evidence_of(found, verified.expected, verified.etag or link.object.etag)
         seconds = time.monotonic() - self._began

@@ -12,6 +12,7 @@ from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.model import Link, Outcome
 from bulkpresign.transfer.downloads.plain_gets import PlainGets
 from bulkpresign.transfer.engine.jobs import Digest, Job, RenewableLink
+from bulkpresign.transfer.engine.lane import StoreSteps
 
 #: Takes the bytes of an object.
 Receive = Callable[[Link, bytes], None]
@@ -44,12 +45,13 @@ class PlainRead:
     def close(self) -> None:
         """Nothing is open: see PlainJob."""
 
-    def store(self, response: ResponseParser, body: Chunk) -> Outcome | None:
+    def store(self, response: ResponseParser, body: Chunk) -> StoreSteps:
         """The outcome of a job whose whole response is here: see PlainJob."""
         link, target = self.job.link, self.job.target
         verified = self._gets.verified(link, response, body)
         if verified is None:
             return None
+        yield
         ref = link.object
         if isinstance(target, Digest):
             checksum = f"{target.algorithm}:{base64_of(digest_of(target.algorithm, body))}"

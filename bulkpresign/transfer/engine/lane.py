@@ -5,7 +5,7 @@ to a lane, which goes on with further jobs of the queue as long as each is plain
 and nothing to wait for. Everything else goes back to the worker, with the response that is there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import timedelta
 from math import inf
 from typing import Protocol
@@ -13,7 +13,7 @@ from typing import Protocol
 from bulkpresign.errors import BulkpresignError, TransferError
 from bulkpresign.http.client import DirectRequest, HttpClient, PlainRequest
 from bulkpresign.http.clock import Clock
-from bulkpresign.http.connection import Chunk
+from bulkpresign.http.connection import Chunk, TakeSteps
 from bulkpresign.http.origin import Origin
 from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.model import LEASE_MARGIN, Link, Outcome
@@ -27,6 +27,10 @@ from bulkpresign.transfer.engine.retries import internal_error
 _MARGIN = timedelta(seconds=30)
 #: Seconds for which the time is not asked again.
 _TIME_KEPT = 1.0
+
+
+#: Stores an object in steps (see `http.lockstep`), and returns its outcome.
+StoreSteps = Generator[None, None, Outcome | None]
 
 
 class ExpiryMargin:
@@ -55,8 +59,8 @@ class PlainJob(Protocol):
     def close(self) -> None:
         """Gives back what the job holds. Called once, whatever became of it."""
 
-    def store(self, response: ResponseParser, body: Chunk) -> Outcome | None:
-        """The outcome by a response. None, and nothing is stored, for a response that is not plain.
+    def store(self, response: ResponseParser, body: Chunk) -> StoreSteps:
+        """The outcome by a response, in steps. None, and nothing is stored, for a response that is not plain.
 
         Raises TransferError.
         """
@@ -121,12 +125,12 @@ class Lane:
         sent.link, sent.has_slot = self.current.job.link, True
         return self.current.job, sent
 
-    def _take(self, response: ResponseParser, body: Chunk, latency: float) -> bytes | None:
+    def _take(self, response: ResponseParser, body: Chunk, latency: float) -> TakeSteps:
         """Takes a response, and gives the next request: an ExchangeCallback."""
         current = self.current
         assert current is not None  # noqa: S101 - its request is in flight
         try:
-            outcome = current.store(response, body)
+            outcome = yield from current.store(response, body)
         except TransferError as error:
             self._error = error
             return b""
@@ -139,6 +143,7 @@ class Lane:
             return None
         self.current = None
         current.close()
+        yield
         has_slot = self._limiter.passed_on(latency, len(body))
         self._finish(outcome)
         return self._next() if has_slot else b""

@@ -22,7 +22,7 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
-from bulkpresign.transfer.engine.lane import ExpiryMargin
+from bulkpresign.transfer.engine.lane import ExpiryMargin, StoreSteps
 from bulkpresign.transfer.uploads.body import OpenFile
 from bulkpresign.transfer.uploads.store import STORED, signed_checksum, upload_headers, verified_by_answer
 
@@ -114,7 +114,7 @@ class PlainUpload:
         """Closes the file: see PlainJob."""
         os.close(self._body.file.descriptor)
 
-    def store(self, response: ResponseParser, body: Chunk) -> Outcome | None:
+    def store(self, response: ResponseParser, body: Chunk) -> StoreSteps:
         """The outcome of a job whose whole response is here: see PlainJob."""
         uploads, link, headers, file = self._uploads, self.job.link, response.headers, self._body.file
         if not uploads.clock.is_set:
@@ -123,6 +123,7 @@ class PlainUpload:
             return None
         etag = etag_of(headers, link)
         verified_by = self._body.verified_by(etag, headers)
+        yield
         file.check_unchanged()
         evidence, seconds = file.evidence(etag, self._body.signed.checksum), time.monotonic() - self._began
         return Outcome(link.object, "done", file.size, 1, verified_by, link=link, seconds=seconds, evidence=evidence)

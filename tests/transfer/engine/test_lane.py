@@ -21,6 +21,7 @@ from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.downloads.plain import PlainDownload, PlainDownloads
 from bulkpresign.transfer.downloads.plain_reads import PlainRead
 from bulkpresign.transfer.engine.jobs import IN_MEMORY, Digest, Job, LocalFile, Memory, RenewableLink
+from bulkpresign.transfer.engine.lane import StoreSteps
 from bulkpresign.transfer.spec import TransferSpec
 from bulkpresign.transfer.uploads.plain import PlainUpload
 from tests.servers.proxy import Fault, FaultProxy
@@ -74,9 +75,9 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The keys that lanes have stored."""
     keys: list[str] = []
 
-    def spying(store: Callable[..., bp.Outcome | None]) -> Callable[..., bp.Outcome | None]:
-        def spy(*arguments: object) -> bp.Outcome | None:
-            outcome = store(*arguments)
+    def spying(store: Callable[..., StoreSteps]) -> Callable[..., StoreSteps]:
+        def spy(*arguments: object) -> StoreSteps:
+            outcome = yield from store(*arguments)
             if outcome is not None:
                 keys.append(outcome.object.key)
             return outcome
