@@ -25,8 +25,8 @@ __all__ = ["Body", "BodyCallback", "Chunk", "Connection", "read_pending"]
 
 #: A larger body is not exchanged as a whole.
 MAX_EXCHANGED = 256 * 1024
-#: Larger reads are worked on at once. Smaller ones are copied, and wait for those of other connections.
-_MAX_COPIED = 16 * 1024
+#: More bytes are worked on at once, while they are in the CPU's caches. Fewer wait for those of other connections.
+_MAX_WAITING = 16 * 1024
 #: After so many chunks of a request body, other tasks run.
 _CHUNKS_PER_TURN = 16
 
@@ -66,7 +66,7 @@ class Connection(asyncio.BufferedProtocol):
         self._lent: memoryview | None = None  # the buffer with the chunk that the callback stopped at
         self._exchange: ExchangeCallback | None = None
         self._is_over = False  # no further request is to be sent
-        self._begun = b""  # the first bytes of a response, until the next step
+        self._begun: bytes | memoryview = b""  # the first bytes of a response, until the next step
         self._whole: _WholeResponse | None = None  # one that is taken as a whole, of which more has to come
         self._is_reading_paused = False
         self._is_write_buffer_full = False
@@ -139,29 +139,34 @@ class Connection(asyncio.BufferedProtocol):
 
     def _send_next(self, request: bytes) -> None:
         self._start(expects_body=True)
-        self._transport.write(request)
+        if self._error is None:
+            self._transport.write(request)
         self.sent_at = self.touched_at
 
     def _begin_whole(self, data: memoryview) -> None:
         """The first bytes of a response, which may be one that is taken as a whole."""
         if self._begun:
-            self._begun += data
+            self._begun = bytes(self._begun) + data
             return
-        self._begun = bytes(data)
-        if len(data) <= _MAX_COPIED:
-            self._lockstep.add(self._steps())
-        else:
-            for _ in self._steps():
-                pass
+        self._begun = data if len(data) > _MAX_WAITING else bytes(data)
+        self._begin_steps(len(data))
 
     def _add_to_whole(self, whole: "_WholeResponse", count: int) -> None:
         """More bytes of a response that is taken as a whole."""
         whole.received += count
         if whole.received == whole.head.length:
-            self._lockstep.add(self._steps())
+            self._begin_steps(whole.received)
         elif whole.received > whole.head.length:
             self._end_exchange()
             self._feed(memoryview(whole.so_far()))
+
+    def _begin_steps(self, size: int) -> None:
+        """Begins to take so many bytes, together with other connections if they are few."""
+        if size <= _MAX_WAITING:
+            self._lockstep.add(self._steps())
+        else:
+            for _ in self._steps():
+                pass
 
     def _steps(self) -> Steps:
         """Takes a response that is here, or its first bytes."""

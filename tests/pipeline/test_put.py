@@ -10,6 +10,7 @@ import pytest
 import bulkpresign as bp
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import Outcome
+from bulkpresign.transfer.engine.lane import StoreSteps
 from bulkpresign.transfer.uploads.plain import PlainUpload
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.server import S3Server
@@ -75,7 +76,7 @@ def test_only_new_files_go_up_by_lanes_once_the_destination_is_listed(
     by_lanes: list[str] = []
     store = PlainUpload.store
 
-    def spy(upload: PlainUpload, *response: Any) -> Outcome | None:
+    def spy(upload: PlainUpload, *response: Any) -> StoreSteps:
         by_lanes.append(upload.job.object.key)
         return store(upload, *response)
 

@@ -1,0 +1,217 @@
+"""Responses that come in one iteration of the event loop: each step for all of them, and none disturbs another."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkpresign.errors import TransferError
+from bulkpresign.http.buffers import Buffers
+from bulkpresign.http.connection import Chunk, Connection, TakeSteps
+from bulkpresign.http.lockstep import Lockstep, Steps
+from bulkpresign.http.protocol import ResponseParser
+from tests.http.talking import PLAIN
+
+LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + bytes(50_000)
+
+
+class Wire(asyncio.Transport):
+    """What connections write to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.sent.append(bytes(data))
+
+    def abort(self) -> None:
+        pass
+
+
+class Exchange:
+    """A connection that exchanges requests, and what it took: at most `most` bodies."""
+
+    def __init__(self, lockstep: Lockstep, most: int = 1, log: list[str] | None = None, name: str = "") -> None:
+        self.connection, self.wire = Connection(asyncio.get_running_loop(), Buffers(), lockstep), Wire()
+        self.connection.connection_made(self.wire)
+        self.taken: list[bytes] = []
+        self.task = asyncio.ensure_future(self.connection.exchange(b"request 0", self._take))
+        self._most, self._name = most, name
+        self._log = [] if log is None else log
+
+    def _take(self, response: ResponseParser, body: Chunk, latency: float) -> TakeSteps:
+        self._log.append(f"{self._name} verified")
+        if self._name == "broken":
+            raise ZeroDivisionError
+        yield
+        self._log.append(f"{self._name} stored")
+        self.taken.append(bytes(body))
+        yield
+        return b"request %d" % len(self.taken) if len(self.taken) < self._most else b""
+
+    def receive(self, *pieces: bytes) -> None:
+        """Bytes come, in one iteration of the loop."""
+        for piece in pieces:
+            at = 0
+            while at < len(piece):
+                buffer = self.connection.get_buffer(-1)
+                count = min(len(buffer), len(piece) - at)
+                buffer[:count] = piece[at : at + count]
+                self.connection.buffer_updated(count)
+                at += count
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def within() -> None:
+        async with asyncio.timeout(10):
+            await test()
+
+    asyncio.run(within())
+
+
+def test_a_step_is_done_for_all_before_the_next_one() -> None:
+    done: list[str] = []
+
+    def work(name: str, steps: int) -> Steps:
+        for step in range(steps):
+            done.append(f"{name}{step}")
+            yield
+
+    async def test() -> None:
+        lockstep = Lockstep()
+        for name, steps in (("a", 2), ("b", 3), ("c", 0)):
+            lockstep.add(work(name, steps))
+        assert done == []
+        await asyncio.sleep(0)
+        assert done == ["a0", "b0", "a1", "b1", "b2"]
+        lockstep.add(work("d", 1))
+        lockstep.run()
+        assert done[-1] == "d0"
+        await asyncio.sleep(0)
+        assert done.count("d0") == 1
+
+    run(test)
+
+
+def test_all_responses_are_verified_before_one_is_stored() -> None:
+    async def test() -> None:
+        log: list[str] = []
+        lockstep = Lockstep()
+        exchanges = [Exchange(lockstep, log=log, name=name) for name in "ab"]
+        await asyncio.sleep(0)
+        for exchange in exchanges:
+            exchange.receive(PLAIN)
+        assert log == []
+        assert all([await exchange.task for exchange in exchanges])
+        assert log == ["a verified", "b verified", "a stored", "b stored"]
+
+    run(test)
+
+
+def test_a_large_response_does_not_wait() -> None:
+    async def test() -> None:
+        exchange = Exchange(Lockstep())
+        await asyncio.sleep(0)
+        exchange.receive(LARGE)
+        assert exchange.taken == [bytes(50_000)]
+        exchange = Exchange(Lockstep())
+        await asyncio.sleep(0)
+        exchange.receive(LARGE[:20_000], LARGE[20_000:])
+        assert exchange.taken == [bytes(50_000)]
+        assert await exchange.task
+
+    run(test)
+
+
+@given(st.lists(st.integers(0, len(PLAIN)), max_size=5), st.lists(st.integers(0, len(LARGE)), max_size=3))
+def test_pieces_in_one_iteration_are_one_response(cuts: list[int], large_cuts: list[int]) -> None:
+    async def test() -> None:
+        for message, places in ((PLAIN, cuts), (LARGE, large_cuts)):
+            exchange = Exchange(Lockstep())
+            await asyncio.sleep(0)
+            at = [0, *sorted(places), len(message)]
+            exchange.receive(*[message[begin:end] for begin, end in pairwise(at) if begin < end])
+            #: A head that was cut before a large piece is the parser's.
+            if await exchange.task:
+                assert exchange.taken == [message.partition(b"\r\n\r\n")[2]]
+            else:
+                body = bytearray()
+                await exchange.connection.stream_to(body.extend)
+                assert not exchange.taken
+                assert body == message.partition(b"\r\n\r\n")[2]
+
+    run(test)
+
+
+@pytest.mark.parametrize("more", [b"!", PLAIN])
+@pytest.mark.parametrize("cut", [0, 60, len(PLAIN) - 3])
+def test_more_than_the_response_is_taken_by_nobody(more: bytes, cut: int) -> None:
+    async def test() -> None:
+        exchange = Exchange(Lockstep(), most=2)
+        await asyncio.sleep(0)
+        exchange.receive(PLAIN[:cut])
+        await asyncio.sleep(0)  # now the length is known
+        exchange.receive(PLAIN[cut:], more)
+        assert not await exchange.task
+        body = bytearray()
+        await exchange.connection.stream_to(body.extend)
+        assert not exchange.taken
+        assert body == b"hello world"
+        assert not exchange.connection.is_reusable
+
+    run(test)
+
+
+def test_a_response_that_came_before_the_end_of_its_connection_counts() -> None:
+    async def test() -> None:
+        exchange = Exchange(Lockstep(), most=2)
+        await asyncio.sleep(0)
+        exchange.receive(PLAIN)
+        exchange.connection.connection_lost(None)
+        with pytest.raises(TransferError, match="closed by the server"):
+            await exchange.task
+        assert exchange.taken == [b"hello world"]
+        assert exchange.wire.sent == [b"request 0"]
+        last = Exchange(Lockstep())
+        await asyncio.sleep(0)
+        last.receive(PLAIN)
+        last.connection.connection_lost(None)
+        assert await last.task
+
+    run(test)
+
+
+def test_a_response_that_waits_when_its_task_is_cancelled_is_not_taken() -> None:
+    async def test() -> None:
+        lockstep = Lockstep()
+        cancelled, other = Exchange(lockstep), Exchange(lockstep)
+        await asyncio.sleep(0)
+        cancelled.task.cancel()  # the task ends in the next round, before the steps
+        for exchange in (cancelled, other):
+            exchange.receive(PLAIN)
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled.task
+        assert await other.task
+        assert (cancelled.taken, other.taken) == ([], [b"hello world"])
+
+    run(test)
+
+
+def test_an_error_ends_one_exchange_and_not_the_others() -> None:
+    async def test() -> None:
+        lockstep = Lockstep()
+        exchanges = [Exchange(lockstep, name=name) for name in ("a", "broken", "b")]
+        await asyncio.sleep(0)
+        for exchange in exchanges:
+            exchange.receive(PLAIN)
+        await asyncio.wait([exchange.task for exchange in exchanges])
+        assert [exchange.taken for exchange in exchanges] == [[b"hello world"], [], [b"hello world"]]
+        with pytest.raises(ZeroDivisionError):
+            await exchanges[1].task
+
+    run(test)
