@@ -2,7 +2,7 @@
 
 import re
 from binascii import Error, a2b_base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -19,6 +19,8 @@ _ETAG = re.compile(r"([0-9a-fA-F]{32})(?:-([1-9]\d{0,4}))?\Z", re.ASCII)
 _HEX = re.compile(r"[0-9a-fA-F]+\Z")
 _PART_COUNT = re.compile(r"-([1-9]\d{0,4})\Z", re.ASCII)
 _HEADERS = tuple((f"x-amz-checksum-{name}", name) for name in ALGORITHMS)
+_GOOGLE_HEADER = "x-goog-hash"
+_CHECKSUM_HEADERS = frozenset({_GOOGLE_HEADER, *(header for header, _ in _HEADERS)})
 _OF_GOOGLE = re.compile(r"(?:\A|,)\s*(crc32c|md5)=([A-Za-z0-9+/=]{1,30})")
 
 
@@ -32,9 +34,9 @@ def expected_digest(
     """The best known digest of an object.
 
     The order is: the checksum of `ref`, a checksum in `headers`, an etag that is an md5, the size alone. `headers` are
-    those of a response with the whole object (a range has the checksum of its part); their names are lower case, unless
-    the mapping ignores case. `etag` and `size` are used if `ref` has none. Raises ParameterError for a checksum in
-    `ref` that is not valid, see `checksum_problem`.
+    those of a response with the whole object (a range has the checksum of its part), with names in lower case. `etag`
+    and `size` are used if `ref` has none. Raises ParameterError for a checksum in `ref` that is not valid, see
+    `checksum_problem`.
     """
     size = size if ref.size is None else ref.size
     found = None
@@ -116,19 +118,34 @@ def checksum_in(headers: Mapping[str, str]) -> str | None:
     objects that were uploaded in parts have no other proof there.
     Source: docs "Hashes and ETags", "Complete a multipart upload" of Google Cloud Storage.
     """
-    is_composite = headers.get("x-amz-checksum-type", "").upper() == "COMPOSITE"
-    for header, algorithm in _HEADERS:
-        if header in headers:
-            checksum = f"{algorithm}:{headers[header]}"
-            if checksum_problem(checksum) is None and (not is_composite or _PART_COUNT.search(checksum)):
-                return checksum
-    found = (f"{name}:{value}" for name, value in _OF_GOOGLE.findall(headers.get("x-goog-hash", "")))
-    return next((checksum for checksum in found if checksum_problem(checksum) is None), None)
+    return next((text for text, _ in _checksums_in(headers)), None)
 
 
 def _from_headers(headers: Mapping[str, str]) -> ExpectedDigest | None:
-    checksum = checksum_in(headers)
-    return None if checksum is None else _parse(checksum)
+    return next((found for _, found in _checksums_in(headers)), None)
+
+
+def _checksums_in(headers: Mapping[str, str]) -> Iterator[tuple[str, ExpectedDigest]]:
+    """The checksums of `checksum_in`, as text and as digest, the best first."""
+    if _CHECKSUM_HEADERS.isdisjoint(headers):  # as most of S3's, which have to be asked for them
+        return
+    is_composite = headers.get("x-amz-checksum-type", "").upper() == "COMPOSITE"
+    for header, algorithm in _HEADERS:
+        if header in headers:
+            found = _digest_in(text := f"{algorithm}:{headers[header]}")
+            if found is not None and (found.parts or not is_composite):
+                yield text, found
+    for name, value in _OF_GOOGLE.findall(headers.get(_GOOGLE_HEADER, "")):
+        if (found := _digest_in(text := f"{name}:{value}")) is not None:
+            yield text, found
+
+
+def _digest_in(text: str) -> ExpectedDigest | None:
+    """The digest in `algorithm:base64`, None where it is not valid."""
+    try:
+        return _parse(text)
+    except ParameterError:
+        return None
 
 
 def _etag_is_md5(headers: Mapping[str, str]) -> bool:

@@ -37,6 +37,9 @@ TRANSPORT_VARIABLE = "BULKPRESIGN_TRANSPORT"
 CHUNK_SIZE = 256 * 1024
 _IDENTITY = {"Accept-Encoding": OWN_HEADERS["Accept-Encoding"]}
 _URL = re.compile(r"([^:/?#]+://[^/?#]+)([^#]*)")
+#: A path and query that need no further look, as nearly all.
+_PLAIN_TARGET = re.compile(r"/[!\"$-~]*\Z")
+_LONGEST_SCHEME = len("https://")
 
 _logger = logging.getLogger("bulkpresign.http")
 
@@ -204,6 +207,10 @@ class HttpClient:
 
     def _origin_and_target(self, url: str) -> tuple[Origin, str]:
         """The server of a url, and its path and query, byte for byte. Raises RefusedError where it is not valid."""
+        end = url.find("/", _LONGEST_SCHEME)
+        known = self._origins.get(url[:end]) if end > 0 else None
+        if known is not None and _PLAIN_TARGET.match(url, end):
+            return known, url[end:]
         found = _URL.match(url)
         try:
             if found is None:

@@ -12,6 +12,7 @@ from bulkpresign.model import HEADER_NAME, Link
 
 #: The headers that every request has, unless the link has them.
 OWN_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": f"bulkpresign/{__version__}"}
+_OWN_NAMES = frozenset({"host", *(name.lower() for name in OWN_HEADERS)})
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 #: Characters that would end a line of the head, or a word of its first line.
 _BREAKS_LINE = re.compile(r"[\x00\r\n]")
@@ -28,10 +29,14 @@ def request_head(
     if not headers and body is None and link.method in _BODILESS:
         lines = _lines(origin.name, tuple(link.headers.items())) if link.headers else origin.head
         return f"{link.method} {target} HTTP/1.1\r\n{lines}\r\n".encode()
-    own = {"Host": origin.name, **OWN_HEADERS}
-    if isinstance(body, bytes) or (body is None and link.method not in _BODILESS):
-        own["Content-Length"] = str(len(body or b""))
-    lines = header_lines(merged(own, link.headers, headers or {}))
+    sent = {**link.headers, **(headers or {})}
+    names = {name.lower() for name in sent}
+    if "content-length" not in names and (isinstance(body, bytes) or (body is None and link.method not in _BODILESS)):
+        sent["Content-Length"] = str(len(body or b""))
+    if len(names) == len(link.headers) + len(headers or {}) and _OWN_NAMES.isdisjoint(names):
+        lines = origin.head + header_lines(sent)
+    else:
+        lines = header_lines(merged({"Host": origin.name, **OWN_HEADERS}, sent))
     return f"{link.method} {target} HTTP/1.1\r\n{lines}\r\n".encode()
 
 

@@ -1,8 +1,9 @@
-"""Small jobs one after another on one connection, each finished in the call of the event loop that brought its bytes.
+"""Small jobs one after another on one connection, each finished in the callbacks that bring its bytes, without a task.
 
 A task, a future and a coroutine for each object take more time than a small object itself. So a worker hands its job
 to a lane, which goes on with further jobs of the queue as long as each is plain: one small response of the usual form,
-and nothing to wait for. Everything else goes back to the worker, with the response that is there.
+and nothing to wait for. Everything else goes back to the worker, with the response that is there. All lanes whose
+response came work in lockstep (see `http.lockstep`): they verify, then they store, then they send the next request.
 """
 
 from collections.abc import Callable, Generator

@@ -182,15 +182,12 @@ def md5_header(digest: bytes) -> dict[str, str]:
 
 
 def upload_headers(link: Link, size: int) -> dict[str, str]:
-    """The link's headers and the length, without which aiohttp sends in chunks, and S3 answers 501.
+    """The length, without which aiohttp sends in chunks, and S3 answers 501.
 
     Raises RefusedError where another length is signed.
     """
-    headers = {name: value for name, value in link.headers.items() if name.lower() != "content-length"}
-    if len(headers) < len(link.headers):
-        (signed,) = link.headers.keys() - headers.keys()
-        if link.headers[signed] != str(size):
-            message = f"the link is signed for a length of {link.headers[signed]}, the file has {counted(size, 'byte')}"
+    for name, value in link.headers.items():
+        if name.lower() == "content-length" and value != str(size):
+            message = f"the link is signed for a length of {value}, the file has {counted(size, 'byte')}"
             raise RefusedError(message, code="LengthSigned")
-    headers["Content-Length"] = str(size)
-    return headers
+    return {"Content-Length": str(size)}
