@@ -16,7 +16,7 @@ import msgspec
 
 from bulkpresign.errors import ParameterError, RefusedError, TransferError
 from bulkpresign.http.clock import Clock
-from bulkpresign.http.connection import Body, Connection, ExchangeCallback
+from bulkpresign.http.connection import Body, Connection, ResponseHandler
 from bulkpresign.http.environment import Proxies, proxy_variables, ssl_context_of
 from bulkpresign.http.origin import Origin
 from bulkpresign.http.pool import ConnectionPool, PoolStatistics
@@ -149,30 +149,30 @@ class HttpClient:
             self.on_round_trip(seconds)
 
     @property
-    def can_exchange(self) -> bool:
-        """True where `exchange` may send: every request goes out on our own connections, and none is logged."""
+    def can_send_each(self) -> bool:
+        """True where `send_each` may send: every request goes out on our own connections, and none is logged."""
         return not (self._may_need_aiohttp or _logger.isEnabledFor(logging.DEBUG))
 
     def plain_request(
         self, link: Link, headers: Mapping[str, str] | None = None, body: bytes | None = None
     ) -> PlainRequest | None:
-        """The request that `request` would send, for `exchange`; None for a link that can't be sent."""
+        """The request that `request` would send, for `send_each`; None for a link that can't be sent."""
         try:
             origin, target = self._origin_and_target(link.url)
             return PlainRequest(origin, request_head(link, origin, target, headers, body) + (body or b""))
         except RefusedError:
             return None
 
-    async def exchange(self, link: Link, request: PlainRequest, take: ExchangeCallback) -> "DirectRequest | None":
-        """Sends requests to one origin, one after another on one connection: see `Connection.exchange`.
+    async def send_each(self, link: Link, request: PlainRequest, handle: ResponseHandler) -> "DirectRequest | None":
+        """Sends requests to one origin, one after another on one connection: see `Connection.send_each`.
 
-        Returns None when `take` sends no more. Else `take` has not taken the response to the last request, or that
-        failed: returns the request, whose `link` is that of the first one.
+        Returns None when `handle` sends no more. Else `handle` returned None for the response to the last request, or
+        that failed: returns the request, whose `link` is that of the first one.
         """
         origin, connection, error = request.origin, None, None
         try:
             connection = self._pool.take_idle(origin) or await self._pool.connect(origin)
-            is_over = await connection.exchange(request.data, take)
+            is_over = await connection.send_each(request.data, handle)
         except TransferError as failed:
             is_over, error = False, failed
         except BaseException:
@@ -230,7 +230,7 @@ class HttpClient:
 
 
 class DirectRequest:
-    """A request on a connection of our own; `exchange` makes some that are sent already, or that failed.
+    """A request on a connection of our own; `send_each` makes some that are sent already, or that failed.
 
     One that is sent and not entered has to be closed. `has_slot` is for the caller: a limiter counts it already.
     """

@@ -16,15 +16,15 @@ from typing import cast
 from bulkpresign.errors import ConnectionFailedError
 from bulkpresign.http import protocol
 from bulkpresign.http.buffers import Buffers
-from bulkpresign.http.lockstep import Lockstep, Steps
 from bulkpresign.http.plain_head import PlainHead, plain_head
 from bulkpresign.http.protocol import Chunk, ResponseParser, ResponseState
+from bulkpresign.http.step_scheduler import Steps, StepScheduler
 from bulkpresign.http.tls_sessions import ResumingSSLObject
 
 __all__ = ["Body", "BodyCallback", "Chunk", "Connection", "read_pending"]
 
-#: A larger body is not exchanged as a whole.
-MAX_EXCHANGED = 256 * 1024
+#: A larger body is not handled as a whole.
+MAX_WHOLE_BODY = 256 * 1024
 #: More bytes are worked on at once, while they are in the CPU's caches. Fewer wait for those of other connections.
 _MAX_WAITING = 16 * 1024
 #: After so many chunks of a request body, other tasks run.
@@ -38,11 +38,11 @@ _DONE = ResponseState.DONE
 Body = bytes | AsyncIterable[bytes]
 #: Takes body data, which is valid until the next call; True stops the body until `stream_to` is called again.
 BodyCallback = Callable[[Chunk], bool | None]
-#: Takes a complete response in steps (see `Lockstep`), and returns the next request, b"" for no more, or None for a
-#: response that is not for it.
-TakeSteps = Generator[None, None, bytes | None]
+#: Handles a complete response in steps (see `StepScheduler`). Returns the next request, b"" for no more, or None for a
+#: response that it leaves to others.
+HandlerSteps = Generator[None, None, bytes | None]
 #: The steps for a response: its head, its body (valid until the last step) and the seconds that it took.
-ExchangeCallback = Callable[[ResponseParser, Chunk, float], TakeSteps]
+ResponseHandler = Callable[[ResponseParser, Chunk, float], HandlerSteps]
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -53,10 +53,12 @@ class Connection(asyncio.BufferedProtocol):
     task that waits for it: a TransferError, or what a body callback raised. `request_count` counts requests.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, buffers: Buffers, lockstep: Lockstep, origin: str = "") -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, buffers: Buffers, scheduler: StepScheduler, origin: str = ""
+    ) -> None:
         """`origin` is shown by `repr`: `http://host:port`."""
         self._loop = loop
-        self._buffers, self._lockstep = buffers, lockstep
+        self._buffers, self._scheduler = buffers, scheduler
         self._origin = origin
         self._transport: asyncio.Transport
         self._waiter: asyncio.Future[None] | None = None
@@ -64,10 +66,10 @@ class Connection(asyncio.BufferedProtocol):
         self._take: BodyCallback | None = None
         self._early: deque[bytes] = deque()  # body data that came before a callback was there
         self._lent: memoryview | None = None  # the buffer with the chunk that the callback stopped at
-        self._exchange: ExchangeCallback | None = None
+        self._handler: ResponseHandler | None = None
         self._is_over = False  # no further request is to be sent
         self._begun: bytes | memoryview = b""  # the first bytes of a response, until the next step
-        self._whole: _WholeResponse | None = None  # one that is taken as a whole, of which more has to come
+        self._whole: _WholeResponse | None = None  # one that is handled as a whole, of which more has to come
         self._is_reading_paused = False
         self._is_write_buffer_full = False
         self.response = ResponseParser()
@@ -111,31 +113,31 @@ class Connection(asyncio.BufferedProtocol):
             self.close()
             raise
 
-    async def exchange(self, request: bytes, take: ExchangeCallback) -> bool:
-        """Sends one request after another, each when `take` has the response to the one before. No task runs for them.
+    async def send_each(self, request: bytes, handle: ResponseHandler) -> bool:
+        """Sends one request after another: the next one is what `handle` returns for a response. No task runs for them.
 
-        Returns True when `take` sends no more. Returns False for a response that `take` returned None for, or that is
-        not small, complete and of the usual form (see `plain_head`): it goes on as after `send`. Raises TransferError,
-        and what `take` raises; the connection is closed then.
+        Returns True when `handle` sends no more. Returns False for a response that `handle` returned None for, or that
+        is not small, complete and of the usual form (see `plain_head`): it goes on as after `send`. Raises
+        TransferError, and what `handle` raises; the connection is closed then.
         """
-        self._exchange, self._is_over = take, False
+        self._handler, self._is_over = handle, False
         try:
             self._send_next(request)
-            while self._is_exchanging:
+            while self._is_handling:
                 await self._change()
             if self._error is not None:
                 raise self._error
             while not self.response.status:
                 await self._change()
         except BaseException:
-            self._exchange, self._whole, self._begun = None, None, b""
+            self._handler, self._whole, self._begun = None, None, b""
             self.close()
             raise
         return self._is_over
 
     @property
-    def _is_exchanging(self) -> bool:
-        return self._exchange is not None
+    def _is_handling(self) -> bool:
+        return self._handler is not None
 
     def _send_next(self, request: bytes) -> None:
         self._start(expects_body=True)
@@ -144,7 +146,7 @@ class Connection(asyncio.BufferedProtocol):
         self.sent_at = self.touched_at
 
     def _begin_whole(self, data: memoryview) -> None:
-        """The first bytes of a response, which may be one that is taken as a whole."""
+        """The first bytes of a response, which may be one that is handled as a whole."""
         if self._begun:
             self._begun = bytes(self._begun) + data
             return
@@ -152,32 +154,32 @@ class Connection(asyncio.BufferedProtocol):
         self._begin_steps(len(data))
 
     def _add_to_whole(self, whole: "_WholeResponse", count: int) -> None:
-        """More bytes of a response that is taken as a whole."""
+        """More bytes of a response that is handled as a whole."""
         whole.received += count
         if whole.received == whole.head.length:
             self._begin_steps(whole.received)
         elif whole.received > whole.head.length:
-            self._end_exchange()
+            self._end_handling()
             self._feed(memoryview(whole.so_far()))
 
     def _begin_steps(self, size: int) -> None:
-        """Begins to take so many bytes, together with other connections if they are few."""
+        """Begins to handle so many bytes, together with other connections if they are few."""
         if size <= _MAX_WAITING:
-            self._lockstep.add(self._steps())
+            self._scheduler.add(self._steps())
         else:
             for _ in self._steps():
                 pass
 
     def _steps(self) -> Steps:
-        """Takes a response that is here, or its first bytes."""
-        take, whole = self._exchange, self._whole
-        if take is None:  # cancelled, or there came more than the response
+        """Handles a response that is here, or its first bytes."""
+        handle, whole = self._handler, self._whole
+        if handle is None:  # cancelled, or there came more than the response
             return
         if whole is None:
             data, self._begun = memoryview(self._begun), b""
             head = plain_head(data)
-            if head is None or head.length > MAX_EXCHANGED or len(data) > head.size + head.length:
-                self._end_exchange()
+            if head is None or head.length > MAX_WHOLE_BODY or len(data) > head.size + head.length:
+                self._end_handling()
                 self._feed(data)
                 return
             if len(data) < head.size + head.length:
@@ -189,28 +191,28 @@ class Connection(asyncio.BufferedProtocol):
         self.response.take_whole(head.status, head.headers, head.length)
         yield
         try:
-            request = yield from take(self.response, body, self.touched_at - self.sent_at)
-        except BaseException as error:  # noqa: BLE001 - `exchange` raises it
+            request = yield from handle(self.response, body, self.touched_at - self.sent_at)
+        except BaseException as error:  # noqa: BLE001 - `send_each` raises it
             self._error = error
-            self._end_exchange()
+            self._end_handling()
             return
         yield
         self._go_on(request, body)
 
     def _go_on(self, request: bytes | None, body: memoryview) -> None:
-        """Sends the next request, or ends the exchange."""
+        """Sends the next request, or ends `send_each`."""
         if request:
             self._send_next(request)
             if self._error is not None:
-                self._end_exchange()
+                self._end_handling()
             return
         if request is None:
             self._early.append(bytes(body))
         self._is_over = request is not None
-        self._end_exchange()
+        self._end_handling()
 
-    def _end_exchange(self) -> None:
-        self._exchange, self._whole, self._begun = None, None, b""
+    def _end_handling(self) -> None:
+        self._handler, self._whole, self._begun = None, None, b""
         self._wake()
 
     async def stream_to(self, take: BodyCallback) -> bool:
@@ -317,7 +319,7 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came in."""
         self.touched_at = self._loop.time()
-        if self._exchange is None:
+        if self._handler is None:
             self._feed(self._buffers.current[:nbytes])
         elif self._whole is None:
             self._begin_whole(self._buffers.current[:nbytes])
@@ -346,7 +348,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed."""
         self.is_open = False
-        self._lockstep.run()  # a response that came before is whole
+        self._scheduler.run()  # a response that came before is whole
         if self._whole is not None:
             self.response.feed(memoryview(self._whole.so_far()), self.touched_at)
         if self._error is None:

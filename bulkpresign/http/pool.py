@@ -18,9 +18,9 @@ from aiohappyeyeballs import start_connection
 from bulkpresign.errors import ConnectionFailedError
 from bulkpresign.http.buffers import Buffers
 from bulkpresign.http.connection import Connection
-from bulkpresign.http.lockstep import Lockstep
 from bulkpresign.http.origin import Origin
 from bulkpresign.http.resolver import Resolver
+from bulkpresign.http.step_scheduler import StepScheduler
 from bulkpresign.http.tls_errors import certificate_problem, handshake_problem
 from bulkpresign.http.tls_sessions import resume_sessions
 
@@ -80,7 +80,7 @@ class ConnectionPool:
         if ssl_context is not None:
             resume_sessions(ssl_context)
         self._loop: asyncio.AbstractEventLoop
-        self._buffers, self._lockstep = Buffers(), Lockstep()
+        self._buffers, self._scheduler = Buffers(), StepScheduler()
         self._resolver = Resolver()
         self._origins: dict[Origin, _Connections] = {}
         self._next_sweep: asyncio.TimerHandle
@@ -192,7 +192,7 @@ class ConnectionPool:
         )
         if (seconds := round_trip(opened)) is not None:
             self._on_round_trip(seconds)
-        connection = Connection(self._loop, self._buffers, self._lockstep, str(origin))
+        connection = Connection(self._loop, self._buffers, self._scheduler, str(origin))
         try:
             await self._loop.create_connection(
                 lambda: connection,

@@ -115,7 +115,7 @@ class Processes(Executor):
                 continue
             try:
                 worker = worker or self._start()
-                kind, answer = self._exchange(worker, data)
+                kind, answer = self._call(worker, data)
             except (WorkerLostError, OSError) as error:
                 if worker is not None:
                     self._end(worker, grace=0.0)
@@ -130,7 +130,7 @@ class Processes(Executor):
         if worker is not None:
             self._end(worker, _GRACE)
 
-    def _exchange(self, worker: subprocess.Popen[bytes], data: bytes) -> tuple[bytearray, bytearray]:
+    def _call(self, worker: subprocess.Popen[bytes], data: bytes) -> tuple[bytearray, bytearray]:
         """Sends a call, and waits for its answer. Raises WorkerLostError, and OSError where the worker is gone."""
         _send(worker, data)
         while (kind := _read(worker, 1)) in (ALIVE, REPORT):

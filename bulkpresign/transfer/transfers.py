@@ -5,7 +5,7 @@ from functools import cached_property
 from bulkpresign.errors import ParameterError
 from bulkpresign.http.client import DirectRequest
 from bulkpresign.http.clock import Clock
-from bulkpresign.http.connection import MAX_EXCHANGED
+from bulkpresign.http.connection import MAX_WHOLE_BODY
 from bulkpresign.model import Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
@@ -20,7 +20,7 @@ from bulkpresign.transfer.downloads.plain import PlainDownloads
 from bulkpresign.transfer.downloads.plain_gets import PlainGets
 from bulkpresign.transfer.downloads.plain_reads import PlainReads
 from bulkpresign.transfer.engine.jobs import Digest, Job, LocalFile, Memory, MultipartUpload, Nothing, RenewableLink
-from bulkpresign.transfer.engine.lane import PlainJob
+from bulkpresign.transfer.engine.plain_jobs import PlainJob
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.workers import Work
 from bulkpresign.transfer.spec import TransferSpec
@@ -30,8 +30,8 @@ from bulkpresign.transfer.uploads.plain import PlainUploads
 from bulkpresign.transfer.uploads.requests import UploadAborter
 from bulkpresign.transfer.uploads.single import Uploader
 
-#: Small objects move in lanes: see `engine.lane`. Tests turn it off, to compare.
-USES_LANES = True
+#: Small objects are plain jobs: see `engine.plain_jobs`. Tests turn it off, to compare.
+USES_PLAIN_JOBS = True
 
 
 class Transfers:
@@ -51,12 +51,12 @@ class Transfers:
 
     @property
     def has_plain_work(self) -> bool:
-        """True where small objects can move in lanes: our own client sends, and the settings ask for no wait."""
+        """True where small objects can be plain jobs: our own client sends, and the settings ask for no wait."""
         spec = self._spec
-        return USES_LANES and self.http.can_exchange and spec.limit_rate is None and not spec.fsync
+        return USES_PLAIN_JOBS and self.http.can_send_each and spec.limit_rate is None and not spec.fsync
 
     def prepare(self, job: Job) -> PlainJob | None:
-        """The job ready for a lane, None for one that needs the general path: see PlainWork."""
+        """The job ready to be sent, None for one that needs the general path: see PlainWork."""
         if isinstance(job.target, LocalFile):
             return self._plain_downloads.prepare(job)
         if isinstance(job.target, Memory | Digest):
@@ -64,7 +64,7 @@ class Transfers:
         return self._plain_uploads.prepare(job) if isinstance(job.source, LocalFile) else None
 
     async def go_on(self, job: Job, renewer: LinkRenewer, sent: DirectRequest) -> Outcome:
-        """Moves the object of a job whose request was sent by a lane: see PlainWork."""
+        """Moves the object of a job whose request was sent as a plain job: see PlainWork."""
         match job.target:
             case LocalFile():
                 return await self._download.go_on(job, renewer, sent)
@@ -77,7 +77,7 @@ class Transfers:
     @cached_property
     def _plain_gets(self) -> PlainGets:
         bounds = (self._spec.max_object_size, self._spec.part_size)
-        most = min((bound for bound in bounds if bound is not None), default=MAX_EXCHANGED)
+        most = min((bound for bound in bounds if bound is not None), default=MAX_WHOLE_BODY)
         return PlainGets(self.http, self._clock, most)
 
     @cached_property
@@ -145,7 +145,7 @@ class Transfers:
     def _copy(self) -> Copier:
         spec, context, coordinator = self._spec, self._context, self._coordinator
         settings = CopySettings(spec.part_size, spec.copies_on_server, spec.copy_digest)
-        uses_plain = USES_LANES and spec.limit_rate is None
+        uses_plain = USES_PLAIN_JOBS and spec.limit_rate is None
         plain = PlainCopies(context, coordinator, self._clock, settings) if uses_plain else None
         return Copier(context, coordinator, self._multipart, settings, plain)
 

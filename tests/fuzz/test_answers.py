@@ -13,9 +13,9 @@ from bulkpresign.http.buffers import Buffers
 from bulkpresign.http.clock import Clock
 from bulkpresign.http.connection import Connection
 from bulkpresign.http.dates import unix_time
-from bulkpresign.http.lockstep import Lockstep
 from bulkpresign.http.response import Response
 from bulkpresign.http.s3_errors import error_of, retry_after
+from bulkpresign.http.step_scheduler import StepScheduler
 from bulkpresign.model import Link
 from bulkpresign.redact import redacted, secrets_of
 from tests.fuzz.answers import BODIES, NAMES, VALUES, answers
@@ -46,7 +46,7 @@ class Wire(asyncio.Transport):
 
 async def said(pieces: list[bytes], *, is_head: bool = False) -> Said:
     """What a connection makes of bytes that come in these pieces, and then end."""
-    connection = Connection(asyncio.get_running_loop(), Buffers(), Lockstep())
+    connection = Connection(asyncio.get_running_loop(), Buffers(), StepScheduler())
     connection.connection_made(Wire())
     body = bytearray()
 

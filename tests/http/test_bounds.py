@@ -8,7 +8,7 @@ import pytest
 
 from bulkpresign.errors import StorageError, TransferError
 from bulkpresign.http import pool, protocol
-from bulkpresign.http import response as exchange
+from bulkpresign.http import response as responses
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.connection import Chunk
 from bulkpresign.model import Link
@@ -152,7 +152,7 @@ def test_an_error_that_comes_a_byte_at_a_time_has_a_time(
     proxied: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The status is known, and what came of the message as well."""
-    monkeypatch.setattr(exchange, "ERROR_TIMEOUT", 0.5)
+    monkeypatch.setattr(responses, "ERROR_TIMEOUT", 0.5)
     begin = b"HTTP/1.1 404 Not Found\r\nContent-Length: 1000000\r\n\r\n<Error><Code>NoSuchKey</Code>"
     serve = Endless(begin, b" ", pause=0.02)
     said: list[TransferError] = []

@@ -10,7 +10,7 @@ import pytest
 import bulkpresign as bp
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import Outcome
-from bulkpresign.transfer.engine.lane import StoreSteps
+from bulkpresign.transfer.engine.plain_jobs import StoreSteps
 from bulkpresign.transfer.uploads.plain import PlainUpload
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.server import S3Server
@@ -55,7 +55,7 @@ def test_a_folder_goes_up_with_its_types(
         assert boto(server).head_object(Bucket=bucket, Key="pre/a.html")["ContentType"] == "text/html"
 
 
-def test_only_new_files_go_up_by_lanes_once_the_destination_is_listed(
+def test_only_new_files_go_up_as_plain_jobs_once_the_destination_is_listed(
     seaweedfs: S3Server,
     make_bucket: MakeBucket,
     aws_env: AwsEnv,
@@ -73,17 +73,17 @@ def test_only_new_files_go_up_by_lanes_once_the_destination_is_listed(
     for path, body in old.items():
         boto(seaweedfs).put_object(Bucket=bucket, Key=f"pre/{path}", Body=b"other" if path == "old/3" else body)
     write_all(tmp_path / "in", old | new)
-    by_lanes: list[str] = []
+    as_plain_jobs: list[str] = []
     store = PlainUpload.store
 
     def spy(upload: PlainUpload, *response: Any) -> StoreSteps:
-        by_lanes.append(upload.job.object.key)
+        as_plain_jobs.append(upload.job.object.key)
         return store(upload, *response)
 
     monkeypatch.setattr(PlainUpload, "store", spy)
     report = asyncio.run(bp.put(tmp_path / "in", f"s3://{bucket}/pre/"))
     assert (report.done, report.skipped) == (11, 10)
-    assert sorted(by_lanes) == [f"pre/{path}" for path in new]
+    assert sorted(as_plain_jobs) == [f"pre/{path}" for path in new]
     for path, body in (old | new).items():
         assert boto(seaweedfs).get_object(Bucket=bucket, Key=f"pre/{path}")["Body"].read() == body
 

@@ -1,4 +1,4 @@
-"""Faults of every third object, for runs by lanes and by the general path that have to end alike."""
+"""Faults of every third object, for runs with plain jobs and by the general path that have to end alike."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence

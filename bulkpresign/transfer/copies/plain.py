@@ -1,8 +1,7 @@
 """Small objects from one response into one request, without the steps of the general path.
 
-Each side is a whole exchange on a connection (`HttpClient.exchange`), and its response is taken within the call of the
-event loop that brought it. Whatever is not plain is left to the general path, together with the request that was sent:
-nothing is asked twice.
+Each side is a request and a whole response (`HttpClient.send_each`), which is handled within the callbacks that bring
+it. Whatever is not plain is left to the general path, together with the request that was sent: nothing is asked twice.
 """
 
 import time
@@ -15,7 +14,7 @@ from bulkpresign.errors import TransferError
 from bulkpresign.events import BytesMoved
 from bulkpresign.http.client import DirectRequest
 from bulkpresign.http.clock import Clock
-from bulkpresign.http.connection import MAX_EXCHANGED, Chunk, ExchangeCallback, TakeSteps
+from bulkpresign.http.connection import MAX_WHOLE_BODY, Chunk, HandlerSteps, ResponseHandler
 from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.http.response import etag_of
 from bulkpresign.model import Link, ObjectRef
@@ -26,7 +25,7 @@ from bulkpresign.transfer.copies.head import ObjectHead
 from bulkpresign.transfer.copies.proof import Copied, digest_header, proof
 from bulkpresign.transfer.copies.settings import CopySettings
 from bulkpresign.transfer.engine.jobs import RenewableLink
-from bulkpresign.transfer.engine.lane import ExpiryMargin
+from bulkpresign.transfer.engine.plain_jobs import ExpiryMargin
 from bulkpresign.transfer.uploads.store import STORED, md5_header, signed_checksum, upload_headers, verified_by_answer
 
 
@@ -71,14 +70,14 @@ class PlainCopies:
         """Copies one object. Gives what the general path goes on with instead; None if nothing was sent."""
         get, put = source.link, target.link
         http, limiter = self._context.http, self._context.limiter
-        request = http.plain_request(get) if http.can_exchange and self._is_plain(get, put) else None
+        request = http.plain_request(get) if http.can_send_each and self._is_plain(get, put) else None
         if request is None:
             return None
         taken: list[Held] = []
         await limiter.acquire()
         result: Copied | Begun | None = None
         try:
-            sent = await http.exchange(get, request, self._take_object(get, taken))
+            sent = await http.send_each(get, request, self._object_handler(get, taken))
             result = await self._sent_on(put, taken[0]) if sent is None else Begun(sent)
         finally:
             if isinstance(result, Begun) and result.request is not None:
@@ -90,16 +89,16 @@ class PlainCopies:
     def _is_plain(self, get: Link, put: Link) -> bool:
         """True for links that can be sent now, and a row that tells no large object."""
         now, size = time.monotonic(), get.object.size
-        if get.method != "GET" or (size is not None and size > MAX_EXCHANGED) or self._ends_soon(get, now):
+        if get.method != "GET" or (size is not None and size > MAX_WHOLE_BODY) or self._ends_soon(get, now):
             return False
         if self._coordinator.sign_put is not None:
             return True
         return put.method == "PUT" and not self._ends_soon(put, now) and signed_checksum(put).algorithm is None
 
-    def _take_object(self, get: Link, taken: list[Held]) -> ExchangeCallback:
+    def _object_handler(self, get: Link, taken: list[Held]) -> ResponseHandler:
         """Takes the object from the response to its GET, if it is a small one that can be verified at once."""
 
-        def take(response: ResponseParser, body: Chunk, latency: float) -> TakeSteps:
+        def handle(response: ResponseParser, body: Chunk, latency: float) -> HandlerSteps:
             held = self._held(get, response, body)
             if held is None:
                 return None
@@ -108,12 +107,12 @@ class PlainCopies:
             taken.append(held)
             return b""
 
-        return take
+        return handle
 
     def _held(self, get: Link, response: ResponseParser, body: Chunk) -> Held | None:
         if not self._clock.is_set:
             self._clock.learn(response.headers.get("date"), get.url)
-        if response.status != 200 or len(body) > MAX_EXCHANGED:
+        if response.status != 200 or len(body) > MAX_WHOLE_BODY:
             return None
         try:
             head = ObjectHead.of(get.object, response.length, etag_of(response.headers, get), response.headers)
@@ -141,7 +140,7 @@ class PlainCopies:
             return Begun(None, held)
         copies: list[Copied] = []
 
-        def take(response: ResponseParser, body: Chunk, latency: float) -> TakeSteps:
+        def handle(response: ResponseParser, body: Chunk, latency: float) -> HandlerSteps:
             copied = None if response.status not in STORED or len(body) else _copied(held, link, response.headers)
             if copied is None:
                 return None
@@ -150,7 +149,7 @@ class PlainCopies:
             copies.append(copied)
             return b""
 
-        sent = await http.exchange(link, request, take)
+        sent = await http.send_each(link, request, handle)
         if sent is not None:
             sent.link = link
             return Begun(sent, held)

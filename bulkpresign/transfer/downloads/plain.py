@@ -1,4 +1,4 @@
-"""Small objects from one response into one file each, without a wait: see `engine.lane`.
+"""Small objects from one response into one file each, without a wait: see `engine.plain_jobs`.
 
 It uses the names, digests and files of the general path, and leaves to it whatever needs more than one look: a file
 that exists, bytes of an earlier run, composite digests.
@@ -17,11 +17,11 @@ from bulkpresign.transfer.disk.temporary import store_whole
 from bulkpresign.transfer.downloads.existing import evidence_of
 from bulkpresign.transfer.downloads.plain_gets import PlainGets
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
-from bulkpresign.transfer.engine.lane import StoreSteps
+from bulkpresign.transfer.engine.plain_jobs import StoreSteps
 
 
 class PlainDownloads:
-    """Prepares downloads into files for lanes."""
+    """Prepares downloads into files as plain jobs."""
 
     def __init__(self, gets: PlainGets, folder: Folder) -> None:
         self.gets = gets
@@ -46,7 +46,7 @@ class PlainDownloads:
 
 
 class PlainDownload:
-    """One object for a lane: see PlainJob."""
+    """One object: see PlainJob."""
 
     __slots__ = ("_began", "_gets", "_target", "job", "request")
 

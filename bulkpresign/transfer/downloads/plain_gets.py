@@ -1,15 +1,15 @@
-"""The requests for small objects in lanes, and the verification of their bytes: see `engine.lane`."""
+"""The requests of plain jobs for small objects, and the verification of their bytes: see `engine.plain_jobs`."""
 
 from typing import NamedTuple
 
 from bulkpresign.checksums import ExpectedDigest, expected_digest, verify_whole
 from bulkpresign.http.client import HttpClient, PlainRequest
 from bulkpresign.http.clock import Clock
-from bulkpresign.http.connection import MAX_EXCHANGED, Chunk
+from bulkpresign.http.connection import MAX_WHOLE_BODY, Chunk
 from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.http.response import etag_of
 from bulkpresign.model import Link
-from bulkpresign.transfer.engine.lane import ExpiryMargin
+from bulkpresign.transfer.engine.plain_jobs import ExpiryMargin
 
 
 class Verified(NamedTuple):
@@ -23,9 +23,9 @@ class Verified(NamedTuple):
 class PlainGets:
     """Requests for objects of at most `most` bytes."""
 
-    def __init__(self, http: HttpClient, clock: Clock, most: int = MAX_EXCHANGED) -> None:
+    def __init__(self, http: HttpClient, clock: Clock, most: int = MAX_WHOLE_BODY) -> None:
         self._http, self._clock = http, clock
-        self._most = min(most, MAX_EXCHANGED)
+        self._most = min(most, MAX_WHOLE_BODY)
         self._ends_soon = ExpiryMargin(clock)
 
     def request(self, link: Link, now: float) -> PlainRequest | None:

@@ -1,4 +1,4 @@
-"""Small objects from one response into memory, or into a digest, without a wait: see `engine.lane`."""
+"""Small objects from one response into memory, or into a digest, without a wait: see `engine.plain_jobs`."""
 
 import time
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.model import Link, Outcome
 from bulkpresign.transfer.downloads.plain_gets import PlainGets
 from bulkpresign.transfer.engine.jobs import Digest, Job, RenewableLink
-from bulkpresign.transfer.engine.lane import StoreSteps
+from bulkpresign.transfer.engine.plain_jobs import StoreSteps
 
 #: Takes the bytes of an object.
 Receive = Callable[[Link, bytes], None]
 
 
 class PlainReads:
-    """Prepares objects for lanes whose bytes are received, or hashed."""
+    """Prepares plain jobs for objects whose bytes are received, or hashed."""
 
     def __init__(self, gets: PlainGets, receive: Receive | None) -> None:
         self._gets, self._receive = gets, receive
@@ -34,7 +34,7 @@ class PlainReads:
 
 
 class PlainRead:
-    """One object for a lane: see PlainJob."""
+    """One object: see PlainJob."""
 
     __slots__ = ("_began", "_gets", "_receive", "job", "request")
 

@@ -15,14 +15,14 @@ from bulkpresign.model import Outcome
 from bulkpresign.redact import redacted, secrets_of
 from bulkpresign.transfer.engine.breaker import CircuitBreaker
 from bulkpresign.transfer.engine.jobs import Job
-from bulkpresign.transfer.engine.lane import Lane, PlainWork
 from bulkpresign.transfer.engine.limiter import RequestLimiter
+from bulkpresign.transfer.engine.plain_jobs import PlainJobRunner, PlainWork
 from bulkpresign.transfer.engine.pool import WorkerPool
 from bulkpresign.transfer.engine.queue import JobQueue
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.retries import internal_error
 
-#: Outcomes from lanes that are emitted together.
+#: Outcomes of plain jobs that are emitted together.
 _MOST_PENDING = 64
 
 _logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Engine:
         self._renewer = LinkRenewer(queue.ready, clock)
         self._breaker = CircuitBreaker()
         self._limiter = limiter
-        self._from_lanes: list[Outcome] = []
+        self._finished: list[Outcome] = []
 
     async def run(self, concurrency: int, *, is_fixed: bool = True) -> None:
         """Runs to the end of the queue. While it runs, `emit_pending` has to be called a few times a second."""
@@ -65,11 +65,11 @@ class Engine:
             self.emit_pending()
 
     def emit_pending(self) -> None:
-        """Emits outcomes from lanes. Many one after another take less than half the time of each on its own.
+        """Emits outcomes of plain jobs. Many one after another take less than half the time of each on its own.
 
         If an error ends the run, the other outcomes are emitted first.
         """
-        outcomes, self._from_lanes = self._from_lanes, []
+        outcomes, self._finished = self._finished, []
         if not outcomes:
             return
         errors = []
@@ -111,20 +111,20 @@ class Engine:
         self, work: PlainWork, job: Job, is_needed: Callable[[], bool]
     ) -> tuple[Job | None, DirectRequest | None]:
         """Runs plain jobs from one on. Returns the job that is left, and its request if that was sent."""
-        lane = Lane(work, self._queue, self._limiter, is_needed, self._finish_later)
-        lane.current = first = lane.prepared(job)
+        runner = PlainJobRunner(work, self._queue, self._limiter, is_needed, self._finish_later)
+        runner.current = first = runner.prepared(job)
         if first is None:
             return job, None
         try:
-            return await lane.run(first)
+            return await runner.run(first)
         except BaseException:
-            if lane.current is not None:
-                self._emit_interrupted(lane.current.job)
+            if runner.current is not None:
+                self._emit_interrupted(runner.current.job)
             raise
 
     def _finish_later(self, outcome: Outcome) -> None:
-        self._from_lanes.append(outcome)
-        if len(self._from_lanes) >= _MOST_PENDING or self._queue.has_consumer:
+        self._finished.append(outcome)
+        if len(self._finished) >= _MOST_PENDING or self._queue.has_consumer:
             self.emit_pending()
 
     def _finish(self, outcome: Outcome) -> None:

@@ -1,4 +1,4 @@
-"""Small files through one request each, without a wait: see `engine.lane`.
+"""Small files through one request each, without a wait: see `engine.plain_jobs`.
 
 A file is read as a whole before its request is sent, and looked at again when the response is here. The headers and
 checks are those of the general path, which takes files that are looked up at their destination first.
@@ -14,7 +14,7 @@ from bulkpresign.checksums import ExpectedDigest, digest_of
 from bulkpresign.errors import NameRefusedError, RefusedError
 from bulkpresign.http.client import PlainRequest
 from bulkpresign.http.clock import Clock
-from bulkpresign.http.connection import MAX_EXCHANGED, Chunk
+from bulkpresign.http.connection import MAX_WHOLE_BODY, Chunk
 from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.http.response import etag_of
 from bulkpresign.model import Link, Outcome
@@ -22,13 +22,13 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
-from bulkpresign.transfer.engine.lane import ExpiryMargin, StoreSteps
+from bulkpresign.transfer.engine.plain_jobs import ExpiryMargin, StoreSteps
 from bulkpresign.transfer.uploads.body import OpenFile
 from bulkpresign.transfer.uploads.store import STORED, signed_checksum, upload_headers, verified_by_answer
 
 
 class PlainUploads:
-    """Prepares uploads for lanes."""
+    """Prepares uploads as plain jobs."""
 
     def __init__(self, context: TransferContext, folder: Folder, coordinator: Coordinator, clock: Clock) -> None:
         self.http = context.http
@@ -66,7 +66,7 @@ class PlainUploads:
         except (NameRefusedError, OSError):
             return None
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_EXCHANGED:
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_WHOLE_BODY:
             os.close(descriptor)
             return None
         return OpenFile(self._folder.file(path), descriptor, found)
@@ -102,7 +102,7 @@ class OpenBytes(NamedTuple):
 
 
 class PlainUpload:
-    """One file for a lane: see PlainJob."""
+    """One file: see PlainJob."""
 
     __slots__ = ("_began", "_body", "_uploads", "job", "request")
 

@@ -100,7 +100,7 @@ async def store(http: HttpClient, link: Link, body: SentBody, sent: DirectReques
     Raises TransferError; the sent bytes are subtracted from the progress then.
     """
     try:
-        return await _exchange(http, link, body, sent)
+        return await _send_once(http, link, body, sent)
     except BaseException as error:
         body.take_back()
         if body.error is not None and isinstance(error, TransferError):
@@ -108,7 +108,7 @@ async def store(http: HttpClient, link: Link, body: SentBody, sent: DirectReques
         raise
 
 
-async def _exchange(http: HttpClient, link: Link, body: SentBody, sent: DirectRequest | None) -> Stored:
+async def _send_once(http: HttpClient, link: Link, body: SentBody, sent: DirectRequest | None) -> Stored:
     signed = signed_checksum(link)
     if signed.algorithm is not None:
         body.hash_with(signed.algorithm)

@@ -1,4 +1,4 @@
-"""Small copies as whole exchanges: the same outcomes and the same requests as by the general path."""
+"""Small copies as whole responses: the same outcomes and the same requests as by the general path."""
 
 import asyncio
 import random
@@ -30,7 +30,7 @@ ERROR_IN_200 = Fault(200, body=b"<Error><Code>InternalError</Code></Error>")
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[Copied]:
-    """The copies that were made by whole exchanges."""
+    """The copies that were made by whole responses."""
     made: list[Copied] = []
     copy = plain.PlainCopies.copy
 
@@ -88,12 +88,12 @@ def copies(origin: FaultProxy) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("signs", [False, True], ids=["links", "signed just in time"])
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-def test_whole_exchanges_and_the_general_path_end_alike(
+def test_whole_responses_and_the_general_path_end_alike(
     method: str, signs: bool, quick: list[Copied], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = []
-    for uses_lanes in (True, False):
-        monkeypatch.setattr(transfers, "USES_LANES", uses_lanes)
+    for uses_plain_jobs in (True, False):
+        monkeypatch.setattr(transfers, "USES_PLAIN_JOBS", uses_plain_jobs)
         events: list[Event] = []
         with FaultProxy() as origin:
 
@@ -109,7 +109,7 @@ def test_whole_exchanges_and_the_general_path_end_alike(
             assert moved == sum(outcome.bytes for outcome in outcomes(events).values())
             ended = {key: shown(outcome) for key, outcome in outcomes(events).items()}
             results.append((ended, copies(origin)))
-        assert (len(quick) >= 200) is uses_lanes
+        assert (len(quick) >= 200) is uses_plain_jobs
         quick.clear()
     assert results[0] == results[1]
     statuses = Counter(outcome[0] for outcome in results[0][0].values())

@@ -12,7 +12,7 @@ Steps = Generator[None, None, None]
 _END = object()
 
 
-class Lockstep:
+class StepScheduler:
     """Runs the work that one iteration of the event loop brought, in the next callback."""
 
     def __init__(self) -> None:

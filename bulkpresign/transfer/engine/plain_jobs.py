@@ -1,9 +1,10 @@
 """Small jobs one after another on one connection, each finished in the callbacks that bring its bytes, without a task.
 
 A task, a future and a coroutine for each object take more time than a small object itself. So a worker hands its job
-to a lane, which goes on with further jobs of the queue as long as each is plain: one small response of the usual form,
-and nothing to wait for. Everything else goes back to the worker, with the response that is there. All lanes whose
-response came work in lockstep (see `http.lockstep`): they verify, then they store, then they send the next request.
+to a PlainJobRunner, which goes on with further jobs of the queue as long as each is plain: one small response of the
+usual form, and nothing to wait for. Everything else goes back to the worker, with the response that is there. All
+runners whose responses came together verify them, then store them, then send the next requests: see
+`http.step_scheduler`.
 """
 
 from collections.abc import Callable, Generator
@@ -14,7 +15,7 @@ from typing import Protocol
 from bulkpresign.errors import BulkpresignError, TransferError
 from bulkpresign.http.client import DirectRequest, HttpClient, PlainRequest
 from bulkpresign.http.clock import Clock
-from bulkpresign.http.connection import Chunk, TakeSteps
+from bulkpresign.http.connection import Chunk, HandlerSteps
 from bulkpresign.http.origin import Origin
 from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.model import LEASE_MARGIN, Link, Outcome
@@ -30,7 +31,7 @@ _MARGIN = timedelta(seconds=30)
 _TIME_KEPT = 1.0
 
 
-#: Stores an object in steps (see `http.lockstep`), and returns its outcome.
+#: Stores an object in steps (see `http.step_scheduler`), and returns its outcome.
 StoreSteps = Generator[None, None, Outcome | None]
 
 
@@ -68,7 +69,7 @@ class PlainJob(Protocol):
 
 
 class PlainWork(Protocol):
-    """Prepares jobs for lanes. The general path takes those that it does not prepare, and the rest of others."""
+    """Prepares plain jobs. The general path runs those that it does not prepare, and the rest of others."""
 
     http: HttpClient
 
@@ -79,7 +80,7 @@ class PlainWork(Protocol):
         """Moves the object of a job by the general path, which begins with a request that was sent, in its slot."""
 
 
-class Lane:
+class PlainJobRunner:
     """Runs plain jobs from a first one on. `current` is the one whose request is in flight, None between two."""
 
     def __init__(
@@ -115,7 +116,7 @@ class Lane:
         http, link = self._work.http, first.job.link
         try:
             await self._limiter.acquire()
-            sent = await http.exchange(link, first.request, self._take)
+            sent = await http.send_each(link, first.request, self._handle)
         finally:
             if self.current is not None:
                 self.current.close()
@@ -126,8 +127,8 @@ class Lane:
         sent.link, sent.has_slot = self.current.job.link, True
         return self.current.job, sent
 
-    def _take(self, response: ResponseParser, body: Chunk, latency: float) -> TakeSteps:
-        """Takes a response, and gives the next request: an ExchangeCallback."""
+    def _handle(self, response: ResponseParser, body: Chunk, latency: float) -> HandlerSteps:
+        """Stores an object, and returns the next request: a ResponseHandler."""
         current = self.current
         assert current is not None  # noqa: S101 - its request is in flight
         try:

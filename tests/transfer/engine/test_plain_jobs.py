@@ -1,4 +1,4 @@
-"""Lanes of small objects: the same files and outcomes as one by one, whatever happens on the way."""
+"""Small objects as plain jobs: the same files and outcomes as one by one, whatever happens on the way."""
 
 import asyncio
 import random
@@ -21,7 +21,7 @@ from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.downloads.plain import PlainDownload, PlainDownloads
 from bulkpresign.transfer.downloads.plain_reads import PlainRead
 from bulkpresign.transfer.engine.jobs import IN_MEMORY, Digest, Job, LocalFile, Memory, RenewableLink
-from bulkpresign.transfer.engine.lane import StoreSteps
+from bulkpresign.transfer.engine.plain_jobs import StoreSteps
 from bulkpresign.transfer.spec import TransferSpec
 from bulkpresign.transfer.uploads.plain import PlainUpload
 from tests.servers.proxy import Fault, FaultProxy
@@ -72,7 +72,7 @@ def write_files(folder: Path, contents: dict[str, bytes]) -> None:
 
 @pytest.fixture
 def stored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The keys that lanes have stored."""
+    """The keys that plain jobs have stored."""
     keys: list[str] = []
 
     def spying(store: Callable[..., StoreSteps]) -> Callable[..., StoreSteps]:
@@ -107,7 +107,7 @@ def outcomes(events: list[Event]) -> dict[str, tuple[object, ...]]:
     }
 
 
-def test_all_small_objects_go_by_lanes(tmp_path: Path, stored: list[str]) -> None:
+def test_all_small_objects_go_as_plain_jobs(tmp_path: Path, stored: list[str]) -> None:
     with FaultProxy() as origin:
         origin.objects = bodies(200)
         report = asyncio.run(got(links_to(origin), tmp_path / "to", []))
@@ -117,19 +117,19 @@ def test_all_small_objects_go_by_lanes(tmp_path: Path, stored: list[str]) -> Non
         assert origin.opened <= 16
 
 
-@pytest.mark.parametrize("uses_lanes", [True, False])
+@pytest.mark.parametrize("uses_plain_jobs", [True, False])
 def test_requests_have_the_headers_of_their_links(
-    uses_lanes: bool, tmp_path: Path, stored: list[str], monkeypatch: pytest.MonkeyPatch
+    uses_plain_jobs: bool, tmp_path: Path, stored: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Links that are signed just in time ask for checksums."""
-    monkeypatch.setattr(transfers, "USES_LANES", uses_lanes)
+    monkeypatch.setattr(transfers, "USES_PLAIN_JOBS", uses_plain_jobs)
     headers = {"x-amz-checksum-mode": "ENABLED", "user-agent": "ours"}
     with FaultProxy() as origin:
         origin.objects = bodies(50)
         links = links_to(origin, headers=headers)
         report = asyncio.run(got([*links[:25], *links_to(origin)[25:]], tmp_path / "to", []))
         assert report.done == 50
-        assert (len(stored) > 40) is uses_lanes
+        assert (len(stored) > 40) is uses_plain_jobs
         for request in origin.seen:
             has_own = int(request.target.partition("?")[0].rpartition("/")[2]) >= 25
             assert request.header("x-amz-checksum-mode") == (None if has_own else "ENABLED")
@@ -161,7 +161,7 @@ def test_what_nobody_expects_is_the_outcome_of_one_object(
     assert report.failed == (step == "store")
 
 
-def test_all_small_files_go_up_by_lanes(tmp_path: Path, stored: list[str]) -> None:
+def test_all_small_files_go_up_as_plain_jobs(tmp_path: Path, stored: list[str]) -> None:
     contents = bodies(200)
     write_files(tmp_path / "from", contents)
     (tmp_path / "from/large").write_bytes(bytes(1 << 20))
@@ -172,7 +172,7 @@ def test_all_small_files_go_up_by_lanes(tmp_path: Path, stored: list[str]) -> No
         assert len(stored) == 200
 
 
-def test_files_whose_checksum_is_signed_go_up_by_lanes_unless_they_have_another(
+def test_files_whose_checksum_is_signed_go_up_as_plain_jobs_unless_they_have_another(
     tmp_path: Path, stored: list[str]
 ) -> None:
     contents, other = bodies(50), "/d0/7"
@@ -190,32 +190,32 @@ def test_files_whose_checksum_is_signed_go_up_by_lanes_unless_they_have_another(
 
 
 @pytest.mark.parametrize("sized", [True, False])
-def test_lanes_and_single_jobs_end_alike(
+def test_plain_jobs_and_single_ones_end_alike(
     sized: bool, tmp_path: Path, stored: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = []
-    for uses_lanes in (True, False):
-        monkeypatch.setattr(transfers, "USES_LANES", uses_lanes)
+    for uses_plain_jobs in (True, False):
+        monkeypatch.setattr(transfers, "USES_PLAIN_JOBS", uses_plain_jobs)
         events: list[Event] = []
         with FaultProxy() as origin:
             origin.objects = bodies(400)
             origin.schedule = faults_of_every_third("GET")
-            to = tmp_path / f"{uses_lanes}"
+            to = tmp_path / f"{uses_plain_jobs}"
             report = asyncio.run(got(links_to(origin, sized), to, events))
             assert report.done + report.failed + report.expired == 400
             results.append((outcomes(events), files(to)))
-        assert bool(stored) is uses_lanes
+        assert bool(stored) is uses_plain_jobs
         stored.clear()
     assert results[0] == results[1]
 
 
 @pytest.mark.parametrize("target", [IN_MEMORY, Digest("sha256")])
-def test_reads_in_lanes_and_single_ones_end_alike(
+def test_reads_as_plain_jobs_and_single_ones_end_alike(
     target: Memory | Digest, stored: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = []
-    for uses_lanes in (True, False):
-        monkeypatch.setattr(transfers, "USES_LANES", uses_lanes)
+    for uses_plain_jobs in (True, False):
+        monkeypatch.setattr(transfers, "USES_PLAIN_JOBS", uses_plain_jobs)
         events: list[Event] = []
         received: dict[str, bytes] = {}
         with FaultProxy() as origin:
@@ -231,7 +231,7 @@ def test_reads_in_lanes_and_single_ones_end_alike(
             moved = sum(event.count for event in events if isinstance(event, BytesMoved))
             assert moved >= sum(outcome.bytes for outcome in done)
         results.append((outcomes(events), received, found))
-        assert bool(stored) is uses_lanes
+        assert bool(stored) is uses_plain_jobs
         stored.clear()
     assert results[0] == results[1]
     ended, received, found = results[0]
@@ -248,15 +248,15 @@ def checksum_of(digest: bytes) -> str:
     return f"sha256:{b64encode(digest).decode()}"
 
 
-def test_uploads_in_lanes_and_single_ones_end_alike(
+def test_uploads_as_plain_jobs_and_single_ones_end_alike(
     tmp_path: Path, stored: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contents = bodies(400)
     results = []
-    for uses_lanes in (True, False):
-        monkeypatch.setattr(transfers, "USES_LANES", uses_lanes)
+    for uses_plain_jobs in (True, False):
+        monkeypatch.setattr(transfers, "USES_PLAIN_JOBS", uses_plain_jobs)
         events: list[Event] = []
-        folder = tmp_path / f"{uses_lanes}"
+        folder = tmp_path / f"{uses_plain_jobs}"
         write_files(folder, contents)
         with FaultProxy() as origin:
             origin.schedule = faults_of_every_third("PUT")
@@ -265,7 +265,7 @@ def test_uploads_in_lanes_and_single_ones_end_alike(
             # A server that closes after a fault can do so to the next request on its connection: attempts differ.
             ended = {key: (*each[:3], *each[4:]) for key, each in outcomes(events).items()}
             results.append((ended, dict(origin.objects)))
-        assert bool(stored) is uses_lanes
+        assert bool(stored) is uses_plain_jobs
         stored.clear()
     assert results[0] == results[1]
 

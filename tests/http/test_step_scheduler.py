@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from bulkpresign.errors import TransferError
 from bulkpresign.http.buffers import Buffers
-from bulkpresign.http.connection import Chunk, Connection, TakeSteps
-from bulkpresign.http.lockstep import Lockstep, Steps
+from bulkpresign.http.connection import Chunk, Connection, HandlerSteps
 from bulkpresign.http.protocol import ResponseParser
+from bulkpresign.http.step_scheduler import Steps, StepScheduler
 from tests.http.talking import PLAIN
 
 LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + bytes(50_000)
@@ -33,18 +33,18 @@ class Wire(asyncio.Transport):
         pass
 
 
-class Exchange:
-    """A connection that exchanges requests, and what it took: at most `most` bodies."""
+class Requests:
+    """A connection that sends one request after another, and what was handled: at most `most` bodies."""
 
-    def __init__(self, lockstep: Lockstep, most: int = 1, log: list[str] | None = None, name: str = "") -> None:
-        self.connection, self.wire = Connection(asyncio.get_running_loop(), Buffers(), lockstep), Wire()
+    def __init__(self, scheduler: StepScheduler, most: int = 1, log: list[str] | None = None, name: str = "") -> None:
+        self.connection, self.wire = Connection(asyncio.get_running_loop(), Buffers(), scheduler), Wire()
         self.connection.connection_made(self.wire)
         self.taken: list[bytes] = []
-        self.task = asyncio.ensure_future(self.connection.exchange(b"request 0", self._take))
+        self.task = asyncio.ensure_future(self.connection.send_each(b"request 0", self._take))
         self._most, self._name = most, name
         self._log = [] if log is None else log
 
-    def _take(self, response: ResponseParser, body: Chunk, latency: float) -> TakeSteps:
+    def _take(self, response: ResponseParser, body: Chunk, latency: float) -> HandlerSteps:
         self._log.append(f"{self._name} verified")
         if self._name == "broken":
             raise ZeroDivisionError
@@ -83,14 +83,14 @@ def test_a_step_is_done_for_all_before_the_next_one() -> None:
             yield
 
     async def test() -> None:
-        lockstep = Lockstep()
+        scheduler = StepScheduler()
         for name, steps in (("a", 2), ("b", 3), ("c", 0)):
-            lockstep.add(work(name, steps))
+            scheduler.add(work(name, steps))
         assert done == []
         await asyncio.sleep(0)
         assert done == ["a0", "b0", "a1", "b1", "b2"]
-        lockstep.add(work("d", 1))
-        lockstep.run()
+        scheduler.add(work("d", 1))
+        scheduler.run()
         assert done[-1] == "d0"
         await asyncio.sleep(0)
         assert done.count("d0") == 1
@@ -101,13 +101,13 @@ def test_a_step_is_done_for_all_before_the_next_one() -> None:
 def test_all_responses_are_verified_before_one_is_stored() -> None:
     async def test() -> None:
         log: list[str] = []
-        lockstep = Lockstep()
-        exchanges = [Exchange(lockstep, log=log, name=name) for name in "ab"]
+        scheduler = StepScheduler()
+        all_requests = [Requests(scheduler, log=log, name=name) for name in "ab"]
         await asyncio.sleep(0)
-        for exchange in exchanges:
-            exchange.receive(PLAIN)
+        for requests in all_requests:
+            requests.receive(PLAIN)
         assert log == []
-        assert all([await exchange.task for exchange in exchanges])
+        assert all([await requests.task for requests in all_requests])
         assert log == ["a verified", "b verified", "a stored", "b stored"]
 
     run(test)
@@ -115,15 +115,15 @@ def test_all_responses_are_verified_before_one_is_stored() -> None:
 
 def test_a_large_response_does_not_wait() -> None:
     async def test() -> None:
-        exchange = Exchange(Lockstep())
+        requests = Requests(StepScheduler())
         await asyncio.sleep(0)
-        exchange.receive(LARGE)
-        assert exchange.taken == [bytes(50_000)]
-        exchange = Exchange(Lockstep())
+        requests.receive(LARGE)
+        assert requests.taken == [bytes(50_000)]
+        requests = Requests(StepScheduler())
         await asyncio.sleep(0)
-        exchange.receive(LARGE[:20_000], LARGE[20_000:])
-        assert exchange.taken == [bytes(50_000)]
-        assert await exchange.task
+        requests.receive(LARGE[:20_000], LARGE[20_000:])
+        assert requests.taken == [bytes(50_000)]
+        assert await requests.task
 
     run(test)
 
@@ -132,17 +132,17 @@ def test_a_large_response_does_not_wait() -> None:
 def test_pieces_in_one_iteration_are_one_response(cuts: list[int], large_cuts: list[int]) -> None:
     async def test() -> None:
         for message, places in ((PLAIN, cuts), (LARGE, large_cuts)):
-            exchange = Exchange(Lockstep())
+            requests = Requests(StepScheduler())
             await asyncio.sleep(0)
             at = [0, *sorted(places), len(message)]
-            exchange.receive(*[message[begin:end] for begin, end in pairwise(at) if begin < end])
+            requests.receive(*[message[begin:end] for begin, end in pairwise(at) if begin < end])
             #: A head that was cut before a large piece is the parser's.
-            if await exchange.task:
-                assert exchange.taken == [message.partition(b"\r\n\r\n")[2]]
+            if await requests.task:
+                assert requests.taken == [message.partition(b"\r\n\r\n")[2]]
             else:
                 body = bytearray()
-                await exchange.connection.stream_to(body.extend)
-                assert not exchange.taken
+                await requests.connection.stream_to(body.extend)
+                assert not requests.taken
                 assert body == message.partition(b"\r\n\r\n")[2]
 
     run(test)
@@ -152,32 +152,32 @@ def test_pieces_in_one_iteration_are_one_response(cuts: list[int], large_cuts: l
 @pytest.mark.parametrize("cut", [0, 60, len(PLAIN) - 3])
 def test_more_than_the_response_is_taken_by_nobody(more: bytes, cut: int) -> None:
     async def test() -> None:
-        exchange = Exchange(Lockstep(), most=2)
+        requests = Requests(StepScheduler(), most=2)
         await asyncio.sleep(0)
-        exchange.receive(PLAIN[:cut])
+        requests.receive(PLAIN[:cut])
         await asyncio.sleep(0)  # now the length is known
-        exchange.receive(PLAIN[cut:], more)
-        assert not await exchange.task
+        requests.receive(PLAIN[cut:], more)
+        assert not await requests.task
         body = bytearray()
-        await exchange.connection.stream_to(body.extend)
-        assert not exchange.taken
+        await requests.connection.stream_to(body.extend)
+        assert not requests.taken
         assert body == b"hello world"
-        assert not exchange.connection.is_reusable
+        assert not requests.connection.is_reusable
 
     run(test)
 
 
 def test_a_response_that_came_before_the_end_of_its_connection_counts() -> None:
     async def test() -> None:
-        exchange = Exchange(Lockstep(), most=2)
+        requests = Requests(StepScheduler(), most=2)
         await asyncio.sleep(0)
-        exchange.receive(PLAIN)
-        exchange.connection.connection_lost(None)
+        requests.receive(PLAIN)
+        requests.connection.connection_lost(None)
         with pytest.raises(TransferError, match="closed by the server"):
-            await exchange.task
-        assert exchange.taken == [b"hello world"]
-        assert exchange.wire.sent == [b"request 0"]
-        last = Exchange(Lockstep())
+            await requests.task
+        assert requests.taken == [b"hello world"]
+        assert requests.wire.sent == [b"request 0"]
+        last = Requests(StepScheduler())
         await asyncio.sleep(0)
         last.receive(PLAIN)
         last.connection.connection_lost(None)
@@ -188,12 +188,12 @@ def test_a_response_that_came_before_the_end_of_its_connection_counts() -> None:
 
 def test_a_response_that_waits_when_its_task_is_cancelled_is_not_taken() -> None:
     async def test() -> None:
-        lockstep = Lockstep()
-        cancelled, other = Exchange(lockstep), Exchange(lockstep)
+        scheduler = StepScheduler()
+        cancelled, other = Requests(scheduler), Requests(scheduler)
         await asyncio.sleep(0)
         cancelled.task.cancel()  # the task ends in the next round, before the steps
-        for exchange in (cancelled, other):
-            exchange.receive(PLAIN)
+        for requests in (cancelled, other):
+            requests.receive(PLAIN)
         with pytest.raises(asyncio.CancelledError):
             await cancelled.task
         assert await other.task
@@ -202,16 +202,16 @@ def test_a_response_that_waits_when_its_task_is_cancelled_is_not_taken() -> None
     run(test)
 
 
-def test_an_error_ends_one_exchange_and_not_the_others() -> None:
+def test_an_error_ends_one_connection_and_not_the_others() -> None:
     async def test() -> None:
-        lockstep = Lockstep()
-        exchanges = [Exchange(lockstep, name=name) for name in ("a", "broken", "b")]
+        scheduler = StepScheduler()
+        all_requests = [Requests(scheduler, name=name) for name in ("a", "broken", "b")]
         await asyncio.sleep(0)
-        for exchange in exchanges:
-            exchange.receive(PLAIN)
-        await asyncio.wait([exchange.task for exchange in exchanges])
-        assert [exchange.taken for exchange in exchanges] == [[b"hello world"], [], [b"hello world"]]
+        for requests in all_requests:
+            requests.receive(PLAIN)
+        await asyncio.wait([requests.task for requests in all_requests])
+        assert [requests.taken for requests in all_requests] == [[b"hello world"], [], [b"hello world"]]
         with pytest.raises(ZeroDivisionError):
-            await exchanges[1].task
+            await all_requests[1].task
 
     run(test)
