@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from bulkpresign.events import RunFinished as RunFinished
     from bulkpresign.events import RunStarted as RunStarted
     from bulkpresign.events import SourceEnded as SourceEnded
+    from bulkpresign.events import TagsDropped as TagsDropped
     from bulkpresign.events import UploadLeftOpen as UploadLeftOpen
     from bulkpresign.guide import create_presigned_post as create_presigned_post
     from bulkpresign.guide import create_presigned_url as create_presigned_url
@@ -136,6 +137,7 @@ _HOMES = {
     "Presigner": "signing.presigner",
     "Proof": "proof.certificate",
     "ReadBackFailed": "events",
+    "TagsDropped": "events",
     "Reading": "pipeline.read",
     "RefusedError": "errors",
     "RegionError": "errors",

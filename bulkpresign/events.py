@@ -63,6 +63,12 @@ class ReadBackFailed(msgspec.Struct, frozen=True, gc=False, tag=True):
     outcome: Outcome
 
 
+class TagsDropped(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """A copy has no tags, and its object has some."""
+
+    object: ObjectRef
+
+
 class ObjectsSkipped(msgspec.Struct, frozen=True, gc=False, tag=True):
     """`count` objects were skipped, because they are done in the journal. `bytes` is the sum of their known sizes."""
 
@@ -135,6 +141,7 @@ Event = (
     | ObjectRetried
     | ObjectFinished
     | ReadBackFailed
+    | TagsDropped
     | ObjectsSkipped
     | SourceEnded
     | ObjectsSigned

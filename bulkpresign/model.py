@@ -269,7 +269,8 @@ class Report(msgspec.Struct, kw_only=True):
     objects were skipped only because of it (None: files or listings were compared as well). `planned` is the number of
     objects that a dry run would move (None: not a dry run), and `plan` is more about them, for `copy`. `certificate` is
     the first line of the certificate that was written (None: none was), and `uncertified` counts the copies that could
-    not be read for it: each is done or skipped as well. `slowed` counts how often a server asked for a lower rate, or
+    not be read for it: each is done or skipped as well. `untagged` counts copies without the tags of their objects.
+    `slowed` counts how often a server asked for a lower rate, or
     too many files were open, and `lowest_concurrency` is the lowest number of requests in flight then.
     `uploads_opened` counts the multipart uploads that were created, `uploads_left_open` those that are still open at
     the end. `left_out` counts the files below a folder that are no data: temporary files of unfinished downloads, and
@@ -293,6 +294,7 @@ class Report(msgspec.Struct, kw_only=True):
     plan: Plan | None = None
     certificate: Certificate | None = None
     uncertified: int = 0
+    untagged: int = 0
     slowed: int = 0
     lowest_concurrency: int | None = None
     concurrency: int | None = None

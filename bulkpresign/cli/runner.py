@@ -24,6 +24,7 @@ from bulkpresign.cli.summary import (
     left_out,
     no_rows,
     summary,
+    untagged,
 )
 from bulkpresign.errors import BreakerError, BulkpresignError
 from bulkpresign.events import Listener
@@ -73,6 +74,8 @@ def run_transfer(
         notes += certificate_notes(report, settings["certificate"], quiet=quiet)
     if report.archived and not quiet:
         notes.append((archived(report), "info"))
+    if report.untagged:
+        notes.append((untagged(report.untagged), "warning"))
     if report.left_out and not quiet:
         notes.append((left_out(report.left_out), "info"))
     if not quiet:

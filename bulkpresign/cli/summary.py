@@ -140,6 +140,11 @@ def archived(report: Report) -> str:
     return f"{counts}, by the storage class; what is not restored yet can't be read"
 
 
+def untagged(count: int) -> str:
+    """A note about copies without the tags of their objects."""
+    return f"without tags: {counted(count, 'copy', 'copies')} of objects that have some"
+
+
 def left_open(count: int) -> str:
     """Advice for uploads of this run that are still open."""
     stays = "stays" if count == 1 else "stay"

@@ -11,6 +11,7 @@ from bulkpresign.events import (
     ObjectsSkipped,
     ReadBackFailed,
     RunFinished,
+    TagsDropped,
 )
 from bulkpresign.model import Outcome, Report
 
@@ -60,6 +61,8 @@ class Tally:
             self._report.retries += 1
         elif isinstance(event, ReadBackFailed):
             self._report.uncertified += 1
+        elif isinstance(event, TagsDropped):
+            self._report.untagged += 1
         elif isinstance(event, RunFinished):
             for name in _FINAL_FIELDS:
                 setattr(self._report, name, getattr(event.report, name))

@@ -14,6 +14,7 @@ from bulkpresign.ledger.record import Record
 from bulkpresign.model import ObjectRef, Report
 from bulkpresign.pipeline.run.batches import Batches
 from bulkpresign.pipeline.run.completed import all_are_current
+from bulkpresign.pipeline.run.copied_tags import CopiedTags
 from bulkpresign.pipeline.run.copies import Destination, PresentCopies, tells_no_bytes
 from bulkpresign.pipeline.run.guards import DestinationGuard
 from bulkpresign.pipeline.run.journals import journal_of
@@ -36,6 +37,7 @@ from bulkpresign.source.location import Location
 from bulkpresign.tables import Table
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.copies.tags import TAGGING
 from bulkpresign.transfer.downloads.existing import IfExists
 from bulkpresign.transfer.spec import TransferSpec
 
@@ -93,6 +95,7 @@ class Copying:
         *,
         recheck: bool,
         relay: bool,
+        tags: bool,
         extra: str | os.PathLike[str] | None,
         plan: str | os.PathLike[str] | None,
         certified: CopyCertificate | None,
@@ -139,7 +142,8 @@ class Copying:
             spec = msgspec.structs.replace(spec, copy_digest=certified.algorithm)
             jobs, totals.known = certified.passing(jobs, run.completed), 0  # those that are done have rows, too
             closing = partial(certified.write, presigner=put, emit=run.emit, config=config, ca_bundle=self._ca_bundle)
-        coordinator = self._coordinator(get, put, present, headers, replaces=if_exists == "replace")
+        replaces = if_exists == "replace"
+        coordinator = self._coordinator(get, put, present, headers, replaces=replaces, tags=tags)
         report = await run.transfer(jobs, spec, coordinator, totals=totals, sources=sources, closing=closing)
         present.write_extra()
         return report
@@ -175,19 +179,22 @@ class Copying:
         headers: Mapping[str, str],
         *,
         replaces: bool,
+        tags: bool,
     ) -> Callable[[TransferContext], Coordinator]:
         """Makes the Coordinator of copies: it lists, signs, and opens uploads, which needs credentials."""
+        has_tags = any(name.lower() == TAGGING for name in headers)
         has_condition = any(name.lower().startswith("if-") for name in headers)
 
         def coordinator(context: TransferContext) -> Coordinator:
             resumer = MultipartResumer(MultipartCreator(put, context, headers=headers), put, None)
+            copied_tags = CopiedTags(get if tags else None, context, are_replaced=has_tags)
             guard = DestinationGuard(put, context.http, present, context.emit, replaces=replaces)
             return Coordinator(
                 ask_part_size=None if get is None else partial(ask_part_size, get, context.http),
                 refuse_checksum_mode=self._mode.refuse,
-                open_upload=resumer.open_upload,
+                open_upload=copied_tags.opening(resumer.open_upload),
                 end_upload=resumer.end_upload,
-                sign_put=PutSigner(put, headers),
+                sign_put=PutSigner(put, headers, copied_tags),
                 find_present=partial(present.find, http=context.http),
                 guard=None if has_condition else guard,
             )

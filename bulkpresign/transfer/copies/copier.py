@@ -1,5 +1,6 @@
 """Copies an object from a GET link to a PUT link: in one request, or in parts."""
 
+from bulkpresign.events import TagsDropped
 from bulkpresign.model import Evidence, Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
@@ -47,6 +48,8 @@ class Copier:
         if present is not None:
             return present
         copied, attempts = await self._copied(job, source, target, renewer)
+        if copied.lacks_tags:
+            self._context.emit(TagsDropped(job.object))
         evidence = Evidence(copied.size, 0, 0, copied.etag, copied.checksum)
         return Outcome(job.object, "done", copied.size, attempts, copied.verified_by, link=job.link, evidence=evidence)
 

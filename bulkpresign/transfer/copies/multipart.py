@@ -17,6 +17,7 @@ from bulkpresign.transfer.copies.parts import HeldObjectParts, ObjectParts
 from bulkpresign.transfer.copies.proof import Copied, proof
 from bulkpresign.transfer.copies.settings import CopySettings
 from bulkpresign.transfer.copies.source import SourceReader
+from bulkpresign.transfer.copies.tags import lacks_tags
 from bulkpresign.transfer.downloads.responses import CHANGED
 from bulkpresign.transfer.engine.jobs import Job, MultipartUpload, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
@@ -95,7 +96,9 @@ class MultipartCopies:
         verified_by = proof(head, etag, parts.verified_by, sent.verified_by)
         if head.expected.checksum in {f"{algorithm}:{value}" for algorithm, value in sent.checksums.items()}:
             verified_by = head.expected.name  # computed by the server
-        return Copied(head.size or 0, sent.etag, verified_by), max(sent.attempts, attempts.number)
+        lacks = bool(given) and lacks_tags(head.kept, target.link)
+        copied = Copied(head.size or 0, sent.etag, verified_by, lacks_tags=lacks)
+        return copied, max(sent.attempts, attempts.number)
 
     async def _split(self, link: Link, head: ObjectHead) -> ObjectHead:
         """The head with the part size of an object that was uploaded in parts, as far as its server tells it."""

@@ -12,13 +12,15 @@ from bulkpresign.transfer.uploads.store import md5_header
 class Copied(msgspec.Struct, frozen=True, gc=False):
     """An object that was copied: its size, the etag of the copy, and what verified its bytes.
 
-    `checksum` is the one that was computed on the way, as `algorithm:base64`; None: none was.
+    `checksum` is the one that was computed on the way, as `algorithm:base64`; None: none was. `lacks_tags` is True
+    where the object has tags, and the copy none.
     """
 
     size: int
     etag: str | None
     verified_by: str | None
     checksum: str | None = None
+    lacks_tags: bool = False
 
 
 def proof(head: ObjectHead, etag: str | None, source: str | None, target: str | None) -> str | None:

@@ -23,6 +23,7 @@ from bulkpresign.transfer.copies.plain import Begun, Held
 from bulkpresign.transfer.copies.proof import Copied, digest_header, proof
 from bulkpresign.transfer.copies.settings import CopySettings
 from bulkpresign.transfer.copies.source import SourceReader
+from bulkpresign.transfer.copies.tags import REFUSES_TAGS, TAGGING, TAGS_HINT, lacks_tags
 from bulkpresign.transfer.engine.jobs import RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.retries import numbered
@@ -103,6 +104,7 @@ class _SingleCopy:
         self._head: ObjectHead | None = None
         #: The etag of the bytes that were sent, once it is known.
         self._etag: str | None = None
+        self._lacks_tags = False
 
     async def run(self) -> Copied | ObjectHead:
         """The copy, or the head of an object that is to be copied in parts. Raises TransferError."""
@@ -212,14 +214,20 @@ class _SingleCopy:
         context, digest = self._context, self._hasher()
         body = RelayedBody(response, size, context.emit, context.limiter, expected=head.expected, second=digest)
         stored = await self._stored(head, body, md5=md5)
-        return _copied(head, body, stored, body.verified_by, self._checksum(digest))
+        return self._copied(head, body, stored, body.verified_by, self._checksum(digest))
 
     async def _written(self, held: Held, sent: DirectRequest | None = None) -> Copied:
         """Writes an object from memory, by a request that may have been sent already."""
         self._head = held.head
         body = HeldBody(held.data, self._context.emit, held.head.expected)
         stored = await self._stored(held.head, body, sent)
-        return _copied(held.head, body, stored, held.verified_by, held.checksum)
+        return self._copied(held.head, body, stored, held.verified_by, held.checksum)
+
+    def _copied(
+        self, head: ObjectHead, body: SentBody, stored: Stored, verified_by: str | None, checksum: str | None
+    ) -> Copied:
+        verified_by = proof(head, stored.etag, verified_by, stored.verified_by)
+        return Copied(body.size, stored.etag, verified_by, checksum, self._lacks_tags)
 
     def _digest_header(self, head: ObjectHead) -> Mapping[str, str] | None:
         return digest_header(head, self._settings, keeps_checksum=self._keeps_checksum)
@@ -268,6 +276,7 @@ class _SingleCopy:
                 if digest is None:
                     digest = md5_header(md5 or await body.md5())
                 link = await sign(put, {**head.kept, **digest, **condition})
+            self._lacks_tags = lacks_tags(head.kept, link)
             self._has_checksum = sign is not None and signed_checksum(link).algorithm is not None
             return await store(self._context.http, link, body, sent)
         except RefusedError as error:
@@ -287,13 +296,11 @@ def _server_copy(ref: ObjectRef, etag: str) -> Copied:
     return Copied(ref.size or 0, etag, expected.name if etag == ref.etag else expected.size_name)
 
 
-def _copied(head: ObjectHead, body: SentBody, stored: Stored, verified_by: str | None, checksum: str | None) -> Copied:
-    return Copied(body.size, stored.etag, proof(head, stored.etag, verified_by, stored.verified_by), checksum)
-
-
 def _at_target(error: RefusedError, put: Link, kept: Mapping[str, str]) -> TransferError:
     """The same error, with the destination, and the headers of the object that it may have refused."""
     message = f"{put.object.uri}: {error}"
     if kept and error.status in REFUSES_HEADERS:
         message += f" (the copy has these headers of the object: {', '.join(kept)})"
+    if TAGGING in kept and error.status in REFUSES_TAGS:
+        message += f" ({TAGS_HINT})"
     return numbered(RefusedError(message, code=error.code, status=error.status), error.attempt)
