@@ -14,7 +14,7 @@ from bulkpresign.ledger.record import Record
 from bulkpresign.model import ObjectRef, Report
 from bulkpresign.pipeline.run.batches import Batches
 from bulkpresign.pipeline.run.completed import all_are_current
-from bulkpresign.pipeline.run.copied_tags import CopiedTags
+from bulkpresign.pipeline.run.copied_tags import CopiedTags, ObjectTags
 from bulkpresign.pipeline.run.copies import Destination, PresentCopies, tells_no_bytes
 from bulkpresign.pipeline.run.guards import DestinationGuard
 from bulkpresign.pipeline.run.journals import journal_of
@@ -182,12 +182,13 @@ class Copying:
         tags: bool,
     ) -> Callable[[TransferContext], Coordinator]:
         """Makes the Coordinator of copies: it lists, signs, and opens uploads, which needs credentials."""
-        has_tags = any(name.lower() == TAGGING for name in headers)
+        replaced_by = next((value for name, value in headers.items() if name.lower() == TAGGING), None)
         has_condition = any(name.lower().startswith("if-") for name in headers)
 
         def coordinator(context: TransferContext) -> Coordinator:
             resumer = MultipartResumer(MultipartCreator(put, context, headers=headers), put, None)
-            copied_tags = CopiedTags(get if tags else None, context, are_replaced=has_tags)
+            source = ObjectTags(get, context) if get is not None and tags else None
+            copied_tags = CopiedTags(source, ObjectTags(put, context), replaced_by)
             guard = DestinationGuard(put, context.http, present, context.emit, replaces=replaces)
             return Coordinator(
                 ask_part_size=None if get is None else partial(ask_part_size, get, context.http),
@@ -195,6 +196,7 @@ class Copying:
                 open_upload=copied_tags.opening(resumer.open_upload),
                 end_upload=resumer.end_upload,
                 sign_put=PutSigner(put, headers, copied_tags),
+                settle_tags=copied_tags.settle,
                 find_present=partial(present.find, http=context.http),
                 guard=None if has_condition else guard,
             )

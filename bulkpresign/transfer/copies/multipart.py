@@ -96,9 +96,13 @@ class MultipartCopies:
         verified_by = proof(head, etag, parts.verified_by, sent.verified_by)
         if head.expected.checksum in {f"{algorithm}:{value}" for algorithm, value in sent.checksums.items()}:
             verified_by = head.expected.name  # computed by the server
-        lacks = bool(given) and lacks_tags(head.kept, target.link)
+        lacks = await self._lacks_tags(head, target)
         copied = Copied(head.size or 0, sent.etag, verified_by, lacks_tags=lacks)
         return copied, max(sent.attempts, attempts.number)
+
+    async def _lacks_tags(self, head: ObjectHead, target: MultipartUpload) -> bool:
+        settle = self._coordinator.settle_tags
+        return lacks_tags(head.kept, target.link) if settle is None else not await settle(target.object, head.kept)
 
     async def _split(self, link: Link, head: ObjectHead) -> ObjectHead:
         """The head with the part size of an object that was uploaded in parts, as far as its server tells it."""
