@@ -38,9 +38,11 @@ _HEADROOM = 1.5
 
 #: The limit, as a multiple of the requests in flight that would do the same work alone on the wire.
 _GAIN = 2.0
-#: The same multiple if the CPU is the bound: more requests in flight then only cost CPU.
+#: The same multiple if the CPU is the bound: more requests in flight then only cost CPU. But so many small ones take
+#: less of it, as responses that come together are handled a step at a time (see `http.step_scheduler`).
 _CPU_GAIN = 1.1
 _CPU_BOUND = 0.95
+_TOGETHER, _SMALL = 48, 16 << 10
 #: A round that had a smaller share of its limit in flight is bound by something else.
 _IN_USE = 0.75
 _SHRINK = 0.8
@@ -302,7 +304,7 @@ class ConcurrencyController:
         if self.fixed is None:
             self._wanted = min(max(self._wanted, 1.0), float(self.maximum))
             wanted = min(self._wanted, self._alone()) / 2 if self._probing else self._wanted
-            self.limit = max(1 if self._probing else self.minimum, round(wanted))
+            self.limit = max(1 if self._probing else self._least, round(wanted))
             self.parts = max(1, round(wanted if self._first_parts is None else min(wanted, self._first_parts)))
         else:
             self.limit = self.parts = self.fixed
@@ -310,6 +312,12 @@ class ConcurrencyController:
         if bound < self.limit:
             self.limit = max(1, int(bound))
         self.parts = min(self.parts, self.limit)
+
+    @property
+    def _least(self) -> int:
+        """The fewest requests that may be in flight, but for moments of a probe."""
+        is_small = self._length <= _SMALL * (self._served + self._answers)
+        return min(_TOGETHER, self.maximum) if is_small and self._cpu_share >= _CPU_BOUND else self.minimum
 
     def _failed(self, now: float, failure: Failure) -> None:
         if failure == "throttled":
