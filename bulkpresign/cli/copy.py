@@ -52,13 +52,6 @@ _of_plan = options.in_section("Plan")
 @click.option(
     "--relay", is_flag=True, help="Read and write each byte here, even if both sides are one server that could copy."
 )
-@click.option(
-    "--no-tags",
-    "tags",
-    flag_value=False,
-    default=True,
-    help="Copy objects without their tags, which takes no right to read and write tags.",
-)
 @_of_plan(
     "--plan",
     type=FileName(),
@@ -119,9 +112,9 @@ def copy(
     """Copy from bucket to bucket, with nothing on disk.
 
     The key of a copy is the prefix and the object's path: its key after the source's prefix. Copies keep content type,
-    caching headers, metadata, tags and checksums; --header sets other tags, an ACL or a storage class for all of them.
-    Only the latest version of an object is copied. An object that was uploaded in parts is copied in the same parts.
-    LINKS need no credentials.
+    caching headers, metadata and checksums; --header sets tags, an ACL or a storage class for all of them. Only the
+    latest version of an object is copied. An object that was uploaded in parts is copied in the same parts. LINKS need
+    no credentials.
 
     Copies that exist already, with the size and etag of their object, are skipped, and so are those that the journal
     has as done. The same command continues a run, or copies what changed since; verify then compares both sides.

@@ -142,7 +142,8 @@ def archived(report: Report) -> str:
 
 def untagged(count: int) -> str:
     """A note about copies without the tags of their objects."""
-    return f"without tags: {counted(count, 'copy', 'copies')} of objects that have some"
+    copies = counted(count, "copy", "copies")
+    return f"without tags: {copies} of objects that have some; --header 'x-amz-tagging: ...' sets tags for all"
 
 
 def left_open(count: int) -> str:

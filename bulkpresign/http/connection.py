@@ -172,32 +172,38 @@ class Connection(asyncio.BufferedProtocol):
 
     def _steps(self) -> Steps:
         """Handles a response that is here, or its first bytes."""
-        handle, whole = self._handler, self._whole
-        if handle is None:  # cancelled, or there came more than the response
-            return
-        if whole is None:
-            data, self._begun = memoryview(self._begun), b""
-            head = plain_head(data)
-            if head is None or head.length > MAX_WHOLE_BODY or len(data) > head.size + head.length:
-                self._end_handling()
-                self._feed(data)
-                return
-            if len(data) < head.size + head.length:
-                self._whole = _WholeResponse(head, data)
-                return
-            body = data[head.size :]
-        else:
-            head, body, self._whole = whole.head, whole.buffer[: whole.received], None
-        self.response.take_whole(head.status, head.headers, head.length)
-        yield
         try:
+            handle, found = self._handler, self._found()
+            if handle is None or found is None:
+                return
+            head, body = found
+            self.response.take_whole(head.status, head.headers, head.length)
+            yield
             request = yield from handle(self.response, body, self.touched_at - self.sent_at)
+            yield
+            self._go_on(request, body)
         except BaseException as error:  # noqa: BLE001 - `send_each` raises it
             self._error = error
             self._end_handling()
-            return
-        yield
-        self._go_on(request, body)
+
+    def _found(self) -> tuple[PlainHead, memoryview] | None:
+        """The head and body of a response that is here; None where more has to come, or it is not for the handler."""
+        whole = self._whole
+        if self._handler is None:  # cancelled, or there came more than the response
+            return None
+        if whole is not None:
+            self._whole = None
+            return whole.head, whole.buffer[: whole.received]
+        data, self._begun = memoryview(self._begun), b""
+        head = plain_head(data)
+        if head is None or head.length > MAX_WHOLE_BODY or len(data) > head.size + head.length:
+            self._end_handling()
+            self._feed(data)
+            return None
+        if len(data) < head.size + head.length:
+            self._whole = _WholeResponse(head, data)
+            return None
+        return head, data[head.size :]
 
     def _go_on(self, request: bytes | None, body: memoryview) -> None:
         """Sends the next request, or ends `send_each`."""

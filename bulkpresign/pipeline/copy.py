@@ -48,7 +48,6 @@ async def copy(
     if_exists: IfExists = "replace",
     recheck: bool = False,
     relay: bool = False,
-    tags: bool = True,
     extra: str | os.PathLike[str] | None = None,
     certificate: str | os.PathLike[str] | None = None,
     algorithm: str = "sha256",
@@ -92,10 +91,9 @@ async def copy(
     copied.
 
     A copy has the content type, cache control, content disposition, content encoding, content language, expiry and
-    metadata of its object, its tags unless `tags` is False, and its checksum: one of all bytes, in parts where that is
-    a CRC, or one of parts. Tags are read for each object that has some, where its source is read with credentials. The
-    bytes are verified by the object's checksum or etag before the last of them is sent, and by the etag and the
-    checksum of the copy. `headers` are signed into the PUT links as well, such as `x-amz-storage-class`, `x-amz-acl` or
+    metadata of its object, and its checksum: one of all bytes, in parts where that is a CRC, or one of parts. Its bytes
+    are verified by the object's checksum or etag before the last of them is sent, and by the etag and the checksum of
+    the copy. `headers` are signed into the PUT links as well, such as `x-amz-storage-class`, `x-amz-acl` or
     `x-amz-tagging`, and replace the object's.
 
     Where `source` has `s3://` locations, the destination is listed first, and copies with the size and etag of their
@@ -148,9 +146,9 @@ async def copy(
     if config.part_size is not None:
         check_part_size(config.part_size)
     target = None if destination is None else Destination(prefix_of(destination), KeyMap(maps))
-    if (headers or recheck or not tags) and target is None:
+    if (headers or recheck) and target is None:
         raise ParameterError(
-            "headers, recheck and tags are for copies to s3://bucket/prefix/: LINKS have the headers that sign signed"
+            "headers and recheck are for copies to s3://bucket/prefix/: LINKS have the headers that sign signed"
         )
     if plan is not None and (target is None or not dry_run):
         raise ParameterError("plan is for a dry run to s3://bucket/prefix/")
@@ -228,13 +226,5 @@ async def copy(
         if target is None:
             return await copying.by_links()
         return await copying.to_bucket(
-            target,
-            if_exists,
-            headers or {},
-            recheck=recheck,
-            relay=relay,
-            tags=tags,
-            extra=extra,
-            plan=plan,
-            certified=certified,
+            target, if_exists, headers or {}, recheck=recheck, relay=relay, extra=extra, plan=plan, certified=certified
         )

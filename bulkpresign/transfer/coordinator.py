@@ -44,8 +44,7 @@ class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
     one's resume point and the etags of its parts, by number. `end_upload` ends an upload that nobody completes any
     more. `receive` takes the bytes of an object that goes to memory. `sign_put` signs the PUT link of a copy with
     headers of its object; without it the PUT links of copies are signed already. `sign_part` signs the link of a part
-    of a file with its checksum. `settle_tags` makes sure that a copy in parts has the tags of its object, whose headers
-    it is given, and returns False where it has not. `guard` has the conditions of copies.
+    of a file with its checksum. `guard` has the conditions of copies.
     """
 
     ask_part_size: Callable[[Link], Awaitable[int | None]] | None = None
@@ -57,7 +56,6 @@ class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
     receive: Callable[[Link, bytes], None] | None = None
     sign_put: SignPut | None = None
     sign_part: SignPut | None = None
-    settle_tags: Callable[[ObjectRef, Mapping[str, str]], Awaitable[bool]] | None = None
     guard: Guard | None = None
 
     def condition(self, ref: ObjectRef) -> Mapping[str, str]:

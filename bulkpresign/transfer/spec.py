@@ -15,7 +15,7 @@ class TransferSpec(msgspec.Struct, frozen=True, kw_only=True):
     each large one; where they are None, as many as the run finds to be best, up to `max_concurrency` requests.
     `limit_rate` is bytes a second. The others are those of `get` and `put`; sizes are bytes.
     With `copies_on_server`, copies are left to their server. Copies in one request compute a digest of their bytes by
-    the algorithm `copy_digest` (None: none).
+    the algorithm `copy_digest` (None: none). `copies_set_tags` is True where all copies are given tags.
     """
 
     folder: str = ""
@@ -32,6 +32,7 @@ class TransferSpec(msgspec.Struct, frozen=True, kw_only=True):
     keeps_checkpoints: bool = False
     copies_on_server: bool = False
     copy_digest: str | None = None
+    copies_set_tags: bool = False
     ca_bundle: str | None = None
     transport: Transport = "auto"
 

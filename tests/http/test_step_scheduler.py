@@ -202,6 +202,26 @@ def test_a_response_that_waits_when_its_task_is_cancelled_is_not_taken() -> None
     run(test)
 
 
+def test_a_wire_that_breaks_ends_one_connection_and_not_the_others() -> None:
+    async def test() -> None:
+        scheduler = StepScheduler()
+        all_requests = [Requests(scheduler, most=2), Requests(scheduler)]
+        await asyncio.sleep(0)
+
+        def broken(data: bytes) -> None:
+            raise MemoryError
+
+        all_requests[0].wire.write = broken  # type: ignore[method-assign]
+        for requests in all_requests:
+            requests.receive(PLAIN)
+        await asyncio.wait([requests.task for requests in all_requests])
+        assert all_requests[1].taken == [b"hello world"]
+        with pytest.raises(MemoryError):
+            await all_requests[0].task
+
+    run(test)
+
+
 def test_an_error_ends_one_connection_and_not_the_others() -> None:
     async def test() -> None:
         scheduler = StepScheduler()

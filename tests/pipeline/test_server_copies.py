@@ -120,5 +120,5 @@ def test_a_copy_that_is_denied_names_the_rights_that_it_takes(proxied: ProxiedSi
     (outcome,) = proxied.outcomes
     assert (outcome.code, outcome.attempts) == ("AccessDenied", 1)
     assert "s3:GetObjectTagging" in str(outcome.message)
-    assert "--no-tags" in str(outcome.message)
+    assert "--relay" in str(outcome.message)
     assert copy(proxied, "a", relay=True).done == 1

@@ -14,7 +14,6 @@ from bulkpresign.ledger.record import Record
 from bulkpresign.model import ObjectRef, Report
 from bulkpresign.pipeline.run.batches import Batches
 from bulkpresign.pipeline.run.completed import all_are_current
-from bulkpresign.pipeline.run.copied_tags import CopiedTags, ObjectTags
 from bulkpresign.pipeline.run.copies import Destination, PresentCopies, tells_no_bytes
 from bulkpresign.pipeline.run.guards import DestinationGuard
 from bulkpresign.pipeline.run.journals import journal_of
@@ -37,10 +36,10 @@ from bulkpresign.source.location import Location
 from bulkpresign.tables import Table
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
-from bulkpresign.transfer.copies.tags import TAGGING
 from bulkpresign.transfer.downloads.existing import IfExists
 from bulkpresign.transfer.spec import TransferSpec
 
+_TAGGING = "x-amz-tagging"
 #: The headers that a server takes beside its copy of all others. With any other header, copies are relayed.
 _OF_SERVER_COPIES = frozenset({"x-amz-storage-class", "x-amz-acl", "x-amz-server-side-encryption"})
 
@@ -95,7 +94,6 @@ class Copying:
         *,
         recheck: bool,
         relay: bool,
-        tags: bool,
         extra: str | os.PathLike[str] | None,
         plan: str | os.PathLike[str] | None,
         certified: CopyCertificate | None,
@@ -136,14 +134,14 @@ class Copying:
         if self._dry_run:
             asks_part_size = get is not None
             return await self._plan(jobs, present, target, plan, on_server=on_server, asks_part_size=asks_part_size)
-        spec = TransferSpec(copies_on_server=on_server)
+        sets_tags = any(name.lower() == _TAGGING for name in headers)
+        spec = TransferSpec(copies_on_server=on_server, copies_set_tags=sets_tags)
         closing = None
         if certified is not None:
             spec = msgspec.structs.replace(spec, copy_digest=certified.algorithm)
             jobs, totals.known = certified.passing(jobs, run.completed), 0  # those that are done have rows, too
             closing = partial(certified.write, presigner=put, emit=run.emit, config=config, ca_bundle=self._ca_bundle)
-        replaces = if_exists == "replace"
-        coordinator = self._coordinator(get, put, present, headers, replaces=replaces, tags=tags)
+        coordinator = self._coordinator(get, put, present, headers, replaces=if_exists == "replace")
         report = await run.transfer(jobs, spec, coordinator, totals=totals, sources=sources, closing=closing)
         present.write_extra()
         return report
@@ -179,24 +177,19 @@ class Copying:
         headers: Mapping[str, str],
         *,
         replaces: bool,
-        tags: bool,
     ) -> Callable[[TransferContext], Coordinator]:
         """Makes the Coordinator of copies: it lists, signs, and opens uploads, which needs credentials."""
-        replaced_by = next((value for name, value in headers.items() if name.lower() == TAGGING), None)
         has_condition = any(name.lower().startswith("if-") for name in headers)
 
         def coordinator(context: TransferContext) -> Coordinator:
             resumer = MultipartResumer(MultipartCreator(put, context, headers=headers), put, None)
-            source = ObjectTags(get, context) if get is not None and tags else None
-            copied_tags = CopiedTags(source, ObjectTags(put, context), replaced_by)
             guard = DestinationGuard(put, context.http, present, context.emit, replaces=replaces)
             return Coordinator(
                 ask_part_size=None if get is None else partial(ask_part_size, get, context.http),
                 refuse_checksum_mode=self._mode.refuse,
-                open_upload=copied_tags.opening(resumer.open_upload),
+                open_upload=resumer.open_upload,
                 end_upload=resumer.end_upload,
-                sign_put=PutSigner(put, headers, copied_tags),
-                settle_tags=copied_tags.settle,
+                sign_put=PutSigner(put, headers),
                 find_present=partial(present.find, http=context.http),
                 guard=None if has_condition else guard,
             )

@@ -11,28 +11,19 @@ from bulkpresign.errors import (
     SigningError,
 )
 from bulkpresign.model import Link, ObjectRef
-from bulkpresign.pipeline.run.copied_tags import CopiedTags
 from bulkpresign.signing.preserved import operation_query
 from bulkpresign.signing.presigner import Presigner
 
 
 class PutSigner:
-    """Signs PUT links with the headers of their objects or parts, and with `headers`, which take precedence.
+    """Signs PUT links with the headers of their objects or parts, and with `headers`, which take precedence."""
 
-    `tags` reads the tags of objects (None: they have none).
-    """
-
-    def __init__(self, presigner: Presigner, headers: Mapping[str, str], tags: CopiedTags | None = None) -> None:
-        self._presigner, self._tags = presigner, tags
+    def __init__(self, presigner: Presigner, headers: Mapping[str, str]) -> None:
+        self._presigner = presigner
         self._own = {name.lower(): value for name, value in headers.items()}
 
     async def __call__(self, put: Link, headers: Mapping[str, str]) -> Link:
-        """The link. Raises LinkExpiredError where credentials ended, RefusedError for a header that can't be sent.
-
-        Raises TransferError where the tags of an object can't be read.
-        """
-        if self._tags is not None:
-            headers = await self._tags.in_headers(headers)
+        """The link. Raises LinkExpiredError where credentials ended, RefusedError for a header that can't be sent."""
         try:
             try:
                 return self._signed(put, headers)

@@ -10,7 +10,7 @@ import msgspec
 from bulkpresign.checksums import COMBINABLE, ExpectedDigest, expected_digest
 from bulkpresign.http.response import etag_kind_of
 from bulkpresign.model import ObjectRef
-from bulkpresign.transfer.copies.tags import tagging_header
+from bulkpresign.transfer.copies.tags import has_tags
 from bulkpresign.transfer.downloads.ranges import is_strong
 from bulkpresign.transfer.downloads.responses import digest_of
 from bulkpresign.transfer.engine.part_sizes import usual_part_size
@@ -33,7 +33,7 @@ class ObjectHead(msgspec.Struct, frozen=True):
 
     `size` is in bytes, None where it is not announced; `etag` has no quotes. `expected` is the digest of its bytes,
     `structure` that of its etag, which tells the parts that it was uploaded in. `kept` are the headers that its copy
-    has too; that of its tags names the object alone (see `tags`).
+    has too. Its tags are not among them: `has_tags` is True where it has some.
     """
 
     size: int | None
@@ -41,6 +41,7 @@ class ObjectHead(msgspec.Struct, frozen=True):
     expected: ExpectedDigest
     structure: ExpectedDigest
     kept: Mapping[str, str]
+    has_tags: bool = False
 
     @classmethod
     def of(cls, ref: ObjectRef, size: int | None, etag: str | None, headers: Mapping[str, str]) -> "ObjectHead":
@@ -49,7 +50,7 @@ class ObjectHead(msgspec.Struct, frozen=True):
         structure = expected
         if expected.source == "checksum":
             structure = expected_digest(ObjectRef("", "", size=size), etag, etag_kind_of(headers))
-        return cls(size, etag, expected, structure, {**kept_headers(headers), **tagging_header(ref, headers)})
+        return cls(size, etag, expected, structure, kept_headers(headers), has_tags(headers))
 
     @property
     def condition(self) -> Mapping[str, str]:

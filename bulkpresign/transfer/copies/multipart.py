@@ -17,7 +17,6 @@ from bulkpresign.transfer.copies.parts import HeldObjectParts, ObjectParts
 from bulkpresign.transfer.copies.proof import Copied, proof
 from bulkpresign.transfer.copies.settings import CopySettings
 from bulkpresign.transfer.copies.source import SourceReader
-from bulkpresign.transfer.copies.tags import lacks_tags
 from bulkpresign.transfer.downloads.responses import CHANGED
 from bulkpresign.transfer.engine.jobs import Job, MultipartUpload, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
@@ -96,13 +95,9 @@ class MultipartCopies:
         verified_by = proof(head, etag, parts.verified_by, sent.verified_by)
         if head.expected.checksum in {f"{algorithm}:{value}" for algorithm, value in sent.checksums.items()}:
             verified_by = head.expected.name  # computed by the server
-        lacks = await self._lacks_tags(head, target)
-        copied = Copied(head.size or 0, sent.etag, verified_by, lacks_tags=lacks)
+        lacks_tags = head.has_tags and not self._settings.sets_tags
+        copied = Copied(head.size or 0, sent.etag, verified_by, lacks_tags=lacks_tags)
         return copied, max(sent.attempts, attempts.number)
-
-    async def _lacks_tags(self, head: ObjectHead, target: MultipartUpload) -> bool:
-        settle = self._coordinator.settle_tags
-        return lacks_tags(head.kept, target.link) if settle is None else not await settle(target.object, head.kept)
 
     async def _split(self, link: Link, head: ObjectHead) -> ObjectHead:
         """The head with the part size of an object that was uploaded in parts, as far as its server tells it."""

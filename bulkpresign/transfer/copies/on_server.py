@@ -113,5 +113,5 @@ def with_tags_hint(error: RefusedError) -> RefusedError:
     """
     if error.code != "AccessDenied":
         return error
-    hint = "tags are copied as well, which takes s3:GetObjectTagging and s3:PutObjectTagging; --no-tags leaves them out"
+    hint = "the server copies tags as well, which takes s3:GetObjectTagging and s3:PutObjectTagging; --relay does not"
     return RefusedError(f"{error} ({hint})", code=error.code, status=error.status)

@@ -24,7 +24,7 @@ from bulkpresign.transfer.copies.body import verify_held
 from bulkpresign.transfer.copies.head import ObjectHead
 from bulkpresign.transfer.copies.proof import Copied, digest_header, proof
 from bulkpresign.transfer.copies.settings import CopySettings
-from bulkpresign.transfer.copies.tags import lacks_tags
+from bulkpresign.transfer.copies.tags import signs_tags
 from bulkpresign.transfer.engine.jobs import RenewableLink
 from bulkpresign.transfer.engine.plain_jobs import ExpiryMargin
 from bulkpresign.transfer.uploads.store import STORED, md5_header, signed_checksum, upload_headers, verified_by_answer
@@ -168,10 +168,10 @@ def _copied(held: Held, link: Link, headers: Mapping[str, str]) -> Copied | None
     """The copy, by the response to its PUT; None where the destination stored other bytes."""
     head, etag = held.head, etag_of(headers, link)
     if head.structure.algorithm is not None and etag == head.etag:  # no need to compute the md5
-        return Copied(len(held.data), etag, head.structure.name, held.checksum, lacks_tags(head.kept, link))
+        return Copied(len(held.data), etag, head.structure.name, held.checksum, head.has_tags and not signs_tags(link))
     try:
         target = verified_by_answer(signed_checksum(link), etag, headers, held.data)
     except TransferError:  # the general path finds it as well
         return None
     verified_by = proof(head, etag, held.verified_by, target)
-    return Copied(len(held.data), etag, verified_by, held.checksum, lacks_tags(head.kept, link))
+    return Copied(len(held.data), etag, verified_by, held.checksum, head.has_tags and not signs_tags(link))

@@ -15,7 +15,8 @@ class CopySettings(msgspec.Struct):
     (`parts_on_server`). `digest` is the algorithm of a digest that is computed of bytes that pass here in one request:
     the parts of other copies come in any order. With `keeps_checksums`, copies in one request are sent with the
     checksums of their objects, until the destination turns out to refuse such headers. With `sends_md5`, what has no
-    checksum is sent with the md5 of its bytes, because the destination turned out to take nothing else.
+    checksum is sent with the md5 of its bytes, because the destination turned out to take nothing else. With
+    `sets_tags`, uploads in parts are opened with tags for all copies.
     """
 
     part_size: int | None = None
@@ -24,6 +25,7 @@ class CopySettings(msgspec.Struct):
     keeps_checksums: bool = True
     parts_on_server: bool = True
     sends_md5: bool = False
+    sets_tags: bool = False
 
     @property
     def copies_parts(self) -> bool:

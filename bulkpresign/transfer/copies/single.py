@@ -23,7 +23,7 @@ from bulkpresign.transfer.copies.plain import Begun, Held
 from bulkpresign.transfer.copies.proof import Copied, digest_header, proof
 from bulkpresign.transfer.copies.settings import CopySettings
 from bulkpresign.transfer.copies.source import SourceReader
-from bulkpresign.transfer.copies.tags import REFUSES_TAGS, TAGGING, TAGS_HINT, lacks_tags
+from bulkpresign.transfer.copies.tags import signs_tags
 from bulkpresign.transfer.engine.jobs import RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.retries import numbered
@@ -276,7 +276,7 @@ class _SingleCopy:
                 if digest is None:
                     digest = md5_header(md5 or await body.md5())
                 link = await sign(put, {**head.kept, **digest, **condition})
-            self._lacks_tags = lacks_tags(head.kept, link)
+            self._lacks_tags = head.has_tags and not signs_tags(link)
             self._has_checksum = sign is not None and signed_checksum(link).algorithm is not None
             return await store(self._context.http, link, body, sent)
         except RefusedError as error:
@@ -301,6 +301,4 @@ def _at_target(error: RefusedError, put: Link, kept: Mapping[str, str]) -> Trans
     message = f"{put.object.uri}: {error}"
     if kept and error.status in REFUSES_HEADERS:
         message += f" (the copy has these headers of the object: {', '.join(kept)})"
-    if TAGGING in kept and error.status in REFUSES_TAGS:
-        message += f" ({TAGS_HINT})"
     return numbered(RefusedError(message, code=error.code, status=error.status), error.attempt)

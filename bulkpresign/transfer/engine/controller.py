@@ -317,7 +317,8 @@ class ConcurrencyController:
     def _least(self) -> int:
         """The fewest requests that may be in flight, but for moments of a probe."""
         is_small = self._length <= _SMALL * (self._served + self._answers)
-        return min(_TOGETHER, self.maximum) if is_small and self._cpu_share >= _CPU_BOUND else self.minimum
+        least = min(_TOGETHER, self.maximum) if is_small and self._cpu_share >= _CPU_BOUND else 0
+        return max(self.minimum, least)
 
     def _failed(self, now: float, failure: Failure) -> None:
         if failure == "throttled":

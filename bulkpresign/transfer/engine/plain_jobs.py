@@ -94,9 +94,10 @@ class PlainJobRunner:
         self._work, self._queue, self._limiter = work, queue, limiter
         self._is_needed, self._finish = is_needed, finish
         self._origin: Origin
-        self._left: Job | None = None
         self._error: TransferError | None = None
         self.current: PlainJob | None = None
+        #: A job that was taken from the queue, and is left for the general path.
+        self.left: Job | None = None
 
     def prepared(self, job: Job) -> PlainJob | None:
         """The job ready to be sent, None for the general path: also where something unexpected happens."""
@@ -123,7 +124,7 @@ class PlainJobRunner:
         if sent is None and self._error is not None:
             sent = http.failed(link, self._error)
         if sent is None:
-            return self._left, None
+            return self.left, None
         sent.link, sent.has_slot = self.current.job.link, True
         return self.current.job, sent
 
@@ -146,7 +147,7 @@ class PlainJobRunner:
         self.current = None
         current.close()
         yield
-        has_slot = self._limiter.passed_on(latency, len(body))
+        has_slot = self._limiter.passed_on(latency, outcome.bytes)
         self._finish(outcome)
         return self._next() if has_slot else b""
 
@@ -155,7 +156,7 @@ class PlainJobRunner:
         job = self._queue.get_ready() if self._is_needed() else None
         plain = None if job is None else self.prepared(job)
         if plain is None or plain.request.origin is not self._origin:
-            self._left = job
+            self.left = job
             if plain is not None:
                 plain.close()
             self._limiter.release()

@@ -118,8 +118,9 @@ class Engine:
         try:
             return await runner.run(first)
         except BaseException:
-            if runner.current is not None:
-                self._emit_interrupted(runner.current.job)
+            for unfinished in (runner.current.job if runner.current is not None else None, runner.left):
+                if unfinished is not None:
+                    self._emit_interrupted(unfinished)
             raise
 
     def _finish_later(self, outcome: Outcome) -> None:

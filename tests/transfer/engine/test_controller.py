@@ -116,6 +116,7 @@ def test_a_fast_link_has_small_objects_in_flight_that_come_together() -> None:
     settled = [limit for _, limit, _, _ in result.limits[len(result.limits) // 2 :]]
     assert sorted(settled)[len(settled) // 4] == 48  # fewer in a probe
     assert traced(Wire(0.0003), [4 * KIB] * 30_000, maximum=10)[1].limit <= 10
+    assert traced(Wire(0.0003), [4 * KIB] * 30_000, minimum=100)[1].limit >= 100
 
 
 def test_one_large_object_on_a_fast_link_gets_few_parts() -> None:

@@ -21,7 +21,7 @@ from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.downloads.plain import PlainDownload, PlainDownloads
 from bulkpresign.transfer.downloads.plain_reads import PlainRead
 from bulkpresign.transfer.engine.jobs import IN_MEMORY, Digest, Job, LocalFile, Memory, RenewableLink
-from bulkpresign.transfer.engine.plain_jobs import StoreSteps
+from bulkpresign.transfer.engine.plain_jobs import PlainJobRunner, StoreSteps
 from bulkpresign.transfer.spec import TransferSpec
 from bulkpresign.transfer.uploads.plain import PlainUpload
 from tests.servers.proxy import Fault, FaultProxy
@@ -354,3 +354,27 @@ def test_an_error_that_ends_the_run_loses_no_outcome(kind: type[Event], tmp_path
             asyncio.run(run_jobs(TransferSpec(folder=str(tmp_path)), downloads(origin), full, Coordinator()))
         assert {f"/{key}" for key in told} >= {f"/{name}" for name in files(tmp_path)}
         assert len(told) == len(set(told))
+
+
+def test_a_job_that_is_not_plain_has_an_outcome_if_the_run_is_cancelled_when_it_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FaultProxy() as origin:
+        origin.objects = {"/small": b"1", "/large": bytes(300_000)}
+        events: list[Event] = []
+        following = PlainJobRunner._next
+
+        async def run() -> None:
+            with anyio.CancelScope() as scope:
+
+                def cancelling(runner: PlainJobRunner) -> bytes:
+                    request = following(runner)
+                    scope.cancel()
+                    return request
+
+                monkeypatch.setattr(PlainJobRunner, "_next", cancelling)
+                spec = TransferSpec(folder=str(tmp_path), concurrency=1)
+                await run_jobs(spec, downloads(origin), events.append, Coordinator())
+
+        asyncio.run(run())
+        assert {key: code for key, (_, code, *_) in outcomes(events).items()} == {"small": None, "large": "Interrupted"}
