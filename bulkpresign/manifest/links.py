@@ -41,7 +41,7 @@ _FORMULA_ERRORS = frozenset({"#NAME?", "#REF!", "#VALUE!", "#DIV/0!", "#N/A", "#
 _NUMBER = re.compile(r"[+-]?\d{1,300}(?:[.,]\d{1,300})?(?:[Ee][+-]?\d{1,3})?\Z", re.ASCII)
 _ROUNDED = 1e-5  # a spreadsheet writes six digits of a long number, as 1.23457E+17
 _NUMBERS = frozenset({int, float})
-_HEADERS = msgspec.json.Decoder(dict[str, str | None])
+_HEADERS_DECODER = msgspec.json.Decoder(dict[str, str | None])
 _NO_HEADERS: Mapping[str, str] = {}
 _METHODS = frozenset({"GET", "PUT", "HEAD", "DELETE", "POST"})
 
@@ -197,7 +197,8 @@ def _header_map(rows: Rows, row: int, cell: Any) -> Mapping[str, str]:
     if cell in ("", "{}", {}):
         return _NO_HEADERS
     try:
-        found = _HEADERS.decode(cell) if isinstance(cell, str) else msgspec.convert(cell, dict[str, str | None])
+        is_text = isinstance(cell, str)
+        found = _HEADERS_DECODER.decode(cell) if is_text else msgspec.convert(cell, dict[str, str | None])
     except (msgspec.MsgspecError, RecursionError) as error:
         raise rows.error(row, f"not a JSON object of header names and values: {error}", "headers") from error
     # DuckDB and polars give every row the names of all rows, with null where a row has no such header.

@@ -20,7 +20,7 @@ LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + bytes(50_000)
 
 
 class Wire(asyncio.Transport):
-    """What connections write to."""
+    """A transport that keeps the data that is written to it."""
 
     def __init__(self) -> None:
         super().__init__()

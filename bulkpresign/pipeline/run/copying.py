@@ -36,10 +36,10 @@ from bulkpresign.source.location import Location
 from bulkpresign.tables import Table
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.copies.tags import TAGGING
 from bulkpresign.transfer.downloads.existing import IfExists
 from bulkpresign.transfer.spec import TransferSpec
 
-_TAGGING = "x-amz-tagging"
 #: The headers that a server takes beside its copy of all others. With any other header, copies are relayed.
 _OF_SERVER_COPIES = frozenset({"x-amz-storage-class", "x-amz-acl", "x-amz-server-side-encryption"})
 
@@ -134,7 +134,7 @@ class Copying:
         if self._dry_run:
             asks_part_size = get is not None
             return await self._plan(jobs, present, target, plan, on_server=on_server, asks_part_size=asks_part_size)
-        sets_tags = any(name.lower() == _TAGGING for name in headers)
+        sets_tags = any(name.lower() == TAGGING for name in headers)
         spec = TransferSpec(copies_on_server=on_server, copies_set_tags=sets_tags)
         closing = None
         if certified is not None:

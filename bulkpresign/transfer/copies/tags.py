@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from bulkpresign.model import Link
 
-_COUNT, _TAGGING = "x-amz-tagging-count", "x-amz-tagging"
+TAGGING = "x-amz-tagging"
+_COUNT = "x-amz-tagging-count"
 
 
 def has_tags(headers: Mapping[str, str]) -> bool:
@@ -19,4 +20,4 @@ def has_tags(headers: Mapping[str, str]) -> bool:
 
 def signs_tags(link: Link) -> bool:
     """True for a link that gives its object tags."""
-    return any(name.lower() == _TAGGING for name in link.headers)
+    return any(name.lower() == TAGGING for name in link.headers)
