@@ -52,6 +52,9 @@ _of_plan = options.in_section("Plan")
 @click.option(
     "--relay", is_flag=True, help="Read and write each byte here, even if both sides are one server that could copy."
 )
+@click.option(
+    "--no-tags", is_flag=True, help="Copy objects without their tags: then no right to read and write tags is needed."
+)
 @_of_plan(
     "--plan",
     type=FileName(),
@@ -107,14 +110,20 @@ _of_plan = options.in_section("Plan")
 @options.transport
 @options.listeners
 def copy(
-    what: Sequence[str], headers: Sequence[str], expected_rate: int | None, prices: Sequence[str], **settings: Any
+    what: Sequence[str],
+    headers: Sequence[str],
+    expected_rate: int | None,
+    prices: Sequence[str],
+    *,
+    no_tags: bool,
+    **settings: Any,
 ) -> None:
     """Copy from bucket to bucket, with nothing on disk.
 
     The key of a copy is the prefix and the object's path: its key after the source's prefix. Copies keep content type,
-    caching headers, metadata and checksums; --header sets tags, an ACL or a storage class for all of them. Only the
-    latest version of an object is copied. An object that was uploaded in parts is copied in the same parts. LINKS need
-    no credentials.
+    caching headers, metadata, tags and checksums; --header sets other tags, an ACL or a storage class for all of them.
+    Only the latest version of an object is copied. An object that was uploaded in parts is copied in the same parts.
+    LINKS need no credentials.
 
     Copies that exist already, with the size and etag of their object, are skipped, and so are those that the journal
     has as done. The same command continues a run, or copies what changed since; verify then compares both sides.
@@ -152,7 +161,7 @@ def copy(
         option_checks.check_applicable(option_checks.COPY_WITHOUT_CERTIFICATE)
     sources, destination = (what[:-1], what[-1]) if to_bucket else (what, None)
     lines = partial(plan_lines, rate=expected_rate or settings["limit_rate"], prices=prices_of(prices))
-    copying = partial(run, list(sources), destination, announce=_say_reading)
+    copying = partial(run, list(sources), destination, tags=not no_tags, announce=_say_reading)
     run_transfer("copy", copying, more_lines=lines, **settings)
 
 

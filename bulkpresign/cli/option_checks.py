@@ -40,7 +40,7 @@ PUT_FOLDER = (
 _OF_PLAN = ("plan", "expected_rate", "prices")
 COPY_LINKS = (
     Inapplicable(
-        ("maps", "headers", "if_exists", "recheck", "relay", "extra", *_OF_PLAN, "part_size", "certificate"),
+        ("maps", "headers", "if_exists", "recheck", "relay", "no_tags", "extra", *_OF_PLAN, "part_size", "certificate"),
         "only for s3://bucket/prefix/: LINKS say what is copied, and where to",
     ),
 )

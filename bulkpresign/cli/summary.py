@@ -143,7 +143,7 @@ def archived(report: Report) -> str:
 def untagged(count: int) -> str:
     """A note about copies without the tags of their objects."""
     copies = counted(count, "copy", "copies")
-    return f"without tags: {copies} of objects that have some; --header 'x-amz-tagging: ...' sets tags for all"
+    return f"without tags: {copies} of objects that have some: links carry none, and some servers tell or take none"
 
 
 def left_open(count: int) -> str:

@@ -48,6 +48,7 @@ async def copy(
     if_exists: IfExists = "replace",
     recheck: bool = False,
     relay: bool = False,
+    tags: bool = True,
     extra: str | os.PathLike[str] | None = None,
     certificate: str | os.PathLike[str] | None = None,
     algorithm: str = "sha256",
@@ -90,11 +91,14 @@ async def copy(
     among the objects. Two objects for one key, and a destination inside of a source, are errors before anything is
     copied.
 
-    A copy has the content type, cache control, content disposition, content encoding, content language, expiry and
-    metadata of its object, and its checksum: one of all bytes, in parts where that is a CRC, or one of parts. Its bytes
-    are verified by the object's checksum or etag before the last of them is sent, and by the etag and the checksum of
-    the copy. `headers` are signed into the PUT links as well, such as `x-amz-storage-class`, `x-amz-acl` or
+    A copy has the content type, cache control, content disposition, content encoding, content language, expiry,
+    metadata and tags of its object, and its checksum: one of all bytes, in parts where that is a CRC, or one of parts.
+    Its bytes are verified by the object's checksum or etag before the last of them is sent, and by the etag and the
+    checksum of the copy. `headers` are signed into the PUT links as well, such as `x-amz-storage-class`, `x-amz-acl` or
     `x-amz-tagging`, and replace the object's.
+
+    The tags of an object that has some are read by one more request, which needs credentials for its server; copies
+    without are counted as `untagged` in the report. If `tags` is False, no tags are copied.
 
     Where `source` has `s3://` locations, the destination is listed first, and copies with the size and etag of their
     object are skipped; so is what the journal records as done, unless object or copy changed since. `if_exists` says
@@ -146,9 +150,9 @@ async def copy(
     if config.part_size is not None:
         check_part_size(config.part_size)
     target = None if destination is None else Destination(prefix_of(destination), KeyMap(maps))
-    if (headers or recheck) and target is None:
+    if (headers or recheck or not tags) and target is None:
         raise ParameterError(
-            "headers and recheck are for copies to s3://bucket/prefix/: LINKS have the headers that sign signed"
+            "headers, recheck and tags are for copies to s3://bucket/prefix/: LINKS have the headers that sign signed"
         )
     if plan is not None and (target is None or not dry_run):
         raise ParameterError("plan is for a dry run to s3://bucket/prefix/")
@@ -226,5 +230,13 @@ async def copy(
         if target is None:
             return await copying.by_links()
         return await copying.to_bucket(
-            target, if_exists, headers or {}, recheck=recheck, relay=relay, extra=extra, plan=plan, certified=certified
+            target,
+            if_exists,
+            headers or {},
+            recheck=recheck,
+            relay=relay,
+            tags=tags,
+            extra=extra,
+            plan=plan,
+            certified=certified,
         )

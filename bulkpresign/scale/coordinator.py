@@ -21,7 +21,7 @@ from bulkpresign.events import BytesMoved, Listener, LoadMeasured, ObjectFinishe
 from bulkpresign.model import Outcome
 from bulkpresign.scale.batch_calls import BatchCalls
 from bulkpresign.scale.copies import (
-    IN_PARTS,
+    RETURNED,
     UNSIGNED,
     is_refused_copy,
     relays,
@@ -207,6 +207,7 @@ class RemoteExecutor:
             most=self._loads.most,
             mark=self._mark,
             signs_puts=self._coordinator.sign_put is not None,
+            reads_tags=self._coordinator.read_tags is not None,
             jobs=jobs,
         )
         return await self._calls.result(batch)
@@ -233,7 +234,7 @@ class RemoteExecutor:
                     again.append(index)
                 except TransferError as error:
                     self._finish([failed_outcome(left.pop(index), error)])
-            elif finished.outcome.code == IN_PARTS or is_refused_copy(left[index], finished.outcome):
+            elif finished.outcome.code in RETURNED or is_refused_copy(left[index], finished.outcome):
                 unsign(left[index])
                 self._own.send_nowait([left.pop(index)])
             else:

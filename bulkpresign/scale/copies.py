@@ -2,7 +2,8 @@
 
 A PUT link needs the headers of its object. Where these are known beforehand, it goes to the worker signed; else the
 worker asks for the object, and gives the job back with its headers, to be signed and handed out again. A copy in parts
-is made by the coordinating process, which opens and completes its upload, and so is one whose condition is refused.
+is made by the coordinating process, which opens and completes its upload, and so is one whose condition is refused, or
+whose object has tags.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,8 +21,9 @@ from bulkpresign.transfer.spec import TransferSpec
 from bulkpresign.transfer.uploads.requests import condition_of
 from bulkpresign.transfer.uploads.store import signed_checksum
 
-#: The codes of jobs that a worker gives back: to be signed, and to be copied in parts.
-UNSIGNED, IN_PARTS = "PutUnsigned", "InParts"
+#: The codes of jobs that a worker gives back: to be signed, and to be done by the coordinating process.
+UNSIGNED, _IN_PARTS, _TAGGED = "PutUnsigned", "InParts", "Tagged"
+RETURNED = frozenset({_IN_PARTS, _TAGGED})
 
 
 class WorkersCopies:
@@ -42,7 +44,11 @@ class WorkersCopies:
 
     async def open_upload(self, *_: object) -> NoReturn:
         """Raises RefusedError: the job goes back."""
-        raise RefusedError("the object has to be copied in parts", code=IN_PARTS)
+        raise RefusedError("the object has to be copied in parts", code=_IN_PARTS)
+
+    async def read_tags(self, _: Link) -> NoReturn:
+        """Raises RefusedError: the job goes back."""
+        raise RefusedError("the object has tags, which have to be read", code=_TAGGED)
 
 
 def is_made_in_parts(job: Job, spec: TransferSpec) -> bool:

@@ -24,7 +24,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     `run` names the run: a worker keeps its connections from one batch to the next. `most` bounds the worker's requests
     in flight from now on. `mark` is a file in the folder of `spec`: a worker that does not find it sees another folder
     (None: the worker is on this machine, or only reads). With `signs_puts`, the coordinator signs the PUT links of
-    copies.
+    copies, and with `reads_tags` it reads the tags of objects.
     """
 
     run: str
@@ -32,6 +32,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     most: int
     mark: str | None
     signs_puts: bool = False
+    reads_tags: bool = False
     jobs: Sequence[Job]
 
 

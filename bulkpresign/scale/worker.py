@@ -92,6 +92,8 @@ class Worker:
         if batch.signs_puts:
             copies = notes.copies
             functions = {"sign_put": copies.sign_put, "open_upload": copies.open_upload}
+            if batch.reads_tags:
+                functions["read_tags"] = copies.read_tags
             coordinator = msgspec.structs.replace(coordinator, **functions)
         with ungrouped():
             async with anyio.create_task_group() as group:

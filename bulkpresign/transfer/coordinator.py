@@ -44,7 +44,9 @@ class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
     one's resume point and the etags of its parts, by number. `end_upload` ends an upload that nobody completes any
     more. `receive` takes the bytes of an object that goes to memory. `sign_put` signs the PUT link of a copy with
     headers of its object; without it the PUT links of copies are signed already. `sign_part` signs the link of a part
-    of a file with its checksum. `guard` has the conditions of copies.
+    of a file with its checksum. `read_tags` reads the tags of the object that a GET link is for, None where it may not,
+    and `write_tags` replaces those of a copy: see ObjectHead. Both send a request without a slot of the limiter.
+    `guard` has the conditions of copies.
     """
 
     ask_part_size: Callable[[Link], Awaitable[int | None]] | None = None
@@ -56,6 +58,8 @@ class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
     receive: Callable[[Link, bytes], None] | None = None
     sign_put: SignPut | None = None
     sign_part: SignPut | None = None
+    read_tags: Callable[[Link], Awaitable[str | None]] | None = None
+    write_tags: Callable[[ObjectRef, str], Awaitable[None]] | None = None
     guard: Guard | None = None
 
     def condition(self, ref: ObjectRef) -> Mapping[str, str]:

@@ -144,7 +144,7 @@ class Transfers:
     @cached_property
     def _copy(self) -> Copier:
         spec, context, coordinator = self._spec, self._context, self._coordinator
-        settings = CopySettings(spec.part_size, spec.copies_on_server, spec.copy_digest, sets_tags=spec.copies_set_tags)
+        settings = CopySettings(spec.part_size, spec.copies_on_server, spec.copy_digest, tags=spec.copies_tags)
         uses_plain = USES_PLAIN_JOBS and spec.limit_rate is None
         plain = PlainCopies(context, coordinator, self._clock, settings) if uses_plain else None
         return Copier(context, coordinator, self._multipart, settings, plain)

@@ -1,18 +1,27 @@
-"""The tags of objects: the server copies them in one request; copies without are counted."""
+"""The tags of objects: copies have them too, or the report counts those that have not."""
 
 import os
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from bulkpresign.errors import ParameterError
 from bulkpresign.events import TagsDropped
 from tests.pipeline.copies import ProxiedSides, Sides, only
+from tests.servers.proxy import Fault, Seen
 
 MIB = 1 << 20
 TAGS = {"class": "a b", "of": "käse/+=:_"}
 HELD, STREAMED = b"small", os.urandom(300_000)
 PARTS = [os.urandom(5 * MIB), b"rest"]
 TAGGED = {"held", "streamed", "parts"}
+ALL = dict.fromkeys(TAGGED, TAGS)
+
+
+def tag(sides: Sides, key: str, tags: dict[str, str]) -> None:
+    tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
+    sides.get.put_object_tagging(Bucket=sides.source, Key=key, Tagging={"TagSet": tag_set})
 
 
 def tagged(sides: Sides) -> None:
@@ -21,8 +30,7 @@ def tagged(sides: Sides) -> None:
         sides.get.put_object(Bucket=sides.source, Key=key, Body=body)
     sides.upload_in_parts("parts", PARTS)
     for key in TAGGED:
-        tags = [{"Key": name, "Value": value} for name, value in TAGS.items()]
-        sides.get.put_object_tagging(Bucket=sides.source, Key=key, Tagging={"TagSet": tags})
+        tag(sides, key, TAGS)
 
 
 def tags_at(client: Any, bucket: str) -> dict[str, dict[str, str]]:
@@ -34,36 +42,75 @@ def tags_at(client: Any, bucket: str) -> dict[str, dict[str, str]]:
     return {key: tags for key, tags in found.items() if tags}
 
 
-def dropped(sides: Sides) -> list[str]:
-    return sorted(event.object.key for event in sides.events if isinstance(event, TagsDropped))
+def dropped(sides: Sides) -> set[str]:
+    return {event.object.key for event in sides.events if isinstance(event, TagsDropped)}
+
+
+def reads_tags(sides: Sides, seen: Seen) -> bool:
+    return seen.method == "GET" and "tagging=" in seen.target and f"/{sides.source}/" in seen.target
+
+
+def writes_tags(seen: Seen) -> bool:
+    return seen.method == "PUT" and "tagging=" in seen.target
 
 
 @only("seaweedfs-ceph", "ceph-seaweedfs")
-def test_copies_without_the_tags_of_their_objects_are_counted(sides: Sides) -> None:
+def test_copies_have_the_tags_of_their_objects(sides: Sides) -> None:
+    """Ceph ignores the tags that an upload in parts is opened with."""
     tagged(sides)
     report = sides.copy()
-    assert (report.done, report.failed, report.untagged) == (4, 0, 3)
-    assert dropped(sides) == sorted(TAGGED)
-    assert sides.copy().untagged == 0  # nothing is copied
+    assert (report.done, report.failed, report.untagged) == (4, 0, 0)
+    assert tags_at(sides.put, sides.destination) == ALL
 
 
 @pytest.mark.parametrize("executor", [None, "processes:1"])
-@pytest.mark.parametrize(("relay", "lacking"), [(False, {"parts"}), (True, TAGGED)])
-def test_the_server_copies_tags_in_one_request(
-    proxied: ProxiedSides, relay: bool, lacking: set[str], executor: str | None
+@pytest.mark.parametrize("relay", [False, True])
+def test_tags_are_copied_by_one_server_and_through_here(
+    proxied: ProxiedSides, relay: bool, executor: str | None
 ) -> None:
     tagged(proxied)
     report = proxied.copy(relay=relay, executor=executor)
-    assert (report.done, report.untagged) == (4, len(lacking))
-    assert tags_at(proxied.put, proxied.destination) == dict.fromkeys(TAGGED - lacking, TAGS)
-    assert dropped(proxied) == sorted(lacking)
+    assert (report.done, report.untagged) == (4, 0)
+    assert tags_at(proxied.put, proxied.destination) == ALL
+    asked = [seen.target for seen in proxied.proxy.seen if reads_tags(proxied, seen)]
+    assert len(asked) == (3 if relay else 1)  # the server copies those of an object in one request
 
 
-def test_copies_that_are_given_tags_lack_none(proxied: ProxiedSides) -> None:
+def test_many_objects_with_tags_pass_one_slot(proxied: ProxiedSides) -> None:
+    keys = [f"{number:02}" for number in range(30)]
+    for key in keys:
+        proxied.get.put_object(Bucket=proxied.source, Key=key, Body=key.encode())
+        tag(proxied, key, {"is": key})
+    report = proxied.copy(relay=True, concurrency=1)
+    assert (report.done, report.untagged) == (30, 0)
+    assert tags_at(proxied.put, proxied.destination) == {key: {"is": key} for key in keys}
+
+
+@pytest.mark.parametrize("relay", [False, True])
+def test_tags_are_left_out_if_asked(proxied: ProxiedSides, relay: bool) -> None:
+    tagged(proxied)
+    report = proxied.copy(relay=relay, tags=False)
+    assert (report.done, report.untagged) == (4, 0)
+    assert tags_at(proxied.put, proxied.destination) == {}
+    assert not [seen for seen in proxied.proxy.seen if "tagging=" in seen.target]
+
+
+def test_tags_for_all_copies_replace_those_of_objects(proxied: ProxiedSides) -> None:
     tagged(proxied)
     report = proxied.copy(headers={"X-Amz-Tagging": "by=me"})
     assert (report.done, report.untagged) == (4, 0)
     assert tags_at(proxied.put, proxied.destination) == {key: {"by": "me"} for key in (*TAGGED, "bare")}
+    assert not [seen for seen in proxied.proxy.seen if "tagging=" in seen.target]
+
+
+def test_tags_that_fit_no_header_are_written_after_the_copy(proxied: ProxiedSides) -> None:
+    tagged(proxied)
+    many = {f"{number}-ключ": "знач" * 30 for number in range(8)}
+    assert len(quote("".join(many.values()))) > 2048
+    tag(proxied, "held", many)
+    report = proxied.copy(relay=True)
+    assert (report.done, report.untagged) == (4, 0)
+    assert tags_at(proxied.put, proxied.destination) == {**ALL, "held": many}
 
 
 def test_copies_by_links_without_tags_are_counted(proxied: ProxiedSides) -> None:
@@ -71,11 +118,137 @@ def test_copies_by_links_without_tags_are_counted(proxied: ProxiedSides) -> None
     proxied.sign(part_size=5 * MIB)
     report = proxied.copy_links()
     assert (report.done, report.untagged) == (4, 3)
-    assert dropped(proxied) == sorted(TAGGED)
+    assert dropped(proxied) == TAGGED
 
 
-def test_sources_that_are_links_are_counted(proxied: ProxiedSides) -> None:
+@pytest.mark.parametrize("renews", [False, True])
+def test_tags_are_read_with_credentials_alone(proxied: ProxiedSides, renews: bool) -> None:
+    """The credentials that renew links lead to the objects of these links."""
     tagged(proxied)
     proxied.sign()
-    report = proxied.copy("links.csv", "again/")
+    report = proxied.copy("links.csv", "again/", renew_credentials=renews)
+    assert (report.done, report.untagged) == (4, 0 if renews else 3)
+
+
+def test_links_of_another_server_are_not_asked_for_tags_with_own_credentials(proxied: ProxiedSides) -> None:
+    tagged(proxied)
+    proxied.sign()
+    elsewhere = proxied.proxy.url.replace("127.0.0.1", "localhost")
+    report = proxied.copy("links.csv", "again/", renew_credentials=True, source_endpoint_url=elsewhere)
     assert (report.done, report.untagged) == (4, 3)
+    assert not [seen for seen in proxied.proxy.seen if "tagging=" in seen.target]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>"),
+        Fault(501),
+        Fault(200, body=b"the bytes of the object: the server ignores the parameter"),
+        Fault(200, body=b"<Data><TagSet><Tag><Key>not</Key><Value>a tag</Value></Tag></TagSet></Data>"),
+        Fault(200, body=b"<Tagging/>"),
+    ],
+)
+def test_tags_that_are_not_told_are_counted(proxied: ProxiedSides, answer: Fault) -> None:
+    tagged(proxied)
+    proxied.proxy.schedule = lambda seen: answer if "tagging=" in seen.target else None
+    report = proxied.copy(relay=True)
+    assert (report.done, report.failed, report.untagged) == (4, 0, 3)
+    assert dropped(proxied) == TAGGED
+    assert tags_at(proxied.put, proxied.destination) == {}
+
+
+@pytest.mark.parametrize("failure", [Fault(503), Fault(200, body=b"<Tagging><TagSet><Tag>"), Fault(200, body=b"")])
+def test_tags_are_asked_for_again_after_a_failure(proxied: ProxiedSides, failure: Fault) -> None:
+    tagged(proxied)
+    failed: set[str] = set()
+
+    def fail_once(seen: Seen) -> Fault | None:
+        is_first = "tagging=" in seen.target and (name := seen.method + seen.target.partition("?")[0]) not in failed
+        if is_first:
+            failed.add(name)
+        return failure if is_first else None
+
+    proxied.proxy.schedule = fail_once
+    report = proxied.copy(relay=True)
+    assert (report.done, report.failed, report.untagged) == (4, 0, 0)
+    assert tags_at(proxied.put, proxied.destination) == ALL
+
+
+def test_tags_that_were_removed_meanwhile_are_none(proxied: ProxiedSides) -> None:
+    tagged(proxied)
+    removed = Fault(200, body=b"<Tagging><TagSet></TagSet></Tagging>")
+    proxied.proxy.schedule = lambda seen: removed if "tagging=" in seen.target else None
+    report = proxied.copy(relay=True)
+    assert (report.done, report.untagged) == (4, 0)
+
+
+def signs_tags(seen: Seen) -> bool:
+    return "x-amz-tagging" in dict(seen.headers)
+
+
+def test_a_destination_that_knows_no_tags_gets_copies_without(proxied: ProxiedSides) -> None:
+    tagged(proxied)
+    refused = b"<Error><Code>NotImplemented</Code><Message>Tags are not implemented</Message></Error>"
+    proxied.proxy.schedule = lambda seen: Fault(501, body=refused) if signs_tags(seen) else None
+    report = proxied.copy(relay=True, concurrency=1)
+    assert (report.done, report.failed) == (4, 0)
+    assert proxied.copied() == {"bare": HELD, "held": HELD, "streamed": STREAMED, "parts": b"".join(PARTS)}
+    assert dropped(proxied) == TAGGED
+    assert len([each for each in proxied.retries if "the server knows no tags" in (each.message or "")]) == 1
+
+
+def test_a_destination_that_takes_tags_with_the_bytes_alone_loses_no_others(proxied: ProxiedSides) -> None:
+    tagged(proxied)
+    proxied.proxy.schedule = lambda seen: Fault(501) if writes_tags(seen) else None
+    report = proxied.copy(relay=True, concurrency=1)
+    assert (report.done, report.untagged) == (4, 1)
+    assert dropped(proxied) == {"parts"}
+    assert tags_at(proxied.put, proxied.destination).keys() >= {"held", "streamed"}
+
+
+def test_a_destination_that_knows_no_tags_is_learnt_once(proxied: ProxiedSides) -> None:
+    keys = [f"{number:02}" for number in range(10)]
+    for key in keys:
+        proxied.get.put_object(Bucket=proxied.source, Key=key, Body=key.encode())
+        tag(proxied, key, TAGS)
+    proxied.proxy.schedule = lambda seen: Fault(501) if signs_tags(seen) else None
+    report = proxied.copy(relay=True, concurrency=1)
+    assert (report.done, report.untagged) == (10, 10)
+    assert len({seen.target.partition("?")[0] for seen in proxied.proxy.seen if signs_tags(seen)}) == 1
+
+
+def test_a_denied_copy_names_the_right_that_tags_take(proxied: ProxiedSides) -> None:
+    tagged(proxied)
+    denied = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+    proxied.proxy.schedule = lambda seen: Fault(403, body=denied) if signs_tags(seen) else None
+    report = proxied.copy(relay=True)
+    assert (report.done, report.failed) == (1, 3)
+    failed = [each.message or "" for each in proxied.outcomes if each.status == "failed"]
+    assert all("s3:PutObjectTagging; --no-tags copies none" in message for message in failed)
+    assert proxied.copy(relay=True, tags=False).done == 3
+
+
+def test_a_copy_whose_tags_can_not_be_written_fails(proxied: ProxiedSides) -> None:
+    tagged(proxied)
+    proxied.proxy.schedule = lambda seen: Fault(403) if writes_tags(seen) else None
+    report = proxied.copy(relay=True)
+    assert (report.done, report.failed) == (3, 1)
+    (failed,) = (each for each in proxied.outcomes if each.status == "failed")
+    assert failed.object.key == "parts"
+    assert f"s3://{proxied.destination}/parts was copied, and its tags can't be written" in (failed.message or "")
+
+
+def test_the_run_that_goes_on_writes_the_tags_that_an_earlier_one_could_not(proxied: ProxiedSides) -> None:
+    tagged(proxied)
+    proxied.proxy.schedule = lambda seen: Fault(500) if writes_tags(seen) else None
+    assert proxied.copy(relay=True, attempts=1).failed == 1
+    proxied.proxy.schedule = lambda _: None
+    proxied.put.delete_object_tagging(Bucket=proxied.destination, Key="parts")
+    assert proxied.copy(relay=True).failed == 0
+    assert tags_at(proxied.put, proxied.destination) == ALL
+
+
+def test_links_can_not_be_given_tags(proxied: ProxiedSides) -> None:
+    with pytest.raises(ParameterError, match="tags are for copies to s3"):
+        proxied.copy_links([], tags=False)

@@ -48,6 +48,7 @@ mon allow pool size one = true
 mon data = {folder}/mon
 mon initial members = a
 mon cluster log to file = false
+mon data avail crit = 1
 paxos propose interval = 0.05
 paxos min wait = 0.01
 

@@ -19,6 +19,7 @@ from bulkpresign.pipeline.run.guards import DestinationGuard
 from bulkpresign.pipeline.run.journals import journal_of
 from bulkpresign.pipeline.run.linked_copies import LinkedCopies, located_copies, placed
 from bulkpresign.pipeline.run.multipart import MultipartCreator, MultipartResumer
+from bulkpresign.pipeline.run.object_tags import read_tags, write_tags
 from bulkpresign.pipeline.run.part_sizes import ask_part_size
 from bulkpresign.pipeline.run.planning import Planner, planned_objects
 from bulkpresign.pipeline.run.preflight import Located, Totals, check, index_paths
@@ -94,6 +95,7 @@ class Copying:
         *,
         recheck: bool,
         relay: bool,
+        tags: bool,
         extra: str | os.PathLike[str] | None,
         plan: str | os.PathLike[str] | None,
         certified: CopyCertificate | None,
@@ -134,14 +136,16 @@ class Copying:
         if self._dry_run:
             asks_part_size = get is not None
             return await self._plan(jobs, present, target, plan, on_server=on_server, asks_part_size=asks_part_size)
-        sets_tags = any(name.lower() == TAGGING for name in headers)
-        spec = TransferSpec(copies_on_server=on_server, copies_set_tags=sets_tags)
+        copies_tags = tags and not any(name.lower() == TAGGING for name in headers)
+        spec = TransferSpec(copies_on_server=on_server, copies_tags=copies_tags)
         closing = None
         if certified is not None:
             spec = msgspec.structs.replace(spec, copy_digest=certified.algorithm)
             jobs, totals.known = certified.passing(jobs, run.completed), 0  # those that are done have rows, too
             closing = partial(certified.write, presigner=put, emit=run.emit, config=config, ca_bundle=self._ca_bundle)
-        coordinator = self._coordinator(get, put, present, headers, replaces=if_exists == "replace")
+        coordinator = self._coordinator(
+            get, put, present, headers, replaces=if_exists == "replace", tags=tags, copies_tags=copies_tags
+        )
         report = await run.transfer(jobs, spec, coordinator, totals=totals, sources=sources, closing=closing)
         present.write_extra()
         return report
@@ -177,6 +181,8 @@ class Copying:
         headers: Mapping[str, str],
         *,
         replaces: bool,
+        tags: bool,
+        copies_tags: bool,
     ) -> Callable[[TransferContext], Coordinator]:
         """Makes the Coordinator of copies: it lists, signs, and opens uploads, which needs credentials."""
         has_condition = any(name.lower().startswith("if-") for name in headers)
@@ -189,7 +195,9 @@ class Copying:
                 refuse_checksum_mode=self._mode.refuse,
                 open_upload=resumer.open_upload,
                 end_upload=resumer.end_upload,
-                sign_put=PutSigner(put, headers),
+                sign_put=PutSigner(put, headers, tags=tags),
+                read_tags=None if get is None or not copies_tags else partial(read_tags, get, context.http),
+                write_tags=partial(write_tags, put, context.http),
                 find_present=partial(present.find, http=context.http),
                 guard=None if has_condition else guard,
             )

@@ -108,14 +108,14 @@ def by_credentials(presigner: Presigner) -> Renew:
     async def renew(links: Sequence[Link]) -> list[Link | None]:
         fresh_links = await sign(links)
         return [
-            fresh_link if fresh_link is not None and _server_of(fresh_link) == _server_of(link) else None
+            fresh_link if fresh_link is not None and server_of(fresh_link) == server_of(link) else None
             for link, fresh_link in zip(links, fresh_links, strict=True)
         ]
 
     return renew
 
 
-def _server_of(link: Link) -> str:
+def server_of(link: Link) -> str:
     """The host and port of a link's server, without the bucket's name. The servers of AWS are one."""
     address = urlsplit(link.url).netloc.rpartition("@")[2].lower()
     if _AWS.search(address):
@@ -130,14 +130,14 @@ async def signed_again(presigner: Presigner, link: Link) -> Link | None:
     query = operation_query(link.url)
     headers = {name: value for name, value in link.headers.items() if name.lower() != "host"}
     try:
-        await presigner.prepare([ref := _bare(link.object)])
+        await presigner.prepare([ref := bare(link.object)])
         (fresh_link,) = presigner.sign_batch([ref], cast("BatchMethod", link.method), headers=headers, query=query)
     except (ParameterError, RegionError, SigningError):  # a row from elsewhere may have values that can't be signed
         return None
     return msgspec.structs.replace(fresh_link, object=link.object)
 
 
-def _bare(ref: ObjectRef) -> ObjectRef:
+def bare(ref: ObjectRef) -> ObjectRef:
     """The object without content type, checksum and options: the old link has them in its headers and query."""
     region = (ref.extra or {}).get(REGION)
     return msgspec.structs.replace(ref, content_type=None, checksum=None, extra=region and {REGION: region})

@@ -1,7 +1,10 @@
 """Copies an object from a GET link to a PUT link: in one request, or in parts."""
 
+from functools import partial
+
+from bulkpresign.errors import RefusedError
 from bulkpresign.events import TagsDropped
-from bulkpresign.model import Evidence, Outcome
+from bulkpresign.model import Evidence, ObjectRef, Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.copies.head import ObjectHead
@@ -11,9 +14,11 @@ from bulkpresign.transfer.copies.proof import Copied
 from bulkpresign.transfer.copies.settings import CopySettings
 from bulkpresign.transfer.copies.single import SingleCopies
 from bulkpresign.transfer.copies.source import SourceReader
+from bulkpresign.transfer.copies.tags import with_tags_hint
 from bulkpresign.transfer.engine.jobs import Job, MultipartUpload, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.uploads.multipart import MultipartUploader
+from bulkpresign.transfer.uploads.store import REFUSES_HEADERS
 
 
 class Copier:
@@ -45,25 +50,64 @@ class Copier:
         assert isinstance(target, RenewableLink | MultipartUpload)  # noqa: S101 - likewise
         find_present = self._coordinator.find_present
         present = None if find_present is None else await find_present(source.link, target.object.key)
+        reader = SourceReader(self._context, self._coordinator, renewer, source, reads_tags=self._settings.keeps_tags)
         if present is not None:
+            if job.checkpoint is not None and present.verified_by is not None:
+                await self._give_own_tags(reader, target.object)
             return present
-        copied, attempts = await self._copied(job, source, target, renewer)
-        if copied.lacks_tags:
-            self._context.emit(TagsDropped(job.object))
+        copied, attempts = await self._copied(job, reader, target, renewer)
+        if copied.lacks_tags and self._settings.tags:
+            await self._give_tags(job.object, target.object, copied.tags)
         evidence = Evidence(copied.size, 0, 0, copied.etag, copied.checksum)
         return Outcome(job.object, "done", copied.size, attempts, copied.verified_by, link=job.link, evidence=evidence)
 
+    async def _give_own_tags(self, reader: SourceReader, copy: ObjectRef) -> None:
+        """Writes the tags of an object to its copy, which an earlier run completed, and may have left without them."""
+        if self._coordinator.read_tags is None:
+            return
+        head, _ = await self._context.retried(reader.tagged_head, reader.object)
+        if head.has_tags:
+            await self._give_tags(reader.object, copy, head.tags)
+
+    async def _give_tags(self, ref: ObjectRef, copy: ObjectRef, tags: str | None) -> None:
+        """Writes the tags of an object to its copy, which may have none. Raises TransferError."""
+        write = self._coordinator.write_tags
+        if tags is None or write is None:
+            self._context.emit(TagsDropped(ref))
+            return
+        try:
+            await self._context.retried(partial(write, copy, tags), ref)
+        except RefusedError as error:
+            if error.status in REFUSES_HEADERS:
+                self._context.emit(TagsDropped(ref))
+                return
+            message = f"{copy.uri} was copied, and its tags can't be written: {error}"
+            raise with_tags_hint(RefusedError(message, code=error.code, status=error.status), tags) from error
+
     async def _copied(
-        self, job: Job, source: RenewableLink, target: RenewableLink | MultipartUpload, renewer: LinkRenewer
+        self, job: Job, reader: SourceReader, target: RenewableLink | MultipartUpload, renewer: LinkRenewer
     ) -> tuple[Copied, int]:
-        """The copy, and the number of attempts."""
-        reader = SourceReader(self._context, self._coordinator, renewer, source)
+        """The copy, and the number of attempts. It is made again without tags where the destination refuses these."""
+        try:
+            return await self._made(job, reader, target, renewer)
+        except RefusedError as error:
+            if not reader.found_tags or error.status not in REFUSES_HEADERS:
+                raise
+            refused = error
+        reader.reads_tags = False
+        copied, attempts = await self._made(job, reader, target, renewer)
+        self._settings.learn_no_tags(reader.object, refused, self._context.emit)
+        return copied, attempts
+
+    async def _made(
+        self, job: Job, reader: SourceReader, target: RenewableLink | MultipartUpload, renewer: LinkRenewer
+    ) -> tuple[Copied, int]:
         if isinstance(target, MultipartUpload):
-            head, _ = await self._context.retried(reader.head, source.object)
+            head, _ = await self._context.retried(reader.head, reader.object)
             return await self._multipart.copy(job, reader, renewer, head, target)
         begun: Begun | None = None
         if self._plain is not None and not self._settings.on_server and job.checkpoint is None:
-            found = await self._plain.copy(source, target)
+            found = await self._plain.copy(reader.source, target)
             if isinstance(found, Copied):
                 return found, 1
             begun = found

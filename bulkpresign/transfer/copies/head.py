@@ -9,8 +9,8 @@ import msgspec
 
 from bulkpresign.checksums import COMBINABLE, ExpectedDigest, expected_digest
 from bulkpresign.http.response import etag_kind_of
-from bulkpresign.model import ObjectRef
-from bulkpresign.transfer.copies.tags import has_tags
+from bulkpresign.model import Link, ObjectRef
+from bulkpresign.transfer.copies.tags import MOST_IN_HEADER, TAGGING, has_tags, signs_tags
 from bulkpresign.transfer.downloads.ranges import is_strong
 from bulkpresign.transfer.downloads.responses import digest_of
 from bulkpresign.transfer.engine.part_sizes import usual_part_size
@@ -33,7 +33,8 @@ class ObjectHead(msgspec.Struct, frozen=True):
 
     `size` is in bytes, None where it is not announced; `etag` has no quotes. `expected` is the digest of its bytes,
     `structure` that of its etag, which tells the parts that it was uploaded in. `kept` are the headers that its copy
-    has too. Its tags are not among them: `has_tags` is True where it has some.
+    has too. `has_tags` is True for an object with tags; `tags` are these as `name=value&name=value`, quoted, once they
+    were read.
     """
 
     size: int | None
@@ -42,6 +43,7 @@ class ObjectHead(msgspec.Struct, frozen=True):
     structure: ExpectedDigest
     kept: Mapping[str, str]
     has_tags: bool = False
+    tags: str | None = None
 
     @classmethod
     def of(cls, ref: ObjectRef, size: int | None, etag: str | None, headers: Mapping[str, str]) -> "ObjectHead":
@@ -56,6 +58,17 @@ class ObjectHead(msgspec.Struct, frozen=True):
     def condition(self) -> Mapping[str, str]:
         """The header with which a further request fails for any other object; none where its etag can't tell."""
         return {"If-Match": f'"{self.etag}"'} if is_strong(self.etag) else {}
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers with which the copy is stored: those that it keeps, and its tags where they fit."""
+        if not self.tags or len(self.tags) > MOST_IN_HEADER:
+            return self.kept
+        return {**self.kept, TAGGING: self.tags}
+
+    def loses_tags(self, link: Link) -> bool:
+        """True if the object has tags, and a copy through this PUT link gets none."""
+        return self.has_tags and not signs_tags(link)
 
     @property
     def is_split_known(self) -> bool:

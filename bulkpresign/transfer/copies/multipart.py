@@ -1,6 +1,7 @@
 """Copies in parts: ranges of an object become the parts of a multipart upload, which has its checksum and headers."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import anyio
 import msgspec
@@ -17,6 +18,7 @@ from bulkpresign.transfer.copies.parts import HeldObjectParts, ObjectParts
 from bulkpresign.transfer.copies.proof import Copied, proof
 from bulkpresign.transfer.copies.settings import CopySettings
 from bulkpresign.transfer.copies.source import SourceReader
+from bulkpresign.transfer.copies.tags import with_tags_hint
 from bulkpresign.transfer.downloads.responses import CHANGED
 from bulkpresign.transfer.engine.jobs import Job, MultipartUpload, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
@@ -46,12 +48,13 @@ class MultipartCopies:
     ) -> tuple[Copied, int]:
         """Copies an object into an upload that is opened when its first part is sent. See `copy`."""
         head = await self._split(reader.link, head)
+        head, _ = await self._context.retried(partial(reader.with_tags, head), reader.object)
         is_on_server = self._settings.copies_parts
         try:
             return await self.copy(job, reader, renewer, head, self._unopened(target, head))
         except RefusedError as error:
             if not (is_on_server and (is_unsupported(error) or error.status in REFUSES_HEADERS)):
-                raise
+                raise with_tags_hint(error, head.tags) from error
         self._settings.parts_on_server = False
         job = msgspec.structs.replace(job, checkpoint=None)  # its upload has ended
         try:
@@ -95,8 +98,8 @@ class MultipartCopies:
         verified_by = proof(head, etag, parts.verified_by, sent.verified_by)
         if head.expected.checksum in {f"{algorithm}:{value}" for algorithm, value in sent.checksums.items()}:
             verified_by = head.expected.name  # computed by the server
-        lacks_tags = head.has_tags and not self._settings.sets_tags
-        copied = Copied(head.size or 0, sent.etag, verified_by, lacks_tags=lacks_tags)
+        # some servers ignore the tags with which an upload in parts is opened
+        copied = Copied(head.size or 0, sent.etag, verified_by, lacks_tags=head.has_tags, tags=head.tags)
         return copied, max(sent.attempts, attempts.number)
 
     async def _split(self, link: Link, head: ObjectHead) -> ObjectHead:
@@ -110,7 +113,7 @@ class MultipartCopies:
         extra = {"part_size": part_size}
         ref = msgspec.structs.replace(put.object, size=head.size, extra={**(put.object.extra or {}), **extra})
         kind = _checksum_algorithm(head, self._composite_algorithm(head, part_size))
-        headers = {**head.kept, **kind, **self._coordinator.condition(put.object)}
+        headers = {**head.headers, **kind, **self._coordinator.condition(put.object)}
         link = Link("PUT", put.url, headers, None, ref)
         return MultipartUpload(Upload(ref, "", (), link), target.renew)
 

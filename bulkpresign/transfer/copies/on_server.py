@@ -106,12 +106,12 @@ def is_unsupported(error: TransferError) -> bool:
     return error.status in {405, 501} or error.code == _IGNORED
 
 
-def with_tags_hint(error: RefusedError) -> RefusedError:
+def with_rights_hint(error: RefusedError) -> RefusedError:
     """The same error; for a denied copy with the rights that a GET and a PUT don't need.
 
     Source: docs "CopyObject", which copies the tags of its object.
     """
     if error.code != "AccessDenied":
         return error
-    hint = "the server copies tags as well, which takes s3:GetObjectTagging and s3:PutObjectTagging; --relay does not"
+    hint = "the server copies tags as well, which takes s3:GetObjectTagging and s3:PutObjectTagging; --no-tags does not"
     return RefusedError(f"{error} ({hint})", code=error.code, status=error.status)

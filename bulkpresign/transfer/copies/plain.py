@@ -24,7 +24,6 @@ from bulkpresign.transfer.copies.body import verify_held
 from bulkpresign.transfer.copies.head import ObjectHead
 from bulkpresign.transfer.copies.proof import Copied, digest_header, proof
 from bulkpresign.transfer.copies.settings import CopySettings
-from bulkpresign.transfer.copies.tags import signs_tags
 from bulkpresign.transfer.engine.jobs import RenewableLink
 from bulkpresign.transfer.engine.plain_jobs import ExpiryMargin
 from bulkpresign.transfer.uploads.store import STORED, md5_header, signed_checksum, upload_headers, verified_by_answer
@@ -132,6 +131,8 @@ class PlainCopies:
     async def _sent_on(self, put: Link, held: Held) -> Copied | Begun:
         """Sends an object to its destination."""
         http, sign = self._context.http, self._coordinator.sign_put
+        if held.head.has_tags and self._settings.keeps_tags and self._coordinator.read_tags is not None:
+            return Begun(None, held)
         try:
             link = put if sign is None else await sign(put, self._headers(put.object, held))
             request = http.plain_request(link, upload_headers(link, len(held.data)), held.data)
@@ -168,10 +169,10 @@ def _copied(held: Held, link: Link, headers: Mapping[str, str]) -> Copied | None
     """The copy, by the response to its PUT; None where the destination stored other bytes."""
     head, etag = held.head, etag_of(headers, link)
     if head.structure.algorithm is not None and etag == head.etag:  # no need to compute the md5
-        return Copied(len(held.data), etag, head.structure.name, held.checksum, head.has_tags and not signs_tags(link))
+        return Copied(len(held.data), etag, head.structure.name, held.checksum, head.loses_tags(link))
     try:
         target = verified_by_answer(signed_checksum(link), etag, headers, held.data)
     except TransferError:  # the general path finds it as well
         return None
     verified_by = proof(head, etag, held.verified_by, target)
-    return Copied(len(held.data), etag, verified_by, held.checksum, head.has_tags and not signs_tags(link))
+    return Copied(len(held.data), etag, verified_by, held.checksum, head.loses_tags(link))

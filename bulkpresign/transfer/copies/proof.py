@@ -13,7 +13,7 @@ class Copied(msgspec.Struct, frozen=True, gc=False):
     """An object that was copied: its size, the etag of the copy, and what verified its bytes.
 
     `checksum` is the one that was computed on the way, as `algorithm:base64`; None: none was. `lacks_tags` is True
-    where the object has tags, and the copy none.
+    where the object has tags, and the copy may have none; `tags` are these, where they were read: see ObjectHead.
     """
 
     size: int
@@ -21,6 +21,7 @@ class Copied(msgspec.Struct, frozen=True, gc=False):
     verified_by: str | None
     checksum: str | None = None
     lacks_tags: bool = False
+    tags: str | None = None
 
 
 def proof(head: ObjectHead, etag: str | None, source: str | None, target: str | None) -> str | None:

@@ -16,7 +16,8 @@ class CopySettings(msgspec.Struct):
     the parts of other copies come in any order. With `keeps_checksums`, copies in one request are sent with the
     checksums of their objects, until the destination turns out to refuse such headers. With `sends_md5`, what has no
     checksum is sent with the md5 of its bytes, because the destination turned out to take nothing else. With
-    `sets_tags`, uploads in parts are opened with tags for all copies.
+    `tags`, copies are to have the tags of their objects. With `keeps_tags` these are sent, until the destination turns
+    out to know none.
     """
 
     part_size: int | None = None
@@ -25,7 +26,8 @@ class CopySettings(msgspec.Struct):
     keeps_checksums: bool = True
     parts_on_server: bool = True
     sends_md5: bool = False
-    sets_tags: bool = False
+    tags: bool = True
+    keeps_tags: bool = True
 
     @property
     def copies_parts(self) -> bool:
@@ -37,4 +39,11 @@ class CopySettings(msgspec.Struct):
         if not self.sends_md5:
             self.sends_md5 = True
             message = f"{refused} (this and all other copies are sent with a checksum, or else with their md5)"
+            emit(ObjectRetried(ref, refused.attempt, 0.0, refused.code, message))
+
+    def learn_no_tags(self, ref: ObjectRef, refused: RefusedError, emit: Listener) -> None:
+        """Takes note that the destination `refused` tags, and stores copies without. Says so once."""
+        if self.keeps_tags:
+            self.keeps_tags = False
+            message = f"{refused} (the server knows no tags: this and all other copies are sent without)"
             emit(ObjectRetried(ref, refused.attempt, 0.0, refused.code, message))

@@ -18,12 +18,12 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.copies.body import HeldBody, RelayedBody, md5_of, verify_held
 from bulkpresign.transfer.copies.head import ObjectHead, is_copied_in_parts
-from bulkpresign.transfer.copies.on_server import copy_headers, copy_on_server, is_unsupported, with_tags_hint
+from bulkpresign.transfer.copies.on_server import copy_headers, copy_on_server, is_unsupported, with_rights_hint
 from bulkpresign.transfer.copies.plain import Begun, Held
 from bulkpresign.transfer.copies.proof import Copied, digest_header, proof
 from bulkpresign.transfer.copies.settings import CopySettings
 from bulkpresign.transfer.copies.source import SourceReader
-from bulkpresign.transfer.copies.tags import signs_tags
+from bulkpresign.transfer.copies.tags import with_tags_hint
 from bulkpresign.transfer.engine.jobs import RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.retries import numbered
@@ -104,6 +104,7 @@ class _SingleCopy:
         self._head: ObjectHead | None = None
         #: The etag of the bytes that were sent, once it is known.
         self._etag: str | None = None
+        #: True once the link was signed without the tags of the object, which has some.
         self._lacks_tags = False
 
     async def run(self) -> Copied | ObjectHead:
@@ -174,7 +175,7 @@ class _SingleCopy:
                 self._settings.on_server = False
                 return await self._relayed()
             self._refused = condition
-            raise _at_target(with_tags_hint(error), put, {}) from error
+            raise _at_target(with_rights_hint(error), put, {}) from error
         except MismatchError:  # a condition is not met: that of the source, or ours
             self._refused = condition
             raise
@@ -212,22 +213,23 @@ class _SingleCopy:
     async def _streamed(self, response: Response, head: ObjectHead, size: int, md5: bytes | None = None) -> Copied:
         """Sends the body of a response on as it comes. `md5` is that of its bytes, where it has to be sent."""
         context, digest = self._context, self._hasher()
+        head = await self._reader.with_tags(head)
         body = RelayedBody(response, size, context.emit, context.limiter, expected=head.expected, second=digest)
         stored = await self._stored(head, body, md5=md5)
         return self._copied(head, body, stored, body.verified_by, self._checksum(digest))
 
     async def _written(self, held: Held, sent: DirectRequest | None = None) -> Copied:
         """Writes an object from memory, by a request that may have been sent already."""
-        self._head = held.head
-        body = HeldBody(held.data, self._context.emit, held.head.expected)
-        stored = await self._stored(held.head, body, sent)
-        return self._copied(held.head, body, stored, held.verified_by, held.checksum)
+        head = self._head = held.head if sent is not None else await self._reader.with_tags(held.head)
+        body = HeldBody(held.data, self._context.emit, head.expected)
+        stored = await self._stored(head, body, sent)
+        return self._copied(head, body, stored, held.verified_by, held.checksum)
 
     def _copied(
         self, head: ObjectHead, body: SentBody, stored: Stored, verified_by: str | None, checksum: str | None
     ) -> Copied:
         verified_by = proof(head, stored.etag, verified_by, stored.verified_by)
-        return Copied(body.size, stored.etag, verified_by, checksum, self._lacks_tags)
+        return Copied(body.size, stored.etag, verified_by, checksum, self._lacks_tags, head.tags)
 
     def _digest_header(self, head: ObjectHead) -> Mapping[str, str] | None:
         return digest_header(head, self._settings, keeps_checksum=self._keeps_checksum)
@@ -275,15 +277,16 @@ class _SingleCopy:
                 digest = self._digest_header(head)
                 if digest is None:
                     digest = md5_header(md5 or await body.md5())
-                link = await sign(put, {**head.kept, **digest, **condition})
-            self._lacks_tags = head.has_tags and not signs_tags(link)
+                link = await sign(put, {**head.headers, **digest, **condition})
+            self._lacks_tags = head.loses_tags(link)
             self._has_checksum = sign is not None and signed_checksum(link).algorithm is not None
             return await store(self._context.http, link, body, sent)
         except RefusedError as error:
             self._refused = condition
             if body.is_right:
                 self._etag = (await body.md5()).hex()
-            raise _at_target(error, put, head.kept if sign is not None else {}) from error
+            refused = _at_target(error, put, head.headers if sign is not None else {})
+            raise with_tags_hint(refused, head.tags) from error
         except MismatchError:
             if guard is not None and body.is_right:  # the destination stored what it has got
                 guard.wrote(put.object)
@@ -296,7 +299,7 @@ def _server_copy(ref: ObjectRef, etag: str) -> Copied:
     return Copied(ref.size or 0, etag, expected.name if etag == ref.etag else expected.size_name)
 
 
-def _at_target(error: RefusedError, put: Link, kept: Mapping[str, str]) -> TransferError:
+def _at_target(error: RefusedError, put: Link, kept: Mapping[str, str]) -> RefusedError:
     """The same error, with the destination, and the headers of the object that it may have refused."""
     message = f"{put.object.uri}: {error}"
     if kept and error.status in REFUSES_HEADERS:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
+import msgspec
+
 from bulkpresign.errors import MismatchError
 from bulkpresign.http.client import DirectRequest
 from bulkpresign.http.response import Response
@@ -23,20 +25,30 @@ class SourceReader:
     """Opens responses with one object, or with ranges of its bytes."""
 
     def __init__(
-        self, context: TransferContext, coordinator: Coordinator, renewer: LinkRenewer, source: RenewableLink
+        self,
+        context: TransferContext,
+        coordinator: Coordinator,
+        renewer: LinkRenewer,
+        source: RenewableLink,
+        *,
+        reads_tags: bool,
     ) -> None:
         self._context, self._coordinator = context, coordinator
-        self._renewer, self._source = renewer, source
+        self._renewer, self.source = renewer, source
+        #: False where the copy is to be sent without the tags of the object.
+        self.reads_tags = reads_tags
+        #: True once the object turned out to have tags.
+        self.found_tags = False
 
     @property
     def link(self) -> Link:
         """The current GET link."""
-        return self._source.link
+        return self.source.link
 
     @property
     def object(self) -> ObjectRef:
         """The object to copy."""
-        return self._source.object
+        return self.source.object
 
     async def head(self) -> ObjectHead:
         """The head of the object, by a request for it. Raises TransferError."""
@@ -46,6 +58,22 @@ class SourceReader:
     def head_of(self, response: Response) -> ObjectHead:
         """The head of the object, by this response. Raises MismatchError, see ObjectHead."""
         return ObjectHead.of(self.object, response.length, response.etag, response.headers)
+
+    async def with_tags(self, head: ObjectHead) -> ObjectHead:
+        """The head with the tags of the object, if it has some, and if this run copies and may read them.
+
+        Takes no slot of the limiter: the caller has one. Raises TransferError.
+        """
+        read = self._coordinator.read_tags
+        if read is None or not (head.has_tags and self.reads_tags):
+            return head
+        tags = await read(self.link)
+        self.found_tags = bool(tags)
+        return head if tags is None else msgspec.structs.replace(head, has_tags=bool(tags), tags=tags)
+
+    async def tagged_head(self) -> ObjectHead:
+        """The head of the object, with its tags: see `with_tags`."""
+        return await self.with_tags(await self.head())
 
     async def open(
         self, stack: AsyncExitStack, headers: Mapping[str, str] | None = None, sent: DirectRequest | None = None
@@ -70,7 +98,7 @@ class SourceReader:
                 raise MismatchError("a range was asked for, the answer has the whole object", code=RANGE_MISMATCH)
             raise await refusal(link, response, self._coordinator.refuse_checksum_mode)
 
-        return await self._renewer.call(self._source, opened)
+        return await self._renewer.call(self.source, opened)
 
 
 def changed() -> MismatchError:

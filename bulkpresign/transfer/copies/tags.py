@@ -1,15 +1,19 @@
-"""Tells which copies lack the tags of their objects. No I/O.
+"""The tags of objects and of their copies. No I/O.
 
-A response tells how many tags its object has, to those who may read them, and not which. A copy that passes here has
-none, unless its PUT link signs some.
-Source: docs "GetObject", x-amz-tagging-count.
+A response tells how many tags its object has, to those who may read them, and not which.
+Source: docs "GetObject", x-amz-tagging-count; "PutObject", x-amz-tagging.
 """
 
 from collections.abc import Mapping
 
+from bulkpresign.errors import RefusedError
 from bulkpresign.model import Link
+from bulkpresign.transfer.engine.retries import numbered
 
 TAGGING = "x-amz-tagging"
+#: The longest value that goes into a header, in bytes. S3 takes 8 KiB of headers, which tags outside of ASCII can be.
+MOST_IN_HEADER = 2048
+_HINT = "the tags of objects are copied, too, which takes s3:PutObjectTagging; --no-tags copies none"
 _COUNT = "x-amz-tagging-count"
 
 
@@ -21,3 +25,10 @@ def has_tags(headers: Mapping[str, str]) -> bool:
 def signs_tags(link: Link) -> bool:
     """True for a link that gives its object tags."""
     return any(name.lower() == TAGGING for name in link.headers)
+
+
+def with_tags_hint(error: RefusedError, tags: str | None) -> RefusedError:
+    """The same error; for a denied copy with `tags` with the right that these need."""
+    if not tags or error.code != "AccessDenied":
+        return error
+    return numbered(RefusedError(f"{error} ({_HINT})", code=error.code, status=error.status), error.attempt)
