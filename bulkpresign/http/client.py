@@ -15,8 +15,9 @@ import anyio
 import msgspec
 
 from bulkpresign.errors import ParameterError, RefusedError, TransferError
+from bulkpresign.http.callback_connection import CallbackConnection, ResponseHandler
 from bulkpresign.http.clock import Clock
-from bulkpresign.http.connection import Body, Connection, ResponseHandler
+from bulkpresign.http.connection import Body
 from bulkpresign.http.environment import Proxies, proxy_variables, ssl_context_of
 from bulkpresign.http.origin import Origin
 from bulkpresign.http.pool import ConnectionPool, PoolStatistics
@@ -164,7 +165,7 @@ class HttpClient:
             return None
 
     async def send_each(self, link: Link, request: PlainRequest, handle: ResponseHandler) -> "DirectRequest | None":
-        """Sends requests to one origin, one after another on one connection: see `Connection.send_each`.
+        """Sends requests to one origin, one after another on one connection: see `CallbackConnection.send_each`.
 
         Returns None when `handle` sends no more. Else `handle` returned None for the response to the last request, or
         that failed: returns the request, whose `link` is that of the first one.
@@ -258,7 +259,7 @@ class DirectRequest:
         *,
         head: bytes = b"",
         body: Body | None = None,
-        sent_on: Connection | None = None,
+        sent_on: CallbackConnection | None = None,
         error: TransferError | None = None,
     ) -> None:
         self._pool, self._origin, self._clock = pool, origin, clock
@@ -279,7 +280,7 @@ class DirectRequest:
             self.on_response(head.status, connection.touched_at - connection.sent_at, length)
         return Response(head.status, head.headers, head.length, connection.stream_to, clock=self._clock, link=self.link)
 
-    async def _ask_for_stored(self) -> Connection:
+    async def _ask_for_stored(self) -> CallbackConnection:
         """Sends the request again, for the bytes as they are stored."""
         self.close()
         sent = self._head or request_head(self.link, self._origin, _target(self.link), None, None)
@@ -287,7 +288,7 @@ class DirectRequest:
         self._head = sent.replace(own, stored, 1)
         return await self._send()
 
-    async def _send(self) -> Connection:
+    async def _send(self) -> CallbackConnection:
         connection = self._pool.take_idle(self._origin) or await self._pool.connect(self._origin)
         try:
             await connection.send(self._head, self._body, expects_body=self.link.method != "HEAD")

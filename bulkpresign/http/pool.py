@@ -17,7 +17,7 @@ from aiohappyeyeballs import start_connection
 
 from bulkpresign.errors import ConnectionFailedError
 from bulkpresign.http.buffers import Buffers
-from bulkpresign.http.connection import Connection
+from bulkpresign.http.callback_connection import CallbackConnection
 from bulkpresign.http.origin import Origin
 from bulkpresign.http.resolver import Resolver
 from bulkpresign.http.step_scheduler import StepScheduler
@@ -110,7 +110,7 @@ class ConnectionPool:
                 connections.close(connection, "the client ends")
         await _until_closed()
 
-    def take_idle(self, origin: Origin) -> Connection | None:
+    def take_idle(self, origin: Origin) -> CallbackConnection | None:
         """Takes an open connection that is idle, the one that was used last; None where there is none."""
         connections = self._origins.get(origin)
         while connections is not None and connections.idle:
@@ -122,7 +122,7 @@ class ConnectionPool:
                 return connection
         return None
 
-    async def connect(self, origin: Origin) -> Connection:
+    async def connect(self, origin: Origin) -> CallbackConnection:
         """Opens a connection. Raises ConnectionFailedError."""
         try:
             connection = await self._opened(origin)
@@ -140,7 +140,7 @@ class ConnectionPool:
         is_here = error.code == "Certificate" or getattr(error.__cause__, "errno", None) in TOO_MANY_FILES
         return connections is not None and not is_here and connections.are_lost(self._loop.time())
 
-    async def _opened(self, origin: Origin) -> Connection:
+    async def _opened(self, origin: Origin) -> CallbackConnection:
         try:
             with anyio.fail_after(CONNECT_TIMEOUT):
                 return await self._connect_with_room(origin)
@@ -154,7 +154,7 @@ class ConnectionPool:
             message = f"no connection to {origin.host}:{origin.port}: {_reason(error)}"
             raise ConnectionFailedError(message, code="NoConnection") from error
 
-    def give_back(self, origin: Origin, connection: Connection) -> None:
+    def give_back(self, origin: Origin, connection: CallbackConnection) -> None:
         """Keeps a connection after its request, or closes it where no other request can follow."""
         connections = self._origins[origin]
         if connection.request_count == 1 and origin.is_tls:
@@ -164,7 +164,7 @@ class ConnectionPool:
         else:
             connections.close(connection, "it can't be reused")
 
-    async def _connect_with_room(self, origin: Origin) -> Connection:
+    async def _connect_with_room(self, origin: Origin) -> CallbackConnection:
         """Connects. If too many files are open, closes all idle connections, to any server, and tries once more."""
         try:
             return await self._connect(origin)
@@ -183,7 +183,7 @@ class ConnectionPool:
                 count += 1
         return count
 
-    async def _connect(self, origin: Origin) -> Connection:
+    async def _connect(self, origin: Origin) -> CallbackConnection:
         opened = await start_connection(
             await self._resolver.resolve(origin.host, origin.port),
             happy_eyeballs_delay=_NEXT_ADDRESS_AFTER,
@@ -192,7 +192,7 @@ class ConnectionPool:
         )
         if (seconds := round_trip(opened)) is not None:
             self._on_round_trip(seconds)
-        connection = Connection(self._loop, self._buffers, self._scheduler, str(origin))
+        connection = CallbackConnection(self._loop, self._buffers, self._scheduler, str(origin))
         try:
             await self._loop.create_connection(
                 lambda: connection,
@@ -229,8 +229,8 @@ class _Connections:
 
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
-        self.open: set[Connection] = set()
-        self.idle: list[Connection] = []  # may hold some that the server has closed
+        self.open: set[CallbackConnection] = set()
+        self.idle: list[CallbackConnection] = []  # may hold some that the server has closed
         self.opened = self.reused = 0
         self._lost_at: float | None = None
 
@@ -246,14 +246,14 @@ class _Connections:
         self._lost_at = now if self._lost_at is None else self._lost_at
         return now - self._lost_at < OUTAGE
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: CallbackConnection) -> None:
         self._lost_at = None
         self.open.add(connection)
         self.opened += 1
         if _logger.isEnabledFor(logging.DEBUG):
             _logger.debug("%s: connection opened (%d open)", self._origin, len(self.open))
 
-    def close(self, connection: Connection, reason: str) -> None:
+    def close(self, connection: CallbackConnection, reason: str) -> None:
         connection.close()
         self.open.discard(connection)
         if _logger.isEnabledFor(logging.DEBUG):

@@ -3,9 +3,9 @@
 from functools import cached_property
 
 from bulkpresign.errors import ParameterError
+from bulkpresign.http.callback_connection import MAX_WHOLE_BODY
 from bulkpresign.http.client import DirectRequest
 from bulkpresign.http.clock import Clock
-from bulkpresign.http.connection import MAX_WHOLE_BODY
 from bulkpresign.model import Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from bulkpresign.errors import TransferError
 from bulkpresign.http.buffers import Buffers
+from bulkpresign.http.callback_connection import CallbackConnection
 from bulkpresign.http.clock import Clock
-from bulkpresign.http.connection import Connection
 from bulkpresign.http.dates import unix_time
 from bulkpresign.http.response import Response
 from bulkpresign.http.s3_errors import error_of, retry_after
@@ -46,7 +46,7 @@ class Wire(asyncio.Transport):
 
 async def said(pieces: list[bytes], *, is_head: bool = False) -> Said:
     """What a connection makes of bytes that come in these pieces, and then end."""
-    connection = Connection(asyncio.get_running_loop(), Buffers(), StepScheduler())
+    connection = CallbackConnection(asyncio.get_running_loop(), Buffers(), StepScheduler())
     connection.connection_made(Wire())
     body = bytearray()
 

@@ -15,8 +15,8 @@ import pytest
 
 from bulkpresign.errors import ConnectionFailedError
 from bulkpresign.http import pool, resolver
+from bulkpresign.http.callback_connection import CallbackConnection
 from bulkpresign.http.client import HttpClient
-from bulkpresign.http.connection import Connection
 from bulkpresign.http.pool import round_trip
 from bulkpresign.model import Link
 from tests.servers.proxy import Fault, FaultProxy
@@ -39,7 +39,7 @@ def test_cut_off_in_the_very_moment_in_which_it_stands(
     native: bool, run: Runner, origin: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """TLS ends with a farewell of both sides, and the other one does not say it in time."""
-    made = Connection.connection_made
+    made = CallbackConnection.connection_made
 
     async def main() -> None:
         with anyio.CancelScope() as scope:
@@ -47,12 +47,12 @@ def test_cut_off_in_the_very_moment_in_which_it_stands(
             assert task is not None
             cancel = task.cancel if native else scope.cancel
 
-            def cut(connection: Connection, transport: asyncio.BaseTransport) -> None:
+            def cut(connection: CallbackConnection, transport: asyncio.BaseTransport) -> None:
                 made(connection, transport)
                 origin._loop.call_soon_threadsafe(time.sleep, 0.3)
                 cancel()
 
-            monkeypatch.setattr(Connection, "connection_made", cut)
+            monkeypatch.setattr(CallbackConnection, "connection_made", cut)
             await ask(origin)
 
     if native:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkpresign.errors import TransferError
+from bulkpresign.http.callback_connection import HandlerSteps
 from bulkpresign.http.client import HttpClient
-from bulkpresign.http.connection import Chunk, HandlerSteps
+from bulkpresign.http.connection import Chunk
 from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.model import Link
 from tests.http.talking import CHUNKED, INTERIM, PLAIN, Serve, body_of, saying, talk

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from bulkpresign.errors import TransferError
 from bulkpresign.http.buffers import Buffers
-from bulkpresign.http.connection import Chunk, Connection, HandlerSteps
+from bulkpresign.http.callback_connection import CallbackConnection, HandlerSteps
+from bulkpresign.http.connection import Chunk
 from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.http.step_scheduler import Steps, StepScheduler
 from tests.http.talking import PLAIN
@@ -37,7 +38,7 @@ class Requests:
     """A connection that sends one request after another, and what was handled: at most `most` bodies."""
 
     def __init__(self, scheduler: StepScheduler, most: int = 1, log: list[str] | None = None, name: str = "") -> None:
-        self.connection, self.wire = Connection(asyncio.get_running_loop(), Buffers(), scheduler), Wire()
+        self.connection, self.wire = CallbackConnection(asyncio.get_running_loop(), Buffers(), scheduler), Wire()
         self.connection.connection_made(self.wire)
         self.taken: list[bytes] = []
         self.task = asyncio.ensure_future(self.connection.send_each(b"request 0", self._take))

@@ -11,6 +11,7 @@ _UPLOADS = tuple(f"transfer/uploads/{name}" for name in ("multipart", "parts", "
 _QUICK = {
     "http/protocol": "http/test_protocol",
     "http/connection": "http/test_connection http/test_streaming http/test_bounds http/test_client",
+    "http/callback_connection": "http/test_send_each http/test_step_scheduler",
     "http/client": "http/test_client http/test_pool http/test_transport",
     "http/request_head": "http/test_client http/test_connection",
     "http/pool": "http/test_pool http/test_client http/test_observability",

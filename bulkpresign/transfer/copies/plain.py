@@ -12,9 +12,10 @@ import msgspec
 from bulkpresign.checksums import base64_of, digest_of
 from bulkpresign.errors import TransferError
 from bulkpresign.events import BytesMoved
+from bulkpresign.http.callback_connection import MAX_WHOLE_BODY, HandlerSteps, ResponseHandler
 from bulkpresign.http.client import DirectRequest
 from bulkpresign.http.clock import Clock
-from bulkpresign.http.connection import MAX_WHOLE_BODY, Chunk, HandlerSteps, ResponseHandler
+from bulkpresign.http.connection import Chunk
 from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.http.response import etag_of
 from bulkpresign.model import Link, ObjectRef

@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 from bulkpresign.checksums import ExpectedDigest, expected_digest, verify_whole
+from bulkpresign.http.callback_connection import MAX_WHOLE_BODY
 from bulkpresign.http.client import HttpClient, PlainRequest
 from bulkpresign.http.clock import Clock
-from bulkpresign.http.connection import MAX_WHOLE_BODY, Chunk
+from bulkpresign.http.connection import Chunk
 from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.http.response import etag_of
 from bulkpresign.model import Link

@@ -13,9 +13,10 @@ from math import inf
 from typing import Protocol
 
 from bulkpresign.errors import BulkpresignError, TransferError
+from bulkpresign.http.callback_connection import HandlerSteps
 from bulkpresign.http.client import DirectRequest, HttpClient, PlainRequest
 from bulkpresign.http.clock import Clock
-from bulkpresign.http.connection import Chunk, HandlerSteps
+from bulkpresign.http.connection import Chunk
 from bulkpresign.http.origin import Origin
 from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.model import LEASE_MARGIN, Link, Outcome

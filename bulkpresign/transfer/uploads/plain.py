@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from bulkpresign.checksums import ExpectedDigest, digest_of
 from bulkpresign.errors import NameRefusedError, RefusedError
+from bulkpresign.http.callback_connection import MAX_WHOLE_BODY
 from bulkpresign.http.client import PlainRequest
 from bulkpresign.http.clock import Clock
-from bulkpresign.http.connection import MAX_WHOLE_BODY, Chunk
+from bulkpresign.http.connection import Chunk
 from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.http.response import etag_of
 from bulkpresign.model import Link, Outcome
