@@ -47,9 +47,8 @@ COPY_LINKS = (
 #: For `copy` without `--dry-run`, and without `--certificate`.
 NOT_DRY = (Inapplicable(_OF_PLAN, "only for --dry-run"),)
 COPY_WITHOUT_CERTIFICATE = (Inapplicable(("algorithm",), "only for --certificate"),)
-_SIDE_OPTIONS = tuple(
-    f"{side}_{name}" for side in ("source", "destination") for name in ("endpoint_url", "region_name", "profile_name")
-)
+_OF_SERVER = ("endpoint_url", "region_name", "profile_name")
+_SIDE_OPTIONS = ("metadata", *(f"{side}_{name}" for side in ("source", "destination") for name in _OF_SERVER))
 #: The options of `verify` that only some of its forms have.
 _OF_FOLDER = ("folder", "failures", "journal", "accept_size")
 _OF_DIFFERENCES = ("max_read", "differences")

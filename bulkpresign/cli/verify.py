@@ -54,6 +54,12 @@ _of_sides = options.in_section("SOURCE and DESTINATION, or a certificate")
     "beyond that are unproven.",
 )
 @_of_sides(
+    "--metadata",
+    is_flag=True,
+    help="Compare what copies keep beside the bytes as well: content type, caching headers, metadata and tags. Asks "
+    "for each object on both sides.",
+)
+@_of_sides(
     "--differences",
     type=FileName(),
     metavar="FILE",

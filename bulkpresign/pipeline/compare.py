@@ -31,6 +31,7 @@ async def compare(
     literal: bool = False,
     filters: Filters | None = None,
     max_read: int | None = MAX_READ,
+    metadata: bool = False,
     differences: str | os.PathLike[str] | None = None,
     config: TransferConfig | None = None,
     concurrency: int | None = None,
@@ -63,6 +64,10 @@ async def compare(
     others that are listed, servers are asked for a checksum, by a HEAD request. The rest is read, from both sides, and
     compared by sha256; an object with a known checksum of all its bytes is not read. At most `max_read` bytes are read
     (None: any number); objects beyond that are unproven. `announce` is told how much is read, before the first byte.
+
+    With `metadata`, objects with the same bytes are compared by what copies keep as well: content type, cache control,
+    content disposition, content encoding, content language, expiry, metadata and tags. Each is asked for by a HEAD
+    request on both sides, and by one more if it has tags. What is not told is unproven.
 
     `filters` select the objects that are compared: by name on both sides, and by the size and time of the source's
     object. An object that `destination` alone has needs to pass by its own.
@@ -105,6 +110,7 @@ async def compare(
         config=settings,
         filters=filters,
         max_read=max_read,
+        metadata=metadata,
         differences=differences,
         ca_bundle=ca_bundle,
         listeners=listeners,
@@ -126,6 +132,7 @@ async def compare_sides(
     listeners: Sequence[Listener],
     extras: Extras | None,
     announce: Callable[[ReadPlan], object],
+    metadata: bool = False,
     executor: str | Executor | None = None,
 ) -> VerifyReport:
     """Compares two sides; see `compare`."""
@@ -147,6 +154,7 @@ async def compare_sides(
                 max_read=max_read,
                 threads=config.concurrency or os.cpu_count() or 1,
                 ca_bundle=ca_bundle,
+                metadata=metadata,
                 executor=executor,
             )
             await comparer.run(announce)

@@ -90,6 +90,7 @@ class Heads:
         most = min(affordable_objects() or MAX_CONCURRENCY, MAX_CONCURRENCY)
         limiter = RequestLimiter(ConcurrencyController(maximum=most, fixed=concurrency))
         http.on_response = limiter.responded
+        self.http = http
         self._presigner = presigner
         self._context = TransferContext(http, emit, limiter)
         self._concurrency = concurrency
@@ -98,6 +99,8 @@ class Heads:
         )
         #: False once the server has turned out to refuse the header that asks for a checksum.
         self._asks_checksums = True
+        #: True if the size of the parts of an object is asked for as well.
+        self.asks_part_sizes = True
         #: Called for each object that exists.
         self.add_columns: AddColumns | None = None
         self._breaker = CircuitBreaker(stops_denied=False)  # S3 may deny a key that is missing
@@ -125,7 +128,7 @@ class Heads:
         try:
             length, headers = await self._response(item, link)
             count = parts_count(headers)
-            part_size = await self._part_size(item, count, length) if count else None
+            part_size = await self._part_size(item, count, length) if count and self.asks_part_sizes else None
             found = with_head_response(object_of(item), length, headers, part_size)
             if self.add_columns is not None:
                 found = await self.add_columns(found, headers)

@@ -1,7 +1,7 @@
 """The results of a comparison: counted, passed on, and written to a manifest of differences."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import msgspec
@@ -26,9 +26,14 @@ class Results:
     def __init__(self, counts: Counts, extras: Extras | None, writer: ManifestWriter[ObjectRef] | None) -> None:
         self._counts, self._extras, self._writer = counts, extras, writer
         self._rows: list[ObjectRef] = []
+        #: Takes the objects that are done instead, until something more of them was compared. None: nothing does.
+        self.hold: Callable[[Outcome], object] | None = None
 
     def add(self, outcome: Outcome) -> None:
         """Takes an object. It is done (the same), skipped (a folder has no file for it), or failed."""
+        if outcome.status == "done" and self.hold is not None:
+            self.hold(outcome)
+            return
         if outcome.status == "failed":
             self._write(outcome.object, _KINDS.get(outcome.code or "", "different"), outcome.message or "")
         self._counts.emit(ObjectFinished(outcome))

@@ -22,6 +22,7 @@ from bulkpresign.pipeline.verification.digests import ReadPlan, read_digests
 from bulkpresign.pipeline.verification.entries import Entry, Pair, key_of, path_of
 from bulkpresign.pipeline.verification.files import FileComparer
 from bulkpresign.pipeline.verification.heads import HeadRequests
+from bulkpresign.pipeline.verification.metadata import MetadataComparer
 from bulkpresign.pipeline.verification.sides import FolderSide, ObjectSide, Side
 from bulkpresign.pipeline.verification.threads import map_in_threads, on_read
 from bulkpresign.proof.comparison import ETAG_MISMATCH, UNKNOWN, compared
@@ -41,7 +42,8 @@ _BATCH, _BATCH_BYTES = 64, 16 << 20
 class PairComparer:
     """Compares two sides. `results` takes the result of each object, `emit` the events.
 
-    At most `max_read` bytes are read through links (None: any number). `threads` files are hashed at a time.
+    At most `max_read` bytes are read through links (None: any number). `threads` files are hashed at a time. With
+    `metadata`, objects with the same bytes are compared by their metadata as well.
     """
 
     def __init__(
@@ -55,8 +57,10 @@ class PairComparer:
         max_read: int | None,
         threads: int,
         ca_bundle: str | None,
+        metadata: bool = False,
         executor: str | Executor | None = None,
     ) -> None:
+        self._metadata = MetadataComparer((first, second), results, emit) if metadata else None
         self._first, self._second, self._results, self._emit = first, second, results, emit
         self._config, self._max_read, self._threads, self._ca_bundle = config, max_read, threads, ca_bundle
         self._executor = executor
@@ -71,6 +75,8 @@ class PairComparer:
         async with AsyncExitStack() as stack:
             stack.enter_context(self._open)
             stack.enter_context(self._unread)
+            if self._metadata is not None:
+                stack.enter_context(self._metadata)
             await self._collect(stack)
             await self._compare_files()
             await self._compare_by_heads()
@@ -82,6 +88,8 @@ class PairComparer:
                 await read_digests(
                     jobs, reading.take, self._emit, self._config, self._ca_bundle, executor=self._executor
                 )
+            if self._metadata is not None:
+                await self._metadata.run()
 
     async def _collect(self, stack: AsyncExitStack) -> None:
         """Reads the rows of both sides. Those of files come first: bad input is an error before anything is sent."""

@@ -15,11 +15,12 @@ import msgspec
 from bulkpresign.checksums import base64_of, expected_digest
 from bulkpresign.errors import ListingError, ParameterError
 from bulkpresign.events import Listener, RowsRead
+from bulkpresign.http.client import HttpClient
 from bulkpresign.http.response import etag_kind_of
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import whole_rows
 from bulkpresign.model import Link, ObjectRef
-from bulkpresign.pipeline.rows.head import asking_heads
+from bulkpresign.pipeline.rows.head import AddColumns, asking_heads
 from bulkpresign.pipeline.run.config import TransferConfig
 from bulkpresign.pipeline.run.presigner import RunPresigner
 from bulkpresign.pipeline.sources.given_rows import Row, object_of
@@ -33,6 +34,7 @@ from bulkpresign.pipeline.verification.entries import Entry, keyed, path_of
 from bulkpresign.proof.certificate import CertificateReader, CertificateRow
 from bulkpresign.proof.tree import FolderEntry, walk
 from bulkpresign.signing.options import LinkOptions
+from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.filters import Filters, Selector, candidates_of
 from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Table
@@ -224,11 +226,16 @@ class ObjectSide(Side):
                 yield [keyed(ref, f"{found.rows.file}:{line}") for ref, line in lines]
 
     async def ask_heads(
-        self, batches: AsyncIterator[list[ObjectRef]], take: Callable[[list[ObjectRef]], object], emit: Listener
+        self,
+        batches: AsyncIterator[list[ObjectRef]],
+        take: Callable[[list[ObjectRef]], object],
+        emit: Listener,
+        adding: Callable[[Presigner, HttpClient], AddColumns] | None = None,
     ) -> None:
         """Sends a HEAD request for each object. `take` gets those that are there, with what the responses tell.
 
-        Raises BreakerError if all requests fail in the same way.
+        `adding` makes the function that adds more to them, and may send requests for that. Raises BreakerError if all
+        requests fail in the same way.
         """
         presigner, config = await self._own.get(), self._config
 
@@ -244,7 +251,10 @@ class ObjectSide(Side):
         async with asking_heads(
             presigner, config.concurrency, options, self._ca_bundle, emit, transport=config.transport
         ) as heads:
-            heads.add_columns = _with_etag_of_bytes
+            if adding is None:
+                heads.add_columns = _with_etag_of_bytes
+            else:
+                heads.add_columns, heads.asks_part_sizes = adding(presigner, heads.http), False
             await heads.run(prepared(), taken)
 
     async def links(self, entries: Sequence[tuple[Entry, str]]) -> list[RenewableLink]:
