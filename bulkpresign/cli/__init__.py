@@ -53,7 +53,7 @@ def _run(app: "click.Group") -> NoReturn:
 
     With `--progress json`, a usage error is printed as a JSON object.
     """
-    from click import Abort, ClickException
+    from click import Abort, ClickException, echo
 
     is_json = _asks_for_json(sys.argv)
     if is_json:
@@ -71,6 +71,10 @@ def _run(app: "click.Group") -> NoReturn:
             else:
                 error.show()
         sys.exit(error.exit_code)
+    except OSError as error:  # a help text on a full disk; verbs report their own
+        with suppress(OSError):
+            echo(f"error: standard output can't be written: {error.strerror}", err=True)
+        sys.exit(2)
 
 
 def _leave(code: int) -> NoReturn:

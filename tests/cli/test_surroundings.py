@@ -33,6 +33,14 @@ def test_a_usage_error_has_its_exit_code_where_it_can_not_be_printed(tmp_path: P
     assert run_in("get", "--to", folder=tmp_path).returncode == 2
 
 
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["get", "--help"]])
+def test_help_on_a_full_disk(words: list[str], tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*BULKPRESIGN, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr == "error: standard output can't be written: No space left on device\n"
+    assert done.returncode == 2
+
+
 def test_the_home_folder_is_found_where_the_shell_leaves_it_alone(tmp_path: Path) -> None:
     """As in `--to=~/data`, in quotes, and in the files of cron and systemd. A folder `~` would be made else."""
     home = tmp_path / "home"
