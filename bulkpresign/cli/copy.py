@@ -53,7 +53,7 @@ _of_plan = options.in_section("Plan")
     "--relay", is_flag=True, help="Read and write each byte here, even if both sides are one server that could copy."
 )
 @click.option(
-    "--no-tags", is_flag=True, help="Copy objects without their tags: then no right to read and write tags is needed."
+    "--no-tags", is_flag=True, help="Copy objects without their tags, which takes no rights to tags. Implies --relay."
 )
 @_of_plan(
     "--plan",

@@ -35,7 +35,7 @@ _READ_BUFFER = 64 * 1024
 
 
 class AiohttpTransport:
-    """A pool of aiohttp's connections. `concurrency` bounds how many are open."""
+    """A pool of aiohttp's connections. `concurrency` bounds the requests in flight, or copies."""
 
     def __init__(self, concurrency: int, ssl_context: ssl.SSLContext | None, clock: Clock) -> None:
         """`ssl_context` has the certificates to trust; None: those of the system."""
@@ -45,7 +45,7 @@ class AiohttpTransport:
         self.outages = Outages()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=concurrency,
+                limit=2 * concurrency,  # a copy has a GET and a PUT
                 ttl_dns_cache=int(resolver.DNS_TTL),
                 socket_factory=_socket,
                 ssl=ssl_context or True,

@@ -11,6 +11,8 @@ from bulkpresign.model import Link, ObjectRef, Outcome, ResumePoint, Upload
 
 #: Signs a PUT link, or that of a part, with more headers. Raises TransferError.
 SignPut = Callable[[Link, Mapping[str, str]], Awaitable[Link]]
+#: Makes sure that an object has some tags. False where its server does not take them. Raises TransferError.
+SettleTags = Callable[[ObjectRef, str | None], Awaitable[bool]]
 
 
 class Guard(Protocol):
@@ -44,8 +46,9 @@ class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
     one's resume point and the etags of its parts, by number. `end_upload` ends an upload that nobody completes any
     more. `receive` takes the bytes of an object that goes to memory. `sign_put` signs the PUT link of a copy with
     headers of its object; without it the PUT links of copies are signed already. `sign_part` signs the link of a part
-    of a file with its checksum. `read_tags` reads the tags of the object that a GET link is for, None where it may not,
-    and `write_tags` replaces those of a copy: see ObjectHead. Both send a request without a slot of the limiter.
+    of a file with its checksum. `read_tags` reads the tags of the object that a GET link is for, None where they are
+    not told: see ObjectHead. `settle_tags` makes sure that a copy has these, or others that all copies are given, and
+    tells False for a server that does not take them. Both take no slot of the limiter.
     `guard` has the conditions of copies.
     """
 
@@ -59,7 +62,7 @@ class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
     sign_put: SignPut | None = None
     sign_part: SignPut | None = None
     read_tags: Callable[[Link], Awaitable[str | None]] | None = None
-    write_tags: Callable[[ObjectRef, str], Awaitable[None]] | None = None
+    settle_tags: SettleTags | None = None
     guard: Guard | None = None
 
     def condition(self, ref: ObjectRef) -> Mapping[str, str]:

@@ -1,15 +1,18 @@
 """The tags of objects: copies have them too, or the report counts those that have not."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import TagsDropped
+from bulkpresign.transfer.downloads.existing import IfExists
 from tests.pipeline.copies import ProxiedSides, Sides, only
 from tests.servers.proxy import Fault, Seen
+from tests.support.tables import rows_of, table
 
 MIB = 1 << 20
 TAGS = {"class": "a b", "of": "käse/+=:_"}
@@ -17,6 +20,9 @@ HELD, STREAMED = b"small", os.urandom(300_000)
 PARTS = [os.urandom(5 * MIB), b"rest"]
 TAGGED = {"held", "streamed", "parts"}
 ALL = dict.fromkeys(TAGGED, TAGS)
+NO_TAGS = Fault(200, body=b"<Tagging><TagSet></TagSet></Tagging>")
+DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+COPIES = {"bare": HELD, "held": HELD, "streamed": STREAMED, "parts": b"".join(PARTS)}
 
 
 def tag(sides: Sides, key: str, tags: dict[str, str]) -> None:
@@ -54,6 +60,22 @@ def writes_tags(seen: Seen) -> bool:
     return seen.method == "PUT" and "tagging=" in seen.target
 
 
+def signs_tags(seen: Seen) -> bool:
+    return seen.header("x-amz-tagging") is not None
+
+
+def lost(sides: Sides, answer: Fault | None) -> Callable[[Seen], Fault | None]:
+    """The faults of a destination that has lost the tags of all copies. It gives `answer` where they are written."""
+
+    def schedule(seen: Seen) -> Fault | None:
+        if writes_tags(seen):
+            return answer
+        is_asked = "tagging=" in seen.target and f"/{sides.destination}/" in seen.target
+        return NO_TAGS if is_asked else None
+
+    return schedule
+
+
 @only("seaweedfs-ceph", "ceph-seaweedfs")
 def test_copies_have_the_tags_of_their_objects(sides: Sides) -> None:
     """Ceph ignores the tags that an upload in parts is opened with."""
@@ -61,6 +83,25 @@ def test_copies_have_the_tags_of_their_objects(sides: Sides) -> None:
     report = sides.copy()
     assert (report.done, report.failed, report.untagged) == (4, 0, 0)
     assert tags_at(sides.put, sides.destination) == ALL
+
+
+@only("seaweedfs-ceph")
+def test_tags_for_all_copies_are_those_of_uploads_in_parts_too(sides: Sides) -> None:
+    tagged(sides)
+    report = sides.copy(headers={"x-amz-tagging": "by=me"})
+    assert (report.done, report.untagged) == (4, 0)
+    assert tags_at(sides.put, sides.destination) == {key: {"by": "me"} for key in (*TAGGED, "bare")}
+
+
+@only("seaweedfs-rclone")
+def test_a_destination_that_ignores_tags_keeps_its_copies(sides: Sides) -> None:
+    """It would take a PUT of tags for one of the object."""
+    tagged(sides)
+    sides.get.put_object(Bucket=sides.source, Key="empty", Body=b"", Tagging="a=b")
+    report = sides.copy()
+    assert (report.done, report.failed, report.untagged) == (5, 0, 4)
+    assert sides.copied() == {**COPIES, "empty": b""}
+    assert dropped(sides) == {*TAGGED, "empty"}
 
 
 @pytest.mark.parametrize("executor", [None, "processes:1"])
@@ -81,8 +122,8 @@ def test_many_objects_with_tags_pass_one_slot(proxied: ProxiedSides) -> None:
     for key in keys:
         proxied.get.put_object(Bucket=proxied.source, Key=key, Body=key.encode())
         tag(proxied, key, {"is": key})
-    report = proxied.copy(relay=True, concurrency=1)
-    assert (report.done, report.untagged) == (30, 0)
+    report = proxied.copy(relay=True, concurrency=1, part_concurrency=1)
+    assert (report.done, report.untagged, report.concurrency) == (30, 0, 1)
     assert tags_at(proxied.put, proxied.destination) == {key: {"is": key} for key in keys}
 
 
@@ -100,17 +141,20 @@ def test_tags_for_all_copies_replace_those_of_objects(proxied: ProxiedSides) -> 
     report = proxied.copy(headers={"X-Amz-Tagging": "by=me"})
     assert (report.done, report.untagged) == (4, 0)
     assert tags_at(proxied.put, proxied.destination) == {key: {"by": "me"} for key in (*TAGGED, "bare")}
-    assert not [seen for seen in proxied.proxy.seen if "tagging=" in seen.target]
+    assert not [seen for seen in proxied.proxy.seen if reads_tags(proxied, seen)]
 
 
-def test_tags_that_fit_no_header_are_written_after_the_copy(proxied: ProxiedSides) -> None:
-    tagged(proxied)
-    many = {f"{number}-ключ": "знач" * 30 for number in range(8)}
-    assert len(quote("".join(many.values()))) > 2048
-    tag(proxied, "held", many)
-    report = proxied.copy(relay=True)
-    assert (report.done, report.untagged) == (4, 0)
-    assert tags_at(proxied.put, proxied.destination) == {**ALL, "held": many}
+def test_tags_that_the_destination_does_not_take_are_left_out_of_their_copy_alone(proxied: ProxiedSides) -> None:
+    keys = [f"{number:02}" for number in range(10)]
+    for key in keys:
+        proxied.get.put_object(Bucket=proxied.source, Key=key, Body=key.encode())
+        tag(proxied, key, {"is": key})
+    invalid = Fault(400, body=b"<Error><Code>InvalidTag</Code></Error>")
+    proxied.proxy.schedule = lambda seen: invalid if seen.header("x-amz-tagging") == "is=00" else None
+    report = proxied.copy(relay=True, concurrency=1)
+    assert (report.done, report.untagged) == (10, 1)
+    assert dropped(proxied) == {"00"}
+    assert tags_at(proxied.put, proxied.destination) == {key: {"is": key} for key in keys[1:]}
 
 
 def test_copies_by_links_without_tags_are_counted(proxied: ProxiedSides) -> None:
@@ -130,11 +174,14 @@ def test_tags_are_read_with_credentials_alone(proxied: ProxiedSides, renews: boo
     assert (report.done, report.untagged) == (4, 0 if renews else 3)
 
 
-def test_links_of_another_server_are_not_asked_for_tags_with_own_credentials(proxied: ProxiedSides) -> None:
+def test_rows_that_name_another_object_are_not_asked_for_with_own_credentials(proxied: ProxiedSides) -> None:
     tagged(proxied)
     proxied.sign()
-    elsewhere = proxied.proxy.url.replace("127.0.0.1", "localhost")
-    report = proxied.copy("links.csv", "again/", renew_credentials=True, source_endpoint_url=elsewhere)
+    other = f"{proxied.source}-other"
+    proxied.get.create_bucket(Bucket=other)
+    proxied.get.put_object(Bucket=other, Key="held", Body=HELD, Tagging="secret=value")
+    rows = table(Path("links.csv"), [{**row, "bucket": other} for row in rows_of(Path("links.csv"))])
+    report = proxied.copy(rows, "again/", renew_credentials=True)
     assert (report.done, report.untagged) == (4, 3)
     assert not [seen for seen in proxied.proxy.seen if "tagging=" in seen.target]
 
@@ -142,11 +189,18 @@ def test_links_of_another_server_are_not_asked_for_tags_with_own_credentials(pro
 @pytest.mark.parametrize(
     "answer",
     [
-        Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>"),
+        Fault(403, body=DENIED),
         Fault(501),
         Fault(200, body=b"the bytes of the object: the server ignores the parameter"),
         Fault(200, body=b"<Data><TagSet><Tag><Key>not</Key><Value>a tag</Value></Tag></TagSet></Data>"),
         Fault(200, body=b"<Tagging/>"),
+        Fault(200, body=b""),
+        Fault(
+            200,
+            {"ETag": '"1"'},
+            b"<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>",
+        ),
+        Fault(200, body=b"<?xml version='1.0' encoding='none'?><Tagging><TagSet></TagSet></Tagging>"),
     ],
 )
 def test_tags_that_are_not_told_are_counted(proxied: ProxiedSides, answer: Fault) -> None:
@@ -158,7 +212,7 @@ def test_tags_that_are_not_told_are_counted(proxied: ProxiedSides, answer: Fault
     assert tags_at(proxied.put, proxied.destination) == {}
 
 
-@pytest.mark.parametrize("failure", [Fault(503), Fault(200, body=b"<Tagging><TagSet><Tag>"), Fault(200, body=b"")])
+@pytest.mark.parametrize("failure", [Fault(503), Fault(200, body=b"<Tagging><TagSet><Tag>"), Fault(cut_after=0)])
 def test_tags_are_asked_for_again_after_a_failure(proxied: ProxiedSides, failure: Fault) -> None:
     tagged(proxied)
     failed: set[str] = set()
@@ -177,14 +231,9 @@ def test_tags_are_asked_for_again_after_a_failure(proxied: ProxiedSides, failure
 
 def test_tags_that_were_removed_meanwhile_are_none(proxied: ProxiedSides) -> None:
     tagged(proxied)
-    removed = Fault(200, body=b"<Tagging><TagSet></TagSet></Tagging>")
-    proxied.proxy.schedule = lambda seen: removed if "tagging=" in seen.target else None
+    proxied.proxy.schedule = lambda seen: NO_TAGS if "tagging=" in seen.target else None
     report = proxied.copy(relay=True)
     assert (report.done, report.untagged) == (4, 0)
-
-
-def signs_tags(seen: Seen) -> bool:
-    return "x-amz-tagging" in dict(seen.headers)
 
 
 def test_a_destination_that_knows_no_tags_gets_copies_without(proxied: ProxiedSides) -> None:
@@ -193,18 +242,28 @@ def test_a_destination_that_knows_no_tags_gets_copies_without(proxied: ProxiedSi
     proxied.proxy.schedule = lambda seen: Fault(501, body=refused) if signs_tags(seen) else None
     report = proxied.copy(relay=True, concurrency=1)
     assert (report.done, report.failed) == (4, 0)
-    assert proxied.copied() == {"bare": HELD, "held": HELD, "streamed": STREAMED, "parts": b"".join(PARTS)}
+    assert proxied.copied() == COPIES
     assert dropped(proxied) == TAGGED
     assert len([each for each in proxied.retries if "the server knows no tags" in (each.message or "")]) == 1
 
 
-def test_a_destination_that_takes_tags_with_the_bytes_alone_loses_no_others(proxied: ProxiedSides) -> None:
+@pytest.mark.parametrize("status", [400, 405, 501])
+def test_lost_tags_that_the_destination_does_not_take_are_counted(proxied: ProxiedSides, status: int) -> None:
     tagged(proxied)
-    proxied.proxy.schedule = lambda seen: Fault(501) if writes_tags(seen) else None
+    proxied.proxy.schedule = lost(proxied, Fault(status))
     report = proxied.copy(relay=True, concurrency=1)
-    assert (report.done, report.untagged) == (4, 1)
-    assert dropped(proxied) == {"parts"}
-    assert tags_at(proxied.put, proxied.destination).keys() >= {"held", "streamed"}
+    assert (report.done, report.untagged) == (4, 3)
+    assert dropped(proxied) == TAGGED
+
+
+def test_tags_are_looked_at_once_where_the_destination_keeps_them(proxied: ProxiedSides) -> None:
+    keys = [f"{number:02}" for number in range(10)]
+    for key in keys:
+        proxied.get.put_object(Bucket=proxied.source, Key=key, Body=key.encode(), Tagging=f"is={key}")
+    report = proxied.copy(relay=True, concurrency=1)
+    assert (report.done, report.untagged) == (10, 0)
+    looked = [seen for seen in proxied.proxy.seen if "tagging=" in seen.target and not reads_tags(proxied, seen)]
+    assert len(looked) == 1
 
 
 def test_a_destination_that_knows_no_tags_is_learnt_once(proxied: ProxiedSides) -> None:
@@ -220,8 +279,7 @@ def test_a_destination_that_knows_no_tags_is_learnt_once(proxied: ProxiedSides) 
 
 def test_a_denied_copy_names_the_right_that_tags_take(proxied: ProxiedSides) -> None:
     tagged(proxied)
-    denied = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
-    proxied.proxy.schedule = lambda seen: Fault(403, body=denied) if signs_tags(seen) else None
+    proxied.proxy.schedule = lambda seen: Fault(403, body=DENIED) if signs_tags(seen) else None
     report = proxied.copy(relay=True)
     assert (report.done, report.failed) == (1, 3)
     failed = [each.message or "" for each in proxied.outcomes if each.status == "failed"]
@@ -229,24 +287,68 @@ def test_a_denied_copy_names_the_right_that_tags_take(proxied: ProxiedSides) -> 
     assert proxied.copy(relay=True, tags=False).done == 3
 
 
-def test_a_copy_whose_tags_can_not_be_written_fails(proxied: ProxiedSides) -> None:
-    tagged(proxied)
-    proxied.proxy.schedule = lambda seen: Fault(403) if writes_tags(seen) else None
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (Fault(403, body=DENIED), "AccessDenied"),
+        (Fault(500), "HTTP500"),
+        (Fault(200, body=b"<Error><Code>InternalError</Code></Error>"), "InternalError"),
+        (Fault(400, body=b"<Error><Code>ExpiredToken</Code></Error>"), None),
+    ],
+)
+def test_a_copy_whose_lost_tags_can_not_be_written_fails(
+    proxied: ProxiedSides, answer: Fault, code: str | None
+) -> None:
+    proxied.upload_in_parts("parts", PARTS, Tagging="a=b")
+    proxied.proxy.schedule = lost(proxied, answer)
     report = proxied.copy(relay=True)
-    assert (report.done, report.failed) == (3, 1)
-    (failed,) = (each for each in proxied.outcomes if each.status == "failed")
-    assert failed.object.key == "parts"
+    if code is None:
+        assert (report.done, report.untagged) == (1, 1)
+        return
+    assert (report.done, report.failed) == (0, 1)
+    (failed,) = proxied.outcomes
+    assert failed.code == code
     assert f"s3://{proxied.destination}/parts was copied, and its tags can't be written" in (failed.message or "")
 
 
-def test_the_run_that_goes_on_writes_the_tags_that_an_earlier_one_could_not(proxied: ProxiedSides) -> None:
+@pytest.mark.parametrize("if_exists", ["replace", "keep"])
+def test_the_run_that_goes_on_writes_the_tags_that_an_earlier_one_could_not(
+    proxied: ProxiedSides, if_exists: IfExists
+) -> None:
     tagged(proxied)
-    proxied.proxy.schedule = lambda seen: Fault(500) if writes_tags(seen) else None
-    assert proxied.copy(relay=True, attempts=1).failed == 1
+    proxied.proxy.schedule = lost(proxied, Fault(500))
+    assert proxied.copy(f"s3://{proxied.source}/parts", relay=True, attempts=1).failed == 1
     proxied.proxy.schedule = lambda _: None
     proxied.put.delete_object_tagging(Bucket=proxied.destination, Key="parts")
-    assert proxied.copy(relay=True).failed == 0
-    assert tags_at(proxied.put, proxied.destination) == ALL
+    report = proxied.copy(f"s3://{proxied.source}/parts", relay=True, if_exists=if_exists)
+    assert (report.skipped, report.failed, report.untagged) == (1, 0, 0)
+    assert tags_at(proxied.put, proxied.destination) == {"parts": TAGS}
+
+
+def test_credentials_that_expired_fail_the_reading_of_tags_once(proxied: ProxiedSides) -> None:
+    """The link of the copy is not renewed for that."""
+    tagged(proxied)
+    gone = Fault(400, body=b"<Error><Code>ExpiredToken</Code></Error>")
+    proxied.proxy.schedule = lambda seen: gone if reads_tags(proxied, seen) else None
+    report = proxied.copy(relay=True)
+    assert (report.done, report.failed) == (1, 3)
+    assert len([seen for seen in proxied.proxy.seen if reads_tags(proxied, seen)]) == 3
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_tags_of_a_copy_whose_response_was_lost(proxied: ProxiedSides, tells: bool) -> None:
+    proxied.get.put_object(Bucket=proxied.source, Key="held", Body=HELD, Tagging="a=b")
+    sent: list[str] = []
+
+    def lose(seen: Seen) -> Fault | None:
+        if seen.method == "PUT" and not sent:
+            sent.append(seen.target)
+            return Fault(reset_after=0)
+        return None if tells or "tagging=" not in seen.target else Fault(403)
+
+    proxied.proxy.schedule = lose
+    report = proxied.copy(relay=True)
+    assert (report.done, report.untagged) == (1, 0 if tells else 1)
 
 
 def test_links_can_not_be_given_tags(proxied: ProxiedSides) -> None:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
+import anyio
 import pytest
 
 import bulkpresign as bp
@@ -483,3 +484,16 @@ def test_outcomes_come_as_objects_end(sides: Sides) -> None:
             return {outcome.object.key: outcome.verified_by async for outcome in outcomes}
 
     assert asyncio.run(run()) == {"a": "md5", "b": "md5"}
+
+
+def test_a_relayed_copy_has_two_connections_of_aiohttp(proxied: ProxiedSides) -> None:
+    """A pool of one for each copy would wait for itself."""
+    proxied.upload({f"{number}": RANDOM.randbytes(300_000) for number in range(3)})
+
+    async def copied() -> bp.Report:
+        with anyio.fail_after(30):
+            one, other = f"s3://{proxied.source}/", f"s3://{proxied.destination}/"
+            settings: dict[str, Any] = {"transport": "aiohttp", "concurrency": 1, "part_concurrency": 1}
+            return await bp.copy(one, other, relay=True, **settings)
+
+    assert asyncio.run(copied()).done == 3

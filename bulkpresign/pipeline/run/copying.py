@@ -19,7 +19,7 @@ from bulkpresign.pipeline.run.guards import DestinationGuard
 from bulkpresign.pipeline.run.journals import journal_of
 from bulkpresign.pipeline.run.linked_copies import LinkedCopies, located_copies, placed
 from bulkpresign.pipeline.run.multipart import MultipartCreator, MultipartResumer
-from bulkpresign.pipeline.run.object_tags import read_tags, write_tags
+from bulkpresign.pipeline.run.object_tags import read_tags, settle_tags
 from bulkpresign.pipeline.run.part_sizes import ask_part_size
 from bulkpresign.pipeline.run.planning import Planner, planned_objects
 from bulkpresign.pipeline.run.preflight import Located, Totals, check, index_paths
@@ -132,11 +132,13 @@ class Copying:
         )
         jobs = target.jobs(links, present, by_signing(put))
         is_copied_whole = {name.lower() for name in headers} <= _OF_SERVER_COPIES
-        on_server = sides.are_one and is_copied_whole and not relay and not sources.has_links
+        can_copy = sides.are_one and not sources.has_links
+        on_server = can_copy and is_copied_whole and tags and not relay  # a server copies tags as well
         if self._dry_run:
             asks_part_size = get is not None
             return await self._plan(jobs, present, target, plan, on_server=on_server, asks_part_size=asks_part_size)
-        copies_tags = tags and not any(name.lower() == TAGGING for name in headers)
+        given_tags = next((value for name, value in headers.items() if name.lower() == TAGGING), None)
+        copies_tags = tags and given_tags is None
         spec = TransferSpec(copies_on_server=on_server, copies_tags=copies_tags)
         closing = None
         if certified is not None:
@@ -144,7 +146,7 @@ class Copying:
             jobs, totals.known = certified.passing(jobs, run.completed), 0  # those that are done have rows, too
             closing = partial(certified.write, presigner=put, emit=run.emit, config=config, ca_bundle=self._ca_bundle)
         coordinator = self._coordinator(
-            get, put, present, headers, replaces=if_exists == "replace", tags=tags, copies_tags=copies_tags
+            get, put, present, headers, replaces=if_exists == "replace", given_tags=given_tags, copies_tags=copies_tags
         )
         report = await run.transfer(jobs, spec, coordinator, totals=totals, sources=sources, closing=closing)
         present.write_extra()
@@ -181,7 +183,7 @@ class Copying:
         headers: Mapping[str, str],
         *,
         replaces: bool,
-        tags: bool,
+        given_tags: str | None,
         copies_tags: bool,
     ) -> Callable[[TransferContext], Coordinator]:
         """Makes the Coordinator of copies: it lists, signs, and opens uploads, which needs credentials."""
@@ -195,9 +197,9 @@ class Copying:
                 refuse_checksum_mode=self._mode.refuse,
                 open_upload=resumer.open_upload,
                 end_upload=resumer.end_upload,
-                sign_put=PutSigner(put, headers, tags=tags),
-                read_tags=None if get is None or not copies_tags else partial(read_tags, get, context.http),
-                write_tags=partial(write_tags, put, context.http),
+                sign_put=PutSigner(put, headers),
+                read_tags=partial(read_tags, get, context.http) if get is not None and copies_tags else None,
+                settle_tags=partial(settle_tags, put, context.http, given_tags) if copies_tags or given_tags else None,
                 find_present=partial(present.find, http=context.http),
                 guard=None if has_condition else guard,
             )

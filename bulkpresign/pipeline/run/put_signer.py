@@ -13,19 +13,14 @@ from bulkpresign.errors import (
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.signing.preserved import operation_query
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.transfer.copies.on_server import SOURCE
 
 
 class PutSigner:
-    """Signs PUT links with the headers of their objects or parts, and with `headers`, which take precedence.
+    """Signs PUT links with the headers of their objects or parts, and with `headers`, which take precedence."""
 
-    Without `tags`, the server copies objects without their tags.
-    """
-
-    def __init__(self, presigner: Presigner, headers: Mapping[str, str], *, tags: bool = True) -> None:
+    def __init__(self, presigner: Presigner, headers: Mapping[str, str]) -> None:
         self._presigner = presigner
         self._own = {name.lower(): value for name, value in headers.items()}
-        self._of_server_copies = {} if tags else {"x-amz-tagging-directive": "REPLACE"}
 
     async def __call__(self, put: Link, headers: Mapping[str, str]) -> Link:
         """The link. Raises LinkExpiredError where credentials ended, RefusedError for a header that can't be sent."""
@@ -46,6 +41,5 @@ class PutSigner:
         """The link of an object, or of a part: its url has an upload and a number then."""
         ref, query = ObjectRef(put.object.bucket, put.object.key), operation_query(put.url)
         if not query:
-            headers = {**headers, **self._of_server_copies} if SOURCE in headers else headers
             return self._presigner.sign_put(ref, {**headers, **self._own})
         return self._presigner.sign_batch([ref], "PUT", headers={**put.headers, **headers}, query=query)[0]

@@ -108,14 +108,14 @@ def by_credentials(presigner: Presigner) -> Renew:
     async def renew(links: Sequence[Link]) -> list[Link | None]:
         fresh_links = await sign(links)
         return [
-            fresh_link if fresh_link is not None and server_of(fresh_link) == server_of(link) else None
+            fresh_link if fresh_link is not None and _server_of(fresh_link) == _server_of(link) else None
             for link, fresh_link in zip(links, fresh_links, strict=True)
         ]
 
     return renew
 
 
-def server_of(link: Link) -> str:
+def _server_of(link: Link) -> str:
     """The host and port of a link's server, without the bucket's name. The servers of AWS are one."""
     address = urlsplit(link.url).netloc.rpartition("@")[2].lower()
     if _AWS.search(address):

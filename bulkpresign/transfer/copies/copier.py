@@ -2,11 +2,11 @@
 
 from functools import partial
 
-from bulkpresign.errors import RefusedError
+from bulkpresign.errors import RefusedError, TransferError
 from bulkpresign.events import TagsDropped
 from bulkpresign.model import Evidence, ObjectRef, Outcome
 from bulkpresign.transfer.context import TransferContext
-from bulkpresign.transfer.coordinator import Coordinator
+from bulkpresign.transfer.coordinator import Coordinator, SettleTags
 from bulkpresign.transfer.copies.head import ObjectHead
 from bulkpresign.transfer.copies.multipart import MultipartCopies
 from bulkpresign.transfer.copies.plain import Begun, PlainCopies
@@ -17,8 +17,12 @@ from bulkpresign.transfer.copies.source import SourceReader
 from bulkpresign.transfer.copies.tags import with_tags_hint
 from bulkpresign.transfer.engine.jobs import Job, MultipartUpload, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
+from bulkpresign.transfer.engine.retries import numbered
 from bulkpresign.transfer.uploads.multipart import MultipartUploader
-from bulkpresign.transfer.uploads.store import REFUSES_HEADERS
+
+#: The status for tags that a server does not take, such as more than it allows, and those of servers that know none.
+_OF_THIS_OBJECT = 400
+_REFUSES_TAGS = frozenset({_OF_THIS_OBJECT, 405, 501})
 
 
 class Copier:
@@ -50,39 +54,46 @@ class Copier:
         assert isinstance(target, RenewableLink | MultipartUpload)  # noqa: S101 - likewise
         find_present = self._coordinator.find_present
         present = None if find_present is None else await find_present(source.link, target.object.key)
-        reader = SourceReader(self._context, self._coordinator, renewer, source, reads_tags=self._settings.keeps_tags)
+        reads_tags = self._settings.takes_tags is not False
+        reader = SourceReader(self._context, self._coordinator, renewer, source, reads_tags=reads_tags)
         if present is not None:
-            if job.checkpoint is not None and present.verified_by is not None:
-                await self._give_own_tags(reader, target.object)
+            if job.checkpoint is not None and present.evidence is not None and present.evidence.etag == job.object.etag:
+                await self._settle_present(reader, target.object)
             return present
         copied, attempts = await self._copied(job, reader, target, renewer)
-        if copied.lacks_tags and self._settings.tags:
-            await self._give_tags(job.object, target.object, copied.tags)
+        await self._settle_tags(copied, job.object, target.object)
         evidence = Evidence(copied.size, 0, 0, copied.etag, copied.checksum)
         return Outcome(job.object, "done", copied.size, attempts, copied.verified_by, link=job.link, evidence=evidence)
 
-    async def _give_own_tags(self, reader: SourceReader, copy: ObjectRef) -> None:
-        """Writes the tags of an object to its copy, which an earlier run completed, and may have left without them."""
-        if self._coordinator.read_tags is None:
+    async def _settle_present(self, reader: SourceReader, copy: ObjectRef) -> None:
+        """Settles the tags of a copy that an earlier run completed: it may have ended before it could do that."""
+        if self._coordinator.settle_tags is None:
             return
         head, _ = await self._context.retried(reader.tagged_head, reader.object)
-        if head.has_tags:
-            await self._give_tags(reader.object, copy, head.tags)
+        unsure = Copied(0, None, None, lacks_tags=head.has_unknown_tags, tags=head.tags, is_unsure=True)
+        await self._settle_tags(unsure, reader.object, copy)
 
-    async def _give_tags(self, ref: ObjectRef, copy: ObjectRef, tags: str | None) -> None:
-        """Writes the tags of an object to its copy, which may have none. Raises TransferError."""
-        write = self._coordinator.write_tags
-        if tags is None or write is None:
+    async def _settle_tags(self, copied: Copied, ref: ObjectRef, copy: ObjectRef) -> None:
+        """Makes sure that a copy has its tags, where that is not known, or tells that it lacks them."""
+        settings = self._settings
+        lacks_tags, tags, settle = copied.lacks_tags and settings.tags, copied.tags, self._coordinator.settle_tags
+        if settle is not None and (copied.is_unsure or (tags and settings.takes_tags is None)):
+            is_settled = await self._settled(settle, ref, copy, tags)
+            if not copied.is_unsure:
+                settings.takes_tags = is_settled
+            lacks_tags = lacks_tags or not is_settled
+        elif tags and settings.takes_tags is False:
+            lacks_tags = True
+        if lacks_tags:
             self._context.emit(TagsDropped(ref))
-            return
+
+    async def _settled(self, settle: SettleTags, ref: ObjectRef, copy: ObjectRef, tags: str | None) -> bool:
         try:
-            await self._context.retried(partial(write, copy, tags), ref)
-        except RefusedError as error:
-            if error.status in REFUSES_HEADERS:
-                self._context.emit(TagsDropped(ref))
-                return
+            return (await self._context.retried(partial(settle, copy, tags), ref))[0]
+        except TransferError as error:
             message = f"{copy.uri} was copied, and its tags can't be written: {error}"
-            raise with_tags_hint(RefusedError(message, code=error.code, status=error.status), tags) from error
+            failed = RefusedError(message, code=error.code, status=error.status)
+            raise numbered(with_tags_hint(failed, tags), error.attempt) from error
 
     async def _copied(
         self, job: Job, reader: SourceReader, target: RenewableLink | MultipartUpload, renewer: LinkRenewer
@@ -91,12 +102,13 @@ class Copier:
         try:
             return await self._made(job, reader, target, renewer)
         except RefusedError as error:
-            if not reader.found_tags or error.status not in REFUSES_HEADERS:
+            if not reader.has_read_tags or error.status not in _REFUSES_TAGS:
                 raise
             refused = error
         reader.reads_tags = False
         copied, attempts = await self._made(job, reader, target, renewer)
-        self._settings.learn_no_tags(reader.object, refused, self._context.emit)
+        if refused.status != _OF_THIS_OBJECT:
+            self._settings.learn_no_tags(reader.object, refused, self._context.emit)
         return copied, attempts
 
     async def _made(

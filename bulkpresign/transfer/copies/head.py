@@ -10,7 +10,7 @@ import msgspec
 from bulkpresign.checksums import COMBINABLE, ExpectedDigest, expected_digest
 from bulkpresign.http.response import etag_kind_of
 from bulkpresign.model import Link, ObjectRef
-from bulkpresign.transfer.copies.tags import MOST_IN_HEADER, TAGGING, has_tags, signs_tags
+from bulkpresign.transfer.copies.tags import TAGGING, has_tags, signs_tags
 from bulkpresign.transfer.downloads.ranges import is_strong
 from bulkpresign.transfer.downloads.responses import digest_of
 from bulkpresign.transfer.engine.part_sizes import usual_part_size
@@ -61,10 +61,13 @@ class ObjectHead(msgspec.Struct, frozen=True):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers with which the copy is stored: those that it keeps, and its tags where they fit."""
-        if not self.tags or len(self.tags) > MOST_IN_HEADER:
-            return self.kept
-        return {**self.kept, TAGGING: self.tags}
+        """The headers with which the copy is stored: those that it keeps, and its tags."""
+        return {**self.kept, TAGGING: self.tags} if self.tags else self.kept
+
+    @property
+    def has_unknown_tags(self) -> bool:
+        """True if the object has tags, and they could not be read."""
+        return self.has_tags and self.tags is None
 
     def loses_tags(self, link: Link) -> bool:
         """True if the object has tags, and a copy through this PUT link gets none."""

@@ -98,8 +98,8 @@ class MultipartCopies:
         verified_by = proof(head, etag, parts.verified_by, sent.verified_by)
         if head.expected.checksum in {f"{algorithm}:{value}" for algorithm, value in sent.checksums.items()}:
             verified_by = head.expected.name  # computed by the server
-        # some servers ignore the tags with which an upload in parts is opened
-        copied = Copied(head.size or 0, sent.etag, verified_by, lacks_tags=head.has_tags, tags=head.tags)
+        size, lacks_tags = head.size or 0, head.has_unknown_tags
+        copied = Copied(size, sent.etag, verified_by, lacks_tags=lacks_tags, tags=head.tags, is_unsure=True)
         return copied, max(sent.attempts, attempts.number)
 
     async def _split(self, link: Link, head: ObjectHead) -> ObjectHead:

@@ -132,7 +132,7 @@ class PlainCopies:
     async def _sent_on(self, put: Link, held: Held) -> Copied | Begun:
         """Sends an object to its destination."""
         http, sign = self._context.http, self._coordinator.sign_put
-        if held.head.has_tags and self._settings.keeps_tags and self._coordinator.read_tags is not None:
+        if held.head.has_tags and self._settings.takes_tags is not False and self._coordinator.read_tags is not None:
             return Begun(None, held)
         try:
             link = put if sign is None else await sign(put, self._headers(put.object, held))

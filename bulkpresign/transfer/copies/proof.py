@@ -13,7 +13,8 @@ class Copied(msgspec.Struct, frozen=True, gc=False):
     """An object that was copied: its size, the etag of the copy, and what verified its bytes.
 
     `checksum` is the one that was computed on the way, as `algorithm:base64`; None: none was. `lacks_tags` is True
-    where the object has tags, and the copy may have none; `tags` are these, where they were read: see ObjectHead.
+    where the object has tags, and the copy was sent with none. `tags` are those that it was sent with: see ObjectHead.
+    `is_unsure` is True for a copy that may have lost them: some servers ignore those of an upload in parts.
     """
 
     size: int
@@ -22,6 +23,7 @@ class Copied(msgspec.Struct, frozen=True, gc=False):
     checksum: str | None = None
     lacks_tags: bool = False
     tags: str | None = None
+    is_unsure: bool = False
 
 
 def proof(head: ObjectHead, etag: str | None, source: str | None, target: str | None) -> str | None:

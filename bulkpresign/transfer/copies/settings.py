@@ -16,8 +16,8 @@ class CopySettings(msgspec.Struct):
     the parts of other copies come in any order. With `keeps_checksums`, copies in one request are sent with the
     checksums of their objects, until the destination turns out to refuse such headers. With `sends_md5`, what has no
     checksum is sent with the md5 of its bytes, because the destination turned out to take nothing else. With
-    `tags`, copies are to have the tags of their objects. With `keeps_tags` these are sent, until the destination turns
-    out to know none.
+    `tags`, copies are to have the tags of their objects; `takes_tags` tells whether the destination keeps them, None as
+    long as nobody looked.
     """
 
     part_size: int | None = None
@@ -27,7 +27,7 @@ class CopySettings(msgspec.Struct):
     parts_on_server: bool = True
     sends_md5: bool = False
     tags: bool = True
-    keeps_tags: bool = True
+    takes_tags: bool | None = None
 
     @property
     def copies_parts(self) -> bool:
@@ -43,7 +43,7 @@ class CopySettings(msgspec.Struct):
 
     def learn_no_tags(self, ref: ObjectRef, refused: RefusedError, emit: Listener) -> None:
         """Takes note that the destination `refused` tags, and stores copies without. Says so once."""
-        if self.keeps_tags:
-            self.keeps_tags = False
+        if self.takes_tags is not False:
+            self.takes_tags = False
             message = f"{refused} (the server knows no tags: this and all other copies are sent without)"
             emit(ObjectRetried(ref, refused.attempt, 0.0, refused.code, message))

@@ -153,7 +153,9 @@ class _SingleCopy:
     def _there(self, etag: str) -> Copied:
         """The copy that is there already, with this etag."""
         if self._head is not None:
-            return Copied(self._head.size or 0, etag, proof(self._head, etag, None, None))
+            head = self._head
+            verified_by, lacks_tags = proof(head, etag, None, None), head.has_unknown_tags
+            return Copied(head.size or 0, etag, verified_by, lacks_tags=lacks_tags, tags=head.tags, is_unsure=True)
         return _server_copy(self._reader.object, etag)
 
     async def _on_server_or_relayed(self) -> Copied | ObjectHead:
@@ -213,7 +215,7 @@ class _SingleCopy:
     async def _streamed(self, response: Response, head: ObjectHead, size: int, md5: bytes | None = None) -> Copied:
         """Sends the body of a response on as it comes. `md5` is that of its bytes, where it has to be sent."""
         context, digest = self._context, self._hasher()
-        head = await self._reader.with_tags(head)
+        head = self._head = await self._reader.with_tags(head)
         body = RelayedBody(response, size, context.emit, context.limiter, expected=head.expected, second=digest)
         stored = await self._stored(head, body, md5=md5)
         return self._copied(head, body, stored, body.verified_by, self._checksum(digest))

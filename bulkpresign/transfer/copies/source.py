@@ -37,8 +37,8 @@ class SourceReader:
         self._renewer, self.source = renewer, source
         #: False where the copy is to be sent without the tags of the object.
         self.reads_tags = reads_tags
-        #: True once the object turned out to have tags.
-        self.found_tags = False
+        #: True once the object turned out to have tags, which its copy is sent with.
+        self.has_read_tags = False
 
     @property
     def link(self) -> Link:
@@ -68,7 +68,7 @@ class SourceReader:
         if read is None or not (head.has_tags and self.reads_tags):
             return head
         tags = await read(self.link)
-        self.found_tags = bool(tags)
+        self.has_read_tags = bool(tags)
         return head if tags is None else msgspec.structs.replace(head, has_tags=bool(tags), tags=tags)
 
     async def tagged_head(self) -> ObjectHead:

@@ -11,8 +11,6 @@ from bulkpresign.model import Link
 from bulkpresign.transfer.engine.retries import numbered
 
 TAGGING = "x-amz-tagging"
-#: The longest value that goes into a header, in bytes. S3 takes 8 KiB of headers, which tags outside of ASCII can be.
-MOST_IN_HEADER = 2048
 _HINT = "the tags of objects are copied, too, which takes s3:PutObjectTagging; --no-tags copies none"
 _COUNT = "x-amz-tagging-count"
 
