@@ -1,12 +1,9 @@
 """Copies an object from a GET link to a PUT link: in one request, or in parts."""
 
-from functools import partial
-
-from bulkpresign.errors import RefusedError, TransferError
-from bulkpresign.events import TagsDropped
-from bulkpresign.model import Evidence, ObjectRef, Outcome
+from bulkpresign.errors import RefusedError
+from bulkpresign.model import Evidence, Outcome
 from bulkpresign.transfer.context import TransferContext
-from bulkpresign.transfer.coordinator import Coordinator, SettleTags
+from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.copies.head import ObjectHead
 from bulkpresign.transfer.copies.multipart import MultipartCopies
 from bulkpresign.transfer.copies.plain import Begun, PlainCopies
@@ -14,10 +11,9 @@ from bulkpresign.transfer.copies.proof import Copied
 from bulkpresign.transfer.copies.settings import CopySettings
 from bulkpresign.transfer.copies.single import SingleCopies
 from bulkpresign.transfer.copies.source import SourceReader
-from bulkpresign.transfer.copies.tags import with_tags_hint
+from bulkpresign.transfer.copies.tag_settler import TagSettler
 from bulkpresign.transfer.engine.jobs import Job, MultipartUpload, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
-from bulkpresign.transfer.engine.retries import numbered
 from bulkpresign.transfer.uploads.multipart import MultipartUploader
 
 #: The status for tags that a server does not take, such as more than it allows, and those of servers that know none.
@@ -46,6 +42,7 @@ class Copier:
         self._settings, self._plain = settings, plain
         self._single = SingleCopies(context, coordinator, settings)
         self._multipart = MultipartCopies(context, coordinator, uploader, settings)
+        self._tags = TagSettler(context, coordinator, settings)
 
     async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
         """Copies the object of one job. Raises TransferError where it fails."""
@@ -58,42 +55,12 @@ class Copier:
         reader = SourceReader(self._context, self._coordinator, renewer, source, reads_tags=reads_tags)
         if present is not None:
             if job.checkpoint is not None and present.evidence is not None and present.evidence.etag == job.object.etag:
-                await self._settle_present(reader, target.object)
+                await self._tags.settle_present(reader, target.object)
             return present
         copied, attempts = await self._copied(job, reader, target, renewer)
-        await self._settle_tags(copied, job.object, target.object)
+        await self._tags.settle(copied, job.object, target.object)
         evidence = Evidence(copied.size, 0, 0, copied.etag, copied.checksum)
         return Outcome(job.object, "done", copied.size, attempts, copied.verified_by, link=job.link, evidence=evidence)
-
-    async def _settle_present(self, reader: SourceReader, copy: ObjectRef) -> None:
-        """Settles the tags of a copy that an earlier run completed: it may have ended before it could do that."""
-        if self._coordinator.settle_tags is None:
-            return
-        head, _ = await self._context.retried(reader.tagged_head, reader.object)
-        unsure = Copied(0, None, None, lacks_tags=head.has_unknown_tags, tags=head.tags, is_unsure=True)
-        await self._settle_tags(unsure, reader.object, copy)
-
-    async def _settle_tags(self, copied: Copied, ref: ObjectRef, copy: ObjectRef) -> None:
-        """Makes sure that a copy has its tags, where that is not known, or tells that it lacks them."""
-        settings = self._settings
-        lacks_tags, tags, settle = copied.lacks_tags and settings.tags, copied.tags, self._coordinator.settle_tags
-        if settle is not None and (copied.is_unsure or (tags and settings.takes_tags is None)):
-            is_settled = await self._settled(settle, ref, copy, tags)
-            if not copied.is_unsure:
-                settings.takes_tags = is_settled
-            lacks_tags = lacks_tags or not is_settled
-        elif tags and settings.takes_tags is False:
-            lacks_tags = True
-        if lacks_tags:
-            self._context.emit(TagsDropped(ref))
-
-    async def _settled(self, settle: SettleTags, ref: ObjectRef, copy: ObjectRef, tags: str | None) -> bool:
-        try:
-            return (await self._context.retried(partial(settle, copy, tags), ref))[0]
-        except TransferError as error:
-            message = f"{copy.uri} was copied, and its tags can't be written: {error}"
-            failed = RefusedError(message, code=error.code, status=error.status)
-            raise numbered(with_tags_hint(failed, tags), error.attempt) from error
 
     async def _copied(
         self, job: Job, reader: SourceReader, target: RenewableLink | MultipartUpload, renewer: LinkRenewer
