@@ -1,6 +1,7 @@
 """Small objects as plain jobs: the same files and outcomes as one by one, whatever happens on the way."""
 
 import asyncio
+import os
 import random
 from base64 import b64encode
 from collections.abc import Callable, Mapping
@@ -187,6 +188,42 @@ def test_files_whose_checksum_is_signed_go_up_as_plain_jobs_unless_they_have_ano
     ended = outcomes(events)
     assert ended.pop(other[1:])[:2] == ("failed", "ChecksumSigned")
     assert {each[4] for each in ended.values()} == {"sha256"}
+
+
+def test_a_file_that_shrinks_before_it_is_read_goes_up_as_it_is_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, pread, times = tmp_path / "from/a", os.pread, iter(range(2))
+    write_files(tmp_path / "from", {"/a": b"1" * 1000})
+
+    def shrinking(descriptor: int, count: int, offset: int) -> bytes:
+        if next(times, 1) == 0:
+            os.truncate(file, 10)
+        return pread(descriptor, count, offset)
+
+    monkeypatch.setattr(os, "pread", shrinking)
+    with FaultProxy() as origin:
+        report = asyncio.run(sent(put_links(origin, ["/a"]), tmp_path / "from", []))
+        assert (report.done, report.bytes, origin.count, origin.objects) == (1, 10, 1, {"/a": b"1" * 10})
+
+
+def opened() -> list[Path]:
+    """The files that this process has open."""
+    return [descriptor.resolve() for descriptor in Path("/proc/self/fd").iterdir()]
+
+
+def test_files_are_closed_whatever_became_of_them(tmp_path: Path, stored: list[str]) -> None:
+    """Those of plain jobs, and those that turn out not to be plain as they are opened."""
+    contents = bodies(40) | {f"/large/{number}": bytes(300_000 + number) for number in range(4)}
+    write_files(tmp_path / "from", contents)
+    (tmp_path / "from/folder").mkdir()
+    with FaultProxy() as origin:
+        origin.schedule = lambda seen: Fault(403) if seen.target.startswith("/d3/") else None
+        links = put_links(origin, [*contents, "/folder", "/nothing"])
+        links[:8] = [with_sha256(link, b"another") for link in links[:8]]
+        report = asyncio.run(sent(links, tmp_path / "from", []))
+        assert not [file for file in opened() if file.is_relative_to(tmp_path / "from") and file.is_file()]
+    assert (report.done, report.failed, len(stored)) == (31, 15, 27)
 
 
 @pytest.mark.parametrize("sized", [True, False])
