@@ -5,6 +5,8 @@ import os
 import random
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -12,11 +14,13 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 import bulkpresign as bp
 from bulkpresign.errors import OutputError
 from bulkpresign.events import BytesMoved, Event, ObjectFinished
-from bulkpresign.http import pool
+from bulkpresign.http import clock, pool
+from bulkpresign.model import utc_now
 from bulkpresign.transfer import transfers
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.downloads.plain import PlainDownload, PlainDownloads
@@ -160,6 +164,28 @@ def test_what_nobody_expects_is_the_outcome_of_one_object(
     outcome = outcomes(events)["d0/7"]
     assert outcome[:2] == (("done", None) if step == "prepare" else ("failed", "Internal"))
     assert report.failed == (step == "store")
+
+
+@pytest.mark.parametrize("verb", ["get", "put"])
+def test_links_that_are_over_by_the_servers_time_are_not_sent_once_it_is_known(
+    verb: str, tmp_path: Path, stored: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock here is hours behind."""
+    real = datetime.now(UTC)
+    monkeypatch.setattr(clock, "utc_now", lambda: utc_now() - timedelta(hours=3))
+    names = {f"/{number}": b"1" for number in range(9)}
+    write_files(tmp_path / "from", names)
+    with FaultProxy(answer_headers={"Date": format_datetime(real, usegmt=True)}) as origin:
+        origin.objects = dict(names)
+        made = put_links(origin, list(names)) if verb == "put" else links_to(origin)
+        hours = [1, *[-1] * 8]
+        links = [replace(link, expires_at=real + timedelta(hours=n)) for link, n in zip(made, hours, strict=True)]
+        if verb == "put":
+            report = asyncio.run(bp.put(links, tmp_path / "from", concurrency=1))
+        else:
+            report = asyncio.run(bp.get(links, tmp_path / "to", concurrency=1))
+        assert (report.done + report.expired, origin.count, len(stored)) == (9, report.done, report.done)
+        assert report.done <= 2  # the second request may be on its way before the first response
 
 
 def test_all_small_files_go_up_as_plain_jobs(tmp_path: Path, stored: list[str]) -> None:
