@@ -54,6 +54,20 @@ def test_any_executor_will_do(origin: FaultProxy, tmp_path: Path) -> None:
     assert all(outcome.link is not None and outcome.evidence is not None for outcome in outcomes)
 
 
+def test_a_worker_keeps_its_connections_for_all_batches_of_a_run(origin: FaultProxy, tmp_path: Path) -> None:
+    """And nothing of a run for the next one."""
+    urls = many(origin, 1000)
+    with Losing(lambda _: False) as executor:
+        for name in ("one", "two"):
+            opened = origin.opened
+            report = asyncio.run(bp.get(urls, tmp_path / name, executor=executor, concurrency=4))
+            assert report.done == 1000
+            assert files(tmp_path / name) == bodies(1000)
+            assert 1 <= origin.opened - opened <= 4
+    assert len({batch.run for batch in executor.batches}) == 2
+    assert len(executor.batches) >= 6
+
+
 def test_a_slow_consumer_slows_the_workers(origin: FaultProxy, tmp_path: Path) -> None:
     urls = many(origin, 1200)
 
