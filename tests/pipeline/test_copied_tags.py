@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
+import bulkpresign as bp
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import TagsDropped
 from tests.pipeline.copies import ProxiedSides, Sides, only
@@ -227,6 +228,31 @@ def test_a_denied_copy_names_the_right_that_tags_take(proxied: ProxiedSides) -> 
     failed = [each.message or "" for each in proxied.outcomes if each.status == "failed"]
     assert all("s3:PutObjectTagging; --no-tags copies none" in message for message in failed)
     assert proxied.copy(relay=True, tags=False).done == 3
+
+
+@pytest.mark.parametrize(("key", "code"), [("bare", "AccessDenied"), ("held", "InvalidObjectState")])
+def test_another_refusal_does_not_name_that_right(proxied: ProxiedSides, key: str, code: str) -> None:
+    tagged(proxied)
+    refused = Fault(403, body=f"<Error><Code>{code}</Code><Message>No</Message></Error>".encode())
+    proxied.proxy.schedule = lambda seen: refused if seen.method == "PUT" else None
+    assert proxied.copy([bp.ObjectRef(proxied.source, key)], relay=True).failed == 1
+    (failed,) = proxied.outcomes
+    assert failed.code == code
+    assert "tags" not in (failed.message or "")
+
+
+@pytest.mark.parametrize(("key", "status", "requests"), [("bare", 501, 2), ("held", 403, 1)])
+def test_a_copy_that_is_not_refused_for_its_tags_is_not_made_again(
+    proxied: ProxiedSides, key: str, status: int, requests: int
+) -> None:
+    """A header with a checksum may be refused with 501 as well."""
+    tagged(proxied)
+    proxied.proxy.schedule = lambda seen: Fault(status) if seen.method == "PUT" else None
+    for tags in (False, True):
+        proxied.proxy.seen.clear()
+        settings: dict[str, Any] = {"relay": True, "tags": tags, "journal": f"{tags}.journal"}
+        assert proxied.copy([bp.ObjectRef(proxied.source, key)], **settings).failed == 1
+        assert sum(seen.method == "PUT" for seen in proxied.proxy.seen) == requests
 
 
 def test_a_copy_whose_tags_can_not_be_written_fails(proxied: ProxiedSides) -> None:
