@@ -25,7 +25,7 @@ _QUICK = {
     "transfer/downloads/ranges": f"transfer/downloads/test_ranges {_PARTS}",
     "transfer/downloads/download": f"transfer/downloads/test_download transfer/engine/test_workers transfer/engine/test_retries {_PARTS}",
     "transfer/downloads/ranged": f"{_PARTS} transfer/downloads/test_slow_parts",
-    "transfer/downloads/rehash": "transfer/downloads/test_kept_parts transfer/downloads/test_ranges",
+    "transfer/downloads/rehash": "transfer/downloads/test_download transfer/downloads/test_kept_parts",
     "transfer/downloads/slow_parts": "transfer/downloads/test_slow_parts",
     "transfer/disk/case": "transfer/disk/test_case",
     "transfer/disk/temporary": "transfer/disk/test_temporary transfer/disk/test_folder transfer/test_pure transfer/downloads/test_ranged",

@@ -1,6 +1,7 @@
 """The tags of objects: copies have them too, or the report counts those that have not."""
 
 import os
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -273,6 +274,29 @@ def test_the_run_that_goes_on_writes_the_tags_that_an_earlier_one_could_not(prox
     proxied.put.delete_object_tagging(Bucket=proxied.destination, Key="parts")
     assert proxied.copy(relay=True).failed == 0
     assert tags_at(proxied.put, proxied.destination) == ALL
+
+
+def test_the_run_that_goes_on_without_tags_neither_asks_for_them_nor_counts_them(proxied: ProxiedSides) -> None:
+    tagged(proxied)
+    proxied.proxy.schedule = lambda seen: Fault(500) if writes_tags(seen) else None
+    assert proxied.copy(relay=True, attempts=1).failed == 1
+    proxied.proxy.schedule = lambda _: None
+    proxied.proxy.seen.clear()
+    report = proxied.copy(relay=True, tags=False)
+    assert (report.failed, report.untagged) == (0, 0)
+    assert not [seen for seen in proxied.proxy.seen if "tagging=" in seen.target]
+
+
+def test_the_tags_of_copies_that_are_there_already_are_left_as_they_are(proxied: ProxiedSides, tmp_path: Path) -> None:
+    tagged(proxied)
+    assert proxied.copy(relay=True).done == 4
+    (tmp_path / f"{proxied.destination}.copy.journal").unlink()
+    proxied.put.delete_object_tagging(Bucket=proxied.destination, Key="held")
+    proxied.proxy.seen.clear()
+    report = proxied.copy(relay=True)
+    assert (report.done, report.skipped, report.untagged) == (0, 4, 0)
+    assert not [seen for seen in proxied.proxy.seen if "tagging=" in seen.target]
+    assert tags_at(proxied.put, proxied.destination).keys() == TAGGED - {"held"}
 
 
 def test_links_can_not_be_given_tags(proxied: ProxiedSides) -> None:
