@@ -101,7 +101,7 @@ _WIDE = {
     **dict.fromkeys(("transfer/copies/tags", "pipeline/run/object_tags"), "pipeline/test_copy scale/test_copy"),
     **dict.fromkeys(("transfer/copies/composite", "transfer/copies/on_server"), "pipeline/test_copy"),
     **dict.fromkeys(("scale/renewals", "scale/verifying"), "scale/test_get scale/test_copy"),
-    "scale/worker": "scale/test_coordinator scale/test_processes scale/test_copy scale/test_clock",
+    "scale/worker": "scale/test_coordinator scale/test_copy scale/test_clock scale/test_dask pipeline/test_copied_tags",
     "scale/sign_worker": "pipeline/test_sign",
     "http/transcoding": "pipeline/test_get",
     "http/step_scheduler": "transfer/engine/test_plain_jobs",
