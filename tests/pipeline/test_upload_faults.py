@@ -490,6 +490,16 @@ def test_an_upload_for_a_file_of_another_size_is_ended(scene: Scene) -> None:
     scene.check_whole()
 
 
+@pytest.mark.parametrize("size", [PART + 1, len(BODY)])
+def test_the_size_of_the_parts_is_recorded(size: int, scene: Scene) -> None:
+    """Not that of the last one."""
+    scene.file.write_bytes(BODY[:size])
+    scene.put_folder()
+    scene.check_whole()
+    assert scene.outcome.evidence is not None
+    assert scene.outcome.evidence.part_size == PART
+
+
 def test_an_upload_for_a_file_that_is_small_now_is_ended(scene: Scene) -> None:
     scene.proxy.schedule = lambda seen: Fault(500, body=b"<Error/>") if part_of(seen) == 3 else None
     scene.put_folder(attempts=1)
