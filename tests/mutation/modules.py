@@ -103,7 +103,7 @@ _WIDE = {
     **dict.fromkeys(("scale/renewals", "scale/verifying"), "scale/test_get scale/test_copy"),
     "scale/worker": "scale/test_coordinator scale/test_copy scale/test_clock scale/test_dask pipeline/test_copied_tags",
     "scale/sign_worker": "pipeline/test_sign",
-    "http/transcoding": "pipeline/test_get",
+    "http/transcoding": "pipeline/test_door_read pipeline/test_get",
     "http/step_scheduler": "transfer/engine/test_plain_jobs",
     "pipeline/sources/own_files": "pipeline/test_put cli/test_sources",
     "pipeline/run/planning": "cli/test_copy",
