@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import bulkpresign as bp
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import TagsDropped
 from bulkpresign.transfer.downloads.existing import IfExists
@@ -287,6 +288,31 @@ def test_a_denied_copy_names_the_right_that_tags_take(proxied: ProxiedSides) -> 
     assert proxied.copy(relay=True, tags=False).done == 3
 
 
+@pytest.mark.parametrize(("key", "code"), [("bare", "AccessDenied"), ("held", "InvalidObjectState")])
+def test_another_refusal_does_not_name_that_right(proxied: ProxiedSides, key: str, code: str) -> None:
+    tagged(proxied)
+    refused = Fault(403, body=f"<Error><Code>{code}</Code><Message>No</Message></Error>".encode())
+    proxied.proxy.schedule = lambda seen: refused if seen.method == "PUT" else None
+    assert proxied.copy([bp.ObjectRef(proxied.source, key)], relay=True).failed == 1
+    (failed,) = proxied.outcomes
+    assert failed.code == code
+    assert "tags" not in (failed.message or "")
+
+
+@pytest.mark.parametrize(("key", "status", "requests"), [("bare", 501, 2), ("held", 403, 1)])
+def test_a_copy_that_is_not_refused_for_its_tags_is_not_made_again(
+    proxied: ProxiedSides, key: str, status: int, requests: int
+) -> None:
+    """A header with a checksum may be refused with 501 as well."""
+    tagged(proxied)
+    proxied.proxy.schedule = lambda seen: Fault(status) if seen.method == "PUT" else None
+    for tags in (False, True):
+        proxied.proxy.seen.clear()
+        settings: dict[str, Any] = {"relay": True, "tags": tags, "journal": f"{tags}.journal"}
+        assert proxied.copy([bp.ObjectRef(proxied.source, key)], **settings).failed == 1
+        assert sum(seen.method == "PUT" for seen in proxied.proxy.seen) == requests
+
+
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
@@ -349,6 +375,29 @@ def test_tags_of_a_copy_whose_response_was_lost(proxied: ProxiedSides, tells: bo
     proxied.proxy.schedule = lose
     report = proxied.copy(relay=True)
     assert (report.done, report.untagged) == (1, 0 if tells else 1)
+
+
+def test_the_run_that_goes_on_without_tags_neither_asks_for_them_nor_counts_them(proxied: ProxiedSides) -> None:
+    proxied.upload_in_parts("parts", PARTS, Tagging="a=b")
+    proxied.proxy.schedule = lost(proxied, Fault(500))
+    assert proxied.copy(relay=True, attempts=1).failed == 1
+    proxied.proxy.schedule = lambda _: None
+    proxied.proxy.seen.clear()
+    report = proxied.copy(relay=True, tags=False)
+    assert (report.failed, report.untagged) == (0, 0)
+    assert not [seen for seen in proxied.proxy.seen if "tagging=" in seen.target]
+
+
+def test_the_tags_of_copies_that_are_there_already_are_left_as_they_are(proxied: ProxiedSides, tmp_path: Path) -> None:
+    tagged(proxied)
+    assert proxied.copy(relay=True).done == 4
+    (tmp_path / f"{proxied.destination}.copy.journal").unlink()
+    proxied.put.delete_object_tagging(Bucket=proxied.destination, Key="held")
+    proxied.proxy.seen.clear()
+    report = proxied.copy(relay=True)
+    assert (report.done, report.skipped, report.untagged) == (0, 4, 0)
+    assert not [seen for seen in proxied.proxy.seen if "tagging=" in seen.target]
+    assert tags_at(proxied.put, proxied.destination).keys() == TAGGED - {"held"}
 
 
 def test_links_can_not_be_given_tags(proxied: ProxiedSides) -> None:

@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 import bulkpresign as bp
-from bulkpresign.events import BytesMoved, Event
+from bulkpresign.events import BytesMoved, Event, RunFinished
 from bulkpresign.model import Outcome, Report
 from bulkpresign.transfer.uploads import parts_upload
 from tests.conftest import AwsEnv, Boto, MakeBucket
@@ -427,6 +427,29 @@ def test_our_own_upload_that_was_interrupted_is_found_again(scene: Scene, journa
     assert open_uploads(scene.client, scene.bucket) == (["big"] if journal == "lost" else [])
 
 
+def test_an_upload_that_is_opened_as_its_run_is_interrupted_is_counted_and_found_again(scene: Scene) -> None:
+    events: list[Event] = []
+    scene.proxy.schedule = lambda seen: Fault(delay=0.3) if "uploads=" in seen.target else None
+
+    async def interrupted() -> None:
+        async with anyio.create_task_group() as group:
+
+            async def stop() -> None:
+                while not any("uploads=" in seen.target for seen in scene.proxy.seen):
+                    await anyio.sleep(0.01)
+                group.cancel_scope.cancel()
+
+            group.start_soon(stop)
+            await bp.put(scene.folder / "in", f"s3://{scene.bucket}/", part_size=PART, listeners=[events.append])
+
+    asyncio.run(interrupted())
+    (report,) = (event.report for event in events if isinstance(event, RunFinished))
+    assert (report.failed, report.uploads_left_open) == (1, 1)
+    assert open_uploads(scene.client, scene.bucket) == ["big"]
+    scene.put_folder()
+    scene.check_whole()
+
+
 def test_a_found_part_with_other_bytes_is_sent_again(scene: Scene) -> None:
     """The file was changed since, and only its first part is as it was."""
     scene.proxy.schedule = lambda seen: Fault(500, body=b"<Error/>") if part_of(seen) == 3 else None
@@ -465,6 +488,16 @@ def test_an_upload_for_a_file_of_another_size_is_ended(scene: Scene) -> None:
     scene.proxy.schedule = lambda _: None
     scene.put_folder()
     scene.check_whole()
+
+
+@pytest.mark.parametrize("size", [PART + 1, len(BODY)])
+def test_the_size_of_the_parts_is_recorded(size: int, scene: Scene) -> None:
+    """Not that of the last one."""
+    scene.file.write_bytes(BODY[:size])
+    scene.put_folder()
+    scene.check_whole()
+    assert scene.outcome.evidence is not None
+    assert scene.outcome.evidence.part_size == PART
 
 
 def test_an_upload_for_a_file_that_is_small_now_is_ended(scene: Scene) -> None:

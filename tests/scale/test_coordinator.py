@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 import bulkpresign as bp
+from bulkpresign.events import BytesMoved, Event
 from bulkpresign.scale import messages, processes, sealing
 from bulkpresign.scale.mark import check_mark, marked
 from bulkpresign.scale.messages import Batch, decode_result, encode_batch
@@ -52,6 +53,28 @@ def test_any_executor_will_do(origin: FaultProxy, tmp_path: Path) -> None:
     assert files(tmp_path / "to") == bodies(500)
     assert {outcome.object.path for outcome in outcomes} == set(bodies(500))
     assert all(outcome.link is not None and outcome.evidence is not None for outcome in outcomes)
+
+
+def test_bytes_that_workers_move_are_counted(origin: FaultProxy, tmp_path: Path) -> None:
+    urls, events = many(origin, 500), list[Event]()
+    with ThreadPoolExecutor(2) as executor:
+        report = asyncio.run(bp.get(urls, tmp_path / "to", executor=executor, listeners=[events.append]))
+    moved = sum(event.count for event in events if isinstance(event, BytesMoved))
+    assert moved == report.bytes == sum(map(len, bodies(500).values()))
+
+
+def test_a_worker_keeps_its_connections_for_all_batches_of_a_run(origin: FaultProxy, tmp_path: Path) -> None:
+    """And nothing of a run for the next one."""
+    urls = many(origin, 1000)
+    with Losing(lambda _: False) as executor:
+        for name in ("one", "two"):
+            opened = origin.opened
+            report = asyncio.run(bp.get(urls, tmp_path / name, executor=executor, concurrency=4))
+            assert report.done == 1000
+            assert files(tmp_path / name) == bodies(1000)
+            assert 1 <= origin.opened - opened <= 4
+    assert len({batch.run for batch in executor.batches}) == 2
+    assert len(executor.batches) >= 6
 
 
 def test_a_slow_consumer_slows_the_workers(origin: FaultProxy, tmp_path: Path) -> None:

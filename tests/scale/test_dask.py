@@ -208,8 +208,9 @@ def test_workers_stop_with_their_run(number: int, origin: FaultProxy, cluster: C
     links(tmp_path / "l.csv", many(origin, 1))
     command = [*BULKPRESIGN, "get", "l.csv", "--to", "to", "--executor", f"dask:{cluster.address}"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
-        wait_until(lambda: any(part.stat().st_blocks for part in (tmp_path / "to").rglob("*.part")))
+        wait_until(lambda: any(part.stat().st_blocks for part in (tmp_path / "to/d").glob("*.part")))
         process.send_signal(number)
+    wait_until(lambda: origin.open_now == 0)
     origin.always = None
     wait_until(lambda: run(*command[len(BULKPRESIGN) :], folder=tmp_path, env={}).returncode == 0)
     assert files(tmp_path / "to") == {"d/0": origin.objects["/0"]}, "the mark of the killed run is gone, too"

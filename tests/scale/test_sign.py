@@ -90,6 +90,8 @@ TABLES: dict[str, tuple[str, dict[str, Any]]] = {
         ),
         {"method": "PUT", "headers": {"x-amz-meta-a": "b"}, "options": bp.LinkOptions(tagging="a=b")},
     ),
+    #: Columns that matter where old links are signed again.
+    "methods.csv": (csv_of("bucket,key,method,tagging", *(f"{key},PUT,no tags" for key in KEYS)), {}),
     "regions.csv": (
         csv_of("bucket,key,region", *(f"{key},{('', 'us-east-1', 'eu-north-1')[n % 3]}" for n, key in enumerate(KEYS))),
         {},
@@ -195,6 +197,15 @@ def test_a_bad_row_is_the_same_error(case: str, executor: str, tmp_path: Path) -
         errors.append((type(raised.value), str(raised.value)))
     assert errors[0] == errors[1]
     assert [file.name for file in tmp_path.iterdir()] == ["k.csv"], "no half manifest"
+
+
+def test_a_bad_option_of_an_old_link_is_the_same_error(tmp_path: Path) -> None:
+    """It is one for the method that the link has."""
+    links = [f"https://example.com/{n},{('GET', 'PUT')[n % 2]},bucket,{n},no tags" for n in range(1300)]
+    (tmp_path / "k.csv").write_text(csv_of("url,method,bucket,key,tagging", *links))
+    for executor in (None, Here()):
+        with pytest.raises(bp.ManifestError, match=r"k\.csv:3: column tagging: 'no tags' is not of the form"):
+            sign(tmp_path / "k.csv", tmp_path / "links.csv", executor=executor)
 
 
 def test_a_lost_worker_loses_nothing(tmp_path: Path) -> None:

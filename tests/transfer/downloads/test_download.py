@@ -21,18 +21,27 @@ from tests.transfer.parts import crc64
 from tests.transfer.running import Run, jobs_of, one_batch, reference, run
 
 BODY = os.urandom(300_000)
-#: A size that no tool has, and that is no round number.
-OWN = 70_001
-DIGESTS = [hashlib.md5(BODY[at : at + OWN]).digest() for at in range(0, len(BODY), OWN)]
-ETAG = f"{hashlib.md5(b''.join(DIGESTS)).hexdigest()}-{len(DIGESTS)}"
+#: Sizes that no tool has, and that are no round numbers: those of parts of which there are five, and two.
+OWN, TWO = 70_001, 170_001
+
+
+def etag_of(part_size: int) -> str:
+    digests = [hashlib.md5(BODY[at : at + part_size]).digest() for at in range(0, len(BODY), part_size)]
+    return f"{hashlib.md5(b''.join(digests)).hexdigest()}-{len(digests)}"
 
 
 @pytest.mark.parametrize(
-    ("told", "verified_by", "part_size"),
-    [(OWN, "md5-parts", OWN), (None, "size", 0), (OWN + 1, "size", 0), (1000, "size", 0)],
+    ("own", "told", "verified_by", "part_size"),
+    [
+        (OWN, OWN, "md5-parts", OWN),
+        (TWO, TWO, "md5-parts", TWO),
+        (OWN, None, "size", 0),
+        (OWN, OWN + 1, "size", 0),
+        (OWN, 1000, "size", 0),
+    ],
 )
 def test_a_part_size_that_the_server_tells_proves_what_no_guess_does(
-    told: int | None, verified_by: str, part_size: int, tmp_path: Path
+    own: int, told: int | None, verified_by: str, part_size: int, tmp_path: Path
 ) -> None:
     asked: list[str] = []
     done = Run()
@@ -49,7 +58,7 @@ def test_a_part_size_that_the_server_tells_proves_what_no_guess_does(
             await run(jobs_of(one_batch([link])), downloader, 1, done.events.append)
 
     with FaultProxy() as origin:
-        origin.objects["/a"], origin.etags["/a"] = BODY, f'"{ETAG}"'
+        origin.objects["/a"], origin.etags["/a"] = BODY, f'"{etag_of(own)}"'
         asyncio.run(main(origin.url))
     (outcome,) = done.outcomes
     assert (outcome.status, outcome.verified_by, asked) == ("done", verified_by, ["a"])

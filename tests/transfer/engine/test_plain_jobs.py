@@ -1,9 +1,12 @@
 """Small objects as plain jobs: the same files and outcomes as one by one, whatever happens on the way."""
 
 import asyncio
+import os
 import random
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -11,11 +14,13 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 import bulkpresign as bp
 from bulkpresign.errors import OutputError
 from bulkpresign.events import BytesMoved, Event, ObjectFinished
-from bulkpresign.http import pool
+from bulkpresign.http import clock, pool
+from bulkpresign.model import utc_now
 from bulkpresign.transfer import transfers
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.downloads.plain import PlainDownload, PlainDownloads
@@ -161,6 +166,28 @@ def test_what_nobody_expects_is_the_outcome_of_one_object(
     assert report.failed == (step == "store")
 
 
+@pytest.mark.parametrize("verb", ["get", "put"])
+def test_links_that_are_over_by_the_servers_time_are_not_sent_once_it_is_known(
+    verb: str, tmp_path: Path, stored: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock here is hours behind."""
+    real = datetime.now(UTC)
+    monkeypatch.setattr(clock, "utc_now", lambda: utc_now() - timedelta(hours=3))
+    names = {f"/{number}": b"1" for number in range(9)}
+    write_files(tmp_path / "from", names)
+    with FaultProxy(answer_headers={"Date": format_datetime(real, usegmt=True)}) as origin:
+        origin.objects = dict(names)
+        made = put_links(origin, list(names)) if verb == "put" else links_to(origin)
+        hours = [1, *[-1] * 8]
+        links = [replace(link, expires_at=real + timedelta(hours=n)) for link, n in zip(made, hours, strict=True)]
+        if verb == "put":
+            report = asyncio.run(bp.put(links, tmp_path / "from", concurrency=1))
+        else:
+            report = asyncio.run(bp.get(links, tmp_path / "to", concurrency=1))
+        assert (report.done + report.expired, origin.count, len(stored)) == (9, report.done, report.done)
+        assert report.done <= 2  # the second request may be on its way before the first response
+
+
 def test_all_small_files_go_up_as_plain_jobs(tmp_path: Path, stored: list[str]) -> None:
     contents = bodies(200)
     write_files(tmp_path / "from", contents)
@@ -187,6 +214,42 @@ def test_files_whose_checksum_is_signed_go_up_as_plain_jobs_unless_they_have_ano
     ended = outcomes(events)
     assert ended.pop(other[1:])[:2] == ("failed", "ChecksumSigned")
     assert {each[4] for each in ended.values()} == {"sha256"}
+
+
+def test_a_file_that_shrinks_before_it_is_read_goes_up_as_it_is_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, pread, times = tmp_path / "from/a", os.pread, iter(range(2))
+    write_files(tmp_path / "from", {"/a": b"1" * 1000})
+
+    def shrinking(descriptor: int, count: int, offset: int) -> bytes:
+        if next(times, 1) == 0:
+            os.truncate(file, 10)
+        return pread(descriptor, count, offset)
+
+    monkeypatch.setattr(os, "pread", shrinking)
+    with FaultProxy() as origin:
+        report = asyncio.run(sent(put_links(origin, ["/a"]), tmp_path / "from", []))
+        assert (report.done, report.bytes, origin.count, origin.objects) == (1, 10, 1, {"/a": b"1" * 10})
+
+
+def opened() -> list[Path]:
+    """The files that this process has open."""
+    return [descriptor.resolve() for descriptor in Path("/proc/self/fd").iterdir()]
+
+
+def test_files_are_closed_whatever_became_of_them(tmp_path: Path, stored: list[str]) -> None:
+    """Those of plain jobs, and those that turn out not to be plain as they are opened."""
+    contents = bodies(40) | {f"/large/{number}": bytes(300_000 + number) for number in range(4)}
+    write_files(tmp_path / "from", contents)
+    (tmp_path / "from/folder").mkdir()
+    with FaultProxy() as origin:
+        origin.schedule = lambda seen: Fault(403) if seen.target.startswith("/d3/") else None
+        links = put_links(origin, [*contents, "/folder", "/nothing"])
+        links[:8] = [with_sha256(link, b"another") for link in links[:8]]
+        report = asyncio.run(sent(links, tmp_path / "from", []))
+        assert not [file for file in opened() if file.is_relative_to(tmp_path / "from") and file.is_file()]
+    assert (report.done, report.failed, len(stored)) == (31, 15, 27)
 
 
 @pytest.mark.parametrize("sized", [True, False])

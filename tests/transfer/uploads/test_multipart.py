@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import re
 from collections import deque
 from xml.etree import ElementTree
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkpresign.errors import MismatchError, RefusedError, ServerError, TruncatedError
+from bulkpresign.errors import MismatchError, RefusedError, ServerError, TransferError, TruncatedError
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
 from bulkpresign.model import Link, ObjectRef, Outcome
@@ -32,6 +33,7 @@ from bulkpresign.transfer.uploads.requests import (
     etag_of,
     etag_under,
     finish_soon,
+    read_parts_etag,
 )
 from tests.servers.proxy import Fault, FaultProxy
 
@@ -193,6 +195,23 @@ def test_the_etag_that_is_under_a_key() -> None:
         origin.always = Fault(403, body=b"<Error><Code>AccessDenied</Code></Error>")
         with pytest.raises(RefusedError):
             asyncio.run(get_link(origin, "a"))
+
+
+@pytest.mark.parametrize("size", [1, 2_000_000, 2_500_000])
+def test_the_etag_of_an_object_in_parts_by_all_of_its_bytes(size: int) -> None:
+    body, part_size = os.urandom(size), 1_000_000
+
+    async def read(origin: FaultProxy) -> str:
+        async with HttpClient(1) as http:
+            return await read_parts_etag(http, Link("GET", f"{origin.url}/a", {}), part_size)
+
+    digests = [hashlib.md5(body[at : at + part_size]).digest() for at in range(0, size, part_size)]
+    with FaultProxy() as origin:
+        origin.objects["/a"] = body
+        assert asyncio.run(read(origin)) == f"{hashlib.md5(b''.join(digests)).hexdigest()}-{len(digests)}"
+        origin.always = Fault(206, body=body)
+        with pytest.raises(TransferError):
+            asyncio.run(read(origin))
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ import os
 import zlib
 from base64 import b64encode
 from collections.abc import Iterator
+from hashlib import md5
 from pathlib import Path
 
 import pytest
 
+from bulkpresign.model import Link, ObjectRef
 from tests.servers.proxy import Fault, FaultProxy, Seen
-from tests.transfer.running import put
+from tests.transfer.running import put, transfer
 
 
 @pytest.fixture
@@ -73,6 +75,26 @@ def test_a_server_without_an_md5_etag_leaves_it_unverified(origin: FaultProxy, t
     origin.always = Fault(status=200, headers={"ETag": '"abc-1"'})
     outcome, _ = put(f"{origin.url}/a", tmp_path)
     assert (outcome.status, outcome.verified_by) == ("done", None)
+
+
+@pytest.mark.parametrize("size", [1000, 2_000_000])
+@pytest.mark.parametrize("status", [200, 201, 204])
+def test_servers_have_several_statuses_for_what_they_stored(
+    status: int, size: int, origin: FaultProxy, tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_bytes(bytes(size))
+    origin.always = Fault(status, {"ETag": f'"{md5(bytes(size)).hexdigest()}"'})
+    outcome, _ = put(f"{origin.url}/a", tmp_path)
+    assert (outcome.status, outcome.verified_by, outcome.attempts) == ("done", "md5", 1)
+    assert origin.seen[0].body == bytes(size)
+
+
+def test_a_folder_marker_is_skipped(origin: FaultProxy, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    link = Link("PUT", f"{origin.url}/d/", {}, object=ObjectRef("bucket", "d/", size=0))
+    outcome, _ = transfer("put", link, tmp_path)
+    assert (outcome.status, outcome.attempts, outcome.message) == ("skipped", 0, "a folder marker has no file")
+    assert origin.count == 0
 
 
 @pytest.mark.parametrize("size", [1000, 2_000_000])
