@@ -67,7 +67,7 @@ async def compare(
 
     With `metadata`, objects with the same bytes are compared by what copies keep as well: content type, cache control,
     content disposition, content encoding, content language, expiry, metadata and tags. Each is asked for by a HEAD
-    request on both sides, and by one more if it has tags. What is not told is unproven.
+    request on both sides, and by one for its tags, with credentials: links are not asked. What is not told is unproven.
 
     `filters` select the objects that are compared: by name on both sides, and by the size and time of the source's
     object. An object that `destination` alone has needs to pass by its own.

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -11,8 +11,10 @@ from bulkpresign.model import Link, ObjectRef, Outcome, ResumePoint, Upload
 
 #: Signs a PUT link, or that of a part, with more headers. Raises TransferError.
 SignPut = Callable[[Link, Mapping[str, str]], Awaitable[Link]]
-#: Makes sure that an object has some tags. False where its server does not take them. Raises TransferError.
-SettleTags = Callable[[ObjectRef, str | None], Awaitable[bool]]
+#: What became of the tags of an object: it has them, its server refused these, or knows none, or looking is denied.
+Settled = Literal["kept", "refused", "unsupported", "denied"]
+#: Makes sure that an object has some tags; its size is known. Raises TransferError.
+SettleTags = Callable[[ObjectRef, str | None], Awaitable[Settled]]
 
 
 class Guard(Protocol):
@@ -47,8 +49,8 @@ class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
     more. `receive` takes the bytes of an object that goes to memory. `sign_put` signs the PUT link of a copy with
     headers of its object; without it the PUT links of copies are signed already. `sign_part` signs the link of a part
     of a file with its checksum. `read_tags` reads the tags of the object that a GET link is for, None where they are
-    not told: see ObjectHead. `settle_tags` makes sure that a copy has these, or others that all copies are given, and
-    tells False for a server that does not take them. Both take no slot of the limiter.
+    not told: see ObjectHead. `settle_tags` makes sure that a copy has these, or others that all copies are given. Both
+    take no slot of the limiter.
     `guard` has the conditions of copies.
     """
 

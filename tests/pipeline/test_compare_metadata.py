@@ -8,8 +8,9 @@ import pytest
 
 import bulkpresign as bp
 from bulkpresign.pipeline.verification.metadata import metadata_difference
-from tests.pipeline.copies import FOR_COPY, ProxiedSides, Sides, only
+from tests.pipeline.copies import FOR_COPY, BehindProxy, ProxiedSides, Sides, only
 from tests.servers.proxy import Fault, Seen
+from tests.servers.server import S3Server
 from tests.support.tables import rows_of
 
 MIB = 1 << 20
@@ -53,12 +54,12 @@ def test_copies_have_the_metadata_of_their_objects(sides: Sides) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"ContentType": "text/plain"}, "content-type is 'text/plain' where there is 'text/html'"),
-        ({"CacheControl": None}, "cache-control is none where there is 'max-age=60'"),
-        ({"Metadata": {}}, "x-amz-meta-origin is none where there is 'farm'"),
-        ({"Metadata": {"origin": "farm", "more": "1"}}, "x-amz-meta-more is '1' where there is none"),
-        ({"Tagging": None}, "tags is none where there is 'class=a b, of=x=y'"),
-        ({"Tagging": "class=a%20b&of=z"}, "tags is 'class=a b, of=z' where there is 'class=a b, of=x=y'"),
+        ({"ContentType": "text/plain"}, "content-type: 'text/plain' where there is 'text/html'"),
+        ({"CacheControl": None}, "cache-control: none where there is 'max-age=60'"),
+        ({"Metadata": {}}, "x-amz-meta-origin: none where there is 'farm'"),
+        ({"Metadata": {"origin": "farm", "more": "1"}}, "x-amz-meta-more: '1' where there is none"),
+        ({"Tagging": None}, "tags: none where there is 'class=a%20b&of=x%3Dy'"),
+        ({"Tagging": "class=a%20b&of=z"}, "tags: 'class=a%20b&of=z' where there is 'class=a%20b&of=x%3Dy'"),
     ],
 )
 def test_what_differs_is_named(proxied: ProxiedSides, settings: dict[str, Any], said: str) -> None:
@@ -95,7 +96,7 @@ def test_objects_that_are_read_are_compared_too(proxied: ProxiedSides) -> None:
         proxied.put.put_object(Bucket=proxied.destination, Key=key, Body=body, ContentType=content_type)
     report = compare(proxied)
     assert (report.verified, report.different) == (1, 1)
-    assert messages(proxied) == {"other": "content-type is 'text/plain' where there is 'text/html'"}
+    assert messages(proxied) == {"other": "content-type: 'text/plain' where there is 'text/html'"}
 
 
 @pytest.mark.parametrize("side", ["source", "destination"])
@@ -109,7 +110,7 @@ def test_what_a_server_does_not_tell_is_unproven(proxied: ProxiedSides, side: st
     proxied.proxy.schedule = deny
     report = compare(proxied)
     assert (report.verified, report.unproven, report.is_good) == (0, 1, False)
-    assert messages(proxied) == {"x": f"the {side} does not tell its metadata or tags"}
+    assert messages(proxied) == {"x": f"the {side} does not tell its metadata: 403 HTTP403"}
 
 
 def test_tags_that_are_not_told_are_unproven(proxied: ProxiedSides) -> None:
@@ -129,8 +130,69 @@ def test_objects_of_manifests_are_asked_for_and_links_are_not(proxied: ProxiedSi
 
 
 def test_a_folder_has_no_metadata(proxied: ProxiedSides) -> None:
-    with pytest.raises(bp.ParameterError, match="files have none"):
+    with pytest.raises(bp.ParameterError, match="one side has none"):
         compare(proxied, destination=".")
+
+
+def test_tags_are_asked_for_where_a_head_does_not_tell_of_them(behind_proxy: BehindProxy, ministack: S3Server) -> None:
+    sides = behind_proxy(ministack)
+    put(sides, "same")
+    put(sides, "other", Tagging="class=other")
+    report = compare(sides)
+    assert (report.verified, report.different) == (1, 1)
+
+
+def test_tags_that_read_alike_are_others(proxied: ProxiedSides) -> None:
+    sides = (proxied.get, proxied.source, {"a=b": "c"}), (proxied.put, proxied.destination, {"a": "b=c"})
+    for client, bucket, tags in sides:
+        client.put_object(Bucket=bucket, Key="x", Body=BODY)
+        tag_set = [{"Key": key, "Value": value} for key, value in tags.items()]
+        client.put_object_tagging(Bucket=bucket, Key="x", Tagging={"TagSet": tag_set})
+    assert compare(proxied).different == 1
+
+
+def test_requests_are_repeated(proxied: ProxiedSides) -> None:
+    put(proxied)
+    failed: set[bytes] = set()
+
+    def fail_once(seen: Seen) -> Fault | None:
+        is_first = f"/{proxied.source}/x" in seen.target and seen.line not in failed
+        failed.add(seen.line)
+        return Fault(503) if is_first else None
+
+    proxied.proxy.schedule = fail_once
+    assert compare(proxied).is_good
+    assert len(failed) > 1
+
+
+def test_an_object_that_changed_since_it_was_listed_is_unproven(proxied: ProxiedSides) -> None:
+    put(proxied)
+
+    def change(seen: Seen) -> None:
+        if seen.method == "HEAD":
+            for client, bucket in ((proxied.get, proxied.source), (proxied.put, proxied.destination)):
+                client.put_object(Bucket=bucket, Key="x", Body=bucket.encode(), **KEPT)
+
+    proxied.proxy.schedule = change
+    report = compare(proxied)
+    assert (report.verified, report.unproven) == (0, 1)
+    assert "it changed since it was listed" in messages(proxied)["x"]
+
+
+def test_one_object_on_both_sides_proves_nothing(proxied: ProxiedSides) -> None:
+    put(proxied)
+    Path("keys.csv").write_text(f"bucket,key,size\n{proxied.source},x,{len(BODY)}\n")
+    report = compare(proxied, "keys.csv", f"s3://{proxied.source}/")
+    assert (report.verified, report.unproven) == (0, 1)
+
+
+@pytest.mark.parametrize("text", ["=?utf-8?b?a?=", "=?utf-7?q?+2AA-?=", "=?unicode_escape?q?=5Cq?=", "=?utf-8?q?=FF?="])
+def test_text_that_is_not_encoded_well_is_compared_as_it_is(proxied: ProxiedSides, text: str) -> None:
+    put(proxied, "same", Metadata={"origin": text})
+    proxied.get.put_object(Bucket=proxied.source, Key="same", Body=BODY, **{**KEPT, "Metadata": {"origin": text}})
+    put(proxied, "other", Metadata={"origin": text})
+    report = compare(proxied)
+    assert (report.verified, report.different) == (1, 1)
 
 
 def test_encoded_text_is_the_text(proxied: ProxiedSides) -> None:
@@ -147,5 +209,16 @@ def test_many_differences_are_counted() -> None:
     assert metadata_difference({}, {}) is None
     said = metadata_difference(dict.fromkeys("abcde", "1"), {"e": "x" * 100})
     assert said is not None
-    assert said.startswith("a is none where there is '1'; ")
+    assert said.startswith("a: none where there is '1'; ")
     assert said.endswith("; 2 more headers differ")
+
+
+def test_the_place_where_long_values_differ_is_shown() -> None:
+    said = metadata_difference({"a": "x" * 500 + "1"}, {"a": "x" * 500 + "2"})
+    assert said == f"a: '...{'x' * 30}2' where there is '...{'x' * 30}1'"
+
+
+def test_no_secret_is_shown() -> None:
+    said = metadata_difference({"a": "https://h/k?X-Amz-Signature=0123456789abcdef"}, {})
+    assert said is not None
+    assert "0123456789abcdef" not in said

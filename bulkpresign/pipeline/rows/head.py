@@ -90,9 +90,8 @@ class Heads:
         most = min(affordable_objects() or MAX_CONCURRENCY, MAX_CONCURRENCY)
         limiter = RequestLimiter(ConcurrencyController(maximum=most, fixed=concurrency))
         http.on_response = limiter.responded
-        self.http = http
         self._presigner = presigner
-        self._context = TransferContext(http, emit, limiter)
+        self.context = TransferContext(http, emit, limiter)
         self._concurrency = concurrency
         self._options = LinkOptions(
             checksum_mode="ENABLED", request_payer=options.request_payer, sse_customer_key=options.sse_customer_key
@@ -119,7 +118,7 @@ class Heads:
                     return False
             return True
 
-        limiter = self._context.limiter
+        limiter = self.context.limiter
         most = self._concurrency or limiter.controller.maximum
         await WorkerPool(limiter, most, worker, is_fixed=self._concurrency is not None).run()
 
@@ -136,7 +135,7 @@ class Heads:
             ref = object_of(item)
             old = item if isinstance(item, Link) else link
             outcome = Outcome(ref, "failed", attempts=error.attempt, code=error.code, message=str(error), link=old)
-            self._context.emit(ObjectFinished(outcome))
+            self.context.emit(ObjectFinished(outcome))
             self._breaker.record(outcome)
             return None
         self._breaker.record(_WELL)
@@ -149,7 +148,7 @@ class Heads:
         if not self._asks_checksums and CHECKSUM_MODE in link.headers:  # it was signed before
             (link,) = self._asking([item])
         try:
-            return (await self._context.retried(lambda: self._head(link), ref))[0]
+            return (await self.context.retried(lambda: self._head(link), ref))[0]
         except (RefusedError, LinkExpiredError) as refused:
             if (found := await self._without_checksum(item, link, refused)) is not None:
                 return found
@@ -158,7 +157,7 @@ class Heads:
             raise error
         await self._presigner.prepare([ref])  # the credentials have expired
         (fresh_link,) = self._asking([item])
-        return (await self._context.retried(lambda: self._head(fresh_link), ref))[0]
+        return (await self.context.retried(lambda: self._head(fresh_link), ref))[0]
 
     async def _without_checksum(
         self, item: Row, link: Link, refused: TransferError
@@ -168,14 +167,14 @@ class Heads:
             return None
         (bare,) = self._asking([item], asks_checksums=False)
         try:
-            found, _ = await self._context.retried(lambda: self._head(bare), link.object)
+            found, _ = await self.context.retried(lambda: self._head(bare), link.object)
         except TransferError:
             return None
         self._asks_checksums = False
         return found
 
     async def _head(self, link: Link) -> tuple[int | None, Mapping[str, str]]:
-        async with self._context.http.request(link) as response:
+        async with self.context.http.request(link) as response:
             if response.status not in {200, 206}:
                 raise await response.error(link)
             return response.length, response.headers
@@ -188,7 +187,7 @@ class Heads:
         for number in asked_parts(count):
             (link,) = self._asking([item], {"partNumber": f"{number}"})
             try:
-                (length, headers), _ = await self._context.retried(partial(self._head, link), link.object)
+                (length, headers), _ = await self.context.retried(partial(self._head, link), link.object)
             except TransferError:
                 return None
             found = first_part_size(length, headers, size, count)
@@ -205,11 +204,11 @@ class Heads:
         (link,) = self._asking([item], method="GET")
 
         async def ask() -> TransferError:
-            async with self._context.http.request(link, {"Range": "bytes=0-0"}) as response:
+            async with self.context.http.request(link, {"Range": "bytes=0-0"}) as response:
                 return refused if response.status < 300 else await response.error(link)
 
         try:
-            error, _ = await self._context.retried(ask, ref)
+            error, _ = await self.context.retried(ask, ref)
         except TransferError:
             return refused
         if refused.status == 404 and error.status == 404 and error.code != "NoSuchBucket":

@@ -1,7 +1,7 @@
 """The tags of objects, read and written with credentials.
 
 Some servers ignore `?tagging`: a GET is then answered with the object, and a PUT would replace it. So tags are written
-only where a server told tags before.
+only where a server told tags before: none are tags as well.
 Source: docs "GetObjectTagging", "PutObjectTagging".
 """
 
@@ -16,7 +16,6 @@ from bulkpresign.errors import (
     InputError,
     LinkExpiredError,
     RefusedError,
-    TransferError,
     TruncatedError,
 )
 from bulkpresign.http.client import HttpClient
@@ -25,14 +24,18 @@ from bulkpresign.pipeline.sources.renewals import bare
 from bulkpresign.signing.options import PAYER
 from bulkpresign.signing.preserved import operation_query
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.transfer.coordinator import Settled
 from bulkpresign.transfer.uploads.store import STORED, md5_header
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _BEGIN, _END = b"<Tagging", b"</Tagging>"
 #: What a request for tags has from the link of their object: its version, and who pays.
 _KEPT = frozenset({PAYER, "x-amz-expected-bucket-owner", "versionid"})
-#: The statuses of servers that write no tags.
-_WRITES_NONE = frozenset({400, 405, 501})
+#: The statuses of servers that know no tags, for tags that are not valid, and for a right that is missing.
+_UNSUPPORTED, _INVALID, _DENIED = frozenset({405, 501}), 400, 403
+_NO_TAGS = "NoSuchTagSet"
+#: Headers of responses with objects, which are those of servers that ignore `?tagging`.
+_OF_OBJECTS = frozenset({"etag", "last-modified"})
 
 
 async def read_tags(presigner: Presigner, http: HttpClient, link: Link) -> str | None:
@@ -44,78 +47,99 @@ async def read_tags(presigner: Presigner, http: HttpClient, link: Link) -> str |
     if not (link.object.bucket and link.object.key):
         return None
     try:
-        own = await _signed(presigner, bare(link.object), "GET", _kept(link.headers), _kept(operation_query(link.url)))
-    except RefusedError:  # a row that can't be signed here
+        own = await link_for_tags(presigner, link.object, _kept(link.headers), _kept(operation_query(link.url)))
+        return await ask_tags(http, own) if without_query(own.url) == without_query(link.url) else None
+    except RefusedError:
         return None
-    return await _told(http, own, nothing=None) if without_query(own.url) == without_query(link.url) else None
+    except LinkExpiredError as error:
+        raise _of_credentials(error) from error
 
 
 async def settle_tags(
     presigner: Presigner, http: HttpClient, given: str | None, ref: ObjectRef, tags: str | None
-) -> bool:
+) -> Settled:
     """Makes sure that an object has `tags`, or those that are `given` to all objects, and writes them if it has others.
 
-    False for a server that tells no tags, or takes none. Raises TransferError.
+    See `transfer.coordinator.Settled`. Raises TransferError.
     """
     wanted = given or tags
     if not wanted:
-        return True
-    ref = ObjectRef(ref.bucket, ref.key)
-    # Ceph answers with nothing for an object that was uploaded in parts and has no tags
-    found = await _told(http, await _signed(presigner, ref, "GET", {}, {}), nothing="")
-    if found is None or _pairs(found) == _pairs(wanted):
-        return found is not None
-    body = _document_of(wanted)
-    link = await _signed(presigner, ref, "PUT", md5_header(digest_of("md5", body)), {})
+        return "kept"
+    bare_ref = ObjectRef(ref.bucket, ref.key)
+    try:
+        found = await ask_tags(http, await link_for_tags(presigner, bare_ref), ref.size)
+    except RefusedError as error:
+        if error.status == _DENIED:
+            return "denied"
+        raise
+    if found is None:
+        return "unsupported"
+    return "kept" if _pairs(found) == _pairs(wanted) else await _written(presigner, http, bare_ref, wanted)
+
+
+async def _written(presigner: Presigner, http: HttpClient, ref: ObjectRef, tags: str) -> Settled:
+    """Replaces the tags of an object."""
+    body = _document_of(tags)
+    link = await link_for_tags(presigner, ref, md5_header(digest_of("md5", body)), method="PUT")
     async with http.request(link, {"Content-Length": str(len(body))}, body) as response:
         said = await response.read()
         if response.status in STORED and b"<Error>" not in said:
-            return True
-        if response.status in _WRITES_NONE:
-            return False
-        raise _not_of_a_link(await response.error(link, said))
+            return "kept"
+        if response.status in _UNSUPPORTED:
+            return "unsupported"
+        error = await response.error(link, said)
+    if isinstance(error, RefusedError) and error.status == _INVALID:
+        return "refused"
+    raise error
 
 
-def _kept(settings: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in settings.items() if name.lower() in _KEPT}
-
-
-async def _signed(
-    presigner: Presigner, ref: ObjectRef, method: BatchMethod, headers: Mapping[str, str], query: Mapping[str, str]
+async def link_for_tags(
+    presigner: Presigner,
+    ref: ObjectRef,
+    headers: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
+    method: BatchMethod = "GET",
 ) -> Link:
     """A link for the tags of an object. Raises LinkExpiredError where credentials ended, RefusedError for its row."""
+    ref = bare(ref)
     try:
         await presigner.prepare([ref])
-        return presigner.sign_batch([ref], method, headers=headers, query={"tagging": "", **query})[0]
+        return presigner.sign_batch([ref], method, headers=headers, query={"tagging": "", **(query or {})})[0]
     except CredentialsError as error:
         raise LinkExpiredError(f"a link for its tags can't be signed: {error}", code="RenewalFailed") from error
     except InputError as error:
         raise RefusedError(f"a link for its tags can't be signed: {error}", code="NotSigned") from error
 
 
-async def _told(http: HttpClient, link: Link, *, nothing: str | None) -> str | None:
-    """The tags by the response to a link for them, None where the server does not tell them.
+async def ask_tags(http: HttpClient, link: Link, size: int | None = None) -> str | None:
+    """The tags by the response to a link for them, None for a server that knows no tags.
 
-    `nothing` is what an empty response means. One with an etag is the object itself.
+    `size` is that of the object, if it is known. Raises TransferError, among them RefusedError where they are not told.
     """
     async with http.request(link) as response:
         said = await response.read()
         if response.status == 200:
             if not said and response.length:
                 raise TruncatedError("the response with the tags ended early", code="Truncated")
-            if response.etag is not None:
+            if not _OF_OBJECTS.isdisjoint(response.headers):
                 return None
-            return _tags_in(said) if said else nothing
+            if not said:  # Ceph, for an object that was uploaded in parts and has none, or an empty object
+                return "" if size else None
+            return _tags_in(said)
+        if response.status in _UNSUPPORTED:
+            return None
         error = await response.error(link, said)
-    if isinstance(error, RefusedError):
-        return None
-    raise _not_of_a_link(error)
+    if isinstance(error, RefusedError) and (error.code == _NO_TAGS or error.status == _INVALID):
+        return "" if error.code == _NO_TAGS else None
+    raise error
 
 
-def _not_of_a_link(error: TransferError) -> TransferError:
-    """The same error; not LinkExpiredError, for which the links of the copy would be renewed."""
-    if not isinstance(error, LinkExpiredError):
-        return error
+def _kept(settings: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in settings.items() if name.lower() in _KEPT}
+
+
+def _of_credentials(error: LinkExpiredError) -> RefusedError:
+    """The same error of another type: for LinkExpiredError, the links of the copy would be renewed."""
     return RefusedError(f"the credentials for its tags: {error}", code=error.code, status=error.status)
 
 

@@ -15,7 +15,6 @@ import msgspec
 from bulkpresign.checksums import base64_of, expected_digest
 from bulkpresign.errors import ListingError, ParameterError
 from bulkpresign.events import Listener, RowsRead
-from bulkpresign.http.client import HttpClient
 from bulkpresign.http.response import etag_kind_of
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import whole_rows
@@ -40,6 +39,7 @@ from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Table
 from bulkpresign.tables.columns import LAST_MODIFIED
 from bulkpresign.tables.sorting import Keyed, KeySorter
+from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.disk.paths import path_problem
 from bulkpresign.transfer.engine.jobs import RenewableLink
@@ -230,7 +230,7 @@ class ObjectSide(Side):
         batches: AsyncIterator[list[ObjectRef]],
         take: Callable[[list[ObjectRef]], object],
         emit: Listener,
-        adding: Callable[[Presigner, HttpClient], AddColumns] | None = None,
+        adding: Callable[[Presigner, TransferContext], AddColumns] | None = None,
     ) -> None:
         """Sends a HEAD request for each object. `take` gets those that are there, with what the responses tell.
 
@@ -254,7 +254,7 @@ class ObjectSide(Side):
             if adding is None:
                 heads.add_columns = _with_etag_of_bytes
             else:
-                heads.add_columns, heads.asks_part_sizes = adding(presigner, heads.http), False
+                heads.add_columns, heads.asks_part_sizes = adding(presigner, heads.context), False
             await heads.run(prepared(), taken)
 
     async def links(self, entries: Sequence[tuple[Entry, str]]) -> list[RenewableLink]:

@@ -5,11 +5,13 @@ Some servers ignore the tags with which an object is stored, others those with w
 
 from functools import partial
 
+import msgspec
+
 from bulkpresign.errors import RefusedError, TransferError
 from bulkpresign.events import TagsDropped
 from bulkpresign.model import ObjectRef
 from bulkpresign.transfer.context import TransferContext
-from bulkpresign.transfer.coordinator import Coordinator, SettleTags
+from bulkpresign.transfer.coordinator import Coordinator, Settled, SettleTags
 from bulkpresign.transfer.copies.proof import Copied
 from bulkpresign.transfer.copies.settings import CopySettings
 from bulkpresign.transfer.copies.source import SourceReader
@@ -28,24 +30,26 @@ class TagSettler:
         if self._coordinator.settle_tags is None:
             return
         head, _ = await self._context.retried(reader.tagged_head, reader.object)
-        unsure = Copied(0, None, None, lacks_tags=head.has_unknown_tags, tags=head.tags, is_unsure=True)
+        unsure = Copied(head.size or 0, None, None, lacks_tags=head.has_unknown_tags, tags=head.tags, is_unsure=True)
         await self.settle(unsure, reader.object, copy)
 
     async def settle(self, copied: Copied, ref: ObjectRef, copy: ObjectRef) -> None:
         """Makes sure that a copy has its tags, where that is not known, or tells that it lacks them."""
-        settings = self._settings
-        lacks_tags, tags, settle = copied.lacks_tags and settings.tags, copied.tags, self._coordinator.settle_tags
-        if settle is not None and (copied.is_unsure or (tags and settings.takes_tags is None)):
-            is_settled = await self._settled(settle, ref, copy, tags)
-            if not copied.is_unsure:
-                settings.takes_tags = is_settled
-            lacks_tags = lacks_tags or not is_settled
-        elif tags and settings.takes_tags is False:
+        settings, settle = self._settings, self._coordinator.settle_tags
+        lacks_tags = copied.lacks_tags and settings.tags
+        was_sent_with_tags = bool(copied.tags) or not settings.tags  # those of its object, or those for all copies
+        if settle is not None and (copied.is_unsure or (was_sent_with_tags and settings.takes_tags is None)):
+            found = await self._settled(settle, ref, msgspec.structs.replace(copy, size=copied.size), copied.tags)
+            if not copied.is_unsure and found != "refused":
+                settings.takes_tags = found != "unsupported"
+            # a copy that was sent with tags in one request has them, if its server knows tags
+            lacks_tags = lacks_tags or (found != "kept" and (copied.is_unsure or found != "denied"))
+        elif settle is not None and was_sent_with_tags and settings.takes_tags is False:
             lacks_tags = True
         if lacks_tags:
             self._context.emit(TagsDropped(ref))
 
-    async def _settled(self, settle: SettleTags, ref: ObjectRef, copy: ObjectRef, tags: str | None) -> bool:
+    async def _settled(self, settle: SettleTags, ref: ObjectRef, copy: ObjectRef, tags: str | None) -> Settled:
         try:
             return (await self._context.retried(partial(settle, copy, tags), ref))[0]
         except TransferError as error:
