@@ -8,6 +8,7 @@ _COPIES = tuple(
     f"transfer/copies/{name}" for name in ("body", "copier", "head", "multipart", "parts", "single", "source")
 )
 _UPLOADS = tuple(f"transfer/uploads/{name}" for name in ("multipart", "parts", "parts_upload"))
+_TAGS = ("transfer/copies/tags", "transfer/copies/tag_settler", "pipeline/run/object_tags")
 _QUICK = {
     "http/protocol": "http/test_protocol",
     "http/connection": "http/test_connection http/test_streaming http/test_bounds http/test_client",
@@ -40,7 +41,8 @@ _QUICK = {
     "transfer/uploads/plain": "transfer/engine/test_plain_jobs",
     **dict.fromkeys(_COPIES, "transfer/copies/test_copier transfer/copies/test_head pipeline/test_copy"),
     "transfer/copies/plain": "transfer/copies/test_plain",
-    **dict.fromkeys(("transfer/copies/tags", "pipeline/run/object_tags"), "pipeline/test_copied_tags"),
+    **dict.fromkeys(_TAGS, "pipeline/test_copied_tags"),
+    "pipeline/verification/metadata": "pipeline/test_compare_metadata",
     "transfer/copies/composite": "transfer/copies/test_on_server pipeline/test_copied_checksums",
     "transfer/copies/on_server": "transfer/copies/test_on_server pipeline/test_server_copies",
     "manifest/copies": "manifest/test_copies",
@@ -99,7 +101,8 @@ _WIDE = {
     **dict.fromkeys((*_COPIES, "pipeline/run/guards"), "pipeline/test_guarded_copies pipeline/test_copied_checksums"),
     "transfer/copies/copier": "pipeline/test_copied_tags pipeline/test_server_copies pipeline/test_copied_checksums",
     "transfer/copies/plain": "pipeline/test_copy pipeline/test_guarded_copies",
-    **dict.fromkeys(("transfer/copies/tags", "pipeline/run/object_tags"), "pipeline/test_copy scale/test_copy"),
+    **dict.fromkeys(_TAGS, "pipeline/test_copy scale/test_copy"),
+    "pipeline/verification/metadata": "pipeline/test_compare cli/test_verify",
     **dict.fromkeys(("transfer/copies/composite", "transfer/copies/on_server"), "pipeline/test_copy"),
     **dict.fromkeys(("scale/renewals", "scale/verifying"), "scale/test_get scale/test_copy"),
     "scale/worker": "scale/test_coordinator scale/test_copy scale/test_clock scale/test_dask pipeline/test_copied_tags",

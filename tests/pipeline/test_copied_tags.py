@@ -270,6 +270,25 @@ def test_a_response_with_the_object_is_none_with_tags(proxied: ProxiedSides, bod
     assert proxied.copied() == {"held": body}
 
 
+@pytest.mark.parametrize("status", [400, 405, 501])
+def test_no_tags_are_written_where_a_server_does_not_tell_them(proxied: ProxiedSides, status: int) -> None:
+    tagged(proxied)
+    proxied.proxy.schedule = lambda seen: Fault(status) if looks_at_copy(proxied, seen) else None
+    report = proxied.copy(relay=True)
+    assert (report.done, report.untagged) == (4, 3)
+    assert not [seen for seen in proxied.proxy.seen if writes_tags(seen)]
+
+
+def test_no_set_of_tags_is_a_set_without_tags(proxied: ProxiedSides) -> None:
+    """Some servers answer so for an object without tags."""
+    proxied.upload_in_parts("parts", PARTS, Tagging="a=b")
+    none = Fault(404, body=b"<Error><Code>NoSuchTagSet</Code></Error>")
+    proxied.proxy.schedule = lambda seen: none if looks_at_copy(proxied, seen) else None
+    report = proxied.copy(relay=True)
+    assert (report.done, report.untagged) == (1, 0)
+    assert [seen for seen in proxied.proxy.seen if writes_tags(seen)]
+
+
 def test_a_destination_where_tags_may_be_written_and_not_read(proxied: ProxiedSides) -> None:
     """It has those that came with the bytes; those of uploads in parts may be lost, and are counted."""
     tagged(proxied)
