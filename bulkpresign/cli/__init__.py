@@ -71,7 +71,9 @@ def _run(app: "click.Group") -> NoReturn:
             else:
                 error.show()
         sys.exit(error.exit_code)
-    except OSError as error:  # a help text on a full disk; verbs report their own
+    except OSError as error:  # a help text on a full disk
+        if error.filename is not None:  # not standard output
+            raise
         with suppress(OSError):
             echo(f"error: standard output can't be written: {error.strerror}", err=True)
         sys.exit(2)

@@ -11,7 +11,8 @@ from bulkpresign.model import Link, ObjectRef, Outcome, ResumePoint, Upload
 
 #: Signs a PUT link, or that of a part, with more headers. Raises TransferError.
 SignPut = Callable[[Link, Mapping[str, str]], Awaitable[Link]]
-#: What became of the tags of an object: it has them, its server refused these, or knows none, or looking is denied.
+#: The result for the tags that an object is to have: it has them; its server refused these tags; it does not support
+#: tags; or it denied to tell them.
 Settled = Literal["kept", "refused", "unsupported", "denied"]
 #: Makes sure that an object has some tags; its size is known. Raises TransferError.
 SettleTags = Callable[[ObjectRef, str | None], Awaitable[Settled]]
@@ -50,8 +51,7 @@ class Coordinator(msgspec.Struct, frozen=True, kw_only=True):
     headers of its object; without it the PUT links of copies are signed already. `sign_part` signs the link of a part
     of a file with its checksum. `read_tags` reads the tags of the object that a GET link is for, None where they are
     not told: see ObjectHead. `settle_tags` makes sure that a copy has these, or others that all copies are given. Both
-    take no slot of the limiter.
-    `guard` has the conditions of copies.
+    take no slot of the limiter. `guard` has the conditions of copies.
     """
 
     ask_part_size: Callable[[Link], Awaitable[int | None]] | None = None

@@ -1,4 +1,4 @@
-"""What copies keep beside the bytes, compared on both sides: content type, caching headers, metadata and tags."""
+"""`verify --metadata`: the content type, caching headers, metadata and tags of two sides are compared."""
 
 import asyncio
 from pathlib import Path

@@ -1,7 +1,7 @@
 """The tags of objects, read and written with credentials.
 
 Some servers ignore `?tagging`: a GET is then answered with the object, and a PUT would replace it. So tags are written
-only where a server told tags before: none are tags as well.
+only after the server has answered such a GET with the tags of the object, or that it has none.
 Source: docs "GetObjectTagging", "PutObjectTagging".
 """
 
@@ -29,9 +29,9 @@ from bulkpresign.transfer.uploads.store import STORED, md5_header
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _BEGIN, _END = b"<Tagging", b"</Tagging>"
-#: What a request for tags has from the link of their object: its version, and who pays.
+#: Settings of an object's link that the request for its tags needs as well: the version, the owner, and who pays.
 _KEPT = frozenset({PAYER, "x-amz-expected-bucket-owner", "versionid"})
-#: The statuses of servers that know no tags, for tags that are not valid, and for a right that is missing.
+#: The statuses with which a server does not support tags, refuses a request as not valid, and denies it.
 _UNSUPPORTED, _INVALID, _DENIED = frozenset({405, 501}), 400, 403
 _NO_TAGS = "NoSuchTagSet"
 #: Headers of responses with objects, which are those of servers that ignore `?tagging`.
@@ -112,7 +112,7 @@ async def link_for_tags(
 
 
 async def ask_tags(http: HttpClient, link: Link, size: int | None = None) -> str | None:
-    """The tags by the response to a link for them, None for a server that knows no tags.
+    """The tags by the response to a link for them, in the order of their names. None for a server that knows no tags.
 
     `size` is that of the object, if it is known. Raises TransferError, among them RefusedError where they are not told.
     """
@@ -123,14 +123,16 @@ async def ask_tags(http: HttpClient, link: Link, size: int | None = None) -> str
                 raise TruncatedError("the response with the tags ended early", code="Truncated")
             if not _OF_OBJECTS.isdisjoint(response.headers):
                 return None
-            if not said:  # Ceph, for an object that was uploaded in parts and has none, or an empty object
+            if not said:  # from Ceph: an object that was uploaded in parts has no tags; else it may be an empty object
                 return "" if size else None
             return _tags_in(said)
         if response.status in _UNSUPPORTED:
             return None
         error = await response.error(link, said)
-    if isinstance(error, RefusedError) and (error.code == _NO_TAGS or error.status == _INVALID):
-        return "" if error.code == _NO_TAGS else None
+    if error.code == _NO_TAGS:
+        return ""
+    if isinstance(error, RefusedError) and error.status == _INVALID:
+        return None
     raise error
 
 
@@ -155,7 +157,7 @@ def _tags_in(said: bytes) -> str | None:
     if found.tag.rpartition("}")[2] != "Tagging" or tag_set is None:
         return None
     pairs = [(tag.findtext("{*}Key") or "", tag.findtext("{*}Value") or "") for tag in tag_set.iterfind("{*}Tag")]
-    return urlencode(pairs, quote_via=quote, safe="")
+    return urlencode(sorted(pairs), quote_via=quote, safe="")
 
 
 def _pairs(tags: str) -> list[tuple[str, str]]:

@@ -11,7 +11,6 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from functools import partial
 from itertools import islice, takewhile
-from urllib.parse import parse_qsl, quote, urlencode
 
 import anyio
 import msgspec
@@ -116,7 +115,7 @@ class MetadataComparer:
         told.update((path, "a link is for its own request alone") for path, entry in entries.items() if entry.link)
         refs = [_marked(entry, path) for path, entry in entries.items() if entry.link is None]
         if refs:
-            with suppress(BreakerError):  # what is not asked for is unproven
+            with suppress(BreakerError):  # the objects that were not asked for are reported as unproven
                 await side.ask_heads(_in_batches(refs), take, listen, _adding_metadata)
 
     def _take(self, outcome: Outcome, pair: Pair, *told: Mapping[str, str] | str) -> None:
@@ -136,7 +135,7 @@ class MetadataComparer:
 
 
 def metadata_difference(one: Mapping[str, str], other: Mapping[str, str]) -> str | None:
-    """What differs between the metadata of two objects, by header; None where it is the same."""
+    """A message that names the headers in which two objects differ, with both values. None if they have the same."""
     names = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
     said = [_said(name, one.get(name), other.get(name)) for name in names[:_NAMED]]
     more = [f"{counted(len(names) - _NAMED, 'more header')} differ"] if len(names) > _NAMED else []
@@ -144,18 +143,19 @@ def metadata_difference(one: Mapping[str, str], other: Mapping[str, str]) -> str
 
 
 def _said(name: str, one: str | None, other: str | None) -> str:
+    one, other = (None if value is None else without_secrets(value) for value in (one, other))
     same = sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(one or "", other or "", strict=False)))
     start = max(0, same - _SHOWN // 2)
     return f"{name}: {_shown(other, start)} where there is {_shown(one, start)}"
 
 
 def _shown(value: str | None, start: int) -> str:
-    """The part of a value from `start` on, without secrets."""
+    """The part of a value from `start` on."""
     if value is None:
         return "none"
     stop = start + _SHOWN
     before, after = "..." if start else "", "..." if len(value) > stop else ""
-    return repr(f"{before}{without_secrets(value)[start:stop]}{after}")
+    return repr(f"{before}{value[start:stop]}{after}")
 
 
 def _marked(entry: Entry, path: str) -> ObjectRef:
@@ -180,7 +180,7 @@ def _adding_metadata(presigner: Presigner, context: TransferContext) -> AddColum
         link = await link_for_tags(presigner, ref)
         tags, _ = await context.retried(partial(ask_tags, context.http, link, ref.size), ref)
         if tags:
-            metadata[_TAGS] = _sorted(tags)
+            metadata[_TAGS] = tags
         return msgspec.structs.replace(ref, extra={_METADATA: metadata})
 
     return added
@@ -194,8 +194,3 @@ def _decoded(value: str) -> str:
         return str(make_header(decode_header(value)))
     except (HeaderParseError, LookupError, ValueError):
         return value
-
-
-def _sorted(tags: str) -> str:
-    """Tags in the order of their names: servers have their own order."""
-    return urlencode(sorted(parse_qsl(tags, keep_blank_values=True)), quote_via=quote, safe="")

@@ -60,13 +60,13 @@ class PairComparer:
         metadata: bool = False,
         executor: str | Executor | None = None,
     ) -> None:
-        self._metadata = MetadataComparer((first, second), results, emit, self._are_one) if metadata else None
         self._first, self._second, self._results, self._emit = first, second, results, emit
         self._config, self._max_read, self._threads, self._ca_bundle = config, max_read, threads, ca_bundle
         self._executor = executor
         self._is_one_server = (
             isinstance(first, ObjectSide) and isinstance(second, ObjectSide) and first.endpoint == second.endpoint
         )
+        self._metadata = MetadataComparer((first, second), results, emit, self._are_one) if metadata else None
         self._plan = ReadPlan()
         self._open, self._unread = KeySorter(Pair), KeySorter(Pair)
 
