@@ -64,7 +64,7 @@ class ReadBackFailed(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class TagsDropped(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """A copy has no tags, and its object has some."""
+    """A copy may lack the tags of its object: it was sent without, or its server may have ignored them."""
 
     object: ObjectRef
 

@@ -269,11 +269,11 @@ class Report(msgspec.Struct, kw_only=True):
     objects were skipped only because of it (None: files or listings were compared as well). `planned` is the number of
     objects that a dry run would move (None: not a dry run), and `plan` is more about them, for `copy`. `certificate` is
     the first line of the certificate that was written (None: none was), and `uncertified` counts the copies that could
-    not be read for it: each is done or skipped as well. `untagged` counts copies without the tags of their objects.
-    `slowed` counts how often a server asked for a lower rate, or too many files were open, and `lowest_concurrency`
-    is the lowest number of requests in flight then. `uploads_opened` counts the multipart uploads that were
-    created, `uploads_left_open` those that are still open at the end. `left_out` counts the files below a folder
-    that are no data: temporary files of unfinished downloads, and journals. `archived` counts the objects that
+    not be read for it: each is done or skipped as well. `untagged` counts copies that may lack the tags of their
+    objects. `slowed` counts how often a server asked for a lower rate, or too many files were open, and
+    `lowest_concurrency` is the lowest number of requests in flight then. `uploads_opened` counts the multipart uploads
+    that were created, `uploads_left_open` those that are still open at the end. `left_out` counts the files below a
+    folder that are no data: temporary files of unfinished downloads, and journals. `archived` counts the objects that
     failed because they are archived, and `archived_bytes` their bytes. A dry run, and `sign`, count those that are
     listed so.
     `concurrency` is the number of requests that the run had in flight at its end, `bound_by` what bounded it (see

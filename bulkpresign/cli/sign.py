@@ -41,10 +41,11 @@ if TYPE_CHECKING:
 @click.option(
     "--to",
     metavar="s3://bucket/prefix/",
-    help="Add a PUT link for a copy of each object to its row, for bulkpresign copy. It has the headers that the copy "
+    help="Add a PUT link for a copy of each object to its row, for bulkpresign copy, with the headers and tags that it "
     "keeps. Objects over 5GiB need --part-size. Sends a HEAD request for every object, as --head.",
 )
 @sides.maps
+@click.option("--no-tags", is_flag=True, help="With --to: sign copies without the tags of their objects.")
 @click.option(
     "--concurrency",
     type=count,
@@ -102,6 +103,7 @@ def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, verbos
         settings["options"] = link_options.pop_link_options(settings)
         settings["filters"] = filter_options.pop_filters(settings, has_limit=True)
         settings["headers"] = options.header_map(headers)
+    settings["tags"] = not settings.pop("no_tags")
     counts, unsigned = Counts("sign"), Failures(at_once=bool(verbose))
     listeners: list[Listener] = [counts, unsigned, say_left_open, *([say_retry] if verbose else [])]
     shown = display(progress, counts, quiet=quiet)

@@ -141,9 +141,9 @@ def archived(report: Report) -> str:
 
 
 def untagged(count: int) -> str:
-    """A note about copies without the tags of their objects."""
-    copies = counted(count, "copy", "copies")
-    return f"without tags: {copies} of objects that have some: links carry none, and some servers tell or take none"
+    """A note about copies that lack the tags of their objects, or of which that is not known."""
+    copies = f"{counted(count, 'copy', 'copies')} may lack those of {'its object' if count == 1 else 'their objects'}"
+    return f"tags: {copies}, which some servers neither tell nor take; verify --metadata compares them"
 
 
 def left_open(count: int) -> str:

@@ -98,8 +98,8 @@ async def copy(
     `x-amz-tagging`, and replace the object's.
 
     The tags of an object that has some are read by one more request, which needs credentials for its server; copies
-    that lack them are counted as `untagged` in the report. If `tags` is False, none are copied, and the server makes no
-    copies itself: it would copy them as well.
+    that may lack them are counted as `untagged` in the report. If `tags` is False, none are copied, and the server
+    makes no copies itself: it would copy them as well.
 
     Where `source` has `s3://` locations, the destination is listed first, and copies with the size and etag of their
     object are skipped; so is what the journal records as done, unless object or copy changed since. `if_exists` says

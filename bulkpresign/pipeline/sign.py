@@ -85,6 +85,7 @@ async def sign(
     head: bool = False,
     to: str | None = None,
     maps: Sequence[str] = (),
+    tags: bool = True,
     concurrency: int | None = None,
     failures: str | os.PathLike[str] | None = None,
     ca_bundle: str | None = None,
@@ -138,10 +139,11 @@ async def sign(
     the same uploads, so that the uploaded parts can still be used. Memory use does not grow with the number of objects.
 
     With `to`, `s3://bucket/prefix/`, each row also has a PUT link for a copy of its object under that prefix, signed
-    with the headers that the copy keeps: `copy` carries that out without credentials. With a `part_size`, the copy of a
-    larger object is such an upload, and each of its rows has the GET link as well. This sends a HEAD for each object,
-    as with `head`. `maps` rewrites the keys of copies (see `copy`). The settings that start with `destination_`
-    are those of the copies' side; the others are for both sides.
+    with the headers that the copy keeps, and the tags of its object: `copy` carries that out without credentials. With
+    a `part_size`, the copy of a larger object is such an upload, and each of its rows has the GET link as well. This
+    sends a HEAD for each object, as with `head`, and a request for the tags of those that have some, unless `tags` is
+    False: then copies have none. `maps` rewrites the keys of copies (see `copy`). The settings that start with
+    `destination_` are those of the copies' side; the others are for both sides.
 
     With an `executor` (`processes[:N]`, `dask:ADDRESS`, or one of `concurrent.futures`), workers sign the rows of
     tables; the manifest is the same. They get signing keys, each valid for one day and region, with the id of the
@@ -155,7 +157,7 @@ async def sign(
     all objects fail the same way. Then the run leaves no file behind, and no upload open.
     """
     options = with_filename(options_of(options), filename)
-    target = copy_destination(to, maps, method)
+    target = copy_destination(to, maps, method, tags=tags)
     head = head or target is not None
     file = os.fspath(output)
     output_kind = written_format(file, format, method, target)
@@ -236,7 +238,9 @@ async def sign(
                 )
             )
         if heads is not None and target is not None:
-            targets = heads.add_columns = await copy_targets(stack, target, sides, opening)
+            targets = heads.add_columns = await copy_targets(
+                stack, target, sides, opening, heads.read_tags if tags else None
+            )
             uploads = targets.uploads
         with open_output(file) as stream:
             writer = link_writer(stream, file, output_kind, columns)

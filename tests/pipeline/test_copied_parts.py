@@ -222,7 +222,7 @@ def test_rows_of_copies_are_not_signed_again(scene: ProxiedSides) -> None:
 def test_objects_that_no_upload_can_take(part_size: int | None, size: int | None, message: str) -> None:
     nothing: Any = None
     uploads = None if part_size is None else SigningUploads(nothing, nothing, part_size, as_they_come=True)
-    targets = CopyTargets(nothing, nothing, nothing, uploads)
+    targets = CopyTargets(nothing, nothing, nothing, uploads, None)
     with pytest.raises(RefusedError, match=message):
         asyncio.run(targets(bp.ObjectRef("bucket", "key", size=size), {}))
 

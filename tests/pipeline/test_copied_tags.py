@@ -170,24 +170,68 @@ def test_tags_that_the_destination_does_not_take_are_left_out_of_their_copy_alon
 
 def test_copies_by_links_without_tags_are_counted(proxied: ProxiedSides) -> None:
     tagged(proxied)
-    proxied.sign(part_size=5 * MIB)
+    proxied.sign(part_size=5 * MIB, tags=False)
+    assert not [seen for seen in proxied.proxy.seen if reads_tags(proxied, seen)]
     report = proxied.copy_links()
     assert (report.done, report.untagged) == (4, 3)
     assert dropped(proxied) == TAGGED
+
+
+@only("seaweedfs-ceph", "ceph-seaweedfs")
+def test_links_have_the_tags_of_their_objects(sides: Sides) -> None:
+    tagged(sides)
+    assert sides.sign(to="").done == 4
+    report = sides.copy_links()
+    assert (report.done, report.untagged) == (4, 0)
+    assert tags_at(sides.put, sides.destination) == ALL
+
+
+def test_uploads_by_links_have_tags_and_are_counted_as_some_servers_ignore_these(proxied: ProxiedSides) -> None:
+    tagged(proxied)
+    proxied.sign(to="", part_size=5 * MIB)
+    report = proxied.copy_links()
+    assert (report.done, report.untagged) == (4, 1)
+    assert dropped(proxied) == {"parts"}
+    assert tags_at(proxied.put, proxied.destination) == ALL
+
+
+def test_links_have_no_tags_that_may_not_be_read(proxied: ProxiedSides) -> None:
+    tagged(proxied)
+    proxied.proxy.schedule = lambda seen: Fault(403, body=DENIED) if reads_tags(proxied, seen) else None
+    report = proxied.sign()
+    assert (report.done, report.failed) == (4, 0)
+    assert proxied.copy_links().untagged == 3
+
+
+def test_the_signer_of_links_pays_for_reading_tags(proxied: ProxiedSides) -> None:
+    tagged(proxied)
+    proxied.sign(options=bp.LinkOptions(request_payer="requester"))
+    asked = [seen.target for seen in proxied.proxy.seen if reads_tags(proxied, seen)]
+    assert len(asked) == 3
+    assert all("x-amz-request-payer=requester" in target for target in asked)
+
+
+def test_a_link_with_tags_that_is_denied_names_the_right_that_they_take(proxied: ProxiedSides) -> None:
+    tagged(proxied)
+    proxied.sign()
+    proxied.proxy.schedule = lambda seen: Fault(403, body=DENIED) if signs_tags(seen) else None
+    report = proxied.copy_links(failures="failed.csv")
+    assert (report.done, report.failed) == (1, 3)
+    assert all("s3:PutObjectTagging" in row["reason"] for row in rows_of(Path("failed.csv")))
 
 
 @pytest.mark.parametrize("renews", [False, True])
 def test_tags_are_read_with_credentials_alone(proxied: ProxiedSides, renews: bool) -> None:
     """The credentials that renew links lead to the objects of these links."""
     tagged(proxied)
-    proxied.sign()
+    proxied.sign(tags=False)
     report = proxied.copy("links.csv", "again/", renew_credentials=renews)
     assert (report.done, report.untagged) == (4, 0 if renews else 3)
 
 
 def test_rows_that_name_another_object_are_not_asked_for_with_own_credentials(proxied: ProxiedSides) -> None:
     tagged(proxied)
-    proxied.sign()
+    proxied.sign(tags=False)
     other = f"{proxied.source}-other"
     proxied.get.create_bucket(Bucket=other)
     proxied.get.put_object(Bucket=other, Key="held", Body=HELD, Tagging="secret=value")

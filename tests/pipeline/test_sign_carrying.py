@@ -50,6 +50,7 @@ def assert_refused(words: str, **options: Any) -> None:
         ({"method": "PUT", "checksum": "crc32", "folder": ".", "part_size": 5 << 20}, "a checksum is signed for a who"),
         ({"method": "PUT", "checksum": "crc32"}, "a checksum is taken from files"),
         ({"maps": ["a=b"]}, "maps rewrites the keys of copies, and is for to"),
+        ({"tags": False}, "tags is for the copies of to"),
         ({"method": "PUT", "to": "s3://b-2/"}, "to is for GET links"),
     ],
 )

@@ -3,8 +3,8 @@
 An object that is larger than the part size has the rows of a multipart upload instead, which is opened here.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from itertools import islice
 
 from bulkpresign.checksums import expected_digest
@@ -20,41 +20,67 @@ from bulkpresign.pipeline.run.sides import Sides
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables.columns import DST_BUCKET, DST_HEADERS, DST_KEY, DST_URL
 from bulkpresign.transfer.copies.head import MOST_AT_ONCE, kept_headers, whole_checksum_headers
+from bulkpresign.transfer.copies.tags import TAGGING, has_tags
+
+#: Reads the tags of an object, None where its server does not tell them. Raises TransferError.
+ReadTags = Callable[[ObjectRef], Awaitable[str | None]]
 
 
 async def copy_targets(
-    stack: AsyncExitStack, destination: Destination, sides: Sides, opening: OpeningUploads | None
+    stack: AsyncExitStack,
+    destination: Destination,
+    sides: Sides,
+    opening: OpeningUploads | None,
+    read_tags: ReadTags | None,
 ) -> "CopyTargets":
-    """A CopyTargets for the destination, open until the `stack` ends. `opening` is for copies in parts, None: none."""
+    """A CopyTargets for the destination, open until the `stack` ends.
+
+    `opening` is for copies in parts, `read_tags` for those with the tags of their objects; None: there are none.
+    """
     presigner = await sides.destination.get()
     uploads = None if opening is None else await stack.enter_async_context(opening(presigner))
-    return CopyTargets(destination, presigner, stack.enter_context(PathIndex()), uploads)
+    return CopyTargets(destination, presigner, stack.enter_context(PathIndex()), uploads, read_tags)
 
 
 class CopyTargets:
     """Adds a PUT link for its copy to each object, and makes the rows of copies in parts."""
 
     def __init__(
-        self, destination: Destination, presigner: Presigner, index: PathIndex, uploads: SigningUploads | None
+        self,
+        destination: Destination,
+        presigner: Presigner,
+        index: PathIndex,
+        uploads: SigningUploads | None,
+        read_tags: ReadTags | None,
     ) -> None:
         self._destination, self._presigner, self._index = destination, presigner, index
+        self._read_tags = read_tags
         #: Opens the uploads of objects over the part size. None: each object has one PUT link.
         self.uploads = uploads
 
     async def __call__(self, ref: ObjectRef, headers: Mapping[str, str]) -> ObjectRef:
         """The object with the columns of the PUT link. `headers` are those of the response to a HEAD.
 
-        Raises ManifestError for a key that two objects would have, RefusedError for an object that can't be stored, or
-        whose headers can't be signed.
+        Raises ManifestError for a key that two objects would have, and TransferError, among them RefusedError for an
+        object that can't be stored, or whose headers can't be signed.
         """
         if problem := self._size_problem(ref.size):
             raise RefusedError(problem, code="TooLarge")
         reserve_paths(self._index, [(self._destination.placed(ref), ref.uri)])
         target = ObjectRef(self._destination.location.bucket, self._destination.key(ref))
         try:
-            return with_target(ref, await self._signed(target, kept_headers(headers)))
+            return with_target(ref, await self._signed(target, await self._kept(ref, headers)))
         except ParameterError as error:
             raise RefusedError(f"the link for its copy can't be signed: {error}", code="NotSigned") from error
+
+    async def _kept(self, ref: ObjectRef, headers: Mapping[str, str]) -> dict[str, str]:
+        """The headers with which the copy is stored, and the tags, if they are told."""
+        kept = kept_headers(headers)
+        if self._read_tags is not None and has_tags(headers):
+            with suppress(RefusedError):
+                if tags := await self._read_tags(ref):
+                    kept[TAGGING] = tags
+        return kept
 
     def _size_problem(self, size: int | None) -> str | None:
         if self.uploads is not None:

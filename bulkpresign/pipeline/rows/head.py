@@ -24,8 +24,9 @@ from bulkpresign.pipeline.rows.head_response import (
     with_head_response,
 )
 from bulkpresign.pipeline.run.descriptors import affordable_objects
+from bulkpresign.pipeline.run.object_tags import ask_tags, link_for_tags
 from bulkpresign.pipeline.sources.given_rows import Row, object_of
-from bulkpresign.signing.options import OVERRIDES, LinkOptions
+from bulkpresign.signing.options import OVERRIDES, PAYER, LinkOptions
 from bulkpresign.signing.preserved import without_response_overrides
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.transfer.context import TransferContext
@@ -121,6 +122,13 @@ class Heads:
         limiter = self.context.limiter
         most = self._concurrency or limiter.controller.maximum
         await WorkerPool(limiter, most, worker, is_fixed=self._concurrency is not None).run()
+
+    async def read_tags(self, ref: ObjectRef) -> str | None:
+        """The tags of an object, see `ask_tags`. Raises TransferError."""
+        payer = self._options.request_payer
+        link = await link_for_tags(self._presigner, ref, query={} if payer is None else {PAYER: payer})
+        tags, _ = await self.context.retried(partial(ask_tags, self.context.http, link, ref.size), ref)
+        return tags
 
     async def _found(self, item: Row, link: Link) -> Row | None:
         """The item with its HEAD attributes. None if the request failed; the failure is emitted."""

@@ -77,11 +77,13 @@ def with_filename(options: LinkOptions, filename: str | None) -> LinkOptions:
     return msgspec.structs.replace(options, filename=filename)
 
 
-def copy_destination(to: str | None, maps: Sequence[str], method: str | None) -> Destination | None:
+def copy_destination(to: str | None, maps: Sequence[str], method: str | None, *, tags: bool) -> Destination | None:
     """The destination of copies, None without `to`. Raises ParameterError."""
     if to is None:
         if maps:
             raise ParameterError("maps rewrites the keys of copies, and is for to")
+        if not tags:
+            raise ParameterError("tags is for the copies of to: other links have none of their object")
         return None
     if method not in {None, "GET"}:
         raise ParameterError("to is for GET links: it adds the PUT links of their copies")

@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequenc
 from contextlib import suppress
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
-from functools import partial
 from itertools import islice, takewhile
 
 import anyio
@@ -18,19 +17,16 @@ import msgspec
 from bulkpresign.errors import BreakerError, ParameterError, RefusedError
 from bulkpresign.events import Event, Listener, ObjectFinished
 from bulkpresign.model import ObjectRef, Outcome
-from bulkpresign.pipeline.rows.head import AddColumns
-from bulkpresign.pipeline.run.object_tags import ask_tags, link_for_tags
+from bulkpresign.pipeline.rows.head import AddColumns, Heads
 from bulkpresign.pipeline.verification.differences import Results
 from bulkpresign.pipeline.verification.entries import Entry, Pair, key_of, path_of
 from bulkpresign.pipeline.verification.sides import ObjectSide, Side
 from bulkpresign.proof.files import UNPROVEN
 from bulkpresign.proof.merge import merged
 from bulkpresign.redact import without_secrets
-from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables.sorting import Keyed, KeySorter
 from bulkpresign.tasks import ungrouped
 from bulkpresign.text import counted
-from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.copies.head import kept_headers
 from bulkpresign.transfer.downloads.responses import CHANGED
 
@@ -168,7 +164,7 @@ async def _in_batches(refs: Sequence[ObjectRef]) -> AsyncGenerator[list[ObjectRe
         yield list(refs[start : start + _SIGNED])
 
 
-def _adding_metadata(presigner: Presigner, context: TransferContext) -> AddColumns:
+def _adding_metadata(heads: Heads) -> AddColumns:
     """Adds the metadata of an object to its row, by the headers of a response and a request for its tags."""
 
     async def added(ref: ObjectRef, headers: Mapping[str, str]) -> ObjectRef:
@@ -177,9 +173,7 @@ def _adding_metadata(presigner: Presigner, context: TransferContext) -> AddColum
         if compared is not None and compared != ref.etag:
             raise RefusedError("it changed since it was listed", code=CHANGED)
         metadata = {name: _decoded(value) for name, value in kept_headers(headers).items()}
-        link = await link_for_tags(presigner, ref)
-        tags, _ = await context.retried(partial(ask_tags, context.http, link, ref.size), ref)
-        if tags:
+        if tags := await heads.read_tags(ref):
             metadata[_TAGS] = tags
         return msgspec.structs.replace(ref, extra={_METADATA: metadata})
 

@@ -19,7 +19,7 @@ from bulkpresign.http.response import etag_kind_of
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import whole_rows
 from bulkpresign.model import Link, ObjectRef
-from bulkpresign.pipeline.rows.head import AddColumns, asking_heads
+from bulkpresign.pipeline.rows.head import AddColumns, Heads, asking_heads
 from bulkpresign.pipeline.run.config import TransferConfig
 from bulkpresign.pipeline.run.presigner import RunPresigner
 from bulkpresign.pipeline.sources.given_rows import Row, object_of
@@ -33,13 +33,11 @@ from bulkpresign.pipeline.verification.entries import Entry, keyed, path_of
 from bulkpresign.proof.certificate import CertificateReader, CertificateRow
 from bulkpresign.proof.tree import FolderEntry, walk
 from bulkpresign.signing.options import LinkOptions
-from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.filters import Filters, Selector, candidates_of
 from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Table
 from bulkpresign.tables.columns import LAST_MODIFIED
 from bulkpresign.tables.sorting import Keyed, KeySorter
-from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.disk.paths import path_problem
 from bulkpresign.transfer.engine.jobs import RenewableLink
@@ -230,7 +228,7 @@ class ObjectSide(Side):
         batches: AsyncIterator[list[ObjectRef]],
         take: Callable[[list[ObjectRef]], object],
         emit: Listener,
-        adding: Callable[[Presigner, TransferContext], AddColumns] | None = None,
+        adding: Callable[[Heads], AddColumns] | None = None,
     ) -> None:
         """Sends a HEAD request for each object. `take` gets those that are there, with what the responses tell.
 
@@ -254,7 +252,7 @@ class ObjectSide(Side):
             if adding is None:
                 heads.add_columns = _with_etag_of_bytes
             else:
-                heads.add_columns, heads.asks_part_sizes = adding(presigner, heads.context), False
+                heads.add_columns, heads.asks_part_sizes = adding(heads), False
             await heads.run(prepared(), taken)
 
     async def links(self, entries: Sequence[tuple[Entry, str]]) -> list[RenewableLink]:

@@ -54,7 +54,7 @@ class MultipartCopies:
             return await self.copy(job, reader, renewer, head, self._unopened(target, head))
         except RefusedError as error:
             if not (is_on_server and (is_unsupported(error) or error.status in REFUSES_HEADERS)):
-                raise with_tags_hint(error, head.tags) from error
+                raise with_tags_hint(error, has_tags=bool(head.tags)) from error
         self._settings.parts_on_server = False
         job = msgspec.structs.replace(job, checkpoint=None)  # its upload has ended
         try:

@@ -23,7 +23,7 @@ from bulkpresign.transfer.copies.plain import Begun, Held
 from bulkpresign.transfer.copies.proof import Copied, digest_header, proof
 from bulkpresign.transfer.copies.settings import CopySettings
 from bulkpresign.transfer.copies.source import SourceReader
-from bulkpresign.transfer.copies.tags import with_tags_hint
+from bulkpresign.transfer.copies.tags import signs_tags, with_tags_hint
 from bulkpresign.transfer.engine.jobs import RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.engine.retries import numbered
@@ -288,7 +288,7 @@ class _SingleCopy:
             if body.is_right:
                 self._etag = (await body.md5()).hex()
             refused = _at_target(error, put, head.headers if sign is not None else {})
-            raise with_tags_hint(refused, head.tags) from error
+            raise with_tags_hint(refused, has_tags=bool(head.tags) or signs_tags(put)) from error
         except MismatchError:
             if guard is not None and body.is_right:  # the destination stored what it has got
                 guard.wrote(put.object)

@@ -55,4 +55,4 @@ class TagSettler:
         except TransferError as error:
             message = f"{copy.uri} was copied, and its tags can't be written: {error}"
             failed = RefusedError(message, code=error.code, status=error.status)
-            raise numbered(with_tags_hint(failed, tags), error.attempt) from error
+            raise numbered(with_tags_hint(failed, has_tags=bool(tags)), error.attempt) from error

@@ -11,7 +11,7 @@ from bulkpresign.model import Link
 from bulkpresign.transfer.engine.retries import numbered
 
 TAGGING = "x-amz-tagging"
-_HINT = "the tags of objects are copied, too, which takes s3:PutObjectTagging; --no-tags copies none"
+_HINT = "tags are copied, too, which takes s3:PutObjectTagging; --no-tags copies none, and sign --no-tags signs none"
 _COUNT = "x-amz-tagging-count"
 
 
@@ -25,8 +25,8 @@ def signs_tags(link: Link) -> bool:
     return any(name.lower() == TAGGING for name in link.headers)
 
 
-def with_tags_hint(error: RefusedError, tags: str | None) -> RefusedError:
-    """The same error; for a denied copy with `tags` with the right that these need."""
-    if not tags or error.code != "AccessDenied":
+def with_tags_hint(error: RefusedError, *, has_tags: bool) -> RefusedError:
+    """The same error; for a denied copy with tags with the right that these need."""
+    if not has_tags or error.code != "AccessDenied":
         return error
     return numbered(RefusedError(f"{error} ({_HINT})", code=error.code, status=error.status), error.attempt)
