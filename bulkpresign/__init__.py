@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     from bulkpresign.pipeline.certify import verify_certificate as verify_certificate
     from bulkpresign.pipeline.certify import write_certificate as write_certificate
     from bulkpresign.pipeline.compare import compare as compare
+    from bulkpresign.pipeline.convert import ConvertReport as ConvertReport
+    from bulkpresign.pipeline.convert import convert as convert
     from bulkpresign.pipeline.copy import copy as copy
     from bulkpresign.pipeline.get import get as get
     from bulkpresign.pipeline.merge import merge as merge
@@ -103,6 +105,7 @@ _HOMES = {
     "BytesResumed": "events",
     "Certificate": "model",
     "ConnectionFailedError": "errors",
+    "ConvertReport": "pipeline.convert",
     "CredentialsError": "errors",
     "DaemonEndedError": "errors",
     "DaemonError": "errors",
@@ -162,6 +165,7 @@ _HOMES = {
     "WorkerLostError": "errors",
     "abort": "pipeline.abort",
     "compare": "pipeline.compare",
+    "convert": "pipeline.convert",
     "copy": "pipeline.copy",
     "copy_outcomes": "pipeline.outcomes",
     "create_presigned_post": "guide",

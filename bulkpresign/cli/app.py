@@ -12,13 +12,14 @@ from click.exceptions import Exit
 
 from bulkpresign import __version__
 
-VERBS = ("sign", "post", "get", "put", "copy", "split", "abort", "verify", "report", "merge", "demo")
+VERBS = ("sign", "post", "convert", "get", "put", "copy", "split", "abort", "verify", "report", "merge", "demo")
 #: Verbs of other tools, and the verbs here that do the same.
 _ALIASES = {
     **dict.fromkeys(("download", "fetch"), ("get",)),
     **dict.fromkeys(("upload",), ("put",)),
     **dict.fromkeys(("presign", "signurl", "share", "link"), ("sign",)),
     **dict.fromkeys(("check", "diff", "compare", "cmp"), ("verify",)),
+    **dict.fromkeys(("export", "transform"), ("convert",)),
     **dict.fromkeys(("cp", "sync", "mirror", "rsync", "mv"), ("get", "put", "copy")),
 }
 

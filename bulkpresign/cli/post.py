@@ -18,6 +18,12 @@ from bulkpresign.cli.units import size
     metavar="TYPE",
     help="The server refuses other types; image/* allows all images, and the sender adds the field Content-Type.",
 )
+@click.option(
+    "--success-status",
+    type=click.Choice(("200", "201", "204")),
+    help="The status of the response to an upload. With 204, S3's default, browsers show nothing; with 201 they show "
+    "where the object is.",
+)
 @options.expires_in
 @options.bucket
 @options.output_format
@@ -34,6 +40,8 @@ def post(output: str, progress: str, quiet: bool, **settings: Any) -> None:
 
     \b
     bulkpresign post keys.csv -o forms.json --max-size 100MiB --content-type 'image/*'
+    bulkpresign post 's3://bucket/in/${filename}' -o form.csv --success-status 201
+    bulkpresign convert form.csv -o upload.html
     """
     from bulkpresign.cli.runner import display, reporting_errors, run_verb, say_last
     from bulkpresign.cli.summary import no_rows
@@ -42,6 +50,7 @@ def post(output: str, progress: str, quiet: bool, **settings: Any) -> None:
     from bulkpresign.text import counted
 
     maximum = settings.pop("max_size")  # not that of the filters
+    status = settings.pop("success_status")
     with reporting_errors():
         settings["filters"] = filter_options.pop_filters(settings, has_limit=True)
     counts = Counts("post")
@@ -51,6 +60,7 @@ def post(output: str, progress: str, quiet: bool, **settings: Any) -> None:
         shown=display(progress, counts, quiet=quiet),
         output=output,
         max_size=maximum,
+        success_status=None if status is None else int(status),
         **settings,
     )
     text = f"post: {counted(report.done, 'form')}" + (f" in {output}" if output != "-" else "")

@@ -20,6 +20,8 @@ from bulkpresign.tables.reading import output_format
 NO_LINKS = "a form can't be signed for it; give a key, s3://bucket/key, or a table"
 #: The largest object that one request may bring (docs: "Uploading objects").
 MAX_POST_BYTES = 5 << 30
+#: The field with the status of the response to an upload, and its values (docs: "POST Object").
+SUCCESS_STATUS, SUCCESS_STATUSES = "success_action_status", (200, 201, 204)
 
 
 async def post(
@@ -30,6 +32,7 @@ async def post(
     expires_in: int = 3600,
     max_size: int = MAX_POST_BYTES,
     content_type: str | None = None,
+    success_status: int | None = None,
     format: str | None = None,  # noqa: A002 - the option's name
     from_format: str | None = None,
     literal: bool = False,
@@ -45,12 +48,16 @@ async def post(
     """Signs an upload form for every object of `source`, and writes url and fields to `output`, whole or not at all.
 
     The server refuses bodies over `max_size` bytes, and other types than `content_type`. `image/*` allows all of a
-    kind: its forms have no field `Content-Type`, and the server refuses them until the sender adds one. A key that
-    ends in `${filename}` takes the name of the file that is uploaded. A key of `s3://` may be a pattern over the
-    objects that are there, unless `literal`; see `sign`. `filters` select among the objects.
+    kind: its forms have no field `Content-Type`, and the server refuses them until the sender adds one.
+    `success_status` is the status of the response to an upload, 200, 201 or 204. With 204, S3's default, a browser
+    stays on the page with the form and shows nothing; with 201 it shows where the object is. A key that ends in
+    `${filename}` takes the name of the file that is uploaded. A key of `s3://` may be a pattern over the objects
+    that are there, unless `literal`; see `sign`. `filters` select among the objects.
     """
     if max_size < 1:
         raise ParameterError(f"max_size of {max_size} bytes is not at least 1")
+    if success_status not in SUCCESS_STATUSES and success_status is not None:
+        raise ParameterError(f"success_status is one of {', '.join(map(str, SUCCESS_STATUSES))}, not {success_status}")
     file = os.fspath(output)
     written_format = output_format(file, format)
     sources = Sources(
@@ -60,6 +67,9 @@ async def post(
     check_used(sources, bucket, from_format)
     fields, conditions = _content_type_rule(content_type)
     conditions.append(["content-length-range", 0, max_size])
+    if success_status is not None:
+        fields[SUCCESS_STATUS] = str(success_status)
+        conditions.append({SUCCESS_STATUS: str(success_status)})
     columns = sources.columns  # unreadable input is reported before credentials are loaded
     report, tell, began = Report(verb="post"), broadcast(listeners), time.monotonic()
     tell(RunStarted("post"))

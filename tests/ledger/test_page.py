@@ -14,9 +14,9 @@ import pytest
 
 from bulkpresign.ledger.figures import read_figures
 from bulkpresign.ledger.journal import Journal
-from bulkpresign.ledger.page.elements import element
 from bulkpresign.ledger.page.page import page_of
 from bulkpresign.ledger.report import read_report
+from bulkpresign.markup import element
 from bulkpresign.model import ObjectRef, Outcome
 from tests.ledger.journals import AWKWARD, MARKUP, SIGNATURE, START, journal, of_all_kinds
 

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 import msgspec
 
 from bulkpresign.ledger.figures import CLASSES_PER_DOUBLING, shortest_of
-from bulkpresign.ledger.page.elements import element, percent
+from bulkpresign.markup import element, percent
 from bulkpresign.text import counted, show_duration, show_power
 
 #: The area of the cells: its left, its width as parts of the chart; its top and its height in pixels.

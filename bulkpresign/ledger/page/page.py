@@ -10,8 +10,8 @@ from xml.etree.ElementTree import Element
 from bulkpresign import __version__
 from bulkpresign.ledger.figures import Figures
 from bulkpresign.ledger.load import bound_in_words
-from bulkpresign.ledger.page.elements import document, element
 from bulkpresign.ledger.page.sections import MIN_SECONDS, local_time, sections
+from bulkpresign.markup import document, element
 from bulkpresign.redact import printable
 from bulkpresign.text import counted, show_bytes, show_duration, show_rate
 

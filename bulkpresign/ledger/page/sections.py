@@ -6,9 +6,9 @@ from xml.etree.ElementTree import Element
 
 from bulkpresign.ledger.figures import MAX_ATTEMPTS, Cause, Figures, Slot, Verification
 from bulkpresign.ledger.page.density import density_chart
-from bulkpresign.ledger.page.elements import element
 from bulkpresign.ledger.page.tables import Column, Line, note, table, with_bar
 from bulkpresign.ledger.page.timeline import Row, timeline_chart
+from bulkpresign.markup import element
 from bulkpresign.redact import printable
 from bulkpresign.text import counted, show_bytes, show_duration, show_power, show_rate, show_seconds
 

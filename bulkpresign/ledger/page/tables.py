@@ -5,7 +5,7 @@ from xml.etree.ElementTree import Element
 
 import msgspec
 
-from bulkpresign.ledger.page.elements import Child, element, percent
+from bulkpresign.markup import Child, element, percent
 
 
 class Column(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 import msgspec
 
 from bulkpresign.ledger.figures import Slot, Timeline
-from bulkpresign.ledger.page.elements import element, percent
+from bulkpresign.markup import element, percent
 
 _LABEL_HEIGHT = 20
 _AXIS_HEIGHT = 34

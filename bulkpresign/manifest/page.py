@@ -1,0 +1,91 @@
+"""A page with links for a browser, or with upload forms.
+
+It has no script and loads nothing. Its links and forms are as secret as a manifest.
+"""
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from importlib.resources import files
+from xml.etree.ElementTree import Element
+
+from bulkpresign.markup import document, element
+from bulkpresign.model import Link, ObjectRef, Post
+from bulkpresign.redact import printable
+from bulkpresign.text import counted, show_bytes
+
+#: Rows of a page, at most: it is for people, and browsers become slow with more.
+MOST_ROWS = 10_000
+_FORM_TYPE = "multipart/form-data"
+#: What S3 replaces in the key of an upload form.
+_OWN_NAME = "${filename}"
+#: The field with the status of the response to an upload. A browser leaves the page for these; S3's default is 204.
+_STATUS, _SHOWN = "success_action_status", frozenset({"200", "201"})
+
+
+def links_page(links: Sequence[Link]) -> str:
+    """The page of GET links, in their order."""
+    rows = [_link_row(link) for link in links]
+    sizes = [link.object.size for link in links]
+    count = counted(len(links), "file")
+    total = f", {show_bytes(sum(size or 0 for size in sizes))}" if links and None not in sizes else ""
+    until = _until(link.expires_at for link in links)
+    return _page("Files", f"{count}{total}.{until}", element("table", element("tbody", *rows)) if rows else None)
+
+
+def forms_page(posts: Sequence[Post]) -> str:
+    """The page of upload forms, in their order. Each takes one file at a time."""
+    count = counted(len(posts), "upload form")
+    until = _until(post.expires_at for post in posts)
+    is_silent = any(post.fields.get(_STATUS) not in _SHOWN for post in posts)
+    silent = " Once a file is uploaded, the browser shows this page as before." if is_silent else ""
+    return _page("Uploads", f"{count}. Each takes one file at a time.{silent}{until}", *map(_form, posts))
+
+
+def _link_row(link: Link) -> Element:
+    size = link.object.size
+    anchor = element("a", _name(link.object), href=link.url, rel="noreferrer", download="")
+    return element("tr", element("td", anchor), element("td", "" if size is None else show_bytes(size), class_="size"))
+
+
+def _form(post: Post) -> Element:
+    hidden = [element("input", type="hidden", name=name, value=value) for name, value in post.fields.items()]
+    choice = element("input", type="file", name="file", required="")
+    label = element("label", _name(post.object), choice)
+    return element(
+        "form", *hidden, label, element("button", "Upload"), action=post.url, method="post", enctype=_FORM_TYPE
+    )
+
+
+def _name(ref: ObjectRef) -> Element:
+    """The name of a file, in an element of its own: the direction of its letters stays within."""
+    return element("bdi", printable((ref.file_path or ref.key).replace(_OWN_NAME, "(the name of your file)")))
+
+
+def _until(moments: Iterable[datetime | None]) -> str:
+    known = [moment for moment in moments if moment is not None]
+    return f" Valid until {min(known).astimezone(UTC):%Y-%m-%d %H:%M} UTC." if known else ""
+
+
+def _page(title: str, words: str, *content: Element | None) -> str:
+    secret = "Whoever has this page can use it until then: pass it on as you would a password."
+    main = element("main", element("h1", title), element("p", words), *content)
+    return document(_head(title), element("body", main, element("footer", element("p", secret))))
+
+
+def _head(title: str) -> Element:
+    """The browser loads nothing, runs no script, and tells no server where a link was followed."""
+    style = (files("bulkpresign.manifest") / "page.css").read_text("utf-8")
+    digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action http: https:"
+    return element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=policy),
+        element("meta", name="referrer", content="no-referrer"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", title),
+        element("style", style),
+    )
