@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from ipaddress import IPv6Address
 from itertools import islice, repeat
-from math import isclose
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 import msgspec
 
+from bulkpresign.manifest.rewritten import name_before
 from bulkpresign.manifest.times import EARLIEST, LATEST, is_local, moment_of
 from bulkpresign.model import HEADER_NAME, Link, ObjectRef, without_query
 from bulkpresign.tables.objects import complain, located_keys, refs_of, text_column
@@ -37,9 +37,6 @@ _OF_S3 = re.compile(r"[?&](?:X-Amz-Signature|AWSAccessKeyId)=")
 #: Characters of a key in a message: keys may differ at their end only.
 _SHOWN = 1024
 _EXAMPLE = "2026-01-31T12:00:00Z"
-_FORMULA_ERRORS = frozenset({"#NAME?", "#REF!", "#VALUE!", "#DIV/0!", "#N/A", "#NUM!", "#NULL!"})
-_NUMBER = re.compile(r"[+-]?\d{1,300}(?:[.,]\d{1,300})?(?:[Ee][+-]?\d{1,3})?\Z", re.ASCII)
-_ROUNDED = 1e-5  # a spreadsheet writes six digits of a long number, as 1.23457E+17
 _NUMBERS = frozenset({int, float})
 _HEADERS_DECODER = msgspec.json.Decoder(dict[str, str | None])
 _NO_HEADERS: Mapping[str, str] = {}
@@ -57,7 +54,7 @@ def links_of(rows: Rows) -> list[Link]:
         raise rows.error(0, "an upload form is not a link: it is for browsers and curl", "fields")
     if not (all(map(_PLAIN_URL.match, urls)) and _has_no_blank("".join(urls))):
         complain(rows, "url", urls, _url_problem)
-    _check_paths(rows)
+    _check_paths(rows, urls)
     _check_keys(rows, urls)
     return list(map(Link, _methods(rows), urls, _headers(rows), _expiries(rows, urls), _objects(rows, urls)))
 
@@ -114,26 +111,38 @@ def _check_keys(rows: Rows, urls: Sequence[str]) -> None:
             raise rows.error(row, f"{problem}: {hint}", "key")
 
 
-def _check_paths(rows: Rows) -> None:
-    """Raises ManifestError for the name of a file that a spreadsheet took for a number or a formula.
+def _check_paths(rows: Rows, urls: Sequence[str]) -> None:
+    """Raises ManifestError for names of files that a spreadsheet rewrote, and for a column that was sorted alone."""
+    paths, keys = text_column(rows, "path") or (), text_column(rows, "key") or ()
+    named = {
+        row: path
+        for row, (path, key) in enumerate(zip(paths, keys, strict=False))
+        if path and not f"/{key}".endswith(f"/{path}")
+    }
+    for row, path in named.items():
+        if (name := name_before(path, keys[row])) is not None:
+            raise rows.error(row, f"{path!r} is what a spreadsheet makes of {name!r}: restore the cell", "path")
+    if named:
+        _check_order(rows, named, keys, urls)
 
-    The key stays text if it has a prefix, so its last segment tells the name.
+
+def _check_order(rows: Rows, named: Mapping[int, str], keys: Sequence[str], urls: Sequence[str]) -> None:
+    """Raises ManifestError for rows with the names of each other's keys. `named` are the names that no own key has.
+
+    One name alone may be given on purpose, so the row of that key has to have the name of a third one.
     """
-    for row, (path, key) in enumerate(
-        zip(text_column(rows, "path") or (), text_column(rows, "key") or (), strict=False)
-    ):
-        if path and not f"/{key}".endswith(f"/{path}") and _is_rewritten(path, name := key.rpartition("/")[2]):
-            problem = f"{path!r} is what a spreadsheet makes of {name!r}: restore the cell"
-            raise rows.error(row, problem, "path")
+    owners = {keys[row].rpartition("/")[2]: row for row in named}
 
+    def owner(row: int) -> int | None:
+        """The row whose key has the name that this row gives."""
+        found = owners.get(named[row].rpartition("/")[2])
+        return found if found is not None and f"/{keys[found]}".endswith(f"/{named[row]}") else None
 
-def _is_rewritten(path: str, name: str) -> bool:
-    """True for an error of a formula, and for the same number in other digits: 12 for 00012, 1.2E+10."""
-    if path in _FORMULA_ERRORS:
-        return True
-    if not (_NUMBER.match(path) and _NUMBER.match(name)):
-        return False
-    return isclose(float(path.replace(",", ".")), float(name.replace(",", ".")), rel_tol=_ROUNDED if "E" in path else 0)
+    for row, path in named.items():
+        other = owner(row)
+        if other is not None and owner(other) is not None and _OF_S3.search(urls[row]):
+            problem = f"{path!r} is the name of key {keys[other][:_SHOWN]!r} in another row"
+            raise rows.error(row, f"{problem}, as after one column was sorted: restore the cells", "path")
 
 
 def _is_for(key: str, url: str) -> bool:

@@ -61,6 +61,13 @@ def read_path(key: str, path: str) -> list[Link]:
         ("+1", "1"),
         ("-dash", "#NAME?"),
         ("9e999", "#NUM!"),
+        ("true", "TRUE"),
+        ("2026-01-31", "31.01.2026"),
+        ("2026-01-31", "1/31/2026"),
+        ("1-2", "02. Jan"),
+        ("3/4", "03. Apr"),
+        ("2026/01/31", "31/01/2026"),
+        ("mar-4", "4-Mar"),
     ],
 )
 def test_the_name_of_a_file_that_a_spreadsheet_rewrote_is_refused(name: str, path: str) -> None:
@@ -74,11 +81,44 @@ def test_the_name_of_a_file_that_a_spreadsheet_rewrote_is_refused(name: str, pat
 
 @pytest.mark.parametrize(
     ("name", "path"),
-    [("00012", "00012"), ("00012", "13"), ("a", "12"), ("12", "a/12"), ("10000001", "10000002"), ("1", "x")],
+    [
+        ("00012", "00012"),
+        ("00012", "13"),
+        ("a", "12"),
+        ("12", "a/12"),
+        ("10000001", "10000002"),
+        ("1", "x"),
+        ("true", "yes"),
+        ("2026-01-31", "2026-01-31.csv"),
+        ("2026-01-31", "day 31"),
+        ("report", "31.01.2026"),
+        ("report", "4-Mar"),
+    ],
 )
 def test_another_name_of_a_file_is_taken(name: str, path: str) -> None:
     (link,) = read_path(f"k/{name}", path)
     assert link.object.file_path == path
+
+
+def read_paths(paths: dict[str, str]) -> list[Link]:
+    """The links of keys with these paths."""
+    rows = [(key, S3.format(key), path) for key, path in paths.items()]
+    return links_of(Rows("l.csv", ("key", "url", "path"), rows, range(2, 2 + len(rows))))
+
+
+def test_a_column_of_names_that_was_sorted_alone_is_refused() -> None:
+    """Each file would have the name of another one, and its bytes would be right for its link."""
+    with pytest.raises(ManifestError) as raised:
+        read_paths({"k/a.csv": "a.csv", "k/b.csv": "c.csv", "k/c.csv": "d/e.csv", "k/d/e.csv": "b.csv"})
+    assert str(raised.value) == (
+        "l.csv:3: column path: 'c.csv' is the name of key 'k/c.csv' in another row, "
+        "as after one column was sorted: restore the cells"
+    )
+
+
+def test_names_of_keys_that_keep_theirs_are_taken() -> None:
+    paths = {"k/a.csv": "a.csv", "k/b.csv": "old/a.csv", "k/c.csv": "x.csv", "k/x.csv": "c"}
+    assert [link.object.path for link in read_paths(paths)] == list(paths.values())
 
 
 @pytest.mark.parametrize("key", ["12", "1.20E+01", "2.csv", "K/2.CSV"])
