@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ from typing import Any
 import pytest
 
 import bulkpresign as bp
+from bulkpresign.events import BytesMoved, Event
 from bulkpresign.pipeline.verification.digests import ReadPlan
 from bulkpresign.proof.certificate import CertificateReader
 from bulkpresign.proof.merkle import MerkleTree
 from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.servers.proxy import Fault, FaultProxy
+from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.servers.server import S3Server
 from tests.support.certificates import root_of
+from tests.support.links import links
 from tests.support.tables import rows_of, table
 
 pytestmark = pytest.mark.anyio
@@ -255,3 +258,63 @@ async def test_filters(bucket: str, tmp_path: Path) -> None:
         await bp.write_certificate(uri, part, filters=bp.Filters(sample=2))
     report = await bp.write_certificate(uri, part, filters=bp.Filters(older_than=now - timedelta(days=1)))
     assert report.done == 0
+
+
+OLD, NEW = os.urandom(MIB), os.urandom(MIB)
+REST = f"bytes={MIB // 2}-"
+
+
+@pytest.fixture
+def broken() -> Iterator[FaultProxy]:
+    """A server of one object, whose etag tells nothing of its bytes. The first response breaks off in the middle."""
+    with FaultProxy() as origin:
+        origin.objects["/k"], origin.etags["/k"], origin.gives_ranges = OLD, '"old"', True
+        origin.faults.append(Fault(cut_after=MIB // 2))
+        yield origin
+
+
+async def certified(origin: FaultProxy, folder: Path, **settings: Any) -> tuple[bp.Report, int]:
+    """The report on a certificate of the object, and the bytes that its listeners were told of."""
+    events: list[Event] = []
+    source = links(folder / "l.csv", [{"url": f"{origin.url}/k", "path": "k"}])
+    report = await bp.write_certificate(source, folder / "c.jsonl", listeners=[events.append], **settings)
+    return report, sum(event.count for event in events if isinstance(event, BytesMoved))
+
+
+@pytest.mark.parametrize("status", [206, 412, 416])
+async def test_an_object_that_is_replaced_while_it_is_read_is_read_anew(
+    status: int, broken: FaultProxy, tmp_path: Path
+) -> None:
+    """Some servers ignore If-Match, and give the rest of the other object. The digest is of the bytes of one."""
+    broken.drop_conditions = status == 206
+
+    def replace(seen: Seen) -> Fault | None:
+        broken.objects["/k"], broken.etags["/k"] = NEW, '"new"'
+        return Fault(416) if status == 416 and seen.header("range") else None
+
+    broken.schedule = replace
+    report, moved = await certified(broken, tmp_path)
+    assert report.certificate is not None
+    assert report.certificate.root == root_of({"k": NEW})
+    assert [seen.header("range") for seen in broken.seen] == [None, REST, None]
+    assert (report.done, moved) == (1, MIB)
+
+
+async def test_an_object_goes_on_where_its_response_broke_off(broken: FaultProxy, tmp_path: Path) -> None:
+    report, moved = await certified(broken, tmp_path)
+    assert report.certificate is not None
+    assert report.certificate.root == root_of({"k": OLD})
+    assert [(seen.header("range"), seen.header("if-match")) for seen in broken.seen] == [(None, None), (REST, '"old"')]
+    assert moved == MIB
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_the_bytes_of_an_object_that_failed_are_taken_back(
+    attempts: int, broken: FaultProxy, tmp_path: Path
+) -> None:
+    """The last attempt is cut off, or gives the rest of another object."""
+    broken.drop_conditions = True
+    broken.schedule = lambda _: broken.etags.update({"/k": '"new"'})
+    report, moved = await certified(broken, tmp_path, attempts=attempts)
+    assert (report.failed, report.certificate, moved) == (1, None, 0)
+    assert broken.count == attempts

@@ -129,7 +129,7 @@ class FaultProxy:
         self.gives_ranges = False
         #: Whether the response to a PUT has its checksums, as where the server has compared them.
         self.repeats_checksums = False
-        #: Hides every If-Match from the server behind, as if it knew none.
+        #: Hides every If-Match from the server behind, or from `objects`, as if it knew none.
         self.drop_conditions = False
         self.seen: list[Seen] = []
         #: Whether `seen` has the bodies of requests. They stay in memory.
@@ -286,7 +286,7 @@ class FaultProxy:
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", seen.header("range") or "")
         if not self.gives_ranges or asked is None:
             return _message(200, headers, body)
-        if seen.header("if-match") not in {None, headers["ETag"]}:
+        if not self.drop_conditions and seen.header("if-match") not in {None, headers["ETag"]}:
             return _message(412, {}, b"<Error><Code>PreconditionFailed</Code></Error>")
         start, stop = int(asked[1]), min(int(asked[2] or len(body)) + 1, len(body))
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(body)}"

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 import msgspec
 
 from bulkpresign.checksums import ExpectedDigest, Verifier, base64_of, hasher
+from bulkpresign.errors import MismatchError
 from bulkpresign.events import BytesMoved
 from bulkpresign.http.client import DirectRequest
 from bulkpresign.http.connection import Chunk
@@ -14,7 +15,7 @@ from bulkpresign.model import Link, Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.downloads.content_range import check_range
-from bulkpresign.transfer.downloads.responses import digest_of, refusal
+from bulkpresign.transfer.downloads.responses import CHANGED, RANGE_STATUSES, digest_of, refusal
 from bulkpresign.transfer.engine.jobs import Digest, Job, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 
@@ -26,7 +27,7 @@ class DigestReader:
     """Computes the digests of objects. The object of an outcome has the size and the checksum that were found.
 
     The bytes are also verified by the object's checksum or etag, as those of a file are. An attempt after a broken one
-    goes on where that ended, if the server allows it.
+    goes on where that ended, if the server allows it; after a mismatch it begins with the first byte.
     """
 
     def __init__(self, context: TransferContext, coordinator: Coordinator) -> None:
@@ -42,7 +43,11 @@ class DigestReader:
         assert isinstance(job.source, RenewableLink)  # noqa: S101 - as the dispatch has it
         assert isinstance(job.target, Digest)  # noqa: S101 - as above
         hashing, first = _Hashing(job.target.algorithm), iter((sent,))
-        return await renewer.call(job.source, lambda link: self._read(hashing, link, next(first, None)))
+        try:
+            return await renewer.call(job.source, lambda link: self._read(hashing, link, next(first, None)))
+        except BaseException:
+            self._forget(hashing)
+            raise
 
     async def _read(self, hashing: "_Hashing", link: Link, sent: DirectRequest | None) -> Outcome:
         first = iter((sent,))
@@ -53,22 +58,32 @@ class DigestReader:
         return Outcome(ref, "done", hashing.bytes, attempts, verified_by, link=link)
 
     async def _attempt(self, hashing: "_Hashing", link: Link, sent: DirectRequest | None) -> str | None:
-        async with sent or self._context.http.request(link, hashing.rest) as response:
-            if response.status == 206:
-                check_range(response.headers, hashing.bytes, hashing.size, hashing.size)
-            elif response.status == 200:
-                self._begin(hashing, link, response)
-            else:
-                raise await refusal(link, response, self._refuse_checksum_mode)
-            await self._take_body(hashing, response)
-        return hashing.verifier.verify()
+        headers = hashing.rest
+        try:
+            async with sent or self._context.http.request(link, headers) as response:
+                if response.status == 200:
+                    self._begin(hashing, link, response)
+                elif headers and response.status in RANGE_STATUSES:
+                    hashing.check(response)
+                else:
+                    raise await refusal(link, response, self._refuse_checksum_mode)
+                await self._take_body(hashing, response)
+            return hashing.verifier.verify()
+        except MismatchError:
+            self._forget(hashing)
+            raise
 
     def _begin(self, hashing: "_Hashing", link: Link, response: Response) -> None:
         """Begins with the first byte, and forgets those of earlier attempts."""
-        if hashing.bytes:
-            self._context.emit(BytesMoved(-hashing.bytes))
+        self._forget(hashing)
         expected = digest_of(link.object, response.etag, response.headers, response.length)
         hashing.begin(Verifier(expected), response.etag, response.length)
+
+    def _forget(self, hashing: "_Hashing") -> None:
+        """Forgets the bytes of earlier attempts."""
+        if hashing.bytes:
+            self._context.emit(BytesMoved(-hashing.bytes))
+        hashing.forget()
 
     async def _take_body(self, hashing: "_Hashing", response: Response) -> None:
         limiter, emit = self._context.limiter, self._context.emit
@@ -94,6 +109,10 @@ class _Hashing:
 
     def __init__(self, algorithm: str) -> None:
         self._algorithm = algorithm
+        self.forget()
+
+    def forget(self) -> None:
+        """Forgets all bytes."""
         self.begin(Verifier(ExpectedDigest()), None, None)
 
     def begin(self, verifier: Verifier, etag: str | None, size: int | None) -> None:
@@ -114,6 +133,12 @@ class _Hashing:
         if not 0 < self.bytes < self.size or self._etag is None:
             return {}
         return {"Range": f"bytes={self.bytes}-", "If-Match": f'"{self._etag}"'}
+
+    def check(self, response: Response) -> None:
+        """Raises MismatchError where a response to `rest` doesn't continue the bytes so far."""
+        if response.status != 206 or response.etag not in {None, self._etag}:  # some servers ignore If-Match
+            raise MismatchError("the object changed while it was read", code=CHANGED)
+        check_range(response.headers, self.bytes, self.size, self.size)
 
     def update(self, chunk: Chunk) -> None:
         self._hasher.update(chunk)
