@@ -308,6 +308,16 @@ async def test_an_object_goes_on_where_its_response_broke_off(broken: FaultProxy
     assert moved == MIB
 
 
+async def test_an_object_with_a_weak_etag_is_read_anew(broken: FaultProxy, tmp_path: Path) -> None:
+    """Two objects can share one, and no server takes it in If-Match."""
+    broken.etags["/k"] = 'W/"weak"'
+    report, moved = await certified(broken, tmp_path)
+    assert report.certificate is not None
+    assert report.certificate.root == root_of({"k": OLD})
+    assert [seen.header("range") for seen in broken.seen] == [None, None]
+    assert moved == MIB
+
+
 @pytest.mark.parametrize("attempts", [1, 2])
 async def test_the_bytes_of_an_object_that_failed_are_taken_back(
     attempts: int, broken: FaultProxy, tmp_path: Path

@@ -15,6 +15,7 @@ from bulkpresign.model import Link, Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.downloads.content_range import check_range
+from bulkpresign.transfer.downloads.ranges import is_strong
 from bulkpresign.transfer.downloads.responses import CHANGED, RANGE_STATUSES, digest_of, refusal
 from bulkpresign.transfer.engine.jobs import Digest, Job, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
@@ -130,7 +131,7 @@ class _Hashing:
     @property
     def rest(self) -> Mapping[str, str]:
         """The headers that ask for the bytes that are missing; none if all bytes are read again."""
-        if not 0 < self.bytes < self.size or self._etag is None:
+        if not 0 < self.bytes < self.size or not is_strong(self._etag):
             return {}
         return {"Range": f"bytes={self.bytes}-", "If-Match": f'"{self._etag}"'}
 
