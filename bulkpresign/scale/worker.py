@@ -8,7 +8,7 @@ import atexit
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import anyio
 import msgspec
@@ -61,25 +61,29 @@ class Worker:
     """Keeps an event loop, and the connections of one run, between the batches that a thread is given."""
 
     def __init__(self) -> None:
-        self._runner = asyncio.Runner(loop_factory=_new_event_loop)
+        self._runner: asyncio.Runner | None = None
         self._run = ""
         self._http: HttpClient | None = None
         self._executor: LocalExecutor
         self._notes: Notes
-        atexit.register(self.close)
+        self._in_use = threading.Lock()
 
     def run(self, batch: Batch, name: str) -> BatchResult:
         """Runs a batch."""
         began = time.monotonic()
         notes = self._notes = Notes(batch.jobs)
         broken: str | None = None
-        try:
-            self._runner.run(self._move(batch))
-        except KeyboardInterrupt:
-            pass
-        except BreakerError as error:
-            broken = str(error)
-        statistics = self._executor.statistics if self._http is not None else None
+        with self._in_use:
+            if self._runner is None:
+                self._runner = asyncio.Runner(loop_factory=_new_event_loop)
+                _open.add(self)
+            try:
+                self._runner.run(self._move(batch))
+            except KeyboardInterrupt:
+                pass
+            except BreakerError as error:
+                broken = str(error)
+            statistics = self._executor.statistics if self._http is not None else None
         return notes.result(name, statistics, time.monotonic() - began, broken)
 
     async def _move(self, batch: Batch) -> None:
@@ -117,10 +121,35 @@ class Worker:
             await http.__aexit__(None, None, None)
 
     def close(self) -> None:
-        """Closes the connections, and the event loop."""
-        if self._http is not None:  # a loop can't be made any more as Python ends
-            self._runner.run(self._close())
-        self._runner.close()
+        """Closes the connections, and the event loop, unless a batch runs. The next batch opens them again."""
+        if not self._in_use.acquire(blocking=False):
+            return
+        try:
+            _open.discard(self)
+            runner, self._runner = self._runner, None
+            if runner is not None:
+                with closing(runner):
+                    if self._http is not None:  # a loop can't be made any more as Python ends
+                        runner.run(self._close())
+        finally:
+            self._in_use.release()
+
+
+#: The workers of this process that have an event loop, of any thread.
+_open: set[Worker] = set()
+
+
+@atexit.register
+def close_idle() -> None:
+    """Closes what the workers of this process keep open between batches, also those whose threads have ended.
+
+    Does nothing in a thread with an event loop that runs, where no other one can run.
+    """
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        return
+    for worker in list(_open):
+        worker.close()
 
 
 class Notes:

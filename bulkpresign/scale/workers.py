@@ -95,7 +95,10 @@ class GivenExecutor:
         """The calls of such an executor can't be ended."""
 
     def close(self) -> None:
-        """It is the caller's."""
+        """The executor is the caller's. Only what its threads keep open between batches is closed."""
+        from bulkpresign.scale.worker import close_idle  # most runs need none
+
+        close_idle()
 
 
 def workers_of(executor: str | Executor) -> Workers:

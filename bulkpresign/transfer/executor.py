@@ -63,7 +63,8 @@ class LocalExecutor:
         is_left: Callable[[], bool] = bool,
     ) -> None:
         self._spec, self._clock = spec, clock
-        self._folder = Folder(spec.folder) if folder is None and spec.folder else folder
+        self._own_folder = Folder(spec.folder) if folder is None and spec.folder else None
+        self._folder = folder or self._own_folder
         self._limiter = RequestLimiter(_controller(spec), spec.limit_rate)
         http.on_response, http.on_round_trip = self._limiter.responded, self._limiter.connected
         self._limiter.on_too_many_files = http.close_idle
@@ -87,6 +88,8 @@ class LocalExecutor:
                     group.cancel_scope.cancel()
         finally:
             self._uploads_left_open = transfers.uploads_left_open
+            if self._own_folder is not None:
+                self._own_folder.close()  # opened again by the next batch
 
     def bound(self, most: int) -> None:
         """Lets at most so many requests be in flight from now on, unless their number is fixed."""

@@ -4,10 +4,13 @@ import asyncio
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ from bulkpresign.scale import messages, processes, sealing
 from bulkpresign.scale.mark import check_mark, marked
 from bulkpresign.scale.messages import Batch, decode_result, encode_batch
 from bulkpresign.scale.pace import Pace
-from bulkpresign.scale.worker import run_batch
+from bulkpresign.scale.worker import close_idle, run_batch
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
 from bulkpresign.transfer.spec import TransferSpec
 from tests.scale.losing import Losing
@@ -75,6 +78,52 @@ def test_a_worker_keeps_its_connections_for_all_batches_of_a_run(origin: FaultPr
             assert 1 <= origin.opened - opened <= 4
     assert len({batch.run for batch in executor.batches}) == 2
     assert len(executor.batches) >= 6
+
+
+RUNS = """
+import asyncio, os, sys
+from concurrent.futures import ThreadPoolExecutor
+import bulkpresign as bp
+
+def run(number, executor):
+    assert asyncio.run(bp.get(sys.argv[2:], f"{sys.argv[1]}/{number}", executor=executor)).done == len(sys.argv) - 2
+    print(len(os.listdir("/proc/self/fd")))
+
+for number in range(3):
+    with ThreadPoolExecutor(2) as executor:
+        run(number, executor)
+with ThreadPoolExecutor(2) as executor:
+    for number in range(3, 6):
+        run(number, executor)
+"""
+
+
+def test_no_file_stays_open_after_a_run(origin: FaultProxy, tmp_path: Path) -> None:
+    """Neither by the threads that worked for it and have ended, nor by those that go on."""
+    command = [sys.executable, "-c", RUNS, str(tmp_path), *many(origin, 20)]
+    counts = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert counts == counts[:1] * 6
+
+
+def test_the_folder_is_closed_between_the_batches_of_a_worker(origin: FaultProxy, tmp_path: Path) -> None:
+    """It may be on a disk that is to be unmounted, and a worker on another machine is told of no end of a run."""
+    links = [bp.Link("GET", url, {}, None, bp.ObjectRef("b", "k", path="d/k")) for url in many(origin, 1)]
+    jobs = [Job(RenewableLink(link), LocalFile(link.object.file_path)) for link in links]
+    batch = msgspec.structs.replace(_batch(str(tmp_path / "to")), jobs=jobs)
+    with ThreadPoolExecutor(1) as executor:
+        result = decode_result(executor.submit(run_batch, encode_batch(batch)).result())
+        assert [finished.outcome.status for finished in result.outcomes] == ["done"]
+        assert not [file for file in open_files() if file.startswith(str(tmp_path))]
+    close_idle()
+
+
+def open_files() -> list[str]:
+    """The files that this process has open, by their names."""
+    names = list[str]()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # that of the listing itself
+            names.append(str(descriptor.readlink()))
+    return names
 
 
 def test_a_slow_consumer_slows_the_workers(origin: FaultProxy, tmp_path: Path) -> None:
