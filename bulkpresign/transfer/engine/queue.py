@@ -90,7 +90,7 @@ class JobQueue:
         jobs = [first]
         amount -= amount_of(first)
         while self.ready and amount > 0 and (self._slots is None or self._slots.try_reserve()):
-            jobs.append(self.ready.popleft())
+            jobs.append(self._pop())
             amount -= amount_of(jobs[-1])
         return jobs
 

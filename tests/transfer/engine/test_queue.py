@@ -67,6 +67,23 @@ def test_jobs_are_read_before_they_run_out(each: int) -> None:
     assert in_time(JobQueue(given.batches()), each) == [str(number) for number in range(BATCHES * BATCH)]
 
 
+def test_jobs_are_read_before_they_are_taken_in_batches() -> None:
+    given = Input()
+    queue = JobQueue(given.batches())
+
+    async def run() -> list[int]:
+        counts = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(queue.read_ahead)
+            for _ in range(3):
+                await anyio.wait_all_tasks_blocked()
+                counts.append(len(await queue.take(300, lambda _: 1)))
+            group.cancel_scope.cancel()
+        return counts
+
+    assert anyio.run(run) == [300, 300, 300]
+
+
 def test_no_more_is_read_ahead_than_a_few_batches() -> None:
     given = Input()
     assert in_time(JobQueue(given.batches()), 0) == []
