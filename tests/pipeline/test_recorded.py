@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,9 @@ from bulkpresign.model import Evidence, Link, ObjectRef, Outcome
 from bulkpresign.pipeline.run.completed import CompletedFilter, files_are_current, recorded_evidence
 from bulkpresign.pipeline.run.evidence import JournalEvidence
 from bulkpresign.pipeline.run.present import PresentObjects
+from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.proof.files import Row
+from bulkpresign.source.location import Location
 from bulkpresign.transfer.disk.folder import Folder
 
 SECOND = 10**9
@@ -183,6 +185,29 @@ def test_an_object_is_current_as_its_listing_tells(listed: ObjectRef, is_current
         assert completed.are_done([(link.object, link)]) == [listed.key == "a" and listed.size == 5]
     with PresentObjects(Folder(scene.folder), 1 << 20) as objects:
         assert CompletedFilter(scene.journal, objects.are_current).are_done([(link.object, link)]) == [True]
+
+
+def test_the_index_of_a_listing_that_is_interrupted_is_closed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can be large, and is in a temporary file."""
+    closed: list[ListingIndex] = []
+
+    def close(index: ListingIndex, *exc_info: object) -> None:
+        closed.append(index)
+        exit_index(index, *exc_info)
+
+    exit_index = ListingIndex.__exit__
+    monkeypatch.setattr(ListingIndex, "__exit__", close)
+
+    class Interrupted(BucketLister):
+        async def objects(self, *_: object, **__: object) -> AsyncGenerator[list[ObjectRef], None]:
+            yield [ObjectRef("b", "a", size=5)]
+            raise asyncio.CancelledError
+
+    with PresentObjects(Folder(scene.folder), 1 << 20) as objects:
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(objects.list_destination(object.__new__(Interrupted), Location("b", "")))
+        assert len(closed) == 1
+        assert not objects.is_listed
 
 
 @pytest.mark.parametrize("size", [5, 300_000])

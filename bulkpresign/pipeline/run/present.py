@@ -1,6 +1,7 @@
 """The objects that are at the destination of a folder already, by a listing, which also checks the journal."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Self
 
 import anyio.to_thread
@@ -44,15 +45,16 @@ class PresentObjects:
 
         Raises ListingError where it fails.
         """
-        listed = ListingIndex()
-        try:
-            async for page in lister.objects(location.bucket, location.key):
-                listed.add(page)
-        except ListingError as error:  # not everyone who may upload may list
-            listed.__exit__()
-            if error.is_refusal:
-                return False
-            raise
+        with ExitStack() as stack:
+            listed = stack.enter_context(ListingIndex())
+            try:
+                async for page in lister.objects(location.bucket, location.key):
+                    listed.add(page)
+            except ListingError as error:  # not everyone who may upload may list
+                if error.is_refusal:
+                    return False
+                raise
+            stack.pop_all()
         self._listed = listed
         return True
 
