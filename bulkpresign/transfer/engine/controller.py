@@ -124,11 +124,6 @@ class ConcurrencyController:
         """Seconds from a request to the first byte of its response, where no other request is in its way."""
         return self._latency.value
 
-    @property
-    def connection_rate(self) -> float | None:
-        """Bytes a second of one connection, where no other is in its way."""
-        return 1 / self._byte_time.value if self._byte_time.value else None
-
     def delay(self, now: float) -> float:
         """Seconds until one more request may go out; more than 0 only after a server refused some."""
         return self._pacer.delay(now) if self.is_paced else 0.0
