@@ -146,6 +146,15 @@ class TemporaryFile:
         """At most `count` bytes from an offset on. Raises OSError."""
         return os.pread(self._descriptor, count, offset)
 
+    @property
+    def state(self) -> tuple[int, ...] | None:
+        """Numbers that differ once the bytes change, or another file has the name. None where the disk fails."""
+        try:
+            found = os.fstat(self._descriptor)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
     def sync(self) -> None:
         """Waits until the bytes are on the disk. Raises StorageError."""
         try:

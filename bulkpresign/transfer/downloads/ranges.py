@@ -5,7 +5,7 @@ Source: RFC 9110, 13.1.1 (If-Match), 14.2 (Range).
 
 from binascii import a2b_base64
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 
 from bulkpresign.checksums import (
     COMBINABLE,
@@ -134,6 +134,11 @@ class RangePlan:
     def count(self) -> int:
         """The number of parts."""
         return self._count
+
+    @property
+    def finished(self) -> Set[int]:
+        """The numbers of the parts that are on disk."""
+        return self._proofs.keys()
 
     @property
     def has_finished(self) -> bool:

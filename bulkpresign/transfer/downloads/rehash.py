@@ -61,17 +61,46 @@ def hash_start(verifier: Verifier, file: TemporaryFile) -> None:
         verifier.update(block)
 
 
-def intact_parts(target: Target, point: ResumePoint, finished: Mapping[int, str]) -> dict[int, str]:
-    """The finished parts whose bytes in the temporary file have their checksum, by number with their proofs."""
-    try:
-        with TemporaryFile(target, is_kept=True) as file:
-            return {
-                number: proof
-                for number, proof in finished.items()
-                if is_intact(file.read_at, *_range_of(point, number), proof)
-            }
-    except (OSError, StorageError):
-        return {}
+class PartChecks:
+    """Which parts of a temporary file have the bytes of their checksums, as far as that is known.
+
+    A part is read once, over all links of its object, and one that this process wrote is not read. All are read again
+    where the file changed while it was closed: then another run may have written to it.
+    """
+
+    def __init__(self) -> None:
+        self._are_intact: dict[int, bool] = {}
+        self._state: tuple[int, ...] | None = None
+
+    def opened(self, file: TemporaryFile) -> None:
+        """Forgets all parts where the file changed since it was closed."""
+        state = file.state
+        if state is None or state != self._state:
+            self._are_intact.clear()
+        self._state = state
+
+    def add_written(self, number: int) -> None:
+        """Takes note of a part that was written to the open file."""
+        self._are_intact[number] = True
+
+    def closing(self, file: TemporaryFile) -> None:
+        """Takes note of the file after the last write."""
+        self._state = file.state
+
+    def intact_parts(self, target: Target, point: ResumePoint, finished: Mapping[int, str]) -> dict[int, str]:
+        """The finished parts whose bytes in the temporary file have their checksum, by number with their proofs.
+
+        Call it in a thread.
+        """
+        try:
+            with TemporaryFile(target, is_kept=True) as file:
+                self.opened(file)
+                for number, proof in finished.items():
+                    if number not in self._are_intact:
+                        self._are_intact[number] = is_intact(file.read_at, *_range_of(point, number), proof)
+        except (OSError, StorageError):
+            return {}
+        return {number: proof for number, proof in finished.items() if self._are_intact[number]}
 
 
 def _range_of(point: ResumePoint, number: int) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from bulkpresign.transfer.disk.temporary import TemporaryFile, remove_temporary
 from bulkpresign.transfer.downloads.existing import evidence_of
 from bulkpresign.transfer.downloads.part_checkpoints import PartCheckpoints
 from bulkpresign.transfer.downloads.ranges import RangePlan, is_strong
-from bulkpresign.transfer.downloads.rehash import AskPartSize, hash_start, in_thread, intact_parts, verify_composite
+from bulkpresign.transfer.downloads.rehash import AskPartSize, PartChecks, hash_start, in_thread, verify_composite
 from bulkpresign.transfer.downloads.responses import TOO_LARGE
 from bulkpresign.transfer.downloads.steps import RESUMABLE_BYTES, ResponseHead, Resume
 
@@ -91,6 +91,7 @@ class Sink:
             self.parts = {}
         else:
             self.point, self.parts = checkpoint.point, dict(checkpoint.parts)
+        self._checks = PartChecks()
 
     # The temporary file of an earlier attempt
 
@@ -99,11 +100,14 @@ class Sink:
         return self.target.temporary_size()
 
     async def intact_parts(self, on_disk: int | None) -> Mapping[int, str]:
-        """The recorded parts whose bytes are still in the temporary file, which has `on_disk` bytes."""
+        """The recorded parts whose bytes are still in the temporary file, which has `on_disk` bytes.
+
+        Each is read once: reading a large object can take longer than a link is valid.
+        """
         point = self.point
         if point is None or not point.part_size or on_disk != point.size or not self.parts:
             return {}
-        return await in_thread(point.size, intact_parts, self.target, point, self.parts)
+        return await in_thread(point.size, self._checks.intact_parts, self.target, point, self.parts)
 
     # One stream
 
@@ -186,6 +190,9 @@ class Sink:
         file = self._file = TemporaryFile(self.target, is_kept=plan.has_finished).__enter__()
         self._start_at(self._finished_bytes)
         self._checkpoints = PartCheckpoints(file, self._add_finished_part)
+        self._checks.opened(file)
+        # the others are written anew
+        self.parts = {number: proof for number, proof in self.parts.items() if number in plan.finished}
         if plan.has_finished:
             return
         if keeps_checkpoints:
@@ -264,6 +271,7 @@ class Sink:
         self._take_back_to(remaining)
         if checkpoints is not None and remaining:
             await checkpoints.close()
+            self._checks.closing(file)
         if is_useless or (checkpoints is not None and not remaining):
             file.discard()
         file.__exit__()
@@ -306,6 +314,7 @@ class Sink:
 
     def _add_finished_part(self, number: int, proof: str) -> None:
         self.parts[number] = proof
+        self._checks.add_written(number)
         self._emit(PartFinished(self.link, number, proof))
 
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anyio
@@ -14,6 +15,7 @@ from bulkpresign.events import BytesResumed
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.model import Link, ObjectRef, ResumePoint
 from bulkpresign.transfer.disk.folder import Folder
+from bulkpresign.transfer.downloads import ranges
 from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.support.folders import files
 from tests.transfer.parts import (
@@ -269,6 +271,60 @@ def test_a_link_that_is_over_keeps_its_parts(
     assert got.run.bytes_moved == len(BODY)
     assert not [event for event in got.run.events if isinstance(event, BytesResumed)]
     assert files(tmp_path / "to") == {"a": BODY}
+
+
+@pytest.fixture
+def read_parts(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
+    """How often each part on disk is read, by number."""
+    reads: Counter[int] = Counter()
+    real = ranges.is_intact
+
+    def is_intact(read_at: Callable[[int, int], bytes], offset: int, size: int, proof: str) -> bool:
+        reads[offset // PART + 1] += 1
+        return real(read_at, offset, size, proof)
+
+    monkeypatch.setattr("bulkpresign.transfer.downloads.rehash.is_intact", is_intact)
+    return reads
+
+
+@pytest.mark.parametrize("is_left_intact", [True, False])
+def test_a_part_on_disk_is_read_once_over_all_links(
+    is_left_intact: bool, origin: FaultProxy, tmp_path: Path, read_parts: Counter[int]
+) -> None:
+    """Where reading takes longer than a link is valid, the object would else use up its renewals."""
+    folder, journal, left = begun(origin, tmp_path)
+    if not is_left_intact:
+        content = left.read_bytes()
+        left.write_bytes(content[:PART] + bytes(2 * PART) + content[3 * PART :])
+    over = Fault(403, body=EXPIRED)
+    origin.faults.extend([over, over, None, None, over])
+    got = Got(origin, folder, KNOWN, attempts=1, part_concurrency=1, journal=journal)
+    got.check(verified_by="crc64nvme")
+    assert read_parts == Counter(range(1, 7))
+    assert files(folder) == {"a": BODY}
+
+
+@pytest.mark.parametrize("change", ["other bytes", "another file"])
+def test_parts_are_read_again_where_the_file_changed_between_two_links(
+    change: str, origin: FaultProxy, tmp_path: Path, read_parts: Counter[int]
+) -> None:
+    folder, journal, left = begun(origin, tmp_path)
+    damaged = bytes(PART) + left.read_bytes()[PART:]
+
+    class Changed(Got):
+        async def renew(self, links: Sequence[Link]) -> Sequence[Link | None]:
+            if change == "another file":
+                left.rename(tmp_path / "aside")
+            left.write_bytes(damaged)
+            return links
+
+    origin.faults.extend([None, Fault(403, body=EXPIRED)])
+    got = Changed(origin, folder, KNOWN, part_concurrency=1, journal=journal)
+    got.check(verified_by="crc64nvme")
+    assert read_parts == Counter([*range(1, 7), *range(1, 8)])
+    assert Counter(got.asked)[0, PART - 1] == 1
+    assert got.run.retries == []
+    assert files(folder) == {"a": BODY}
 
 
 def test_parts_on_their_way_come_to_their_end_where_the_link_is_over(origin: FaultProxy, tmp_path: Path) -> None:
