@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ def test_a_copy_whose_parts_make_another_checksum_is_made_again(relay: bool, pro
     wrong = iter((Fault(200, body=b"<ETag>other</ETag><ChecksumSHA256>%b-2</ChecksumSHA256>" % value),))
 
     def answer(seen: Seen) -> Fault | None:
-        return next(wrong, None) if seen.method == "POST" and "uploadId=" in seen.target else None
+        return next(wrong, None) if is_completion(seen) else None
 
     proxied.proxy.schedule = answer
     assert copy(proxied, relay=relay, part_size=6 * MIB).done == 1
@@ -147,6 +148,41 @@ def test_a_copy_that_continues_knows_the_checksums_of_its_parts(relay: bool, pro
     assert sum(is_part(seen) for seen in proxied.proxy.seen[before:]) == 1
     assert checksums_of_copy(proxied) == composite("SHA256", PART)
     assert proxied.verified_by == ["sha256-parts"]
+
+
+def begin_in_other_parts(sides: ProxiedSides, *, relay: bool = True) -> None:
+    """A run that sends three parts, and ends before they are completed. Their upload is gone then."""
+    sides.proxy.schedule = lambda seen: Fault(500) if is_completion(seen) else None
+    assert copy(sides, relay=relay, attempts=1).failed == 1
+    sides.proxy.schedule = lambda _: None
+    (found,) = sides.put.list_multipart_uploads(Bucket=sides.destination)["Uploads"]
+    sides.put.abort_multipart_upload(Bucket=sides.destination, Key="key", UploadId=found["UploadId"])
+
+
+def test_digests_of_the_parts_of_an_upload_that_is_gone_are_forgotten(proxied: ProxiedSides) -> None:
+    """The destination tells no checksum here, so that the digests of the parts alone prove the copy."""
+
+    def without_checksum(seen: Seen, head: bytes, body: bytes) -> tuple[bytes, bytes]:
+        return head, re.sub(rb"Checksum(?=CRC64NVME>)", b"Unknown_", body) if is_completion(seen) else body
+
+    put(proxied, "CRC64NVME")
+    begin_in_other_parts(proxied)
+    proxied.proxy.alter = without_checksum
+    assert copy(proxied, relay=True, part_size=6 * MIB).unproven == 0
+    assert proxied.verified_by == ["crc64nvme"]
+    assert proxied.copied() == {"key": BODY}
+
+
+@pytest.mark.parametrize("relay", [True, False])
+def test_checksums_of_the_parts_of_an_upload_that_is_gone_are_forgotten(relay: bool, proxied: ProxiedSides) -> None:
+    """Else the checksum in the answer is not compared, which is wrong here."""
+    put_in_parts(proxied, "SHA256")
+    begin_in_other_parts(proxied, relay=relay)
+    value = b64encode(bytes(32))
+    wrong = iter((Fault(200, body=b"<ETag>other</ETag><ChecksumSHA256>%b-2</ChecksumSHA256>" % value),))
+    proxied.proxy.schedule = lambda seen: next(wrong, None) if is_completion(seen) else None
+    assert copy(proxied, relay=relay, part_size=6 * MIB).done == 1
+    assert [event.code for event in proxied.retries] == ["ChecksumMismatch"]
 
 
 def test_parts_that_are_too_large_to_hold_have_no_checksum(
@@ -173,6 +209,10 @@ def test_a_checksum_of_parts_from_server_to_server(sides: Sides, verified_by: st
     assert sides.copied() == {"key": BODY}
 
 
+def is_completion(seen: Seen) -> bool:
+    return seen.method == "POST" and "uploadId=" in seen.target
+
+
 def is_part(seen: Seen) -> bool:
     return seen.method == "PUT" and "partNumber=" in seen.target
 
@@ -189,7 +229,7 @@ def test_a_copy_with_another_checksum_is_made_again(proxied: ProxiedSides) -> No
     wrong = iter((Fault(200, body=b"<ETag>other</ETag><ChecksumCRC64NVME>AAAAAAAAAAA=</ChecksumCRC64NVME>"),))
 
     def answer(seen: Seen) -> Fault | None:
-        return next(wrong, None) if seen.method == "POST" and "uploadId=" in seen.target else None
+        return next(wrong, None) if is_completion(seen) else None
 
     proxied.proxy.schedule = answer
     assert copy(proxied, relay=False).done == 1

@@ -631,6 +631,18 @@ def test_the_checksum_of_a_continued_upload_is_of_all_its_parts(scene: Scene) ->
     assert scene.outcome.verified_by == "crc64nvme"
 
 
+def test_checksums_of_parts_of_another_size_are_forgotten_with_their_upload(scene: Scene) -> None:
+    """It is gone, so that the next one has the parts that are asked for now."""
+    scene.proxy.schedule = on(is_completion, Fault(500))
+    assert scene.put_folder(checksum="crc64nvme", attempts=1).failed == 1
+    (found,) = scene.client.list_multipart_uploads(Bucket=scene.bucket)["Uploads"]
+    scene.client.abort_multipart_upload(Bucket=scene.bucket, Key="big", UploadId=found["UploadId"])
+    scene.put_folder(checksum="crc64nvme", part_size=6 * MIB)
+    scene.check_whole()
+    assert scene.parts_sent == [1, 2]
+    assert scene.outcome.verified_by == "crc64nvme"
+
+
 @pytest.mark.parametrize("checksum", [None, "crc32"])
 def test_an_upload_that_was_begun_with_other_checksums_continues(checksum: str | None, scene: Scene) -> None:
     """The server tells one of all bytes, as S3 does unasked. Here those of two parts are not known."""

@@ -25,18 +25,19 @@ def signed_composite(parts: Sequence[UploadPart]) -> "Composite | None":
     algorithm = algorithms.pop() if len(algorithms) == 1 else None
     if algorithm is None:
         return None
-    composite = Composite(algorithm)
-    for part, each in zip(parts, signed, strict=True):
-        composite.add(part.number, each.digest)
-    return composite
+    return Composite(algorithm, {part.number: each.digest for part, each in zip(parts, signed, strict=True)})
 
 
 class Composite:
-    """The digests of the parts of one copy, by `algorithm`, as far as they are known."""
+    """The digests of the parts of one copy, by `algorithm`, as far as they are known.
 
-    def __init__(self, algorithm: str) -> None:
+    `signed` are those that the links of the parts sign, by number.
+    """
+
+    def __init__(self, algorithm: str, signed: Mapping[int, bytes] | None = None) -> None:
         self.algorithm = algorithm
-        self._digests: dict[int, bytes] = {}
+        self._signed = signed or {}
+        self._digests = dict(self._signed)
 
     def add(self, number: int, digest: bytes) -> None:
         """Takes note of the digest of a part."""
@@ -58,6 +59,10 @@ class Composite:
             return False
         self.add(number, a2b_base64(value))
         return True
+
+    def forget(self) -> None:
+        """Discards all digests but those that links sign."""
+        self._digests = dict(self._signed)
 
     @property
     def digest(self) -> bytes:

@@ -78,6 +78,11 @@ class ServerParts:
             return False
         return self.composite is None or self.composite.restore(number, checksum)
 
+    def forget(self) -> None:
+        """See PartSource."""
+        if self.composite is not None:
+            self.composite.forget()
+
     def checksum(self, number: int) -> str | None:
         """See PartSource."""
         return None if self.composite is None else self.composite.checksum(number)

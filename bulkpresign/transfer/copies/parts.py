@@ -84,6 +84,12 @@ class ObjectParts:
         self._segments[number] = a2b_base64(digest), int(size)
         return True
 
+    def forget(self) -> None:
+        """See PartSource."""
+        self._segments.clear()
+        if self.composite is not None:
+            self.composite.forget()
+
     def checksum(self, number: int) -> str | None:
         """See PartSource."""
         return None if self.composite is None else self.composite.checksum(number)

@@ -173,6 +173,10 @@ class FileParts:
             self._segments[number] = a2b_base64(digest), int(size)
         return True
 
+    def forget(self) -> None:
+        """See PartSource."""
+        self._segments.clear()
+
     @property
     def whole_checksum(self) -> str | None:
         """The checksum of the file as `algorithm:base64`, None where that of a part is not known."""

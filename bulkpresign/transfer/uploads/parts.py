@@ -24,7 +24,13 @@ class PartSource(Protocol):
         """A text to record with a part that is stored: by it a later run tells whether the part can still be used."""
 
     def is_current(self, number: int, note: str) -> bool:
-        """True where a part that an earlier run stored has the bytes that the source has now."""
+        """True where a part that an earlier run stored has the bytes that the source has now.
+
+        Then the source keeps the digest that the note has.
+        """
+
+    def forget(self) -> None:
+        """Discards the digests of all parts: other parts are stored instead, whose sizes may differ."""
 
     async def md5(self, part: UploadPart) -> str | None:
         """The md5 of a part's bytes in hex, None where it is not known."""
@@ -69,6 +75,7 @@ class PartProgress:
     def reset(self, point: ResumePoint) -> None:
         """Discards the recorded parts; later parts belong to `point`."""
         self.point, self.etags = point, {}
+        self._source.forget()
         self._emit(ResumePointChanged(self._link, point))
 
     def finish(self, number: int, etag: str) -> None:
