@@ -7,9 +7,14 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import anyio
+import anyio.lowlevel
+from anyio.abc import TaskStatus
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+#: Seconds that work has left once it is cancelled: see `finish_soon`.
+_GRACE = 5.0
 
 
 async def run_workers(count: int, worker: Callable[[], Coroutine[Any, Any, object]]) -> None:
@@ -59,6 +64,33 @@ async def _next_or_rest(
         while tasks:
             await take_next()
         raise
+
+
+async def finish_soon(work: Callable[[], Awaitable[T]]) -> T:
+    """The result of work that should finish even if it is cancelled: what it makes elsewhere would be lost.
+
+    After a cancellation the work has 5 more seconds. If they are not enough, it is cancelled too, and so is the caller.
+    The caller can also be cancelled right after the work: what has to be known of it then, the work records itself.
+    """
+    results: list[T] = []
+
+    async def hurry(scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
+        task_status.started()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            scope.deadline = anyio.current_time() + _GRACE
+
+    with ungrouped():
+        async with anyio.create_task_group() as group:
+            scope = anyio.CancelScope(shield=True)
+            await group.start(hurry, scope)
+            with scope:
+                results.append(await work())
+            group.cancel_scope.cancel()
+    if not results:  # the scope ended the work, and kept the cancellation from the caller
+        await anyio.lowlevel.checkpoint_if_cancelled()
+    return results[0]
 
 
 @contextmanager

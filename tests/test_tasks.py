@@ -5,8 +5,9 @@ import asyncio
 import anyio
 import pytest
 
+from bulkpresign import tasks
 from bulkpresign.errors import OutputError
-from bulkpresign.tasks import first_error, run_workers, ungrouped
+from bulkpresign.tasks import finish_soon, first_error, run_workers, ungrouped
 
 
 def test_the_first_error_of_nested_groups_is_raised() -> None:
@@ -37,3 +38,33 @@ def test_workers_share_their_work_and_the_first_error_ends_them() -> None:
 def test_an_error_in_the_block_itself_is_raised_as_it_is() -> None:
     with pytest.raises(KeyError), ungrouped():
         raise KeyError
+
+
+@pytest.mark.parametrize(
+    ("grace", "is_cancelled", "finishes"), [(0.05, False, True), (30, True, True), (0, True, False)]
+)
+def test_work_that_must_not_be_cut_off_has_some_time_more(
+    grace: float, is_cancelled: bool, finishes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "_GRACE", grace)
+    steps: list[str] = []
+
+    async def work() -> str:
+        steps.append("begun")
+        await anyio.sleep(0.3)
+        steps.append("finished")
+        return "result"
+
+    async def caller() -> None:
+        steps.append(await finish_soon(work))
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(caller)
+            while not steps:
+                await anyio.sleep(0)
+            if is_cancelled:
+                group.cancel_scope.cancel()
+
+    asyncio.run(main())
+    assert steps == ["begun", "finished", "result"][: 3 if finishes else 1]

@@ -15,6 +15,7 @@ import anyio
 import pytest
 
 import bulkpresign as bp
+from bulkpresign import tasks
 from bulkpresign.events import BytesMoved, Event, RunFinished
 from bulkpresign.model import Outcome, Report
 from bulkpresign.transfer.uploads import parts_upload
@@ -22,7 +23,7 @@ from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.servers.server import S3Server
 from tests.support.cli import BULKPRESIGN
-from tests.support.events import heard
+from tests.support.events import heard, outcomes_of
 from tests.support.tables import rows_of
 from tests.support.uploads import MIB, PART, is_look, open_uploads, table_of
 
@@ -427,9 +428,9 @@ def test_our_own_upload_that_was_interrupted_is_found_again(scene: Scene, journa
     assert open_uploads(scene.client, scene.bucket) == (["big"] if journal == "lost" else [])
 
 
-def test_an_upload_that_is_opened_as_its_run_is_interrupted_is_counted_and_found_again(scene: Scene) -> None:
+def interrupted_while_opening(scene: Scene) -> tuple[Report, Outcome]:
+    """A run that is interrupted once the server has the request that opens the upload."""
     events: list[Event] = []
-    scene.proxy.schedule = lambda seen: Fault(delay=0.3) if "uploads=" in seen.target else None
 
     async def interrupted() -> None:
         async with anyio.create_task_group() as group:
@@ -444,10 +445,28 @@ def test_an_upload_that_is_opened_as_its_run_is_interrupted_is_counted_and_found
 
     asyncio.run(interrupted())
     (report,) = (event.report for event in events if isinstance(event, RunFinished))
-    assert (report.failed, report.uploads_left_open) == (1, 1)
+    (outcome,) = outcomes_of(events)
+    return report, outcome
+
+
+def test_an_upload_that_is_opened_as_its_run_is_interrupted_is_counted_and_found_again(scene: Scene) -> None:
+    scene.proxy.schedule = lambda seen: Fault(delay=0.3) if "uploads=" in seen.target else None
+    report, outcome = interrupted_while_opening(scene)
+    assert (report.failed, report.uploads_left_open, outcome.code) == (1, 1, "Interrupted")
     assert open_uploads(scene.client, scene.bucket) == ["big"]
     scene.put_folder()
     scene.check_whole()
+
+
+def test_an_upload_that_is_not_opened_in_time_as_its_run_is_interrupted(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server does not answer."""
+    monkeypatch.setattr(tasks, "_GRACE", 0.1)
+    scene.proxy.schedule = lambda seen: Fault(hold_after=0) if "uploads=" in seen.target else None
+    report, outcome = interrupted_while_opening(scene)
+    assert (report.failed, report.uploads_left_open) == (1, 0)
+    assert (outcome.code, outcome.message) == ("Interrupted", "the run was interrupted")
 
 
 def test_a_found_part_with_other_bytes_is_sent_again(scene: Scene) -> None:

@@ -16,11 +16,10 @@ from bulkpresign.pipeline.sources.given_rows import Row, object_of
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.parts import check_part_size, part_size_problem
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.tasks import run_workers
+from bulkpresign.tasks import finish_soon, run_workers
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.engine.controller import ConcurrencyController
 from bulkpresign.transfer.engine.limiter import RequestLimiter
-from bulkpresign.transfer.uploads.requests import finish_soon
 
 #: Uploads that are created, or aborted, at a time.
 OPENED_AT_ONCE = 32
@@ -76,12 +75,9 @@ class SigningUploads:
         found: dict[int, str] = {}
         waiting = iter(enumerate(items))
 
-        async def open_one(index: int, item: Row) -> None:
-            found[index] = await self._open(item)
-
         async def worker() -> None:
             for index, item in waiting:
-                await finish_soon(partial(open_one, index, item))
+                found[index] = await finish_soon(partial(self._open, item))
 
         await run_workers(min(OPENED_AT_ONCE, len(items)), worker)
         return [found[index] for index in range(len(items))]

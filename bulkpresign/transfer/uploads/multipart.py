@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from bulkpresign.errors import TransferError
 from bulkpresign.model import Upload
+from bulkpresign.tasks import finish_soon
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.jobs import MultipartUpload
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.uploads.parts import PartProgress, PartSource
 from bulkpresign.transfer.uploads.parts_upload import PartsUpload, ServerEtags
-from bulkpresign.transfer.uploads.requests import finish_soon
 
 
 class PartsSent(NamedTuple):
@@ -89,16 +89,13 @@ class MultipartUploader:
     async def _opened(self, upload: Upload, progress: "PartProgress") -> Upload:
         open_upload = self._coordinator.open_upload
         assert open_upload is not None  # noqa: S101 - a run that gives uploads without an id opens them
-        opened: list[Upload] = []
 
-        async def open_it() -> None:
+        async def open_it() -> Upload:
             found = await open_upload(upload, progress.point, progress.etags)
             progress.begin(found)
-            opened.append(found)
+            self.left_open += 1
+            return found
 
-        try:
-            await finish_soon(open_it)
-        except BaseException:
-            self.left_open += len(opened)
-            raise
-        return opened[0]
+        opened = await finish_soon(open_it)
+        self.left_open -= 1  # from here on `send` counts it
+        return opened

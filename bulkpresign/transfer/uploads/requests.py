@@ -5,12 +5,10 @@ Each function makes one attempt; the caller decides about retries. Source: docs 
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from html import escape, unescape
 
-import anyio
 import msgspec
-from anyio.abc import TaskStatus
 
 from bulkpresign.checksums import ALGORITHMS, PartsHasher, digest_of, expected_digest
 from bulkpresign.errors import MismatchError, RefusedError, ServerError, TruncatedError
@@ -18,13 +16,11 @@ from bulkpresign.http.client import HttpClient
 from bulkpresign.http.connection import Chunk
 from bulkpresign.model import Link, ObjectRef, Outcome
 from bulkpresign.redact import redacted, secrets_of
-from bulkpresign.tasks import ungrouped
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.engine.jobs import Job, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 
 GONE = "NoSuchUpload"
-_GRACE = 5.0  # seconds
 
 _UPLOAD_ID = re.compile(rb"<UploadId>([^<]{1,4000})</UploadId>")
 _ETAG = re.compile(rb"<ETag>([^<]{0,200})</ETag>")
@@ -78,28 +74,6 @@ async def create_upload(http: HttpClient, link: Link) -> str:
     if redacted(upload_id, secrets_of(link.url, link.headers)) != upload_id:  # the id is stored and shown
         raise ServerError("the upload's id repeats a secret of the request", code="NoUploadId")
     return upload_id
-
-
-async def finish_soon(work: Callable[[], Awaitable[None]]) -> None:
-    """Runs work that must finish even if it is cancelled: otherwise the id of an upload being created would be lost.
-
-    After a cancellation the work has 5 more seconds. It must store its result itself, because nothing is returned.
-    """
-
-    async def hurry(scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
-        task_status.started()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            scope.deadline = anyio.current_time() + _GRACE
-
-    with ungrouped():
-        async with anyio.create_task_group() as group:
-            scope = anyio.CancelScope(shield=True)
-            await group.start(hurry, scope)
-            with scope:
-                await work()
-            group.cancel_scope.cancel()
 
 
 async def complete_upload(

@@ -7,7 +7,6 @@ import re
 from collections import deque
 from xml.etree import ElementTree
 
-import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +20,6 @@ from bulkpresign.transfer.engine.controller import ConcurrencyController
 from bulkpresign.transfer.engine.jobs import NOTHING, Job, RenewableLink
 from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.engine.renewal import LinkRenewer
-from bulkpresign.transfer.uploads import requests
 from bulkpresign.transfer.uploads.requests import (
     Completed,
     UploadAborter,
@@ -32,7 +30,6 @@ from bulkpresign.transfer.uploads.requests import (
     create_upload,
     etag_of,
     etag_under,
-    finish_soon,
     read_parts_etag,
 )
 from tests.servers.proxy import Fault, FaultProxy
@@ -212,29 +209,3 @@ def test_the_etag_of_an_object_in_parts_by_all_of_its_bytes(size: int) -> None:
         origin.always = Fault(206, body=body)
         with pytest.raises(TransferError):
             asyncio.run(read(origin))
-
-
-@pytest.mark.parametrize(
-    ("grace", "is_cancelled", "finishes"), [(0.05, False, True), (30, True, True), (0, True, False)]
-)
-def test_work_that_must_not_be_cut_off_has_some_time_more(
-    grace: float, is_cancelled: bool, finishes: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(requests, "_GRACE", grace)
-    steps: list[str] = []
-
-    async def work() -> None:
-        steps.append("begun")
-        await anyio.sleep(0.3)
-        steps.append("finished")
-
-    async def main() -> None:
-        async with anyio.create_task_group() as group:
-            group.start_soon(finish_soon, work)
-            while not steps:
-                await anyio.sleep(0)
-            if is_cancelled:
-                group.cancel_scope.cancel()
-
-    asyncio.run(main())
-    assert steps == ["begun", "finished"][: 2 if finishes else 1]
