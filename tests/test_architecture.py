@@ -20,7 +20,7 @@ ROOT = Path(bulkpresign.__file__).parent
 STAGES = {"source", "signing", "manifest", "transfer", "ledger", "proof"}
 #: From the lowest: a room imports rooms of lower floors, and those of its own floor that `NEIGHBOURS` names.
 FLOORS = [
-    {"model", "errors", "events", "markup", "redact", "tasks", "text"},
+    {"model", "errors", "events", "limits", "markup", "redact", "tasks", "text"},
     {"tables", "aws", "checksums", "http"},
     STAGES,
     {"scale"},

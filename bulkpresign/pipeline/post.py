@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener, ObjectsSigned, RunFinished, RunStarted, broadcast
+from bulkpresign.limits import MAX_REQUEST_SIZE
 from bulkpresign.manifest.writing import post_writer
 from bulkpresign.model import Report
 from bulkpresign.pipeline.sources.sources import Source, Sources, check_used
@@ -18,8 +19,6 @@ from bulkpresign.tables import open_output
 from bulkpresign.tables.reading import output_format
 
 NO_LINKS = "a form can't be signed for it; give a key, s3://bucket/key, or a table"
-#: The largest object that one request may bring (docs: "Uploading objects").
-MAX_POST_BYTES = 5 << 30
 #: The field with the status of the response to an upload, and its values (docs: "POST Object").
 SUCCESS_STATUS, SUCCESS_STATUSES = "success_action_status", (200, 201, 204)
 
@@ -30,7 +29,7 @@ async def post(
     *,
     bucket: str | None = None,
     expires_in: int = 3600,
-    max_size: int = MAX_POST_BYTES,
+    max_size: int = MAX_REQUEST_SIZE,
     content_type: str | None = None,
     success_status: int | None = None,
     format: str | None = None,  # noqa: A002 - the option's name

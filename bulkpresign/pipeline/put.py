@@ -17,7 +17,7 @@ from bulkpresign.pipeline.rows.hash_files import HashedFiles
 from bulkpresign.pipeline.run.checksummed import ChecksummedFiles
 from bulkpresign.pipeline.run.completed import files_are_current
 from bulkpresign.pipeline.run.config import TransferConfig, config_of
-from bulkpresign.pipeline.run.file_jobs import LARGE, FileJobs
+from bulkpresign.pipeline.run.file_jobs import FileJobs
 from bulkpresign.pipeline.run.journals import journal_of
 from bulkpresign.pipeline.run.multipart import MultipartCreator, MultipartResumer
 from bulkpresign.pipeline.run.preflight import check, index_paths
@@ -41,6 +41,7 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Job, LocalFile
+from bulkpresign.transfer.engine.part_sizes import LARGE_UPLOAD
 from bulkpresign.transfer.spec import TransferSpec
 
 
@@ -259,7 +260,7 @@ async def _put_folder(
         own = run.left_out = OwnFiles(folder.root, (settings.failures, settings.journal))
         found = own.without(folder_objects(folder.root, location.bucket, location.key))
         files = selected_files(folder.root, found, settings.filters)
-        jobs = FileJobs(signing, headers, config.part_size or LARGE, checksum, run.refuse).of(files)
+        jobs = FileJobs(signing, headers, config.part_size or LARGE_UPLOAD, checksum, run.refuse).of(files)
         if settings.dry_run:
             return await run.plan(jobs)
 

@@ -14,9 +14,10 @@ import msgspec
 from bulkpresign.errors import RefusedError
 from bulkpresign.model import Link, Outcome
 from bulkpresign.transfer.coordinator import Guard, SignPut
-from bulkpresign.transfer.copies.head import LARGE, is_copied_in_parts
+from bulkpresign.transfer.copies.head import is_copied_in_parts
 from bulkpresign.transfer.copies.on_server import SOURCE, copy_headers
 from bulkpresign.transfer.engine.jobs import Job, RenewableLink
+from bulkpresign.transfer.engine.part_sizes import LARGE_UPLOAD
 from bulkpresign.transfer.spec import TransferSpec
 from bulkpresign.transfer.uploads.requests import condition_of
 from bulkpresign.transfer.uploads.store import signed_checksum
@@ -55,7 +56,7 @@ def is_made_in_parts(job: Job, spec: TransferSpec) -> bool:
     """True for a copy of which its row tells that it is made in parts, or that an earlier run began."""
     if not isinstance(job.source, RenewableLink) or not isinstance(job.target, RenewableLink):
         return False
-    is_large = (job.object.size or 0) > (spec.part_size or LARGE) and not spec.copies_on_server
+    is_large = (job.object.size or 0) > (spec.part_size or LARGE_UPLOAD) and not spec.copies_on_server
     return job.checkpoint is not None or is_large or is_copied_in_parts(job.object, spec.part_size)
 
 

@@ -1,7 +1,4 @@
-"""The parts of a multipart upload: their sizes, the headers of each request, and the columns of their rows.
-
-Source: docs "Amazon S3 multipart upload limits".
-"""
+"""The parts of a multipart upload: their sizes, the headers of each request, and the columns of their rows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,13 +6,10 @@ from typing import Any
 import msgspec
 
 from bulkpresign.errors import ParameterError
+from bulkpresign.limits import MAX_PART_SIZE, MAX_PARTS, MIN_PART_SIZE, least_part_size
 from bulkpresign.model import ObjectRef
 from bulkpresign.text import counted
 
-MIN_PART_SIZE = 5 << 20
-MAX_PART_SIZE = 5 << 30
-MAX_PARTS = 10_000
-_ROUND = 1 << 20
 _REQUEST_HEADERS = ("x-amz-request-payer", "x-amz-expected-bucket-owner")
 #: S3 does not store a customer's key, so it is sent with every part.
 _PART_HEADERS = (*_REQUEST_HEADERS, "x-amz-server-side-encryption-customer-")
@@ -41,12 +35,6 @@ def part_size_problem(size: int, part_size: int) -> str | None:
         return f"{size:,} bytes are more than S3 allows for an object"
     count = -(-size // part_size)
     return f"{size:,} bytes make {count:,} parts, and S3 allows {MAX_PARTS:,}: use --part-size {least >> 20}MiB or more"
-
-
-def least_part_size(size: int) -> int:
-    """The smallest part size, in whole MiB, with which `size` bytes have no more parts than S3 allows."""
-    least = -(-size // MAX_PARTS)
-    return max(MIN_PART_SIZE, -(-least // _ROUND) * _ROUND)
 
 
 def parts_of(size: int, part_size: int) -> list[tuple[int, int, int]]:

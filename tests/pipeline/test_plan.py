@@ -1,12 +1,14 @@
 """The plan of a copy: its requests are those that the run sends, and its costs follow from them."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from bulkpresign.model import Plan
 from tests.pipeline.copies import ProxiedSides
 from tests.servers.proxy import Seen
+from tests.support.tables import table
 
 MIB = 1 << 20
 
@@ -30,6 +32,15 @@ def test_its_requests_are_those_that_the_run_sends(relay: bool, proxied: Proxied
     assert plan is not None
     assert plan.requests == dict(sent)
     assert plan.bytes_out == (12 * MIB + 7 + 301_000 if relay else 0)
+
+
+@pytest.mark.parametrize("relay", [False, True])
+def test_parts_that_would_be_too_many_are_larger(relay: bool, proxied: ProxiedSides, tmp_path: Path) -> None:
+    """S3 takes 10,000 parts: those of 1 TiB have 105 MiB or more."""
+    table(tmp_path / "keys.csv", [{"bucket": proxied.source, "key": "large", "size": 1 << 40}])
+    plan = proxied.copy("keys.csv", relay=relay, dry_run=True, part_size=5 * MIB).plan
+    assert plan is not None
+    assert plan.requests["PUT" if relay else "COPY"] == 9987
 
 
 def test_costs() -> None:

@@ -7,16 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkpresign.errors import ParameterError
+from bulkpresign.limits import MAX_PART_SIZE, MAX_PARTS, MIN_PART_SIZE, least_part_size
 from bulkpresign.model import ObjectRef
-from bulkpresign.signing.parts import (
-    MAX_PART_SIZE,
-    MAX_PARTS,
-    MIN_PART_SIZE,
-    check_part_size,
-    least_part_size,
-    part_size_problem,
-    parts_of,
-)
+from bulkpresign.signing.parts import check_part_size, part_size_problem, parts_of
 from tests.signing import oracle
 from tests.signing.conftest import Clock
 from tests.signing.oracle import AWKWARD_KEYS, Both, parameters

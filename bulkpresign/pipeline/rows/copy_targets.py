@@ -10,6 +10,7 @@ from itertools import islice
 from bulkpresign.checksums import expected_digest
 from bulkpresign.errors import CredentialsError, ParameterError, RefusedError
 from bulkpresign.ledger.paths import PathIndex
+from bulkpresign.limits import MAX_REQUEST_SIZE
 from bulkpresign.manifest.copies import copy_rows, with_target
 from bulkpresign.manifest.uploads import upload_id_of
 from bulkpresign.model import Link, ObjectRef
@@ -19,7 +20,7 @@ from bulkpresign.pipeline.run.preflight import reserve_paths
 from bulkpresign.pipeline.run.sides import Sides
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.tables.columns import DST_BUCKET, DST_HEADERS, DST_KEY, DST_URL
-from bulkpresign.transfer.copies.head import MOST_AT_ONCE, kept_headers, whole_checksum_headers
+from bulkpresign.transfer.copies.head import kept_headers, whole_checksum_headers
 from bulkpresign.transfer.copies.tags import TAGGING, has_tags
 
 #: Reads the tags of an object, None where its server does not tell them. Raises TransferError.
@@ -85,7 +86,7 @@ class CopyTargets:
     def _size_problem(self, size: int | None) -> str | None:
         if self.uploads is not None:
             return self.uploads.size_problem(size)
-        return "over 5 GiB need an upload in parts: use --part-size" if (size or 0) > MOST_AT_ONCE else None
+        return "over 5 GiB need an upload in parts: use --part-size" if (size or 0) > MAX_REQUEST_SIZE else None
 
     async def _signed(self, target: ObjectRef, headers: Mapping[str, str]) -> Link:
         try:

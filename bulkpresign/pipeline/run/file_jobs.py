@@ -11,8 +11,6 @@ from bulkpresign.signing.presigner import Presigner
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, MultipartUpload, RenewableLink
 from bulkpresign.transfer.uploads.parts import full_object_headers
 
-#: Larger files are uploaded in parts, where no part size is given: they get an etag that is no md5.
-LARGE = 64 << 20
 #: Takes an object that can't be uploaded, and the reason.
 Refuse = Callable[[ObjectRef, str], Awaitable[None]]
 

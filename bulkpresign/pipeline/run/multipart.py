@@ -7,10 +7,10 @@ import msgspec
 
 from bulkpresign.checksums import part_size_of_row
 from bulkpresign.errors import CredentialsError, LinkExpiredError, ListingError, RefusedError, TransferError
+from bulkpresign.limits import allowed_part_size
 from bulkpresign.model import BatchMethod, Link, ObjectRef, ResumePoint, Upload
 from bulkpresign.pipeline.sources.given_rows import Row, object_of
 from bulkpresign.signing.options import LinkOptions
-from bulkpresign.signing.parts import least_part_size
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.engine.part_sizes import usual_part_size
@@ -112,8 +112,8 @@ class MultipartResumer:
             if opened is None:
                 size = ref.size or 0
                 wanted = self._part_size or part_size_of_row(ref) or usual_part_size(size)
-                part_size = max(wanted, least_part_size(size))
-                opened = self._creator.signed(item, await self._creator.open(item), part_size)
+                upload_id = await self._creator.open(item)
+                opened = self._creator.signed(item, upload_id, allowed_part_size(size, wanted))
         except CredentialsError as error:
             raise LinkExpiredError(f"it can't be signed: {error}", code="RenewalFailed") from error
         return msgspec.structs.replace(opened, created_by_us=True, get_link=get_link)

@@ -1,6 +1,6 @@
 """Reads what the response to a GET tells of the object that is copied, and decides how it is copied. No I/O.
 
-Source: docs "GetObject", "PutObject", "Amazon S3 multipart upload limits".
+Source: docs "GetObject", "PutObject".
 """
 
 from collections.abc import Mapping
@@ -9,18 +9,13 @@ import msgspec
 
 from bulkpresign.checksums import COMBINABLE, ExpectedDigest, expected_digest
 from bulkpresign.http.response import etag_kind_of
+from bulkpresign.limits import MAX_PART_SIZE, MAX_REQUEST_SIZE, allowed_part_size
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.transfer.copies.tags import TAGGING, has_tags, signs_tags
 from bulkpresign.transfer.downloads.ranges import is_strong
 from bulkpresign.transfer.downloads.responses import digest_of
-from bulkpresign.transfer.engine.part_sizes import usual_part_size
+from bulkpresign.transfer.engine.part_sizes import LARGE_UPLOAD, usual_part_size
 from bulkpresign.transfer.uploads.parts import full_object_headers
-
-#: Larger objects are copied in parts, where no part size is given: the same as for the files that `put` sends.
-LARGE = 64 << 20
-#: S3 takes no larger object in one request, and no smaller or larger part.
-MOST_AT_ONCE = 5 << 30
-_LEAST_PART = 5 << 20
 
 _KEPT = ("content-type", "cache-control", "content-disposition", "content-encoding", "content-language", "expires")
 _METADATA = "x-amz-meta-"
@@ -99,15 +94,15 @@ class ObjectHead(msgspec.Struct, frozen=True):
 
         An object that was uploaded in parts is copied in the same parts, so that both have the same etag. One whose
         only digest is that of all its bytes in order, such as an md5, is copied in one request, which proves it.
-        `wanted` is a size that the caller gives.
+        `wanted` is a size that the caller gives. Parts are larger where there would be more of them than S3 allows.
         """
         size = self.size or 0
         if wanted is not None:
-            return wanted if size > wanted else None
+            return allowed_part_size(size, wanted) if size > wanted else None
         own = self.structure.likeliest_part_size if self.structure.parts else None
-        if own is not None and own <= MOST_AT_ONCE and (own >= _LEAST_PART or own >= size > 0):
+        if own is not None and own <= MAX_PART_SIZE and (own == allowed_part_size(size, own) or own >= size > 0):
             return own
-        if size <= LARGE or (size <= MOST_AT_ONCE and not self.expected.is_divisible):
+        if size <= LARGE_UPLOAD or (size <= MAX_REQUEST_SIZE and not self.expected.is_divisible):
             return None
         return usual_part_size(size)
 
@@ -115,7 +110,7 @@ class ObjectHead(msgspec.Struct, frozen=True):
 def is_copied_in_parts(ref: ObjectRef, wanted: int | None) -> bool:
     """True if the row of an object tells that its server can copy it in parts alone, or should."""
     size = ref.size or 0
-    return expected_digest(ObjectRef("", "", etag=ref.etag)).parts > 0 or size > (wanted or MOST_AT_ONCE)
+    return expected_digest(ObjectRef("", "", etag=ref.etag)).parts > 0 or size > (wanted or MAX_REQUEST_SIZE)
 
 
 def whole_checksum_headers(expected: ExpectedDigest) -> dict[str, str]:

@@ -15,7 +15,7 @@ from bulkpresign.model import ObjectRef, ResumePoint
 from bulkpresign.transfer.downloads.content_range import RANGE_MISMATCH, check_range
 from bulkpresign.transfer.downloads.ranges import RangePlan, is_strong, part_size_of
 from bulkpresign.transfer.downloads.responses import CHANGED
-from bulkpresign.transfer.engine.part_sizes import LARGE, usual_part_size
+from bulkpresign.transfer.engine.part_sizes import LARGE_DOWNLOAD, usual_part_size
 
 #: Smaller objects start again: the bookkeeping costs more than their bytes.
 RESUMABLE_BYTES = 1 << 20
@@ -108,7 +108,7 @@ class Knowledge(msgspec.Struct, frozen=True):
 
     def is_large(self, size: int) -> bool:
         """True for an object that is worth several requests."""
-        return size > (self.part_size or LARGE)
+        return size > (self.part_size or LARGE_DOWNLOAD)
 
     def with_response(self, step: Step, response: ResponseHead) -> "Knowledge":
         """The knowledge once a step has a response. A server that answers a range with all bytes gives no ranges."""

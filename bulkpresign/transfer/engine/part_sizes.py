@@ -2,14 +2,14 @@
 
 from math import ceil
 
+from bulkpresign.limits import MAX_PART_SIZE, MAX_PARTS
+
 #: Larger objects are fetched in parts.
-LARGE = 16 << 20
+LARGE_DOWNLOAD = 16 << 20
+#: Larger files and copies are sent in parts: they get an etag that is no md5.
+LARGE_UPLOAD = 64 << 20
 #: Bytes of a part, at least and at most. Some 32 parts of an object fill a wire on which each connection is slow.
 _SMALLEST, _LARGEST, _PARTS = 8 << 20, 64 << 20, 32
-#: S3 takes so many parts of an object (docs: "Amazon S3 multipart upload limits").
-_MOST_PARTS = 10_000
-#: And none of them may be larger.
-_LARGEST_OF_ALL = 5 << 30
 
 
 def usual_part_size(size: int) -> int:
@@ -19,5 +19,5 @@ def usual_part_size(size: int) -> int:
 
     It depends on the size alone, so that the next run has the same parts.
     """
-    wanted = max(min(max(size / _PARTS, _SMALLEST), _LARGEST), size / _MOST_PARTS)
-    return min(1 << (ceil(wanted) - 1).bit_length(), _LARGEST_OF_ALL)
+    wanted = max(min(max(size / _PARTS, _SMALLEST), _LARGEST), size / MAX_PARTS)
+    return min(1 << (ceil(wanted) - 1).bit_length(), MAX_PART_SIZE)
