@@ -19,7 +19,7 @@ def plan_lines(report: Report, rate: int | None, prices: Mapping[str, float]) ->
         bound = "larger" if each.most is None else f"up to {show_bytes(each.most)}"
         yield f"size {bound}: {counted(each.objects, 'object')}, {show_bytes(each.bytes)}"
     if plan.unsized:
-        yield f"size unknown: {counted(plan.unsized, 'object')}"
+        yield f"size unknown: {counted(plan.unsized, 'object')}, planned as small; large ones take more requests"
     for size, uri in plan.largest:
         yield f"largest: {uri}, {show_bytes(size)}"
     expected = rate or plan.measured_rate

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bulkpresign.cli.plan import plan_lines
 from bulkpresign.model import Plan
 from tests.pipeline.copies import ProxiedSides
 from tests.servers.proxy import Seen
@@ -41,6 +42,16 @@ def test_parts_that_would_be_too_many_are_larger(relay: bool, proxied: ProxiedSi
     plan = proxied.copy("keys.csv", relay=relay, dry_run=True, part_size=5 * MIB).plan
     assert plan is not None
     assert plan.requests["PUT" if relay else "COPY"] == 9987
+
+
+def test_objects_of_unknown_size_are_in_no_class_of_sizes(proxied: ProxiedSides, tmp_path: Path) -> None:
+    rows = [{"bucket": proxied.source, "key": f"{n}", "size": size} for n, size in enumerate(("", "", "7"))]
+    table(tmp_path / "keys.csv", rows)
+    report = proxied.copy("keys.csv", relay=True, dry_run=True)
+    assert report.plan is not None
+    assert (report.plan.unsized, [(each.objects, each.bytes) for each in report.plan.sizes]) == (2, [(1, 7)])
+    said = "size unknown: 2 objects, planned as small; large ones take more requests"
+    assert said in plan_lines(report, None, {})
 
 
 def test_costs() -> None:

@@ -47,10 +47,10 @@ class Planner:
         size = ref.size or 0
         self._write(ref)
         self._unsized += ref.size is None
-        counts = self._sizes[next((n for n, bound in enumerate(_BOUNDS) if size <= bound), len(_BOUNDS))]
-        counts[0] += 1
-        counts[1] += size
         if ref.size is not None:
+            counts = self._sizes[next((n for n, bound in enumerate(_BOUNDS) if size <= bound), len(_BOUNDS))]
+            counts[0] += 1
+            counts[1] += size
             (heapq.heappush if len(self._largest) < _LARGEST else heapq.heappushpop)(self._largest, (size, ref.uri))
         self._bytes_out += 0 if self._on_server else size
         parts = self._parts(ref)
