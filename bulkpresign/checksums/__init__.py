@@ -19,7 +19,7 @@ from bulkpresign.checksums.algorithms import (
     hasher,
 )
 from bulkpresign.checksums.blocks import descriptor_blocks
-from bulkpresign.checksums.expected import ExpectedDigest
+from bulkpresign.checksums.expected import CHANGED, ExpectedDigest
 from bulkpresign.checksums.part_size import part_sizes
 from bulkpresign.checksums.segments import combined_digest, segment_hasher
 from bulkpresign.checksums.sources import checksum_in, checksum_problem, expected_digest, in_base64, part_size_of_row
@@ -27,6 +27,7 @@ from bulkpresign.checksums.verifier import Verifier, verify_whole
 
 __all__ = [
     "ALGORITHMS",
+    "CHANGED",
     "COMBINABLE",
     "ExpectedDigest",
     "Hasher",

@@ -6,8 +6,11 @@ import msgspec
 
 from bulkpresign.checksums.algorithms import COMBINABLE, base64_of
 from bulkpresign.checksums.part_size import part_sizes
-from bulkpresign.errors import MismatchError
+from bulkpresign.errors import MismatchError, RefusedError
 from bulkpresign.text import counted
+
+#: The code of an object that is not the one of its row.
+CHANGED = "ObjectChanged"
 
 
 class ExpectedDigest(msgspec.Struct, frozen=True, gc=False):
@@ -16,6 +19,8 @@ class ExpectedDigest(msgspec.Struct, frozen=True, gc=False):
     `size` in bytes, None if unknown. `algorithm` is None if only the size is known. `digest` is the binary value.
     `parts` is the number of parts of a composite value (0: a value of the whole object); each part has `part_size`
     bytes but the last (None: unknown). `source` tells whether the value was a checksum or an etag.
+    `changed` is for an object whose etag is not that of its row (None: it is): bytes that nothing proves are those of
+    another object, and this is the message of their RefusedError, which takes the place of a MismatchError.
     """
 
     size: int | None = None
@@ -24,6 +29,7 @@ class ExpectedDigest(msgspec.Struct, frozen=True, gc=False):
     parts: int = 0
     part_size: int | None = None
     source: Literal["checksum", "etag"] = "checksum"
+    changed: str | None = None
 
     @property
     def name(self) -> str | None:
@@ -72,20 +78,29 @@ class ExpectedDigest(msgspec.Struct, frozen=True, gc=False):
     def check_size(self, size: int) -> None:
         """Raises MismatchError for another size, and for fewer bytes than the value has parts."""
         if self.size is not None and size != self.size:
-            raise MismatchError(
-                f"there {'is' if size == 1 else 'are'} {counted(size, 'byte')} where {self.size:,} are expected",
-                code="SizeMismatch",
-            )
+            found = f"there {'is' if size == 1 else 'are'} {counted(size, 'byte')}"
+            raise self._error(f"{found} where {self.size:,} are expected", "SizeMismatch")
         if self.parts > max(size, 1):
             parts = f"the {self.source} is of {self.parts:,} parts, the object has {counted(size, 'byte')}"
-            raise MismatchError(f"{parts}, so it is not this object's", code=self._mismatch)
+            raise self._error(f"{parts}, so it is not this object's", self._mismatch)
 
     def check(self, digest: bytes) -> None:
         """Raises MismatchError if the bytes have another value."""
         if digest != self.digest:
             found, expected = self.shown(digest), self.shown(self.digest)
             message = f"the bytes have {self.name} {found}, the {self.source} is {expected}"
-            raise MismatchError(message, code=self._mismatch)
+            raise self._error(message, self._mismatch)
+
+    def settled(self, verified_by: str | None) -> str | None:
+        """The name of the verification of all bytes. Raises RefusedError where they have to be proven, and are not."""
+        if self.changed is not None and verified_by != self.name:
+            raise RefusedError(self.changed, code=CHANGED)
+        return verified_by
+
+    def _error(self, message: str, code: str) -> MismatchError | RefusedError:
+        if self.changed is not None:
+            return RefusedError(self.changed, code=CHANGED)
+        return MismatchError(message, code=code)
 
     @property
     def _mismatch(self) -> str:

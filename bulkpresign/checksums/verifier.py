@@ -47,8 +47,13 @@ class Verifier:
         For a composite value with an unknown part size, `reread` returns the same bytes again. One pass over them tries
         the other likely sizes, as many as `PROOF_BUDGET` allows. If none fits, for example because the parts differ in
         size, the bytes are unproven: the result is `size`, and `expected.name` is another. Raises MismatchError with
-        the code SizeMismatch, ChecksumMismatch or EtagMismatch.
+        the code SizeMismatch, ChecksumMismatch or EtagMismatch, and RefusedError with ObjectChanged, see
+        `ExpectedDigest.changed`.
         """
+        return self.expected.settled(self.found(reread))
+
+    def found(self, reread: Callable[[], Iterable[bytes]] | None = None) -> str | None:
+        """The same for a caller who has more to try: `ExpectedDigest.settled` is left to it."""
         expected = self.expected
         expected.check_size(self.bytes)
         digest = self._digest()

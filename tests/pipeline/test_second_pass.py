@@ -1,13 +1,18 @@
 """The second run of a copy, after objects changed at the source: what it copies again, and what it says of the rest."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.pipeline.copies import ProxiedSides, Sides, only
 from tests.servers.proxy import Seen
+from tests.support.checksums import composite_etag, cut
 
+MIB = 1 << 20
+KMS = b"x-amz-server-side-encryption: aws:kms\r\n"
+BEFORE, AFTER = (bytes([number]) * 11 * MIB for number in range(2))
 #: rclone knows no conditions.
 PAIRS = only("seaweedfs-ceph", "ceph-seaweedfs", "rclone-seaweedfs")
 
@@ -56,6 +61,11 @@ def without_etag(seen: Seen, head: bytes, body: bytes) -> tuple[bytes, bytes]:
     return re.sub(rb"(?im)^etag:.*\r\n", b"", head) if seen.method == "PUT" else head, body
 
 
+def without_checksum(head: bytes, *more: bytes) -> bytes:
+    """The head of a response, without the checksum of its object, and with `more` headers."""
+    return b"".join([re.sub(rb"(?im)^x-amz-checksum-.*\r\n", b"", head)[:-2], *more, b"\r\n"])
+
+
 def test_a_change_is_seen_where_the_destination_answers_without_etags(proxied: ProxiedSides) -> None:
     """A proxy or a gateway can take the etag out of the response to a PUT."""
     proxied.proxy.alter = without_etag
@@ -78,7 +88,7 @@ def test_an_object_that_is_replaced_after_it_was_listed_fails_at_once(
     def replacing(seen: Seen, head: bytes, body: bytes) -> tuple[bytes, bytes]:
         if seen.target.startswith(f"/{proxied.source}?"):
             proxied.upload({"a": after * size})
-        return re.sub(rb"(?im)^x-amz-checksum-.*\r\n", b"", head), body
+        return without_checksum(head), body
 
     proxied.proxy.alter = replacing
     report = proxied.copy(relay=True)
@@ -87,3 +97,88 @@ def test_an_object_that_is_replaced_after_it_was_listed_fails_at_once(
     assert outcome.code == "ObjectChanged"
     assert "it was replaced since; run this again" in str(outcome.message)
     assert proxied.copy(relay=True).done == 1
+
+
+def in_parts(sides: Sides, body: bytes, part_size: int = 8 * MIB) -> str:
+    """Stores the object `a` of the source in parts. Returns its etag."""
+    return sides.upload_in_parts("a", cut(body, part_size))
+
+
+def whole(sides: Sides, body: bytes) -> str:
+    """The same, in one request."""
+    sides.upload({"a": body})
+    return str(sides.get.head_object(Bucket=sides.source, Key="a")["ETag"]).strip('"')
+
+
+@pytest.mark.parametrize(
+    ("store", "replace", "relay"),
+    [
+        (in_parts, in_parts, True),
+        (in_parts, in_parts, False),
+        (in_parts, whole, True),
+        (in_parts, whole, False),
+        (whole, in_parts, True),
+    ],
+)
+def test_an_object_in_parts_that_is_replaced_is_not_copied(
+    store: Callable[[Sides, bytes], str], replace: Callable[[Sides, bytes], str], relay: bool, proxied: ProxiedSides
+) -> None:
+    """Its size is the same. The etags name their parts, so only the bytes can tell that it is another object."""
+    listed = store(proxied, BEFORE)
+    found: list[str] = []
+
+    def replacing(seen: Seen, head: bytes, body: bytes) -> tuple[bytes, bytes]:
+        if seen.target.startswith(f"/{proxied.source}?") and not found:
+            found.append(replace(proxied, AFTER))
+        return without_checksum(head), body
+
+    proxied.proxy.alter = replacing
+    report = proxied.copy(relay=relay)
+    assert (report.done, report.failed, report.retries) == (0, 1, 0)
+    (outcome,) = proxied.outcomes
+    assert outcome.code == "ObjectChanged"
+    assert f"has the etag {found[0]}, its row or listing {listed}: it was replaced" in str(outcome.message)
+    assert proxied.copied() == {}
+    assert proxied.copy(relay=relay).done == 1
+    assert proxied.copied() == {"a": AFTER}
+
+
+@pytest.mark.parametrize("size", [11, 300_000])
+def test_an_object_under_a_key_of_kms_that_is_replaced_is_not_copied(size: int, proxied: ProxiedSides) -> None:
+    """Its etags look like md5s, and are none."""
+    proxied.upload({"a": BEFORE[:size]})
+
+    def replacing(seen: Seen, head: bytes, body: bytes) -> tuple[bytes, bytes]:
+        if seen.target.startswith(f"/{proxied.source}?"):
+            proxied.upload({"a": AFTER[:size]})
+        return without_checksum(head, *([KMS] if seen.method == "GET" and "/a?" in seen.target else [])), body
+
+    proxied.proxy.alter = replacing
+    report = proxied.copy(relay=True)
+    assert (report.done, report.failed, report.retries) == (0, 1, 0)
+    assert [outcome.code for outcome in proxied.outcomes] == ["ObjectChanged"]
+    assert proxied.copied() == {}
+    assert proxied.copy(relay=True).done == 1
+
+
+@pytest.mark.parametrize("has_kms", [False, True])
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_an_object_with_another_etag_than_its_row_is_copied_where_its_bytes_prove_that(
+    is_whole: bool, has_kms: bool, proxied: ProxiedSides, tmp_path: Path
+) -> None:
+    """The list is that of another bucket, where the same object is in other parts, or not encrypted by KMS."""
+    body = bytes(range(256)) * (11 * MIB // 256)
+    found = whole(proxied, body) if is_whole else in_parts(proxied, body, 6 * MIB)
+    listed = composite_etag(body, 8 * MIB)
+    assert listed != found
+
+    def encrypted(seen: Seen, head: bytes, body: bytes) -> tuple[bytes, bytes]:
+        return without_checksum(head, *([KMS] if has_kms and seen.method == "GET" else [])), body
+
+    proxied.proxy.alter = encrypted
+    rows = tmp_path / "rows.csv"
+    rows.write_text(f"key,size,etag\na,{len(body)},{listed}\n")
+    report = proxied.copy(str(rows), bucket=proxied.source, relay=True)
+    assert (report.done, report.unproven, report.retries) == (1, 0, 0)
+    assert proxied.verified_by == ["md5-parts"]
+    assert proxied.copied() == {"a": body}

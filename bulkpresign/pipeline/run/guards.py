@@ -8,6 +8,7 @@ Source: docs "How to prevent object overwrites with conditional writes".
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 
+from bulkpresign.checksums import CHANGED
 from bulkpresign.errors import CredentialsError, LinkExpiredError, RefusedError, RegionError, TransferError
 from bulkpresign.events import Listener, ObjectRetried
 from bulkpresign.http.client import HttpClient
@@ -15,7 +16,6 @@ from bulkpresign.model import ObjectRef
 from bulkpresign.pipeline.run.copies import PresentCopies
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.transfer.downloads.ranges import is_strong
-from bulkpresign.transfer.downloads.responses import CHANGED
 
 _IF_MATCH, _IF_NONE_MATCH = "if-match", "if-none-match"
 #: Statuses with which servers refuse a header. 403: If-Match needs the permission to read, a PUT without it does not.

@@ -14,6 +14,7 @@ from itertools import islice, takewhile
 import anyio
 import msgspec
 
+from bulkpresign.checksums import CHANGED
 from bulkpresign.errors import BreakerError, ParameterError, RefusedError
 from bulkpresign.events import Event, Listener, ObjectFinished
 from bulkpresign.model import ObjectRef, Outcome
@@ -28,7 +29,6 @@ from bulkpresign.tables.sorting import Keyed, KeySorter
 from bulkpresign.tasks import ungrouped
 from bulkpresign.text import counted
 from bulkpresign.transfer.copies.head import kept_headers
-from bulkpresign.transfer.downloads.responses import CHANGED
 
 #: Objects that are asked for before the first of them is compared, and those that are signed at a time.
 _BATCH, _SIGNED = 16_384, 64

@@ -27,9 +27,9 @@ class ObjectHead(msgspec.Struct, frozen=True):
     """The attributes of an object that a response with all of it tells.
 
     `size` is in bytes, None where it is not announced; `etag` has no quotes. `expected` is the digest of its bytes,
-    `structure` that of its etag, which tells the parts that it was uploaded in. `kept` are the headers that its copy
-    has too. `has_tags` is True for an object with tags; `tags` are these as `name=value&name=value`, quoted, once they
-    were read.
+    `structure` that of the etag of its row, else of its own, which tells the parts that it was uploaded in. `kept` are
+    the headers that its copy has too. `has_tags` is True for an object with tags; `tags` are these as
+    `name=value&name=value`, quoted, once they were read.
     """
 
     size: int | None
@@ -42,7 +42,7 @@ class ObjectHead(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, ref: ObjectRef, size: int | None, etag: str | None, headers: Mapping[str, str]) -> "ObjectHead":
-        """The head of a response. Raises MismatchError where the object has another size than its row."""
+        """The head of a response. Raises TransferError, see `digest_of`."""
         expected = digest_of(ref, etag, headers, size)
         structure = expected
         if expected.source == "checksum":
@@ -76,6 +76,8 @@ class ObjectHead(msgspec.Struct, frozen=True):
     def split(self, part_size: int | None) -> "ObjectHead":
         """The same head, once the size of the parts of the object is known."""
         structure, size = self.structure, self.size or 0
+        if self.expected.changed is not None and self.expected.source == "etag":  # the etag of the row: of other parts
+            return self
         if part_size is None or -(-size // part_size) != structure.parts:
             return self
         structure = msgspec.structs.replace(structure, part_size=part_size)

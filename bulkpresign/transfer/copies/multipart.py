@@ -6,7 +6,7 @@ from functools import partial
 import anyio
 import msgspec
 
-from bulkpresign.checksums import expected_digest
+from bulkpresign.checksums import CHANGED, expected_digest
 from bulkpresign.errors import MismatchError, RefusedError, TransferError
 from bulkpresign.model import Link, Upload, UploadPart
 from bulkpresign.transfer.context import TransferContext
@@ -19,7 +19,6 @@ from bulkpresign.transfer.copies.proof import Copied, proof
 from bulkpresign.transfer.copies.settings import CopySettings
 from bulkpresign.transfer.copies.source import SourceReader
 from bulkpresign.transfer.copies.tags import with_tags_hint
-from bulkpresign.transfer.downloads.responses import CHANGED
 from bulkpresign.transfer.engine.jobs import Job, MultipartUpload, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 from bulkpresign.transfer.uploads.multipart import MultipartUploader, PartsSent
@@ -75,6 +74,7 @@ class MultipartCopies:
         part_size = given[0].size if given else head.part_size(self._settings.part_size)
         # by the etag of the copy
         is_proven = head.is_split_known and part_size == head.structure.part_size and self._etags_tell_bytes
+        is_proven &= head.expected.changed is None  # else by the etag of the row
         while True:
             is_hashed, composite = attempts.number > 1 or not is_proven, self._composite(given, head, part_size)
             parts = self._parts(reader, head, part_size, is_hashed=is_hashed, composite=composite)
@@ -143,6 +143,7 @@ class MultipartCopies:
     ) -> ObjectParts | ServerParts:
         sign, settings, context = self._coordinator.sign_put, self._settings, self._context
         if settings.copies_parts and sign is not None:
+            head.expected.settled(None)  # no bytes come here that prove another etag
             return ServerParts(context, sign, reader.object, head, composite)
         if sign is not None and (composite is not None or (settings.sends_md5 and _is_held(part_size))):
             return HeldObjectParts(

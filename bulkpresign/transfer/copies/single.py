@@ -6,7 +6,7 @@ from functools import partial
 
 import msgspec
 
-from bulkpresign.checksums import Hasher, base64_of, expected_digest, hasher
+from bulkpresign.checksums import CHANGED, Hasher, base64_of, expected_digest, hasher
 from bulkpresign.errors import MismatchError, RefusedError, TransferError
 from bulkpresign.events import BytesMoved, ObjectRetried
 from bulkpresign.http.client import DirectRequest
@@ -115,7 +115,9 @@ class _SingleCopy:
         except TransferError as error:
             if guard is None or not self._refused:
                 raise
-            etags = {self._reader.object.etag, self._etag, *([self._head.etag] if self._head else ())}
+            head = self._head
+            is_same = head is not None and head.expected.changed is None
+            etags = {self._reader.object.etag, self._etag, *([head.etag] if head is not None and is_same else ())}
             async with guard.settled(self._put.object, self._refused, error, etags) as found:
                 if found is None:
                     return await self._made()
@@ -165,7 +167,7 @@ class _SingleCopy:
         ref, put = self._reader.object, self._put
         if ref.size is None:  # a row of a table may tell nothing of its object: neither its parts nor its etag
             self._head = await self._reader.head()
-            ref = msgspec.structs.replace(ref, size=self._head.size, etag=self._head.etag)
+            ref = msgspec.structs.replace(ref, size=self._head.size, etag=ref.etag or self._head.etag)
         if is_copied_in_parts(ref, self._settings.part_size):
             return self._head or await self._reader.head()
         condition = self._coordinator.condition(put.object)
@@ -284,6 +286,8 @@ class _SingleCopy:
             self._has_checksum = sign is not None and signed_checksum(link).algorithm is not None
             return await store(self._context.http, link, body, sent)
         except RefusedError as error:
+            if error.code == CHANGED:  # found at the source
+                raise
             self._refused = condition
             if body.is_right:
                 self._etag = (await body.md5()).hex()

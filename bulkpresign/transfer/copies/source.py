@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 
 import msgspec
 
+from bulkpresign.checksums import CHANGED
 from bulkpresign.errors import MismatchError
 from bulkpresign.http.client import DirectRequest
 from bulkpresign.http.response import Response
@@ -13,7 +14,7 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.copies.head import ObjectHead
 from bulkpresign.transfer.downloads.content_range import RANGE_MISMATCH
-from bulkpresign.transfer.downloads.responses import CHANGED, refusal
+from bulkpresign.transfer.downloads.responses import refusal
 from bulkpresign.transfer.engine.jobs import RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 
@@ -56,7 +57,7 @@ class SourceReader:
             return self.head_of(await self.open(stack))
 
     def head_of(self, response: Response) -> ObjectHead:
-        """The head of the object, by this response. Raises MismatchError, see ObjectHead."""
+        """The head of the object, by this response. Raises TransferError, see ObjectHead."""
         return ObjectHead.of(self.object, response.length, response.etag, response.headers)
 
     async def with_tags(self, head: ObjectHead) -> ObjectHead:

@@ -10,6 +10,7 @@ from bulkpresign.http.connection import Chunk
 from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.http.response import etag_of
 from bulkpresign.model import Link
+from bulkpresign.transfer.downloads.responses import is_other_etag
 from bulkpresign.transfer.engine.plain_jobs import ExpiryMargin
 
 
@@ -44,5 +45,7 @@ class PlainGets:
         if response.status != 200 or size > self._most:
             return None
         etag = etag_of(headers, link)
+        if is_other_etag(link.object.etag, etag):
+            return None
         expected = expected_digest(link.object, etag, headers, size)
         return None if expected.parts else Verified(expected, etag, verify_whole(expected, body))

@@ -8,7 +8,7 @@ import anyio.to_thread
 import msgspec
 
 from bulkpresign.checksums import ExpectedDigest, Verifier
-from bulkpresign.errors import MismatchError, StorageError
+from bulkpresign.errors import MismatchError, RefusedError, StorageError
 from bulkpresign.model import Link, ResumePoint
 from bulkpresign.transfer.disk.folder import Target
 from bulkpresign.transfer.disk.temporary import TemporaryFile
@@ -34,23 +34,23 @@ async def verify_composite(file: TemporaryFile, verifier: Verifier, link: Link, 
     """Verifies the bytes of a file by a digest of parts. Where their size is unknown, the likely sizes are tried.
 
     Where none matches, the server is asked for the size if possible; else the object stays unproven, and its size is
-    all that verifies it. Raises MismatchError.
+    all that verifies it. Raises MismatchError, and RefusedError as `Verifier.verify`.
     """
     expected = verifier.expected
-    verified_by = await in_thread(verifier.bytes, verifier.verify, file.blocks)
+    verified_by = await in_thread(verifier.bytes, verifier.found, file.blocks)
     if verified_by == expected.name or ask is None or expected.parts == 1:
-        return verified_by
+        return expected.settled(verified_by)
     part_size = await ask(link)
     if part_size is None or -(-verifier.bytes // part_size) != expected.parts:
-        return verified_by
+        return expected.settled(verified_by)
     if await in_thread(verifier.bytes, _matches, msgspec.structs.replace(expected, part_size=part_size), file):
         verifier.part_size, verified_by = part_size, expected.name
-    return verified_by
+    return expected.settled(verified_by)
 
 
 def _matches(expected: ExpectedDigest, file: TemporaryFile) -> bool:
     """True where the bytes of a file have the expected digest."""
-    with suppress(MismatchError):
+    with suppress(MismatchError, RefusedError):
         return Verifier(expected).verified(file.blocks) == expected.name
     return False
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
-from bulkpresign.checksums import ExpectedDigest, expected_digest
+import msgspec
+
+from bulkpresign.checksums import CHANGED, ExpectedDigest, expected_digest
 from bulkpresign.errors import LinkExpiredError, RefusedError, TransferError
 from bulkpresign.http.response import Response, etag_kind_of
 from bulkpresign.model import Link, ObjectRef
@@ -15,8 +17,6 @@ RANGE_STATUSES = frozenset({200, 206, 412, 416})
 UNKNOWN_HEADER = frozenset({400, 501})
 #: The code of an object over the allowed size.
 TOO_LARGE = "TooLarge"
-#: The code of an object that is not the one of its row.
-CHANGED = "ObjectChanged"
 
 
 async def refusal(link: Link, response: Response, refuse_checksum_mode: Callable[[], None] | None) -> TransferError:
@@ -43,26 +43,50 @@ def digest_of(ref: ObjectRef, etag: str | None, headers: Mapping[str, str], size
     """The digest that an object of `size` bytes must have, by its row and a response.
 
     `headers` are those of a response with the whole object, or `Response.etag_kind` of one with a part of it: its
-    checksums may be the part's. Raises MismatchError where the object has another size than its row, and RefusedError
-    where its etag tells that it is another object than that of its row, and no checksum tells what its bytes are.
+    checksums may be the part's. Raises MismatchError where the object has another size than its row.
+
+    An object with another etag than its row can be the same: in other parts, or encrypted by a KMS key. Its bytes then
+    have to be proven by a checksum, or by the etag of the row. Raises RefusedError where that can't be.
     """
+    if is_other_etag(ref.etag, etag):
+        return _digest_of_other(ref, etag, headers, size)
     expected = expected_digest(ref, etag, headers, size)
-    is_other_size = size is not None and expected.size not in {None, size}
-    if (is_other_size or expected.source == "etag") and _are_other_bytes(ref.etag, etag, etag_kind_of(headers)):
-        message = f"the object has the etag {etag}, its row or listing {ref.etag}: it was replaced since"
-        raise RefusedError(f"{message}; run this again, with a fresh list if it is one", code=CHANGED)
     if size is not None:
         expected.check_size(size)
     return expected
 
 
-def _are_other_bytes(etag: str | None, other: str | None, etag_kind: Mapping[str, str]) -> bool:
-    """True for two etags that are different md5s of all bytes. `etag_kind` are the headers that tell whether they are.
-
-    Etags of parts tell nothing: the same bytes in other parts have another one.
-    """
-    if etag == other:
+def is_other_etag(etag: str | None, other: str | None) -> bool:
+    """True for two etags that differ. A proxy may make one weak: that has the same value."""
+    if not etag or not other or etag == other:
         return False
-    one, two = (expected_digest(ObjectRef("", "", etag=each), headers=etag_kind) for each in (etag, other))
-    are_md5s = all(each.algorithm is not None and not each.parts for each in (one, two))
-    return are_md5s and one.digest != two.digest
+    return _value(etag) != _value(other)
+
+
+def _value(etag: str) -> str:
+    """The value of an etag without its outer quotes: in lower case, for hex in upper case is the same."""
+    return etag.removeprefix("W/").strip('"').lower()
+
+
+def _digest_of_other(ref: ObjectRef, etag: str | None, headers: Mapping[str, str], size: int | None) -> ExpectedDigest:
+    """The digest that proves an object with this etag to be that of its row."""
+    expected = expected_digest(ref, etag, headers, size)
+    if expected.algorithm is None or expected.source == "etag":
+        expected = expected_digest(ref, size=size)  # the headers tell of the other etag
+    message = f"the object has the etag {etag}, its row or listing {ref.etag}: it was replaced since"
+    message = f"{message}; run this again, with a fresh list if it is one"
+    expected = msgspec.structs.replace(expected, changed=message)
+    if size is not None:
+        expected.check_size(size)
+    if expected.algorithm is None or (_is_of_all_bytes(expected) and _is_of_all_bytes(_of_etag(etag, headers))):
+        raise RefusedError(message, code=CHANGED)
+    return expected
+
+
+def _of_etag(etag: str | None, headers: Mapping[str, str]) -> ExpectedDigest:
+    return expected_digest(ObjectRef("", "", etag=etag), headers=etag_kind_of(headers))
+
+
+def _is_of_all_bytes(expected: ExpectedDigest) -> bool:
+    """True for an etag that is the md5 of all bytes: another one is that of other bytes."""
+    return expected.algorithm is not None and expected.source == "etag" and not expected.parts

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import anyio.to_thread
 import msgspec
 
-from bulkpresign.checksums import ExpectedDigest, Verifier
+from bulkpresign.checksums import CHANGED, ExpectedDigest, Verifier
 from bulkpresign.errors import MismatchError, RefusedError, StorageError, TransferError
 from bulkpresign.events import BytesMoved, BytesResumed, PartFinished, ResumePointChanged
 from bulkpresign.http.connection import Chunk
@@ -26,6 +26,7 @@ from bulkpresign.transfer.downloads.steps import RESUMABLE_BYTES, ResponseHead, 
 _SLOW_BYTES = 1 << 20
 #: A larger body is measured by its rate, a smaller one by the latency of its response.
 _SMALL_BYTES = 64 << 10
+_USELESS = frozenset({TOO_LARGE, CHANGED})
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
@@ -319,5 +320,5 @@ class Sink:
 
 
 def _is_useless(error: BaseException) -> bool:
-    """True where the bytes that are there are wrong, or too many."""
-    return isinstance(error, MismatchError) or (isinstance(error, TransferError) and error.code == TOO_LARGE)
+    """True where the bytes that are there are wrong, too many, or those of another object."""
+    return isinstance(error, MismatchError) or (isinstance(error, TransferError) and error.code in _USELESS)

@@ -9,12 +9,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from bulkpresign.checksums import expected_digest
+from bulkpresign.checksums import CHANGED, expected_digest
 from bulkpresign.errors import MismatchError, TransferError
 from bulkpresign.model import ObjectRef, ResumePoint
 from bulkpresign.transfer.downloads.content_range import RANGE_MISMATCH, check_range
 from bulkpresign.transfer.downloads.ranges import RangePlan, is_strong, part_size_of
-from bulkpresign.transfer.downloads.responses import CHANGED
 from bulkpresign.transfer.engine.part_sizes import LARGE_DOWNLOAD, usual_part_size
 
 #: Smaller objects start again: the bookkeeping costs more than their bytes.

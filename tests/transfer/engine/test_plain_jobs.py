@@ -30,6 +30,7 @@ from bulkpresign.transfer.engine.plain_jobs import PlainJobRunner, StoreSteps
 from bulkpresign.transfer.spec import TransferSpec
 from bulkpresign.transfer.uploads.plain import PlainUpload
 from tests.servers.proxy import Fault, FaultProxy
+from tests.support.checksums import composite_etag
 from tests.support.events import outcomes_of
 from tests.support.folders import files
 from tests.support.jobs import run_jobs
@@ -305,6 +306,25 @@ def test_reads_as_plain_jobs_and_single_ones_end_alike(
     else:
         digests = {name[1:]: sha256(body).digest() for name, body in bodies(400).items()}
         assert all(found[key] == (len(bodies(400)[f"/{key}"]), checksum_of(digests[key])) for key in whole)
+
+
+@pytest.mark.parametrize("target", [IN_MEMORY, Digest("sha256")])
+@pytest.mark.parametrize("size", [900, 300_000])
+def test_reads_of_another_object_than_that_of_the_row_fail(size: int, target: Memory | Digest) -> None:
+    """The etag of a row is of parts: bytes that it proves are those of its object, others are not."""
+    events: list[Event] = []
+    received: dict[str, bytes] = {}
+    with FaultProxy() as origin:
+        origin.objects = {"/same": b"1" * size, "/other": b"2" * size}
+        etag = composite_etag(origin.objects["/same"], size)
+        links = [replace(link, object=replace(link.object, etag=etag)) for link in links_to(origin)]
+        jobs = [Job(RenewableLink(link), target) for link in links]
+        coordinator = Coordinator(receive=lambda link, data: received.update({link.object.key: data}))
+        asyncio.run(run_jobs(TransferSpec(max_object_size=1 << 20, concurrency=1), jobs, events.append, coordinator))
+        assert origin.count == 2
+    ended = {each.object.key: (each.status, each.code, each.verified_by) for each in outcomes_of(events)}
+    assert ended == {"same": ("done", None, "md5-parts"), "other": ("failed", "ObjectChanged", None)}
+    assert received.keys() == ({"same"} if target is IN_MEMORY else set())
 
 
 def checksum_of(digest: bytes) -> str:

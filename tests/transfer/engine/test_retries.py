@@ -10,6 +10,7 @@ import pytest
 
 from bulkpresign.transfer.engine import retries
 from tests.servers.proxy import Fault, FaultProxy
+from tests.support.checksums import composite_etag
 from tests.support.folders import files
 from tests.transfer.running import get, put
 
@@ -187,9 +188,36 @@ def test_an_etag_that_is_not_the_manifests_is_that_of_another_object(origin: Fau
     assert files(tmp_path) == {}
 
 
-def test_an_etag_of_parts_is_no_md5(origin: FaultProxy, tmp_path: Path) -> None:
-    outcome, _ = get(f"{origin.url}/a", tmp_path, etag=f"{'0' * 32}-2")
-    assert (outcome.status, outcome.verified_by) == ("done", "size")
+@pytest.mark.parametrize("size", [300_000, 1000])
+@pytest.mark.parametrize("etag", [f"{'0' * 32}-2", f"{'0' * 32}-1", "0" * 32, "no-digest"])
+@pytest.mark.parametrize("kind", [{}, {"x-amz-server-side-encryption": "aws:kms"}])
+def test_bytes_that_the_etag_of_the_manifest_does_not_prove_are_those_of_another_object(
+    etag: str, size: int, kind: dict[str, str], origin: FaultProxy, tmp_path: Path
+) -> None:
+    origin.objects["/a"] = BODY[:size]
+    origin.always = Fault(headers=kind)
+    outcome, run = get(f"{origin.url}/a", tmp_path, attempts=3, etag=etag)
+    assert (outcome.status, outcome.code, outcome.attempts, origin.count) == ("failed", "ObjectChanged", 1, 1)
+    assert f"has the etag {hashlib.md5(BODY[:size]).hexdigest()}, its row or listing {etag}" in str(outcome.message)
+    assert files(tmp_path) == {}
+    assert run.bytes_moved == 0
+
+
+@pytest.mark.parametrize("part_size", [300_000, 150_000, 200_000])
+@pytest.mark.parametrize("kind", [{}, {"x-amz-server-side-encryption": "aws:kms"}])
+def test_an_etag_of_parts_can_prove_an_object_in_other_parts(
+    part_size: int, kind: dict[str, str], origin: FaultProxy, tmp_path: Path
+) -> None:
+    origin.always = Fault(headers=kind)
+    etag = composite_etag(BODY, part_size)
+    outcome, _ = get(f"{origin.url}/a", tmp_path, etag=etag, extra={"part_size": part_size})
+    assert (outcome.status, outcome.verified_by, outcome.attempts) == ("done", "md5-parts", 1)
+
+
+def test_an_etag_that_a_proxy_made_weak_is_the_same(origin: FaultProxy, tmp_path: Path) -> None:
+    origin.always = Fault(headers={"ETag": f'W/"{ETAG}"'})
+    outcome, _ = get(f"{origin.url}/a", tmp_path, etag=ETAG.upper())
+    assert (outcome.status, outcome.verified_by) == ("done", "md5")
 
 
 def test_retry_after_is_waited_for(origin: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
