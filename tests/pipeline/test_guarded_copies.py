@@ -1,9 +1,11 @@
 """Copies that replace only what the destination had when it was listed."""
 
+import io
 import os
 from typing import Any
 
 import pytest
+from boto3.s3.transfer import TransferConfig
 
 import bulkpresign as bp
 from tests.pipeline.copies import BehindProxy, ProxiedSides, Sides
@@ -143,6 +145,30 @@ def test_a_response_that_is_lost_does_not_make_a_copy_that_of_others(
     assert next(losses, None) is None
     assert (report.done, report.failed, report.unproven) == (1, 0, 0), proxied.outcomes
     assert proxied.copied() == {key: BODIES[key]}
+    assert report.uploads_left_open == 0
+
+
+@WAYS
+@pytest.mark.parametrize("denied", [False, True])
+def test_an_upload_is_aborted_whose_object_another_run_has_made(
+    denied: bool, relay: bool, proxied: ProxiedSides
+) -> None:
+    """Its parts would be billed. Where it can't be aborted, it is counted."""
+    upload(proxied, "parts")
+    others = iter((io.BytesIO(BODIES["parts"]),))
+
+    def make(seen: Seen) -> Fault | None:
+        if is_write(proxied, seen) and (body := next(others, None)):
+            in_parts = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART)
+            proxied.put.upload_fileobj(body, proxied.destination, "parts", Config=in_parts)
+        return Fault(403) if denied and seen.method == "DELETE" else None
+
+    proxied.proxy.schedule = make
+    report = copy(proxied, relay=relay)
+    assert next(others, None) is None
+    assert (report.done, report.failed, report.uploads_left_open) == (1, 0, int(denied)), proxied.outcomes
+    found = proxied.put.list_multipart_uploads(Bucket=proxied.destination).get("Uploads", [])
+    assert len(found) == int(denied)
 
 
 @WAYS

@@ -182,7 +182,6 @@ class PartsUpload:
             if error.code in _OF_THE_PARTS and self._progress.point is not None:
                 self._progress.reset(self._progress.point)  # the next run sends the parts again
             raise
-        self.is_open = False
         self.etag, self.checksums = completed.etag or self.etag, completed.checksums
         self.etag_kind = completed.etag_kind
         return await self._check(completed)
@@ -229,17 +228,35 @@ class PartsUpload:
         """Completes the upload, again where the server does not support the condition of that."""
         guard, complete = self._guard, RenewableLink(self._upload.complete, self._renew)
         try:
-            return await self._renewer.call(complete, self._request_completion)
+            completed = await self._renewer.call(complete, self._request_completion)
         except RefusedError as error:
             condition = condition_of(complete.link)
             if guard is None or not condition:
                 raise
             async with guard.settled(self._upload.object, condition, error, {self.etag}) as found:
                 if found is not None:
+                    await self._end()
                     return Completed(found, {})
                 complete.link = without_condition(complete.link)
                 await self._renewer.renew(complete)
-                return await self._renewer.call(complete, self._request_completion)
+                completed = await self._renewer.call(complete, self._request_completion)
+        self.is_open = False
+        return completed
+
+    async def _end(self) -> None:
+        """Aborts the upload of an object that is there already: another run made it, if not our own completion."""
+        upload = self._upload
+        if not upload.created_by_us or upload.abort is None:
+            return
+        try:
+            await self._renewer.call(
+                RenewableLink(upload.abort, self._renew),
+                lambda link: self._retried(lambda: abort_upload(self._context.http, link)),
+            )
+        except TransferError as error:  # the object is there all the same
+            self.is_open = error.code != GONE
+        else:
+            self.is_open = False
 
     async def _request_completion(self, link: Link) -> Completed:
         found = ((number, self._source.checksum(number)) for number in self._etags)
