@@ -116,7 +116,14 @@ class JournalError(InputError):
 
 
 class OutputError(BulkpresignError):
-    """A result can't be written: disk full, no permission, closed pipe."""
+    """A result can't be written: disk full, no permission, closed pipe.
+
+    `file` is its name, None for one that the caller did not name.
+    """
+
+    def __init__(self, message: str, *, file: str | None = None) -> None:
+        self.file = file
+        super().__init__(message)
 
 
 class BreakerError(BulkpresignError):

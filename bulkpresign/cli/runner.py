@@ -25,8 +25,9 @@ from bulkpresign.cli.summary import (
     no_rows,
     summary,
     untagged,
+    unwritten,
 )
-from bulkpresign.errors import BreakerError, BulkpresignError
+from bulkpresign.errors import BreakerError, BulkpresignError, OutputError
 from bulkpresign.events import Listener
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.ledger.progress import progress as show_progress
@@ -62,13 +63,21 @@ def run_transfer(
             run_verb(verb, listeners, shown=display(progress, counts, quiet=quiet), on_stop=stopped.append, **settings)
     except Exit as error:
         ended = error
-    failures.say_rest(1 if ended is not None and isinstance(ended.__cause__, BreakerError) else NAMED_FAILURES)
+    cause = None if ended is None else ended.__cause__
+    lost = _unwritten(cause)
+    are_listed = lost is None or lost.file is None or lost.file != settings.get("failures")
+    failures.say_rest(1 if isinstance(cause, BreakerError) else NAMED_FAILURES, are_listed=are_listed)
     report = counts.report
+    is_late = isinstance(cause, OutputError) and counts.is_finished
     code = exit_code(report) if ended is None else ended.exit_code
+    if is_late:
+        code = exit_code(report) or EXIT_FAILED
     notes = _notes(report, set() if quiet else failures.expired_codes)
     if ended is None and not report.objects:
         notes.append((f"{no_rows(settings.get('filters'))}: nothing to do", "warning"))
-    if ended is not None and report.objects and not stopped and not quiet:
+    if lost is not None and is_late and not counts.objects_left and not stopped and not quiet:
+        notes.append((unwritten(lost.file), "info"))
+    elif ended is not None and report.objects and not stopped and not quiet:
         notes.append(("the run ended early, see above; the same command continues it", "info"))
     if settings.get("certificate") is not None and ended is None:
         notes += certificate_notes(report, settings["certificate"], quiet=quiet)
@@ -114,6 +123,8 @@ def run_verb(
     **settings: Any,
 ) -> R:
     """Runs a verb. Exits with 2 for one of our errors (1 for BreakerError), and with 129, 130 or 143 for a signal.
+
+    For a run whose last file could not be written, `run_transfer` exits with 1: it was no usage error.
 
     `verb` is a function of the pipeline, `settings` are its parameters by name. `shown` is a context manager for the
     run. If the run is stopped by a signal, `on_stop` is called with the word for that, such as `interrupted`.
@@ -203,6 +214,13 @@ def _warn_of_surplus(executor: str | None) -> None:
 
 def _has_uvloop() -> bool:
     return importlib.util.find_spec("uvloop") is not None
+
+
+def _unwritten(error: BaseException | None) -> OutputError | None:
+    """The error of the file that could not be written, if that ended a run, or came with what ended it."""
+    while error is not None and not isinstance(error, OutputError):
+        error = error.__cause__
+    return error
 
 
 def _leaf(error: BaseException) -> BaseException:

@@ -52,14 +52,17 @@ class Failures:
         elif len(self._first) < NAMED_FAILURES:
             self._first.append(outcome)
 
-    def say_rest(self, most: int = NAMED_FAILURES) -> None:
-        """Prints the first `most` failures that were not printed yet, and the number of the others."""
+    def say_rest(self, most: int = NAMED_FAILURES, *, are_listed: bool = True) -> None:
+        """Prints the first `most` failures that were not printed yet, and the number of the others.
+
+        `are_listed` is False where the file that would list them could not be written.
+        """
         named = self._first[:most]
         for outcome in named:
             say_failure(outcome)
         rest = 0 if self._at_once else self._count - len(named)
         if rest:
-            say(f"... and {rest:,} more: --failures FILE lists all of them")
+            say(f"... and {rest:,} more" + (": --failures FILE lists all of them" if are_listed else ""))
 
 
 def summary(report: Report, moved: int | None = None) -> str:
@@ -138,6 +141,12 @@ def archived(report: Report) -> str:
     if report.failed:
         return f"{counts} can't be read before S3 has restored {'it' if report.archived == 1 else 'them'}"
     return f"{counts}, by the storage class; what is not restored yet can't be read"
+
+
+def unwritten(file: str | None) -> str:
+    """Advice for a file of results that could not be written at the end of a run."""
+    name = "a file of its results" if file is None else file
+    return f"the run has ended, but {name} was not written, see above; the same command writes it"
 
 
 def untagged(count: int) -> str:

@@ -8,6 +8,7 @@ from bulkpresign.events import (
     ObjectFinished,
     ObjectsSkipped,
     RowsRead,
+    RunFinished,
     RunStarted,
     SourceEnded,
 )
@@ -25,7 +26,7 @@ class Counts(Tally):
     def __init__(self, verb: str) -> None:
         super().__init__(verb)
         self.verb = verb
-        self.is_started = False
+        self.is_started = self.is_finished = False
         self.total_objects: int | None = None
         self.total_bytes: int | None = None
         self.rows = 0
@@ -82,6 +83,8 @@ class Counts(Tally):
             self.load = event
         elif isinstance(event, RowsRead):
             self.rows += event.count
+        elif isinstance(event, RunFinished):
+            self.is_finished = True
         elif isinstance(event, RunStarted):
             self.is_started = True
             self.total_objects, self.total_bytes = event.objects, event.bytes

@@ -285,9 +285,9 @@ def _output_errors(name: str) -> Iterator[None]:
         if name == _STDOUT_NAME:  # Python would flush again at exit and complain a second time
             with suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise OutputError(f"{name} was closed before all rows were written") from error
+        raise OutputError(f"{name} was closed before all rows were written", file=name) from error
     except (OSError, ValueError) as error:  # ValueError: a name with NUL
-        raise OutputError(f"{name} can't be written: {getattr(error, 'strerror', None) or error}") from error
+        raise OutputError(f"{name} can't be written: {getattr(error, 'strerror', None) or error}", file=name) from error
 
 
 def appears_whole(file: str) -> bool:

@@ -181,3 +181,47 @@ def test_what_is_no_plan(given: list[str], message: str, tmp_path: Path) -> None
     done = run("copy", "s3://a/", "s3://b/", *given, folder=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def full(disk: Path) -> Path:
+    """The disk, with no byte left."""
+    with pytest.raises(OSError, match="No space left"), (disk / "rest").open("wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(4096))
+    return disk
+
+
+@pytest.mark.parametrize("option", ["--extra", "--failures", "--plan"])
+def test_a_file_of_results_that_can_not_be_written_at_the_end_is_named(
+    option: str,
+    seaweedfs: S3Server,
+    make_bucket: MakeBucket,
+    boto: Boto,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_disk: Path,
+) -> None:
+    """All objects had their turn: that is neither a usage error nor a run that ended early."""
+    folder = tmp_path_factory.mktemp("folder")
+    configure(monkeypatch, folder, seaweedfs, seaweedfs)
+    client, source, destination = boto(seaweedfs), make_bucket(seaweedfs), make_bucket(seaweedfs)
+    for n in range(12):
+        client.put_object(Bucket=source, Key=f"{n:02}", Body=b"new")
+        if option == "--failures":
+            client.put_object(Bucket=destination, Key=f"{n:02}", Body=b"another")
+    client.put_object(Bucket=destination, Key="extra", Body=b"1")
+    file = str(full(tiny_disk) / "results.csv")
+    more = {"--extra": [], "--failures": ["--if-exists", "fail"], "--plan": ["--dry-run"]}[option]
+    command = ("copy", f"s3://{source}/", f"s3://{destination}/", *SIDES, option, file, *more)
+    ended = run(*command, folder=folder, env={})
+    assert ended.returncode == 1
+    assert f"error: {file} can't be written: No space left on device\n" in ended.stderr
+    assert f"the run has ended, but {file} was not written, see above; the same command writes it\n" in ended.stderr
+    assert "ended early" not in ended.stderr
+    assert "lists all of them" not in ended.stderr
+    counts = {"--extra": "copy: 12 done;", "--failures": "copy: 0 done, 12 failed;", "--plan": "copy: 12 to do,"}
+    assert counts[option] in ended.stderr
+    (tiny_disk / "rest").unlink()
+    again = run(*command, folder=folder, env={})
+    assert again.returncode == (1 if option == "--failures" else 0)
+    assert len(Path(file).read_text().splitlines()) == 1 + (1 if option == "--extra" else 12)

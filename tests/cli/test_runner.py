@@ -15,7 +15,7 @@ from click.exceptions import Exit
 from bulkpresign.cli.runner import exit_code, reporting_errors, run_transfer, run_verb
 from bulkpresign.cli.signals import SIGNAL_WORDS
 from bulkpresign.cli.summary import Failures, expired_advice, left_open
-from bulkpresign.errors import BreakerError, BulkpresignError, JournalError
+from bulkpresign.errors import BreakerError, BulkpresignError, JournalError, OutputError
 from bulkpresign.events import Event, Listener, ObjectFinished, ObjectRetried, ReadBackFailed, RunFinished, RunStarted
 from bulkpresign.model import ObjectRef, Outcome, Report
 
@@ -41,7 +41,7 @@ class Verb:
     ) -> None:
         self.events, self.error, self.stops = events, error, stops
 
-    async def __call__(self, *, listeners: Sequence[Listener], value: int = 0) -> Report:
+    async def __call__(self, *, listeners: Sequence[Listener], value: int = 0, failures: str | None = None) -> Report:
         for event in self.events:
             for listener in listeners:
                 listener(event)
@@ -140,6 +140,34 @@ def test_a_run_that_broke_counts_what_came_before(capsys: pytest.CaptureFixture[
     assert said.endswith("the run ended early, see above; the same command continues it\n")
     assert code_of(Verb(failed, JournalError("the disk is full"))) == 2
     assert capsys.readouterr().err.count("failed: s3://b/k") == 10
+
+
+@pytest.mark.parametrize("expired", [False, True])
+def test_a_file_that_is_not_written_at_the_end_is_no_usage_error(
+    expired: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the run it is one."""
+    lost = OutputError("p.csv can't be written: No space left on device", file="p.csv")
+    events: list[Event] = [RunStarted("get", None, None), *[EXPIRED if expired else FAILED] * 12]
+    assert code_of(Verb([*events, RunFinished(Report(verb="get"))], lost), failures="p.csv") == (3 if expired else 1)
+    said = capsys.readouterr().err
+    assert "... and 2 more\n" in said
+    assert "the run has ended, but p.csv was not written, see above; the same command writes it\n" in said
+    assert "ended early" not in said
+    assert code_of(Verb([], lost), failures="p.csv") == 2
+
+
+def test_a_run_that_ends_early_because_of_its_failures_file_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    lost = OutputError("p.csv can't be written: No space left on device", file="p.csv")
+    started = RunStarted("get", 20, None)
+    events: list[Event] = [started, *[FAILED] * 12, RunFinished(Report(verb="get"))]
+    assert code_of(Verb(events, lost), failures="p.csv") == 1
+    early = BreakerError("all fail alike; p.csv can't be written: No space left on device")
+    early.__cause__ = lost
+    assert code_of(Verb(events, early), failures="p.csv") == 1
+    said = capsys.readouterr().err
+    assert said.count("the run ended early, see above; the same command continues it\n") == 2
+    assert "lists all of them" not in said
 
 
 def test_a_verbose_run_names_each_failure_once(capsys: pytest.CaptureFixture[str]) -> None:

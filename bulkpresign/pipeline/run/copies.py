@@ -160,9 +160,9 @@ class PresentCopies:
         """Writes the objects that no source has to their file, as a manifest. Raises OutputError."""
         if self._extra is None:
             return
-        if self._listed is None:
-            raise OutputError(f"{self._extra} can't be written: the destination can't be listed")
         bucket, name = self._destination.location.bucket, os.fspath(self._extra)
+        if self._listed is None:
+            raise OutputError(f"{name} can't be written: the destination can't be listed", file=name)
         with open_output(name) as stream:
             writer = object_writer(stream, name, output_format(name))
             for batch in self._listed.unmarked():

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bulkpresign.errors import InputError
+from bulkpresign.errors import BreakerError, InputError, OutputError
 from bulkpresign.events import Event, ObjectFinished
 from bulkpresign.manifest.copies import copy_rows
 from bulkpresign.manifest.writing import ManifestWriter, link_writer, object_writer
@@ -82,7 +82,8 @@ class FailureLog:
 async def failure_log(file: str | os.PathLike[str] | None, sources: Sources | None) -> AsyncIterator[FailureLog | None]:
     """A failures file that is written however the run ends; None where none is wanted.
 
-    If the input was not valid, there was no run, and a file of this name is left as it is.
+    If the input was not valid, there was no run, and a file of this name is left as it is. Raises OutputError; a
+    BreakerError that ended the run names the file as well.
     """
     if file is None:
         yield None
@@ -92,17 +93,22 @@ async def failure_log(file: str | os.PathLike[str] | None, sources: Sources | No
     as_links = sources is not None and sources.has_links
     columns = sources.columns if sources else []
     ended: BaseException | None = None
-    with open_output(name) as stream:
-        make = link_writer if as_links else object_writer
-        writer = make(stream, name, kind, list(dict.fromkeys([*columns, "reason"])))
-        log = FailureLog(writer, as_links=as_links, carried=columns if kind in {"csv", "parquet"} else None)
-        try:
-            yield log
-        except BaseException as error:
-            if isinstance(error, InputError) and log.is_empty:
-                raise
-            ended = error  # raised again once the file is written
-        log.flush()
-        writer.finish()
+    try:
+        with open_output(name) as stream:
+            make = link_writer if as_links else object_writer
+            writer = make(stream, name, kind, list(dict.fromkeys([*columns, "reason"])))
+            log = FailureLog(writer, as_links=as_links, carried=columns if kind in {"csv", "parquet"} else None)
+            try:
+                yield log
+            except BaseException as error:
+                if isinstance(error, InputError) and log.is_empty:
+                    raise
+                ended = error  # raised again once the file is written
+            log.flush()
+            writer.finish()
+    except OutputError as error:
+        if not isinstance(ended, BreakerError):
+            raise
+        raise BreakerError(str(ended) if str(error) in str(ended) else f"{ended}; {error}") from error
     if ended is not None:
         raise ended
