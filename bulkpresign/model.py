@@ -275,7 +275,7 @@ class Report(msgspec.Struct, kw_only=True):
     that were created, `uploads_left_open` those that are still open at the end. `left_out` counts the files below a
     folder that are no data: temporary files of unfinished downloads, and journals. `archived` counts the objects that
     failed because they are archived, and `archived_bytes` their bytes. A dry run, and `sign`, count those that are
-    listed so.
+    listed so. `extra` counts the objects that only the destination has (None: that was not asked for).
     `concurrency` is the number of requests that the run had in flight at its end, `bound_by` what bounded it (see
     LoadMeasured), and `latency` the seconds in which the server answers; None before the first response.
     """
@@ -305,6 +305,7 @@ class Report(msgspec.Struct, kw_only=True):
     left_out: int = 0
     archived: int = 0
     archived_bytes: int = 0
+    extra: int | None = None
 
     @property
     def objects(self) -> int:

@@ -1,6 +1,6 @@
 """`bulkpresign copy`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from bulkpresign.cli.help import Argument, FileName, Verb
 from bulkpresign.cli.units import size
 
 if TYPE_CHECKING:
+    from bulkpresign.model import Report
     from bulkpresign.pipeline.verification.digests import ReadPlan
 
 _of_plan = options.in_section("Plan")
@@ -160,9 +161,18 @@ def copy(
     if settings["certificate"] is None:
         option_checks.check_applicable(option_checks.COPY_WITHOUT_CERTIFICATE)
     sources, destination = (what[:-1], what[-1]) if to_bucket else (what, None)
-    lines = partial(plan_lines, rate=expected_rate or settings["limit_rate"], prices=prices_of(prices))
+    of_plan = partial(plan_lines, rate=expected_rate or settings["limit_rate"], prices=prices_of(prices))
     copying = partial(run, list(sources), destination, tags=not no_tags, announce=_say_reading)
-    run_transfer("copy", copying, more_lines=lines, **settings)
+    run_transfer("copy", copying, more_lines=partial(_lines, of_plan, extra=settings["extra"]), **settings)
+
+
+def _lines(of_plan: "Callable[[Report], Iterable[str]]", report: "Report", extra: str | None) -> Iterator[str]:
+    """The lines after the summary: the plan of a dry run, and how many objects are in the file `extra`."""
+    from bulkpresign.text import counted
+
+    yield from of_plan(report)
+    if report.extra is not None:
+        yield f"extra: {counted(report.extra, 'object')} in {extra}"
 
 
 def _say_reading(plan: "ReadPlan") -> None:

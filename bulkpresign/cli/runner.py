@@ -60,7 +60,9 @@ def run_transfer(
     ended: Exit | None = None
     try:
         with debug_log() if verbose > 1 else nullcontext():
-            run_verb(verb, listeners, shown=display(progress, counts, quiet=quiet), on_stop=stopped.append, **settings)
+            shown = display(progress, counts, quiet=quiet)
+            returned = run_verb(verb, listeners, shown=shown, on_stop=stopped.append, **settings)
+        counts.report.extra = returned.extra  # counted after the last event
     except Exit as error:
         ended = error
     cause = None if ended is None else ended.__cause__
@@ -89,10 +91,11 @@ def run_transfer(
         notes.append((left_out(report.left_out), "info"))
     if not quiet:
         notes += [(line, "info") for line in more_lines(report)]
+    fields = {} if report.extra is None else {"extra": report.extra}
     if stopped:
         say_last(interruption(stopped[0], counts), notes, counts, quiet=False, exit_code=code)
     elif ended is None or report.objects:
-        say_last((in_one_line or _in_one_line(counts))(report), notes, counts, quiet=quiet, exit_code=code)
+        say_last((in_one_line or _in_one_line(counts))(report), notes, counts, quiet=quiet, exit_code=code, **fields)
     raise Exit(code) from ended
 
 

@@ -225,3 +225,29 @@ def test_a_file_of_results_that_can_not_be_written_at_the_end_is_named(
     again = run(*command, folder=folder, env={})
     assert again.returncode == (1 if option == "--failures" else 0)
     assert len(Path(file).read_text().splitlines()) == 1 + (1 if option == "--extra" else 12)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["copy", "dry run"])
+def test_objects_that_only_the_destination_has_are_counted(
+    count: int,
+    dry: tuple[str, ...],
+    seaweedfs: S3Server,
+    make_bucket: MakeBucket,
+    boto: Boto,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    configure(monkeypatch, tmp_path, seaweedfs, seaweedfs)
+    client, source, destination = boto(seaweedfs), make_bucket(seaweedfs), make_bucket(seaweedfs)
+    client.put_object(Bucket=source, Key="a", Body=b"1")
+    for n in range(count):
+        client.put_object(Bucket=destination, Key=f"extra{n}", Body=b"1")
+    command = ("copy", f"s3://{source}/", f"s3://{destination}/", *SIDES, *dry)
+    said = run(*command, "--extra", "e.csv", folder=tmp_path, env={}).stderr
+    assert f"extra: {count} object{'' if count == 1 else 's'} in e.csv\n" in said
+    shown = run(*command, "--extra", "e.csv", "--progress", "json", folder=tmp_path, env={}).stderr
+    assert json.loads(shown.splitlines()[-1])["extra"] == count
+    without = run(*command, "--progress", "json", folder=tmp_path, env={}).stderr
+    assert "extra" not in json.loads(without.splitlines()[-1])
+    assert "extra:" not in without

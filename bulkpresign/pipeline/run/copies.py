@@ -156,18 +156,24 @@ class PresentCopies:
         if self._listed is not None and self._extra is not None:
             self._listed.mark(keys)
 
-    def write_extra(self) -> None:
-        """Writes the objects that no source has to their file, as a manifest. Raises OutputError."""
+    def write_extra(self) -> int | None:
+        """Writes the objects that no source has to their file, as a manifest. Raises OutputError.
+
+        Returns their number, None where there is no such file.
+        """
         if self._extra is None:
-            return
+            return None
         bucket, name = self._destination.location.bucket, os.fspath(self._extra)
         if self._listed is None:
             raise OutputError(f"{name} can't be written: the destination can't be listed", file=name)
+        count = 0
         with open_output(name) as stream:
             writer = object_writer(stream, name, output_format(name))
             for batch in self._listed.unmarked():
                 writer.write([ObjectRef(bucket, key, size=it.size, etag=it.etag or None) for key, it in batch])
+                count += len(batch)
             writer.finish()
+        return count
 
     def are_current(self, found: Sequence[tuple[ObjectRef, Record]]) -> Sequence[bool]:
         """True for each recorded object whose copy is as it was stored, as far as that is known."""

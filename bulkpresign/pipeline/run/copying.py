@@ -149,7 +149,7 @@ class Copying:
             get, put, present, headers, replaces=if_exists == "replace", given_tags=given_tags, copies_tags=copies_tags
         )
         report = await run.transfer(jobs, spec, coordinator, totals=totals, sources=sources, closing=closing)
-        present.write_extra()
+        report.extra = present.write_extra()
         return report
 
     async def _plan(
@@ -172,7 +172,7 @@ class Copying:
                 asks_part_size=asks_part_size,
             )
             report = await self._run.plan(_absent(jobs, present, planner, self._run.emit), planner)
-        present.write_extra()
+        report.extra = present.write_extra()
         return report
 
     def _coordinator(
