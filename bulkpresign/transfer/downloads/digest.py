@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 import msgspec
 
-from bulkpresign.checksums import ExpectedDigest, Verifier, base64_of, hasher
+from bulkpresign.checksums import CHANGED, ExpectedDigest, Verifier, base64_of, hasher
 from bulkpresign.errors import MismatchError
 from bulkpresign.events import BytesMoved
 from bulkpresign.http.client import DirectRequest
@@ -16,7 +16,7 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.downloads.content_range import check_range
 from bulkpresign.transfer.downloads.ranges import is_strong
-from bulkpresign.transfer.downloads.responses import CHANGED, RANGE_STATUSES, digest_of, refusal
+from bulkpresign.transfer.downloads.responses import RANGE_STATUSES, digest_of, refusal
 from bulkpresign.transfer.engine.jobs import Digest, Job, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 
