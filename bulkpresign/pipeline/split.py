@@ -21,7 +21,7 @@ from bulkpresign.pipeline.sources.sources import Source, Sources, check_used
 from bulkpresign.source.filters import Filters
 from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Output, Rows, Table, open_output
-from bulkpresign.tables.files import is_packed
+from bulkpresign.tables.files import WRITTEN_LOCALLY, check_local, is_packed
 from bulkpresign.tables.objects import known_sizes
 from bulkpresign.tables.writing import WRITTEN_FORMATS
 
@@ -74,6 +74,7 @@ async def split(
         raise ParameterError("give either a number of parts (-n) or a column (--by)")
     if parts is not None and not 1 <= parts <= MOST_PARTS:
         raise ParameterError(f"{parts:,} parts are not 1 to {MOST_PARTS:,}")
+    check_local(os.fspath(to), WRITTEN_LOCALLY)
     sources = Sources(manifest, from_format=from_format, filters=filters or Filters())
     await sources.begin()
     check_used(sources, None, from_format)

@@ -14,7 +14,8 @@ from itertools import chain
 from pathlib import Path, PurePath
 from typing import BinaryIO, Protocol, cast
 
-from bulkpresign.errors import ManifestError, OutputError
+from bulkpresign.errors import ManifestError, OutputError, ParameterError
+from bulkpresign.model import without_query
 
 STDIN = STDOUT = "-"
 _STDOUT_NAME = "standard output"
@@ -25,7 +26,13 @@ _MAX_BLANKS = 8 << 20
 _PAGE = re.compile(r"\s*<(?:\?xml|!doctype|html|error)\b", re.IGNORECASE)
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 _TEMPORARY_SUFFIX = ".tmp"
+#: A url, which would be the folder `s3:` as a name; pathlib makes one slash of two. A folder of this name is `./s3:/`.
+_URL = re.compile(r"s3:/|[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+
+
+#: The advice for an output in a bucket.
+WRITTEN_LOCALLY = "write a local file, and put uploads the folder that it is in"
 
 
 class Output(Protocol):
@@ -43,6 +50,13 @@ class Output(Protocol):
 def is_stream(file: str) -> bool:
     """True for an input that can be read only once: standard input, a pipe, a device."""
     return file == STDIN or _is_device(file)
+
+
+def check_local(name: str, advice: str) -> None:
+    """Raises ParameterError, with the advice, for the name of a file or folder to use that is a url."""
+    if _URL.match(name):
+        kind = "in a bucket" if name.lower().startswith("s3:") else "a url"
+        raise ParameterError(f"{without_query(name)[:200]} is {kind}, and a local name is needed: {advice}")
 
 
 def is_packed(file: str) -> bool:
@@ -173,7 +187,7 @@ def open_output(file: str) -> Iterator[Output]:
     """Opens a file to be written, as a context manager. The file appears when the block ends without an error.
 
     Only its owner can read it. `-` is standard output; a device or a pipe is written directly. If the name ends in
-    `.gz`, the file is compressed. Raises OutputError if it can't be written.
+    `.gz`, the file is compressed. Raises OutputError if it can't be written, and ParameterError for a url.
     """
     if file == STDOUT:
         if sys.stdout is None:
@@ -195,7 +209,7 @@ def open_output(file: str) -> Iterator[Output]:
 
 
 def check_output(file: str) -> None:
-    """Raises OutputError for a file that `open_output` can't write. A long run checks the file that it writes last."""
+    """Raises what `open_output` raises for a file. A long run checks the file that it writes last."""
     if appears_whole(file):
         _, temporary, descriptor = _temporary_file(file)
         os.close(descriptor)
@@ -203,9 +217,13 @@ def check_output(file: str) -> None:
 
 
 def _temporary_file(file: str) -> tuple[Path, Path, int]:
-    """The path of a file, and a new temporary file beside it with its descriptor. Raises OutputError."""
+    """The path of a file, and a new temporary file beside it with its descriptor.
+
+    Raises OutputError, and ParameterError for a url.
+    """
     if not file:  # realpath takes it for the current folder
         raise OutputError("the name of the file to write is empty: name one; - is standard output")
+    check_local(file, WRITTEN_LOCALLY)
     with _output_errors(file):
         with suppress(FileNotFoundError):
             os.stat(file)  # noqa: PTH116 - refused for links of others in a folder such as /tmp, which realpath follows

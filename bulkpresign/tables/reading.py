@@ -9,7 +9,7 @@ from bulkpresign.tables.columnar import read_orc, read_parquet
 from bulkpresign.tables.columns import HEADERLESS
 from bulkpresign.tables.delimited import read_csv, read_csv_of
 from bulkpresign.tables.documents import read_json, read_jsonl
-from bulkpresign.tables.files import is_packed, is_stream
+from bulkpresign.tables.files import WRITTEN_LOCALLY, check_local, is_packed, is_stream
 from bulkpresign.tables.lines import read_text
 from bulkpresign.tables.rows import Rows
 from bulkpresign.tables.writing import WRITTEN_FORMATS
@@ -52,8 +52,9 @@ def table_format(file: str, given: str | None = None) -> str:
 def output_format(file: str, given: str | None = None, formats: Sequence[str] = WRITTEN_FORMATS) -> str:
     """The format in which a file is written, one of `formats`.
 
-    Raises ParameterError as `table_format` does, for a format that is only read, and for `.tsv`.
+    Raises ParameterError as `table_format` does, for a format that is only read, for `.tsv`, and for a url.
     """
+    check_local(file, WRITTEN_LOCALLY)
     if given is None and file.lower().endswith((".tsv", ".tsv.gz")):
         raise ParameterError(f"{file}: cells are written with commas between them, not with tabs: use .csv")
     chosen = table_format(file, given)

@@ -1,11 +1,14 @@
 """The files of options: no two may be the same file, and no name may be empty."""
 
+import asyncio
 import os
 import sqlite3
 from pathlib import Path
 
 import pytest
 
+import bulkpresign as bp
+from bulkpresign.errors import ParameterError
 from tests.support.cli import run
 
 LINKS = b"url,method,path\nhttp://127.0.0.1:1/k,%s,k\n"
@@ -68,6 +71,46 @@ def test_a_name_that_would_destroy_something_is_refused(folder: Path, arguments:
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert words in done.stderr
     assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["get", "i.csv", "--to"],
+        ["put", "u.csv", "--from"],
+        ["verify", "i.csv", "--in"],
+        ["split", "i.csv", "-n", "2", "-o"],
+        ["sign", "s3://bucket/key", "-o"],
+        ["post", "s3://bucket/key", "-o"],
+        ["verify", "in", "--write-certificate"],
+        ["verify", "in", "in", "--differences"],
+        [*GET, "--failures"],
+        [*GET, "--journal"],
+    ],
+)
+@pytest.mark.parametrize("name", ["s3://bucket/x/", "http://host/x/?X-Amz-Signature=secret"])
+def test_the_name_of_a_local_file_or_folder_is_no_url(folder: Path, arguments: list[str], name: str) -> None:
+    """As a path it is the folder `s3:` or `http:`, which would be made, and the bucket would get nothing."""
+    before = contents(folder)
+    (folder / "s3:" / "bucket").mkdir(parents=True)
+    done = run(*arguments, name, folder=folder)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    if arguments[0] != "put" or name[:2] != "s3":  # that is another form of put
+        place = "s3://bucket/x/ is in a bucket" if name[:2] == "s3" else "http://host/x/ is a url"
+        assert f"error: {place}, and a local name is needed: " in done.stderr
+    assert "secret" not in done.stderr
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("name", ["s3://bucket/x/", Path("s3://bucket/x/")])
+def test_a_program_names_a_bucket_as_a_folder(name: Path | str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pathlib makes `s3:/bucket/x` of it."""
+    monkeypatch.chdir(folder)
+    with pytest.raises(ParameterError, match=r"s3:.* is in a bucket, and a local name is needed: copy and verify take"):
+        asyncio.run(bp.get("i.csv", name))
+    with pytest.raises(ParameterError, match=r"s3:.* is in a bucket, and a local name is needed: write a local file"):
+        asyncio.run(bp.split("i.csv", name, parts=2))
+    assert not Path("s3:").exists()
 
 
 def test_a_failures_file_may_be_replaced_and_may_be_a_device(folder: Path) -> None:

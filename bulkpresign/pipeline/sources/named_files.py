@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bulkpresign.errors import OutputError, ParameterError
 from bulkpresign.tables import Table
-from bulkpresign.tables.files import STDIN
+from bulkpresign.tables.files import STDIN, WRITTEN_LOCALLY, check_local
 from bulkpresign.tables.reading import output_format
 
 Name = str | os.PathLike[str] | None
@@ -22,13 +22,16 @@ def check_named_files(
 ) -> None:
     """Raises ParameterError if the failures file or the journal would overwrite another file.
 
-    Neither may be an input table, or have an empty name. The failures file may not be a journal, of this or another
-    run. Files are compared, not names, so that links and other spellings are found. `option` names the failures file.
+    Neither may be an input table, have an empty name, or be a url. The failures file may not be a journal, of this or
+    another run. Files are compared, not names, so that links and other spellings are found. `option` names the failures
+    file.
     """
     for named, given in ((option, failures), ("--journal", journal)):
         name = None if given is None else os.fspath(given)
         if name == "":
             raise ParameterError(f"{named} is empty: name a file")
+        if name is not None:
+            check_local(name, WRITTEN_LOCALLY)
         for table in tables:
             if name is not None and table.file != STDIN and _are_one(name, table.file):
                 raise ParameterError(

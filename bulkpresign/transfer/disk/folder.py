@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from bulkpresign.errors import InputError, NameRefusedError, OpenFilesError, ParameterError, StorageError
+from bulkpresign.tables.files import check_local
 from bulkpresign.transfer.disk.beneath import FOLDER_FLAGS, Root
 from bulkpresign.transfer.disk.paths import are_plain, path_problem, target_problem, temporary_name
 
@@ -40,8 +41,10 @@ class Folder:
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
+        """Raises ParameterError for an empty name, and for a url."""
         if not os.fspath(root):  # Path takes it for the current folder
             raise ParameterError("the name of the folder is empty: name one; . is the present one")
+        check_local(os.fspath(root), "copy and verify take buckets on both sides")
         self.root = Path(root)
         #: True where this run made it, so that no file in it is older than the run.
         self.is_new = False
