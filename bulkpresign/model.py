@@ -8,9 +8,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
 import msgspec
+
+T = TypeVar("T")
 
 Method = Literal["GET", "PUT", "HEAD", "DELETE"]
 #: The methods that batches sign. POST opens a multipart upload.
@@ -82,7 +84,7 @@ class ObjectRef(msgspec.Struct, frozen=True, gc=False):
     @property
     def uri(self) -> str:
         """The object's name for messages: `s3://bucket/key`, or its path if it has no key."""
-        return f"s3://{self.bucket}/{self.key}" if self.key else f"{self.path or ''}"
+        return f"s3://{plain(self.bucket)}/{plain(self.key)}" if self.key else plain(self.path or "")
 
 
 class Link(msgspec.Struct, frozen=True, gc=False):
@@ -357,6 +359,14 @@ def endpoint_of(url: str) -> str:
 
 
 _endpoint = lru_cache(maxsize=64)(without_query)  # a run has few of them, and each object asks
+
+
+def plain(value: T) -> T:
+    """A member of an enum of texts as its text, and any other value as it is.
+
+    `str` and f-strings give the name of such a member, `Bucket.DATA`, where `join` and `encode` give its text.
+    """
+    return cast("T", str.__str__(value)) if isinstance(value, str) and type(value) is not str else value
 
 
 def utc_now() -> datetime:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from bulkpresign.model import Link, ObjectRef, Post
+from bulkpresign.model import Link, ObjectRef, Post, plain
 from bulkpresign.tables.columns import LINK_COLUMNS, POST_COLUMNS
 from bulkpresign.tables.delimited import csv_cell, needs_quotes
 from bulkpresign.tables.rows import Rows, json_text
@@ -107,7 +107,7 @@ def _csv_column(values: Sequence[Any]) -> str | Sequence[str]:
     """A column's cells, or the one cell that all rows share. Quoted if necessary."""
     first = values[0]
     # Only these types: different values of other types can be equal, such as 1 and True.
-    if (first is None or isinstance(first, str)) and values[-1] == first and values.count(first) == len(values):
+    if (first is None or type(first) is str) and values[-1] == first and values.count(first) == len(values):
         return csv_cell(first or "")
     if set(map(type, values)) != {str}:
         return _csv_column(_rendered(values, _text))
@@ -126,5 +126,5 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return str(value)
+        return plain(value)
     return json_text(value)

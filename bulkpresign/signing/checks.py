@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bulkpresign.errors import ParameterError
-from bulkpresign.model import Link, ObjectRef, bucket_problem, key_problem, keys_are_plain
+from bulkpresign.model import Link, ObjectRef, bucket_problem, key_problem, keys_are_plain, plain
 from bulkpresign.signing.options import METHODS
 
 
 def check_method(method: str) -> str:
-    """The same method. Raises ParameterError for one that links of objects can't have."""
+    """The same method, as plain text. Raises ParameterError for one that links of objects can't have."""
     if method not in METHODS:
         raise ParameterError(f"method {method!r} is not one of {', '.join(METHODS)}: use presign for other operations")
-    return method
+    return plain(method)
 
 
 def check_keys(keys: Sequence[str]) -> None:

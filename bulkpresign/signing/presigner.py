@@ -16,6 +16,7 @@ from bulkpresign.model import (
     ObjectRef,
     Post,
     Upload,
+    plain,
     utc_now,
 )
 from bulkpresign.signing.batch import grouped, region_of
@@ -147,7 +148,7 @@ class Presigner:
         The HTTP method is that of the operation unless given. The link's `headers` must be sent; parameters such as
         `Metadata` become headers. Raises SigningError for a method or parameter that S3 does not have.
         """
-        seconds, params = self._seconds(expires_in), params or {}
+        seconds, params = self._seconds(expires_in), {name: plain(value) for name, value in (params or {}).items()}
         check_target(params)
         credentials = await self._renewed_credentials()
         now = utc_now()
@@ -164,7 +165,7 @@ class Presigner:
         expires_in: int | None = None,
     ) -> Post:
         """An upload form, the same as botocore's `generate_presigned_post`; `conditions` must allow the `fields`."""
-        seconds = self._seconds(expires_in)
+        seconds, bucket, key = self._seconds(expires_in), plain(bucket), plain(key)
         check_target({"Bucket": bucket, "Key": key})
         credentials = await self._renewed_credentials()
         now = utc_now()

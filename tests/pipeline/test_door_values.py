@@ -5,6 +5,7 @@ import csv
 import json
 from collections.abc import AsyncIterator
 from datetime import date, datetime
+from enum import Enum
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,46 @@ def test_keywords_of_other_types(verb: Any, refs: list[bp.ObjectRef], tmp_path: 
     with pytest.raises(TypeError, match="filters is a Filters, not str"):
         asyncio.run(run(filters="*.pdf"))
     assert not list(tmp_path.iterdir())
+
+
+def test_members_of_enums_are_their_texts(refs: list[bp.ObjectRef], tmp_path: Path) -> None:
+    """In every file, in messages, and in the journal: as plain text such a member is its name, `Own.BUCKET`."""
+    own = members(BUCKET=refs[0].bucket, KEY="k", GONE="gone", PUT="PUT", NOTE="my note")
+    given = [bp.ObjectRef(own.BUCKET, key, path=key, extra={"note": own.NOTE}) for key in (own.KEY, own.GONE)]
+    same = [bp.ObjectRef(refs[0].bucket, key, path=key, extra={"note": "my note"}) for key in ("k", "gone")]
+    (tmp_path / "keys.csv").write_text("key\nk\n")
+
+    async def run() -> None:
+        for method in (own.PUT, None):
+            assert (await bp.sign(given, tmp_path / "links.csv", method=method)).done == 2
+            assert (await bp.sign(tmp_path / "links.csv", tmp_path / "again.csv")).done == 2
+            await bp.sign(same, tmp_path / "same.csv", method="PUT" if method else "GET")
+            assert cells(tmp_path / "links.csv") == cells(tmp_path / "again.csv") == cells(tmp_path / "same.csv")
+        await bp.sign(tmp_path / "keys.csv", tmp_path / "own.csv", bucket=own.BUCKET)
+        assert [row[0] for row in cells(tmp_path / "own.csv")] == ["bucket", refs[0].bucket]
+        report = await bp.get(given, to=tmp_path / "data", failures=tmp_path / "failures.csv")
+        assert (report.done, report.failed) == (1, 1)
+        again = await bp.get(same, to=tmp_path / "data", failures=tmp_path / "more.csv")
+        assert (again.skipped, again.failed) == (1, 1)
+        async with bp.Presigner() as presigner:
+            link = await presigner.presign("get_object", {"Bucket": own.BUCKET, "Key": own.KEY})
+            assert link.object.uri == given[0].uri == same[0].uri
+            assert [one.method for one in presigner.sign_batch(given, own.PUT)] == ["PUT"] * 2
+
+    asyncio.run(run())
+    assert cells(tmp_path / "failures.csv") == cells(tmp_path / "more.csv")
+
+
+def members(**values: str) -> Any:
+    return Enum("Own", list(values.items()), type=str)
+
+
+def cells(file: Path) -> list[list[str]]:
+    """The cells of a table but its urls and times."""
+    with file.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    names = [name for name in rows[0] if name not in {"url", "expires_at"}]
+    return [names, *([row[name] for name in names] for row in rows)]
 
 
 @pytest.mark.parametrize("file", ["failures.csv", "failures.jsonl", "failures.parquet"])

@@ -1,14 +1,15 @@
 """The rows that a program passes: checked, and completed by what their urls tell."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
 from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.manifest.links import links_of
-from bulkpresign.model import Link, ObjectRef, without_query
+from bulkpresign.model import Link, ObjectRef, plain, without_query
 from bulkpresign.pipeline.sources.given_links import is_link
 from bulkpresign.tables import Rows
 
@@ -88,8 +89,11 @@ def _check_fields(row: Row, number: int) -> None:
         raise _type_error(number, "size", ref.size, "an int")
 
 
-#: The texts of an object that can be None.
+#: The texts of an object that can be None, and all of them.
 _OPTIONAL = ("version_id", "etag", "checksum", "content_type")
+_TEXTS = ("bucket", "key", "path", *_OPTIONAL)
+_texts_of = attrgetter(*_TEXTS)
+_PLAIN = frozenset({str, type(None)})
 
 
 def _type_error(number: int, name: str, value: object, taken: str) -> TypeError:
@@ -109,17 +113,48 @@ def _is_unicode(text: str) -> bool:
 def rows_of(items: Sequence[Item], first: int) -> list[Row]:
     """The items as rows: a url becomes a link, and a link without a path or an expiry takes those of its url.
 
+    Members of enums become plain texts: as text of a cell, a request or a journal they would be their names.
+
     `first` is the number of the first item. Raises TypeError, ParameterError and ManifestError for one that is not
     valid.
     """
-    numbered = list(enumerate(items, first))
-    for number, item in numbered:
+    for number, item in enumerate(items, first):
         _check_type(item, number)
         if not isinstance(item, str):
             _check_fields(item, number)
+    numbered = list(enumerate(map(_plain, items), first))
     urls = {number: url for number, item in numbered if (url := _url_to_read(item)) is not None}
     links = dict(zip(urls, _links_of(urls), strict=True))
     return [_completed(item, links.get(number)) for number, item in numbered]
+
+
+def _plain(item: Item) -> Item:
+    """The item with a plain text in place of each member of an enum; nearly always the item itself."""
+    if isinstance(item, str):
+        return plain(item)
+    if isinstance(item, ObjectRef):
+        return _plain_object(item)
+    ref, texts = _plain_object(item.object), (item.method, item.url, *item.headers.values())
+    if ref is item.object and _are_plain(texts):
+        return item
+    method, url, headers = plain(item.method), plain(item.url), _plain_values(item.headers)
+    return msgspec.structs.replace(item, method=method, url=url, headers=headers, object=ref)
+
+
+def _plain_object(ref: ObjectRef) -> ObjectRef:
+    texts = _texts_of(ref)
+    if _are_plain(texts) and (not ref.extra or _are_plain(ref.extra.values())):
+        return ref
+    extra = None if ref.extra is None else _plain_values(ref.extra)
+    return msgspec.structs.replace(ref, **dict(zip(_TEXTS, map(plain, texts), strict=True)), extra=extra)
+
+
+def _plain_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {plain(name): plain(value) for name, value in values.items()}
+
+
+def _are_plain(values: Iterable[Any]) -> bool:
+    return _PLAIN.issuperset(map(type, values))
 
 
 def _url_to_read(item: Item) -> str | None:

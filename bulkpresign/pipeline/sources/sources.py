@@ -17,7 +17,7 @@ from bulkpresign.http.client import Transport
 from bulkpresign.manifest.groups import units_of
 from bulkpresign.manifest.links import links_of, methods_of
 from bulkpresign.manifest.uploads import whole_rows
-from bulkpresign.model import Link, ObjectRef
+from bulkpresign.model import Link, ObjectRef, plain
 from bulkpresign.pipeline.sources.given_links import GivenLinks, is_link, no_link
 from bulkpresign.pipeline.sources.given_rows import named
 from bulkpresign.pipeline.sources.inventories import InventoryTable, check_files, local_inventory, remote_inventory
@@ -85,7 +85,7 @@ class Sources:
         objects of all sources.
         """
         #: The bucket of rows without one.
-        self.bucket = bucket
+        self.bucket = plain(bucket)
         #: The items that a program passes, None if the sources are files, S3 locations or links.
         self.items: GivenItems | None = None
         self._all_versions, self._literal = all_versions, literal
