@@ -5,6 +5,7 @@ connections of our own (`connection`, `pool`), which add nothing; and on aiohttp
 environment names a proxy, or where the caller asks for it.
 """
 
+import asyncio
 import logging
 import os
 import re
@@ -43,6 +44,14 @@ _PLAIN_TARGET = re.compile(r"/[!\"$-~]*\Z")
 _LONGEST_SCHEME = len("https://")
 
 _logger = logging.getLogger("bulkpresign.http")
+
+
+def require_asyncio() -> asyncio.AbstractEventLoop:
+    """The event loop that runs. Raises ParameterError where another library runs, such as trio."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise ParameterError("asyncio is needed: trio, or another library, runs no more than signing") from None
 
 
 def body_size(body: Body) -> int:
@@ -105,6 +114,8 @@ class HttpClient:
         return f"<HttpClient {self._transport}, {len(self._origins)} origins>"
 
     async def __aenter__(self) -> Self:
+        """Raises ParameterError where no event loop of asyncio runs."""
+        require_asyncio()
         self._proxies = Proxies() or None
         self._may_need_aiohttp = self._proxies is not None or self._transport == "aiohttp"
         ssl_context = ssl_context_of(self._ca_bundle)

@@ -13,6 +13,7 @@ import anyio
 import anyio.to_thread
 
 from bulkpresign.errors import BreakerError, ParameterError
+from bulkpresign.http.client import require_asyncio
 from bulkpresign.redact import redacted
 from bulkpresign.scale.processes import Processes
 from bulkpresign.text import counted
@@ -122,7 +123,8 @@ def workers_of(executor: str | Executor) -> Workers:
 
 @asynccontextmanager
 async def opened(executor: str | Executor) -> AsyncIterator[Workers]:
-    """The workers that are asked for; closed at the end. Raises ParameterError."""
+    """The workers that are asked for; closed at the end. Raises ParameterError, also where asyncio does not run."""
+    require_asyncio()
     workers = workers_of(executor)
     try:
         yield workers

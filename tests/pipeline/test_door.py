@@ -85,6 +85,39 @@ def test_one_link_or_object_by_itself(refs: list[bp.ObjectRef], tmp_path: Path) 
     assert files(tmp_path) == {key: BODIES[key] for key in list(BODIES)[:2]}
 
 
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # trio's, for one that was not read to its end
+def test_another_library_than_asyncio_signs_and_sends_nothing(refs: list[bp.ObjectRef], tmp_path: Path) -> None:
+    trio = pytest.importorskip("trio")
+    place = f"s3://{refs[0].bucket}/"
+
+    async def read(stream: AsyncIterator[object]) -> None:
+        async for _ in stream:
+            pass
+
+    async def use() -> None:
+        (tmp_path / "local").mkdir()
+        async with bp.Presigner() as presigner:
+            assert len(presigner.sign_batch(refs)) == len(refs)
+            assert (await presigner.presign("list_buckets")).method == "GET"
+        assert (await bp.sign(refs, tmp_path / "links.csv")).done == len(refs)
+        for run in (
+            lambda: bp.get(refs, tmp_path / "data"),
+            lambda: bp.put(tmp_path / "local", place),
+            lambda: bp.copy(refs, place),
+            lambda: bp.compare(place, tmp_path / "local"),
+            lambda: bp.sign(place, tmp_path / "more.csv"),
+            lambda: bp.sign(refs, tmp_path / "more.csv", head=True),
+            lambda: bp.sign(tmp_path / "links.csv", tmp_path / "more.csv", executor="processes:1"),
+            lambda: read(bp.read(refs)),
+            lambda: read(bp.get_outcomes(refs, tmp_path / "data")),
+        ):
+            with pytest.raises(ParameterError, match="asyncio is needed"):
+                await run()
+
+    trio.run(use)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["links.csv", "local"]
+
+
 def test_a_second_run_skips_what_is_done(refs: list[bp.ObjectRef], tmp_path: Path) -> None:
     async def run() -> None:
         assert (await bp.get(iter(refs), to=tmp_path / "data")).done == len(BODIES)

@@ -9,6 +9,8 @@ from typing import Generic, Self, TypeVar
 
 import anyio
 
+from bulkpresign.http.client import require_asyncio
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -107,7 +109,7 @@ class _Work(Generic[T, R]):
 
     def begin(self) -> None:
         if self._task is None:
-            self._loop = asyncio.get_running_loop()
+            self._loop = require_asyncio()
             self._task = self._loop.create_task(self._run())
 
     async def _run(self) -> None:
