@@ -1,5 +1,6 @@
 """`Presigner`: signs links with the credentials of the AWS chain."""
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
@@ -53,7 +54,8 @@ class Presigner:
             urls = presigner.url_batch("bucket", ["a.txt", "b.txt"])
 
     Credentials, region and endpoint come from the AWS chain unless given. `expires_in` (seconds, at most 7 days) is the
-    default for every link. An open Presigner serves any number of tasks, and a closed one can be opened again.
+    default for every link. An open Presigner serves any number of tasks of one event loop: elsewhere all but its batch
+    methods raise ParameterError. A closed one can be opened again.
 
     The batch methods (`url_batch`, `sign_batch`, `post_batch`) never wait: they raise CredentialsError if the
     credentials have expired; `sign`, `presign` and `refresh` renew them. With the region `auto`, each bucket is asked
@@ -88,6 +90,7 @@ class Presigner:
             ca_bundle=ca_bundle,
         )
         self._is_entered = False
+        self._loop: object = None
         self._credentials: Credentials | None = None
         self._endpoints = EndpointCache(self._aws, {} if request_payer is None else {PAYER: request_payer})
         self._put_signer: _PutSigner | None = None
@@ -96,7 +99,7 @@ class Presigner:
         """Raises ParameterError for a Presigner that is open already: the first one to leave would close it for all."""
         if self._is_entered:
             raise ParameterError("the presigner is open already: open it once, and share it")
-        self._is_entered = True
+        self._is_entered, self._loop = True, _running_loop()
         try:
             await self._aws.__aenter__()
             await self.refresh()
@@ -114,6 +117,14 @@ class Presigner:
         """True inside `async with`."""
         return self._credentials is not None
 
+    def check_loop(self) -> None:
+        """Raises ParameterError in another event loop than that in which it was opened, whose tasks it waits for.
+
+        Its batch methods, which never wait, work in any thread and loop.
+        """
+        if self._is_entered and _running_loop() is not self._loop:
+            raise ParameterError("the presigner was opened in another event loop: open one for each loop")
+
     @property
     def aws(self) -> Aws:
         """S3 with the same configuration, for listings of uploads."""
@@ -123,10 +134,12 @@ class Presigner:
         """Loads the current credentials; those that are about to expire are renewed.
 
         With region `auto`, it also asks for the unknown regions of `buckets`, all at the same time. Raises
-        CredentialsError, and RegionError for a bucket whose region can't be found.
+        CredentialsError, RegionError for a bucket whose region can't be found, and ParameterError in another event
+        loop.
         """
         if isinstance(buckets, str):
             raise ParameterError("buckets is a list of buckets, not one")
+        self.check_loop()
         self._credentials = await self._aws.credentials()
         await self._aws.learn_regions(buckets)
 
@@ -397,3 +410,11 @@ class Presigner:
         """Refreshed credentials. They expire no later than those that sign next, so `expires_at` is never too late."""
         await self.refresh()
         return self._valid_credentials()
+
+
+def _running_loop() -> object:
+    """The event loop of asyncio that runs; None for another library, such as trio."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

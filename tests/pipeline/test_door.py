@@ -85,6 +85,21 @@ def test_one_link_or_object_by_itself(refs: list[bp.ObjectRef], tmp_path: Path) 
     assert files(tmp_path) == {key: BODIES[key] for key in list(BODIES)[:2]}
 
 
+def test_a_presigner_of_another_event_loop(refs: list[bp.ObjectRef], tmp_path: Path) -> None:
+    """It is refused before any request, also where only a later link would need it."""
+
+    async def run() -> None:
+        async with bp.Presigner() as presigner:
+            links = presigner.sign_batch(refs)
+            for rows, renewed in ((refs, False), (links, True)):
+                getting = bp.get(rows, tmp_path / "data", presigner=presigner, renew_credentials=renewed)
+                with pytest.raises(ParameterError, match="opened in another event loop"):
+                    await asyncio.to_thread(asyncio.run, getting)
+
+    asyncio.run(run())
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # trio's, for one that was not read to its end
 def test_another_library_than_asyncio_signs_and_sends_nothing(refs: list[bp.ObjectRef], tmp_path: Path) -> None:
     trio = pytest.importorskip("trio")

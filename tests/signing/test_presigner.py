@@ -172,6 +172,28 @@ def test_no_repr_shows_a_secret(portal: BlockingPortal, caplog: pytest.LogCaptur
         assert secret not in caplog.text
 
 
+def test_it_waits_in_the_event_loop_in_which_it_was_opened(europe: Both) -> None:
+    """In another one it would wait for what only the first one ends. Batches don't wait."""
+    presigner, refs = europe.presigner, [ObjectRef("bucket", "key")]
+
+    async def sign() -> None:
+        async for _ in presigner.sign(refs):
+            pass
+
+    for call in (
+        presigner.refresh,
+        lambda: presigner.prepare(refs),
+        lambda: presigner.presign("list_buckets"),
+        lambda: presigner.presign_post("bucket", "key"),
+        sign,
+    ):
+        with pytest.raises(ParameterError, match="opened in another event loop: open one for each"):
+            asyncio.run(call())
+    assert len(presigner.url_batch("bucket", ["key"])) == 1
+    assert len(presigner.sign_batch(refs)) == len(presigner.post_batch(refs)) == 1
+    assert europe.presign("list_buckets")
+
+
 @pytest.mark.parametrize("is_async", [False, True])
 def test_objects_before_an_error_of_the_iterable_are_signed(europe: Both, *, is_async: bool) -> None:
     """The iterable has given them, and can't give them again."""

@@ -70,6 +70,7 @@ _DEFAULTS = {
 def _check_alone(presigner: Presigner, settings: dict[str, Any]) -> None:
     if not presigner.is_open:
         raise ParameterError("presigner is not open: use it inside `async with`")
+    presigner.check_loop()
     for name, default in _DEFAULTS.items():
         if name in settings and settings[name] != default:
             raise ParameterError(f"{name} and presigner are both given: the presigner has a {name} of its own")
