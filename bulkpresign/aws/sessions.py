@@ -59,6 +59,8 @@ class ClientSession:
             check_endpoint_url(endpoint_url)
         if profile_name is not None and session is not None:
             raise ParameterError("profile_name and session are both given: a session has its own profile")
+        if session is not None:
+            _check_session(session)
         self._region_name = region_name
         self._endpoint_url = endpoint_url
         self._profile_name = profile_name
@@ -133,6 +135,17 @@ class ClientSession:
     def _environment_region(self) -> str | None:
         # The other AWS SDKs and the command line read AWS_REGION; boto3 reads only AWS_DEFAULT_REGION.
         return self._session.region_name or os.environ.get("AWS_REGION") or None
+
+
+def _check_session(session: object) -> None:
+    """Raises TypeError for a session of boto3, botocore or aiobotocore, for a class, and for what is no session."""
+    import aioboto3
+    import boto3
+
+    is_other = isinstance(session, boto3.Session | type) and not isinstance(session, aioboto3.Session)
+    if is_other or not all(hasattr(session, name) for name in ("client", "get_credentials", "region_name")):
+        kind = "a class" if isinstance(session, type) else f"{type(session).__module__}.{type(session).__name__}"
+        raise TypeError(f"session is an aioboto3.Session, not {kind.removeprefix('builtins.')}")
 
 
 def _new_session(profile_name: str | None) -> Any:

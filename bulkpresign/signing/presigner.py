@@ -161,6 +161,8 @@ class Presigner:
         The HTTP method is that of the operation unless given. The link's `headers` must be sent; parameters such as
         `Metadata` become headers. Raises SigningError for a method or parameter that S3 does not have.
         """
+        if not isinstance(params, Mapping | None):
+            raise TypeError(f"params is a dict with the parameters of {client_method}, not {type(params).__name__}")
         seconds, params = self._seconds(expires_in), {name: plain(value) for name, value in (params or {}).items()}
         check_target(params)
         credentials = await self._renewed_credentials()

@@ -33,7 +33,8 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     the number of objects to use, at random: each object has the same chance, and the same source and `seed` give the
     same objects, in the order of the source. A sample is held in memory.
 
-    Raises ParameterError for a value that is not valid, and for bounds that no object can have.
+    Raises ParameterError for a value that is not valid, and for bounds that no object can have; TypeError for a time of
+    another type.
     """
 
     include: Sequence[str] = ()
@@ -57,7 +58,10 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         for glob in _ALL.intersection(self.exclude):  # aws needs it before include
             raise ParameterError(f"exclude {glob!r} leaves out every object; leave it out: include alone selects")
         for name in ("newer_than", "older_than"):
-            if (moment := getattr(self, name)) is not None and moment.tzinfo is None:
+            moment = getattr(self, name)
+            if not isinstance(moment, datetime | None):
+                raise TypeError(f"{name} is a datetime with a time zone, not {type(moment).__name__}")
+            if moment is not None and moment.tzinfo is None:
                 raise ParameterError(f"{name} of {moment.isoformat()} has no time zone")
         if self.min_size is not None and self.max_size is not None and self.min_size > self.max_size:
             raise ParameterError(f"no object has at least {self.min_size:,} and at most {self.max_size:,} bytes")

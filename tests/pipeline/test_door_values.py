@@ -7,9 +7,14 @@ from collections.abc import AsyncIterator
 from datetime import date, datetime
 from enum import Enum
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import aioboto3
+import aiobotocore.session
+import boto3
+import botocore.session
 import pytest
 
 import bulkpresign as bp
@@ -41,7 +46,13 @@ NAIVE = datetime(2026, 11, 27)  # noqa: DTZ001
             "row 2: etag is a float, not a str; .* None, and not the NaN of pandas",
         ),
         (bp.ObjectRef("bucket", "key", extra={5: ""}), "row 2: extra has an int as a name"),  # type: ignore[dict-item]
+        (bp.ObjectRef("bucket", "key", size=True), "row 2: size is a bool, not an int"),
+        (bp.ObjectRef("bucket", "key", size=-5), "given rows:2: size of -5 is not a number of bytes"),
+        (bp.ObjectRef("bucket", "key", extra="x"), "row 2: extra is a str, not a dict"),  # type: ignore[arg-type]
         (bp.Link("GET", b"https://host/key", {}), "row 2: url is a bytes, not a str"),  # type: ignore[arg-type]
+        (bp.Link("GET", "https://host/key", []), "row 2: headers is a list, not a dict"),  # type: ignore[arg-type]
+        (bp.Link("GET", "https://host/key", {}, None, None), "row 2: object is a NoneType"),  # type: ignore[arg-type]
+        (bp.Link("GET", "https://host/key", {}, "2026"), "row 2: expires_at is a str"),  # type: ignore[arg-type]
         (bp.Link("GET", "https://host/key", {}, NAIVE), "given rows:2: expires_at of .* has no time zone"),
         (bp.ObjectRef("bucket", "key", path="caf\udce9"), r"given rows:2: path 'caf.udce9' is not valid Unicode"),
     ],
@@ -88,12 +99,45 @@ def test_what_a_presigner_can_not_sign(seaweedfs: S3Server, aws_env: AwsEnv) -> 
                 presigner.sign_batch([bp.ObjectRef("bucket", NAN)])
             with pytest.raises(TypeError, match="s3://bucket/k: version_id is of type float, not str"):
                 presigner.sign_batch([bp.ObjectRef("bucket", "k", version_id=NAN)])
+            with pytest.raises(TypeError, match="params is a dict with the parameters of get_object, not str"):
+                await presigner.presign("get_object", "x")  # type: ignore[arg-type]
             with pytest.raises(TypeError, match="options is a LinkOptions, not dict"):
                 presigner.sign_batch([], options={"sse": "AES256"})  # type: ignore[arg-type]
             with pytest.raises(ParameterError, match="header x-amz-meta-n: the value must be one line of text"):
                 presigner.sign_batch([bp.ObjectRef("bucket", "k")], "PUT", headers={"x-amz-meta-n": 5})  # type: ignore[dict-item]
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (boto3.Session(), "boto3.session.Session"),
+        (botocore.session.get_session(), "botocore.session.Session"),
+        (aiobotocore.session.get_session(), "aiobotocore.session.AioSession"),
+        (aioboto3.Session, "a class"),
+        ("a profile", "str"),
+    ],
+)
+def test_sessions_of_other_libraries(given: Any, said: str, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=f"session is an aioboto3.Session, not {said}"):
+        bp.Presigner(session=given)
+    with pytest.raises(TypeError, match=f"session is an aioboto3.Session, not {said}"):
+        asyncio.run(bp.get([bp.ObjectRef("bucket", "key")], to=tmp_path, session=given))
+
+
+@pytest.mark.parametrize("given", [bp.Presigner, boto3.client("s3", region_name="eu-west-1"), "a profile"])
+def test_presigners_of_other_types(given: Any, refs: list[bp.ObjectRef], tmp_path: Path) -> None:
+    said = "a class" if given is bp.Presigner else type(given).__name__
+    runs: list[Any] = [
+        partial(bp.get, refs, to=tmp_path / "data", presigner=given),
+        partial(bp.sign, refs, tmp_path / "links.csv", presigner=given),
+        partial(bp.copy, refs, "s3://bucket/", source_presigner=given),
+    ]
+    for run in runs:
+        with pytest.raises(TypeError, match=f"presigner is an open Presigner, not {said}"):
+            asyncio.run(run())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("verb", [bp.get, bp.get_outcomes, bp.copy, bp.read, bp.verify, bp.sign])

@@ -55,6 +55,13 @@ def test_sizes_are_inclusive() -> None:
     assert kept(sized, min_size=1, max_size=3) == ["1", "2", "3"]
 
 
+@pytest.mark.parametrize("given", [NOON.date(), "2026-01-31", 5])
+@pytest.mark.parametrize("name", ["newer_than", "older_than"])
+def test_times_of_other_types(name: str, given: Any) -> None:
+    with pytest.raises(TypeError, match=f"{name} is a datetime with a time zone, not {type(given).__name__}"):
+        Filters(**{name: given})
+
+
 def test_newer_and_older_share_no_object_and_leave_none_out() -> None:
     times = ["2026-01-31T11:59:59.999Z", "2026-01-31T12:00:00Z", "2026-01-31T14:00:00+02:00", "2026-01-31T12:00:01Z"]
     timed = [ref for number, time in enumerate(times) for ref in refs(str(number), time=time)]

@@ -15,7 +15,7 @@ class RunPresigner:
     """Gives the Presigner that signs for a run. Use as an async context manager.
 
     A Presigner that is given has to be open, and stays open. Another one is made of `settings`, those of a Presigner,
-    when it is first needed. Raises ParameterError where both are given.
+    when it is first needed. Raises ParameterError where both are given, and TypeError for a value of another type.
     """
 
     def __init__(self, given: Presigner | None, **settings: Any) -> None:
@@ -67,7 +67,10 @@ _DEFAULTS = {
 }
 
 
-def _check_alone(presigner: Presigner, settings: dict[str, Any]) -> None:
+def _check_alone(presigner: object, settings: dict[str, Any]) -> None:
+    if not isinstance(presigner, Presigner):
+        kind = "a class" if isinstance(presigner, type) else type(presigner).__name__
+        raise TypeError(f"presigner is an open Presigner, not {kind}")
     if not presigner.is_open:
         raise ParameterError("presigner is not open: use it inside `async with`")
     presigner.check_loop()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
@@ -64,16 +65,17 @@ def _check_type(item: object, number: int) -> None:
 
 
 def _check_fields(row: Row, number: int) -> None:
-    """Raises TypeError for a field of another type, ParameterError for text that is not Unicode.
+    """Raises TypeError for a field of another type, ParameterError for a size below 0 and for text that is not Unicode.
 
-    Both would fail later, and without their place. Python has names of files that are not UTF-8 as such text.
+    All would fail later, and without their place. Python has names of files that are not UTF-8 as such text.
     """
     ref = object_of(row)
+    if not isinstance(ref, ObjectRef):
+        raise _type_error(number, "object", ref, "an ObjectRef")
     texts = {"bucket": ref.bucket, "key": ref.key, "path": ref.file_path}
     if isinstance(row, Link):
-        texts["url"] = row.url
-        if row.expires_at is not None and row.expires_at.tzinfo is None:
-            raise ParameterError(f"{GIVEN_ROWS}:{number}: expires_at of {row.expires_at} has no time zone")
+        _check_link(row, number)
+        texts |= {"url": row.url, "method": row.method}
     for name, value in texts.items():
         if not isinstance(value, str):
             raise _type_error(number, name, value, "a str")
@@ -82,11 +84,24 @@ def _check_fields(row: Row, number: int) -> None:
     for name in _OPTIONAL:
         if (value := getattr(ref, name)) is not None and not isinstance(value, str):
             raise _type_error(number, name, value, "a str")
+    if not isinstance(ref.extra, dict | None):
+        raise _type_error(number, "extra", ref.extra, "a dict")
     for name in ref.extra or ():
         if not isinstance(name, str):
             raise TypeError(f"row {number}: extra has {named(name)} as a name, not a str")
-    if not isinstance(ref.size, int | None):
+    if not isinstance(ref.size, int | None) or isinstance(ref.size, bool):
         raise _type_error(number, "size", ref.size, "an int")
+    if ref.size is not None and ref.size < 0:
+        raise ParameterError(f"{GIVEN_ROWS}:{number}: size of {ref.size} is not a number of bytes")
+
+
+def _check_link(link: Link, number: int) -> None:
+    if not isinstance(link.headers, Mapping):
+        raise _type_error(number, "headers", link.headers, "a dict")
+    if not isinstance(link.expires_at, datetime | None):
+        raise _type_error(number, "expires_at", link.expires_at, "a datetime")
+    if link.expires_at is not None and link.expires_at.tzinfo is None:
+        raise ParameterError(f"{GIVEN_ROWS}:{number}: expires_at of {link.expires_at} has no time zone")
 
 
 #: The texts of an object that can be None, and all of them.
