@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from io import BufferedReader
 from itertools import chain
 from pathlib import Path, PurePath
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, Protocol, TextIO, cast
 
 from bulkpresign.errors import ManifestError, OutputError, ParameterError
 from bulkpresign.model import without_query
@@ -148,6 +148,8 @@ def _opened(file: str) -> Iterator[BinaryIO]:
         if file == STDIN:
             if sys.stdin is None:
                 raise ManifestError("standard input is closed", file=file)
+            if not hasattr(sys.stdin, "buffer"):
+                raise ManifestError("standard input has text and no bytes, as in a notebook: name a file", file=file)
             yield _unpacked(file, sys.stdin.buffer)
         else:
             with Path(file).open("rb") as stream:
@@ -186,13 +188,15 @@ def _not_decoded(error: UnicodeDecodeError, file: str, encoding: str, lines_befo
 def open_output(file: str) -> Iterator[Output]:
     """Opens a file to be written, as a context manager. The file appears when the block ends without an error.
 
-    Only its owner can read it. `-` is standard output; a device or a pipe is written directly. If the name ends in
-    `.gz`, the file is compressed. Raises OutputError if it can't be written, and ParameterError for a url.
+    Only its owner can read it. `-` is standard output, which gets text where it takes no bytes; a device or a pipe is
+    written directly. If the name ends in `.gz`, the file is compressed. Raises OutputError if it can't be written, and
+    ParameterError for a url.
     """
     if file == STDOUT:
         if sys.stdout is None:
             raise OutputError(f"{_STDOUT_NAME} is closed")
-        with _writer(_STDOUT_NAME, sys.stdout.buffer) as output:
+        stream = getattr(sys.stdout, "buffer", None) or _TextStream(sys.stdout)
+        with _writer(_STDOUT_NAME, cast("BinaryIO", stream)) as output:
             yield output
     elif _is_device(file):
         with _output_errors(file):
@@ -278,6 +282,21 @@ def _writer(file: str, stream: BinaryIO) -> Iterator[Output]:
         if packed:
             with suppress(OSError):
                 packed.close()
+
+
+class _TextStream:
+    """Writes UTF-8 to a stream of text, such as a StringIO, or the output of a cell of a notebook.
+
+    Raises UnicodeDecodeError, a ValueError, for other bytes, such as Parquet.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._stream, self.flush = stream, stream.flush
+
+    def write(self, data: bytes, /) -> int:
+        self._stream.write(self._decoder.decode(data))
+        return len(data)
 
 
 class _ErrorTranslator:

@@ -1,4 +1,5 @@
 import gzip
+import io
 import os
 import stat
 from pathlib import Path
@@ -251,3 +252,19 @@ def test_a_closed_standard_stream_is_reported(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("sys.stdout", None)
     with pytest.raises(OutputError, match="standard output is closed"), open_output("-"):
         pytest.fail("it is told first")
+
+
+def test_standard_streams_of_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A StringIO in their place has no `buffer`, nor has the output of a cell of a notebook."""
+    shown = io.StringIO()
+    monkeypatch.setattr("sys.stdout", shown)
+    with open_output("-") as output:
+        for byte in "a,é\n".encode():
+            output.write(bytes([byte]))
+        output.flush()
+    assert shown.getvalue() == "a,é\n"
+    with pytest.raises(OutputError, match="standard output can't be written: 'utf-8'"), open_output("-") as output:
+        output.write(b"PAR1\xff")
+    monkeypatch.setattr("sys.stdin", io.StringIO("key\na\n"))
+    with pytest.raises(ManifestError, match="standard input has text and no bytes, as in a notebook: name a file"):
+        list(text_blocks("-"))
