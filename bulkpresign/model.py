@@ -25,6 +25,8 @@ LEASE_MARGIN = timedelta(seconds=30)
 #: The name of a header: a token of RFC 9110, 5.6.2.
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _USER = re.compile(r"(?<=://)[^/#]*@")
+#: The query of a link that S3 accepts, in version 4 or 2 of its signatures.
+_SIGNED_FOR_S3 = re.compile(r"[?&](?:X-Amz-Signature|AWSAccessKeyId)=")
 _LIFETIME = re.compile(r"[?&]X-Amz-Expires=(\d{1,9})(?:&|$)")
 
 #: The longest key that S3 allows, in bytes of UTF-8.
@@ -350,6 +352,11 @@ def without_query(url: str) -> str:
     """The url without its query, which has the signature, and without user and password. Messages show this."""
     address = url.partition("?")[0]
     return _USER.sub("", address) if "@" in address else address
+
+
+def is_signed_for_s3(url: str) -> bool:
+    """True for a link with a signature of S3: not for one of another service, of a CDN or of a web server."""
+    return _SIGNED_FOR_S3.search(url) is not None
 
 
 def endpoint_of(url: str) -> str:

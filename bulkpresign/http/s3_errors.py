@@ -15,7 +15,7 @@ from bulkpresign.errors import (
     TransferError,
 )
 from bulkpresign.http.dates import unix_time
-from bulkpresign.model import Link
+from bulkpresign.model import Link, is_signed_for_s3
 from bulkpresign.redact import redacted, secrets_of
 
 _CODE = re.compile(rb"<Code>\s*([A-Za-z0-9._-]{1,100})\s*</Code>")
@@ -55,6 +55,8 @@ _TEMPORARY: frozenset[int | str] = frozenset(
         "RequestTimeout",
     }
 )
+#: The prefix of the headers of S3: each of its responses has at least `x-amz-request-id`.
+_OF_S3 = "x-amz-"
 _REFUSALS = frozenset({400, 401, 403})
 #: How `&` is written in HTML, and in JSON by some encoders.
 _ESCAPED_AND = re.compile(r"&amp;|\\u0026")
@@ -116,6 +118,19 @@ def error_of(
     elif not _TEMPORARY.isdisjoint((status, code)) or _is_gateway_error(status):
         kind = ServerError
     return kind(message, code=code, status=status, retry_after=retry_after(headers, now))
+
+
+def check_is_of_s3(status: int, headers: Mapping[str, str], link: Link) -> None:
+    """Raises ServerError for the response to a link of S3 that is a success, and that no S3 server sent.
+
+    It has neither an etag nor a header `x-amz-*`. A gateway may remove the etag alone. Responses to links of other
+    services are not checked: they have headers of their own.
+    """
+    if "etag" in headers or not is_signed_for_s3(link.url) or any(name.startswith(_OF_S3) for name in headers):
+        return
+    message = f"{status}, but the response is not that of an S3 server: it has no etag and no header {_OF_S3}*"
+    hint = "a proxy or a login page may have sent it; see if the endpoint of the link can be reached from here"
+    raise ServerError(f"{message} ({hint})", code="NoEtag", status=status)
 
 
 def _is_gateway_error(status: int) -> bool:

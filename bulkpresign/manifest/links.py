@@ -13,7 +13,7 @@ import msgspec
 
 from bulkpresign.manifest.rewritten import name_before
 from bulkpresign.manifest.times import EARLIEST, LATEST, is_local, moment_of
-from bulkpresign.model import HEADER_NAME, Link, ObjectRef, without_query
+from bulkpresign.model import HEADER_NAME, Link, ObjectRef, is_signed_for_s3, without_query
 from bulkpresign.tables.objects import complain, located_keys, refs_of, text_column
 from bulkpresign.tables.rows import Rows
 
@@ -32,8 +32,6 @@ _SIGNED_AT = re.compile(r"[?&]X-(?:Amz|Goog)-Date=(\d{8}T\d{6}Z)(?:&|$)")
 _EXPIRES_IN = re.compile(r"[?&]X-(?:Amz|Goog)-Expires=(\d{1,9})(?:&|$)")
 #: Unix time, in links of version 2 of S3's signatures, which boto3 makes by default, and in those of CloudFront.
 _EXPIRES_AT = re.compile(r"[?&]Expires=(\d{10})(?:&|$)")
-#: The query of a link that S3 accepts, in version 4 or 2 of its signatures.
-_OF_S3 = re.compile(r"[?&](?:X-Amz-Signature|AWSAccessKeyId)=")
 #: Characters of a key in a message: keys may differ at their end only.
 _SHOWN = 1024
 _EXAMPLE = "2026-01-31T12:00:00Z"
@@ -105,7 +103,7 @@ def _check_keys(rows: Rows, urls: Sequence[str]) -> None:
     Only links of S3 tell their key.
     """
     for row, (key, url) in enumerate(zip(text_column(rows, "key") or (), urls, strict=False)):
-        if f"/{key}?" not in url and key and not _is_for(key, url) and _OF_S3.search(url):
+        if f"/{key}?" not in url and key and not _is_for(key, url) and is_signed_for_s3(url):
             problem = f"the url is for {path_of(url)[:_SHOWN]!r}, not for key {key[:_SHOWN]!r}"
             hint = "restore the cells of the row; another name for its file goes into column path"
             raise rows.error(row, f"{problem}: {hint}", "key")
@@ -140,7 +138,7 @@ def _check_order(rows: Rows, named: Mapping[int, str], keys: Sequence[str], urls
 
     for row, path in named.items():
         other = owner(row)
-        if other is not None and owner(other) is not None and _OF_S3.search(urls[row]):
+        if other is not None and owner(other) is not None and is_signed_for_s3(urls[row]):
             problem = f"{path!r} is the name of key {keys[other][:_SHOWN]!r} in another row"
             raise rows.error(row, f"{problem}, as after one column was sorted: restore the cells", "path")
 

@@ -459,6 +459,28 @@ def test_what_the_destination_refuses_is_said_with_its_name(
     assert re.search(f"^s3://{proxied.destination}{message}", str(outcome.message))
 
 
+PAGE = Fault(200, {"Content-Type": "text/html"}, b"<html>Please sign in</html>")
+
+
+@pytest.mark.parametrize("size", [1000, 300_000])
+@pytest.mark.parametrize("page", [PAGE, Fault(200)], ids=["a page", "nothing"])
+def test_an_object_that_a_proxy_swallowed_is_not_copied(page: Fault, size: int, proxied: ProxiedSides) -> None:
+    """Neither by this run, nor for the next one. A response of S3 has its headers."""
+    proxied.upload({"a": bytes(size)})
+    proxied.sign()
+    proxied.proxy.schedule = lambda seen: page if seen.method == "PUT" else None
+    for is_by_links in (False, True):
+        report = proxied.copy_links() if is_by_links else proxied.copy(to="to/", relay=True)
+        assert (report.done, report.failed) == (0, 1)
+        (outcome,) = proxied.outcomes
+        assert (outcome.code, outcome.attempts) == ("NoEtag", 5)
+        assert "the response is not that of an S3 server" in str(outcome.message)
+    assert proxied.copied() == {}
+    proxied.proxy.schedule = lambda _: None
+    assert (proxied.copy(to="to/", relay=True).done, proxied.copy_links().done) == (1, 1)
+    assert proxied.copied("to/") == {"to/a": bytes(size)}
+
+
 def test_credentials_of_one_side_that_end() -> None:
     """The objects expire, and the run goes on."""
 

@@ -13,6 +13,8 @@ from bulkpresign.model import Outcome
 from bulkpresign.transfer.engine.plain_jobs import StoreSteps
 from bulkpresign.transfer.uploads.plain import PlainUpload
 from tests.conftest import AwsEnv, Boto, MakeBucket
+from tests.pipeline.copies import ProxiedSides
+from tests.servers.proxy import Fault
 from tests.servers.server import S3Server
 from tests.support.events import heard
 from tests.support.folders import files, write_all
@@ -86,6 +88,21 @@ def test_only_new_files_go_up_as_plain_jobs_once_the_destination_is_listed(
     assert sorted(as_plain_jobs) == [f"pre/{path}" for path in new]
     for path, body in (old | new).items():
         assert boto(seaweedfs).get_object(Bucket=bucket, Key=f"pre/{path}")["Body"].read() == body
+
+
+@pytest.mark.parametrize("size", [1000, 300_000])
+def test_a_file_that_a_proxy_swallowed_is_sent_by_the_next_run(size: int, proxied: ProxiedSides) -> None:
+    write_all(Path("in"), {"a": bytes(size)})
+    page = Fault(200, {"Content-Type": "text/html"}, b"<html>Please sign in</html>")
+    proxied.proxy.schedule = lambda seen: page if seen.method == "PUT" else None
+    outcomes: list[Outcome] = []
+    to = f"s3://{proxied.destination}/"
+    report = asyncio.run(bp.put("in", to, listeners=[heard(outcomes)]))
+    assert (report.done, report.failed, outcomes[0].code) == (0, 1, "NoEtag")
+    assert "the response is not that of an S3 server" in str(outcomes[0].message)
+    proxied.proxy.schedule = lambda _: None
+    assert asyncio.run(bp.put("in", to)).done == 1
+    assert proxied.copied() == {"a": bytes(size)}
 
 
 def test_a_symlink_that_leaves_the_folder_is_not_sent(

@@ -282,7 +282,7 @@ def test_what_a_server_says_it_made_is_compared(scene: Scene) -> None:
 
 def test_a_part_without_an_etag(scene: Scene) -> None:
     scene.sign()
-    scene.proxy.schedule = on(is_part(2), Fault(200))
+    scene.proxy.schedule = on(is_part(2), Fault(200, {"x-amz-request-id": "1"}))
     report = scene.put()
     assert (scene.outcome.status, scene.outcome.code) == ("failed", "NoEtag")
     assert "part 2 was stored without an etag" in (scene.outcome.message or "")

@@ -18,6 +18,7 @@ from bulkpresign.http.clock import Clock
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.http.response import etag_of
+from bulkpresign.http.s3_errors import check_is_of_s3
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
@@ -144,7 +145,7 @@ class PlainCopies:
         copies: list[Copied] = []
 
         def handle(response: ResponseParser, body: Chunk, latency: float) -> HandlerSteps:
-            copied = None if response.status not in STORED or len(body) else _copied(held, link, response.headers)
+            copied = None if response.status not in STORED or len(body) else _copied(held, link, response)
             if copied is None:
                 return None
             yield
@@ -166,12 +167,15 @@ class PlainCopies:
         return {**held.head.kept, **digest, **self._coordinator.condition(ref)}
 
 
-def _copied(held: Held, link: Link, headers: Mapping[str, str]) -> Copied | None:
-    """The copy, by the response to its PUT; None where the destination stored other bytes."""
+def _copied(held: Held, link: Link, response: ResponseParser) -> Copied | None:
+    """The copy, by the response to its PUT; None where the destination stored other bytes, or none."""
+    headers = response.headers
     head, etag = held.head, etag_of(headers, link)
     if head.structure.algorithm is not None and etag == head.etag:  # no need to compute the md5
         return Copied(len(held.data), etag, head.structure.name, held.checksum, head.loses_tags(link))
     try:
+        if etag is None:
+            check_is_of_s3(response.status, headers, link)
         target = verified_by_answer(signed_checksum(link), etag, headers, held.data)
     except TransferError:  # the general path finds it as well
         return None

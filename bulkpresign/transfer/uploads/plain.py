@@ -18,6 +18,7 @@ from bulkpresign.http.clock import Clock
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.http.response import etag_of
+from bulkpresign.http.s3_errors import check_is_of_s3
 from bulkpresign.model import Link, Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
@@ -123,6 +124,8 @@ class PlainUpload:
         if response.status not in STORED or len(body):
             return None
         etag = etag_of(headers, link)
+        if etag is None:
+            check_is_of_s3(response.status, headers, link)
         verified_by = self._body.verified_by(etag, headers)
         yield
         file.check_unchanged()

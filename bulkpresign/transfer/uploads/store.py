@@ -10,6 +10,7 @@ from bulkpresign.errors import RefusedError, TransferError
 from bulkpresign.events import BytesMoved, Listener
 from bulkpresign.http.client import CHUNK_SIZE, DirectRequest, HttpClient
 from bulkpresign.http.response import Response
+from bulkpresign.http.s3_errors import check_is_of_s3
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.text import counted
 
@@ -120,6 +121,8 @@ async def _send_once(http: HttpClient, link: Link, body: SentBody, sent: DirectR
             raise await response.error(link)
         if response.length != 0 and b"<Error>" in (said := await response.read()):
             raise await response.error(link, said)
+        if response.etag is None:
+            check_is_of_s3(response.status, response.headers, link)
     body.check_unchanged()
     return Stored(response.etag, await _verified(signed, response, body), signed.checksum)
 

@@ -108,6 +108,44 @@ def test_an_error_in_a_response_with_status_200_is_an_error(size: int, origin: F
     assert origin.objects["/a"] == body
 
 
+V2 = "AWSAccessKeyId=A&Expires=1999999999&Signature=s"
+
+
+@pytest.mark.parametrize("size", [1000, 2_000_000])
+@pytest.mark.parametrize("query", ["X-Amz-Signature=s", V2])
+@pytest.mark.parametrize("body", [b"", b"<html>Please sign in</html>"])
+def test_a_success_that_no_s3_server_sent_is_a_failure(
+    body: bytes, query: str, size: int, origin: FaultProxy, tmp_path: Path
+) -> None:
+    """A proxy or a login page responds to any request, and stores nothing."""
+    (tmp_path / "a").write_bytes(bytes(size))
+    page = Fault(200, {"Content-Type": "text/html"}, body)
+    origin.faults.append(page)
+    outcome, run = put(f"{origin.url}/a?{query}", tmp_path)
+    assert (outcome.status, outcome.verified_by, outcome.attempts) == ("done", "md5", 2)
+    assert [retry.code for retry in run.retries] == ["NoEtag"]
+    origin.always = page
+    outcome, run = put(f"{origin.url}/a?{query}", tmp_path)
+    assert (outcome.status, outcome.code, outcome.attempts, run.bytes_moved) == ("failed", "NoEtag", 3, 0)
+    assert "not that of an S3 server: it has no etag and no header x-amz-*" in (outcome.message or "")
+    assert "a proxy or a login page" in (outcome.message or "")
+
+
+@pytest.mark.parametrize("size", [1000, 2_000_000])
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [("X-Amz-Signature=s", {"x-amz-request-id": "1"}), ("Key-Pair-Id=K&Signature=s", {}), ("", {})],
+)
+def test_a_success_without_an_etag_counts_where_s3_or_another_server_sent_it(
+    query: str, headers: dict[str, str], size: int, origin: FaultProxy, tmp_path: Path
+) -> None:
+    """A gateway may remove the etag; web servers that take a PUT send none."""
+    (tmp_path / "a").write_bytes(bytes(size))
+    origin.always = Fault(201, headers)
+    outcome, _ = put(f"{origin.url}/a?{query}", tmp_path)
+    assert (outcome.status, outcome.verified_by, outcome.attempts) == ("done", None, 1)
+
+
 def crc32_of(body: bytes) -> str:
     return b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
 
