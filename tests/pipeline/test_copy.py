@@ -481,6 +481,22 @@ def test_an_object_that_a_proxy_swallowed_is_not_copied(page: Fault, size: int, 
     assert proxied.copied("to/") == {"to/a": bytes(size)}
 
 
+@pytest.mark.parametrize("size", [1000, 400_000])
+def test_a_page_of_a_proxy_is_not_copied_as_the_object(size: int, proxied: ProxiedSides, tmp_path: Path) -> None:
+    """A row of a list of keys tells nothing of its object."""
+    (tmp_path / "keys.txt").write_text("a\n")
+    page = Fault(200, PAGE.headers, PAGE.body.ljust(size))
+    proxied.proxy.schedule = lambda seen: (
+        page if seen.method == "GET" and f"/{proxied.source}/" in seen.target else None
+    )
+    report = proxied.copy("keys.txt", bucket=proxied.source, relay=True)
+    assert (report.done, report.failed) == (0, 1)
+    (outcome,) = proxied.outcomes
+    assert (outcome.code, outcome.attempts) == ("NoEtag", 5)
+    assert "the response is not that of an S3 server" in str(outcome.message)
+    assert proxied.copied() == {}
+
+
 def test_credentials_of_one_side_that_end() -> None:
     """The objects expire, and the run goes on."""
 

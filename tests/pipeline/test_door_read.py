@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 import bulkpresign as bp
+from bulkpresign.transfer.engine import retries
 from tests.servers.proxy import Fault, FaultProxy
+from tests.support.events import heard
 
 BODIES = {f"{number}": os.urandom(size) for number, size in enumerate([0, 1, 300_000, *range(100, 120)])}
 
@@ -63,6 +65,29 @@ def test_failures(refs: list[bp.ObjectRef]) -> None:
             bp.read(refs, errors="ignore")  # type: ignore[call-overload]
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("size", [1000, 400_000])
+def test_a_page_of_a_proxy_is_no_object(
+    size: int, refs: list[bp.ObjectRef], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is neither certified, nor given as the bytes of one."""
+    monkeypatch.setattr(retries, "BASE_DELAY", 0.001)
+    links, outcomes = tmp_path / "links.csv", list[bp.Outcome]()
+
+    async def main() -> None:
+        with FaultProxy(os.environ["AWS_ENDPOINT_URL"]) as proxy:
+            proxy.always = Fault(200, {"Content-Type": "text/html"}, b"<html>".ljust(size))
+            await bp.sign(refs[:2], links, endpoint_url=proxy.url)
+            report = await bp.write_certificate(links, tmp_path / "c.jsonl", listeners=[heard(outcomes)])
+            assert (report.failed, [outcome.code for outcome in outcomes]) == (2, ["NoEtag", "NoEtag"])
+            with pytest.raises(bp.TransferError, match="the response is not that of an S3 server") as failed:
+                async for _ in bp.read(links):
+                    pass
+            assert failed.value.code == "NoEtag"
+
+    asyncio.run(main())
+    assert not (tmp_path / "c.jsonl").exists()
 
 
 @pytest.mark.parametrize("errors", ["raise", "yield"])

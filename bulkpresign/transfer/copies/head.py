@@ -13,7 +13,7 @@ from bulkpresign.limits import MAX_PART_SIZE, MAX_REQUEST_SIZE, allowed_part_siz
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.transfer.copies.tags import TAGGING, has_tags, signs_tags
 from bulkpresign.transfer.downloads.ranges import is_strong
-from bulkpresign.transfer.downloads.responses import digest_of
+from bulkpresign.transfer.downloads.responses import digest_of_whole
 from bulkpresign.transfer.engine.part_sizes import LARGE_UPLOAD, usual_part_size
 from bulkpresign.transfer.uploads.parts import full_object_headers
 
@@ -41,9 +41,9 @@ class ObjectHead(msgspec.Struct, frozen=True):
     tags: str | None = None
 
     @classmethod
-    def of(cls, ref: ObjectRef, size: int | None, etag: str | None, headers: Mapping[str, str]) -> "ObjectHead":
-        """The head of a response. Raises TransferError, see `digest_of`."""
-        expected = digest_of(ref, etag, headers, size)
+    def of(cls, link: Link, size: int | None, etag: str | None, headers: Mapping[str, str]) -> "ObjectHead":
+        """The head of a response with the object of a link. Raises the errors of `digest_of_whole`."""
+        expected = digest_of_whole(link, etag, headers, size)
         structure = expected
         if expected.source == "checksum":
             structure = expected_digest(ObjectRef("", "", size=size), etag, etag_kind_of(headers))

@@ -117,7 +117,7 @@ class PlainCopies:
         if response.status != 200 or len(body) > MAX_WHOLE_BODY:
             return None
         try:
-            head = ObjectHead.of(get.object, response.length, etag_of(response.headers, get), response.headers)
+            head = ObjectHead.of(get, response.length, etag_of(response.headers, get), response.headers)
             if self._coordinator.open_upload is not None and head.part_size(self._settings.part_size) is not None:
                 return None
             data = bytes(body)

@@ -58,7 +58,7 @@ class SourceReader:
 
     def head_of(self, response: Response) -> ObjectHead:
         """The head of the object, by this response. Raises TransferError, see ObjectHead."""
-        return ObjectHead.of(self.object, response.length, response.etag, response.headers)
+        return ObjectHead.of(self.link, response.length, response.etag, response.headers)
 
     async def with_tags(self, head: ObjectHead) -> ObjectHead:
         """The head with the tags of the object, if it has some, and if this run copies and may read them.

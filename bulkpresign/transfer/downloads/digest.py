@@ -16,7 +16,7 @@ from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.downloads.content_range import check_range
 from bulkpresign.transfer.downloads.ranges import is_strong
-from bulkpresign.transfer.downloads.responses import RANGE_STATUSES, digest_of, refusal
+from bulkpresign.transfer.downloads.responses import RANGE_STATUSES, digest_of_whole, refusal
 from bulkpresign.transfer.engine.jobs import Digest, Job, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 
@@ -77,7 +77,7 @@ class DigestReader:
     def _begin(self, hashing: "_Hashing", link: Link, response: Response) -> None:
         """Begins with the first byte, and forgets those of earlier attempts."""
         self._forget(hashing)
-        expected = digest_of(link.object, response.etag, response.headers, response.length)
+        expected = digest_of_whole(link, response.etag, response.headers, response.length)
         hashing.begin(Verifier(expected), response.etag, response.length)
 
     def _forget(self, hashing: "_Hashing") -> None:

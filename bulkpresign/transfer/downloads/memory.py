@@ -10,7 +10,7 @@ from bulkpresign.model import Link, Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.downloads.rehash import in_thread
-from bulkpresign.transfer.downloads.responses import TOO_LARGE, digest_of, refusal
+from bulkpresign.transfer.downloads.responses import TOO_LARGE, digest_of_whole, refusal
 from bulkpresign.transfer.engine.jobs import Job, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 
@@ -48,7 +48,7 @@ class MemoryReader:
         async with sent or self._context.http.request(link) as response:
             if response.status != 200:
                 raise await refusal(link, response, self._coordinator.refuse_checksum_mode)
-            expected = digest_of(link.object, response.etag, response.headers, response.length)
+            expected = digest_of_whole(link, response.etag, response.headers, response.length)
             if response.length is not None:
                 self._check_size(response.length)
             data = await self._body(response)

@@ -10,7 +10,7 @@ from bulkpresign.http.connection import Chunk
 from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.http.response import etag_of
 from bulkpresign.model import Link
-from bulkpresign.transfer.downloads.responses import is_other_etag
+from bulkpresign.transfer.downloads.responses import check_sender, is_other_etag
 from bulkpresign.transfer.engine.plain_jobs import ExpiryMargin
 
 
@@ -38,7 +38,10 @@ class PlainGets:
         return self._http.plain_request(link)
 
     def verified(self, link: Link, response: ResponseParser, body: Chunk) -> Verified | None:
-        """Verifies the bytes of an object; None if its response is not plain. Raises MismatchError."""
+        """Verifies the bytes of an object; None if its response is not plain.
+
+        Raises MismatchError, and ServerError for a response that no S3 server sent.
+        """
         headers, size = response.headers, len(body)
         if not self._clock.is_set:
             self._clock.learn(headers.get("date"), link.url)
@@ -48,4 +51,7 @@ class PlainGets:
         if is_other_etag(link.object.etag, etag):
             return None
         expected = expected_digest(link.object, etag, headers, size)
-        return None if expected.parts else Verified(expected, etag, verify_whole(expected, body))
+        if expected.parts:
+            return None
+        check_sender(expected, link, headers)
+        return Verified(expected, etag, verify_whole(expected, body))

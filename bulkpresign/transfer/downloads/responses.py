@@ -7,6 +7,7 @@ import msgspec
 from bulkpresign.checksums import CHANGED, ExpectedDigest, expected_digest
 from bulkpresign.errors import LinkExpiredError, RefusedError, TransferError
 from bulkpresign.http.response import Response, etag_kind_of
+from bulkpresign.http.s3_errors import check_is_of_s3
 from bulkpresign.model import Link, ObjectRef
 
 #: The header that asks S3 for an object's checksum.
@@ -54,6 +55,23 @@ def digest_of(ref: ObjectRef, etag: str | None, headers: Mapping[str, str], size
     if size is not None:
         expected.check_size(size)
     return expected
+
+
+def digest_of_whole(link: Link, etag: str | None, headers: Mapping[str, str], size: int | None) -> ExpectedDigest:
+    """The digest of the object of a link, by a response with all of it: see `digest_of` and `check_sender`."""
+    expected = digest_of(link.object, etag, headers, size)
+    check_sender(expected, link, headers)
+    return expected
+
+
+def check_sender(expected: ExpectedDigest, link: Link, headers: Mapping[str, str]) -> None:
+    """Raises ServerError for a response with all of an object that no S3 server sent: see `check_is_of_s3`.
+
+    A digest that is known, or an etag of the row, tells whether the bytes are the object's. Then the sender does not
+    matter.
+    """
+    if expected.algorithm is None and link.object.etag is None:
+        check_is_of_s3(200, headers, link)
 
 
 def is_other_etag(etag: str | None, other: str | None) -> bool:

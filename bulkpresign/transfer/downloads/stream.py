@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 
 from bulkpresign.http.response import Response
-from bulkpresign.transfer.downloads.responses import digest_of
+from bulkpresign.transfer.downloads.responses import digest_of, digest_of_whole
 from bulkpresign.transfer.downloads.sink import Sink, Stored
 from bulkpresign.transfer.downloads.steps import ResponseHead, Resume
 
@@ -14,7 +14,7 @@ async def store_stream(response: Response, head: ResponseHead, sink: Sink, resum
     """Stores the bytes of a response, and gives the file its name. Raises TransferError."""
     ref = sink.link.object
     if resume is None:
-        sink.open_stream(digest_of(ref, head.etag, head.headers, head.length), head, None)
+        sink.open_stream(digest_of_whole(sink.link, head.etag, head.headers, head.length), head, None)
     else:
         point = resume.point
         sink.open_stream(
