@@ -88,9 +88,9 @@ _of_plan = options.in_section("Plan")
     type=FileName(),
     metavar="FILE",
     help="Write a certificate of all copies: their keys, sizes and digests, computed as the bytes pass. Copies in "
-    "parts or by the server, and objects that are there already, are read once from the destination, at the end: what "
-    "--if-exists keep leaves has the digest of its own bytes. If a copy can't be read, no certificate is written, the "
-    "exit code is 1, and the same command completes it.",
+    "parts or by the server, those of which only the size could be verified, and objects that are there already, are "
+    "read once from the destination, at the end: what --if-exists keep leaves has the digest of its own bytes. If a "
+    "copy can't be read, no certificate is written, the exit code is 1, and the same command completes it.",
 )
 @click.option(
     "--algorithm",

@@ -116,10 +116,10 @@ async def copy(
 
     `certificate` is the file for a certificate of all copies, in which a key is relative to the destination's prefix:
     see `write_certificate`. Digests by `algorithm` are computed of the bytes as they pass. Copies in parts, copies that
-    the server makes, and objects that are there already are read once from the destination, at the end; `announce` is
-    told how many, before that. A digest in the journal is used again. An object that `keep` leaves has the digest of
-    its own bytes. Nothing is written if an object failed, or if a copy can't be read: it is `uncertified` in the
-    report, and the next run reads it.
+    the server makes, copies of which only the size could be verified, and objects that are there already are read once
+    from the destination, at the end; `announce` is told how many, before that. A digest in the journal is used again.
+    An object that `keep` leaves has the digest of its own bytes. Nothing is written if an object failed, or if a copy
+    can't be read: it is `uncertified` in the report, and the next run reads it.
 
     With one server and one set of credentials for both sides, the server makes the copies itself; `relay` prevents it,
     and so does `request_payer`, which is `requester` for a source that wants it.

@@ -35,7 +35,8 @@ class CopyCertificate:
     It is a listener of the run, and receives the copies that end in it. `passing` adds those of earlier runs.
     A row has the path of the copy below the destination's prefix, and its digest: the one that was computed while the
     bytes were copied, in this run or an earlier one, as the journal has it. All other copies are read from the
-    destination: those in parts, those that the server made, and those that were there.
+    destination: those in parts, those that the server made, those that were there, and those of which nothing but the
+    size was verified. The bytes of these must have the digest of those that were sent.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class CopyCertificate:
         self.algorithm = algorithm
         self._file, self._target, self._announce = os.fspath(file), target, announce
         self._writer = CertificateWriter(algorithm)
-        self._unread = KeySorter(tuple[int | None, str | None])
+        self._unread = KeySorter(tuple[int | None, str | None, str | None])
         self._plan = ReadPlan()
         check_output(self._file)
 
@@ -67,23 +68,27 @@ class CopyCertificate:
         async for batch in jobs:
             for job, record in zip(batch, completed.records([(job.object, job.link) for job in batch]), strict=True):
                 if record is not None:
-                    self._take(job.object, record)
+                    self._take(job.object, record, record.verified_by)
             yield batch
 
     def __call__(self, event: Event) -> None:
         """Takes a copy that ended."""
         if isinstance(event, ObjectFinished) and event.outcome.status in {"done", "skipped"}:
-            self._take(event.outcome.object, event.outcome.evidence)
+            self._take(event.outcome.object, event.outcome.evidence, event.outcome.verified_by)
 
-    def _take(self, ref: ObjectRef, known: Evidence | Record | None) -> None:
-        """Takes the copy of an object, with what is known of it. The size and etag of one that is read are checked."""
+    def _take(self, ref: ObjectRef, known: Evidence | Record | None, verified_by: str | None) -> None:
+        """Takes the copy of an object, with what is known of it.
+
+        The size, the etag and the digest of one that is read are checked, if they are known.
+        """
         path = self._target.path(ref)
         size, etag, checksum = (known.size, known.etag, known.checksum) if known is not None else (None, None, None)
         algorithm, _, digest = (checksum or "").partition(":")
-        if algorithm == self.algorithm and size is not None:
+        is_ours = algorithm == self.algorithm
+        if is_ours and size is not None and _is_proven(verified_by, size):
             self._writer.add([CertificateRow(path, size, a2b_base64(digest))])
             return
-        self._unread.add([(path.encode(), (size, etag))])
+        self._unread.add([(path.encode(), (size, etag, checksum if is_ours else None))])
         self._plan.objects += 1
         self._plan.bytes += size or 0
 
@@ -111,7 +116,10 @@ class CopyCertificate:
         bucket, prefix = self._target.location.bucket, self._target.location.key
         rows, renew = iter(self._unread), by_signing(presigner)
         while batch := [(key.decode(), *known) for key, known in islice(rows, _BATCH)]:
-            refs = [ObjectRef(bucket, prefix + path, size=size, etag=etag, path=path) for path, size, etag in batch]
+            refs = [
+                ObjectRef(bucket, prefix + path, size=size, etag=etag, checksum=checksum, path=path)
+                for path, size, etag, checksum in batch
+            ]
             await presigner.prepare(refs)
             yield [Job(RenewableLink(link, renew), Digest(self.algorithm)) for link in presigner.sign_batch(refs)]
 
@@ -121,6 +129,11 @@ class CopyCertificate:
             self._writer.add([CertificateRow(ref.file_path, outcome.bytes, expected_digest(ref).digest)])
         else:
             emit(ReadBackFailed(outcome))
+
+
+def _is_proven(verified_by: str | None, size: int) -> bool:
+    """True for a copy of `size` bytes that was verified. The size alone proves an empty one."""
+    return verified_by is not None and (verified_by != "size" or size == 0)
 
 
 def _is_complete(report: Report) -> bool:
