@@ -23,6 +23,8 @@ _MAX_ROW = 1 << 20
 _TOO_LONG = "row too long"
 #: The csv module parses so many rows at a time; after that, their length is checked.
 _STEP = 16
+#: Characters of a key in a message.
+_SHOWN = 1024
 #: So many rows below the first one are searched for the header.
 _TITLE_ROWS = 8
 _SEPARATOR = re.compile(r"[,;\t|]")
@@ -58,7 +60,10 @@ _WORDS = {
 
 
 def read_csv(file: str) -> Iterator[Rows]:
-    """The rows of a CSV file in batches, without blank lines. A header is a batch without rows."""
+    """The rows of a CSV file in batches, without blank lines. A header is a batch without rows.
+
+    Raises ManifestError for invalid CSV, and for links whose last row is cut off.
+    """
     reader = _Reader(file, not_empty(file, line_blocks(file)))
     reader.detect_dialect()
     while True:
@@ -81,8 +86,12 @@ def read_csv(file: str) -> Iterator[Rows]:
     else:
         columns = HEADERLESS
     while cells := cells + reader.read(BATCH_ROWS - len(cells)):
-        yield _batch(file, columns, _trimmed(cells, len(columns)), range(before + 1, reader.line_num + 1))
-        before, cells = reader.line_num, []
+        last = reader.line_num
+        following = reader.read(1) if reader.lacks_line_end else []
+        if reader.lacks_line_end and not following:
+            _check_last_row(file, columns, cells[-1], last)
+        yield _batch(file, columns, _trimmed(cells, len(columns)), range(before + 1, last + 1))
+        before, cells = last, following
 
 
 def read_csv_of(file: str, columns: tuple[str, ...]) -> Iterator[Rows]:
@@ -123,6 +132,8 @@ def _quoted_cells(block: str, fields: int) -> list[list[str]]:
 class _Reader:
     """Reads the rows of a file. `line_num` is the last line of the rows that were read.
 
+    `lacks_line_end` is True once the last block was read, if the file does not end in a line end.
+
     Up to the first quote or carriage return, lines are split at separators. For long rows, such as links, that is four
     times as fast as the csv module, which reads the rest.
     """
@@ -137,6 +148,7 @@ class _Reader:
         self._parsed: list[list[str]] = []  # rows of the csv module in this batch
         self._parsed_length = 0  # characters that it read for this batch
         self._separator = ","
+        self.lacks_line_end = False
 
     def detect_dialect(self) -> None:
         """Detects the dialect from the first lines, and skips the lines before the first row."""
@@ -178,6 +190,7 @@ class _Reader:
         Returns the block's length, 0 at the end.
         """
         block = next(self._blocks, "")
+        self._look_at_end(block)
         if '"' in block or "\r" in block:
             lines = chain.from_iterable(io.StringIO(some, newline="\n") for some in self._csv_blocks(block))
             self._csv = csv.reader(lines, delimiter=self._separator, strict=True)
@@ -185,6 +198,10 @@ class _Reader:
             self._lines = self._lines[self._used :] + block.removesuffix("\n").split("\n")
             self._used = 0
         return len(block)
+
+    def _look_at_end(self, block: str) -> None:
+        if block and block[-1] not in "\r\n":  # only the last one
+            self.lacks_line_end = True
 
     def _csv_blocks(self, first: str) -> Iterator[str]:
         """The blocks for the csv module. Raises csv.Error for a row over `_MAX_ROW`."""
@@ -197,6 +214,7 @@ class _Reader:
                 raise csv.Error(_TOO_LONG)
             rows, length, last = self._parsed, len(self._parsed), len(block)
             self._parsed_length += last
+            self._look_at_end(block)
             yield block
 
     def _parse(self, reader: "_csv.Reader", count: int) -> list[list[str]]:
@@ -244,6 +262,21 @@ def _batch(file: str, columns: tuple[str, ...], cells: list[list[str]], lines: S
         _check_lengths(file, columns, cells, lines)
         cells = [[*row, *[""] * (len(columns) - len(row))] for row in cells]
     return Rows(file, columns, cells, lines)
+
+
+def _check_last_row(file: str, columns: tuple[str, ...], row: Sequence[str], line: int) -> None:
+    """Raises ManifestError for the last row of links, on `line` and without a line end, if it was cut off in its path.
+
+    `sign` writes paths in the last column, each of them the key or the end of the key. A part of one would name another
+    file. Spreadsheets may leave out the last line end, so a row with a whole path is valid.
+    """
+    if "url" not in columns or "key" not in columns or columns[-1] != "path" or len(row) != len(columns):
+        return
+    key, path = row[columns.index("key")], row[-1]
+    if path and f"/{path}" in f"/{key}" and not f"/{key}".endswith(f"/{path}"):
+        problem = f"the last row is cut off: {path!r} is not the end of key {key[:_SHOWN]!r}"
+        hint = "fetch the file again, or write a line break after the row if it is whole"
+        raise ManifestError(f"{problem}: {hint}", file=file, line=line, column="path")
 
 
 def _check_lengths(file: str, columns: tuple[str, ...], cells: Sequence[list[str]], lines: Sequence[int]) -> None:

@@ -37,6 +37,24 @@ def test_a_packed_manifest_that_a_browser_unpacked_under_its_name(origin: FaultP
         assert files(tmp_path / f"to-{name}") == {"x": b"object x"}
 
 
+@pytest.mark.parametrize("lost", range(1, 9))
+def test_a_manifest_that_was_cut_off_gives_no_file_another_name(lost: int, origin: FaultProxy, tmp_path: Path) -> None:
+    """As of a download that broke off. The last line end may be lost, or all of the path, which is the key then."""
+    (tmp_path / "keys.csv").write_text("bucket,key\nbucket,d/x.txt\nbucket,d/z.txt\n")
+    env = {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "s", "AWS_ENDPOINT_URL": origin.url}
+    signed = run("sign", "keys.csv", "-o", "l.csv", folder=tmp_path, env={**env, "AWS_DEFAULT_REGION": "us-east-1"})
+    assert signed.returncode == 0, signed.stderr
+    manifest = (tmp_path / "l.csv").read_bytes()
+    assert manifest.endswith(b",d/z.txt\n")
+    (tmp_path / "l.csv").write_bytes(manifest[:-lost])
+    if lost in {1, 8}:
+        origin.objects = {"/bucket/d/x.txt": b"x", "/bucket/d/z.txt": b"z"}
+        get(tmp_path, "l.csv", "--to", "to", code=0)
+        assert files(tmp_path / "to") == {"d/x.txt": b"x", "d/z.txt": b"z"}
+    else:
+        assert "error: l.csv:3: column path: the last row is cut off: " in refused(tmp_path, "l.csv", "--to", "to")
+
+
 @pytest.mark.parametrize(
     ("key", "name", "form"), [("\xe9.txt", "e\u0301.txt", "NFD"), ("e\u0301.txt", "\xe9.txt", "NFC")]
 )

@@ -124,6 +124,53 @@ def test_a_header_in_any_case_after_blank_lines(file: Path, start: str) -> None:
     assert next(read_csv(str(file))).columns == ("key", "bucket", "version_id", "Note")
 
 
+@pytest.mark.parametrize("before", [0, 1, 511, 512, 1500])
+@pytest.mark.parametrize("quoted", [False, True])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("size", [100, 1 << 20])
+def test_links_whose_last_path_is_cut_off_are_refused(
+    size: int, end: str, quoted: bool, before: int, file: Path
+) -> None:
+    """A part of a path would be the name of another file."""
+    url = '"http://h/k?a=1,2"' if quoted else "http://h/k"
+    lines = ["key,url,path", *(f"p/d/{n},{url},d/{n}" for n in range(before))]
+    with block_size(size):
+        for key, path, is_cut in [
+            ("p/d/last.txt", "d/last.tx", True),
+            ("p/d/last.txt", "d/", True),
+            ("p/d/last.txt", "d", True),
+            ("p/d/last.txt", "p/d/l", True),
+            ("p/d/last.txt", "d/last.txt", False),
+            ("p/d/last.txt", "last.txt", False),
+            ("p/d/last.txt", "p/d/last.txt", False),
+            ("p/d/last.txt", "other", False),
+            ("p/d/last.txt", "", False),
+            ("d/d", "d", False),
+        ]:
+            text = end.join([*lines, f"{key},{url},{path}"])
+            if is_cut:
+                problem = f"the last row is cut off: '{path}' is not the end of key '{key}'"
+                with pytest.raises(ManifestError, match=rf"keys\.csv:{before + 2}: column path: {problem}"):
+                    rows_of(text, file)
+            else:
+                assert len(rows_of(text, file)) == before + 1
+            assert rows_of(text + end, file)[-1][1][::2] == [key, path]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "key,path\nd/last.txt,d/last",
+        "key,url,path,note\nd/last.txt,http://h/k,d/last,x",
+        "url,path,key\nhttp://h/k,d/last,d/last.txt",
+        "url,path\nhttp://h/d/last.txt,d/last",
+        "key,url,path\nd/last.txt,http://h/k,d/last,,",
+    ],
+)
+def test_a_path_that_no_cut_can_have_shortened_is_valid(file: Path, text: str) -> None:
+    assert len(rows_of(text, file)) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "line", "column", "problem"),
     [
