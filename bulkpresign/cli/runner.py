@@ -11,29 +11,22 @@ import msgspec
 from click.exceptions import Exit
 
 from bulkpresign.cli.debug_log import debug_log, library_warnings
+from bulkpresign.cli.ending import EXIT_FAILED, EXIT_USAGE, Ending
 from bulkpresign.cli.messages import console, finish, say, say_retry
 from bulkpresign.cli.signals import SIGNAL_WORDS, stop_on_signal
 from bulkpresign.cli.summary import (
     NAMED_FAILURES,
     Failures,
-    archived,
     certificate_notes,
-    expired_advice,
     interruption,
-    left_open,
-    left_out,
-    no_rows,
     summary,
-    untagged,
-    unwritten,
 )
-from bulkpresign.errors import BreakerError, BulkpresignError, OutputError
+from bulkpresign.errors import BreakerError, BulkpresignError
 from bulkpresign.events import Listener
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.ledger.progress import progress as show_progress
 from bulkpresign.model import Report
 
-EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_EXPIRED = 0, 1, 2, 3
 _OPEN_FILES = 1 << 16
 
 R = TypeVar("R")
@@ -65,38 +58,22 @@ def run_transfer(
         counts.report.extra = returned.extra  # counted after the last event
     except Exit as error:
         ended = error
-    cause = None if ended is None else ended.__cause__
-    lost = _unwritten(cause)
-    are_listed = lost is None or lost.file is None or lost.file != settings.get("failures")
-    failures.say_rest(1 if isinstance(cause, BreakerError) else NAMED_FAILURES, are_listed=are_listed)
-    report = counts.report
-    is_late = isinstance(cause, OutputError) and counts.is_finished
-    code = exit_code(report) if ended is None else ended.exit_code
-    if is_late:
-        code = exit_code(report) or EXIT_FAILED
-    notes = _notes(report, set() if quiet else failures.expired_codes)
-    if ended is None and not report.objects:
-        notes.append((f"{no_rows(settings.get('filters'))}: nothing to do", "warning"))
-    if lost is not None and is_late and not counts.objects_left and not stopped and not quiet:
-        notes.append((unwritten(lost.file), "info"))
-    elif ended is not None and report.objects and not stopped and not quiet:
-        notes.append(("the run ended early, see above; the same command continues it", "info"))
+    report, ending = counts.report, Ending(counts, ended, stopped[0] if stopped else None)
+    lost = None if ending.unwritten is None else ending.unwritten.file
+    are_listed = lost is None or lost != settings.get("failures")
+    failures.say_rest(1 if isinstance(ending.cause, BreakerError) else NAMED_FAILURES, are_listed=are_listed)
+    notes = list(ending.notes(failures.expired_codes, settings.get("filters"), quiet=quiet))
     if settings.get("certificate") is not None and ended is None:
         notes += certificate_notes(report, settings["certificate"], quiet=quiet)
-    if report.archived and not quiet:
-        notes.append((archived(report), "info"))
-    if report.untagged:
-        notes.append((untagged(report.untagged), "warning"))
-    if report.left_out and not quiet:
-        notes.append((left_out(report.left_out), "info"))
     if not quiet:
         notes += [(line, "info") for line in more_lines(report)]
-    fields = {} if report.extra is None else {"extra": report.extra}
-    if stopped:
-        say_last(interruption(stopped[0], counts), notes, counts, quiet=False, exit_code=code)
+    if ending.stopped is not None:
+        say_last(interruption(ending.stopped, counts), notes, counts, quiet=False, exit_code=ending.code)
     elif ended is None or report.objects:
-        say_last((in_one_line or _in_one_line(counts))(report), notes, counts, quiet=quiet, exit_code=code, **fields)
-    raise Exit(code) from ended
+        fields = {} if report.extra is None else {"extra": report.extra}
+        text = (in_one_line or _in_one_line(counts))(report)
+        say_last(text, notes, counts, quiet=quiet, exit_code=ending.code, **fields)
+    raise Exit(ending.code) from ended
 
 
 def say_last(
@@ -167,13 +144,6 @@ def reporting_errors() -> Iterator[None]:
         _fail(error)
 
 
-def exit_code(report: Report) -> int:
-    """The exit code for a report."""
-    if report.expired:
-        return EXIT_EXPIRED
-    return EXIT_FAILED if report.failed or report.uncertified else EXIT_DONE
-
-
 def _in_one_line(counts: Counts) -> Callable[[Report], str]:
     """Objects in flight when an error ended the run are not counted as failed: nothing is wrong with them."""
 
@@ -182,16 +152,6 @@ def _in_one_line(counts: Counts) -> Callable[[Report], str]:
         return summary(attempted, counts.moved)
 
     return in_one_line
-
-
-def _notes(report: Report, expired_codes: set[str | None]) -> list[tuple[str, str]]:
-    """The messages after the summary, each with its level."""
-    notes = []
-    if report.uploads_left_open:
-        notes.append((left_open(report.uploads_left_open), "info"))
-    if expired_codes:
-        notes.append((expired_advice(expired_codes), "info"))
-    return notes
 
 
 def allow_open_files() -> None:
@@ -217,13 +177,6 @@ def _warn_of_surplus(executor: str | None) -> None:
 
 def _has_uvloop() -> bool:
     return importlib.util.find_spec("uvloop") is not None
-
-
-def _unwritten(error: BaseException | None) -> OutputError | None:
-    """The error of the file that could not be written, if that ended a run, or came with what ended it."""
-    while error is not None and not isinstance(error, OutputError):
-        error = error.__cause__
-    return error
 
 
 def _leaf(error: BaseException) -> BaseException:

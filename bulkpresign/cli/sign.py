@@ -93,8 +93,9 @@ def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, verbos
     cut -f1 keys.tsv | bulkpresign sign - --from-format txt --bucket B
     """
     from bulkpresign.cli.debug_log import debug_log
+    from bulkpresign.cli.ending import exit_code
     from bulkpresign.cli.messages import say_left_open, say_retry
-    from bulkpresign.cli.runner import display, exit_code, reporting_errors, run_verb, say_last
+    from bulkpresign.cli.runner import display, reporting_errors, run_verb, say_last
     from bulkpresign.cli.summary import NAMED_FAILURES, Failures, archived, no_rows
     from bulkpresign.ledger.counts import Counts
     from bulkpresign.pipeline.sign import sign as run

@@ -8,6 +8,7 @@ import click
 import msgspec
 from click.exceptions import Exit
 
+from bulkpresign.cli.ending import EXIT_DONE, EXIT_FAILED
 from bulkpresign.cli.filter_options import pop_filters
 from bulkpresign.cli.messages import say, say_problem
 from bulkpresign.cli.option_checks import (
@@ -20,8 +21,6 @@ from bulkpresign.cli.option_checks import (
     check_applicable,
 )
 from bulkpresign.cli.runner import (
-    EXIT_DONE,
-    EXIT_FAILED,
     display,
     reporting_errors,
     run_transfer,

@@ -27,6 +27,7 @@ from bulkpresign.proof.certificate import CertificateReader, CertificateRow, Cer
 from bulkpresign.proof.hashing import FileHasher, FileProblem
 from bulkpresign.source.filters import Filters
 from bulkpresign.tables import open_output
+from bulkpresign.tables.files import check_output
 from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.engine.jobs import Digest, Job
 
@@ -76,6 +77,7 @@ async def write_certificate(
         ca_bundle=ca_bundle,
     )
     check_named_files(side.tables, file, option="--write-certificate")
+    check_output(os.fspath(file))  # before all objects are read
     if filters is not None:
         check_filters(filters)
         side.select(filters)

@@ -12,7 +12,8 @@ import anyio
 import pytest
 from click.exceptions import Exit
 
-from bulkpresign.cli.runner import exit_code, reporting_errors, run_transfer, run_verb
+from bulkpresign.cli.ending import exit_code
+from bulkpresign.cli.runner import reporting_errors, run_transfer, run_verb
 from bulkpresign.cli.signals import SIGNAL_WORDS
 from bulkpresign.cli.summary import Failures, expired_advice, left_open
 from bulkpresign.errors import BreakerError, BulkpresignError, JournalError, OutputError

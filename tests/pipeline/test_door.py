@@ -103,6 +103,7 @@ def test_a_presigner_of_another_event_loop(refs: list[bp.ObjectRef], tmp_path: P
 @pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # trio's, for one that was not read to its end
 def test_another_library_than_asyncio_signs_and_sends_nothing(refs: list[bp.ObjectRef], tmp_path: Path) -> None:
     import trio
+
     place = f"s3://{refs[0].bucket}/"
 
     async def read(stream: AsyncIterator[object]) -> None:
