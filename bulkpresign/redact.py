@@ -66,8 +66,12 @@ def without_secrets(text: str) -> str:
 
 def printable(text: str) -> str:
     """The text with all invisible characters escaped. Secrets are hidden once more, although messages have none."""
-    shown = text if text.isprintable() else "".join(map(_printable, text))
-    return without_secrets(shown)
+    return without_secrets(escaped(text))
+
+
+def escaped(text: str) -> str:
+    """The text with all invisible characters escaped."""
+    return text if text.isprintable() else "".join(map(_printable, text))
 
 
 def redacted(text: str, secrets: Collection[str] = ()) -> str:

@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 def convert(output: str, progress: str, quiet: bool, **settings: Any) -> None:
     """Convert links for curl, aria2, rclone or a browser.
 
-    Nothing is sent or signed. Names of files are the paths of the rows; names that no file can have, or that two rows
-    have, are errors. A page has the links of GET, or the upload forms of post, and at most 10,000 of them.
+    Nothing is sent or signed. Names of files are the paths of the rows; in a list, a name that no file can have, or
+    that two rows have, is an error. A page has GET links, or the upload forms of post, and at most 10,000 of them.
 
     \b
     bulkpresign convert links.csv -o links.curl       curl --parallel --config links.curl
     bulkpresign convert links.csv -o links.aria2      aria2c --input-file links.aria2
-    bulkpresign convert links.csv -o links.rclone     rclone copyurl --urls links.rclone REMOTE:
+    bulkpresign convert links.csv -o links.rclone     rclone --no-gzip-encoding copyurl --urls links.rclone R:
     bulkpresign convert uploads.csv -o uploads.curl   in the folder with the files
     bulkpresign convert links.csv -o links.html
     bulkpresign convert forms.csv -o upload.html

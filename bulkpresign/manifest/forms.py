@@ -1,5 +1,6 @@
 """Reads upload forms: converts the rows of `post` into Posts."""
 
+import json
 from base64 import b64decode
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from bulkpresign.model import Post
 from bulkpresign.tables.rows import Rows
 
 _FIELDS, _CONTENT_TYPE = "fields", "content-type"
+_LINE_ENDS = frozenset("\r\n")
 _DECODER = msgspec.json.Decoder(dict[str, str])
 
 
@@ -20,22 +22,30 @@ def are_forms(columns: Sequence[str]) -> bool:
 
 
 def posts_of(rows: Rows) -> list[Post]:
-    """The upload forms of some rows. Raises ManifestError, with file and line, for a row that is none."""
+    """The upload forms of some rows. Raises ManifestError, with file and line, for a row that is not valid."""
     cells = rows.column(_FIELDS) or ()
-    fields = [_fields(rows, row, cell) for row, cell in enumerate(cells)]
+    found = [_fields(rows, row, cell) for row, cell in enumerate(cells)]
     links = links_of(_without_fields(rows))
-    return [Post(link.url, own, link.expires_at, link.object) for link, own in zip(links, fields, strict=True)]
+    return [Post(link.url, fields, link.expires_at, link.object) for link, fields in zip(links, found, strict=True)]
 
 
-def asks_content_type(post: Post) -> bool:
-    """True for a form whose policy has a condition for the content type, and that has no field for it."""
-    if _CONTENT_TYPE in map(str.lower, post.fields):
-        return False
+def form_problem(post: Post) -> str | None:
+    """The reason why a browser can't send a form, or None."""
+    if any(not _LINE_ENDS.isdisjoint(value) for value in post.fields.values()):
+        return "a browser changes the line ends in the fields of a form, and the server refuses it then"
+    if _CONTENT_TYPE not in map(str.lower, post.fields) and _CONTENT_TYPE in _conditions_of(post):
+        return "a browser does not send the content type that this form asks for: name one to bulkpresign post"
+    return None
+
+
+def _conditions_of(post: Post) -> set[str]:
+    """The fields for which the policy of a form has conditions, in lower case; empty where it can't be read."""
     try:
-        policy = b64decode(post.fields.get("policy", ""))
-    except ValueError:
-        return False
-    return f'"${_CONTENT_TYPE}"'.encode() in policy.lower()
+        conditions = json.loads(b64decode(post.fields.get("policy", "")))["conditions"]
+        named = [name for one in conditions for name in (one if isinstance(one, dict) else one[1:2])]
+        return {str(name).removeprefix("$").lower() for name in named}
+    except (ValueError, LookupError, TypeError):
+        return set()
 
 
 def _fields(rows: Rows, row: int, cell: Any) -> dict[str, str]:

@@ -29,6 +29,7 @@ _PLAIN_HOST = re.compile(rf"{_HOST}\Z", re.ASCII)
 _BLANK = bytes(range(0x21)) + b"\x7f"
 _BROKEN_VALUE = re.compile(r"[\x00\r\n]")
 _SIGNED_AT = re.compile(r"[?&]X-(?:Amz|Goog)-Date=(\d{8}T\d{6}Z)(?:&|$)")
+_SIGNED_HEADERS = re.compile(r"[?&]X-(?:Amz|Goog)-SignedHeaders=([^&]*)")
 _EXPIRES_IN = re.compile(r"[?&]X-(?:Amz|Goog)-Expires=(\d{1,9})(?:&|$)")
 #: Unix time, in links of version 2 of S3's signatures, which boto3 makes by default, and in those of CloudFront.
 _EXPIRES_AT = re.compile(r"[?&]Expires=(\d{10})(?:&|$)")
@@ -80,6 +81,13 @@ def _end(signed_at: str, expires_in: str) -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return end if EARLIEST <= begin <= end <= LATEST else None
+
+
+def missing_headers(link: Link) -> list[str]:
+    """The headers, in lower case, that a SigV4 link is signed with, and that its row does not have."""
+    found = _SIGNED_HEADERS.search(link.url)
+    signed = unquote(found[1]).split(";") if found else []
+    return [name for name in signed if name != "host" and name not in map(str.lower, link.headers)]
 
 
 def path_of(url: str) -> str:

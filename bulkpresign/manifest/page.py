@@ -11,8 +11,8 @@ from importlib.resources import files
 from xml.etree.ElementTree import Element
 
 from bulkpresign.markup import document, element
-from bulkpresign.model import Link, ObjectRef, Post
-from bulkpresign.redact import printable
+from bulkpresign.model import Link, Post
+from bulkpresign.redact import escaped
 from bulkpresign.text import counted, show_bytes
 
 #: Rows of a page, at most: it is for people, and browsers become slow with more.
@@ -21,7 +21,9 @@ _FORM_TYPE = "multipart/form-data"
 #: What S3 replaces in the key of an upload form.
 _OWN_NAME = "${filename}"
 #: The field with the status of the response to an upload. A browser leaves the page for these; S3's default is 204.
-_STATUS, _SHOWN = "success_action_status", frozenset({"200", "201"})
+_STATUS, _LEFT_FOR = "success_action_status", frozenset({"200", "201"})
+#: Fields with a page to which the browser goes after an upload.
+_REDIRECTS = ("success_action_redirect", "redirect")
 
 
 def links_page(links: Sequence[Link]) -> str:
@@ -38,29 +40,34 @@ def forms_page(posts: Sequence[Post]) -> str:
     """The page of upload forms, in their order. Each takes one file at a time."""
     count = counted(len(posts), "upload form")
     until = _until(post.expires_at for post in posts)
-    is_silent = any(post.fields.get(_STATUS) not in _SHOWN for post in posts)
-    silent = " Once a file is uploaded, the browser shows this page as before." if is_silent else ""
-    return _page("Uploads", f"{count}. Each takes one file at a time.{silent}{until}", *map(_form, posts))
+    stays = "" if all(map(_leaves_page, posts)) else " Once a file is uploaded, the browser shows this page as before."
+    return _page("Uploads", f"{count}. Each takes one file at a time.{stays}{until}", *map(_form, posts))
+
+
+def _leaves_page(post: Post) -> bool:
+    """True for a form after whose upload the browser shows another page."""
+    return post.fields.get(_STATUS) in _LEFT_FOR or any(name in post.fields for name in _REDIRECTS)
 
 
 def _link_row(link: Link) -> Element:
     size = link.object.size
-    anchor = element("a", _name(link.object), href=link.url, rel="noreferrer", download="")
+    anchor = element("a", _name(link.object.file_path), href=link.url, rel="noreferrer", download="")
     return element("tr", element("td", anchor), element("td", "" if size is None else show_bytes(size), class_="size"))
 
 
 def _form(post: Post) -> Element:
     hidden = [element("input", type="hidden", name=name, value=value) for name, value in post.fields.items()]
     choice = element("input", type="file", name="file", required="")
-    label = element("label", _name(post.object), choice)
+    name = post.object.key or post.fields.get("key") or post.object.file_path
+    label = element("label", _name(name.replace(_OWN_NAME, "(the name of your file)")), choice)
     return element(
         "form", *hidden, label, element("button", "Upload"), action=post.url, method="post", enctype=_FORM_TYPE
     )
 
 
-def _name(ref: ObjectRef) -> Element:
-    """The name of a file, in an element of its own: the direction of its letters stays within."""
-    return element("bdi", printable((ref.file_path or ref.key).replace(_OWN_NAME, "(the name of your file)")))
+def _name(name: str) -> Element:
+    """The name of a file. `bdi`: letters that run from right to left move nothing around it."""
+    return element("bdi", escaped(name))
 
 
 def _until(moments: Iterable[datetime | None]) -> str:
@@ -69,7 +76,7 @@ def _until(moments: Iterable[datetime | None]) -> str:
 
 
 def _page(title: str, words: str, *content: Element | None) -> str:
-    secret = "Whoever has this page can use it until then: pass it on as you would a password."
+    secret = "Everyone with this page can use it: pass it on as you would a password."
     main = element("main", element("h1", title), element("p", words), *content)
     return document(_head(title), element("body", main, element("footer", element("p", secret))))
 

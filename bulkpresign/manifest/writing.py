@@ -70,7 +70,7 @@ class UrlList:
             if method != "GET" or headers:
                 what = f"its method is {method}" if method != "GET" else f"it has headers, {', '.join(headers)}"
                 raise ParameterError(
-                    f"{name}: a list of urls can't hold this link, because {what}: write .csv or .jsonl"
+                    f"{name}: a list of urls can't hold this link, because {what}. Write .csv or .jsonl"
                 )
         self._output.write("".join(f"{url}\n" for url in columns["url"]).encode())
 

@@ -1,4 +1,4 @@
-"""convert: links for the tools of partners, or upload forms or links as a page for browsers."""
+"""convert: links as other tools take them, and links or upload forms as a page for browsers."""
 
 import os
 import time
@@ -10,10 +10,10 @@ from pathlib import PurePath
 from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.events import Listener, RowsRead, RunFinished, RunStarted, broadcast
 from bulkpresign.manifest.forms import are_forms, posts_of
+from bulkpresign.manifest.link_lists import LINK_LISTS
 from bulkpresign.manifest.links import links_of
-from bulkpresign.manifest.partners import LINK_LISTS
 from bulkpresign.model import Link, Post, Report, utc_now
-from bulkpresign.pipeline.rows.converted import PAGE, RowBatch, converted_writer
+from bulkpresign.pipeline.rows.converted import PAGE, FormsPage, R, RowBatch, RowWriter, writer_of_links
 from bulkpresign.pipeline.sources.given_rows import GIVEN_ROWS
 from bulkpresign.pipeline.sources.items import Items
 from bulkpresign.pipeline.sources.sources import Source, Sources, check_used
@@ -57,9 +57,9 @@ async def convert(
     `jsonl`, `json`, `parquet` or `txt`. Without it, the extension of `output` says which. The names of files are the
     paths of the rows. `filters` select among the rows.
 
-    Raises InputError, with the place of the row, for one that the tool can't use: a link of another method, a name that
-    can't be that of a file or that two rows have, a part of an upload. Raises OutputError for a file that can't be
-    written. Memory does not grow with the links, but for a page.
+    Raises InputError, with the place of the row, for one that the tool can't use: a link of another method than the
+    others, a name that can't be that of a file or that two rows have, a part of an upload. Raises OutputError for a
+    file that can't be written. Memory does not grow with the links, but for a page.
     """
     file, began = os.fspath(output), time.monotonic()
     kind = _written_format(file, format)
@@ -68,39 +68,46 @@ async def convert(
     async with AsyncExitStack() as stack:
         await sources.begin(stack)
         check_used(sources, None, from_format)
-        if sources.need_credentials:
-            raise ParameterError(_SIGN)
+        report.has_forms = _has_forms(sources, kind)
         tell(RunStarted("convert"))
         await sources.draw(None, None)
         stream = stack.enter_context(open_output(file))
-        writer = converted_writer(stack, kind, stream, file, sources.columns)
-        async for batch in _batches(sources, takes_forms=kind == PAGE):
-            _count(report, writer.write(batch), len(batch.rows))
-            tell(RowsRead(len(batch.rows)))
-        writer.finish()
+        if report.has_forms:
+            await _write(_forms(sources), FormsPage(stream), report, tell)
+        else:
+            writer = writer_of_links(stack, kind, stream, file, sources.columns)
+            await _write(_links(sources), writer, report, tell)
     report.seconds = time.monotonic() - began
     tell(RunFinished(report))
     return report
 
 
 def _written_format(file: str, given: str | None) -> str:
-    """The format of the output. Raises ParameterError where neither `given` nor the extension says which."""
+    """The format of the output: that which is `given`, else that of the extension. Raises ParameterError."""
     name = file[: -len(".gz")] if is_packed(file) else file
-    extension = PurePath(name).suffix.removeprefix(".").lower()
-    others = {*LINK_LISTS, PAGE}
-    if given in others:
-        return given
-    if given is None and extension in others:
-        return extension
-    if given is None and extension not in LINK_FORMATS:
-        raise ParameterError(f"{file}: no format is given, and the extension tells none: use {', '.join(FORMATS)}")
-    if given is not None and given not in FORMATS:
-        raise ParameterError(f"format {given!r} can't be written: use {', '.join(FORMATS)}")
+    chosen = given or PurePath(name).suffix.removeprefix(".").lower()
+    if chosen in {*LINK_LISTS, PAGE}:
+        return chosen
+    if chosen not in FORMATS:
+        problem = f"the format {given!r} can't be written" if given else f"{file}: its extension names no format"
+        raise ParameterError(f"{problem}: use --format, with one of {', '.join(FORMATS)}")
     return output_format(file, given, LINK_FORMATS)
 
 
-async def _batches(sources: Sources, *, takes_forms: bool) -> AsyncIterator[RowBatch]:
-    """All rows. Raises InputError for one that is not valid, and for a table of forms where they are not taken."""
+def _has_forms(sources: Sources, kind: str) -> bool:
+    """True for tables of upload forms. Raises InputError for what can't be converted to this format."""
+    if sources.need_credentials:
+        raise ParameterError(_SIGN)
+    forms = [table.file for table in sources.tables if are_forms(table.columns)]
+    if forms and kind != PAGE:
+        raise ManifestError(f"upload forms are for browsers: --format {PAGE} makes a page of them", file=forms[0])
+    if forms and len(forms) < len(sources.tables):
+        raise ParameterError("links and upload forms do not go to the same page: convert them apart")
+    return bool(forms)
+
+
+async def _links(sources: Sources) -> AsyncIterator[RowBatch[Link]]:
+    """All links. Raises InputError for one that is not valid."""
     if sources.items is not None:
         async for given in sources.items.batches():
             links = [row for row in given.rows if isinstance(row, Link)]
@@ -110,25 +117,35 @@ async def _batches(sources: Sources, *, takes_forms: bool) -> AsyncIterator[RowB
             yield RowBatch(links, [f"{GIVEN_ROWS}:{number}" for number in given.numbers], given.error)
         return
     for table in sources.tables:
-        has_forms = are_forms(table.columns)
-        if has_forms and not takes_forms:
-            raise ManifestError(f"upload forms are for browsers: --format {PAGE} makes a page of them", file=table.file)
         async for rows in sources.rows_in(table):
-            places = [f"{rows.file}:{line}" for line in rows.lines]
-            yield RowBatch(posts_of(rows) if has_forms else links_of(rows), places, rows.error)
+            yield RowBatch(links_of(rows), [f"{rows.file}:{line}" for line in rows.lines], rows.error)
 
 
-def _count(report: ConvertReport, written: Sequence[Link | Post], given: int) -> None:
-    """Adds some rows to the report."""
-    now = utc_now()
-    report.done += len(written)
-    report.skipped += given - len(written)
-    report.has_forms |= any(isinstance(row, Post) for row in written)
-    for row in written:
-        report.bytes += row.object.size or 0
-        if row.expires_at is None:
-            continue
-        if row.expires_at <= now:
-            report.expired += 1
-        elif report.expires_at is None or row.expires_at < report.expires_at:
-            report.expires_at = row.expires_at
+async def _forms(sources: Sources) -> AsyncIterator[RowBatch[Post]]:
+    """All upload forms. Raises InputError for one that is not valid."""
+    for table in sources.tables:
+        async for rows in sources.rows_in(table):
+            yield RowBatch(posts_of(rows), [f"{rows.file}:{line}" for line in rows.lines], rows.error)
+
+
+async def _write(
+    batches: AsyncIterator[RowBatch[R]], writer: RowWriter[R], report: ConvertReport, tell: Listener
+) -> None:
+    async for batch in batches:
+        written = writer.write(batch)
+        report.done += len(written)
+        report.skipped += len(batch.rows) - len(written)
+        for row in written:
+            report.bytes += row.object.size or 0
+            _note_expiry(report, row.expires_at)
+        tell(RowsRead(len(batch.rows)))
+    writer.finish()
+
+
+def _note_expiry(report: ConvertReport, expires_at: datetime | None) -> None:
+    if expires_at is None:
+        return
+    if expires_at <= utc_now():
+        report.expired += 1
+    elif report.expires_at is None or expires_at < report.expires_at:
+        report.expires_at = expires_at

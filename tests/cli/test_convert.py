@@ -32,8 +32,8 @@ PATHS = (
     "-o",
     "e/$HOME`id`",
 )
-#: Names that aria2 does not take: curl and rclone do.
-ODD_PATHS = ("line\nend\ttab", " sp ", "-", "a.aria2")
+#: Names that aria2 does not take: curl does.
+ODD_PATHS = ("line\nend\ttab", " sp ", "-", "a.aria2", "cr\r")
 OBJECTS = {path: path.encode() * 9 for path in PATHS}
 ODD = {path: path.encode() for path in ODD_PATHS}
 PEERS = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
@@ -55,6 +55,10 @@ def refused(folder: Path, *arguments: str, given: str = "") -> str:
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert names_in(folder) == before
     return done.stderr.strip().splitlines()[-1]
+
+
+def policy(conditions: list[object]) -> str:
+    return b64encode(json.dumps({"expiration": "2990-01-01T00:00:00Z", "conditions": conditions}).encode()).decode()
 
 
 def peer(folder: Path, *command: str) -> None:
@@ -199,11 +203,72 @@ def test_a_page_of_forms_uploads_files(signed: Signed, browser: "Chrome", seawee
 
 
 def test_a_page_says_where_a_browser_shows_nothing_after_an_upload(tmp_path: Path) -> None:
-    for status, is_silent in (("201", False), ("204", True), (None, True)):
-        fields = {"key": "a"} if status is None else {"key": "a", "success_action_status": status}
+    for more, is_silent in (
+        ({"success_action_status": "201"}, False),
+        ({"success_action_redirect": "https://h/"}, False),
+        ({"success_action_status": "204"}, True),
+        ({}, True),
+    ):
+        fields = {"key": "a", **more}
         table(tmp_path / "forms.csv", [{"url": "https://h/b", "key": "a", "fields": json.dumps(fields)}])
         page = convert(tmp_path, "forms.csv", "--format", "html")
         assert ("the browser shows this page as before" in page) is is_silent
+
+
+def test_links_of_two_methods_do_not_go_to_one_list(tmp_path: Path) -> None:
+    """Else a manifest from a stranger would make curl send a file of someone who only downloads."""
+    rows = [{"url": URL, "path": "a", "method": "GET"}, {"url": URL, "path": ".ssh/id_rsa", "method": "PUT"}]
+    table(tmp_path / "l.csv", rows)
+    assert refused(tmp_path, "l.csv", "-o", "l.curl") == (
+        "error: l.csv:3: column method: a PUT link among GET links: convert them apart"
+    )
+
+
+@pytest.mark.parametrize("format", ["curl", "aria2", "rclone", "html"])
+def test_a_link_that_lacks_its_signed_headers_is_refused(format: str, tmp_path: Path) -> None:  # noqa: A002
+    url = "https://h/b/a?X-Amz-SignedHeaders=host%3Bx-amz-checksum-mode&X-Amz-Signature=x"
+    table(tmp_path / "l.csv", [{"url": url}])
+    said = refused(tmp_path, "l.csv", "-o", f"l.{format}")
+    assert said.endswith("the link is signed with headers that the row does not have: x-amz-checksum-mode")
+
+
+def test_aria2_replaces_what_is_there_and_follows_no_list(signed: Signed) -> None:
+    """It would go on at the end of another object's bytes, and download what a metalink names."""
+    metalink = b"""<?xml version="1.0"?><metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="evil.txt">
+        <url>http://127.0.0.1:9/evil</url></file></metalink>"""
+    bodies = {"a": b"new" * 1000, "list.meta4": metalink}
+    folder = signed.links(bodies)
+    (folder / "to").mkdir()
+    (folder / "to" / "a").write_bytes(b"old")
+    convert(folder, "links.jsonl", "-o", "links.aria2")
+    peer(folder, "aria2c", "--quiet", "--dir", "to", "--input-file", "links.aria2")
+    assert files(folder / "to") == bodies
+
+
+def test_curl_asks_for_keys_as_they_are(tmp_path: Path) -> None:
+    table(tmp_path / "l.csv", [{"url": "https://h/b/d/../e?X=1", "path": "e"}])
+    assert "path-as-is\n" in convert(tmp_path, "l.csv", "--format", "curl")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"key": "a\nb"}, "a browser changes the line ends in the fields of a form"),
+        ({"policy": policy([{"Content-Type": "image/png"}])}, "a browser does not send the content type"),
+        ({"policy": policy([["starts-with", "$Content-Type", "image/"]])}, "a browser does not send the content type"),
+        ({"policy": policy([["eq", "$content-type", "x"]]), "Content-Type": "x"}, None),
+        ({"policy": policy([{"bucket": "$content-type"}])}, None),
+        ({"policy": "no base64!"}, None),
+        ({"policy": b64encode(b"[1]").decode()}, None),
+    ],
+)
+def test_forms_that_a_browser_can_not_send(fields: dict[str, str], message: str | None, tmp_path: Path) -> None:
+    table(tmp_path / "f.csv", [{"url": "https://h/b", "key": "password=1.txt", "fields": json.dumps(fields)}])
+    if message is None:
+        assert "password=1.txt" in convert(tmp_path, "f.csv", "--format", "html")
+    else:
+        said = refused(tmp_path, "f.csv", "-o", "f.html")
+        assert said.startswith(f"error: f.csv:2: column fields: {message}")
 
 
 def test_a_form_that_no_browser_can_send_is_refused(tmp_path: Path, seaweedfs: S3Server) -> None:
@@ -298,9 +363,11 @@ def test_rows_that_no_tool_can_use(row: dict[str, str], message: str, format: st
         ("aria2", {"path": "a "}, "aria2 drops white space at the ends of names"),
         ("aria2", {"path": "a.aria2"}, "aria2 keeps the state of a download under such a name"),
         ("aria2", {"method": "PUT"}, "a PUT link, and aria2 takes GET links"),
-        ("rclone", {"headers": '{"X-A": "b"}'}, "rclone sends no headers, and it needs X-A"),
+        ("rclone", {"headers": '{"X-A": "b"}'}, "rclone sends no headers, and the link needs X-A"),
+        ("rclone", {"path": "a\r\nb"}, "rclone changes carriage returns"),
+        ("rclone", {"path": "a\u201bb"}, "rclone changes carriage returns, and the character U+201B"),
         ("html", {"headers": '{"X-A": "b"}'}, "a browser does not send the headers that this link needs: X-A"),
-        ("html", {"method": "PUT"}, "a PUT link, and a page takes GET links, or the upload forms of bulkpresign post"),
+        ("html", {"method": "PUT"}, "a PUT link, and a page takes GET links, or upload forms of bulkpresign post"),
         ("html", {"upload_id": "u"}, "a part of an upload"),
     ],
 )
@@ -325,12 +392,14 @@ def test_input_that_is_no_table_of_links(tmp_path: Path) -> None:
     )
     assert "broken.csv:2: column fields: not a JSON object" in refused(tmp_path, "broken.csv", "-o", "l.html")
     assert "do not go to the same page" in refused(tmp_path, "l.csv", "forms.csv", "-o", "l.html")
+    assert refused(tmp_path, "-", "-o", "l.curl", given="bucket,key\nbkt,a\n") == f"error: {made}"
 
 
 def test_a_format_has_to_be_known(tmp_path: Path) -> None:
     table(tmp_path / "l.csv", [{"url": URL}])
-    assert "no format is given, and the extension tells none: use curl, aria2" in refused(tmp_path, "l.csv")
-    assert "'metalink' can't be written: use curl, aria2" in refused(tmp_path, "l.csv", "--format", "metalink")
+    assert "error: -: its extension names no format: use --format, with one of curl" in refused(tmp_path, "l.csv")
+    said = refused(tmp_path, "l.csv", "--format", "metalink")
+    assert "the format 'metalink' can't be written: use --format, with one of curl" in said
 
 
 def test_items_of_a_program() -> None:

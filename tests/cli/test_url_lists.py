@@ -56,6 +56,6 @@ def test_links_that_are_more_than_a_url_are_refused_and_nothing_is_left(tmp_path
     again = run("sign", "links.csv", "-o", "urls.txt", folder=tmp_path)
     assert again.returncode == 2
     assert again.stderr == (
-        "error: k: a list of urls can't hold this link, because its method is PUT: write .csv or .jsonl\n"
+        "error: k: a list of urls can't hold this link, because its method is PUT. Write .csv or .jsonl\n"
     )
     assert not (tmp_path / "urls.txt").exists()

@@ -1,16 +1,17 @@
-"""Writes links and upload forms in the formats of `convert`. Refuses rows that one can't hold, with their places."""
+"""Writes links and upload forms in the formats of `convert`. Lists and pages refuse rows that they can't hold."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
 from bulkpresign.errors import InputError, ParameterError
 from bulkpresign.ledger.paths import PathIndex
-from bulkpresign.manifest.forms import asks_content_type
+from bulkpresign.manifest.forms import form_problem
+from bulkpresign.manifest.link_lists import LINK_LISTS
+from bulkpresign.manifest.links import missing_headers
 from bulkpresign.manifest.page import MOST_ROWS, forms_page, links_page
-from bulkpresign.manifest.partners import LINK_LISTS
 from bulkpresign.manifest.uploads import upload_id_of
 from bulkpresign.manifest.writing import link_writer
 from bulkpresign.model import Link, Post
@@ -21,49 +22,31 @@ from bulkpresign.transfer.disk.paths import path_problem
 
 #: The format of a page for browsers.
 PAGE = "html"
-#: Rows that were written.
-_Written = Sequence[Link | Post]
-#: Reasons why a link can't be written, each with its column (None: no one column).
-_Problems = Iterator[tuple[str | None, str]]
+
+R = TypeVar("R", Link, Post)
+#: The reason why a row can't be written, with its column (None: no one column).
+_Problem = tuple[str | None, str]
 
 
-class RowBatch(msgspec.Struct, frozen=True):
-    """Some links, or some upload forms, with their places. `error` makes an error with that of one, by its index."""
+class RowBatch(msgspec.Struct, Generic[R], frozen=True):
+    """Some rows with their places (`links.csv:3`). `error` makes an error of one, by its index."""
 
-    rows: Sequence[Link | Post]
+    rows: Sequence[R]
     places: Sequence[str]
     error: Callable[[int, str, str | None], InputError]
 
-    @property
-    def links(self) -> list[Link]:
-        """The links."""
-        return [row for row in self.rows if isinstance(row, Link)]
-
-    def check(self, problems: Callable[[Link | Post], _Problems]) -> None:
+    def check(self, problem_of: Callable[[R], _Problem | None]) -> None:
         """Raises InputError for the first row that has a problem."""
         for index, row in enumerate(self.rows):
-            if found := next(problems(row), None):
+            if found := problem_of(row):
                 column, problem = found
                 raise self.error(index, problem, column)
 
-    def files(self) -> "RowBatch":
-        """The same without the links of empty objects that mark folders: no tool has such files."""
-        kept = [
-            index for index, row in enumerate(self.rows) if isinstance(row, Post) or not row.object.is_folder_marker
-        ]
-        if len(kept) == len(self.rows):
-            return self
-        return RowBatch(
-            [self.rows[index] for index in kept],
-            [self.places[index] for index in kept],
-            lambda index, problem, column: self.error(kept[index], problem, column),
-        )
 
-
-class ConvertedWriter(Protocol):
+class RowWriter(Protocol[R]):
     """Writes batches of rows."""
 
-    def write(self, batch: RowBatch) -> _Written:
+    def write(self, batch: RowBatch[R]) -> Sequence[R]:
         """Writes some rows, and returns those that were written. Raises InputError for one that can't be."""
         ...
 
@@ -72,12 +55,12 @@ class ConvertedWriter(Protocol):
         ...
 
 
-def converted_writer(
+def writer_of_links(
     stack: AsyncExitStack, kind: str, output: Output, file: str, columns: Sequence[str]
-) -> ConvertedWriter:
+) -> RowWriter[Link]:
     """The writer of a format. `columns` are those of the source, for a manifest. It is used until the `stack` ends."""
     if kind == PAGE:
-        return _PageWriter(output)
+        return _LinksPage(output)
     if kind in LINK_LISTS:
         return _ListWriter(kind, output, stack.enter_context(PathIndex()))
     return _ManifestWriter(kind, output, file, columns)
@@ -89,87 +72,126 @@ class _ListWriter:
     def __init__(self, kind: str, output: Output, index: PathIndex) -> None:
         self._name, self._list = kind, LINK_LISTS[kind]()
         self._output, self._index = output, index
+        self._method: str | None = None
 
-    def write(self, batch: RowBatch) -> _Written:
-        """Writes some links."""
-        batch = batch.files()
-        batch.check(self._problems)
-        reserve_paths(self._index, [(row.object, place) for row, place in zip(batch.rows, batch.places, strict=True)])
-        self._output.write(self._list.text_of(batch.links).encode())
-        return batch.links
+    def write(self, batch: RowBatch[Link]) -> Sequence[Link]:
+        """Writes some links, but for those of empty objects that mark folders: no tool has such files."""
+        batch.check(self._problem)
+        kept = [(link, place) for link, place in zip(batch.rows, batch.places, strict=True) if _has_file(link)]
+        reserve_paths(self._index, [(link.object, place) for link, place in kept])
+        links = [link for link, _ in kept]
+        self._output.write(self._list.text_of(links).encode())
+        return links
 
-    def _problems(self, link: Link | Post) -> _Problems:
-        assert isinstance(link, Link)  # noqa: S101 - forms do not come here
-        methods, path = self._list.methods, link.object.file_path
-        yield from _problems(link)
+    def _problem(self, link: Link) -> _Problem | None:
+        if not _has_file(link):
+            return None
+        return _problem(link) or self._method_problem(link) or self._name_problem(link)
+
+    def _method_problem(self, link: Link) -> _Problem | None:
+        """A list has links of one method: who downloads with one of a stranger does not send files of his own."""
+        methods = self._list.methods
         if link.method not in methods:
-            yield "method", f"a {link.method} link, and {self._name} takes {' and '.join(sorted(methods))} links"
+            return "method", f"a {link.method} link, and {self._name} takes {' and '.join(sorted(methods))} links"
+        self._method = self._method or link.method
+        if link.method != self._method:
+            return "method", f"a {link.method} link among {self._method} links: convert them apart"
+        return None
+
+    def _name_problem(self, link: Link) -> _Problem | None:
+        path = link.object.file_path
         if problem := path_problem(path):
-            yield "path", f"path {path!r} is refused: {problem}"
-        if problem := self._list.problem(link):
-            yield None, problem
+            return "path", f"path {path!r} is refused: {problem}"
+        problem = self._list.problem(link)
+        return None if problem is None else (None, problem)
 
     def finish(self) -> None:
         """Does nothing: a list has no end."""
 
 
-class _PageWriter:
-    """Collects the rows of a page."""
+class _LinksPage:
+    """Collects the links of a page."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
         self._links = list[Link]()
-        self._posts = list[Post]()
 
-    def write(self, batch: RowBatch) -> _Written:
-        """Takes some rows."""
-        batch = batch.files()
-        batch.check(self._problems)
-        self._posts += [row for row in batch.rows if isinstance(row, Post)]
-        self._links += batch.links
-        if self._links and self._posts:
-            raise ParameterError("links and upload forms do not go to the same page: convert them apart")
-        if len(self._links) + len(self._posts) > MOST_ROWS:
-            raise ParameterError(f"a page has {MOST_ROWS:,} rows at most: bulkpresign split makes several manifests")
-        return batch.rows
+    def write(self, batch: RowBatch[Link]) -> Sequence[Link]:
+        """Takes some links, but for those of empty objects that mark folders."""
+        batch.check(self._problem)
+        links = [link for link in batch.rows if _has_file(link)]
+        self._links += links
+        _check_count(self._links)
+        return links
 
     @staticmethod
-    def _problems(row: Link | Post) -> _Problems:
-        if isinstance(row, Post):
-            if asks_content_type(row):
-                yield "fields", "a browser does not send the content type that this form asks for: name one to post"
-            return
-        yield from _problems(row)
-        if row.method != "GET":
-            yield "method", f"a {row.method} link, and a page takes GET links, or the upload forms of bulkpresign post"
-        if row.headers:
-            yield "headers", f"a browser does not send the headers that this link needs: {', '.join(row.headers)}"
+    def _problem(link: Link) -> _Problem | None:
+        if link.method != "GET":
+            return "method", f"a {link.method} link, and a page takes GET links, or upload forms of bulkpresign post"
+        if link.headers:
+            return "headers", f"a browser does not send the headers that this link needs: {', '.join(link.headers)}"
+        return _problem(link)
 
     def finish(self) -> None:
         """Writes the page."""
-        page = forms_page(self._posts) if self._posts else links_page(self._links)
-        self._output.write(page.encode())
+        self._output.write(links_page(self._links).encode())
+
+
+class FormsPage:
+    """Collects the upload forms of a page."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._posts = list[Post]()
+
+    def write(self, batch: RowBatch[Post]) -> Sequence[Post]:
+        """Takes some forms."""
+        batch.check(_form_problem)
+        self._posts += batch.rows
+        _check_count(self._posts)
+        return batch.rows
+
+    def finish(self) -> None:
+        """Writes the page."""
+        self._output.write(forms_page(self._posts).encode())
 
 
 class _ManifestWriter:
-    """Writes a manifest of ours."""
+    """Writes a manifest of ours, which holds every link."""
 
     def __init__(self, kind: str, output: Output, file: str, columns: Sequence[str]) -> None:
         self._writer = link_writer(output, file, kind, columns)
 
-    def write(self, batch: RowBatch) -> _Written:
+    def write(self, batch: RowBatch[Link]) -> Sequence[Link]:
         """Writes some links."""
-        self._writer.write(batch.links)
-        return batch.links
+        self._writer.write(batch.rows)
+        return batch.rows
 
     def finish(self) -> None:
         """Ends the manifest."""
         self._writer.finish()
 
 
-def _problems(link: Link) -> _Problems:
-    """The reasons why no other tool can use a link."""
+def _has_file(link: Link) -> bool:
+    return not link.object.is_folder_marker
+
+
+def _check_count(rows: Sequence[object]) -> None:
+    if len(rows) > MOST_ROWS:
+        raise ParameterError(f"a page has {MOST_ROWS:,} rows at most: bulkpresign split makes several manifests")
+
+
+def _problem(link: Link) -> _Problem | None:
+    """The reason why no other tool can use a link, or None."""
     if upload_id_of(link.object):
-        yield "upload_id", "a part of an upload, which takes several links: bulkpresign put sends it"
+        return "upload_id", "a part of an upload, which takes several links: bulkpresign put sends it"
     if (link.object.extra or {}).get(DST_URL):
-        yield DST_URL, "a copy takes two links: bulkpresign copy makes it"
+        return DST_URL, "a copy takes two links: bulkpresign copy makes it"
+    if missing := missing_headers(link):
+        return "headers", f"the link is signed with headers that the row does not have: {', '.join(missing)}"
+    return None
+
+
+def _form_problem(post: Post) -> _Problem | None:
+    problem = form_problem(post)
+    return None if problem is None else ("fields", problem)

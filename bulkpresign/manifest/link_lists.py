@@ -1,4 +1,4 @@
-"""The formats in which the tools of partners take links. They are written, and never read back.
+"""The lists in which other tools take links. They are written, and never read back.
 
 Each holds the url of a link, the name of its file, and what more the tool takes. The names are those of files: whoever
 writes links checks them before.
@@ -6,7 +6,7 @@ writes links checks them before.
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol
 
 from bulkpresign.checksums import expected_digest
@@ -15,20 +15,27 @@ from bulkpresign.model import Link, Method, ObjectRef
 #: The types of checksums that aria2 compares, by our names for them.
 _ARIA2_CHECKSUMS = {"md5": "md5", "sha1": "sha-1", "sha256": "sha-256"}
 _ARIA2_STATE = ".aria2"
+#: A torrent or a metalink that is downloaded is a file like any other, and no list of more to download. A file that is
+#: there without a state of aria2 may be of another object: it is replaced.
+_ARIA2_OPTIONS = ("allow-overwrite=true", "auto-file-renaming=false", "follow-torrent=false", "follow-metalink=false")
+#: The options of each section: errors are no files, and urls and names are taken as they are.
+_CURL_OPTIONS = ("fail", "globoff", "path-as-is", "create-dirs")
 #: The characters that curl reads from a config file by an escape.
 _CURL_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\t": r"\t", "\n": r"\n", "\r": r"\r", "\v": r"\v"})
 #: Names that curl takes for standard input or output.
 _CURL_STREAMS = frozenset({"-", "."})
+#: Characters that rclone writes in another way: a carriage return, and its own mark of a character that it replaces.
+_RCLONE_REWRITES = frozenset("\r\u201b")
 
 
 class LinkList(Protocol):
-    """A format that holds links one after another."""
+    """A list of links for another tool."""
 
     #: The methods of the links that it holds.
     methods: ClassVar[frozenset[Method]]
 
     def problem(self, link: Link) -> str | None:
-        """The reason why a link can't be written, or None."""
+        """The reason why the tool can't use a link, or None."""
         ...
 
     def text_of(self, links: Sequence[Link]) -> str:
@@ -39,35 +46,39 @@ class LinkList(Protocol):
 class CurlConfig:
     """A config file for `curl --config`: the files of GET links are written, those of PUT links are sent.
 
-    Names are those below the current folder. Options stand for each of the parts between `next`, which have the links
-    with the same method and headers. curl takes those of its command line for the first of them alone.
+    Names are those below the current folder. The list has a section for each run of links with the same headers. curl
+    takes the options of its command line for the first section alone.
     """
 
     methods: ClassVar[frozenset[Method]] = frozenset({"GET", "PUT"})
 
     def __init__(self) -> None:
-        self._method = ""
-        self._headers: Mapping[str, str] = {}
+        #: The method and the headers of the section that is open.
+        self._section: tuple[str, Mapping[str, str]] | None = None
 
-    def problem(self, link: Link) -> str | None:  # noqa: ARG002 - it takes every name and every header
-        """None: curl takes every name."""
+    def problem(self, _: Link) -> str | None:
+        """None: curl takes every name and every header."""
         return None
 
     def text_of(self, links: Sequence[Link]) -> str:
         """The text of some links, which follow those before."""
-        return "".join(f"{line}\n" for link in links for line in self._lines(link))
+        return "".join(f"{line}\n" for link in links for line in [*self._head(link), *_curl_lines(link)])
 
-    def _lines(self, link: Link) -> Iterator[str]:
-        if (link.method, link.headers) != (self._method, self._headers):
-            if self._method:
-                yield "next"
-            self._method, self._headers = link.method, link.headers
-            yield from ("fail", "globoff", "create-dirs")
-            yield from (f"header = {_curl_quoted(_curl_header(*each))}" for each in link.headers.items())
-        path = link.object.file_path
-        name = _curl_quoted(f"./{path}" if path in _CURL_STREAMS else path)
-        yield f"url = {_curl_quoted(link.url)}"
-        yield f"{'output' if link.method == 'GET' else 'upload-file'} = {name}"
+    def _head(self, link: Link) -> list[str]:
+        """The lines that begin a section, none where the link belongs to the one that is open."""
+        section = link.method, link.headers
+        if section == self._section:
+            return []
+        end = [] if self._section is None else ["next"]
+        self._section = section
+        return [*end, *_CURL_OPTIONS, *(f"header = {_curl_quoted(_curl_header(*it))}" for it in link.headers.items())]
+
+
+def _curl_lines(link: Link) -> list[str]:
+    path = link.object.file_path
+    name = f"./{path}" if path in _CURL_STREAMS else path
+    option = "output" if link.method == "GET" else "upload-file"
+    return [f"url = {_curl_quoted(link.url)}", f"{option} = {_curl_quoted(name)}"]
 
 
 def _curl_quoted(text: str) -> str:
@@ -80,7 +91,7 @@ def _curl_header(name: str, value: str) -> str:
 
 
 class Aria2List:
-    """A list for `aria2c --input-file`. A file that is there is continued, or compared where there is a checksum."""
+    """A list for `aria2c --input-file`. Downloads that aria2 did not finish are continued."""
 
     methods: ClassVar[frozenset[Method]] = frozenset({"GET"})
 
@@ -96,23 +107,26 @@ class Aria2List:
         return None
 
     def text_of(self, links: Sequence[Link]) -> str:
-        """The text of some links, which follow those before."""
-        return "".join(f"{line}\n" for link in links for line in self._lines(link))
+        """The text of some links."""
+        return "".join(f"{line}\n" for link in links for line in [link.url, *_aria2_options(link)])
 
-    def _lines(self, link: Link) -> Iterator[str]:
-        yield link.url
-        yield f"  out={link.object.file_path}"
-        yield from ("  continue=true", "  auto-file-renaming=false")
-        yield from (f"  header={name}: {value}" for name, value in link.headers.items())
-        if (checksum := _aria2_checksum(link.object)) is not None:
-            yield f"  checksum={checksum}"
+
+def _aria2_options(link: Link) -> list[str]:
+    checksum = _aria2_checksum(link.object)
+    options = [
+        f"out={link.object.file_path}",
+        *_ARIA2_OPTIONS,
+        *(f"header={name}: {value}" for name, value in link.headers.items()),
+        *([] if checksum is None else [f"checksum={checksum}"]),
+    ]
+    return [f"  {option}" for option in options]
 
 
 def _aria2_checksum(ref: ObjectRef) -> str | None:
     """The checksum of a row as aria2 takes it. An etag may be no md5, as under a key of KMS, and is left out."""
     expected = expected_digest(ref)
     name = _ARIA2_CHECKSUMS.get(expected.algorithm or "")
-    if expected.checksum is None or expected.parts or name is None or expected.digest is None:
+    if expected.checksum is None or expected.parts or name is None:
         return None
     return f"{name}={expected.digest.hex()}"
 
@@ -124,14 +138,18 @@ class RcloneList:
 
     def problem(self, link: Link) -> str | None:
         """The reason why rclone can't use a link, or None."""
-        return f"rclone sends no headers, and it needs {', '.join(link.headers)}" if link.headers else None
+        if link.headers:
+            return f"rclone sends no headers, and the link needs {', '.join(link.headers)}"
+        if not _RCLONE_REWRITES.isdisjoint(link.object.file_path):
+            return "rclone changes carriage returns, and the character U+201B, in names"
+        return None
 
     def text_of(self, links: Sequence[Link]) -> str:
-        """The text of some links, which follow those before."""
+        """The text of some links."""
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows((link.url, link.object.file_path) for link in links)
         return text.getvalue()
 
 
-#: The formats by their names, which are also the extensions of files.
+#: The lists by the names of the tools, which are also the extensions of files.
 LINK_LISTS: dict[str, type[LinkList]] = {"curl": CurlConfig, "aria2": Aria2List, "rclone": RcloneList}
