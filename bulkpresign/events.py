@@ -4,6 +4,7 @@ In Python, a failing `isinstance` is slower than a succeeding one. Listeners tes
 compare types.
 """
 
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from inspect import iscoroutinefunction
 
@@ -173,7 +174,23 @@ def broadcast(listeners: Sequence[Listener]) -> Listener:
     check_listeners(listeners)
 
     def tell(event: Event) -> None:
-        for listener in listeners:
-            listener(event)
+        try:
+            for listener in listeners:
+                listener(event)
+        except (CancelledError, StopAsyncIteration) as error:
+            raise error_of_listener(error) from error
 
     return tell
+
+
+def error_of_listener(error: Exception | CancelledError) -> Exception:
+    """The error that a run raises for one of a listener.
+
+    A listener may ask a future that was cancelled. Passed on as it is, its CancelledError would end a task of the run
+    without a trace, and StopAsyncIteration would end the caller's loop.
+    """
+    if not isinstance(error, CancelledError | StopAsyncIteration):
+        return error
+    raised = RuntimeError(f"a listener raised {type(error).__name__}")
+    raised.__cause__ = error
+    return raised

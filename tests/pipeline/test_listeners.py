@@ -30,6 +30,10 @@ def failing_at(kind: type[bp.Event], number: int) -> Callable[[bp.Event], None]:
     return listen
 
 
+async def all_of(reading: bp.Reading[bytes]) -> int:
+    return len([pair async for pair in reading])
+
+
 @pytest.mark.parametrize("number", [1, 5, len(BODIES)])
 def test_what_it_raises_ends_the_run(number: int, refs: list[bp.ObjectRef], tmp_path: Path) -> None:
     heard: list[bp.Event] = []
@@ -61,6 +65,34 @@ def test_a_consumer_gets_what_was_done(refs: list[bp.ObjectRef], tmp_path: Path)
     with pytest.raises(LookupError, match="the dashboard is gone"):
         asyncio.run(main())
     assert {outcome.object.key for outcome in found if outcome.status == "done"} == files(tmp_path).keys()
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, StopAsyncIteration])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda refs, to, listen: bp.get(refs, to=to, listeners=[listen]),
+        lambda refs, to, listen: all_of(bp.read(refs, listeners=[listen])),
+        lambda refs, to, listen: bp.verify(refs, to, listeners=[listen]),
+        lambda refs, to, listen: bp.compare(f"s3://{refs[0].bucket}/", to, listeners=[listen]),
+    ],
+    ids=["get", "read", "verify", "compare"],
+)
+def test_no_error_of_a_listener_is_taken_for_the_end(
+    verb: Callable[..., Awaitable[object]], error: type[BaseException], refs: list[bp.ObjectRef], tmp_path: Path
+) -> None:
+    """As where it asks a future that was cancelled: the run ended as if all objects were done."""
+
+    def listen(event: bp.Event) -> None:
+        if isinstance(event, bp.ObjectFinished):
+            raise error
+
+    async def main() -> None:
+        await verb(refs, tmp_path / "data", listen)
+
+    (tmp_path / "data").mkdir()
+    with pytest.raises(RuntimeError, match=f"a listener raised {error.__name__}"):
+        asyncio.run(main())
 
 
 @pytest.mark.parametrize("kind", [bp.RunStarted, bp.RunFinished])

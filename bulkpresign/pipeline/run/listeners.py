@@ -1,10 +1,11 @@
 """The listeners of a run. One that raises ends the run; what the run has to count is counted all the same."""
 
+from asyncio import CancelledError
 from collections.abc import Sequence
 
 import anyio
 
-from bulkpresign.events import Event, Listener, check_listeners
+from bulkpresign.events import Event, Listener, check_listeners, error_of_listener
 
 
 class RunListeners:
@@ -27,9 +28,9 @@ class RunListeners:
         for listener in self._listeners:
             try:
                 listener(event)
-            except Exception as error:  # noqa: BLE001 - raised again by the run
+            except (Exception, CancelledError) as error:  # noqa: BLE001 - raised again by the run
                 self._listeners = [other for other in self._listeners if other is not listener]
-                self._error = self._error or error
+                self._error = self._error or error_of_listener(error)
                 self._has_failed.set()
 
     async def watch(self) -> None:
