@@ -175,6 +175,7 @@ def test_with_waits_until_the_run_has_ended(run: Run, refs: list[bp.ObjectRef], 
         assert [outcome async for outcome in outcomes] == []
         never = bp.get_outcomes(refs, to=tmp_path / "none")
         await never.aclose()
+        assert [outcome async for outcome in never] == []
         assert not (tmp_path / "none").exists()
 
     run(main)
@@ -246,3 +247,37 @@ def test_what_ends_a_run_is_raised_at_the_end_of_the_loop(refs: list[bp.ObjectRe
         await settled()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("way", ["timeout", "break", "other task"])
+def test_a_loop_does_not_end_normally_where_results_are_missing(
+    run: Run, way: str, refs: list[bp.ObjectRef], tmp_path: Path
+) -> None:
+    """A step with a timeout, `break`, and another task that fails end the run. The next loop raises that, once."""
+
+    async def main() -> None:
+        outcomes = bp.get_outcomes(waiting_rows(refs, [], 0), to=tmp_path / "data")
+        if way == "timeout":
+            steps = aiter(outcomes)
+            with pytest.raises(TimeoutError):
+                while True:
+                    await asyncio.wait_for(anext(steps), 0.5)
+        elif way == "break":
+            async for _ in outcomes:
+                break
+        else:
+            failed = await asyncio.gather(fail(outcomes), taken(outcomes), return_exceptions=True)
+            assert [type(error) for error in failed] == [LookupError, bp.BulkpresignError]
+            return
+        with pytest.raises(bp.BulkpresignError, match="ended before its last result, because a loop over it was left"):
+            await taken(outcomes)
+        assert await taken(outcomes) == 0
+
+    async def fail(outcomes: bp.Outcomes) -> None:
+        async for _ in outcomes:
+            raise LookupError("of the caller's")
+
+    async def taken(outcomes: bp.Outcomes) -> int:
+        return len([outcome async for outcome in outcomes])
+
+    run(main)

@@ -9,10 +9,17 @@ from typing import Generic, Self, TypeVar
 
 import anyio
 
+from bulkpresign.errors import BulkpresignError
 from bulkpresign.http.client import require_asyncio
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_LEFT = (
+    "the run was ended before its last result, because a loop over it was left by break, an exception or a timeout;"
+    " begin a new run for the rest"
+)
+_CANCELLED = "the run was ended before its last result, because its task was cancelled"
 
 
 class ResultQueue(Generic[T]):
@@ -106,9 +113,10 @@ class _Work(Generic[T, R]):
         self._start = start
         self._task: asyncio.Task[None] | None = None
         self._is_ending = False
+        self._is_end_known = False  # to the consumer: it closed the run, or the end was raised
 
     def begin(self) -> None:
-        if self._task is None:
+        if self._task is None and not self.queue.is_stopped:
             self._loop = require_asyncio()
             self._task = self._loop.create_task(self._run())
 
@@ -144,6 +152,7 @@ class _Work(Generic[T, R]):
 
     async def close(self) -> None:
         """Ends the run, and waits until it has ended."""
+        self._is_end_known = True
         if self._task is None:
             self.queue.stop()
             return
@@ -158,10 +167,18 @@ class _Work(Generic[T, R]):
             return result if self._check is None else self._check(result)
         except anyio.EndOfStream:
             await self.join()
+        raise self._end()
+
+    def _end(self) -> BaseException:
+        """The exception that follows the last result: once the one that ended the run early, then StopAsyncIteration.
+
+        So a loop never ends as if all results had come, unless it was told before.
+        """
         error, self.error = self.error, None
-        if error is not None:
-            raise error
-        raise StopAsyncIteration
+        if error is None and not self._is_end_known and (self.result is None or self.queue.is_stopped):
+            error = BulkpresignError(_LEFT if self._is_ending else _CANCELLED)
+        self._is_end_known = True
+        return error or StopAsyncIteration()
 
 
 class ResultStream(Generic[T, R]):
@@ -169,7 +186,8 @@ class ResultStream(Generic[T, R]):
 
     Leaving a loop over it (`break`, `return`, an exception, a cancellation) ends the run, and so does dropping the
     iterator. `async with` and `aclose` also wait until it has ended: then there is no task of it left. What ended the
-    run early is raised at the end of the loop, after the results that came before.
+    run early is raised at the end of the loop, after the results that came before. A loop over the results of a run
+    that another loop has left raises BulkpresignError, because results are missing; after `aclose` it is empty.
     """
 
     def __init__(
