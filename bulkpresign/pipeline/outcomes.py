@@ -1,8 +1,8 @@
 """get_outcomes, put_outcomes, copy_outcomes: the same as get, put and copy, and each object's outcome as it ends."""
 
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Any, ParamSpec
+from inspect import signature
+from typing import Any, ParamSpec, cast
 
 from bulkpresign.events import Event, ObjectFinished, check_listeners
 from bulkpresign.model import Outcome, Report
@@ -43,17 +43,25 @@ class Outcomes(RunResults[Outcome]):
 
 
 def _outcomes_of(verb: Callable[P, Awaitable[Report]], name: str) -> Callable[P, Outcomes]:
+    parameters = signature(verb)
+    begin = cast("Callable[..., Awaitable[Report]]", verb)
+
     def outcomes(*args: P.args, **kwargs: P.kwargs) -> Outcomes:
+        try:
+            parameters.bind(*args, **kwargs)
+        except TypeError as error:  # here, and not in the first step of the loop
+            raise TypeError(f"{name}_outcomes() {error}") from None
         settings: dict[str, Any] = dict(kwargs)
         listeners = settings.pop("listeners", ())
         check_listeners(listeners)
 
         def run(listener: OutcomeListener) -> Awaitable[Report]:
-            return partial(verb, *args)(**settings, listeners=[*listeners, listener])  # type: ignore[call-arg, arg-type]
+            return begin(*args, **settings, listeners=[*listeners, listener])
 
         return Outcomes(name, run)
 
     outcomes.__name__ = outcomes.__qualname__ = f"{name}_outcomes"
+    outcomes.__signature__ = parameters.replace(return_annotation=Outcomes)  # type: ignore[attr-defined]
     outcomes.__doc__ = (
         f"The same as `{name}`, and gives each object's Outcome as it ends; see `Outcomes`.\n\n"
         f"Takes what `{name}` takes, and raises what it raises, at the end of the loop."

@@ -1,8 +1,10 @@
 """Outcomes as they come: bounded, ended where the loop is left, with the report at the end."""
 
 import asyncio
+import inspect
 import itertools
 import os
+import pydoc
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -281,3 +283,32 @@ def test_a_loop_does_not_end_normally_where_results_are_missing(
         return len([outcome async for outcome in outcomes])
 
     run(main)
+
+
+OUTCOMES: list[tuple[Callable[..., bp.Outcomes], Callable[..., Any]]] = [
+    (bp.get_outcomes, bp.get),
+    (bp.put_outcomes, bp.put),
+    (bp.copy_outcomes, bp.copy),
+]
+
+
+@pytest.mark.parametrize(("outcomes", "verb"), OUTCOMES)
+def test_a_keyword_that_does_not_exist_is_an_error_of_the_call(
+    outcomes: Callable[..., bp.Outcomes], verb: Callable[..., Any]
+) -> None:
+    """As for the verb itself. The loop waited for ever."""
+    name = f"{verb.__name__}_outcomes"
+    with pytest.raises(TypeError, match=rf"{name}\(\) got an unexpected keyword argument 'concurency'"):
+        outcomes("s3://a/", "s3://b/", concurency=4)
+    with pytest.raises(TypeError, match=rf"{name}\(\) missing a required argument: "):
+        outcomes()
+    with pytest.raises(TypeError, match=rf"{name}\(\) too many positional arguments"):
+        outcomes(*["s3://a/"] * 9)
+
+
+@pytest.mark.parametrize(("outcomes", "verb"), OUTCOMES)
+def test_help_shows_the_parameters(outcomes: Callable[..., bp.Outcomes], verb: Callable[..., Any]) -> None:
+    assert inspect.signature(outcomes).parameters == inspect.signature(verb).parameters
+    shown = pydoc.plain(pydoc.render_doc(outcomes))
+    assert "concurrency: int | None = None" in shown
+    assert "-> bulkpresign.pipeline.outcomes.Outcomes" in shown
