@@ -158,14 +158,16 @@ Listener = Callable[[Event], None]
 def check_listeners(listeners: Sequence[Listener]) -> None:
     """Raises TypeError for a listener that can't be called, and for a coroutine function, which nothing would await.
 
-    Also for one listener that is not in a list.
+    Also for one listener that is not in a list, and for a generator, which could be read only once.
     """
     if callable(listeners):
         raise TypeError("listeners is a list of functions, not one")
+    if not isinstance(listeners, Sequence):
+        raise TypeError(f"listeners is a list of functions, not {type(listeners).__name__}")
     for listener in listeners:
         if not callable(listener):
             raise TypeError(f"a listener is a function that is called with each event, not {type(listener).__name__}")
-        if iscoroutinefunction(listener):
+        if iscoroutinefunction(listener) or iscoroutinefunction(type(listener).__call__):
             raise TypeError("a listener is a coroutine function, which nothing awaits: take a plain function")
 
 

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ParameterError
-from bulkpresign.events import Listener
+from bulkpresign.events import Listener, check_listeners
 from bulkpresign.http.client import Transport
 from bulkpresign.model import Report
 from bulkpresign.pipeline.run.config import TransferConfig, config_of
@@ -137,6 +137,7 @@ async def copy(
     be written.
     """
     check_if_exists(if_exists)
+    check_listeners(listeners)
     config = config_of(
         config,
         concurrency=concurrency,

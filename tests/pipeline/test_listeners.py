@@ -109,6 +109,10 @@ def test_what_is_no_listener(refs: list[bp.ObjectRef], tmp_path: Path) -> None:
     async def listen(event: bp.Event) -> None:
         raise AssertionError
 
+    class Listens:
+        async def __call__(self, event: bp.Event) -> None:
+            raise AssertionError
+
     async def begin(verb: Callable[[Any], Awaitable[object]], listener: object) -> None:
         await verb(listener)
 
@@ -119,8 +123,33 @@ def test_what_is_no_listener(refs: list[bp.ObjectRef], tmp_path: Path) -> None:
         lambda listener: anext(bp.read(refs, listeners=[listener])),
     ]
     for verb in verbs:
-        with pytest.raises(TypeError, match="coroutine function, which nothing awaits"):
-            asyncio.run(begin(verb, listen))
+        for nothing_awaits in (listen, Listens()):
+            with pytest.raises(TypeError, match="coroutine function, which nothing awaits"):
+                asyncio.run(begin(verb, nothing_awaits))
         with pytest.raises(TypeError, match="called with each event, not NoneType"):
+            asyncio.run(begin(verb, None))
+    assert names_in(tmp_path) == []
+
+
+def test_what_is_no_list_of_listeners(refs: list[bp.ObjectRef], tmp_path: Path) -> None:
+    """A generator was used up by the check, and then none of its listeners was called."""
+
+    async def begin(verb: Callable[[Any], Awaitable[object]], listeners: object) -> None:
+        await verb(listeners)
+
+    there, to = f"s3://{refs[0].bucket}/", f"s3://{refs[0].bucket}/copies/"
+    verbs: list[Callable[[Any], Awaitable[object]]] = [
+        lambda listeners: bp.get(refs, to=tmp_path / "data", listeners=listeners),
+        lambda listeners: anext(bp.get_outcomes(refs, to=tmp_path / "data", listeners=listeners)),
+        lambda listeners: anext(bp.read(refs, listeners=listeners)),
+        lambda listeners: bp.sign(there, tmp_path / "links.csv", listeners=listeners),
+        lambda listeners: bp.copy(there, to, certificate=tmp_path / "certificate", listeners=listeners),
+        lambda listeners: bp.verify(refs, tmp_path, listeners=listeners),
+        lambda listeners: bp.compare(there, tmp_path, listeners=listeners),
+    ]
+    for verb in verbs:
+        with pytest.raises(TypeError, match="listeners is a list of functions, not generator"):
+            asyncio.run(begin(verb, (listen for listen in [print])))
+        with pytest.raises(TypeError, match="listeners is a list of functions, not NoneType"):
             asyncio.run(begin(verb, None))
     assert names_in(tmp_path) == []
