@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -50,8 +50,27 @@ async def in_order(
     finally:
         for task in tasks:
             task.cancel()
-        with anyio.CancelScope(shield=True):
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await wait_ended(tasks)
+
+
+async def wait_ended(tasks: Collection[asyncio.Future[Any]]) -> None:
+    """Waits until all tasks have ended, also where it is cancelled meanwhile: that is raised at the end.
+
+    A shielded scope alone would not do, because asyncio's own `cancel` passes it. The errors of the tasks are not
+    raised.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while left := [task for task in tasks if not task.done()]:
+            try:
+                await asyncio.wait(left)
+            except asyncio.CancelledError as error:
+                cancelled = cancelled or error
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # asyncio logs an error that nothing has asked for
+    if cancelled is not None:
+        raise cancelled
 
 
 async def _next_or_rest(

@@ -1,13 +1,14 @@
 """Groups of tasks that end with one error, as a single call would."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import anyio
 import pytest
 
 from bulkpresign import tasks
 from bulkpresign.errors import OutputError
-from bulkpresign.tasks import finish_soon, first_error, run_workers, ungrouped
+from bulkpresign.tasks import finish_soon, first_error, in_order, run_workers, ungrouped, wait_ended
 
 
 def test_the_first_error_of_nested_groups_is_raised() -> None:
@@ -68,3 +69,48 @@ def test_work_that_must_not_be_cut_off_has_some_time_more(
 
     asyncio.run(main())
     assert steps == ["begun", "finished", "result"][: 3 if finishes else 1]
+
+
+def test_a_task_that_is_cancelled_twice_waits_for_the_cleanup_of_its_own() -> None:
+    """It was left at the second time, and the cleanup of its tasks was interrupted."""
+    started, cleaning, closed = asyncio.Event(), asyncio.Event(), list[int]()
+
+    async def items() -> AsyncIterator[int]:
+        for number in range(3):
+            yield number
+        started.set()
+        await asyncio.Event().wait()
+
+    async def work(number: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaning.set()
+            await asyncio.sleep(0.05)
+            closed.append(number)
+
+    async def take(result: None) -> None:
+        raise AssertionError
+
+    async def main() -> None:
+        task = asyncio.create_task(in_order(items(), work, take, 5))
+        await started.wait()
+        task.cancel()
+        await cleaning.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert closed == [0, 1, 2]
+
+    asyncio.run(main())
+
+
+def test_the_errors_of_tasks_that_are_waited_for_are_not_raised(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise OutputError("of a task")
+
+    async def main() -> None:
+        await wait_ended([asyncio.create_task(fail())])
+
+    asyncio.run(main())
+    assert not caplog.records

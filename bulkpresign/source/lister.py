@@ -17,12 +17,11 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 
-import anyio
-
 from bulkpresign.errors import ListingError
 from bulkpresign.source.key_space import DELIMITER
 from bulkpresign.source.page import KEY_MARKER, START_AFTER, VERSION_MARKER, Page, end_of
 from bulkpresign.source.points import Points, Probe
+from bulkpresign.tasks import wait_ended
 
 #: Requests of one listing in flight.
 CONCURRENCY = 16
@@ -85,8 +84,7 @@ class Lister:
         self._tasks.clear()
         for task in tasks:
             task.cancel()
-        with anyio.CancelScope(shield=True):
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await wait_ended(tasks)
 
     def _send_requests(self) -> None:
         """Requests the next page of each section, from the first one on, while there is room for its objects.

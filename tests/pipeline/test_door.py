@@ -11,10 +11,12 @@ import pytest
 
 import bulkpresign as bp
 from bulkpresign.errors import ListingError, ManifestError, ParameterError
+from bulkpresign.pipeline.run.failures import FailureLog
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.server import S3Server
 from tests.support.folders import files
+from tests.support.tables import rows_of
 
 BODIES = {f"k/{number}": os.urandom(100 + number) for number in range(70)}
 
@@ -167,6 +169,39 @@ def test_the_input_is_read_as_it_is_used(refs: list[bp.ObjectRef], tmp_path: Pat
     with FaultProxy() as proxy:
         proxy.always = Fault(status=200, delay=30)
         asyncio.run(run(proxy))
+
+
+def test_cancelled_twice_while_what_is_left_is_written(
+    refs: list[bp.ObjectRef], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The failures file has all objects that were not done, also where the rest of the input takes a while to read."""
+    add_left, is_adding = FailureLog.add_left, asyncio.Event()
+
+    async def slow(self: FailureLog, batches: AsyncIterator[Any]) -> None:
+        is_adding.set()
+        await asyncio.sleep(0.1)
+        await add_left(self, batches)
+
+    async def run() -> None:
+        async with bp.Presigner() as presigner:
+            await bp.sign(f"s3://{refs[0].bucket}/", tmp_path / "links.csv", presigner=presigner)
+        get = bp.get(
+            tmp_path / "links.csv", tmp_path / "data", failures=tmp_path / "failed.csv", concurrency=2, limit_rate=1000
+        )
+        task = asyncio.create_task(get)
+        while not (tmp_path / "data").exists() or not files(tmp_path / "data"):
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await is_adding.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    monkeypatch.setattr(FailureLog, "add_left", slow)
+    asyncio.run(run())
+    left = {row["key"] for row in rows_of(tmp_path / "failed.csv")}
+    assert left
+    assert files(tmp_path / "data").keys() | left == BODIES.keys()
 
 
 def test_cancelled_while_the_input_waits(refs: list[bp.ObjectRef], tmp_path: Path) -> None:

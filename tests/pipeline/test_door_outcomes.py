@@ -198,6 +198,38 @@ def test_with_waits_for_a_run_that_is_ending(run: Run, refs: list[bp.ObjectRef],
     run(main)
 
 
+@pytest.mark.parametrize("verb", ["get_outcomes", "get"])
+def test_a_second_cancellation_waits_for_the_end_as_well(
+    run: Run, verb: str, refs: list[bp.ObjectRef], tmp_path: Path
+) -> None:
+    """The run went on in its own task, with its journal locked, or the cleanup of its input did."""
+    closed: list[bool] = []
+    rows = waiting_rows(refs, closed, 0.3)
+
+    async def work() -> None:
+        if verb == "get":
+            await bp.get(rows, to=tmp_path / "data")
+            return
+        async with bp.get_outcomes(rows, to=tmp_path / "data") as outcomes:
+            async for _ in outcomes:
+                pass
+
+    async def main() -> None:
+        task = asyncio.create_task(work())
+        while len(files(tmp_path / "data")) < len(BODIES):
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert closed
+        assert not others()
+        assert (await bp.get(refs, to=tmp_path / "data")).objects == len(BODIES)
+
+    run(main)
+
+
 @pytest.mark.parametrize("begin", [lambda outcomes: outcomes, aiter])
 def test_dropping_the_iterator_ends_the_run(
     run: Run, begin: Callable[[Any], Any], refs: list[bp.ObjectRef], tmp_path: Path

@@ -11,6 +11,7 @@ import anyio
 
 from bulkpresign.errors import BulkpresignError
 from bulkpresign.http.client import require_asyncio
+from bulkpresign.tasks import wait_ended
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -157,8 +158,7 @@ class _Work(Generic[T, R]):
             self.queue.stop()
             return
         self._cancel()
-        with anyio.CancelScope(shield=True):
-            await asyncio.wait([self._task])
+        await wait_ended([self._task])
 
     async def next(self) -> T:
         self.begin()

@@ -10,6 +10,7 @@ import anyio.lowlevel
 from bulkpresign.errors import ManifestError
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.pipeline.sources.given_rows import GIVEN_ROWS, Item, flat
+from bulkpresign.tasks import wait_ended
 
 
 class IterableReader:
@@ -59,8 +60,7 @@ class IterableReader:
         had_ended = self._task.done()
         if not self._is_closing:
             self._task.cancel()
-        with anyio.CancelScope(shield=True):
-            await asyncio.wait([self._task])
+        await wait_ended([self._task])
         problem = None if self._task.cancelled() else self._task.exception()
         return None if had_ended else problem  # an earlier exception is raised by `batches`
 
