@@ -40,6 +40,24 @@ REQUEST_KINDS = ("GET", "HEAD", "PUT", "POST", "COPY", "LIST")
 PRICED_UNITS = {"GB": 10**9, "GiB": 1 << 30}
 
 
+class _Shown:
+    """An object whose repr is a given text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def rich_repr(value: object) -> list[Any]:
+    """The `__rich_repr__` of structs whose repr `Name(...)` hides secrets: gives what is between its parentheses.
+
+    That of msgspec gives all fields, and rich takes it before the repr, also for the locals of a traceback.
+    """
+    return [_Shown(repr(value).partition("(")[2][:-1])]
+
+
 class ObjectRef(msgspec.Struct, frozen=True, gc=False):
     """One object in a bucket, with its known attributes.
 
@@ -69,6 +87,8 @@ class ObjectRef(msgspec.Struct, frozen=True, gc=False):
         if self.archived:
             shown.append("archived=True")
         return f"ObjectRef({', '.join(shown)})"
+
+    __rich_repr__ = rich_repr
 
     def __hash__(self) -> int:  # a dict has none, so the generated one fails with `extra`
         return hash((self.bucket, self.key, self.version_id))
@@ -106,6 +126,8 @@ class Link(msgspec.Struct, frozen=True, gc=False):
     def __repr__(self) -> str:
         return f"Link({self.method} {without_query(self.url)}?..., expires_at={self.expires_at})"
 
+    __rich_repr__ = rich_repr
+
     def __hash__(self) -> int:  # `headers` have none
         return hash((self.method, self.url))
 
@@ -133,6 +155,8 @@ class Post(msgspec.Struct, frozen=True, gc=False):
 
     def __repr__(self) -> str:
         return f"Post({self.url}, key={self.fields.get('key')!r}, expires_at={self.expires_at})"
+
+    __rich_repr__ = rich_repr
 
 
 class UploadPart(msgspec.Struct, frozen=True, gc=False):

@@ -1,23 +1,33 @@
 """The structs of the model, and the rules for buckets and keys."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from pkgutil import walk_packages
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import bulkpresign
+from bulkpresign.aws.credentials import Credentials
 from bulkpresign.model import (
     Link,
     ObjectRef,
     Outcome,
     Post,
     Report,
+    UploadPart,
     bucket_problem,
     key_problem,
     keys_are_plain,
     utc_now,
     without_query,
 )
+from bulkpresign.signing.grant import SigningGrant
+from bulkpresign.signing.options import LinkOptions
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 URL = "https://bucket.s3.amazonaws.com/key?X-Amz-Expires=3600&X-Amz-Signature=0123456789abcdef"
@@ -116,6 +126,52 @@ def test_the_repr_of_an_object_has_only_the_names_of_its_columns() -> None:
     assert repr(ref) == shown
     assert shown in repr(Outcome(ref, "done", link=Link("GET", URL, {}, NOW, ref)))
     assert repr(ObjectRef("bucket", "key")) == "ObjectRef('bucket', 'key')"
+
+
+REF = ObjectRef("bucket", "key", extra={"dst_url": "SECRET", "sse_customer_key": "SECRET"})
+LINK = Link("PUT", "https://host/key?X-Amz-Signature=SECRET", {"x": "SECRET"}, NOW, REF)
+SECRETS: list[Any] = [
+    REF,
+    LINK,
+    Outcome(REF, "done", link=LINK),
+    UploadPart(1, 0, 5, LINK),
+    Post("https://host/", {"key": "k", "policy": "SECRET"}, NOW, REF),
+    LinkOptions(sse_customer_key="SECRET", acl="private"),
+    Credentials("AKID", "SECRET", "SECRET"),
+    SigningGrant(
+        access_key="AKID",
+        token="SECRET",
+        now=NOW,
+        expires_in=60,
+        end=NOW,
+        endpoints=[],
+        keys={"20260101/eu-west-1/s3": b"SECRET"},
+    ),
+]
+
+
+@pytest.mark.parametrize("value", SECRETS, ids=lambda value: type(value).__name__)
+def test_rich_shows_no_secret(value: Any) -> None:
+    """It asks for `__rich_repr__` before the repr, to print an object, and in tracebacks with the locals of frames."""
+    shown = list(value.__rich_repr__())
+    assert "SECRET" not in repr(shown)
+    if "__repr__" in type(value).__dict__:
+        assert f"{type(value).__name__}({', '.join(map(repr, shown))})" == repr(value)
+
+
+def structs(kind: type[msgspec.Struct] = msgspec.Struct) -> Iterator[type[msgspec.Struct]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from structs(each)
+
+
+def test_rich_shows_the_repr_of_every_struct_that_has_its_own() -> None:
+    for module in walk_packages(bulkpresign.__path__, "bulkpresign."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+    own = {each for each in structs() if "__repr__" in each.__dict__ and each.__module__.startswith("bulkpresign.")}
+    assert own >= {type(value) for value in SECRETS} - {Outcome, UploadPart}
+    assert [each for each in own if "__rich_repr__" not in each.__dict__] == []
 
 
 def test_objects_and_links_in_sets() -> None:

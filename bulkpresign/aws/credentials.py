@@ -8,6 +8,7 @@ import msgspec
 
 from bulkpresign.aws.errors import credentials_errors
 from bulkpresign.errors import CredentialsError
+from bulkpresign.model import rich_repr
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -20,6 +21,8 @@ class Credentials(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Credentials({self.access_key}, expires_at={self.expires_at})"
+
+    __rich_repr__ = rich_repr
 
     def signing_key(self, scope: str) -> bytes:
         """The key that signs in a scope, such as `20261124/eu-west-1/s3` (docs: "Deriving the signing key").

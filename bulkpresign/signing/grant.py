@@ -5,6 +5,7 @@ from datetime import datetime
 
 import msgspec
 
+from bulkpresign.model import rich_repr
 from bulkpresign.signing.batch_signer import BatchSigner
 from bulkpresign.signing.endpoint import Endpoint
 
@@ -29,6 +30,8 @@ class SigningGrant(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"SigningGrant({self.access_key}, scopes={list(self.keys)})"
+
+    __rich_repr__ = rich_repr
 
     def signing_key(self, scope: str) -> bytes:
         """The key that signs in a scope."""

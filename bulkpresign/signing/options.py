@@ -17,7 +17,7 @@ import msgspec
 
 from bulkpresign.checksums import checksum_problem
 from bulkpresign.errors import ParameterError
-from bulkpresign.model import ObjectRef
+from bulkpresign.model import ObjectRef, rich_repr
 from bulkpresign.signing.values import metadata_of, option_problem
 
 METHODS = ("GET", "PUT", "HEAD", "DELETE")
@@ -70,6 +70,8 @@ class LinkOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"LinkOptions({', '.join(f'{name}={value!r}' for name, value in self.given if name != _CUSTOMER_KEY)})"
+
+    __rich_repr__ = rich_repr
 
     @property
     def given(self) -> list[tuple[str, Any]]:
