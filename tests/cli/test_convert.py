@@ -258,6 +258,7 @@ def test_curl_asks_for_keys_as_they_are(tmp_path: Path) -> None:
         ({"policy": policy([["starts-with", "$Content-Type", "image/"]])}, "a browser does not send the content type"),
         ({"policy": policy([["eq", "$content-type", "x"]]), "Content-Type": "x"}, None),
         ({"policy": policy([{"bucket": "$content-type"}])}, None),
+        ({"policy": policy([["eq", "$key", "$content-type"]])}, None),
         ({"policy": "no base64!"}, None),
         ({"policy": b64encode(b"[1]").decode()}, None),
     ],

@@ -9,6 +9,7 @@ _COPIES = tuple(
 )
 _UPLOADS = tuple(f"transfer/uploads/{name}" for name in ("multipart", "parts", "parts_upload"))
 _TAGS = ("transfer/copies/tags", "transfer/copies/tag_settler", "pipeline/run/object_tags")
+_CONVERT = ("manifest/link_lists", "manifest/forms", "manifest/page", "pipeline/rows/converted", "pipeline/convert")
 _QUICK = {
     "http/protocol": "http/test_protocol",
     "http/connection": "http/test_connection http/test_streaming http/test_bounds http/test_client",
@@ -48,6 +49,10 @@ _QUICK = {
     "manifest/copies": "manifest/test_copies",
     "pipeline/run/linked_copies": "pipeline/test_copied_parts",
     "pipeline/rows/copy_targets": "pipeline/test_copied_parts",
+    **dict.fromkeys(_CONVERT, "cli/test_convert"),
+    "manifest/rewritten": "manifest/test_keys",
+    "limits": "transfer/copies/test_head",
+    "tasks": "test_tasks",
     "pipeline/run/guards": "pipeline/test_guarded_copies",
     "pipeline/run/planning": "pipeline/test_plan",
     "transfer/engine/renewal": "transfer/engine/test_renewal transfer/engine/test_workers",
@@ -81,7 +86,7 @@ _QUICK = {
     "scale/renewals": "scale/test_rules",
     "scale/verifying": "scale/test_verify",
     "cli/summary": "cli/test_runner cli/test_summary",
-    "cli/runner": "cli/test_runner cli/test_summary",
+    **dict.fromkeys(("cli/runner", "cli/ending"), "cli/test_runner cli/test_summary"),
 }
 _GET = "pipeline/test_get_in_parts cli/test_get cli/test_hostile_get cli/test_journal"
 _PUT = "pipeline/test_put pipeline/test_uploads pipeline/test_upload_faults cli/test_put cli/test_uploads"
@@ -123,7 +128,11 @@ _WIDE = {
     ),
     "pipeline/sources/renewals": "cli/test_get pipeline/test_get cli/test_secrets",
     "cli/summary": "cli/test_get cli/test_put cli/test_renewal cli/test_journal",
-    "cli/runner": "cli/test_get cli/test_put cli/test_renewal cli/test_options",
+    **dict.fromkeys(("cli/runner", "cli/ending"), "cli/test_get cli/test_put cli/test_renewal cli/test_options"),
+    **dict.fromkeys(_CONVERT, "readme/test_readme"),
+    "manifest/rewritten": "cli/test_altered_manifests",
+    "limits": "pipeline/test_plan",
+    "tasks": "pipeline/test_door_outcomes",
 }
 
 #: For each module, groups of test files, the quick group first.
