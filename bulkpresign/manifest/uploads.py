@@ -54,6 +54,14 @@ def whole_rows(rows: Rows) -> Rows:
     )
 
 
+def check_upload_row(file: str, link: Link, line: int) -> None:
+    """Raises ManifestError if a row of an upload has another method, or a url of another upload or part."""
+    if link.method not in {"PUT", COMPLETES, "DELETE"}:
+        problem = f"a row of an upload can't have method {link.method}"
+        raise ManifestError(problem, file=file, line=line, column="method")
+    check_upload_url(file, link, line)
+
+
 def check_upload_url(file: str, link: Link, line: int) -> None:
     """Raises ManifestError if the url of a row is for another upload, or another part, than its columns.
 
@@ -135,13 +143,11 @@ class _Group:
             raise self._error(f"{ref.uri} is in the rows of the upload of {self._ref.uri}", line, "upload_id")
         if link.method == "PUT":
             self._add_part(link, line)
-        elif link.method not in {COMPLETES, "DELETE"}:
-            raise self._error(f"a row of an upload can't have method {link.method}", line, "method")
         elif link.method in self._others:
             what = "completes" if link.method == COMPLETES else "aborts"
             raise self._error(f"a second row that {what} the upload", line, "method")
         else:
-            check_upload_url(self._file, link, line)
+            check_upload_row(self._file, link, line)
             self._others[link.method] = link, line
 
     def _add_part(self, link: Link, line: int) -> None:

@@ -120,6 +120,21 @@ def test_rows_of_standard_input_are_signed_again(signing: Signing) -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "url", "words"),
+    [
+        ("DELETE", "https://h/k", "-:1: column url: the url must have uploadId once"),
+        ("PUT", "https://h/k?uploadId=u&partNumber=2", "-:1: column url: partNumber in the url is not '1'"),
+        ("GET", "https://h/k?uploadId=u", "-:1: column method: a row of an upload can't have method GET"),
+    ],
+)
+def test_a_single_row_of_an_upload_is_checked(signing: Signing, method: str, url: str, words: str) -> None:
+    row = {"bucket": "b-1", "key": "k", "method": method, "url": url, "upload_id": "u", "part_number": 1, "offset": 0}
+    done = run("sign", "-", "--from-format", "jsonl", folder=signing.folder, given=json.dumps(row))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {words}")
+
+
+@pytest.mark.parametrize(
     ("rows", "options", "words"),
     [
         (

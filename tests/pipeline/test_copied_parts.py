@@ -19,6 +19,7 @@ from bulkpresign.pipeline.rows.uploads import SigningUploads
 from bulkpresign.tables import Table
 from tests.pipeline.copies import ProxiedSides, Sides, only
 from tests.servers.proxy import Fault
+from tests.support.cli import SIGN_ROWS
 from tests.support.tables import rows_of, table
 from tests.support.uploads import PART, open_uploads
 
@@ -152,6 +153,15 @@ def test_rows_that_come_through_a_pipe(scene: ProxiedSides) -> None:
                 continue
             with pytest.raises(ManifestError, match="pipe:3: column part_number: part 2 is missing before part 3"):
                 scene.copy_links("pipe", journal="other")
+
+
+def test_sign_as_the_command_renews_both_sides(scene: ProxiedSides) -> None:
+    sign(scene, expires_in=1)
+    time.sleep(2)
+    assert scene.copy_links().expired == 2
+    report = scene.copy_links(renew_command=SIGN_ROWS, journal="other")
+    assert report.done == 2, scene.outcomes
+    assert len(scene.copied()["to/large"]) == 3 * PART + 1
 
 
 def test_filters_take_whole_objects(scene: ProxiedSides) -> None:

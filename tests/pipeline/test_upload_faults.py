@@ -22,7 +22,7 @@ from bulkpresign.transfer.uploads import parts_upload
 from tests.conftest import AwsEnv, Boto, MakeBucket
 from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.servers.server import S3Server
-from tests.support.cli import BULKPRESIGN
+from tests.support.cli import BULKPRESIGN, SIGN_ROWS
 from tests.support.events import heard, outcomes_of
 from tests.support.tables import rows_of
 from tests.support.uploads import MIB, PART, is_look, open_uploads, table_of
@@ -589,6 +589,15 @@ def test_a_command_renews_all_parts_at_once(scene: Scene) -> None:
     scene.put(renew_command=command, part_concurrency=1)
     scene.check_whole()
     assert (scene.folder / "times").read_text() == "xx"  # for the parts, and for the completion
+
+
+@pytest.mark.parametrize("numbers", [{"2"}, {"1", "2", "3"}, {""}])
+def test_sign_as_the_command_renews_single_rows_of_an_upload(scene: Scene, numbers: set[str]) -> None:
+    scene.sign()
+    expire(scene.folder / "links.csv", numbers)
+    scene.put(renew_command=SIGN_ROWS, part_concurrency=1)
+    scene.check_whole()
+    assert scene.parts_sent == [1, 2, 3]
 
 
 def test_rows_of_a_run_that_was_cut_off_are_valid_input_again(scene: Scene) -> None:

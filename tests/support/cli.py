@@ -1,6 +1,7 @@
 """Runs the command line in its own process."""
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,8 @@ CREDENTIALS = {
     "AWS_DEFAULT_REGION": "us-east-1",
 }
 BULKPRESIGN = [sys.executable, "-m", "bulkpresign"]
+#: A renewal command: it signs the rows that it gets again.
+SIGN_ROWS = shlex.join([*BULKPRESIGN, "sign", "-", "--from-format", "jsonl", "--format", "jsonl", "-q"])
 #: Variables that Python, or a library in C, looks at when a process starts.
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "TZ", "MALLOC_")
 _TIMEOUT = 60.0

@@ -49,7 +49,7 @@ class RowSigner:
         """The rows of all objects of a source: one each, except for objects that are, or become, multipart uploads."""
         if isinstance(part, Table) and self.signs_uploads_again(part):
             rows = self._sources.rows_in(part)
-            again = resigned_rows(part.file, rows, self._presigner, lambda some: self._signed_alone(part, some))
+            again = resigned_rows(part, rows, self._presigner, lambda some: self._signed_alone(part, some))
             async for links in again:
                 yield links
             return

@@ -9,7 +9,7 @@ import re
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -31,7 +31,7 @@ from bulkpresign.http.response import Response
 from bulkpresign.ledger.identity import identity
 from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.rows import jsonl_rows, link_columns
-from bulkpresign.manifest.uploads import UPLOAD_COLUMNS, upload_id_of
+from bulkpresign.manifest.uploads import UPLOAD_COLUMNS
 from bulkpresign.model import BatchMethod, Link, ObjectRef, utc_now
 from bulkpresign.redact import redacted
 from bulkpresign.signing.preserved import operation_query
@@ -196,10 +196,19 @@ async def _body(response: Response) -> bytes:
 
 def _rows(links: Sequence[Link]) -> bytes:
     columns = link_columns(links)
-    if any(upload_id_of(link.object) for link in links):
-        extras = [link.object.extra or {} for link in links]
-        columns |= {name: [extra.get(name) for extra in extras] for name in UPLOAD_COLUMNS}
+    uploads = [_upload_columns(link) for link in links]
+    if any(upload_id for upload_id, *_ in uploads):
+        columns |= dict(zip(UPLOAD_COLUMNS, zip(*uploads, strict=True), strict=True))
     return jsonl_rows(columns)
+
+
+def _upload_columns(link: Link) -> tuple[Any, ...]:
+    """The values of a link in UPLOAD_COLUMNS.
+
+    The object of a GET link may have values, too: those of its copy in parts. The link belongs to no upload.
+    """
+    extra = {} if link.method == "GET" else link.object.extra or {}
+    return tuple(extra.get(name) for name in UPLOAD_COLUMNS)
 
 
 async def _run(command: str, rows: bytes) -> bytes:
@@ -265,8 +274,8 @@ def _failed(message: str) -> LinkExpiredError:
 
 
 def _name(link: Link) -> tuple[str, ...]:
-    extra = link.object.extra or {}
-    return (identity(link), link.method, *(str(extra.get(name) or "") for name in ("upload_id", "part_number")))
+    upload_id, part_number, _ = _upload_columns(link)
+    return identity(link), link.method, str(upload_id or ""), str(part_number or "")
 
 
 def _by_this_machine(link: Link) -> bool:
