@@ -147,6 +147,20 @@ def test_many_lapsed_links_are_few_processes(origin: FaultProxy, renew: Callable
     assert set(targets(origin)) == {f"/{n}?X-Amz-Signature=fresh-secret" for n in range(200)}
 
 
+def test_many_copies_whose_links_are_over_are_few_processes(
+    origin: FaultProxy, renew: Callable[[str], str], tmp_path: Path
+) -> None:
+    """The links of both sides are renewed while their copies wait."""
+    query = "X-Amz-Signature=secret&X-Amz-Date=20200101T000000Z&X-Amz-Expires=1"
+    rows = [{"url": f"{origin.url}/{n}?{query}", "dst_url": f"{origin.url}/to/{n}?{query}"} for n in range(41)]
+    links(tmp_path / "l.csv", rows)
+    done = run("copy", "l.csv", "--renew-command", renew(""), "--concurrency", "4", folder=tmp_path, env={})
+    assert "copy: 41 done;" in done.stderr, done.stderr
+    assert sum(asked(tmp_path)) == 82
+    assert len(asked(tmp_path)) <= 4
+    assert [origin.objects[f"/to/{n}"] for n in range(41)] == [f"object {n}".encode() for n in range(41)]
+
+
 def test_links_that_live_are_not_renewed(origin: FaultProxy, renew: Callable[[str], str], tmp_path: Path) -> None:
     rows = many(origin, 6)
     rows[2]["expires_at"] = rows[4]["expires_at"] = OVER

@@ -99,8 +99,10 @@ class Job(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def renewable(self) -> RenewableLink | None:
-        """The link that can be renewed while the job waits, together with others. None for a multipart upload."""
-        for side in (self.source, self.target):
-            if isinstance(side, RenewableLink):
-                return side
-        return None
+        """The first of `renewables`; None if there are none, as for a multipart upload."""
+        return next(iter(self.renewables), None)
+
+    @property
+    def renewables(self) -> list[RenewableLink]:
+        """The links that can be renewed while the job waits, together with others: of a copy, those of both sides."""
+        return [side for side in (self.source, self.target) if isinstance(side, RenewableLink)]

@@ -117,8 +117,8 @@ class LinkRenewer:
     def _expired(self, renew: Renew, waiting: deque[Job]) -> list[RenewableLink]:
         """The expired links of jobs that wait. The jobs stay in the queue, and workers may take them meanwhile."""
         now = self._clock.now()
-        sides = (job.renewable for job in waiting)
-        expired = (side for side in sides if side is not None and side.renew is renew and side.link.expires_by(now))
+        sides = (side for job in waiting for side in job.renewables)
+        expired = (side for side in sides if side.renew is renew and side.link.expires_by(now))
         return list(islice(expired, RENEWAL_BATCH))
 
 

@@ -99,6 +99,18 @@ async def test_those_in_line_that_have_lapsed_are_renewed_along_the_way() -> Non
     assert list(ready) == [alive, job(link("x")), foreign, job(link("y", LATER), renew)]
 
 
+async def test_both_sides_of_a_copy_in_line_are_renewed() -> None:
+    source, other = Source(), Source()
+    renew, renew_other = source.renew, other.renew
+    copies = [
+        Job(RenewableLink(link("a", LATER), renew), RenewableLink(link("to/a"), renew)),
+        Job(RenewableLink(link("b"), renew), RenewableLink(link("to/b"), renew)),
+        Job(RenewableLink(link("c"), renew), RenewableLink(link("to/c"), renew_other)),
+    ]
+    await ask(LinkRenewer(deque(copies), Clock()), renew, ["first"])
+    assert (source.asked, other.asked) == ([["first", "to/a", "b", "to/b", "c"]], [])
+
+
 async def test_a_job_taken_from_the_line_while_its_link_is_renewed_is_not_renewed_again() -> None:
     source = Source()
     renew = source.renew
