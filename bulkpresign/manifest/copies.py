@@ -14,10 +14,16 @@ from bulkpresign.manifest.links import links_of
 from bulkpresign.manifest.uploads import UPLOAD_COLUMNS, UploadGrouper, upload_id_of
 from bulkpresign.model import Link, ObjectRef, Upload, without_query
 from bulkpresign.tables.columns import DST_BUCKET, DST_COLUMNS, DST_HEADERS, DST_KEY, DST_METHOD, DST_URL
-from bulkpresign.tables.rows import rows_of_mappings
+from bulkpresign.tables.rows import Rows, rows_of_mappings
 
 #: The columns of links that have another name in rows of copies.
 _RENAMED = frozenset({"bucket", "key", "method", "url", "headers"})
+
+#: The error for the row of a copy that would be signed again.
+NOT_SIGNED_AGAIN = (
+    "the rows of copies can't be signed again: sign their objects with --to instead, or their GET links alone with "
+    "--method GET"
+)
 
 
 class LinkedCopy(msgspec.Struct, frozen=True, gc=False):
@@ -25,6 +31,20 @@ class LinkedCopy(msgspec.Struct, frozen=True, gc=False):
 
     source: Link
     target: Link | Upload
+
+
+def without_copies(batches: Iterator[Rows]) -> Iterator[Rows]:
+    """The same rows of a table. Raises ManifestError for the row of a copy that would be signed again.
+
+    Only its GET link would be fresh. Copies in parts are let through: they have an error of their own.
+    """
+    for rows in batches:
+        # An object without a link is signed for the first time.
+        are_single = "url" in rows.columns and "upload_id" not in rows.columns
+        for row, cell in enumerate((are_single and rows.column(DST_URL)) or ()):
+            if cell:
+                raise rows.error(row, NOT_SIGNED_AGAIN, DST_URL)
+        yield rows
 
 
 def with_target(ref: ObjectRef, put: Link) -> ObjectRef:

@@ -138,6 +138,8 @@ async def sign(
     for each part, one to complete it and one to abort it. Without a `part_size`, rows of uploads are signed again for
     the same uploads, so that the uploaded parts can still be used. Memory use does not grow with the number of objects.
 
+    The row of a copy is signed again with `to` or a `method` only: else the link of its copy would stay as it is.
+
     With `to`, `s3://bucket/prefix/`, each row also has a PUT link for a copy of its object under that prefix, signed
     with the headers that the copy keeps, and the tags of its object: `copy` carries that out without credentials. With
     a `part_size`, the copy of a larger object is such an upload, and each of its rows has the GET link as well. This
@@ -174,6 +176,7 @@ async def sign(
         all_versions=all_versions,
         no_links=NO_LINKS,
         takes_items=True,
+        refuses_copies=method is None and target is None,
         filters=filters,
     )
     async with AsyncExitStack() as stack:

@@ -171,6 +171,19 @@ def test_a_row_that_can_not_be_signed_again(signing: Signing, rows: str, options
     assert signing.error("old.csv", *options).startswith(words)
 
 
+def test_rows_of_copies_are_signed_again_by_their_objects(signing: Signing) -> None:
+    """The second link of a copy would stay expired. A row without one is signed, as is every GET link that is named."""
+    rows = "b-1,j,https://h/j,\nb-1,k,https://h/k,https://h/to/k?X-Amz-Signature=s\n"
+    (signing.folder / "old.csv").write_text(f"bucket,key,url,dst_url\n{rows}")
+    words = "column dst_url: the rows of copies can't be signed again: sign their objects with --to instead"
+    for more in ([], ["--executor", "processes:1"]):
+        assert signing.error("old.csv", *more).startswith(f"old.csv:3: {words}")
+    assert len(signing("old.csv", "--method", "GET")) == 2
+    assert len(signing("old.csv", "--include", "j")) == 1
+    (signing.folder / "objects.csv").write_text("bucket,key,dst_url\nb-1,k,https://h/to/k\n")
+    assert signing("objects.csv")[0]["dst_url"] == "https://h/to/k"
+
+
 def test_links_alone_can_not_be_signed_again(signing: Signing) -> None:
     (signing.folder / "links.txt").write_text("https://h/k?X-Amz-Signature=secret\n")
     assert signing.error("links.txt").startswith("links.txt:1: column key: the column is missing; a url alone")

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+import time
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -19,7 +20,9 @@ from bulkpresign.errors import (
     OutputError,
     ParameterError,
 )
+from bulkpresign.manifest.links import links_of
 from bulkpresign.pipeline.run.put_signer import PutSigner
+from bulkpresign.tables import Table
 from tests.conftest import AwsEnv, MakeBucket
 from tests.pipeline.copies import BehindProxy, ProxiedSides, Sides, only
 from tests.servers.proxy import Fault, FaultProxy, Seen, expired
@@ -389,6 +392,21 @@ def test_two_columns_of_links_need_no_credentials(sides: Sides, monkeypatch: pyt
     }
     assert sides.copy_links().skipped == len(bodies)
     assert Path("links.csv.copy.journal").is_file()
+
+
+def test_links_of_copies_that_failed_are_signed_from_their_objects(proxied: ProxiedSides) -> None:
+    proxied.upload({"a": b"1"})
+    proxied.sign(expires_in=1)
+    time.sleep(2)
+    assert proxied.copy_links(failures="failed.csv").expired == 1
+    with pytest.raises(ManifestError, match=r"failed\.csv:2: column dst_url: the rows of copies can't be signed again"):
+        asyncio.run(bp.sign("failed.csv", "fresh.csv"))
+    links = [link for rows in Table("failed.csv") for link in links_of(rows)]
+    with pytest.raises(ManifestError, match=r"given rows:1: column dst_url: the rows of copies can't be signed again"):
+        asyncio.run(bp.sign(links, "fresh.csv"))
+    asyncio.run(bp.sign("failed.csv", "fresh.csv", to=f"s3://{proxied.destination}/to/"))
+    assert proxied.copy_links("fresh.csv").done == 1
+    assert proxied.copied() == {"to/a": b"1"}
 
 
 @only("seaweedfs-ceph")

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 
 from bulkpresign.errors import ManifestError
+from bulkpresign.manifest.copies import NOT_SIGNED_AGAIN
 from bulkpresign.manifest.links import old_links
 from bulkpresign.manifest.uploads import upload_id_of
 from bulkpresign.model import Link, ObjectRef
@@ -18,6 +19,7 @@ from bulkpresign.pipeline.sources.sources import Found, Part, Sources
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.rules import Rules
 from bulkpresign.tables import Table
+from bulkpresign.tables.columns import DST_URL
 
 
 class RowSigner:
@@ -104,6 +106,8 @@ class RowSigner:
                 raise batch.error(index, "the row has none, so it can't be signed", column)
         if upload_id_of(ref):
             raise batch.error(index, "the links of an upload in parts are signed again in a manifest", "upload_id")
+        if self._sources.refuses_copies and isinstance(row, Link) and (ref.extra or {}).get(DST_URL):
+            raise batch.error(index, NOT_SIGNED_AGAIN, DST_URL)
         if self._rules.method is None and (problem := self._rules.problem(own)):
             raise batch.error(index, problem, "method")
         if self._uploads and (problem := self._uploads.size_problem(ref.size)):

@@ -14,6 +14,7 @@ import msgspec
 from bulkpresign.errors import InputError, ParameterError
 from bulkpresign.events import Listener
 from bulkpresign.http.client import Transport
+from bulkpresign.manifest.copies import without_copies
 from bulkpresign.manifest.groups import units_of
 from bulkpresign.manifest.links import links_of, methods_of
 from bulkpresign.manifest.uploads import whole_rows
@@ -76,18 +77,21 @@ class Sources:
         all_versions: bool = False,
         no_links: str | None = "only get takes a link by itself; give a table with a column url",
         takes_items: bool = False,
+        refuses_copies: bool = False,
         filters: Filters | None = None,
     ) -> None:
         """With `literal`, a key of `s3://` is not a pattern. With `all_versions`, each version is listed.
 
         `no_links` is the hint in the error for a link that is given as a source; None: such links are accepted. With
         `takes_items`, any iterable of links, objects and urls is accepted; see `GivenItems`. `filters` select among the
-        objects of all sources.
+        objects of all sources. With `refuses_copies`, the rows of copies are errors: see `without_copies`.
         """
         #: The bucket of rows without one.
         self.bucket = plain(bucket)
         #: The items that a program passes, None if the sources are files, S3 locations or links.
         self.items: GivenItems | None = None
+        #: True if the links of copies that a program passes are errors, too.
+        self.refuses_copies = refuses_copies
         self._all_versions, self._literal = all_versions, literal
         self._filters, self._is_filtered = filters or Filters(), filters is not None
         self._selector = Selector(self._filters)
@@ -101,6 +105,9 @@ class Sources:
         if self._is_filtered:
             for table in self.tables:
                 table.transform(partial(selected_rows, self._selector))
+        if refuses_copies:  # after the filters: rows that they leave out are not signed
+            for table in self.tables:
+                table.transform(without_copies)
         if literal and not self.has_locations:
             raise ParameterError("literal is for keys of s3:// sources, and there is none")
         if all_versions and not (self.has_locations or any(isinstance(part, InventoryTable) for part in self._parts)):
