@@ -21,6 +21,8 @@ Status = Literal["done", "skipped", "failed", "expired"]
 
 #: A link counts as expired this much before its expiry, or a tenth of its lifetime if that is less.
 LEASE_MARGIN = timedelta(seconds=30)
+#: The margin of a link that no renewal can replace by one that expires later: it is valid until its expiry.
+NO_MARGIN = timedelta()
 
 #: The name of a header: a token of RFC 9110, 5.6.2.
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
@@ -131,17 +133,15 @@ class Link(msgspec.Struct, frozen=True, gc=False):
     def __hash__(self) -> int:  # `headers` have none
         return hash((self.method, self.url))
 
-    def expires_by(self, now: datetime) -> bool:
+    def expires_by(self, now: datetime, margin: timedelta = LEASE_MARGIN) -> bool:
         """True if the link has expired at `now`, or will within the margin.
 
-        The margin is `LEASE_MARGIN`, or a tenth of the link's lifetime if that is less.
+        The margin is `margin`, or a tenth of the link's lifetime if that is less.
         """
-        if (
-            self.expires_at is None or now + LEASE_MARGIN < self.expires_at
-        ):  # no subtraction: `expires_at` may be in year 1
+        if self.expires_at is None or now + margin < self.expires_at:  # no subtraction: `expires_at` may be in year 1
             return False
-        lifetime = _LIFETIME.search(self.url)
-        margin = min(LEASE_MARGIN, timedelta(seconds=int(lifetime[1])) / 10) if lifetime else LEASE_MARGIN
+        if lifetime := _LIFETIME.search(self.url):
+            margin = min(margin, timedelta(seconds=int(lifetime[1])) / 10)
         return now + margin >= self.expires_at
 
 

@@ -39,6 +39,14 @@ for row in rows:
     print(json.dumps(row | {"expires_at": "2099-01-01T00:00:00Z"}))
 """
 
+#: Prints credentials that expire in 20 s, and writes down that it was asked.
+SHORT_LIVED = """
+import datetime, json
+open({asked!r}, "a").write("1\\n")
+over = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=20)
+print(json.dumps({keys} | {{"Expiration": over.isoformat()}}))
+"""
+
 
 @pytest.fixture
 def origin() -> Iterator[FaultProxy]:
@@ -122,6 +130,29 @@ def test_links_are_signed_again_only_when_asked(
     said = signed.run("get", "l.csv", "--to", "fourth", "--renew-credentials", env=no_keys, code=2)
     assert said.startswith("error: ")
     assert not (tmp_path / "fourth").exists()
+
+
+@pytest.mark.parametrize("verb", ["get", "put"])
+def test_credentials_of_seconds_are_rarely_asked_for_and_every_link_is_sent(
+    verb: str, seaweedfs: S3Server, make_bucket: MakeBucket, boto: Boto, tmp_path: Path
+) -> None:
+    """Every link has less time left than the margin of its hour, from the beginning; a fresh one has no more."""
+    bucket, s3 = make_bucket(seaweedfs), boto(seaweedfs)
+    (tmp_path / "data").mkdir()
+    for n in range(40):
+        (tmp_path / f"data/{n}").write_text(f"object {n}")
+        if verb == "get":
+            s3.put_object(Bucket=bucket, Key=f"{n}", Body=f"object {n}".encode())
+    keys = {"Version": 1, "AccessKeyId": seaweedfs.access_key, "SecretAccessKey": seaweedfs.secret_key}
+    (tmp_path / "keys.py").write_text(SHORT_LIVED.format(asked=str(tmp_path / "asked"), keys=json.dumps(keys)))
+    command = shlex.join([sys.executable, str(tmp_path / "keys.py")])
+    (tmp_path / "config").write_text(f"[default]\nregion = us-east-1\ncredential_process = {command}\n")
+    env = {"AWS_CONFIG_FILE": str(tmp_path / "config"), "AWS_ENDPOINT_URL": seaweedfs.endpoint_url}
+    where = (f"s3://{bucket}/", "--to", "to") if verb == "get" else ("data", f"s3://{bucket}/")
+    done = run(verb, *where, "--concurrency", "2", folder=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    assert f"{verb}: 40 done;" in done.stderr
+    assert len(asked(tmp_path)) < 10
 
 
 def test_an_upload_is_signed_again_with_its_headers(
@@ -318,6 +349,15 @@ def test_a_clock_that_is_ahead_gives_no_link_up(renews: bool, renew: Callable[[s
         assert "get: 4 done;" in said
         assert origin.count == 4
     assert asked(tmp_path) == ([4] if renews else [])
+
+
+@pytest.mark.parametrize("command", [(), ("--renew-command", "false")], ids=["no renewal", "it fails"])
+def test_links_with_seconds_left_are_sent_if_they_cannot_be_renewed(command: tuple[str, ...], tmp_path: Path) -> None:
+    """The first response tells the server's time: the others are known to expire within the margin."""
+    with FaultProxy(answer_headers={"Date": date_in()}) as origin:
+        origin.objects = {f"/{n}": b"x" for n in range(40)}
+        links(tmp_path / "l.csv", many(origin, 40, expires_at=in_minutes(0.4)))
+        assert "get: 40 done;" in get(tmp_path, "l.csv", "--to", "to", "--concurrency", "2", *command, code=0)
 
 
 @pytest.mark.parametrize(("hours", "side"), [(-2, "2 h ahead of"), (2, "2 h behind")])

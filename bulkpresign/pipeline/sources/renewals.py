@@ -47,6 +47,8 @@ RENEW_TIMEOUT = 60.0
 MOST_OUTPUT = 64 << 20
 #: Seconds to read what a killed command left in its pipe. A process that left its group may hold the pipe open.
 CLOSE_TIMEOUT = 5.0
+#: Raised for links that can't be signed: a row from elsewhere may have values that are not valid.
+_NOT_SIGNED = (ParameterError, RegionError, SigningError)
 #: AWS has several host names for one bucket.
 _AWS = re.compile(r"\.amazonaws\.com(\.cn)?(:\d+)?\Z")
 
@@ -90,7 +92,8 @@ def by_signing(presigner: Presigner, checksum_mode: ChecksumMode | None = None) 
         if checksum_mode is not None and not checksum_mode.headers:
             links = [msgspec.structs.replace(link, headers=without_checksum_mode(link.headers)) for link in links]
         try:
-            return [await signed_again(presigner, link) for link in links]
+            await _prepare(presigner, links)
+            return [_signed_again(presigner, link) for link in links]
         except CredentialsError as error:
             raise _failed(f"it can't be signed again: {error}") from error
 
@@ -125,14 +128,26 @@ def _server_of(link: Link) -> str:
 
 async def signed_again(presigner: Presigner, link: Link) -> Link | None:
     """Signs the same request with a new expiry; None if it can't be signed. Raises CredentialsError."""
+    await _prepare(presigner, [link])
+    return _signed_again(presigner, link)
+
+
+async def _prepare(presigner: Presigner, links: Sequence[Link]) -> None:
+    """Loads the credentials, once for all links: that may run a program. Finds regions. Raises CredentialsError."""
+    refs = [link.object for link in links if link.object.key and not (link.object.extra or {}).get(REGION)]
+    with suppress(*_NOT_SIGNED):  # the links of a bucket whose region is not found can't be signed, the others can
+        await presigner.refresh({ref.bucket for ref in refs if ref.bucket})
+
+
+def _signed_again(presigner: Presigner, link: Link) -> Link | None:
     if not (link.object.bucket and link.object.key):
         return None
     query = operation_query(link.url)
     headers = {name: value for name, value in link.headers.items() if name.lower() != "host"}
     try:
-        await presigner.prepare([ref := bare(link.object)])
-        (fresh_link,) = presigner.sign_batch([ref], cast("BatchMethod", link.method), headers=headers, query=query)
-    except (ParameterError, RegionError, SigningError):  # a row from elsewhere may have values that can't be signed
+        refs, method = [bare(link.object)], cast("BatchMethod", link.method)
+        (fresh_link,) = presigner.sign_batch(refs, method, headers=headers, query=query)
+    except _NOT_SIGNED:
         return None
     return msgspec.structs.replace(fresh_link, object=link.object)
 

@@ -1,7 +1,8 @@
 """Renews expired links."""
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from itertools import islice
 from typing import TypeVar
 
@@ -11,7 +12,7 @@ import anyio.lowlevel
 from bulkpresign.errors import LinkExpiredError
 from bulkpresign.http.clock import Clock
 from bulkpresign.http.s3_errors import ended
-from bulkpresign.model import Link
+from bulkpresign.model import LEASE_MARGIN, NO_MARGIN, Link
 from bulkpresign.transfer.engine.jobs import Job, Renew, RenewableLink
 from bulkpresign.transfer.engine.retries import numbered
 
@@ -29,12 +30,15 @@ class LinkRenewer:
     """Renews links in batches: one batch for all workers whose links expire at the same time.
 
     Expired links of jobs that still wait (in `waiting`, unless another queue is given) are renewed in the same batch.
+    Links are renewed by a margin before they expire, unless the last fresh ones were within their margin as well, as
+    where credentials expire soon, or there were none: then every link is sent until it expires.
     """
 
     def __init__(self, waiting: deque[Job], clock: Clock) -> None:
         self._waiting = waiting
         self._clock = clock
         self._requests: list[_Request] = []
+        self._without_margin: set[Renew] = set()  # their last batch had no link that lives longer than its margin
         self._lock = anyio.Lock()
 
     async def call(
@@ -43,15 +47,19 @@ class LinkRenewer:
         """Returns the result of `work` on the link, or on a fresh link if the link has expired or the server says so.
 
         While the time of its server is unknown, a link that has expired by what is known is renewed if possible. If it
-        can't be renewed, or the fresh link has expired as well, it is sent anyway: the clock may be wrong.
+        can't be renewed, or the fresh link has expired as well, it is sent anyway: the clock may be wrong. The margin
+        counts only for the first link: a fresh one, or one that could not be renewed, is sent until it expires.
         """
         renewals_left = MAX_RENEWALS if renewable.renew is not None else 0
         trusts_clock = renewable.renew is not None
+        margin = self._margin(renewable)
         not_renewed: LinkExpiredError | None = None
         while True:
             link = renewable.link
             try:
-                if self._clock.has_expired(link) or (trusts_clock and link.expires_by(self._clock.now())):
+                if self._clock.has_expired(link, margin) or (
+                    trusts_clock and link.expires_by(self._clock.now(), margin)
+                ):
                     await anyio.lowlevel.checkpoint()
                     raise _expired_before_use(link, self._clock)
                 return await work(link)
@@ -64,13 +72,13 @@ class LinkRenewer:
                     raise
                 renewals_left -= 1
                 sent = error.attempt
-            trusts_clock = False
+            trusts_clock, margin = False, NO_MARGIN
             try:
                 if renewable.link is link:  # if not, it was renewed with others in the meantime
                     await self.renew(renewable, waiting)
             except LinkExpiredError as error:
                 not_renewed = numbered(error, sent)
-                if sent or self._clock.has_expired(link):
+                if sent or self._clock.has_expired(link, margin):
                     raise not_renewed from None
 
     async def renew(self, renewable: RenewableLink, waiting: deque[Job] | None = None) -> None:
@@ -106,9 +114,11 @@ class LinkRenewer:
         try:
             links = await renew([request.renewable.link for request in together] + [side.link for side in expired])
         except LinkExpiredError as error:
+            self._without_margin.add(renew)
             for request in together:
                 request.resolve(None, error)
             return
+        self._learn_margin(renew, links)
         for request, link in zip(together, links, strict=False):
             request.resolve(link)
         for side, link in zip(expired, links[len(together) :], strict=True):
@@ -117,9 +127,22 @@ class LinkRenewer:
     def _expired(self, renew: Renew, waiting: deque[Job]) -> list[RenewableLink]:
         """The expired links of jobs that wait. The jobs stay in the queue, and workers may take them meanwhile."""
         now = self._clock.now()
-        sides = (side for job in waiting for side in job.renewables)
-        expired = (side for side in sides if side.renew is renew and side.link.expires_by(now))
+        sides = (side for job in waiting for side in job.renewables if side.renew is renew)
+        expired = (side for side in sides if side.link.expires_by(now, self._margin(side)))
         return list(islice(expired, RENEWAL_BATCH))
+
+    def _margin(self, renewable: RenewableLink) -> timedelta:
+        """The time before its expiry from which a link is renewed: none where a renewal can't bring a later expiry."""
+        has_none = renewable.renew is None or renewable.renew in self._without_margin
+        return NO_MARGIN if has_none else LEASE_MARGIN
+
+    def _learn_margin(self, renew: Renew, links: Sequence[Link | None]) -> None:
+        """Takes note whether one of the fresh links lives longer than its margin."""
+        now = self._clock.now()
+        if any(link is not None and not link.expires_by(now) for link in links):
+            self._without_margin.discard(renew)
+        else:
+            self._without_margin.add(renew)
 
 
 class _Request:

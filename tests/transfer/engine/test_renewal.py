@@ -337,3 +337,60 @@ async def test_why_it_could_not_be_renewed_is_told_once_the_server_calls_it_expi
     with pytest.raises(LinkExpiredError, match="it is broken") as caught:
         await LinkRenewer(deque(), Clock()).call(RenewableLink(link("a"), source.renew), work)
     assert (caught.value.attempt, source.asked) == (2, [["a"]])
+
+
+def ends_in(seconds: float) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+class Short:
+    """Renews by links that expire at `ends`, the last of them again and again; None is a link that is not renewed."""
+
+    def __init__(self, *ends: datetime | None) -> None:
+        self.asked = 0
+        self._ends = list(ends)
+
+    async def renew(self, links: Sequence[Link]) -> list[Link | None]:
+        self.asked += 1
+        end = self._ends.pop(0) if len(self._ends) > 1 else self._ends[0]
+        return [link(one.object.key, end) if end else None for one in links]
+
+
+async def test_a_link_within_its_margin_is_sent_if_nothing_renews_it() -> None:
+    soon = ends_in(20)
+    assert await sent(link("a", soon), None, set_clock()) == [soon]
+
+
+async def test_links_are_renewed_once_if_fresh_ones_are_within_their_margin_too() -> None:
+    """Whether they expire at the same moment, as their credentials do, or a little later."""
+    soon = ends_in(20)
+    for fresh in (soon, soon + timedelta(seconds=1)):
+        source, used = Short(fresh), list[datetime | None]()
+        renewer = LinkRenewer(deque(), set_clock())
+
+        async def work(link: Link, used: list[datetime | None] = used) -> None:
+            used.append(link.expires_at)
+
+        for key in "abc":
+            await renewer.call(RenewableLink(link(key, soon), source.renew), work)
+        assert (source.asked, used) == (1, [fresh, soon, soon])
+
+
+@pytest.mark.parametrize("error", [None, LinkExpiredError("it is broken", code="RenewalFailed")])
+async def test_a_link_within_its_margin_is_sent_if_its_renewal_fails(error: LinkExpiredError | None) -> None:
+    soon = ends_in(20)
+    assert await sent(link("a", soon), Source("a", error=error).renew, set_clock()) == [soon]
+
+
+async def test_the_margin_counts_again_once_fresh_links_live_longer() -> None:
+    """A link that has expired is renewed in any case, and shows that there are other credentials."""
+    soon = ends_in(20)
+    source, used = Short(soon, LATER), list[datetime | None]()
+    renewer = LinkRenewer(deque(), set_clock())
+
+    async def work(link: Link) -> None:
+        used.append(link.expires_at)
+
+    for end in (soon, soon, PAST, soon):
+        await renewer.call(RenewableLink(link("a", end), source.renew), work)
+    assert (source.asked, used) == (3, [soon, soon, LATER, LATER])

@@ -103,7 +103,7 @@ def test_no_more_in_flight_than_asked_and_input_read_as_it_is_used() -> None:
 
 
 def test_a_link_that_lapsed_is_expired_without_a_request() -> None:
-    link = Link("GET", "http://127.0.0.1:1/a", {}, utc_now() + timedelta(seconds=10), ObjectRef("b", "a"))
+    link = Link("GET", "http://127.0.0.1:1/a", {}, utc_now() - timedelta(seconds=1), ObjectRef("b", "a"))
     events: list[Event] = []
     asyncio.run(run_links(batches([link], 1), done, 1, events.append, clock=set_clock()))
     (event,) = events
