@@ -20,7 +20,7 @@ BatchMethod = Method | Literal["POST"]
 Status = Literal["done", "skipped", "failed", "expired"]
 
 #: A link counts as expired this much before its expiry, or a tenth of its lifetime if that is less.
-LEASE_MARGIN = timedelta(seconds=30)
+EXPIRY_MARGIN = timedelta(seconds=30)
 #: The margin of a link that no renewal can replace by one that expires later: it is valid until its expiry.
 NO_MARGIN = timedelta()
 
@@ -133,7 +133,7 @@ class Link(msgspec.Struct, frozen=True, gc=False):
     def __hash__(self) -> int:  # `headers` have none
         return hash((self.method, self.url))
 
-    def expires_by(self, now: datetime, margin: timedelta = LEASE_MARGIN) -> bool:
+    def expires_by(self, now: datetime, margin: timedelta = EXPIRY_MARGIN) -> bool:
         """True if the link has expired at `now`, or will within the margin.
 
         The margin is `margin`, or a tenth of the link's lifetime if that is less.

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from bulkpresign.http.dates import unix_time
-from bulkpresign.model import LEASE_MARGIN, Link, endpoint_of, utc_now
+from bulkpresign.model import EXPIRY_MARGIN, Link, endpoint_of, utc_now
 
 #: The Date header has whole seconds, and the response took time to come: less than this is not a skew.
 _LEAST_SKEW = timedelta(seconds=2)
@@ -31,7 +31,7 @@ class Clock:
         """The server's present time, as an aware datetime in UTC."""
         return utc_now() + self.skew
 
-    def has_expired(self, link: Link, margin: timedelta = LEASE_MARGIN) -> bool:
+    def has_expired(self, link: Link, margin: timedelta = EXPIRY_MARGIN) -> bool:
         """True if a link has expired, or will within the margin (see `Link.expires_by`), by its own server's time.
 
         By that of another server, whose clock may be wrong, only if it has by this machine's clock as well.

@@ -99,7 +99,7 @@ class MultipartCopies:
         if head.expected.checksum in {f"{algorithm}:{value}" for algorithm, value in sent.checksums.items()}:
             verified_by = head.expected.name  # computed by the server
         size, lacks_tags = head.size or 0, head.has_unknown_tags
-        copied = Copied(size, sent.etag, verified_by, lacks_tags=lacks_tags, tags=head.tags, is_unsure=True)
+        copied = Copied(size, sent.etag, verified_by, lacks_tags=lacks_tags, tags=head.tags, may_lack_tags=True)
         return copied, max(sent.attempts, attempts.number)
 
     async def _split(self, link: Link, head: ObjectHead) -> ObjectHead:

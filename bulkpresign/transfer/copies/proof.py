@@ -14,7 +14,7 @@ class Copied(msgspec.Struct, frozen=True, gc=False):
 
     `checksum` is the one that was computed on the way, as `algorithm:base64`; None: none was. `lacks_tags` is True
     where the object has tags, and the copy was sent with none. `tags` are those that it was sent with: see ObjectHead.
-    `is_unsure` is True for a copy that may have lost them: some servers ignore those of an upload in parts.
+    `may_lack_tags` is True for a copy that may have lost them: some servers ignore those of an upload in parts.
     """
 
     size: int
@@ -23,7 +23,7 @@ class Copied(msgspec.Struct, frozen=True, gc=False):
     checksum: str | None = None
     lacks_tags: bool = False
     tags: str | None = None
-    is_unsure: bool = False
+    may_lack_tags: bool = False
 
 
 def proof(head: ObjectHead, etag: str | None, source: str | None, target: str | None) -> str | None:

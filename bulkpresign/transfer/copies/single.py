@@ -157,7 +157,7 @@ class _SingleCopy:
         if self._head is not None:
             head = self._head
             verified_by, lacks_tags = proof(head, etag, None, None), head.has_unknown_tags
-            return Copied(head.size or 0, etag, verified_by, lacks_tags=lacks_tags, tags=head.tags, is_unsure=True)
+            return Copied(head.size or 0, etag, verified_by, lacks_tags=lacks_tags, tags=head.tags, may_lack_tags=True)
         return _server_copy(self._reader.object, etag)
 
     async def _on_server_or_relayed(self) -> Copied | ObjectHead:

@@ -30,7 +30,9 @@ class TagSettler:
         if self._coordinator.settle_tags is None:
             return
         head, _ = await self._context.retried(reader.tagged_head, reader.object)
-        unsure = Copied(head.size or 0, None, None, lacks_tags=head.has_unknown_tags, tags=head.tags, is_unsure=True)
+        unsure = Copied(
+            head.size or 0, None, None, lacks_tags=head.has_unknown_tags, tags=head.tags, may_lack_tags=True
+        )
         await self.settle(unsure, reader.object, copy)
 
     async def settle(self, copied: Copied, ref: ObjectRef, copy: ObjectRef) -> None:
@@ -38,12 +40,12 @@ class TagSettler:
         settings, settle = self._settings, self._coordinator.settle_tags
         lacks_tags = copied.lacks_tags and settings.tags
         was_sent_with_tags = bool(copied.tags) or not settings.tags  # those of its object, or those for all copies
-        if settle is not None and (copied.is_unsure or (was_sent_with_tags and settings.takes_tags is None)):
+        if settle is not None and (copied.may_lack_tags or (was_sent_with_tags and settings.takes_tags is None)):
             found = await self._settled(settle, ref, msgspec.structs.replace(copy, size=copied.size), copied.tags)
-            if not copied.is_unsure and found != "refused":
+            if not copied.may_lack_tags and found != "refused":
                 settings.takes_tags = found != "unsupported"
             # a copy that was sent with tags in one request has them, if its server knows tags
-            lacks_tags = lacks_tags or (found != "kept" and (copied.is_unsure or found != "denied"))
+            lacks_tags = lacks_tags or (found != "kept" and (copied.may_lack_tags or found != "denied"))
         elif settle is not None and was_sent_with_tags and settings.takes_tags is False:
             lacks_tags = True
         if lacks_tags:

@@ -19,7 +19,7 @@ from bulkpresign.http.clock import Clock
 from bulkpresign.http.connection import Chunk
 from bulkpresign.http.origin import Origin
 from bulkpresign.http.protocol import ResponseParser
-from bulkpresign.model import LEASE_MARGIN, Link, Outcome
+from bulkpresign.model import EXPIRY_MARGIN, Link, Outcome
 from bulkpresign.transfer.engine.jobs import Job
 from bulkpresign.transfer.engine.limiter import RequestLimiter
 from bulkpresign.transfer.engine.queue import JobQueue
@@ -49,7 +49,7 @@ class ExpiryMargin:
         clock, expires_at = self._clock, link.expires_at
         if now >= self._soon_until or clock.skew is not self._skew:
             self._soon, self._soon_until, self._skew = clock.now() + _MARGIN, now + _TIME_KEPT, clock.skew
-            self._later = self._soon + LEASE_MARGIN
+            self._later = self._soon + EXPIRY_MARGIN
         return expires_at is not None and expires_at <= self._later and link.expires_by(self._soon)
 
 

@@ -12,7 +12,7 @@ import anyio.lowlevel
 from bulkpresign.errors import LinkExpiredError
 from bulkpresign.http.clock import Clock
 from bulkpresign.http.s3_errors import ended
-from bulkpresign.model import LEASE_MARGIN, NO_MARGIN, Link
+from bulkpresign.model import EXPIRY_MARGIN, NO_MARGIN, Link
 from bulkpresign.transfer.engine.jobs import Job, Renew, RenewableLink
 from bulkpresign.transfer.engine.retries import numbered
 
@@ -134,7 +134,7 @@ class LinkRenewer:
     def _margin(self, renewable: RenewableLink) -> timedelta:
         """The time before its expiry from which a link is renewed: none where a renewal can't bring a later expiry."""
         has_none = renewable.renew is None or renewable.renew in self._without_margin
-        return NO_MARGIN if has_none else LEASE_MARGIN
+        return NO_MARGIN if has_none else EXPIRY_MARGIN
 
     def _learn_margin(self, renew: Renew, links: Sequence[Link | None]) -> None:
         """Takes note whether one of the fresh links lives longer than its margin."""
