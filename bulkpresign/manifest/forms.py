@@ -44,7 +44,7 @@ def _conditions_of(post: Post) -> set[str]:
         conditions = json.loads(b64decode(post.fields.get("policy", "")))["conditions"]
         named = [name for one in conditions for name in (one if isinstance(one, dict) else one[1:2])]
         return {str(name).removeprefix("$").lower() for name in named}
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return set()
 
 

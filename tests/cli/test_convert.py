@@ -261,6 +261,7 @@ def test_curl_asks_for_keys_as_they_are(tmp_path: Path) -> None:
         ({"policy": policy([["eq", "$key", "$content-type"]])}, None),
         ({"policy": "no base64!"}, None),
         ({"policy": b64encode(b"[1]").decode()}, None),
+        ({"policy": b64encode(b"[" * 5_000).decode()}, None),
     ],
 )
 def test_forms_that_a_browser_can_not_send(fields: dict[str, str], message: str | None, tmp_path: Path) -> None:
