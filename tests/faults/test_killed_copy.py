@@ -69,4 +69,5 @@ def test_a_copy_that_is_killed_again_and_again(
         counts.close(scene, download(client, scene.destination))
         ended = run("abort", f"s3://{scene.destination}/", folder=scene.folder, env={})
         assert ended.returncode == 0, ended.stderr
-        assert open_uploads(client, scene.destination) == []
+        left = open_uploads(client, scene.destination)
+        assert left == [], (left, ended.stdout, ended.stderr)
