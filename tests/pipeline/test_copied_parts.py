@@ -195,6 +195,16 @@ def test_the_uploads_of_rows_are_aborted(scene: ProxiedSides) -> None:
     assert open_uploads(scene.put, scene.destination) == []
 
 
+def test_an_error_in_a_success_aborts_no_upload(scene: ProxiedSides) -> None:
+    """Servers and gateways send some errors with the status 200."""
+    sign(scene)
+    failed = [Fault(200, body=b"<Error><Code>InternalError</Code></Error>")]
+    scene.proxy.schedule = lambda seen: failed.pop() if seen.method == "DELETE" and failed else None
+    assert asyncio.run(bp.abort("links.csv")).done == 1
+    assert not failed
+    assert open_uploads(scene.put, scene.destination) == []
+
+
 def test_get_takes_each_object_once(scene: ProxiedSides) -> None:
     sign(scene)
     assert asyncio.run(bp.get("links.csv", "in")).done == 2

@@ -108,6 +108,8 @@ async def abort_upload(http: HttpClient, link: Link) -> None:
     async with http.request(link) as response:
         if response.status not in {200, 204}:
             raise await response.error(link)
+        if response.status == 200 and b"<Error>" in (said := await response.read()):
+            raise await response.error(link, said)
 
 
 async def etag_under(http: HttpClient, link: Link) -> str | None:
