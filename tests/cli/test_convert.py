@@ -1,5 +1,6 @@
 """`convert`: other tools read what it writes, and every row that one can't use is refused by its place."""
 
+import asyncio
 import hashlib
 import json
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+import bulkpresign as bp
 from bulkpresign.demo.daemon import wheel_program
 from tests.conftest import Boto, MakeBucket
 from tests.servers.server import S3Server
@@ -41,7 +43,7 @@ URL = "https://h/b/a?X-Amz-Signature=x"
 
 
 def convert(folder: Path, *arguments: str, given: str = "", stderr: str | None = None) -> str:
-    """What it prints."""
+    """Runs `bulkpresign convert`. Returns its standard output."""
     done = run("convert", *arguments, folder=folder, given=given, env={})
     assert done.returncode == 0, done.stderr
     if stderr is not None:
@@ -404,17 +406,14 @@ def test_a_format_has_to_be_known(tmp_path: Path) -> None:
     assert "the format 'metalink' can't be written: use --format, with one of curl" in said
 
 
-def test_items_of_a_program() -> None:
-    import asyncio
-
-    import bulkpresign as bp
-
+def test_items_of_a_program(tmp_path: Path) -> None:
     link = bp.Link("GET", URL, {}, None, bp.ObjectRef("", "", path="a"))
-    report = asyncio.run(bp.convert([link, "https://h/b/c"], "l.curl"))
+    report = asyncio.run(bp.convert([link, "https://h/b/c"], tmp_path / "l.curl"))
     assert (report.done, report.expires_at) == (2, None)
     ref = bp.ObjectRef("b", "k")
     rows: list[bp.Link | bp.ObjectRef] = [*[link] * 64, ref]
     with pytest.raises(bp.ParameterError, match="convert takes links"):
-        asyncio.run(bp.convert([ref], "l.curl"))
+        asyncio.run(bp.convert([ref], tmp_path / "none.curl"))
     with pytest.raises(bp.ManifestError, match="given rows:65: convert takes links"):
-        asyncio.run(bp.convert(iter(rows), "l.csv"))
+        asyncio.run(bp.convert(iter(rows), tmp_path / "none.csv"))
+    assert names_in(tmp_path) == ["l.curl"]
