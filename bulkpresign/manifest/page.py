@@ -3,14 +3,12 @@
 It has no script and loads nothing. Its links and forms are as secret as a manifest.
 """
 
-import hashlib
-from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from xml.etree.ElementTree import Element
 
-from bulkpresign.markup import document, element
+from bulkpresign.markup import document, element, head
 from bulkpresign.model import Link, Post
 from bulkpresign.redact import escaped
 from bulkpresign.text import counted, show_bytes
@@ -18,7 +16,7 @@ from bulkpresign.text import counted, show_bytes
 #: Rows of a page, at most: it is for people, and browsers become slow with more.
 MOST_ROWS = 10_000
 _FORM_TYPE = "multipart/form-data"
-#: What S3 replaces in the key of an upload form.
+#: In the key of an upload form, S3 replaces this by the name of the file that is sent.
 _OWN_NAME = "${filename}"
 #: The field with the status of the response to an upload. A browser leaves the page for these; S3's default is 204.
 _STATUS, _LEFT_FOR = "success_action_status", frozenset({"200", "201"})
@@ -78,21 +76,7 @@ def _until(moments: Iterable[datetime | None]) -> str:
 def _page(title: str, words: str, *content: Element | None) -> str:
     secret = "Everyone with this page can use it: pass it on as you would a password."
     main = element("main", element("h1", title), element("p", words), *content)
-    return document(_head(title), element("body", main, element("footer", element("p", secret))))
-
-
-def _head(title: str) -> Element:
-    """The browser loads nothing, runs no script, and tells no server where a link was followed."""
     style = (files("bulkpresign.manifest") / "page.css").read_text("utf-8")
-    digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action http: https:"
-    return element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="referrer", content="no-referrer"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", title),
-        element("style", style),
-    )
+    no_referrer = element("meta", name="referrer", content="no-referrer")  # no server is told where a link was followed
+    body = element("body", main, element("footer", element("p", secret)))
+    return document(head(title, style, no_referrer, form_action="http: https:"), body)
