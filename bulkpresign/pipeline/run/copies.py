@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from typing import Self
 
 import msgspec
 
 from bulkpresign.checksums import expected_digest
-from bulkpresign.errors import ListingError, OutputError, ParameterError, RefusedError, TransferError
+from bulkpresign.errors import OutputError, ParameterError, RefusedError, TransferError
 from bulkpresign.http.client import HttpClient
 from bulkpresign.ledger.listing_index import ListedObject, ListingIndex
 from bulkpresign.ledger.record import Record
@@ -115,30 +115,22 @@ class PresentCopies:
     ) -> None:
         self._destination, self._if_exists, self._extra = destination, if_exists, extra
         self._rechecks = rechecks
-        self._stack = AsyncExitStack()
         self._listed: ListingIndex | None = None
 
-    async def __aenter__(self) -> "PresentCopies":
+    def __enter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self._stack.aclose()
+    def __exit__(self, *exc_info: object) -> None:
+        if self._listed is not None:
+            self._listed.__exit__(*exc_info)
 
     async def list_destination(self, lister: BucketLister) -> bool:
         """Lists the destination. False where that is refused. Raises ListingError where it fails.
 
         Without the listing, everything would be copied again, over what others wrote there.
         """
-        listed, location = self._stack.enter_context(ListingIndex()), self._destination.location
-        try:
-            async for page in lister.objects(location.bucket, location.key):
-                listed.add(page)
-        except ListingError as error:  # not everyone who may write may list
-            if error.is_refusal:
-                return False
-            raise
-        self._listed = listed
-        return True
+        self._listed = await lister.index(self._destination.location)
+        return self.is_listed
 
     @property
     def is_listed(self) -> bool:

@@ -227,7 +227,7 @@ class Copying:
     ) -> PresentCopies:
         """Finds the copies that exist, in the journal, and in a listing of the destination where one is needed."""
         run, config = self._run, self._run.config
-        await self._stack.enter_async_context(present)
+        self._stack.enter_context(present)
         name = target.location.bucket.rpartition("/")[2]  # the name of an access point
         journal = journal_of(self._journal, "copy", name, await target.named(put))
         opened = run.use_journal(journal, partial(self._are_current, present, journal.file.name))

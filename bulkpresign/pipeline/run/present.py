@@ -1,13 +1,12 @@
 """The objects that are at the destination of a folder already, by a listing, which also checks the journal."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Self
 
 import anyio.to_thread
 
 from bulkpresign.checksums import Verifier, descriptor_blocks, expected_digest
-from bulkpresign.errors import ListingError, MismatchError
+from bulkpresign.errors import MismatchError
 from bulkpresign.ledger.listing_index import ListedObject, ListingIndex
 from bulkpresign.ledger.record import Record
 from bulkpresign.model import Link, ObjectRef, Outcome
@@ -45,18 +44,8 @@ class PresentObjects:
 
         Raises ListingError where it fails.
         """
-        with ExitStack() as stack:
-            listed = stack.enter_context(ListingIndex())
-            try:
-                async for page in lister.objects(location.bucket, location.key):
-                    listed.add(page)
-            except ListingError as error:  # not everyone who may upload may list
-                if error.is_refusal:
-                    return False
-                raise
-            stack.pop_all()
-        self._listed = listed
-        return True
+        self._listed = await lister.index(location)
+        return self.is_listed
 
     def are_current(self, found: Sequence[tuple[ObjectRef, Record]]) -> list[bool]:
         """True for each file that is unchanged since it was sent, and whose object is as it was stored."""

@@ -1,7 +1,7 @@
 """Lists buckets through links of our own: signs, sends and parses the requests of a listing."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, aclosing, contextmanager
+from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
 from functools import partial
 from itertools import repeat
 from types import TracebackType
@@ -15,13 +15,14 @@ from bulkpresign.http.client import HttpClient, Transport
 from bulkpresign.http.connection import BodyCallback
 from bulkpresign.http.response import Response
 from bulkpresign.http.s3_errors import bucket_region
+from bulkpresign.ledger.listing_index import ListingIndex
 from bulkpresign.model import Link, ObjectRef, without_query
 from bulkpresign.redact import redacted
 from bulkpresign.signing.options import PAYER
 from bulkpresign.signing.parts import with_columns
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.lister import CONCURRENCY, Lister
-from bulkpresign.source.location import version_path
+from bulkpresign.source.location import Location, version_path
 from bulkpresign.source.page import START_AFTER, Page, PageParser
 from bulkpresign.tables.columns import LAST_MODIFIED
 from bulkpresign.transfer.context import TransferContext
@@ -97,6 +98,23 @@ class BucketLister:
             async with aclosing(lister.pages()) as pages:
                 async for page in pages:
                     yield self._refs(bucket, page, start)
+
+    async def index(self, location: Location) -> ListingIndex | None:
+        """An index of the objects under a prefix, which the caller closes. None where listing them is refused.
+
+        Raises ListingError where it fails.
+        """
+        with ExitStack() as stack:
+            index = stack.enter_context(ListingIndex())
+            try:
+                async for page in self.objects(location.bucket, location.key):
+                    index.add(page)
+            except ListingError as error:  # not everyone who may write may list
+                if error.is_refusal:
+                    return None
+                raise
+            stack.pop_all()
+        return index
 
     async def find(self, bucket: str, key: str) -> tuple[list[ObjectRef], bool]:
         """The object of a key, or all of its versions; and True if there is none, but objects under `key/`.
