@@ -35,9 +35,8 @@ class ConvertReport(Report, kw_only=True):
     where that is not known. `has_forms` is True where they are upload forms.
     """
 
-    has_forms: bool = False
-
     expires_at: datetime | None = None
+    has_forms: bool = False
 
 
 async def convert(
@@ -135,17 +134,15 @@ async def _write(
         written = writer.write(batch)
         report.done += len(written)
         report.skipped += len(batch.rows) - len(written)
-        for row in written:
-            report.bytes += row.object.size or 0
-            _note_expiry(report, row.expires_at)
+        report.bytes += sum(row.object.size or 0 for row in written)
+        _note_expiry(report, [row.expires_at for row in written if row.expires_at is not None])
         tell(RowsRead(len(batch.rows)))
     writer.finish()
 
 
-def _note_expiry(report: ConvertReport, expires_at: datetime | None) -> None:
-    if expires_at is None:
-        return
-    if expires_at <= utc_now():
-        report.expired += 1
-    elif report.expires_at is None or expires_at < report.expires_at:
-        report.expires_at = expires_at
+def _note_expiry(report: ConvertReport, moments: Sequence[datetime]) -> None:
+    now = utc_now()
+    valid = [moment for moment in moments if moment > now]
+    report.expired += len(moments) - len(valid)
+    if valid:
+        report.expires_at = min([*valid, report.expires_at or valid[0]])
