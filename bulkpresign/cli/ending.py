@@ -77,7 +77,7 @@ class Ending(NamedTuple):
             yield left_out(report.left_out), "info"
 
     def _early(self) -> Iterator[tuple[str, str]]:
-        """What to do where an error ended the run, or came after it."""
+        """After an error: whether the same command continues the run, or writes a file that is missing."""
         if self.exit is None or self.stopped:
             return
         if self.is_late and self.unwritten is not None and not self.counts.objects_left:

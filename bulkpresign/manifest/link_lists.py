@@ -1,7 +1,7 @@
-"""The lists in which other tools take links. They are written, and never read back.
+"""Lists of links in the formats of other tools. They are written, and never read back.
 
-Each holds the url of a link, the name of its file, and what more the tool takes. The names are those of files: whoever
-writes links checks them before.
+A list has the url of each link and the name of its file; if the tool takes them, headers and checksums, too. The names
+must have been checked before: a list does not refuse one that leaves the folder.
 """
 
 import csv
@@ -57,7 +57,7 @@ class CurlConfig:
         self._section: tuple[str, Mapping[str, str]] | None = None
 
     def problem(self, _: Link) -> str | None:
-        """None: curl takes every name and every header."""
+        """Returns None: curl can use every link."""
         return None
 
     def text_of(self, links: Sequence[Link]) -> str:

@@ -15,8 +15,8 @@ class TransferSpec(msgspec.Struct, frozen=True, kw_only=True):
     each large one; where they are None, as many as the run finds to be best, up to `max_concurrency` requests.
     `limit_rate` is bytes a second. The others are those of `get` and `put`; sizes are bytes.
     With `copies_on_server`, copies are left to their server. Copies in one request compute a digest of their bytes by
-    the algorithm `copy_digest` (None: none). `copies_tags` is True where copies have the tags of their
-    objects, if these are known.
+    the algorithm `copy_digest` (None: none). `copies_tags` is True where copies have the tags of their objects, if
+    these are known.
     """
 
     folder: str = ""

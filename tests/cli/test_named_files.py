@@ -95,7 +95,7 @@ def test_the_name_of_a_local_file_or_folder_is_no_url(folder: Path, arguments: l
     (folder / "s3:" / "bucket").mkdir(parents=True)
     done = run(*arguments, name, folder=folder)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    if arguments[0] != "put" or name[:2] != "s3":  # that is another form of put
+    if arguments[0] != "put" or name[:2] != "s3":  # for put with a bucket, the error shows its two forms
         place = "s3://bucket/x/ is in a bucket" if name[:2] == "s3" else "http://host/x/ is a url"
         assert f"error: {place}, and a local name is needed: " in done.stderr
     assert "secret" not in done.stderr

@@ -121,7 +121,7 @@ def open_files() -> list[str]:
     """The files that this process has open, by their names."""
     names = list[str]()
     for descriptor in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # that of the listing itself
+        with suppress(FileNotFoundError):  # the descriptor with which the folder was listed is closed now
             names.append(str(descriptor.readlink()))
     return names
 

@@ -291,7 +291,7 @@ def read_parts(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
 def test_a_part_on_disk_is_read_once_over_all_links(
     is_left_intact: bool, origin: FaultProxy, tmp_path: Path, read_parts: Counter[int]
 ) -> None:
-    """Where reading takes longer than a link is valid, the object would else use up its renewals."""
+    """Reading may take longer than a link is valid: if each link began it again, the object would never be done."""
     folder, journal, left = begun(origin, tmp_path)
     if not is_left_intact:
         content = left.read_bytes()
