@@ -44,7 +44,7 @@ QUERY = f"X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20261124%2Feu-west-1%2Fs3%2Faw
 def main(*, quick: bool) -> None:
     count = 50_000 if quick else 1_000_000
     with scratch_folder() as folder:
-        sign_in_processes(count, folder)
+        sign_in_processes(4 * count, folder)
     for workers in (2,) if quick else (2, 8):
         with scratch_folder() as folder:
             cpu, wall, batches = asyncio.run(hand_out(count, workers, folder))

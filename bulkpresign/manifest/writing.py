@@ -143,7 +143,7 @@ class ManifestWriter(Generic[T]):
         """The layout after the rows so far."""
         return Layout(tuple(self._carried), self._has_header)
 
-    def add(self, encoded: bytes, layout: Layout) -> None:
+    def add(self, encoded: bytes | memoryview, layout: Layout) -> None:
         """Adds rows that `encoded_links` encoded, starting from the layout that this manifest has now."""
         assert isinstance(self._table, TextTable)  # noqa: S101 - others are not encoded
         self._carried = list(layout.carried)

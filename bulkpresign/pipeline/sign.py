@@ -322,7 +322,7 @@ async def _write_all(rows: RowSigner, sources: Sources, sharded: ShardedSigning 
     """Writes the rows of all objects. With `sharded`, workers sign those of tables."""
     for part in rows.parts:
         if sharded is not None and isinstance(part, Table) and not rows.signs_uploads_again(part):
-            await sharded.write(part, sources.rows_in(part))
+            await sharded.write(part, sources.blocks_in(part))
             continue
         async for links in rows.links(part):
             write(links)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import BinaryIO
 
-from bulkpresign.scale.processes import ALIVE, ERROR, LENGTH, REPORT, RESULT
+from bulkpresign.scale.processes import ALIVE, BYTES, ERROR, LENGTH, REPORT, RESULT
 from bulkpresign.scale.reports import reporter
 
 _ALIVE_EVERY = 1.0
@@ -64,7 +64,8 @@ def _answer(data: bytes) -> tuple[bytes, bytes, bytes]:
     """Runs a call; its answer as a frame, in pieces."""
     try:
         function, args, kwargs = pickle.loads(data)  # noqa: S301 - the coordinator made it
-        kind, answer = RESULT, pickle.dumps(function(*args, **kwargs))
+        result = function(*args, **kwargs)
+        kind, answer = (BYTES, result) if type(result) is bytes else (RESULT, pickle.dumps(result))
     except Exception as error:  # noqa: BLE001 - it is raised where the call was made
         kind, answer = ERROR, pickle.dumps(error)
     return kind, len(answer).to_bytes(LENGTH, "big"), answer

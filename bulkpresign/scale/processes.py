@@ -36,8 +36,9 @@ _PIPE_SIZE = 1 << 20
 #: glibc would give memory back after each large answer, and take it anew for the next: a fifth of the time of `sign`.
 _KEEPING_MEMORY = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(64 << 20))
 _CA_BUNDLE, _RENEW_URL = "AWS_CA_BUNDLE", "BULKPRESIGN_RENEW_URL"
-#: Frames of a worker: a heartbeat, and with eight bytes of length after it: a report, a result, an exception.
-ALIVE, REPORT, RESULT, ERROR = b"a", b"n", b"r", b"e"
+#: Frames of a worker: a heartbeat, and with eight bytes of length after it: a report, a result, an exception. A result
+#: that is bytes is not pickled: that would copy the rows of `sign` twice.
+ALIVE, REPORT, RESULT, BYTES, ERROR = b"a", b"n", b"r", b"b", b"e"
 LENGTH = 8
 
 
@@ -63,7 +64,10 @@ class Processes(Executor):
             raise
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Runs a function of a module in one of the processes. Arguments and result are pickled."""
+        """Runs a function of a module in one of the processes. Arguments and result are pickled.
+
+        A result of the type `bytes` arrives as a bytearray.
+        """
         if self._is_stopped:
             raise RuntimeError("the executor was shut down")
         future: Future[T] = Future()
@@ -122,7 +126,9 @@ class Processes(Executor):
                     worker = None
                 future.set_exception(error if isinstance(error, WorkerLostError) else WorkerLostError(str(error)))
             else:
-                if kind == RESULT:
+                if kind == BYTES:
+                    future.set_result(answer)
+                elif kind == RESULT:
                     future.set_result(pickle.loads(answer))  # noqa: S301 - our own process made it
                 else:
                     future.set_exception(pickle.loads(answer))  # noqa: S301

@@ -5,6 +5,7 @@ Imports neither botocore nor the pipeline.
 
 import pickle
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -20,9 +21,10 @@ from bulkpresign.signing.grant import Place, SigningGrant
 from bulkpresign.signing.rules import LinkSettings, Rules, check_options
 from bulkpresign.signing.values import REGION
 from bulkpresign.tables import Rows, objects_of
+from bulkpresign.tables.delimited import CsvBlock
 
 
-class ShardRows(msgspec.Struct, frozen=True, array_like=True):
+class ShardRows(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """A batch of rows. `cells` are pickled if they are not all text: JSON and Parquet have values of other types."""
 
     file: str
@@ -30,13 +32,12 @@ class ShardRows(msgspec.Struct, frozen=True, array_like=True):
     cells: list[list[str]] | bytes
     lines: list[int]
 
-    @property
-    def rows(self) -> Rows:
+    def rows(self) -> Iterator[Rows]:
         """The rows as they were read."""
         cells: Any = self.cells
         if isinstance(cells, bytes):
             cells = pickle.loads(cells)  # noqa: S301 - the coordinator made it
-        return Rows(self.file, self.columns, cells, self.lines)
+        yield Rows(self.file, self.columns, cells, self.lines)
 
 
 def shard_rows(rows: Rows, *, are_text: bool) -> ShardRows:
@@ -46,7 +47,7 @@ def shard_rows(rows: Rows, *, are_text: bool) -> ShardRows:
 
 
 class SigningTask(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
-    """Batches of rows to sign, each an encoded ShardRows.
+    """Batches of rows to sign, each an encoded ShardRows or CsvBlock.
 
     `bucket` is that of rows without one. With `are_links`, the rows are signed again. `file`, `format` and `layout` are
     those of the manifest.
@@ -69,7 +70,7 @@ class Signed(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     rows. That has the arguments of a ManifestError, or a message alone.
     """
 
-    encoded: bytes = b""
+    encoded: memoryview = memoryview(b"")
     links: int = 0
     layout: Layout = Layout()
     missing: Sequence[Place] = ()
@@ -86,7 +87,7 @@ class Signed(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 
 _tasks = msgspec.msgpack.Decoder(SigningTask)
 _results = msgspec.msgpack.Decoder(Signed)
-_batches = msgspec.msgpack.Decoder(ShardRows)
+_batches: msgspec.msgpack.Decoder[ShardRows | CsvBlock] = msgspec.msgpack.Decoder(ShardRows | CsvBlock)
 
 
 def sign_shard(data: bytes) -> bytes:
@@ -117,7 +118,11 @@ def decode_signed(data: bytes) -> Signed:
 def _signed(task: SigningTask) -> Signed:
     missing, counts = set[Place](), list[int]()
     encoded, layout = encoded_links(_links(task, missing, counts), task.file, task.format, task.layout)
-    return Signed(missing=list(missing)) if missing else Signed(encoded=encoded, links=sum(counts), layout=layout)
+    return (
+        Signed(missing=list(missing))
+        if missing
+        else Signed(encoded=memoryview(encoded), links=sum(counts), layout=layout)
+    )
 
 
 def _links(task: SigningTask, missing: set[Place], counts: list[int]) -> Iterator[list[Link]]:
@@ -127,8 +132,7 @@ def _links(task: SigningTask, missing: set[Place], counts: list[int]) -> Iterato
     """
     settings, signer, places = task.settings, task.grant.signer, task.grant.places
     rules = Rules(settings.method, settings.headers, settings.query, settings.options, head=False)
-    for batch in task.batches:
-        rows = whole_rows(_batches.decode(batch).rows)
+    for rows in map(whole_rows, chain.from_iterable(_batches.decode(batch).rows() for batch in task.batches)):
         try:
             refs = _objects(task, rows)
         except InputError:

@@ -16,6 +16,7 @@ from bulkpresign.signing.grant import Place
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.rules import Rules
 from bulkpresign.tables import Rows, Table
+from bulkpresign.tables.delimited import CsvBlock
 from bulkpresign.tasks import in_order
 
 #: A shard ends with this number of rows, or of bytes: a worker signs it in about 60 ms.
@@ -66,7 +67,7 @@ class ShardedSigning:
         self._places = set[Place]()
         self._has_begun = False
 
-    async def write(self, table: Table, rows: AsyncIterator[Rows]) -> None:
+    async def write(self, table: Table, rows: AsyncIterator[Rows | CsvBlock]) -> None:
         """Signs and writes the rows of a table. Raises InputError for the first one that can't be signed."""
         await in_order(_shards(table, rows), self._begin, self._take, self._calls.most)
 
@@ -108,11 +109,13 @@ class ShardedSigning:
             self._places.update(signed.missing)
 
 
-async def _shards(table: Table, batches: AsyncIterator[Rows]) -> AsyncIterator[Shard]:
+async def _shards(table: Table, batches: AsyncIterator[Rows | CsvBlock]) -> AsyncIterator[Shard]:
     are_text = table.format in _TEXT_FORMATS
     shard = Shard(table.is_links, [])
     async for rows in batches:
-        if rows.cells:
+        if isinstance(rows, CsvBlock):
+            shard.add(msgspec.msgpack.encode(rows), rows.text.count("\n"))
+        elif rows.cells:
             shard.add(msgspec.msgpack.encode(shard_rows(rows, are_text=are_text)), len(rows.cells))
         if shard.is_full:
             yield shard

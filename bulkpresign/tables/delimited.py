@@ -1,28 +1,20 @@
-"""Reads CSV (RFC 4180), with or without a header row. `dialect` has the variants of spreadsheets."""
+"""Tables in CSV, with or without a header row, whose rows `csv_reader` reads."""
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import chain, islice
-from typing import TYPE_CHECKING
+from itertools import chain
+
+import msgspec
 
 from bulkpresign.errors import ManifestError
 from bulkpresign.model import bucket_problem
 from bulkpresign.tables.columns import HEADERLESS, KNOWN, column_name
-from bulkpresign.tables.dialect import dialect_of
+from bulkpresign.tables.csv_reader import CsvReader, line_starts
 from bulkpresign.tables.files import line_blocks, not_empty
-from bulkpresign.tables.rows import BATCH_LENGTH, BATCH_ROWS, MAX_COLUMNS, Rows
+from bulkpresign.tables.rows import BATCH_ROWS, MAX_COLUMNS, Rows
 from bulkpresign.text import counted
 
-if TYPE_CHECKING:
-    import _csv
-
-_MAX_ROW = 1 << 20
-_TOO_LONG = "row too long"
-#: The csv module parses so many rows at a time; after that, their length is checked.
-_STEP = 16
 #: Characters of a key in a message.
 _SHOWN = 1024
 #: So many rows below the first one are searched for the header.
@@ -50,13 +42,25 @@ _TITLES = frozenset(
         *("prefix", "s3_bucket", "s3_key", "s3_path", "s3_uri", "s3_url", "title", "type", "uri", "urls", "user"),
     )
 )
-_WORDS = {
-    _TOO_LONG: f"a row of over {_MAX_ROW >> 20} MiB; is a quote not closed?",
-    "unexpected end of data": "a quote is not closed",
-    "field larger than": "a quote is not closed, or a field has over 128 KiB",
-    "new-line character": "a carriage return without a line feed, outside quotes",
-    "expected after": "something follows a closing quote",
-}
+
+
+class CsvBlock(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Whole rows of a CSV file that are not split into cells yet, the first one on `line`. No cell is quoted.
+
+    `columns` are those of the header, None without one.
+    """
+
+    file: str
+    columns: tuple[str, ...] | None
+    separator: str
+    line: int
+    text: str
+
+    def rows(self) -> Iterator[Rows]:
+        """The rows as `read_csv` gives them. Raises ManifestError as it does."""
+        before = self.line - 1
+        reader = CsvReader(self.file, iter((self.text,)), before, self.separator)
+        return _batches(self.file, self.columns or HEADERLESS, reader, before, [])
 
 
 def read_csv(file: str) -> Iterator[Rows]:
@@ -64,27 +68,60 @@ def read_csv(file: str) -> Iterator[Rows]:
 
     Raises ManifestError for invalid CSV, and for links whose last row is cut off.
     """
-    reader = _Reader(file, not_empty(file, line_blocks(file)))
+    reader = CsvReader(file, not_empty(file, line_blocks(file)))
+    if (begun := _first_row(reader)) is None:
+        return
+    before, row = begun
+    columns = _columns(file, reader, before + 1, row)
+    if columns:
+        yield Rows(file, columns, [], ())
+        yield from _batches(file, columns, reader, reader.line_num, [])
+    else:
+        yield from _batches(file, HEADERLESS, reader, before, [row])
+
+
+def csv_blocks(file: str) -> Iterator[Rows | CsvBlock]:
+    """The same rows. Those before the first quote are in blocks, which another process can split and check."""
+    reader = CsvReader(file, not_empty(file, line_blocks(file)))
+    if (begun := _first_row(reader)) is None:
+        return
+    before, row = begun
+    columns = _columns(file, reader, before + 1, row)
+    if columns is None:
+        yield _batch(file, HEADERLESS, [row], range(before + 1, reader.line_num + 1))
+    line = reader.line_num + 1
+    while text := reader.block():
+        yield CsvBlock(file, columns, reader.separator, line, text)
+        line = reader.line_num + 1
+    yield from _batches(file, columns or HEADERLESS, reader, reader.line_num, [])
+
+
+def _first_row(reader: CsvReader) -> tuple[int, list[str]] | None:
+    """The first row, and the number of lines before it; None for a file without rows."""
     reader.detect_dialect()
-    while True:
-        before = reader.line_num
-        cells = reader.read(1)
-        if not cells:
-            return
+    before = reader.line_num
+    while cells := reader.read(1):
         if cells[0]:
-            break
+            return before, cells[0]
+        before = reader.line_num
+    return None
+
+
+def _columns(file: str, reader: CsvReader, line: int, row: Sequence[str]) -> tuple[str, ...] | None:
+    """The column names if the first row is a header, else None. Raises ManifestError for one that is neither."""
     try:
-        columns = _header(file, cells[0], before + 1)
+        return _header(file, row, line)
     except ManifestError:
         if below := _header_below(reader):
             problem = f"line {below} looks like the header: delete the lines above it"
-            raise ManifestError(problem, file=file, line=before + 1) from None
+            raise ManifestError(problem, file=file, line=line) from None
         raise
-    if columns:
-        yield Rows(file, columns, [], ())
-        before, cells = reader.line_num, []
-    else:
-        columns = HEADERLESS
+
+
+def _batches(
+    file: str, columns: tuple[str, ...], reader: CsvReader, before: int, cells: list[list[str]]
+) -> Iterator[Rows]:
+    """The rows of a reader in batches. The first ones are `cells`, with so many lines before them."""
     while cells := cells + reader.read(BATCH_ROWS - len(cells)):
         last = reader.line_num
         following = reader.read(1) if reader.lacks_line_end else []
@@ -106,7 +143,7 @@ def read_csv_of(file: str, columns: tuple[str, ...]) -> Iterator[Rows]:
             some = cells[at : at + BATCH_ROWS]
             yield Rows(file, columns, some, range(before + 1, before + len(some) + 1))
             before += len(some)
-    reader = _Reader(file, blocks, before)
+    reader = CsvReader(file, blocks, before)
     while cells := reader.read(BATCH_ROWS):
         yield _batch(file, columns, cells, range(before + 1, reader.line_num + 1))
         before = reader.line_num
@@ -129,118 +166,6 @@ def _quoted_cells(block: str, fields: int) -> list[list[str]]:
     return cells if is_plain else []
 
 
-class _Reader:
-    """Reads the rows of a file. `line_num` is the last line of the rows that were read.
-
-    `lacks_line_end` is True once the last block was read, if the file does not end in a line end.
-
-    Up to the first quote or carriage return, lines are split at separators. For long rows, such as links, that is four
-    times as fast as the csv module, which reads the rest.
-    """
-
-    def __init__(self, file: str, blocks: Iterator[str], lines_before: int = 0) -> None:
-        self._file = file
-        self._blocks = blocks
-        self._lines: list[str] = []
-        self._used = 0  # the number of those lines that were returned as rows
-        self._lines_before = lines_before  # those before the first line of the csv module
-        self._csv: _csv.Reader | None = None
-        self._parsed: list[list[str]] = []  # rows of the csv module in this batch
-        self._parsed_length = 0  # characters that it read for this batch
-        self._separator = ","
-        self.lacks_line_end = False
-
-    def detect_dialect(self) -> None:
-        """Detects the dialect from the first lines, and skips the lines before the first row."""
-        text = ""
-        for block in self._blocks:
-            text += block
-            dialect = dialect_of(self._file, text)
-            if dialect is not None:
-                self._separator, self._lines_before = dialect.separator, dialect.lines
-                self._blocks = chain((text[dialect.length :],), self._blocks)
-                return
-
-    @property
-    def line_num(self) -> int:
-        return self._lines_before + (self._csv.line_num if self._csv else 0)
-
-    def read(self, count: int) -> list[list[str]]:
-        """The next rows: at most `count`, fewer if they are long, an empty list at the end.
-
-        Raises ManifestError for invalid CSV.
-        """
-        read = 0
-        while self._csv is None and len(self._lines) - self._used < count and read < BATCH_LENGTH:
-            length = self._read_block()
-            if not length:
-                break
-            read += length
-        lines = self._lines[self._used : self._used + count]
-        rows = [line.split(self._separator) if line else [] for line in lines]
-        self._used += len(rows)
-        self._lines_before += len(rows)
-        if self._csv is not None and len(rows) < count:
-            rows += self._parse(self._csv, count - len(rows))
-        return rows
-
-    def _read_block(self) -> int:
-        """Reads one more block; with a quote or carriage return in it, it and all later ones go to the csv module.
-
-        Returns the block's length, 0 at the end.
-        """
-        block = next(self._blocks, "")
-        self._look_at_end(block)
-        if '"' in block or "\r" in block:
-            lines = chain.from_iterable(io.StringIO(some, newline="\n") for some in self._csv_blocks(block))
-            self._csv = csv.reader(lines, delimiter=self._separator, strict=True)
-        elif block:
-            self._lines = self._lines[self._used :] + block.removesuffix("\n").split("\n")
-            self._used = 0
-        return len(block)
-
-    def _look_at_end(self, block: str) -> None:
-        if block and block[-1] not in "\r\n":  # only the last one
-            self.lacks_line_end = True
-
-    def _csv_blocks(self, first: str) -> Iterator[str]:
-        """The blocks for the csv module. Raises csv.Error for a row over `_MAX_ROW`."""
-        rows, length = self._parsed, -1
-        inside = last = 0
-        for block in chain((first,), self._blocks):
-            ended = rows is not self._parsed or length != len(self._parsed)
-            inside = 0 if ended else inside + last
-            if inside > _MAX_ROW:
-                raise csv.Error(_TOO_LONG)
-            rows, length, last = self._parsed, len(self._parsed), len(block)
-            self._parsed_length += last
-            self._look_at_end(block)
-            yield block
-
-    def _parse(self, reader: "_csv.Reader", count: int) -> list[list[str]]:
-        first = self.line_num + 1
-        rows = self._parsed = []
-        self._parsed_length = 0
-        try:
-            while self._parsed_length < BATCH_LENGTH and (left := min(_STEP, count - len(rows))):
-                before = len(rows)
-                rows.extend(islice(reader, left))  # the rows before an error give its line number
-                if len(rows) == before:
-                    break
-        except csv.Error as error:
-            problem = next((ours for theirs, ours in _WORDS.items() if theirs in str(error)), str(error))
-            raise ManifestError(problem, file=self._file, line=_starts(rows, first)[-1]) from error
-        return rows
-
-
-def _starts(rows: Sequence[list[str]], first: int) -> list[int]:
-    """The line on which each row starts, and the line after the last row. Quoted cells can contain line ends."""
-    starts = [first]
-    for row in rows:
-        starts.append(starts[-1] + 1 + sum(cell.count("\n") for cell in row))
-    return starts
-
-
 def _trimmed(cells: list[list[str]], count: int) -> list[list[str]]:
     """The rows without the empty cells that a spreadsheet adds at their end. A row of such cells alone is a blank line.
 
@@ -255,7 +180,7 @@ def _batch(file: str, columns: tuple[str, ...], cells: list[list[str]], lines: S
     """The rows on `lines`. Single rows are checked only if some are blank, too short, or on several lines."""
     lengths = set(map(len, cells))
     if len(lines) != len(cells):
-        lines = _starts(cells, lines[0])[:-1]
+        lines = line_starts(cells, lines[0])[:-1]
     if lengths != {len(columns)}:
         numbered = [(row, line) for row, line in zip(cells, lines, strict=True) if row]
         cells, lines = [row for row, _ in numbered], [line for _, line in numbered]
@@ -306,7 +231,7 @@ def _header(file: str, row: Sequence[str], line: int) -> tuple[str, ...] | None:
     return names
 
 
-def _header_below(reader: _Reader) -> int:
+def _header_below(reader: CsvReader) -> int:
     """The line of a header that is one of the next rows, below a title as spreadsheets have it; 0 for none."""
     with suppress(ManifestError):
         for _ in range(_TITLE_ROWS):

@@ -38,7 +38,7 @@ WRITTEN_LOCALLY = "write a local file, and put uploads the folder that it is in"
 class Output(Protocol):
     """A destination for bytes."""
 
-    def write(self, data: bytes, /) -> int:
+    def write(self, data: bytes | memoryview, /) -> int:
         """Writes all of `data`."""
         ...
 
@@ -294,7 +294,7 @@ class _TextStream:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._stream, self.flush = stream, stream.flush
 
-    def write(self, data: bytes, /) -> int:
+    def write(self, data: bytes | memoryview, /) -> int:
         self._stream.write(self._decoder.decode(data))
         return len(data)
 
@@ -305,7 +305,7 @@ class _ErrorTranslator:
     def __init__(self, name: str, stream: BinaryIO) -> None:
         self._name, self._stream = name, stream
 
-    def write(self, data: bytes, /) -> int:
+    def write(self, data: bytes | memoryview, /) -> int:
         with _output_errors(self._name):
             return self._stream.write(data)
 

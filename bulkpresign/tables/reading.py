@@ -7,7 +7,7 @@ from pathlib import PurePath
 from bulkpresign.errors import ManifestError, ParameterError
 from bulkpresign.tables.columnar import read_orc, read_parquet
 from bulkpresign.tables.columns import HEADERLESS
-from bulkpresign.tables.delimited import read_csv, read_csv_of
+from bulkpresign.tables.delimited import CsvBlock, csv_blocks, read_csv, read_csv_of
 from bulkpresign.tables.documents import read_json, read_jsonl
 from bulkpresign.tables.files import WRITTEN_LOCALLY, check_local, is_packed, is_stream
 from bulkpresign.tables.lines import read_text
@@ -98,12 +98,23 @@ class Table:
         """True if the table has a column `url`, so that its rows are links."""
         return "url" in self.columns
 
-    def __iter__(self) -> Iterator[Rows]:
-        columns, opened = self.columns, self._opened
+    def blocks(self) -> Iterator[Rows | CsvBlock]:
+        """The rows as they are in the file, before `transform`. Those of a CSV file are in blocks that are not split.
+
+        A file that can be read only once gives rows, as iterating it does.
+        """
+        self._check_columns()
+        return iter(self) if self.is_stream or self.format != "csv" else csv_blocks(self.file)
+
+    def _check_columns(self) -> None:
+        columns = self.columns
         if columns and not {"key", "url"}.intersection(columns):
             problem = f"there is no column key or url among {', '.join(columns)}: {_remedy(columns)}"
             raise ManifestError(problem, file=self.file, line=1)
-        self._opened = None
+
+    def __iter__(self) -> Iterator[Rows]:
+        self._check_columns()
+        opened, self._opened = self._opened, None
         if opened is None and self.is_stream:
             raise RuntimeError(f"{self.file} is a stream: its rows can be read only once")
         return opened if opened is not None else self._read(self.file)

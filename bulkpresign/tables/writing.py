@@ -31,7 +31,7 @@ class TableWriter:
         if self.format == "csv":
             self._output.write((",".join(map(csv_cell, columns)) + "\n").encode())
 
-    def rows(self, encoded: bytes) -> None:
+    def rows(self, encoded: bytes | memoryview) -> None:
         """Adds at least one row. `encoded` is whole lines, or items of a JSON list without a comma at the end."""
         if self.format == "json":
             self._output.write(self._separator)

@@ -25,7 +25,7 @@ class Kept:
     def __init__(self) -> None:
         self.data = b""
 
-    def write(self, data: bytes, /) -> int:
+    def write(self, data: bytes | memoryview, /) -> int:
         self.data += data
         return len(data)
 

@@ -36,8 +36,9 @@ def _env(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shards of two batches, and one time for all links."""
+    """Shards of two batches of rows, or of two blocks of text, and one time for all links."""
     monkeypatch.setattr(signing, "_SHARD_ROWS", 600)
+    monkeypatch.setattr("bulkpresign.tables.files._BLOCK_SIZE", 9_000)
     monkeypatch.setattr("bulkpresign.signing.presigner.utc_now", lambda: NOW)
 
 
@@ -77,6 +78,7 @@ TABLES: dict[str, tuple[str, dict[str, Any]]] = {
     "headerless.csv": (csv_of(*KEYS), {}),
     "blanks.csv": (csv_of("bucket,key", *KEYS[:600], "", *KEYS[600:]), {}),
     "semicolons.csv": (csv_of("bucket;key;owner", *(f"{key},it's mine".replace(",", ";") for key in KEYS)), {}),
+    "quoted late.csv": (csv_of("bucket,key,note", *(f"{key},a" for key in KEYS), 'bucket,"last",b'), {}),
     "quoted.csv": (csv_of("bucket,key,note", *(f'{key},"a ""note"", and\nmore"' for key in KEYS)), {}),
     "keys.txt": (csv_of(*(f"a/{n}" for n in range(1300)), "s3://other-bucket/key"), {"bucket": "bucket"}),
     "versions.csv": (

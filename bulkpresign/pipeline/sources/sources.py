@@ -33,6 +33,7 @@ from bulkpresign.source.filters import Filters, Sample, Selector, candidates_of
 from bulkpresign.source.location import SCHEME, Location
 from bulkpresign.tables import Rows, Table, objects_of
 from bulkpresign.tables.columns import DST_COLUMNS, LAST_MODIFIED, LISTED_CLASS
+from bulkpresign.tables.delimited import CsvBlock
 from bulkpresign.tables.files import STDIN
 from bulkpresign.tables.lines import SIGNED_URL
 
@@ -241,6 +242,16 @@ class Sources:
                 yield self._quota.of_rows(rows)
                 if self._quota.is_used_up():
                     return
+
+    async def blocks_in(self, table: Table) -> AsyncIterator[Rows | CsvBlock]:
+        """The same rows; those of a file of objects are not split where nothing of them has to be known here."""
+        if self._is_filtered or table.is_links:
+            async for rows in self.rows_in(table):
+                yield rows
+            return
+        for block in table.blocks():
+            yield block
+            await anyio.lowlevel.checkpoint()
 
     @property
     def parts(self) -> list[Part]:
