@@ -160,9 +160,9 @@ def test_the_server_is_right_about_sizes_and_the_row_about_its_type(scene: Scene
 @pytest.mark.parametrize(
     ("response", "expected"),
     [
-        (Fault(200, {"Content-Length": f"{5 * MIB}"}), f"{5 * MIB}"),
-        (Fault(206, {"Content-Length": f"{11 * MIB}"}), ""),
-        (Fault(206, {"Content-Length": f"{3 * MIB}"}), ""),
+        (Fault(200, {"ETag": "e", "Content-Length": f"{5 * MIB}"}), f"{5 * MIB}"),
+        (Fault(206, {"ETag": "e", "Content-Length": f"{11 * MIB}"}), ""),
+        (Fault(206, {"ETag": "e", "Content-Length": f"{3 * MIB}"}), ""),
         (Fault(206, {"Content-Length": f"{5 * MIB}", "x-amz-mp-parts-count": "9"}), ""),
         (Fault(416), ""),
     ],
@@ -172,6 +172,18 @@ def test_a_part_size_that_can_not_be_is_left_out(scene: Scene, response: Fault, 
     scene.proxy.schedule = lambda seen: response if "partNumber=" in seen.target else Fault(200, etag)
     (row,), _ = scene.sign("-", "--head", given=f"{scene.bucket},k\n")
     assert (row["size"], row["part_size"]) == (f"{11 * MIB}", expected)
+
+
+def test_the_page_of_a_proxy_is_no_object(scene: Scene) -> None:
+    scene.put("k", b"body")
+    page = Fault(200, {"Content-Length": "5120", "Content-Type": "text/html"})
+    scene.proxy.faults.append(page)
+    (row,), _ = scene.sign("-", "--head", given=f"{scene.bucket},k\n")
+    assert row["size"] == "4"
+    scene.proxy.schedule = lambda _: page
+    rows, said = scene.sign("-", "--head", code=1, given=f"{scene.bucket},k\n")
+    assert rows == []
+    assert "the response is not that of an S3 server" in said
 
 
 def test_what_passes_is_asked_for_again(scene: Scene) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from bulkpresign.errors import LinkExpiredError, RefusedError, TransferError
 from bulkpresign.events import Listener, ObjectFinished
 from bulkpresign.http.client import HttpClient, Transport
+from bulkpresign.http.s3_errors import check_is_of_s3
 from bulkpresign.model import Link, Method, ObjectRef, Outcome
 from bulkpresign.pipeline.rows.head_response import (
     HEAD_COLUMNS,
@@ -185,6 +186,7 @@ class Heads:
         async with self.context.http.request(link) as response:
             if response.status not in {200, 206}:
                 raise await response.error(link)
+            check_is_of_s3(response.status, response.headers, link)
             return response.length, response.headers
 
     async def _part_size(self, item: Row, count: int, size: int | None) -> int | None:
