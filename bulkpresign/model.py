@@ -210,6 +210,10 @@ class Evidence(msgspec.Struct, frozen=True, gc=False):
     part_size: int = 0
 
 
+#: The code of an object whose transfer ended with the run. It has not failed: the next run moves it.
+INTERRUPTED = "Interrupted"
+
+
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The result for one object.
 

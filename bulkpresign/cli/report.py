@@ -68,7 +68,7 @@ def _write_html(journals: list["Path"], html: str) -> None:
 
 def _lines(found: "JournalReport") -> Iterator[str]:
     yield f"{found.verb} to {found.destination}"
-    names = ("done", "skipped", "failed", "expired")
+    names = ["done", "skipped", "failed", "expired", *(["interrupted"] if found.interrupted else [])]
     yield f"objects   {found.objects:,}: " + ", ".join(f"{getattr(found, name):,} {name}" for name in names)
     if found.is_complete is False:
         yield "run       not complete: it goes on, or was stopped and the same command continues it"

@@ -3,12 +3,10 @@
 from bulkpresign.cli.messages import say, say_failure, say_uncertified
 from bulkpresign.events import Event, ObjectFinished, ReadBackFailed
 from bulkpresign.ledger.counts import Counts
-from bulkpresign.model import Certificate, Outcome, Report
+from bulkpresign.model import INTERRUPTED, Certificate, Outcome, Report
 from bulkpresign.text import counted, show_bytes
 
 NAMED_FAILURES = 10
-#: The code of an object that was not finished when the run was stopped.
-_INTERRUPTED = "Interrupted"
 #: The codes of S3 for a session token that has expired, and with it all links that it signed.
 _EXPIRED_TOKEN = {"ExpiredToken", "TokenRefreshRequired"}
 
@@ -42,7 +40,7 @@ class Failures:
                 say_uncertified(event.outcome)
 
     def _add(self, outcome: Outcome) -> None:
-        if outcome.code == _INTERRUPTED:
+        if outcome.code == INTERRUPTED:
             return
         self._count += 1
         if outcome.status == "expired":

@@ -13,7 +13,7 @@ from bulkpresign.events import (
     SourceEnded,
 )
 from bulkpresign.ledger.tally import Tally
-from bulkpresign.model import Outcome
+from bulkpresign.model import INTERRUPTED, Outcome
 
 
 class Counts(Tally):
@@ -103,4 +103,4 @@ class Counts(Tally):
         self._ended_bytes += size
         if outcome.status == "done":
             self._done_bytes += outcome.bytes
-        self.interrupted += outcome.code == "Interrupted"
+        self.interrupted += outcome.code == INTERRUPTED

@@ -12,6 +12,7 @@ import msgspec
 from bulkpresign.errors import JournalError
 from bulkpresign.events import LoadMeasured
 from bulkpresign.ledger.schema import ENDED, RUN, check_version, connect_to_read, database_errors
+from bulkpresign.model import INTERRUPTED
 
 _SLOWEST = 10
 _INTERVALS = 20
@@ -46,8 +47,9 @@ class SlowObject(msgspec.Struct, frozen=True):
 class JournalReport(msgspec.Struct, frozen=True):
     """The report of all runs with one verb and destination. `bytes` counts those of the objects that are done.
 
-    `is_complete` is False for a last run that goes on, or was stopped: objects of its input have no outcome yet. It is
-    None in journals of older versions.
+    Objects whose transfer was `interrupted` are not among those that `failed`: the next run moves them. `is_complete`
+    is False for a last run that goes on, or was stopped: objects of its input have no outcome yet. It is None in
+    journals of older versions.
     """
 
     verb: str
@@ -57,6 +59,7 @@ class JournalReport(msgspec.Struct, frozen=True):
     skipped: int
     failed: int
     expired: int
+    interrupted: int
     bytes: int
     retries: int
     began_at: float | None
@@ -67,6 +70,11 @@ class JournalReport(msgspec.Struct, frozen=True):
     slowest: list[SlowObject]
     load: LoadMeasured | None = None
     is_complete: bool | None = None
+
+    @property
+    def not_done(self) -> int:
+        """The objects that have an outcome and are not done."""
+        return self.failed + self.expired + self.interrupted
 
 
 def read_report(file: str | os.PathLike[str]) -> JournalReport:
@@ -128,7 +136,7 @@ def _load(text: str | None) -> LoadMeasured | None:
 def report_of(database: sqlite3.Connection) -> JournalReport:
     """The report of an open journal."""
     about = dict(database.execute("SELECT name, value FROM about"))
-    statuses = dict(database.execute("SELECT status, count(*) FROM outcomes GROUP BY status"))
+    statuses = _counts(database, f"CASE code WHEN '{INTERRUPTED}' THEN 'interrupted' ELSE status END", "true")
     total, size, retries, first, last = database.execute(
         "SELECT count(*), coalesce(sum(bytes), 0), coalesce(sum(max(attempts - 1, 0)), 0), "
         "min(finished_at - seconds), max(finished_at) FROM outcomes"
@@ -141,11 +149,12 @@ def report_of(database: sqlite3.Connection) -> JournalReport:
         skipped=statuses.get("skipped", 0),
         failed=statuses.get("failed", 0),
         expired=statuses.get("expired", 0),
+        interrupted=statuses.get("interrupted", 0),
         bytes=size,
         retries=retries,
         began_at=first,
         ended_at=last,
-        errors=_counts(database, "code", "status IN ('failed', 'expired')"),
+        errors=_counts(database, "code", f"status IN ('failed', 'expired') AND code IS NOT '{INTERRUPTED}'"),
         verified_by=_counts(database, "coalesce(verified_by, 'nothing')", "status IN ('done', 'skipped')"),
         rates=_rates(database, first, last),
         slowest=_slowest(database),

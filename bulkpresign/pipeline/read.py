@@ -6,7 +6,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args, overload
 
 from bulkpresign.errors import LinkExpiredError, ParameterError, TransferError
 from bulkpresign.events import Event, Listener, ObjectFinished, check_listeners
-from bulkpresign.model import Link, Report
+from bulkpresign.model import INTERRUPTED, Link, Report
 from bulkpresign.pipeline.run.config import TransferConfig, check_number, config_of
 from bulkpresign.pipeline.run.outcomes import OutcomeListener, RunResults
 from bulkpresign.pipeline.run.presigner import RunPresigner
@@ -52,7 +52,7 @@ class _FailureListener(OutcomeListener):
         super().__call__(event)
         if isinstance(event, ObjectFinished) and event.outcome.status in {"failed", "expired"}:
             outcome = event.outcome
-            if outcome.code == "Interrupted":  # the error that ended the run is raised
+            if outcome.code == INTERRUPTED:  # the error that ended the run is raised
                 return
             kind = LinkExpiredError if outcome.status == "expired" else TransferError
             error = kind(f"{outcome.object.uri}: {outcome.message}", code=outcome.code or "")

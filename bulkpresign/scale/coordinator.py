@@ -18,7 +18,7 @@ import msgspec
 
 from bulkpresign.errors import BreakerError, OutputError, ParameterError, TransferError
 from bulkpresign.events import BytesMoved, Listener, LoadMeasured, ObjectFinished
-from bulkpresign.model import Outcome
+from bulkpresign.model import INTERRUPTED, Outcome
 from bulkpresign.scale.batch_calls import BatchCalls
 from bulkpresign.scale.copies import (
     RETURNED,
@@ -194,9 +194,7 @@ class RemoteExecutor:
 
     def _emit_interrupted(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
-            self._emit(
-                ObjectFinished(failed_outcome(job, TransferError("the run was interrupted", code="Interrupted")))
-            )
+            self._emit(ObjectFinished(failed_outcome(job, TransferError("the run was interrupted", code=INTERRUPTED))))
 
     async def _result(self, jobs: Sequence[Job]) -> BatchResult | None:
         """What became of a batch; None where its worker was lost."""

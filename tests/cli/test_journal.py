@@ -274,6 +274,7 @@ def test_a_run_that_was_ended_goes_on(number: signal.Signals, origin: FaultProxy
     assert 0 < len(whole) < 200
     unfinished = run("report", "to", folder=tmp_path).stdout
     assert "\nrun       not complete: it goes on, or was stopped and the same command continues it\n" in unfinished
+    assert (" 0 failed, 0 expired" in unfinished, " interrupted\n" in unfinished) == (True, number == signal.SIGTERM)
     origin.seen.clear()
     assert f" done, {len(whole)} skipped" in get(tmp_path, "l.csv", "--to", "to", code=0)
     bodies = [seen for seen in origin.seen if seen.header("if-none-match") is None]

@@ -42,6 +42,14 @@ def test_counts_bytes_retries_errors_and_verification(file: Path) -> None:
     assert report.verified_by == {"md5": 2, "size": 1}
 
 
+def test_what_was_interrupted_has_not_failed(file: Path) -> None:
+    with Journal(file, "get", "/data") as journal:
+        journal.record([outcome("g", "failed", code="Interrupted", message="the run was interrupted")])
+    report = read_report(file)
+    assert (report.objects, report.done, report.failed, report.expired, report.interrupted) == (7, 2, 2, 1, 1)
+    assert (report.not_done, report.errors) == (4, {"NoSuchKey": 2, "LinkExpired": 1})
+
+
 def test_the_slowest_come_first_by_name(file: Path) -> None:
     assert [(slow.object, slow.seconds) for slow in read_report(file).slowest[:2]] == [
         ("s3://bucket/a", 2.5),

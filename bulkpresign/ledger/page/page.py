@@ -58,7 +58,7 @@ def _verdict(figures: Figures) -> str:
         return f"The run is not complete: it goes on, or was stopped. So far, {done} {are} done."
     if not report.objects:
         return "The journal has no objects."
-    if missing := report.failed + report.expired:
+    if missing := report.not_done:
         return f"{missing:,} of {counted(report.objects, 'object')} {'is' if missing == 1 else 'are'} not done."
     return "The object is done." if report.objects == 1 else f"All {report.objects:,} objects are done."
 
@@ -84,10 +84,12 @@ def _numbers(figures: Figures) -> Element:
 def _number_cells(figures: Figures) -> Iterator[tuple[str, str, str, str]]:
     """Names, values, notes and classes of the main numbers."""
     report = figures.report
-    missing = report.failed + report.expired
+    missing = report.not_done
+    causes = [f"{report.failed:,} failed", f"{report.expired:,} expired"]
+    causes += [f"{report.interrupted:,} interrupted"] if report.interrupted else []
     retries = counted(report.retries, "retry", "retries")
     yield "Done", f"{report.done:,}", f"{report.skipped:,} skipped, {retries}", ""
-    yield "Not done", f"{missing:,}", f"{report.failed:,} failed, {report.expired:,} expired", "bad" if missing else ""
+    yield "Not done", f"{missing:,}", ", ".join(causes), "bad" if missing else ""
     yield "Bytes", show_bytes(report.bytes), "of the objects done", ""
     if report.began_at is not None and report.ended_at is not None:
         yield "Time", show_duration(report.ended_at - report.began_at), _from_to(report.began_at, report.ended_at), ""

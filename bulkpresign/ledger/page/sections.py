@@ -68,7 +68,7 @@ def _rows(figures: Figures) -> Iterator[Row]:
         yield Row(f"Objects per second: mean {mean}, peak {peak}", _object_rate, 60, "second")
     if report.retries:
         yield Row(f"Retries: {report.retries:,}", lambda slot: slot.retries, 30, "second")
-    if missing := report.failed + report.expired:
+    if missing := report.not_done:
         yield Row(f"Not done: {counted(missing, 'object')}", lambda slot: slot.failed, 30, "bad")
 
 

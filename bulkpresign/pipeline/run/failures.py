@@ -11,7 +11,7 @@ from bulkpresign.errors import BreakerError, InputError, OutputError
 from bulkpresign.events import Event, ObjectFinished
 from bulkpresign.manifest.copies import copy_rows
 from bulkpresign.manifest.writing import ManifestWriter, link_writer, object_writer
-from bulkpresign.model import Link, ObjectRef, Outcome, Upload
+from bulkpresign.model import INTERRUPTED, Link, ObjectRef, Outcome, Upload
 from bulkpresign.pipeline.sources.sources import Sources
 from bulkpresign.tables import open_output
 from bulkpresign.tables.reading import output_format
@@ -62,7 +62,7 @@ class FailureLog:
         """Adds the jobs that were not started."""
         async for jobs in batches:
             for job in jobs:
-                self.add(job.link, job.link.object, "Interrupted: the run ended before its turn", job.upload)
+                self.add(job.link, job.link.object, f"{INTERRUPTED}: the run ended before its turn", job.upload)
 
     def _with(self, ref: ObjectRef, reason: str) -> ObjectRef:
         extra = {name: value for name, value in (ref.extra or {}).items() if self._takes(name)}

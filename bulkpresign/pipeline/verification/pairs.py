@@ -15,7 +15,7 @@ import anyio.to_thread
 import msgspec
 
 from bulkpresign.events import Listener
-from bulkpresign.model import ObjectRef, Outcome
+from bulkpresign.model import INTERRUPTED, ObjectRef, Outcome
 from bulkpresign.pipeline.run.config import TransferConfig
 from bulkpresign.pipeline.verification.differences import Results
 from bulkpresign.pipeline.verification.digests import ReadPlan, read_digests
@@ -285,7 +285,7 @@ class _PairReader:
         """Takes the outcome of a job. Compares a pair when both of its digests are here."""
         path = outcome.object.file_path
         waiting = self._waiting.get(path)
-        if waiting is None or outcome.code == "Interrupted":  # the other object of the pair could not be read
+        if waiting is None or outcome.code == INTERRUPTED:  # the other object of the pair could not be read
             return
         if outcome.status != "done":
             self._fail(path, f"{outcome.object.uri} can't be read: {outcome.message}")

@@ -11,7 +11,7 @@ from bulkpresign.errors import BulkpresignError, TransferError
 from bulkpresign.events import BytesMoved, Listener, ObjectFinished
 from bulkpresign.http.client import DirectRequest
 from bulkpresign.http.clock import Clock
-from bulkpresign.model import Outcome
+from bulkpresign.model import INTERRUPTED, Outcome
 from bulkpresign.redact import redacted, secrets_of
 from bulkpresign.transfer.engine.breaker import CircuitBreaker
 from bulkpresign.transfer.engine.jobs import Job
@@ -133,7 +133,7 @@ class Engine:
         self._breaker.record(outcome)
 
     def _emit_interrupted(self, job: Job) -> None:
-        self._emit(ObjectFinished(failed_outcome(job, TransferError("the run was interrupted", code="Interrupted"))))
+        self._emit(ObjectFinished(failed_outcome(job, TransferError("the run was interrupted", code=INTERRUPTED))))
 
     async def _outcome(self, job: Job, sent: DirectRequest | None) -> Outcome:
         try:
