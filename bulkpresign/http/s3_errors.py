@@ -28,6 +28,8 @@ _REDIRECT = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,260}(?=[/?#]|\Z)")
 _REDIRECTS = frozenset({"HTTP301", "HTTP302", "HTTP303", "HTTP307", "HTTP308"})
 #: ExpiredRequest is that of Cloudflare R2: cloudflare/cloudflare-docs #32436.
 _EXPIRED_CODES = frozenset({"ExpiredRequest", "ExpiredToken", "TokenRefreshRequired", "InvalidToken"})
+#: Those of MinIO once credentials with a session token have ended: minio/minio #14075, #14491.
+_ENDED_CREDENTIALS = frozenset({"InvalidAccessKeyId", "InvalidTokenId"})
 #: Codes that tell what is wrong with a request at any time, so not that its link has expired.
 _WRONG_AT_ANY_TIME = frozenset({"SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidObjectState", "EntityTooLarge"})
 #: With status 400 or 403, too: the limits of KMS keys, of accounts, and of servers whose errors are those of other
@@ -62,6 +64,9 @@ _REFUSALS = frozenset({400, 401, 403})
 _ESCAPED_AND = re.compile(r"&amp;|\\u0026")
 _SIGNATURE = re.compile(r"[?&]X-Amz-Signature=([0-9a-f]{64}(?:&|\Z))?")
 _VIRTUAL_HOST = "the server wants the bucket in the host name: sign with --addressing-style virtual"
+#: AWS's global host name serves no bucket of a region launched after March 2019, and no new one of any other region.
+#: Source: docs "Virtual hosting of general purpose buckets".
+_REGIONAL_HOST = "the bucket is not served by the host of the link: sign with --addressing-style virtual"
 #: The codes for a digest that is not that of the bytes, or not a digest.
 _WRONG_DIGEST = frozenset({"BadDigest", "InvalidDigest"})
 #: The code for an upload without Content-MD5 or a checksum, as to a bucket with Object Lock. It is that of MinIO: S3
@@ -81,7 +86,8 @@ _HINTS = {
     "ObjectNotInActiveTierError": "the object is archived and must be restored first",
     "AuthorizationHeaderMalformed": "signed for another region than the bucket's",
     "PermanentRedirect": "signed for another endpoint or region than the bucket's",
-    "TemporaryRedirect": "signed for another endpoint or region than the bucket's",
+    "TemporaryRedirect": _REGIONAL_HOST,
+    "IllegalLocationConstraintException": _REGIONAL_HOST,
     "PathStyleDomainForbidden": _VIRTUAL_HOST,  # Tencent COS
     "SecondLevelDomainForbidden": _VIRTUAL_HOST,  # Alibaba OSS
     "VirtualHostDomainRequired": _VIRTUAL_HOST,  # Huawei OBS
@@ -201,6 +207,8 @@ def _is_expired(status: int, code: str, body: bytes, link: Link, now: datetime) 
     if status not in {400, 401, 403}:
         return False
     if code in _EXPIRED_CODES or b"Request has expired" in body:
+        return True
+    if code in _ENDED_CREDENTIALS and "X-Amz-Security-Token=" in link.url:
         return True
     over = link.expires_at is not None and now >= link.expires_at
     return over and code not in _WRONG_AT_ANY_TIME

@@ -13,8 +13,9 @@ from bulkpresign.text import counted
 _REQUEST_HEADERS = ("x-amz-request-payer", "x-amz-expected-bucket-owner")
 #: S3 does not store a customer's key, so it is sent with every part.
 _PART_HEADERS = (*_REQUEST_HEADERS, "x-amz-server-side-encryption-customer-")
-#: S3 checks these when the upload is completed.
-_COMPLETE_HEADERS = (*_REQUEST_HEADERS, "if-none-match", "if-match")
+#: S3 checks the conditions when the upload is completed. The customer's key decrypts the checksums of the parts.
+#: Source: docs "CompleteMultipartUpload".
+_COMPLETE_HEADERS = (*_PART_HEADERS, "if-none-match", "if-match")
 
 
 def check_part_size(part_size: int) -> int:

@@ -27,38 +27,11 @@ _REPORT_FORMAT = "Report_CSV_20180820"
 _FORMATS = {"CSV": "csv", "ORC": "orc", "PARQUET": "parquet"}
 #: The columns that rows carry besides those of an object.
 _CARRIED = ("task_status", "error_code", "http_status_code", "result_message")
-#: The fields of an inventory, as Parquet and ORC spell them; CSV has `ETag` for `e_tag`.
-_INVENTORY_FIELDS = frozenset(
-    {
-        "bucket",
-        "key",
-        "version_id",
-        "is_latest",
-        "is_delete_marker",
-        "size",
-        "last_modified_date",
-        "e_tag",
-        "storage_class",
-        "is_multipart_uploaded",
-        "replication_status",
-        "encryption_status",
-        "object_lock_retain_until_date",
-        "object_lock_mode",
-        "object_lock_legal_hold_status",
-        "intelligent_tiering_access_tier",
-        "bucket_key_status",
-        "checksum_algorithm",
-        "object_access_control_list",
-        "object_owner",
-        "lifecycle_expiration_date",
-    }
-)
-#: Those that become columns with other names or forms.
+#: The fields that become columns with other names or forms. Parquet and ORC spell them so; CSV has `ETag` for `e_tag`.
 _NAMES = {"size": "size", "e_tag": "etag", "last_modified_date": LAST_MODIFIED}
 #: Those that tell whether an object is archived.
 _CLASSES = ("storage_class", "intelligent_tiering_access_tier")
 _USED = frozenset({"bucket", "key", "version_id", "is_latest", "is_delete_marker", *_CLASSES, *_NAMES})
-_REPORT_FIELDS = frozenset({"bucket", "key", "version_id", *_CARRIED})
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _PARQUET_FIELD = re.compile(r"(?:required|optional)\s+\w+\s+(\w+)")
 _ORC_FIELD = re.compile(r"[<,]\s*(\w+)\s*:")
@@ -107,7 +80,7 @@ def is_inventory(data: bytes) -> bool:
 
 
 def inventory_of(file: str, data: bytes) -> Inventory:
-    """Reads a manifest. Raises ManifestError for one that is not valid, and for a format or field that is not known."""
+    """Reads a manifest. Raises ManifestError for one that is not valid, and for an unknown format."""
     try:
         found = msgspec.json.decode(data)
         if "ReportSchema" in found:
@@ -147,13 +120,13 @@ def _inventory(file: str, found: _Manifest) -> Inventory:
         fields = _csv_fields(found.schema)
     else:
         fields = tuple((_ORC_FIELD if kind == "orc" else _PARQUET_FIELD).findall(found.schema))
-    return Inventory(kind, _checked(file, "fileSchema", fields, _INVENTORY_FIELDS), _files(found.files))
+    return Inventory(kind, _checked(file, "fileSchema", fields), _files(found.files))
 
 
 def _report(file: str, found: _Report) -> Inventory:
     if found.format != _REPORT_FORMAT:
         raise ManifestError(f"format {found.format!r} is not {_REPORT_FORMAT}", file=file, column="Format")
-    fields = _checked(file, "ReportSchema", _csv_fields(found.schema), _REPORT_FIELDS)
+    fields = _checked(file, "ReportSchema", _csv_fields(found.schema))
     return Inventory("csv", fields, _files(found.files))
 
 
@@ -166,10 +139,8 @@ def _csv_fields(schema: str) -> tuple[str, ...]:
     return tuple(_CAPITAL.sub("_", name.strip()).lower() for name in schema.split(","))
 
 
-def _checked(file: str, column: str, fields: tuple[str, ...], known: frozenset[str]) -> tuple[str, ...]:
-    unknown = [name for name in fields if name not in known]
-    if unknown:
-        raise ManifestError(f"field {unknown[0]!r} is not known", file=file, column=column)
+def _checked(file: str, column: str, fields: tuple[str, ...]) -> tuple[str, ...]:
+    """The same fields. S3 adds some from time to time: those that are not known are not used."""
     for name in ("bucket", "key"):
         if fields.count(name) != 1:
             raise ManifestError(f"the schema does not have one field {name}", file=file, column=column)

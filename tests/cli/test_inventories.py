@@ -43,7 +43,8 @@ def refused(folder: Path, *words: str, env: dict[str, str] | None = None) -> str
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("keep_keys", [True, False])
 def test_keys_are_decoded_and_attributes_taken(tmp_path: Path, kind: str, keep_keys: bool) -> None:
-    inventory = MadeInventory(kind, [row("bkt", key, Size=n) for n, key in enumerate(KEYS)], CURRENT, files=2)
+    fields = (*CURRENT, "AddedLater")  # S3 adds fields from time to time
+    inventory = MadeInventory(kind, [row("bkt", key, Size=n) for n, key in enumerate(KEYS)], fields, files=2)
     manifest = inventory.store(tmp_path, keep_keys=keep_keys)
     signed = sign(tmp_path, str(manifest.relative_to(tmp_path)))
     assert {each["key"]: each["size"] for each in signed} == {key: str(n) for n, key in enumerate(KEYS)}
@@ -150,7 +151,7 @@ def test_a_data_file_that_is_missing_or_altered(
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"fileSchema": "Bucket, Key, Colour"}, "column fileSchema: field 'colour' is not known"),
+        ({"fileSchema": "Bucket, Bucket, Key"}, "column fileSchema: the schema does not have one field bucket"),
         ({"fileSchema": "Bucket, Size"}, "column fileSchema: the schema does not have one field key"),
         ({"fileFormat": "AVRO"}, "column fileFormat: format 'AVRO' is not CSV, ORC or Parquet"),
         ({"files": [{"key": "x"}]}, "not the manifest of an S3 Inventory: Object missing required field `MD5checksum`"),

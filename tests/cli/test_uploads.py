@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_plus
 
 import pytest
 
 from tests.conftest import AwsEnv, Boto, MakeBucket
-from tests.servers.proxy import Fault, FaultProxy, expired
+from tests.servers.proxy import Fault, FaultProxy, Seen, expired
 from tests.servers.server import S3Server
 from tests.support.cli import BULKPRESIGN, run
 from tests.support.tables import rows_of
@@ -137,6 +138,46 @@ def test_abort_ends_nothing_by_a_listing_that_can_not_be_right(listed: str, said
         assert {seen.method for seen in server.seen} == {"GET"}
     assert done.returncode == 2
     assert f"error: the uploads under s3://bucket/mine/ can't be listed: {said}\n" in done.stderr
+
+
+def test_abort_of_keys_that_xml_can_not_have(tmp_path: Path) -> None:
+    """They are asked for url-encoded, and so is the marker of the next page."""
+    uploads = [UPLOAD.format(f"mine/%01+{name}%2B", BEGUN) for name in "ab"]
+    marker = "<NextKeyMarker>mine/%01+a%2B</NextKeyMarker><NextUploadIdMarker>u</NextUploadIdMarker>"
+    pages = (f"<IsTruncated>true</IsTruncated>{marker}{uploads[0]}", uploads[1])
+    with FaultProxy() as server:
+
+        def answer(seen: Seen) -> Fault:
+            if seen.method == "DELETE":
+                return Fault(204)
+            page = pages["key-marker=" in seen.target]
+            is_encoded = "encoding-type=url" in seen.target
+            listed = f"<EncodingType>url</EncodingType>{page}" if is_encoded else unquote_plus(page)
+            return Fault(200, body=f"<ListMultipartUploadsResult>{listed}</ListMultipartUploadsResult>".encode())
+
+        server.schedule = answer
+        done = run("abort", "s3://bucket/mine/", "--endpoint-url", server.url, folder=tmp_path)
+        assert done.stderr == "abort: 2 ended\n"
+        asked = [seen.target for seen in server.seen if "encoding-type=url" in seen.target]
+        assert ["key-marker=mine%2F%01%20a%2B&" in target for target in asked] == [False, True]
+        ended = {seen.target.partition("?")[0] for seen in server.seen if seen.method == "DELETE"}
+    assert ended == {"/bucket/mine/%01%20a%2B", "/bucket/mine/%01%20b%2B"}
+
+
+def test_abort_of_keys_with_special_characters(scene: Scene) -> None:
+    for key in ("a b/c+d%20e", "ü/&<>", "x%2Fy"):
+        scene.client.create_multipart_upload(Bucket=scene.bucket, Key=key)
+    assert scene.run("abort", f"s3://{scene.bucket}/") == ("", "abort: 3 ended\n")
+    assert scene.open == []
+
+
+def test_abort_of_a_listing_without_end(tmp_path: Path) -> None:
+    with FaultProxy() as server:
+        page = "<IsTruncated>true</IsTruncated><NextKeyMarker>mine/a</NextKeyMarker>"
+        server.always = Fault(200, body=f"<ListMultipartUploadsResult>{page}</ListMultipartUploadsResult>".encode())
+        done = run("abort", "s3://bucket/mine/", "--endpoint-url", server.url, folder=tmp_path)
+    assert done.returncode == 2
+    assert "can't be listed: the server gives the same page again\n" in done.stderr
 
 
 def test_abort_of_what_is_gone_expired_or_none(scene: Scene) -> None:

@@ -48,6 +48,20 @@ def test_an_object_that_is_too_large_for_one_request_is_copied_in_parts(proxied:
     assert proxied.copied() == {"large": body}
 
 
+def test_an_object_of_one_small_part_is_copied_without_a_range(proxied: ProxiedSides) -> None:
+    """S3 takes no range of an object of up to 5 MiB: then all others would pass here."""
+    bodies = {"a": b"1", "b": os.urandom(6 * MIB)}
+    proxied.upload_in_parts("a", [bodies["a"]])
+    proxied.upload_in_parts("b", [bodies["b"][: 5 * MIB], bodies["b"][5 * MIB :]])
+    is_range = "x-amz-copy-source-range"
+    small = Fault(400, body=b"<Error><Code>InvalidRequest</Code></Error>")
+    proxied.proxy.schedule = lambda seen: small if "/a?" in seen.target and seen.header(is_range) else None
+    assert copy(proxied, *bodies, concurrency=1).done == 2, proxied.outcomes
+    assert proxied.copied() == bodies
+    assert all(is_copy(seen) for seen in proxied.proxy.seen if (seen.method, seen.body[:1]) == ("PUT", b"1"))
+    assert proxied.retries == []
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -60,7 +60,7 @@ def test_a_customer_key_is_sent_with_every_part(europe: Both, clock: Clock) -> N
     assert [dict(part.link.headers) for part in upload.parts] == [
         {CUSTOMER: "AES256", "X-Amz-Request-Payer": "requester"}
     ] * 2
-    assert upload.complete.headers == {"X-Amz-Request-Payer": "requester"}
+    assert upload.complete.headers == {CUSTOMER: "AES256", "X-Amz-Request-Payer": "requester"}
     assert upload.abort is not None
     assert upload.abort.headers == {"X-Amz-Request-Payer": "requester"}
 

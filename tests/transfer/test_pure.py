@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -105,6 +106,20 @@ def test_a_link_that_is_over_has_expired(status: int, body: bytes) -> None:
     assert isinstance(error_of(status, {}, body, OVER, NOW), LinkExpiredError)
     is_aws = b"has expired" in body
     assert isinstance(error_of(status, {}, body, LINK, NOW), LinkExpiredError if is_aws else RefusedError)
+
+
+@pytest.mark.parametrize("code", ["InvalidAccessKeyId", "InvalidTokenId"])
+def test_credentials_with_a_token_that_have_ended(code: str) -> None:
+    """MinIO does not know them any more. A key without a token is wrong at any time."""
+    body = f"<Error><Code>{code}</Code></Error>".encode()
+    with_token = msgspec.structs.replace(LINK, url=f"{LINK.url}&X-Amz-Security-Token=t")
+    assert isinstance(error_of(403, {}, body, with_token, NOW), LinkExpiredError)
+    assert isinstance(error_of(403, {}, body, LINK, NOW), RefusedError)
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, "IllegalLocationConstraintException"), (307, "TemporaryRedirect")])
+def test_the_global_host_has_a_remedy(status: int, code: str) -> None:
+    assert "--addressing-style virtual" in str(response(status, code))
 
 
 @pytest.mark.parametrize(("status", "code"), [(404, "NoSuchKey"), (405, "MethodNotAllowed")])

@@ -92,7 +92,9 @@ class ServerParts:
 
     async def store(self, link: Link, part: UploadPart) -> str | None:
         """Has the server copy a part."""
-        headers = copy_headers(self._ref, self._head.etag, part.offset, part.offset + part.size)
+        # S3 takes no range of an object of up to 5 MiB, which is the only part of its upload
+        stop = 0 if part.size == self._head.size else part.offset + part.size
+        headers = copy_headers(self._ref, self._head.etag, part.offset, stop)
         said = await _copied(self._context.http, await self._sign(link, headers))
         if self.composite is not None and (value := checksums_of(said).get(self.composite.algorithm)):
             self.composite.restore(part.number, f"{self.composite.algorithm}:{value}")

@@ -24,7 +24,7 @@ GONE = "NoSuchUpload"
 
 _UPLOAD_ID = re.compile(rb"<UploadId>([^<]{1,4000})</UploadId>")
 _ETAG = re.compile(rb"<ETag>([^<]{0,200})</ETag>")
-_CHECKSUMS = re.compile(rb"<Checksum(CRC32|CRC32C|CRC64NVME|SHA1|SHA256)>([A-Za-z0-9+/=-]{1,100})</")
+_CHECKSUMS = re.compile(rf"<Checksum({'|'.join(ALGORITHMS).upper()})>([A-Za-z0-9+/=-]{{1,100}})</".encode())
 _EMPTY_ETAG = re.compile(rb"<ETag ?/>")
 _MD5 = re.compile(r"[0-9a-f]{32}\Z")
 _CONDITIONS = frozenset({"if-match", "if-none-match"})
