@@ -56,7 +56,11 @@ def _restored(kind: type[BulkpresignError], args: tuple[Any, ...], attributes: d
 
 
 class InputError(BulkpresignError):
-    """The input is not valid. Raised before any request is sent."""
+    """The input is not valid. Raised before any request is sent.
+
+    Not each of them is about what a service was asked for: it has CredentialsError and RegionError for reasons of its
+    own, and their messages can tell how it gets its credentials.
+    """
 
 
 class ParameterError(InputError, ValueError):

@@ -10,6 +10,7 @@ Add a check of who may ask, before others can reach it: a link gives access to i
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from pydantic import BaseModel, Field
 import bulkpresign as bp
 
 BUCKET = os.environ["BUCKET"]
+logger = logging.getLogger("uvicorn.error")
 
 
 class Wanted(BaseModel):
@@ -57,6 +59,14 @@ def opened(request: Request) -> bp.Presigner:
 
 app = FastAPI(lifespan=lifespan)
 Signing = Annotated[bp.Presigner, Depends(opened)]
+
+
+@app.exception_handler(bp.CredentialsError)
+@app.exception_handler(bp.RegionError)
+async def not_now(_: Request, error: Exception) -> JSONResponse:
+    """The response where the service can't sign. Why is for its log: the message may tell how it gets credentials."""
+    logger.error("nothing can be signed: %s", error)
+    return JSONResponse({"detail": "links can't be signed at the moment"}, status_code=503)
 
 
 @app.exception_handler(bp.InputError)

@@ -66,6 +66,7 @@ class ClientSession:
         self._profile_name = profile_name
         self._ca_bundle = ca_bundle
         self._addressing_style = addressing_style
+        self._given = session
         self._session: Any = session
         self._stack = AsyncExitStack()
         self._lock = anyio.Lock()
@@ -78,8 +79,7 @@ class ClientSession:
         if self._ca_bundle is not None:
             check_ca_bundle(self._ca_bundle)
         with botocore_errors():
-            if self._session is None:
-                self._session = _new_session(self._profile_name)
+            self._session = self._given or _new_session(self._profile_name)
             self._samplers[None] = await self._new_client(None, **_SAMPLE_KEYS)
 
     async def close(self) -> None:

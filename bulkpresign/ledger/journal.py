@@ -54,11 +54,15 @@ class Journal:
     """A journal that is open for writing. Use as a context manager.
 
     A journal of another verb or destination is cleared if nothing was done in it. Raises JournalError if something was
-    done, and for a file that is not a journal, is damaged, has another version, or is in use by another process.
+    done, and for a file that is not a journal, is damaged, has another version, or is in use by another run. If that
+    run has another verb or destination, the file `other` is used, where one is given.
     """
 
-    def __init__(self, file: str | os.PathLike[str], verb: str, destination: str) -> None:
+    def __init__(
+        self, file: str | os.PathLike[str], verb: str, destination: str, other: str | os.PathLike[str] | None = None
+    ) -> None:
         self.file = Path(file)
+        self._other = None if other is None else Path(other)
         self._about = {"verb": verb, "destination": destination}
         #: The identity of an object, by the url of its link.
         self.identity_of: Callable[[ObjectRef, str], str] = copy_identity_of if verb == "copy" else identity_of
@@ -71,7 +75,7 @@ class Journal:
         self._database: sqlite3.Connection
 
     def __enter__(self) -> Self:
-        self._lock = lock_file(self.file)
+        self._lock = self._locked()
         try:
             with self._errors():
                 self._database = sqlite3.connect(self.file, isolation_level=None)
@@ -82,6 +86,15 @@ class Journal:
                 raise JournalError(f"{error}; see --journal") from error
             raise
         return self
+
+    def _locked(self) -> int:
+        try:
+            return lock_file(self.file)
+        except JournalError:
+            if self._other is None or not _is_of_another_run(self.file, self._about):
+                raise
+        self.file = self._other
+        return lock_file(self.file)
 
     def __exit__(self, *exc_info: object) -> None:
         self._release()
@@ -286,9 +299,15 @@ def belongs_to_another_run(file: Path, verb: str, destination: str) -> bool:
     False for a file that is not a journal or can't be read: opening it raises the error.
     """
     with suppress(sqlite3.Error), closing(connect_to_read(file)) as database:
+        return has_work(database) and _is_of_another_run(file, {"verb": verb, "destination": destination})
+    return False
+
+
+def _is_of_another_run(file: Path, about: Mapping[str, str]) -> bool:
+    """True for a journal of another verb or destination, also if nothing was done in it yet."""
+    with suppress(sqlite3.Error), closing(connect_to_read(file)) as database:
         found = dict(database.execute("SELECT name, value FROM about"))
-        is_same = (found.get("verb"), found.get("destination")) == (verb, destination)
-        return not is_same and has_work(database)
+        return bool(found) and any(found.get(name) != value for name, value in about.items())
     return False
 
 

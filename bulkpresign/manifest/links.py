@@ -38,7 +38,6 @@ _SHOWN = 1024
 _EXAMPLE = "2026-01-31T12:00:00Z"
 _NUMBERS = frozenset({int, float})
 _HEADERS_DECODER = msgspec.json.Decoder(dict[str, str | None])
-_NO_HEADERS: Mapping[str, str] = {}
 _METHODS = frozenset({"GET", "PUT", "HEAD", "DELETE", "POST"})
 
 
@@ -200,17 +199,18 @@ def _methods(rows: Rows) -> Iterable[str]:
 def _headers(rows: Rows) -> Iterable[Mapping[str, str]]:
     cells = rows.column("headers")
     if cells is None or cells.count("{}") == len(cells):
-        return repeat(_NO_HEADERS)
+        return [{} for _ in rows.cells]  # one for each link: a program may add to it
     if (
         len(cells) > 1 and isinstance(cells[0], str) and cells.count(cells[0]) == len(cells)
     ):  # for example, links that were signed together
-        return repeat(_header_map(rows, 0, cells[0]))
+        shared = _header_map(rows, 0, cells[0])
+        return [dict(shared) for _ in cells]
     return [_header_map(rows, row, cell) for row, cell in enumerate(cells)]
 
 
 def _header_map(rows: Rows, row: int, cell: Any) -> Mapping[str, str]:
     if cell in ("", "{}", {}):
-        return _NO_HEADERS
+        return {}
     try:
         is_text = isinstance(cell, str)
         found = _HEADERS_DECODER.decode(cell) if is_text else msgspec.convert(cell, dict[str, str | None])

@@ -19,6 +19,11 @@ class EndpointCache:
         self._endpoints: dict[tuple[str, str | None], Endpoint] = {}
         self._form_urls: dict[tuple[str, str | None], str] = {}
 
+    def clear(self) -> None:
+        """Forgets all of them."""
+        self._endpoints.clear()
+        self._form_urls.clear()
+
     def endpoint(self, bucket: str, region: str | None = None) -> Endpoint:
         """The endpoint of a bucket's links. Raises ParameterError, RegionError and SigningError."""
         region = region or self._aws.region_of(bucket)

@@ -109,7 +109,8 @@ class Presigner:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._is_entered, self._credentials = False, None
+        self._is_entered, self._credentials, self._put_signer = False, None, None
+        self._endpoints.clear()  # it can be opened again with other settings of the environment
         await self._aws.__aexit__(*exc_info)
 
     @property

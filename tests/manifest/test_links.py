@@ -34,6 +34,20 @@ def test_headers_without_a_value_are_those_of_other_rows(tmp_path: Path) -> None
     assert (first.headers, second.headers) == ({}, {"a": "b"})
 
 
+@pytest.mark.parametrize("headers", ["", "{}", '{"x-a": "b"}'])
+def test_each_link_has_headers_of_its_own(tmp_path: Path, headers: str) -> None:
+    """A program may add one to those of a link."""
+    url, cell = "https://host/key", headers.replace('"', '""')
+    (tmp_path / "l.csv").write_text("url,headers\n" + f'{url},"{cell}"\n' * 2)
+    (tmp_path / "u.csv").write_text(f"url\n{url}\n")
+    first, second, third = (
+        link.headers for name in ("l.csv", "u.csv") for rows in Table(str(tmp_path / name)) for link in links_of(rows)
+    )
+    assert isinstance(first, dict)
+    first["Authorization"] = "secret"
+    assert "Authorization" not in {*second, *third}
+
+
 def test_headers_come_as_text_and_as_objects(tmp_path: Path) -> None:
     rows = '{"url":"https://h/k","method":"put","headers":"{\\"a\\":\\"b\\"}"}\n{"url":"https://h/k","headers":{"a":"b"}}\n'
     first, second = read(tmp_path / "a.jsonl", rows)

@@ -14,6 +14,7 @@ import bulkpresign as bp
 from bulkpresign.errors import (
     CredentialsError,
     InputError,
+    JournalError,
     LinkExpiredError,
     ListingError,
     ManifestError,
@@ -49,6 +50,23 @@ HEADERS = {
     "ContentLanguage": "de",
     "Metadata": {"author": "me", "two-words": "a  b"},
 }
+
+
+def test_copies_to_two_prefixes_run_at_the_same_time(sides: Sides) -> None:
+    """Each has its journal. Two to the same prefix would copy everything twice."""
+    sides.upload({"a": b"1", "b": b"22"})
+    source, prefixes = f"s3://{sides.source}/", [f"s3://{sides.destination}/{name}/" for name in "xyz"]
+
+    async def all_at_once(*prefixes: str) -> list[bp.Report | BaseException]:
+        runs = (bp.copy(source, prefix, **sides.for_copy) for prefix in prefixes)
+        return await asyncio.gather(*runs, return_exceptions=True)
+
+    for counts in ((2, 0), (0, 2)):
+        reports = asyncio.run(all_at_once(*prefixes))
+        assert [(each.done, each.skipped) for each in reports if isinstance(each, bp.Report)] == [counts] * 3, reports
+    assert len(list(Path().glob("*.copy*.journal"))) == 3
+    one, other = asyncio.run(all_at_once(prefixes[0], prefixes[0]))
+    assert sorted(map(type, (one, other)), key=str) == [JournalError, bp.Report]
 
 
 def test_everything_is_copied_and_proven(sides: Sides) -> None:

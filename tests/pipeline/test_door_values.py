@@ -51,6 +51,8 @@ NAIVE = datetime(2026, 11, 27)  # noqa: DTZ001
         (bp.ObjectRef("bucket", "key", extra="x"), "row 2: extra is a str, not a dict"),  # type: ignore[arg-type]
         (bp.Link("GET", b"https://host/key", {}), "row 2: url is a bytes, not a str"),  # type: ignore[arg-type]
         (bp.Link("GET", "https://host/key", []), "row 2: headers is a list, not a dict"),  # type: ignore[arg-type]
+        (bp.Link("GET", "https://host/key", {"range": 1}), "row 2: the header range is an int, not a str"),  # type: ignore[dict-item]
+        (bp.Link("GET", "https://host/key", {5: "a"}), "row 2: headers has an int as a name"),  # type: ignore[dict-item]
         (bp.Link("GET", "https://host/key", {}, None, None), "row 2: object is a NoneType"),  # type: ignore[arg-type]
         (bp.Link("GET", "https://host/key", {}, "2026"), "row 2: expires_at is a str"),  # type: ignore[arg-type]
         (bp.Link("GET", "https://host/key", {}, NAIVE), "given rows:2: expires_at of .* has no time zone"),

@@ -235,3 +235,20 @@ def test_it_is_open_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
     for _ in range(2):
         asyncio.run(use())
+
+
+def test_it_is_opened_again_with_other_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    presigner = Presigner(region_name="eu-west-1")
+
+    async def url() -> str:
+        async with presigner:
+            presigner.sign_put(ObjectRef("bucket", "key"), {})
+            return presigner.url_batch("bucket", ["key"])[0]
+
+    for key, host in (("ONE", "http://one:9000"), ("TWO", "http://two:9000")):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", host)
+        found = asyncio.run(url())
+        assert found.startswith(f"{host}/bucket/key?")
+        assert f"X-Amz-Credential={key}%2F" in found

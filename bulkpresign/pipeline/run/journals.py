@@ -14,7 +14,8 @@ def journal_of(
     """The journal of a verb and a destination. A folder that is reached by two names has one.
 
     A folder that is downloaded into has `DIR.journal`, one that is uploaded from `DIR.put.journal`; where that is the
-    journal of another destination, a second one whose name holds the destination's checksum.
+    journal of another destination, a second one whose name holds the destination's checksum. So it is if the two run at
+    the same time.
     """
     if given is not None:
         return Journal(given, verb, destination)
@@ -24,6 +25,8 @@ def journal_of(
     stem = f"{root.name}" if verb == "get" else f"{root.name}.{verb}"
     file = root.with_name(f"{stem}.journal")
     own = root.with_name(f"{stem}.{zlib.crc32(os.fsencode(destination)):08x}.journal")
-    if verb != "get" and (os.path.lexists(own) or belongs_to_another_run(file, verb, destination)):
+    if verb == "get":
+        return Journal(file, verb, destination)
+    if os.path.lexists(own) or belongs_to_another_run(file, verb, destination):
         file = own
-    return Journal(file, verb, destination)
+    return Journal(file, verb, destination, other=own)

@@ -98,6 +98,11 @@ def _check_fields(row: Row, number: int) -> None:
 def _check_link(link: Link, number: int) -> None:
     if not isinstance(link.headers, Mapping):
         raise _type_error(number, "headers", link.headers, "a dict")
+    for name, value in link.headers.items():
+        if not isinstance(name, str):
+            raise TypeError(f"row {number}: headers has {named(name)} as a name, not a str")
+        if not isinstance(value, str):
+            raise _type_error(number, f"the header {name}", value, "a str")
     if not isinstance(link.expires_at, datetime | None):
         raise _type_error(number, "expires_at", link.expires_at, "a datetime")
     if link.expires_at is not None and link.expires_at.tzinfo is None:
