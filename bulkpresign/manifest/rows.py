@@ -4,6 +4,7 @@ A batch is encoded by column. Most columns of a batch are empty or have one valu
 `join` then makes all rows.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import chain, repeat
@@ -18,8 +19,14 @@ from bulkpresign.tables.rows import Rows, json_text
 
 Columns = dict[str, Sequence[Any]]
 
+
+def _is_nan(value: Any) -> bool:
+    """True for the number with which pandas and numpy say that a value is missing."""
+    return isinstance(value, float) and math.isnan(value)
+
+
 #: A value of a type that JSON does not have, such as a number of numpy in a program's `extra`, is written as its text.
-_ENCODER = msgspec.json.Encoder(enc_hook=str)
+_ENCODER = msgspec.json.Encoder(enc_hook=lambda value: None if _is_nan(value) else str(value))
 
 
 def link_columns(links: Sequence[Link]) -> Columns:
@@ -123,7 +130,7 @@ def _rendered(values: Sequence[Any], render: Callable[[Any], Any]) -> Sequence[A
 
 
 def _text(value: Any) -> str:
-    if value is None:
+    if value is None or _is_nan(value):
         return ""
     if isinstance(value, str):
         return plain(value)

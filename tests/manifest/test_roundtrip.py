@@ -142,6 +142,17 @@ def test_a_manifest_without_rows_has_a_header(tmp_path: Path, name: str, content
     assert (tmp_path / name).read_text() == content
 
 
+@pytest.mark.parametrize("name", ["m.csv", "m.jsonl", "m.json"])
+def test_the_nan_of_pandas_is_a_missing_value(name: str, tmp_path: Path) -> None:
+    class Float64(float):
+        """A number of numpy."""
+
+    refs = [ObjectRef("b-1", "k", extra={"n": value}) for value in (1.5, float("nan"), Float64("nan"))]
+    write(tmp_path / name, [msgspec.structs.replace(LINK, object=ref) for ref in refs])
+    found = [(link.object.extra or {}).get("n") for link in read(tmp_path / name)]
+    assert [value or None for value in found] == ["1.5" if name == "m.csv" else 1.5, None, None]
+
+
 def test_equal_values_of_different_types_are_kept(tmp_path: Path) -> None:
     refs = [ObjectRef("b-1", "k", extra={"n": value}) for value in (1, True, 1.0, [1], [1.0], 2**70)]
     write(tmp_path / "m.csv", [msgspec.structs.replace(LINK, object=ref) for ref in refs])
