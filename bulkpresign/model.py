@@ -310,6 +310,7 @@ class Report(msgspec.Struct, kw_only=True):
     listed so. `extra` counts the objects that only the destination has (None: that was not asked for).
     `concurrency` is the number of requests that the run had in flight at its end, `bound_by` what bounded it (see
     LoadMeasured), and `latency` the seconds in which the server answers; None before the first response.
+    `may_end_early` is True for links that a session token signed whose end is not known: they end with it.
     """
 
     verb: str
@@ -338,6 +339,7 @@ class Report(msgspec.Struct, kw_only=True):
     archived: int = 0
     archived_bytes: int = 0
     extra: int | None = None
+    may_end_early: bool = False
 
     @property
     def objects(self) -> int:

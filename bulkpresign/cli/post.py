@@ -44,7 +44,7 @@ def post(output: str, progress: str, quiet: bool, **settings: Any) -> None:
     bulkpresign convert form.csv -o upload.html
     """
     from bulkpresign.cli.runner import display, reporting_errors, run_verb, say_last
-    from bulkpresign.cli.summary import no_rows
+    from bulkpresign.cli.summary import early_end, no_rows
     from bulkpresign.ledger.counts import Counts
     from bulkpresign.pipeline.post import post as run
     from bulkpresign.text import counted
@@ -65,4 +65,6 @@ def post(output: str, progress: str, quiet: bool, **settings: Any) -> None:
     )
     text = f"post: {counted(report.done, 'form')}" + (f" in {output}" if output != "-" else "")
     notes = [] if report.done else [(f"{no_rows(settings['filters'])}: nothing to sign", "warning")]
+    if report.done and report.may_end_early:
+        notes.append((early_end("forms"), "warning"))
     say_last(text, notes, counts, quiet=quiet or not report.done, exit_code=0, forms=report.done)

@@ -96,7 +96,7 @@ def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, verbos
     from bulkpresign.cli.ending import exit_code
     from bulkpresign.cli.messages import say_left_open, say_retry
     from bulkpresign.cli.runner import display, reporting_errors, run_verb, say_last
-    from bulkpresign.cli.summary import NAMED_FAILURES, Failures, archived, no_rows
+    from bulkpresign.cli.summary import NAMED_FAILURES, Failures, archived, early_end, no_rows
     from bulkpresign.ledger.counts import Counts
     from bulkpresign.pipeline.sign import sign as run
 
@@ -116,6 +116,8 @@ def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, verbos
         unsigned.say_rest(1 if ended is not None and isinstance(ended.__cause__, BreakerError) else NAMED_FAILURES)
     is_empty = not (report.done or report.failed)
     notes = [(f"{no_rows(settings['filters'])}: nothing to sign", "warning")] if is_empty else []
+    if report.done and report.may_end_early:
+        notes.append((early_end("links"), "warning"))
     if report.archived and not quiet:
         notes.append((archived(report), "info"))
     found = {"links": report.done, "uploads_opened": report.uploads_opened, "missing": report.missing}

@@ -141,6 +141,14 @@ def archived(report: Report) -> str:
     return f"{counts}, by the storage class; what is not restored yet can't be read"
 
 
+def early_end(what: str) -> str:
+    """A warning about the links, or forms, of a session token whose end is not known."""
+    return (
+        f"the {what} may end before their expires_at: they end with the session token that signed them, and nothing "
+        "tells when that is; AWS_CREDENTIAL_EXPIRATION does, beside AWS_SESSION_TOKEN"
+    )
+
+
 def unwritten(file: str | None) -> str:
     """Advice for a file of results that could not be written at the end of a run."""
     name = "a file of its results" if file is None else file

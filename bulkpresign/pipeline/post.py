@@ -89,6 +89,7 @@ async def post(
                 report.done += len(objects)
                 tell(ObjectsSigned(len(objects)))
             writer.finish()
+        report.may_end_early = presigner.has_unknown_end
     report.seconds = time.monotonic() - began
     tell(RunFinished(report))
     return report

@@ -258,8 +258,7 @@ async def sign(
                 )
                 await _write_all(rows, sources, sharded, write)
             writer.finish()
-        counts.report.uploads_opened = uploads.opened if uploads else 0
-    return counts.finished()
+        return counts.finished(uploads.opened if uploads else 0, may_end_early=signing.has_unknown_end)
 
 
 class _Counts:
@@ -284,8 +283,9 @@ class _Counts:
         self.report.done += count
         self.tell(ObjectsSigned(count))
 
-    def finished(self) -> SignReport:
+    def finished(self, uploads_opened: int, *, may_end_early: bool) -> SignReport:
         """The report, at the end of the run."""
+        self.report.uploads_opened, self.report.may_end_early = uploads_opened, may_end_early
         self.report.seconds = time.monotonic() - self._began
         self.tell(RunFinished(self.report))
         return self.report

@@ -127,6 +127,12 @@ class Presigner:
             raise ParameterError("the presigner was opened in another event loop: open one for each loop")
 
     @property
+    def has_unknown_end(self) -> bool:
+        """True if links may end before their `expires_at`: with a session token whose end nothing tells."""
+        credentials = self._credentials
+        return credentials is not None and credentials.token is not None and credentials.expires_at is None
+
+    @property
     def aws(self) -> Aws:
         """S3 with the same configuration, for listings of uploads."""
         return self._aws

@@ -37,6 +37,18 @@ def lasting(seconds: int, folder: Path) -> None:
     (folder / "program.py").write_text(PROGRAM.format(asked=str(folder / "asked"), seconds=seconds))
 
 
+@pytest.mark.parametrize(("verb", "what"), [("sign", "links"), ("post", "forms")])
+def test_a_token_whose_end_is_not_known(verb: str, what: str, tmp_path: Path) -> None:
+    (tmp_path / "keys.csv").write_text("bucket,key\nbucket,k\n")
+    token = {"AWS_ACCESS_KEY_ID": "ASIA", "AWS_SECRET_ACCESS_KEY": "x", "AWS_SESSION_TOKEN": "t"}
+    command = (verb, "keys.csv", "-o", "out.csv", "-q")
+    done = run(*command, folder=tmp_path, env=token)
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"warning: the {what} may end before their expires_at: ")
+    known = token | {"AWS_CREDENTIAL_EXPIRATION": "2099-01-01T00:00:00Z"}
+    assert run(*command, folder=tmp_path, env=known).stderr == ""
+
+
 def test_a_refresh_that_fails_is_said_in_one_line(environment: dict[str, str], tmp_path: Path) -> None:
     lasting(300, tmp_path)
     done = run("sign", "keys.csv", "-o", "links.csv", folder=tmp_path, env=environment)
