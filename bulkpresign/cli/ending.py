@@ -67,6 +67,8 @@ class Ending(NamedTuple):
             yield expired_advice(expired_codes), "info"
         if self.exit is None and not report.objects:
             yield f"{no_rows(filters)}: nothing to do", "warning"
+        if report.skipped_by and report.objects == report.skipped and not quiet:
+            yield f"{report.skipped_by} has all of it as done; to do it again, name another one by --journal", "info"
         if not quiet:
             yield from self._early()
         if report.archived and not quiet:

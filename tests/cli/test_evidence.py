@@ -191,6 +191,7 @@ def test_links_to_a_second_endpoint_are_sent(scene: Scene) -> None:
             assert "put: 2 done" in scene.run("put", "u.csv", "--from", "ds", env={})
             again = scene.run("put", "u.csv", "--from", "ds", env={})
             assert "put: 0 done, 2 skipped (done before, by ds.put.journal); " in again
+            assert "ds.put.journal has all of it as done; to do it again, name another one by --journal\n" in again
             assert proxy.count == 2
 
 
