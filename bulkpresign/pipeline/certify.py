@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, aclosing
 import anyio.lowlevel
 from anyio import from_thread
 
+from bulkpresign.aws import AwsSession
 from bulkpresign.checksums import expected_digest
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener, ObjectFinished, RunFinished, RunStarted, broadcast
@@ -54,6 +55,7 @@ async def write_certificate(
     profile_name: str | None = None,
     addressing_style: str = "auto",
     request_payer: str | None = None,
+    session: AwsSession | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Report:
     """Reads every object of `source` once, and writes a certificate of their bytes to `file` (`.gz` compresses).
@@ -61,7 +63,7 @@ async def write_certificate(
     `source` is `s3://bucket/prefix/`, a folder, a manifest of objects or links, or several of these but folders. The
     key of a row is the object's path: its key after the prefix, or its path below the folder. The root is the same from
     any machine, and whatever the order or the parts in which the bytes are read. `filters` select among the objects, by
-    name, size and time. `request_payer` is `requester` for a bucket that wants it.
+    name, size and time. `request_payer` is `requester` for a bucket that wants it, and `session` an `aioboto3.Session`.
 
     A certificate is written only if all objects can be read; the others are `failed`. Raises InputError for a source
     that can't be used, for two objects with one path, and for a key that is not UTF-8.
@@ -69,7 +71,7 @@ async def write_certificate(
     settings = config_of(config, concurrency=concurrency, attempts=attempts, limit_rate=limit_rate, transport=transport)
     side = side_of(
         source,
-        Endpoint(endpoint_url, region_name, profile_name, addressing_style, request_payer),
+        Endpoint(endpoint_url, region_name, profile_name, addressing_style, request_payer, session),
         settings,
         bucket=bucket,
         from_format=from_format,
@@ -106,6 +108,7 @@ async def verify_certificate(
     profile_name: str | None = None,
     addressing_style: str = "auto",
     request_payer: str | None = None,
+    session: AwsSession | None = None,
     listeners: Sequence[Listener] = (),
     extras: Extras | None = None,
     announce: Callable[[ReadPlan], object] = lambda _: None,
@@ -121,7 +124,7 @@ async def verify_certificate(
     settings = config_of(config, concurrency=concurrency, attempts=attempts, limit_rate=limit_rate, transport=transport)
     side = side_of(
         source,
-        Endpoint(endpoint_url, region_name, profile_name, addressing_style, request_payer),
+        Endpoint(endpoint_url, region_name, profile_name, addressing_style, request_payer, session),
         settings,
         bucket=bucket,
         from_format=from_format,

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
+from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener, RunFinished, RunStarted
 from bulkpresign.http.client import Transport
@@ -44,6 +45,7 @@ async def compare(
     profile_name: str | None = None,
     addressing_style: str = "auto",
     request_payer: str | None = None,
+    session: AwsSession | None = None,
     source_endpoint_url: str | None = None,
     source_region_name: str | None = None,
     source_profile_name: str | None = None,
@@ -73,11 +75,11 @@ async def compare(
     object. An object that `destination` alone has needs to pass by its own.
 
     `differences` names a manifest for objects that differ, are missing, extra or unproven: columns `difference` and
-    `reason`. `extras` hears of every object that `destination` alone has. The settings of the server and credentials
-    are for both sides; those with `source_` and `destination_` replace them for one. `request_payer` is `requester` for
-    a bucket that wants it. `concurrency` requests are in flight (None: as many as the run finds to be fastest), and as
-    many files are hashed (None: one for each CPU). The workers of an `executor` (see `get`) read the objects; files are
-    hashed here.
+    `reason`. `extras` hears of every object that `destination` alone has. The settings of the server and
+    credentials are for both sides; those with `source_` and `destination_` replace them for one. `request_payer` is
+    `requester` for a bucket that wants it, `session` an `aioboto3.Session`. `concurrency` requests are in flight
+    (None: as many as the run finds to be fastest), and as many files are hashed (None: one for each CPU). The
+    workers of an `executor` (see `get`) read the objects; files are hashed here.
 
     Raises InputError for a side that can't be used or listed, and BreakerError where all requests fail the same way.
     """
@@ -90,6 +92,7 @@ async def compare(
             profile or profile_name,
             addressing_style=addressing_style,
             request_payer=request_payer,
+            session=session,
         )
         return side_of(
             given,

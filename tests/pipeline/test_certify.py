@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import aioboto3
 import pytest
 
 import bulkpresign as bp
@@ -76,6 +77,20 @@ async def test_one_root_from_any_server_folder_and_order_of_work(bucket: str, tm
         assert (report.done, report.bytes) == (len(OBJECTS), sum(map(len, OBJECTS.values())))
         roots.add(report.certificate.root)
     assert roots == {root_of(OBJECTS)}
+
+
+async def test_the_credentials_of_a_session(
+    bucket: str, server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As all functions take it."""
+    keys = server.environment["AWS_ACCESS_KEY_ID"], server.environment["AWS_SECRET_ACCESS_KEY"]
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    given: dict[str, Any] = {"session": aioboto3.Session(*keys, region_name="us-east-1")}
+    uri, file = f"s3://{bucket}/p/d/", tmp_path / "c.jsonl"
+    assert (await bp.write_certificate(uri, file, **given)).failed == 0
+    assert (await bp.verify_certificate(uri, file, **given)).failed == 0
+    assert (await bp.compare(uri, stored(tmp_path / "files") / "d", **given)).failed == 0
 
 
 async def test_exactly_what_was_changed_is_named(bucket: str, server: S3Server, boto: Boto, tmp_path: Path) -> None:

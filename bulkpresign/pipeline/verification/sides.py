@@ -12,6 +12,7 @@ from typing import cast
 import anyio.lowlevel
 import msgspec
 
+from bulkpresign.aws import AwsSession
 from bulkpresign.checksums import base64_of, expected_digest
 from bulkpresign.errors import ListingError, ParameterError
 from bulkpresign.events import Listener, RowsRead
@@ -53,6 +54,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     profile_name: str | None = None
     addressing_style: str = "auto"
     request_payer: str | None = None
+    session: AwsSession | None = None
 
 
 class Side(ABC):
