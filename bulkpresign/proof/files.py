@@ -65,7 +65,8 @@ class FileVerifier:
             return _failed(ref, link, error.code, f"{error}{_HINTS.get(error.code, '')}")
         except OSError as error:
             return _failed(ref, link, "Unreadable", f"the file can't be read: {error.strerror}")
-        if size and verified_by in {None, "size"} and not self._accept_size:
+        is_proven = verified_by not in {None, "size"} or (verified_by == "size" and size == 0)
+        if not (is_proven or self._accept_size):
             return _failed(ref, link, UNPROVEN, _unproven_reason(expected))
         return Outcome(ref, "done", size, verified_by=verified_by, link=link)
 

@@ -219,6 +219,21 @@ def test_check_proof(run: Run, client: Any, bucket: str, aws_env: AwsEnv, seawee
     assert printed.startswith("a b.txt belongs to the certificate: 5 bytes, sha256 5994471abb01112a")
 
 
+def test_check_proof_takes_no_shifted_one(tmp_path: Path) -> None:
+    """The text of its leaf is the same."""
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "foo 5 paid.pdf").write_bytes(b"1234")
+    certificate = asyncio.run(bp.write_certificate(tmp_path / "d", tmp_path / "c.jsonl")).certificate
+    assert certificate is not None
+    proof = msgspec.to_builtins(bp.prove(tmp_path / "c.jsonl", "foo 5 paid.pdf"))
+    forged = proof | {"digest": f"{proof['digest']} 4 foo", "size": 5, "key": "paid.pdf"}
+    (tmp_path / "proof.json").write_text(json.dumps(forged))
+    command = [sys.executable, EXAMPLES / "check_proof.py", tmp_path / "proof.json", certificate.root]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "the size or the digest of the proof is not valid\n"
+
+
 def test_web_service_signs_in_bulk(service: str, client: Any, bucket: str) -> None:
     keys = [f"in/{number} é.txt" for number in range(3000)]
     answer = requests.post(f"{service}/links", json={"keys": keys, "method": "PUT"}, timeout=30)

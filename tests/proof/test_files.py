@@ -5,6 +5,7 @@ import hashlib
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,18 @@ def test_files_that_match(folder: Path) -> None:
     for name, row in known:
         (outcome,) = prove(folder, ObjectRef("b", "key", path="a", **row), accept_size=True)  # type: ignore[arg-type]
         assert (outcome.status, outcome.verified_by, outcome.bytes, outcome.message) == ("done", name, 10, None)
+
+
+@pytest.mark.parametrize(
+    "row", [{}, {"etag": "CKih16GsycICEAE="}, {"etag": f"{'0' * 32}-1"}], ids=["nothing", "opaque etag", "of parts"]
+)
+def test_an_empty_file_is_proven_by_its_size_alone_where_that_is_known(folder: Path, row: dict[str, Any]) -> None:
+    """A full disk leaves such files."""
+    (folder / "a").write_bytes(b"")
+    (unknown,) = prove(folder, ObjectRef("b", "a", **row))
+    assert unknown.status == "failed"
+    (known,) = prove(folder, ObjectRef("b", "a", size=0))
+    assert (known.status, known.verified_by) == ("done", "size")
 
 
 def test_files_that_differ(folder: Path) -> None:
