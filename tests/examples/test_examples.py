@@ -228,7 +228,7 @@ def test_check_proof_takes_no_shifted_one(tmp_path: Path) -> None:
     proof = msgspec.to_builtins(bp.prove(tmp_path / "c.jsonl", "foo 5 paid.pdf"))
     forged = proof | {"digest": f"{proof['digest']} 4 foo", "size": 5, "key": "paid.pdf"}
     (tmp_path / "proof.json").write_text(json.dumps(forged))
-    command = [sys.executable, EXAMPLES / "check_proof.py", tmp_path / "proof.json", certificate.root]
+    command = [sys.executable, str(EXAMPLES / "check_proof.py"), str(tmp_path / "proof.json"), certificate.root]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "the size or the digest of the proof is not valid\n"

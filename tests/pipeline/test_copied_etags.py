@@ -17,6 +17,7 @@ from tests.pipeline.copies import ProxiedSides, Sides
 from tests.servers.proxy import Fault, FaultProxy, Seen
 from tests.servers.server import S3Server
 from tests.support.sides import configure
+from tests.support.uploads import open_uploads
 
 PART = 5 << 20
 PARTS = [os.urandom(PART), os.urandom(PART), b"1"]
@@ -98,6 +99,22 @@ def test_bytes_are_hashed_once_etags_are_known_to_tell_nothing(scene: tuple[Side
         report = sides.copy(concurrency=1, source_endpoint_url=proxy.url)
     assert report.done == 2, sides.outcomes
     assert [outcome.attempts for outcome in sides.outcomes] == [1, 2]
+    assert sides.copied() == dict.fromkeys(("a", "b"), b"".join(PARTS))
+    assert open_uploads(sides.put, sides.destination) == []
+
+
+def test_attempts_with_other_bytes_leave_no_upload_open(scene: tuple[Sides, OwnEtagsProxy]) -> None:
+    sides, encrypting = scene
+    encrypting.is_encrypting = True
+    for key in ("a", "b"):
+        sides.upload_in_parts(key, PARTS)
+    with FaultProxy(sides.source_server.endpoint_url) as proxy:
+        proxy.schedule = lambda seen: Fault(flip_answer=True) if "/b?" in seen.target and seen.header("range") else None
+        report = sides.copy(concurrency=1, attempts=2, source_endpoint_url=proxy.url)
+        assert (report.done, report.failed, report.uploads_left_open) == (1, 1, 0), sides.outcomes
+        assert open_uploads(sides.put, sides.destination) == []
+        proxy.schedule = lambda _: None
+        assert sides.copy(source_endpoint_url=proxy.url).done == 1
     assert sides.copied() == dict.fromkeys(("a", "b"), b"".join(PARTS))
 
 

@@ -6,7 +6,7 @@ The links come from a manifest, or were signed when the upload was opened.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from bulkpresign.errors import TransferError
+from bulkpresign.errors import MismatchError, TransferError
 from bulkpresign.model import Upload
 from bulkpresign.tasks import finish_soon
 from bulkpresign.transfer.context import TransferContext
@@ -56,7 +56,8 @@ class MultipartUploader:
     ) -> PartsSent:
         """Sends the bytes of a source. Raises TransferError where it fails."""
         upload = target.upload
-        if not upload.upload_id:
+        is_opened_here = not upload.upload_id
+        if is_opened_here:
             upload = await self._opened(upload, progress)
         target = MultipartUpload(upload, target.renew)
         sending = PartsUpload(
@@ -71,7 +72,8 @@ class MultipartUploader:
         try:
             verified_by = await sending.run(self._part_concurrency)
         except TransferError as error:
-            await sending.give_up(error)
+            # parts that are not the object's are of no use: another attempt opens another upload
+            await sending.give_up(error, aborts=is_opened_here and isinstance(error, MismatchError))
             raise
         finally:
             self.left_open += sending.is_open

@@ -89,17 +89,19 @@ class PartsUpload:
         self._source.check_unchanged()
         return await self._complete()
 
-    async def give_up(self, error: TransferError) -> None:
-        """Aborts an upload of this run, or discards its checkpoint, if no later run can continue it."""
+    async def give_up(self, error: TransferError, *, aborts: bool) -> None:
+        """Aborts an upload of this run, or discards its checkpoint, if it `aborts` or no later run can continue it."""
         upload = self._upload
         if error.code == GONE:
             self.is_open = False
             if upload.created_by_us:  # the next run opens another one
                 self._progress.reset(NO_RESUME_POINT)
-        elif self.is_open and upload.created_by_us and upload.abort is not None and error.retry == "never":
+        elif self.is_open and upload.created_by_us and upload.abort is not None and (aborts or error.retry == "never"):
             with anyio.move_on_after(_ABORT_TIMEOUT, shield=True), suppress(TransferError):
                 await abort_upload(self._context.http, upload.abort)
                 self.is_open = False
+            if aborts:
+                self._progress.reset(NO_RESUME_POINT)
 
     async def _begin(self) -> None:
         """Determines the uploaded parts whose bytes are unchanged in the source."""
