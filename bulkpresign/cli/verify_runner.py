@@ -140,7 +140,8 @@ def _written(report: Report, file: str) -> str:
     """A run that writes a certificate, in one line."""
     if report.certificate is None:
         return f"verify: no certificate: {report.failed:,} of {counted(report.objects, 'object')} can't be read"
-    return f"verify: {certificate_line(report.certificate, file)}"
+    unproven = f"; {report.unproven:,} not proven by a checksum or an etag when read" if report.unproven else ""
+    return f"verify: {certificate_line(report.certificate, file)}{unproven}"
 
 
 def _run(

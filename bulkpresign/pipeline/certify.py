@@ -18,6 +18,7 @@ from bulkpresign.pipeline.compare import check_filters, compare_sides
 from bulkpresign.pipeline.run.config import TransferConfig, config_of
 from bulkpresign.pipeline.sources.items import Items
 from bulkpresign.pipeline.sources.named_files import check_named_files
+from bulkpresign.pipeline.sources.renewals import ChecksumMode
 from bulkpresign.pipeline.sources.sources import Source
 from bulkpresign.pipeline.verification.counts import Extras, VerifyReport
 from bulkpresign.pipeline.verification.digests import ReadPlan, read_digests
@@ -172,7 +173,7 @@ class _Certifying:
                 if isinstance(self._side, FolderSide):
                     await self._hash_files(self._side.folder, config.concurrency or os.cpu_count() or 1)
                 else:
-                    await read_digests(self._jobs(), self._take, self._emit, config, ca_bundle)
+                    await self._read(self._side, config, ca_bundle)
             if not report.failed:
                 with open_output(file) as output:
                     report.certificate = self._writer.write(output)
@@ -197,10 +198,27 @@ class _Certifying:
         if batch:
             yield batch
 
-    async def _jobs(self) -> AsyncGenerator[list[Job], None]:
-        assert isinstance(self._side, ObjectSide)  # noqa: S101 - it is no folder
+    async def _read(self, side: Side, config: TransferConfig, ca_bundle: str | None) -> None:
+        """Reads the objects, whose bytes are verified on the way as far as that can be."""
+        assert isinstance(side, ObjectSide)  # noqa: S101 - it is no folder
+        side.checksum_mode = ChecksumMode()
+        await read_digests(
+            self._jobs(side),
+            self._take_read,
+            self._emit,
+            config,
+            ca_bundle,
+            presigner=await side.presigner(),
+            checksum_mode=side.checksum_mode,
+        )
+
+    async def _jobs(self, side: ObjectSide) -> AsyncGenerator[list[Job], None]:
         async for batch in self._rows():
-            yield [Job(link, Digest(self._algorithm)) for link in await self._side.links(batch)]
+            yield [Job(link, Digest(self._algorithm)) for link in await side.links(batch)]
+
+    def _take_read(self, outcome: Outcome) -> None:
+        self._report.unproven += outcome.is_unproven
+        self._take(outcome)
 
     async def _hash_files(self, folder: Folder, threads: int) -> None:
         hash_files = FileHasher(folder.open_source, folder.file, self._algorithm, from_thread.check_cancelled)

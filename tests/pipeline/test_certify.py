@@ -79,6 +79,23 @@ async def test_one_root_from_any_server_folder_and_order_of_work(bucket: str, tm
     assert roots == {root_of(OBJECTS)}
 
 
+async def test_bytes_that_change_on_their_way_are_read_again(bucket: str, server: S3Server, tmp_path: Path) -> None:
+    """Those of an object in parts, too, if its server tells the size of the parts. Else they are not proven."""
+    uri = f"s3://{bucket}/p/"
+    right = (await bp.write_certificate(uri, tmp_path / "right.jsonl")).certificate
+    with FaultProxy(server.endpoint_url) as proxy:
+        flips = iter([Fault(flip_answer=True)])
+        is_large = "/p/large?"
+        proxy.schedule = lambda seen: next(flips, None) if seen.method == "GET" and is_large in seen.target else None
+        report = await bp.write_certificate(uri, tmp_path / "c.jsonl", endpoint_url=proxy.url)
+        assert next(flips, None) is None
+    assert right is not None
+    assert report.certificate is not None
+    is_right = report.certificate.root == right.root
+    tells_part_sizes = server.name != "ceph"
+    assert (is_right, report.failed, report.unproven) == (tells_part_sizes, 0, not tells_part_sizes)
+
+
 async def test_the_credentials_of_a_session(
     bucket: str, server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from bulkpresign.pipeline.run.batches import Batches
 from bulkpresign.pipeline.run.completed import CompletedFilter
 from bulkpresign.pipeline.run.config import TransferConfig
 from bulkpresign.pipeline.run.copies import Destination
-from bulkpresign.pipeline.sources.renewals import by_signing
+from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_signing
 from bulkpresign.pipeline.verification.digests import ReadPlan, read_digests
 from bulkpresign.proof.certificate import CertificateRow, CertificateWriter
 from bulkpresign.signing.presigner import Presigner
@@ -105,23 +105,33 @@ class CopyCertificate:
             self._announce(self._plan)
             take = partial(self._take_read, emit)
             try:
-                await read_digests(self._jobs(presigner), take, emit, config, ca_bundle)
+                mode = ChecksumMode()
+                await read_digests(
+                    self._jobs(presigner, mode),
+                    take,
+                    emit,
+                    config,
+                    ca_bundle,
+                    presigner=presigner,
+                    checksum_mode=mode,
+                )
             except BreakerError as error:
                 raise BreakerError(f"the copies can't be read for the certificate: {error}") from error
         if _is_complete(report):
             with open_output(self._file) as output:
                 report.certificate = self._writer.write(output)
 
-    async def _jobs(self, presigner: Presigner) -> AsyncGenerator[list[Job], None]:
+    async def _jobs(self, presigner: Presigner, mode: ChecksumMode) -> AsyncGenerator[list[Job], None]:
         bucket, prefix = self._target.location.bucket, self._target.location.key
-        rows, renew = iter(self._unread), by_signing(presigner)
+        rows, renew = iter(self._unread), by_signing(presigner, mode)
         while batch := [(key.decode(), *known) for key, known in islice(rows, _BATCH)]:
             refs = [
                 ObjectRef(bucket, prefix + path, size=size, etag=etag, checksum=checksum, path=path)
                 for path, size, etag, checksum in batch
             ]
             await presigner.prepare(refs)
-            yield [Job(RenewableLink(link, renew), Digest(self.algorithm)) for link in presigner.sign_batch(refs)]
+            links = presigner.sign_batch(refs, headers=mode.headers)
+            yield [Job(RenewableLink(link, renew), Digest(self.algorithm)) for link in links]
 
     def _take_read(self, emit: Listener, outcome: Outcome) -> None:
         ref = outcome.object

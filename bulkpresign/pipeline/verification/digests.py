@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 
 import msgspec
 
@@ -9,7 +10,12 @@ from bulkpresign.events import Event, Listener, ObjectFinished, RunFinished, Run
 from bulkpresign.model import Outcome
 from bulkpresign.pipeline.run.batches import Batches
 from bulkpresign.pipeline.run.config import TransferConfig
+from bulkpresign.pipeline.run.part_sizes import ask_part_size
 from bulkpresign.pipeline.run.run import Run
+from bulkpresign.pipeline.sources.renewals import ChecksumMode
+from bulkpresign.signing.presigner import Presigner
+from bulkpresign.transfer.context import TransferContext
+from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.spec import TransferSpec
 
 
@@ -34,10 +40,13 @@ async def read_digests(
     ca_bundle: str | None,
     *,
     executor: str | Executor | None = None,
+    presigner: Presigner | None = None,
+    checksum_mode: ChecksumMode | None = None,
 ) -> None:
     """Runs jobs with a Digest as their target. `take` gets their outcomes, `emit` the other events.
 
-    Raises BreakerError where all objects fail in the same way.
+    `presigner` asks for the sizes of the parts of objects. `checksum_mode` is that of the links. Raises BreakerError
+    where all objects fail in the same way.
     """
 
     def listen(event: Event) -> None:
@@ -46,5 +55,10 @@ async def read_digests(
         elif not isinstance(event, RunStarted | RunFinished):
             emit(event)
 
+    def coordinator(context: TransferContext) -> Coordinator:
+        ask = None if presigner is None else partial(ask_part_size, presigner, context.http)
+        refuse = None if checksum_mode is None else checksum_mode.refuse
+        return Coordinator(ask_part_size=ask, refuse_checksum_mode=refuse)
+
     async with Run("verify", config=config, ca_bundle=ca_bundle, listeners=[listen], executor=executor) as run:
-        await run.transfer(jobs, TransferSpec())
+        await run.transfer(jobs, TransferSpec(), coordinator)

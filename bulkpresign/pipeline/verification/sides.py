@@ -27,13 +27,14 @@ from bulkpresign.pipeline.sources.given_rows import Row, object_of
 from bulkpresign.pipeline.sources.items import Items, are_items
 from bulkpresign.pipeline.sources.listings import BucketLister
 from bulkpresign.pipeline.sources.own_files import OwnFiles
-from bulkpresign.pipeline.sources.renewals import by_signing
+from bulkpresign.pipeline.sources.renewals import ChecksumMode, by_signing
 from bulkpresign.pipeline.sources.sources import Part, Source, Sources
 from bulkpresign.pipeline.sources.table_rows import rows_of
 from bulkpresign.pipeline.verification.entries import Entry, keyed, path_of
 from bulkpresign.proof.certificate import CertificateReader, CertificateRow
 from bulkpresign.proof.tree import FolderEntry, walk
 from bulkpresign.signing.options import LinkOptions
+from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.filters import Filters, Selector, candidates_of
 from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Table
@@ -189,6 +190,12 @@ class ObjectSide(Side):
         self.is_listed = sources.has_locations
         self._ca_bundle = ca_bundle
         self._own = RunPresigner(None, **msgspec.structs.asdict(endpoint), ca_bundle=ca_bundle)
+        #: The checksum header of the links that are signed here.
+        self.checksum_mode: ChecksumMode | None = None
+
+    async def presigner(self) -> Presigner | None:
+        """The one that signs for rows without links; None where all rows are links."""
+        return await self._own.get_if(self._sources.need_credentials)
 
     @property
     def tables(self) -> list[Table]:
@@ -270,10 +277,11 @@ class ObjectSide(Side):
     async def _signed(self, refs: Sequence[ObjectRef]) -> list[RenewableLink]:
         if not refs:
             return []
-        presigner = await self._own.get()
+        presigner, mode = await self._own.get(), self.checksum_mode
         await presigner.prepare(refs)
-        renew = by_signing(presigner)
-        return [RenewableLink(link, renew) for link in presigner.sign_batch(refs)]
+        links = presigner.sign_batch(refs, headers=None if mode is None else mode.headers)
+        renew = by_signing(presigner, mode)
+        return [RenewableLink(link, renew) for link in links]
 
 
 def side_of(

@@ -15,6 +15,7 @@ from bulkpresign.model import Link, Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.downloads.content_range import check_range
+from bulkpresign.transfer.downloads.part_size import with_part_size
 from bulkpresign.transfer.downloads.ranges import is_strong
 from bulkpresign.transfer.downloads.responses import RANGE_STATUSES, digest_of_whole, refusal
 from bulkpresign.transfer.engine.jobs import Digest, Job, RenewableLink
@@ -34,6 +35,7 @@ class DigestReader:
     def __init__(self, context: TransferContext, coordinator: Coordinator) -> None:
         self._context = context
         self._refuse_checksum_mode = coordinator.refuse_checksum_mode
+        self._ask_part_size = coordinator.ask_part_size
 
     async def __call__(self, job: Job, renewer: LinkRenewer) -> Outcome:
         """Reads the object of one job. Raises TransferError where it fails."""
@@ -51,9 +53,9 @@ class DigestReader:
             raise
 
     async def _read(self, hashing: "_Hashing", link: Link, sent: DirectRequest | None) -> Outcome:
-        first = iter((sent,))
+        first, split = iter((sent,)), await with_part_size(link, self._ask_part_size)
         verified_by, attempts = await self._context.retried(
-            lambda: self._attempt(hashing, link, next(first, None)), link.object, sent
+            lambda: self._attempt(hashing, split, next(first, None)), link.object, sent
         )
         ref = msgspec.structs.replace(link.object, size=hashing.bytes, checksum=hashing.checksum)
         return Outcome(ref, "done", hashing.bytes, attempts, verified_by, link=link)
