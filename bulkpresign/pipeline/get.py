@@ -108,7 +108,7 @@ async def get(
     object that is done by the journal (default: `TO.journal`) is skipped unless its row or its file contradicts it;
     `recheck` checks each with one conditional request. Interrupted downloads of large objects are resumed.
     `max_object_size` (bytes) bounds objects whose row has no size. With `fsync` an object is done once it is on the
-    disk. `failures` is the manifest of the objects that are not done.
+    disk. `failures` is the manifest of the objects that are not done; of an iterable, of those that it has given.
 
     `executor` moves the objects elsewhere than in this process: `processes`, `processes:N`, `dask:ADDRESS`, or any
     `concurrent.futures.Executor`. This process reads, signs and keeps the journal; workers get links that live minutes,

@@ -2,11 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import aclosing
 from datetime import datetime
 from typing import Any, NamedTuple, Self
-
-import anyio.lowlevel
 
 from bulkpresign.aws import Aws, AwsSession, Credentials
 from bulkpresign.errors import CredentialsError, ParameterError
@@ -22,7 +19,7 @@ from bulkpresign.model import (
 )
 from bulkpresign.signing.batch import grouped, region_of
 from bulkpresign.signing.batch_signer import BatchSigner
-from bulkpresign.signing.batching import batches_of
+from bulkpresign.signing.batching import SignedBatches
 from bulkpresign.signing.checks import check_keys, check_method, check_target, keys_of
 from bulkpresign.signing.endpoints import EndpointCache
 from bulkpresign.signing.expiry import check_expires_in, expires_at
@@ -351,7 +348,7 @@ class Presigner:
 
         return upload_of(signer, ref, upload_id, part_size, headers=headers or {}, end=end)
 
-    async def sign(
+    def sign(
         self,
         objects: AsyncIterable[ObjectRef] | Iterable[ObjectRef],
         method: Method = "GET",
@@ -365,14 +362,13 @@ class Presigner:
         """Links in batches, for input of any length. Renews the credentials and finds regions while it runs."""
         if batch_size < 1:
             raise ParameterError(f"batch_size of {batch_size} is not at least 1")
-        async with aclosing(batches_of(objects, batch_size)) as batches:
-            async for batch in batches:
-                keys_of(batch)
-                await self.prepare(batch)
-                yield self.sign_batch(
-                    batch, method, expires_in=expires_in, headers=headers, query=query, options=options
-                )
-                await anyio.lowlevel.checkpoint()
+
+        async def sign(batch: list[ObjectRef]) -> list[Link]:
+            keys_of(batch)
+            await self.prepare(batch)
+            return self.sign_batch(batch, method, expires_in=expires_in, headers=headers, query=query, options=options)
+
+        return SignedBatches(objects, batch_size, sign)
 
     def post_batch(
         self,

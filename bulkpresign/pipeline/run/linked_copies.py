@@ -73,7 +73,7 @@ class LinkedCopies:
         grouper = CopyGrouper(items.file)
         async for batch in items.batches():
             yield self._batch(grouper.add(_links_of(batch), batch.numbers), is_new=True)
-        yield self._batch(grouper.end(), is_new=True)
+        yield self._batch(items.end(grouper.end()), is_new=True)
 
     def _batch(self, found: Iterable[tuple[LinkedCopy, int]], *, is_new: bool) -> list[Job]:
         jobs = [self._job(copy) for copy, _ in found]

@@ -245,8 +245,7 @@ class Run:
         """The queue of the jobs; `items` is the input of the calling program, if the jobs come from it."""
         return JobQueue(
             batches,
-            is_callers=items is not None,
-            is_lazy=items is not None and not items.is_list,
+            close_input=None if items is None or items.is_list else items.close,
             slots=None if self._consumer is None else self._consumer.queue,
         )
 
@@ -268,6 +267,8 @@ class Run:
             adding = asyncio.create_task(log.add_left(queue.drain()))
             await wait_ended([adding])
             adding.result()
+        else:
+            await queue.close()
         if isinstance(error, InputError) and self._opened is not None:
             self._opened.discard_if_new()
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from types import TracebackType
-from typing import Self, cast
+from typing import Self, TypeVar, cast
 
 import msgspec
 
@@ -25,6 +25,8 @@ from bulkpresign.pipeline.sources.given_rows import (
 from bulkpresign.pipeline.sources.iterables import IterableReader, in_batches, not_cancelled
 from bulkpresign.pipeline.sources.selecting import Picker
 from bulkpresign.source.filters import Filters, Selector, candidates_of
+
+T = TypeVar("T")
 
 #: A list may have the names of files and S3 locations instead.
 _Name = str | os.PathLike[str]
@@ -73,6 +75,8 @@ class GivenItems:
         self._first: ItemBatch | None = None
         #: True if the rows are here already, so that none has to be waited for.
         self.is_list = isinstance(items, Sequence)
+        #: True where no more rows are read from the iterable.
+        self.is_left = False
         if isinstance(items, Sequence):
             check_types(items)
         self._batches: AsyncIterator[list[Item]]
@@ -84,7 +88,8 @@ class GivenItems:
             self._reader = IterableReader(self._items)
             self._batches = self._reader.batches()
         else:
-            self._batches = in_batches(not_cancelled(self._items), _LIST_BATCH if self.is_list else _BATCH)
+            count = _LIST_BATCH if self.is_list else _BATCH
+            self._batches = in_batches(not_cancelled(self._items), count, lambda: self.is_left)
         try:
             self._first = await self._next()
         except BaseException as error:
@@ -96,11 +101,28 @@ class GivenItems:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Closes an async generator, and raises what its cleanup raises where there is no other error."""
-        if self._reader is None:
-            return
-        problem = await self._reader.close()
+        problem = await self._closed()
         if problem is not None and error is None:
             raise problem
+
+    async def close(self) -> None:
+        """Closes an async generator, and reads no more of a plain one. `batches` ends after the rows that are here."""
+        await self._closed()
+
+    def end(self, last: Iterator[T]) -> Iterator[T]:
+        """What is grouped at the end of the rows. Raises ManifestError for an upload that is incomplete.
+
+        Where no more rows are read, such an upload is left out: the rows that it lacks were not given.
+        """
+        try:
+            yield from last
+        except ManifestError:
+            if not self.is_left:
+                raise
+
+    async def _closed(self) -> BaseException | None:
+        self.is_left = True
+        return None if self._reader is None else await self._reader.close()
 
     @property
     def has_links(self) -> bool:

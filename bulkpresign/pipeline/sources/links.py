@@ -136,7 +136,7 @@ class _GivenLinks:
                         yield signed
                 else:
                     yield self._links([row for row in rows if isinstance(row, Link)], numbers)
-        if rest := [_upload(found, self._renew) for found, _ in self._grouper.end()]:
+        if rest := [_upload(found, self._renew) for found, _ in self._items.end(self._grouper.end())]:
             yield rest
 
     def _links(self, links: Sequence[Link], numbers: Sequence[int]) -> list[Remote]:

@@ -1,12 +1,14 @@
 """The jobs of a run, read on demand."""
 
+import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
 import anyio
 
+from bulkpresign.tasks import wait_ended
 from bulkpresign.transfer.engine.jobs import Job
 
 #: `read_ahead` keeps at least so many jobs ready.
@@ -33,24 +35,24 @@ class OutcomeSlots(Protocol):
 class JobQueue:
     """Hands out jobs one at a time to any number of workers. Reads its input on demand, a batch at a time.
 
-    Each batch is sorted by the expiry of its links, the earliest first. With `is_callers` the input is an iterable of
-    the calling program: waiting for it can be cancelled, and unread input is left to that program. If it `is_lazy`, it
-    is never read ahead. `slots` bounds the outcomes that wait for the consumer.
+    Each batch is sorted by the expiry of its links, the earliest first. `close_input` closes an input that is an
+    iterable of the calling program: that is never read ahead, waiting for it can be cancelled, and its unread rows are
+    left to that program. `slots` bounds the outcomes that wait for the consumer.
     """
 
     def __init__(
         self,
         batches: AsyncIterable[Sequence[Job]],
         *,
-        is_callers: bool = False,
-        is_lazy: bool = False,
+        close_input: Callable[[], Awaitable[None]] | None = None,
         slots: OutcomeSlots | None = None,
     ) -> None:
-        self._is_callers, self._is_lazy = is_callers, is_lazy
+        self._close_input = close_input
         self._slots = slots
         #: True where a consumer waits for outcomes, of which only so many may be pending.
         self.has_consumer = slots is not None
         self._batches: AsyncIterator[Sequence[Job]] = aiter(batches)
+        self._reading: asyncio.Task[Sequence[Job] | None] | None = None
         self._lock = anyio.Lock()
         self._ended = False
         self._is_low = anyio.Event()
@@ -74,7 +76,7 @@ class JobQueue:
 
     async def read_ahead(self) -> None:
         """Reads the next batch before the jobs run out, to the end of the input: then few workers have to wait."""
-        while not (self._ended or self._is_lazy):
+        while not self._ended and self._close_input is None:
             if len(self.ready) >= _LEAST_READY:
                 self._is_low = anyio.Event()
                 await self._is_low.wait()
@@ -113,20 +115,42 @@ class JobQueue:
     async def _refill(self) -> bool:
         if self._ended:
             return False
-        # A cancellation during the wait would end the input, and its rest could not be read by drain().
-        with anyio.CancelScope(shield=not self._is_callers):
-            batch = await anext(self._batches, None)
+        batch = await self._read()
         self._ended = batch is None
         self.ready.extend(_by_expiry(batch or ()))
         return not self._ended
 
+    async def _read(self) -> Sequence[Job] | None:
+        """The next batch. A cancellation within the read would end the input, and drain() could not read its rest."""
+        if self._close_input is None:
+            with anyio.CancelScope(shield=True):
+                return await self._next_batch()
+        self._reading = self._reading or asyncio.create_task(self._next_batch())
+        await asyncio.wait([self._reading])  # cancelled, the read goes on, and the next call has its batch
+        reading, self._reading = self._reading, None
+        return reading.result()
+
+    async def _next_batch(self) -> Sequence[Job] | None:
+        return await anext(self._batches, None)
+
     async def drain(self) -> AsyncIterator[Sequence[Job]]:
-        """The jobs that were not handed out, for a run that stops early."""
+        """The jobs that were not handed out, for a run that stops early. The iterable of a program is closed first.
+
+        That can't give again those of its rows that were read.
+        """
+        if self._close_input is not None:
+            await self._close_input()
         yield list(self.ready)
         self.ready.clear()
-        while not self._is_callers and await self._refill():
+        while await self._refill():
             yield list(self.ready)
             self.ready.clear()
+
+    async def close(self) -> None:
+        """Ends the reading, for a run that stops early and does not drain."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await wait_ended([self._reading])
 
 
 def _by_expiry(batch: Sequence[Job]) -> Sequence[Job]:

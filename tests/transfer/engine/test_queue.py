@@ -17,10 +17,16 @@ class Input:
 
     def __init__(self) -> None:
         self.read = 0
+        self.is_left = False
+
+    async def close(self) -> None:
+        self.is_left = True
 
     async def batches(self) -> AsyncIterator[Sequence[Job]]:
         for number in range(BATCHES):
             await anyio.sleep(0)
+            if self.is_left and number:
+                return
             self.read += 1
             keys = [str(number * BATCH + count) for count in range(BATCH)]
             links = [bp.Link("GET", f"https://h/{key}", {}, None, bp.ObjectRef("b", key)) for key in keys]
@@ -90,9 +96,9 @@ def test_no_more_is_read_ahead_than_a_few_batches() -> None:
     assert given.read == 3
 
 
-def test_lazy_input_is_not_read_ahead() -> None:
+def test_the_input_of_a_program_is_not_read_ahead() -> None:
     given = Input()
-    assert in_time(JobQueue(given.batches(), is_lazy=True), 1) == []
+    assert in_time(JobQueue(given.batches(), close_input=given.close), 1) == []
     assert given.read == 0
 
 
@@ -106,7 +112,7 @@ def test_what_an_ended_run_leaves_is_drained_but_the_input_of_a_program_is_not_r
     is_callers: bool, drained: int
 ) -> None:
     given = Input()
-    queue = JobQueue(given.batches(), is_callers=is_callers)
+    queue = JobQueue(given.batches(), close_input=given.close if is_callers else None)
 
     async def run() -> int:
         assert await queue.get() is not None
@@ -114,6 +120,37 @@ def test_what_an_ended_run_leaves_is_drained_but_the_input_of_a_program_is_not_r
 
     assert anyio.run(run) == drained
     assert given.read == (1 if is_callers else BATCHES)
+
+
+@pytest.mark.parametrize("is_callers", [False, True])
+def test_a_batch_whose_read_is_cancelled_is_drained(is_callers: bool) -> None:
+    """The read goes on behind the cancellation: a generator would end with it, and what it holds would be lost."""
+    given = Input()
+    queue = JobQueue(given.batches(), close_input=given.close if is_callers else None)
+
+    async def run() -> int:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await queue.get()
+        return sum([len(jobs) async for jobs in queue.drain()])
+
+    assert anyio.run(run) == (BATCH if is_callers else BATCHES * BATCH)
+
+
+def test_a_queue_that_is_closed_reads_no_more() -> None:
+    given = Input()
+    queue = JobQueue(given.batches(), close_input=given.close)
+
+    async def run() -> None:
+        await queue.close()
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await queue.get()
+        await queue.close()
+
+    anyio.run(run)
+    assert not queue.ready
+    assert given.read == 0
 
 
 def test_the_end_of_the_input_takes_no_room() -> None:
