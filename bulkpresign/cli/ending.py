@@ -5,8 +5,17 @@ from typing import NamedTuple
 
 from click.exceptions import Exit
 
-from bulkpresign.cli.summary import archived, expired_advice, left_open, left_out, no_rows, untagged, unwritten
-from bulkpresign.errors import OutputError
+from bulkpresign.cli.summary import (
+    archived,
+    done_before,
+    expired_advice,
+    left_open,
+    left_out,
+    no_rows,
+    untagged,
+    unwritten,
+)
+from bulkpresign.errors import BreakerError, OutputError
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.model import Report
 
@@ -53,7 +62,9 @@ class Ending(NamedTuple):
         """The exit code."""
         if self.exit is None:
             return exit_code(self.counts.report)
-        return (exit_code(self.counts.report) or EXIT_FAILED) if self.is_late else self.exit.exit_code
+        if self.is_late or isinstance(self.cause, BreakerError):  # whether all links had expired, or some of them
+            return exit_code(self.counts.report) or EXIT_FAILED
+        return self.exit.exit_code
 
     def notes(self, expired_codes: set[str | None], filters: object, *, quiet: bool) -> Iterator[tuple[str, str]]:
         """The messages after the summary, each with its level; with `quiet`, the warnings and what is to be done.
@@ -68,7 +79,7 @@ class Ending(NamedTuple):
         if self.exit is None and not report.objects:
             yield f"{no_rows(filters)}: nothing to do", "warning"
         if report.skipped_by and report.objects == report.skipped and not quiet:
-            yield f"{report.skipped_by} has all of it as done; to do it again, name another one by --journal", "info"
+            yield done_before(report), "info"
         if not quiet:
             yield from self._early()
         if report.archived and not quiet:

@@ -141,6 +141,12 @@ def archived(report: Report) -> str:
     return f"{counts}, by the storage class; what is not restored yet can't be read"
 
 
+def done_before(report: Report) -> str:
+    """Advice where the journal has all as done."""
+    again = "--recheck asks the server" if report.verb == "get" else "to do it again, name another one by --journal"
+    return f"{report.skipped_by} has all of it as done; {again}"
+
+
 def early_end(what: str) -> str:
     """A warning about the links, or forms, of a session token whose end is not known."""
     return (

@@ -12,7 +12,7 @@ from bulkpresign.events import Listener
 from bulkpresign.http.client import Transport
 from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.model import Report
-from bulkpresign.pipeline.run.completed import files_are_current
+from bulkpresign.pipeline.run.completed import files_are_current, noting
 from bulkpresign.pipeline.run.config import TransferConfig, check_number, config_of
 from bulkpresign.pipeline.run.descriptors import open_files_limit
 from bulkpresign.pipeline.run.journals import journal_of
@@ -170,10 +170,9 @@ async def get(
         run = await stack.enter_async_context(
             Run("get", config=config, ca_bundle=ca_bundle, failures=failures, listeners=listeners, executor=executor)
         )
-        run.use_journal(
-            journal_of(journal, "get", folder.root, os.path.realpath(folder.root)),
-            none_is_current if recheck else files_are_current(folder.root),
-        )
+        record = journal_of(journal, "get", folder.root, os.path.realpath(folder.root))
+        are_current = noting(files_are_current(folder.root), partial(run.skip_by, record))
+        run.use_journal(record, none_is_current if recheck else are_current)
         totals = await check(sources, folder.check_all, index, "GET", run.completed, listeners=listeners)
         signing = await own.get_if(sources.need_credentials or renew_credentials)
         renew = await run.renewal(signing if renew_credentials else None, renew_command, renew_url)

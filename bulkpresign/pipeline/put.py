@@ -211,7 +211,7 @@ async def _put_links(
             journal_of(settings.journal, "put", folder.root, "its links"), files_are_current(folder.root)
         )
         if opened is not None:  # the destination can't be listed without credentials
-            run.skipped_by = opened.file.name
+            run.skip_by(opened)
         totals = await check(sources, folder.check_sources, index, "PUT", run.completed, listeners=settings.listeners)
         await sources.draw(None, "PUT")
         renew = await run.renewal(await own.get_if(renewal.by_credentials), renewal.command, renewal.url)
@@ -256,7 +256,7 @@ async def _put_folder(
             listing = BucketLister(signing, run.emit, attempts=config.attempts, transport=config.transport)
             async with listing as lister:
                 if not await present.list_destination(lister, location):
-                    run.skipped_by = opened.file.name
+                    run.skip_by(opened)
         own = run.left_out = OwnFiles(folder.root, (settings.failures, settings.journal))
         found = own.without(folder_objects(folder.root, location.bucket, location.key))
         files = selected_files(folder.root, found, settings.filters)

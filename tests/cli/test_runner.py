@@ -143,6 +143,11 @@ def test_a_run_that_broke_counts_what_came_before(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err.count("failed: s3://b/k") == 10
 
 
+def test_a_run_that_broke_because_of_expired_links_says_so() -> None:
+    """As one of fewer objects, which ends before the breaker opens."""
+    assert code_of(Verb([EXPIRED] * 12, BreakerError("all fail alike"))) == 3
+
+
 @pytest.mark.parametrize("expired", [False, True])
 def test_a_file_that_is_not_written_at_the_end_is_no_usage_error(
     expired: bool, capsys: pytest.CaptureFixture[str]

@@ -52,6 +52,15 @@ HEADERS = {
 }
 
 
+def test_a_plan_counts_what_would_fail_apart(sides: Sides) -> None:
+    sides.upload({"same": b"1", "other": b"22", "new": b"333"})
+    sides.store({"same": b"1", "other": b"??"})
+    report = sides.copy(dry_run=True, if_exists="fail")
+    assert (report.planned, report.skipped) == (1, 1)
+    assert report.plan is not None
+    assert report.plan.skipped == {"the same is there": 1, "another object has the key, so the copy fails": 1}
+
+
 def test_copies_to_two_prefixes_run_at_the_same_time(sides: Sides) -> None:
     """Each has its journal. Two to the same prefix would copy everything twice."""
     sides.upload({"a": b"1", "b": b"22"})

@@ -67,6 +67,23 @@ def files_are_current(root: str | os.PathLike[str]) -> AreCurrent:
     return are_current
 
 
+def tells_no_bytes(ref: ObjectRef) -> bool:
+    """True for the row of an object that could have other bytes than before, and the same row."""
+    return ref.etag is None and ref.checksum is None
+
+
+def noting(are_current: AreCurrent, note: Callable[[], object]) -> AreCurrent:
+    """The same function. It calls `note` where the journal alone tells that nothing is left to do."""
+
+    def noted(found: Sequence[tuple[ObjectRef, Record]]) -> Sequence[bool]:
+        current = are_current(found)
+        if any(is_current and tells_no_bytes(ref) for is_current, (ref, _) in zip(current, found, strict=True)):
+            note()
+        return current
+
+    return noted
+
+
 def recorded_evidence(journal: Journal, links: Sequence[Link]) -> list[Evidence | None]:
     """The recorded state of objects that are done, and of their files, where their rows don't contradict it."""
     names = [journal.identity_of(link.object, link.url) for link in links]

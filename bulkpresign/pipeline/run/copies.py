@@ -13,6 +13,7 @@ from bulkpresign.ledger.listing_index import ListedObject, ListingIndex
 from bulkpresign.ledger.record import Record
 from bulkpresign.manifest.writing import object_writer
 from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, key_problem
+from bulkpresign.pipeline.run.completed import tells_no_bytes
 from bulkpresign.pipeline.run.presigner import endpoint_of_bucket
 from bulkpresign.pipeline.sources.links import Remote
 from bulkpresign.pipeline.sources.listings import BucketLister
@@ -208,11 +209,6 @@ class PresentCopies:
         keys = [self._destination.key(ref) for ref in refs]
         found = self._listed.find(keys)
         return [found.get(key) for key in keys]
-
-
-def tells_no_bytes(ref: ObjectRef) -> bool:
-    """True for the row of an object that could have other bytes than before, and the same row."""
-    return ref.etag is None and ref.checksum is None
 
 
 async def _asked(http: HttpClient, link: Link, listed: ListedObject) -> ObjectRef:

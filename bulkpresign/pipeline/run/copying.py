@@ -10,11 +10,10 @@ import msgspec
 from bulkpresign.errors import ParameterError, RefusedError
 from bulkpresign.events import Listener, ObjectsSkipped
 from bulkpresign.ledger.paths import PathIndex
-from bulkpresign.ledger.record import Record
 from bulkpresign.model import ObjectRef, Report
 from bulkpresign.pipeline.run.batches import Batches
-from bulkpresign.pipeline.run.completed import all_are_current
-from bulkpresign.pipeline.run.copies import Destination, PresentCopies, tells_no_bytes
+from bulkpresign.pipeline.run.completed import all_are_current, noting
+from bulkpresign.pipeline.run.copies import Destination, PresentCopies
 from bulkpresign.pipeline.run.guards import DestinationGuard
 from bulkpresign.pipeline.run.journals import journal_of
 from bulkpresign.pipeline.run.linked_copies import LinkedCopies, located_copies, placed
@@ -75,7 +74,7 @@ class Copying:
         beside = sources.tables[0].file if sources.tables else "links"
         opened = run.use_journal(journal_of(self._journal, "copy", beside, "its links"), all_are_current)
         if opened is not None:  # the destination can't be listed without credentials
-            run.skipped_by = opened.file.name
+            run.skip_by(opened)
         totals = await self._check(placed, located_copies)
         await sources.draw(None, "GET")
         get = await sides.source.get_if(self._renew_credentials)
@@ -230,22 +229,13 @@ class Copying:
         self._stack.enter_context(present)
         name = target.location.bucket.rpartition("/")[2]  # the name of an access point
         journal = journal_of(self._journal, "copy", name, await target.named(put))
-        opened = run.use_journal(journal, partial(self._are_current, present, journal.file.name))
+        opened = run.use_journal(journal, noting(present.are_current, partial(run.skip_by, journal)))
         if opened is not None or self._sources.has_locations or is_listed:
             async with BucketLister(put, run.emit, attempts=config.attempts, transport=config.transport) as lister:
                 self._listers.append(lister)
                 if not await present.list_destination(lister) and opened is not None:
-                    run.skipped_by = opened.file.name
+                    run.skip_by(opened)
         return present
-
-    def _are_current(
-        self, present: PresentCopies, journal: str, found: Sequence[tuple[ObjectRef, Record]]
-    ) -> Sequence[bool]:
-        """See `PresentCopies.are_current`. Takes note where the journal alone knows that nothing is left to do."""
-        current = present.are_current(found)
-        if any(is_current and tells_no_bytes(ref) for is_current, (ref, _) in zip(current, found, strict=True)):
-            self._run.skipped_by = journal
-        return current
 
     async def _reserving(
         self, lister: BucketLister | None, target: Destination
@@ -278,7 +268,7 @@ async def _absent(jobs: Batches, present: PresentCopies, planner: Planner, emit:
             try:
                 outcome = await present.find(job.link, "")
             except RefusedError:
-                planner.skip("another object has the key")
+                planner.refuse("another object has the key, so the copy fails")
                 continue
             if outcome is None:
                 left.append(job)

@@ -40,7 +40,7 @@ class Planner:
         self._skipped: Counter[str] = Counter()
         self._largest: list[tuple[int, str]] = []
         self._sizes = [[0, 0] for _ in range(len(_BOUNDS) + 1)]
-        self._in_parts = self._unsized = self._bytes_out = 0
+        self._in_parts = self._unsized = self._bytes_out = self._refused = 0
 
     def add(self, ref: ObjectRef) -> None:
         """Adds an object that would be copied."""
@@ -62,10 +62,15 @@ class Planner:
         if count:
             self._skipped[reason] += count
 
+    def refuse(self, reason: str) -> None:
+        """Adds an object whose copy would fail."""
+        self.skip(reason)
+        self._refused += 1
+
     @property
     def skipped(self) -> int:
-        """The number of objects that would not be copied."""
-        return self._skipped.total()
+        """The number of objects that would be skipped, without those that would fail."""
+        return self._skipped.total() - self._refused
 
     @property
     def plan(self) -> Plan:

@@ -124,6 +124,10 @@ class Run:
             self._opened = self._stack.enter_context(journal)
         return self._opened
 
+    def skip_by(self, journal: Journal) -> None:
+        """Takes note that objects are skipped because of the journal alone."""
+        self.skipped_by = journal.file.name
+
     @property
     def completed(self) -> CompletedFilter:
         """The objects that earlier runs completed."""
