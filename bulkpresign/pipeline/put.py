@@ -199,7 +199,9 @@ async def _put_links(
     if sources.items is None:
         await sources.begin()
     if sources.items is None and sources.need_credentials:
-        raise ParameterError("put needs a table of links, with a column url: make one with sign --method PUT")
+        are_failures = "reason" in sources.columns
+        hint = "; the failures of put DIR s3://... are sent by the same command again" if are_failures else ""
+        raise ParameterError(f"put needs a table of links, with a column url: make one with sign --method PUT{hint}")
     folder.require()
     async with AsyncExitStack() as stack:
         own = await stack.enter_async_context(settings.presigner)

@@ -78,6 +78,8 @@ def test_a_from_that_cannot_be(origin: FaultProxy, folder: Path) -> None:
     assert said == "error: in/0 is not a folder; --include GLOB selects files of a folder\n"
     (folder / "keys.csv").write_text("key\n0\n")
     assert "put needs a table of links" in put(folder, "keys.csv", "--from", "in", code=2)
+    (folder / "failed.csv").write_text("bucket,key,reason\nb,k,503 SlowDown\n")
+    assert "sent by the same command again" in put(folder, "failed.csv", "--from", "in", code=2)
     assert origin.count == 0
     assert not (folder / "f.csv").exists()
 
