@@ -1,5 +1,6 @@
 """Tables in CSV, with or without a header row, whose rows `csv_reader` reads."""
 
+import csv
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ _SHOWN = 1024
 #: So many rows below the first one are searched for the header.
 _TITLE_ROWS = 8
 _SEPARATOR = re.compile(r"[,;\t|]")
+_WHOLE_LINES = "a spreadsheet kept whole lines in one column: import the file with , as the separator of its columns"
 #: Column names in tables of other tools. A first row that starts with one is a header without a column key.
 _TITLES = frozenset(
     (
@@ -208,6 +210,8 @@ def _check_lengths(file: str, columns: tuple[str, ...], cells: Sequence[list[str
     least = 2 if columns is HEADERLESS else len(columns)
     for row, line in zip(cells, lines, strict=True):
         if not least <= len(row) <= len(columns):
+            if len(row) == 1 and least <= len(_split(row[0])) <= len(columns):
+                raise ManifestError(_WHOLE_LINES, file=file, line=line)
             problem = f"{counted(len(row), 'field')} where {len(columns)} are expected ({','.join(columns)[:200]})"
             missing = columns[len(row)] if len(row) < least else None
             raise ManifestError(problem, file=file, line=line, column=missing)
@@ -218,6 +222,8 @@ def _header(file: str, row: Sequence[str], line: int) -> tuple[str, ...] | None:
     if len(row) > MAX_COLUMNS:
         raise ManifestError(f"{len(row):,} columns; a table has at most {MAX_COLUMNS:,}", file=file, line=line)
     names = tuple(column_name(cell.strip()) for cell in row)
+    if len(row) == 1 and _is_whole_line(row[0]):
+        raise ManifestError(_WHOLE_LINES, file=file, line=line)
     if KNOWN.isdisjoint(names):
         _check_headerless(file, row, line)
         return None
@@ -229,6 +235,21 @@ def _header(file: str, row: Sequence[str], line: int) -> tuple[str, ...] | None:
             raise ManifestError("the header has this column twice", file=file, line=line, column=name or "''")
         seen.add(name)
     return names
+
+
+def _is_whole_line(cell: str) -> bool:
+    """True for a cell that is a header of several columns, or `bucket,key[,version_id]`."""
+    cells = _split(cell)
+    if len(cells) > 1 and not {"key", "url"}.isdisjoint(column_name(each.strip()) for each in cells):
+        return True
+    return len(cells) in {2, 3} and _bucket_problem(cells[0]) is None
+
+
+def _split(cell: str) -> list[str]:
+    """The cells of a line that is in one cell; an empty list for text that is no line of CSV."""
+    with suppress(csv.Error):
+        return next(csv.reader([cell], strict=True), [])
+    return []
 
 
 def _header_below(reader: CsvReader) -> int:
