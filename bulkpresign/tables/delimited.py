@@ -14,6 +14,7 @@ from bulkpresign.tables.columns import HEADERLESS, KNOWN, column_name
 from bulkpresign.tables.csv_reader import CsvReader, line_starts
 from bulkpresign.tables.files import line_blocks, not_empty
 from bulkpresign.tables.rows import BATCH_ROWS, MAX_COLUMNS, Rows
+from bulkpresign.tables.tool_lists import tool_list_problem
 from bulkpresign.text import counted
 
 #: Characters of a key in a message.
@@ -114,8 +115,11 @@ def _columns(file: str, reader: CsvReader, line: int, row: Sequence[str]) -> tup
     try:
         return _header(file, row, line)
     except ManifestError:
-        if below := _header_below(reader):
-            problem = f"line {below} looks like the header: delete the lines above it"
+        below = list(_rows_below(reader))
+        problem = tool_list_problem("\n".join(",".join(cells) for cells in [row, *(cells for _, cells in below[:1])]))
+        if problem is None and (header := _header_among(below)):
+            problem = f"line {header} looks like the header: delete the lines above it"
+        if problem is not None:
             raise ManifestError(problem, file=file, line=line) from None
         raise
 
@@ -252,14 +256,20 @@ def _split(cell: str) -> list[str]:
     return []
 
 
-def _header_below(reader: CsvReader) -> int:
-    """The line of a header that is one of the next rows, below a title as spreadsheets have it; 0 for none."""
+def _rows_below(reader: CsvReader) -> Iterator[tuple[int, list[str]]]:
+    """The next rows, each with its last line, up to one that is not valid."""
     with suppress(ManifestError):
         for _ in range(_TITLE_ROWS):
             for row in reader.read(1):
-                names = {column_name(cell.strip()) for cell in _SEPARATOR.split(",".join(row))}
-                if not names.isdisjoint({"key", "url"}):
-                    return reader.line_num
+                yield reader.line_num, row
+
+
+def _header_among(rows: list[tuple[int, list[str]]]) -> int:
+    """The line of a header that is one of these rows, below a title as spreadsheets have it; 0 for none."""
+    for line, row in rows:
+        names = {column_name(cell.strip()) for cell in _SEPARATOR.split(",".join(row))}
+        if not names.isdisjoint({"key", "url"}):
+            return line
     return 0
 
 
