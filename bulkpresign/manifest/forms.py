@@ -11,6 +11,7 @@ from bulkpresign.manifest.links import links_of
 from bulkpresign.model import Post
 from bulkpresign.tables.rows import Rows
 
+_SIZES = "content-length-range"
 _FIELDS, _CONTENT_TYPE = "fields", "content-type"
 _LINE_ENDS = frozenset("\r\n")
 _DECODER = msgspec.json.Decoder(dict[str, str])
@@ -38,14 +39,26 @@ def form_problem(post: Post) -> str | None:
     return None
 
 
+def most_bytes(post: Post) -> int | None:
+    """The size of the largest file that the policy of a form allows, or None."""
+    ranges = [one for one in _conditions(post) if isinstance(one, list) and one[:1] == [_SIZES]]
+    sizes = [one[2] for one in ranges if len(one) == 3 and isinstance(one[2], int)]
+    return min(sizes, default=None)
+
+
 def _conditions_of(post: Post) -> set[str]:
-    """The fields for which the policy of a form has conditions, in lower case; empty where it can't be read."""
+    """The fields for which the policy of a form has conditions, in lower case."""
+    named = [name for one in _conditions(post) for name in (one if isinstance(one, dict) else one[1:2])]
+    return {str(name).removeprefix("$").lower() for name in named}
+
+
+def _conditions(post: Post) -> list[dict[str, Any] | list[Any]]:
+    """The conditions in the policy of a form; empty where it can't be read."""
     try:
         conditions = json.loads(b64decode(post.fields.get("policy", "")))["conditions"]
-        named = [name for one in conditions for name in (one if isinstance(one, dict) else one[1:2])]
-        return {str(name).removeprefix("$").lower() for name in named}
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return set()
+        return msgspec.convert(conditions, list[dict[str, Any] | list[Any]])
+    except (ValueError, LookupError, TypeError, RecursionError):  # msgspec's error is a ValueError
+        return []
 
 
 def _fields(rows: Rows, row: int, cell: Any) -> dict[str, str]:

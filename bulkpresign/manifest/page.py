@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from xml.etree.ElementTree import Element
 
+from bulkpresign.manifest.forms import most_bytes
 from bulkpresign.markup import document, element, head
 from bulkpresign.model import Link, Post
 from bulkpresign.redact import escaped
@@ -58,6 +59,9 @@ def _form(post: Post) -> Element:
     choice = element("input", type="file", name="file", required="")
     name = post.object.key or post.fields.get("key") or post.object.file_path
     label = element("label", _name(name.replace(_OWN_NAME, "(the name of your file)")), choice)
+    most = most_bytes(post)
+    if most is not None:
+        label.append(element("small", f"at most {show_bytes(most)}"))
     return element(
         "form", *hidden, label, element("button", "Upload"), action=post.url, method="post", enctype=_FORM_TYPE
     )

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, aclosing
 from itertools import islice
@@ -66,7 +66,8 @@ async def verify(
     (`FOLDER.journal` unless given). A file of which only the size can be compared is unproven, unless `accept_size` is
     given.
     With an `executor` (see `get`), its workers hash the files, which all of them have to see under the same path.
-    `filters` select among the rows to verify; the files of the other rows are not extra.
+    `filters` select among the rows to verify; the files of the other rows are not extra, and neither are
+    those that `exclude` matches.
 
     `failures` names a manifest for files that differ, are missing or unproven; `extras` is called for every file that
     no row names. Raises InputError for a manifest or folder that can't be used; what is wrong with files is counted.
@@ -101,7 +102,7 @@ async def verify(
                     await map_in_threads(rows, prove, counts.finished, threads)
                 else:
                     await _in_workers(executor, root, rows, counts, accept_size=accept_size)
-            await _find_extras(root, index, counts, extras)
+            await _find_extras(root, index, counts, extras, Selector(filters or Filters()).excludes)
         finally:
             counts.emit(RunFinished(counts.report))
     return counts.report
@@ -189,13 +190,15 @@ def _check_form(paths: Sequence[str]) -> None:
             raise NameRefusedError(path, problem)
 
 
-async def _find_extras(folder: Folder, index: _NamedPaths, counts: Counts, extras: Extras | None) -> None:
+async def _find_extras(
+    folder: Folder, index: _NamedPaths, counts: Counts, extras: Extras | None, is_excluded: Callable[[str], bool]
+) -> None:
     """Counts what lies below the folder and no row names. A subfolder that can't be read is extra: it may hold such."""
     entries = walk(folder.root)
     while batch := list(islice(entries, _LOOK_UP)):
         unnamed = index.unnamed([path for path, problem in batch if problem is None])
         for path, problem in batch:
-            if problem is not None or path in unnamed:
+            if problem is not None or (path in unnamed and not is_excluded(os.fsdecode(path))):
                 counts.report.extra += 1
                 if extras is not None:
                     extras(os.fsdecode(path), problem or "no row names it")

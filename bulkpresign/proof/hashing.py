@@ -47,7 +47,8 @@ class FileHasher:
         except NameRefusedError as error:
             return FileProblem(str(error))
         except OSError as error:
-            return FileProblem(f"{file} can't be read: {error.strerror}")
+            reason = "; ".join([str(error.strerror), *getattr(error, "__notes__", ())])
+            return FileProblem(f"{file} can't be read: {reason}")
         if size is None:
             return FileProblem(f"{file} is not a file")
         if ref.size is not None and ref.size != size:

@@ -113,6 +113,10 @@ class Selector:
             found = [index for index in found if self._has_time(objects, index, times[index])]
         return found
 
+    def excludes(self, path: str) -> bool:
+        """True for a path that one of the globs to exclude matches."""
+        return self._exclude(path)
+
     def _has_size(self, objects: Candidates, index: int, size: int | None) -> bool:
         if size is None:
             return _passes_without(objects, index, "a filter by size needs the size, and there is none", "size")

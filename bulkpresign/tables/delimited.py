@@ -1,5 +1,6 @@
 """Tables in CSV, with or without a header row, whose rows `csv_reader` reads."""
 
+import csv
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -13,6 +14,7 @@ from bulkpresign.tables.columns import HEADERLESS, KNOWN, column_name
 from bulkpresign.tables.csv_reader import CsvReader, line_starts
 from bulkpresign.tables.files import line_blocks, not_empty
 from bulkpresign.tables.rows import BATCH_ROWS, MAX_COLUMNS, Rows
+from bulkpresign.tables.tool_lists import tool_list_problem
 from bulkpresign.text import counted
 
 #: Characters of a key in a message.
@@ -20,6 +22,7 @@ _SHOWN = 1024
 #: So many rows below the first one are searched for the header.
 _TITLE_ROWS = 8
 _SEPARATOR = re.compile(r"[,;\t|]")
+_WHOLE_LINES = "a spreadsheet kept whole lines in one column: import the file with , as the separator of its columns"
 #: Column names in tables of other tools. A first row that starts with one is a header without a column key.
 _TITLES = frozenset(
     (
@@ -112,8 +115,11 @@ def _columns(file: str, reader: CsvReader, line: int, row: Sequence[str]) -> tup
     try:
         return _header(file, row, line)
     except ManifestError:
-        if below := _header_below(reader):
-            problem = f"line {below} looks like the header: delete the lines above it"
+        below = list(_rows_below(reader))
+        problem = tool_list_problem("\n".join(",".join(cells) for cells in [row, *(cells for _, cells in below[:1])]))
+        if problem is None and (header := _header_among(below)):
+            problem = f"line {header} looks like the header: delete the lines above it"
+        if problem is not None:
             raise ManifestError(problem, file=file, line=line) from None
         raise
 
@@ -208,6 +214,8 @@ def _check_lengths(file: str, columns: tuple[str, ...], cells: Sequence[list[str
     least = 2 if columns is HEADERLESS else len(columns)
     for row, line in zip(cells, lines, strict=True):
         if not least <= len(row) <= len(columns):
+            if len(row) == 1 and least <= len(_split(row[0])) <= len(columns):
+                raise ManifestError(_WHOLE_LINES, file=file, line=line)
             problem = f"{counted(len(row), 'field')} where {len(columns)} are expected ({','.join(columns)[:200]})"
             missing = columns[len(row)] if len(row) < least else None
             raise ManifestError(problem, file=file, line=line, column=missing)
@@ -218,6 +226,8 @@ def _header(file: str, row: Sequence[str], line: int) -> tuple[str, ...] | None:
     if len(row) > MAX_COLUMNS:
         raise ManifestError(f"{len(row):,} columns; a table has at most {MAX_COLUMNS:,}", file=file, line=line)
     names = tuple(column_name(cell.strip()) for cell in row)
+    if len(row) == 1 and _is_whole_line(row[0]):
+        raise ManifestError(_WHOLE_LINES, file=file, line=line)
     if KNOWN.isdisjoint(names):
         _check_headerless(file, row, line)
         return None
@@ -231,14 +241,35 @@ def _header(file: str, row: Sequence[str], line: int) -> tuple[str, ...] | None:
     return names
 
 
-def _header_below(reader: CsvReader) -> int:
-    """The line of a header that is one of the next rows, below a title as spreadsheets have it; 0 for none."""
+def _is_whole_line(cell: str) -> bool:
+    """True for a cell that is a header of several columns, or `bucket,key[,version_id]`."""
+    cells = _split(cell)
+    if len(cells) > 1 and not {"key", "url"}.isdisjoint(column_name(each.strip()) for each in cells):
+        return True
+    return len(cells) in {2, 3} and _bucket_problem(cells[0]) is None
+
+
+def _split(cell: str) -> list[str]:
+    """The cells of a line that is in one cell; an empty list for text that is no line of CSV."""
+    with suppress(csv.Error):
+        return next(csv.reader([cell], strict=True), [])
+    return []
+
+
+def _rows_below(reader: CsvReader) -> Iterator[tuple[int, list[str]]]:
+    """The next rows, each with its last line, up to one that is not valid."""
     with suppress(ManifestError):
         for _ in range(_TITLE_ROWS):
             for row in reader.read(1):
-                names = {column_name(cell.strip()) for cell in _SEPARATOR.split(",".join(row))}
-                if not names.isdisjoint({"key", "url"}):
-                    return reader.line_num
+                yield reader.line_num, row
+
+
+def _header_among(rows: list[tuple[int, list[str]]]) -> int:
+    """The line of a header that is one of these rows, below a title as spreadsheets have it; 0 for none."""
+    for line, row in rows:
+        names = {column_name(cell.strip()) for cell in _SEPARATOR.split(",".join(row))}
+        if not names.isdisjoint({"key", "url"}):
+            return line
     return 0
 
 

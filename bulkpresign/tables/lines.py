@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from bulkpresign.errors import ManifestError
 from bulkpresign.tables.files import line_blocks, not_empty
 from bulkpresign.tables.rows import Rows, batched, mapping_of_text, rows_of_mappings
+from bulkpresign.tables.tool_lists import tool_list_problem
 
 _DATE = r"\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d"
 #: A line of `aws s3 ls`, `s5cmd ls`, `mc ls`, `gsutil ls -l`, `rclone ls` or `rclone lsl`.
@@ -22,14 +23,16 @@ _KEYS_ALONE = "a text list has keys, s3:// uris or links alone, one a line"
 def read_text(file: str) -> Iterator[Rows]:
     """The rows of a text in batches, without blank lines.
 
-    Raises ManifestError for a list with links that has other lines, too, and for output of other tools, which would all
-    be valid keys. Keys that look like that can be in a table of any other format.
+    Raises ManifestError for a list with links that has other lines, too, and for output of
+    other tools, which would all be valid keys. Keys that look like that can be in a table of any other format.
     """
     first: tuple[int, bool] | None = None
     for lines, texts in batched((number, text, len(text)) for number, text in enumerate(_lines(file), 1) if text):
         mappings = [mapping_of_text(file, line, text) for line, text in zip(lines, texts, strict=True)]
         if first is None:
             first = lines[0], "url" in mappings[0]
+            if problem := tool_list_problem("\n".join(texts[:2])):
+                raise ManifestError(problem, file=file, line=lines[0])
             _check_first(file, lines[0], texts[0])
         rows = rows_of_mappings(file, mappings, lines)
         _check_kind(rows, *first)

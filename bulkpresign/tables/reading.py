@@ -23,7 +23,16 @@ _JSON_LINES = frozenset({"ndjson", "jsonlines"})
 #: The lists in the JSON of `aws s3api list-objects-v2` and `list-object-versions`.
 _LISTS = frozenset({"Contents", "Versions"})
 _WORKBOOKS = frozenset({"xlsx", "xlsm", "xls", "ods"})
-_OTHER_PACKED = frozenset({"zst", "bz2", "xz", "lz4", "br", "zip", "7z"})
+#: Other packed files, with the command that unpacks one into a pipe.
+_OTHER_PACKED = {
+    "zst": "zstdcat",
+    "bz2": "bzcat",
+    "xz": "xzcat",
+    "lz4": "lz4cat",
+    "br": "brotli -dc",
+    "zip": "unzip -p",
+    "7z": "7z e -so",
+}
 
 
 def table_format(file: str, given: str | None = None) -> str:
@@ -38,7 +47,8 @@ def table_format(file: str, given: str | None = None) -> str:
     if suffix in _WORKBOOKS:
         raise ParameterError(f"{file}: .{suffix} is not read or written: use CSV, which spreadsheets open and save")
     if suffix in _OTHER_PACKED:
-        raise ParameterError(f"{file}: .{suffix} is not read or written: use .gz, or a pipe, as <(zstdcat FILE)")
+        pipe = f"<({_OTHER_PACKED[suffix]} FILE)"
+        raise ParameterError(f"{file}: .{suffix} is not read or written: use .gz, or a pipe to read it, as {pipe}")
     suffix = "jsonl" if suffix in _JSON_LINES else suffix
     if suffix in {"parquet", "orc"} and is_packed(file):
         raise ParameterError(f"{file}: {suffix} is compressed in itself, and not read or written as .gz")

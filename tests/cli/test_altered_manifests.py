@@ -12,6 +12,8 @@ from tests.support.cli import run
 from tests.support.folders import files
 from tests.support.links import links
 
+ENV = {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "us-east-1"}
+
 
 @pytest.fixture
 def origin() -> Iterator[FaultProxy]:
@@ -71,3 +73,31 @@ def test_a_file_whose_name_is_in_another_unicode_form(
     assert (put.returncode, put.stderr.splitlines()[0].endswith(f"No such file or directory; {hint}")) == (1, True)
     verified = run("verify", "l.csv", "--in", "in", folder=tmp_path, env={})
     assert verified.stderr.splitlines()[0] == f"missing: {key}: there is no such file; {hint}"
+    (tmp_path / "k.csv").write_text(f"bucket,key\nbucket,{key}\n")
+    signed = run("sign", "k.csv", "--method", "PUT", "--checksum", "crc32c", "--from", "in", folder=tmp_path, env=ENV)
+    assert signed.stderr.endswith(f"No such file or directory; {hint}\n")
+
+
+@pytest.mark.parametrize("name", ["l.txt", "l.csv", "l.unknown"])
+@pytest.mark.parametrize(
+    ("tool", "command"),
+    [
+        ("curl", "curl (curl --config reads it)"),
+        ("aria2", "aria2c (aria2c --input-file reads it)"),
+        ("rclone", "rclone (rclone copyurl --urls reads it)"),
+    ],
+)
+def test_a_list_for_another_tool_is_told(tool: str, command: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "k.csv").write_text('bucket,key\nbucket,a\nbucket,"b,c"\n')
+    env = {**ENV, "AWS_ENDPOINT_URL": "http://localhost:1"}
+    assert run("sign", "k.csv", "-o", "links.csv", folder=tmp_path, env=env).returncode == 0
+    assert run("convert", "links.csv", "-o", f"l.{tool}", folder=tmp_path, env={}).returncode == 0
+    (tmp_path / f"l.{tool}").rename(tmp_path / name)
+    problem = f"a list of links for {command}: use the table that it was made of"
+    assert refused(tmp_path, name, "--to", "to") == f"error: {name}:1: {problem}\n"
+
+
+@pytest.mark.parametrize(("suffix", "program"), [("zst", "zstdcat"), ("xz", "xzcat"), ("bz2", "bzcat")])
+def test_the_program_that_unpacks_a_file_is_named(suffix: str, program: str, tmp_path: Path) -> None:
+    hint = f"use .gz, or a pipe to read it, as <({program} FILE)"
+    assert refused(tmp_path, f"l.{suffix}", "--to", "to").endswith(f"is not read or written: {hint}\n")

@@ -204,6 +204,18 @@ def test_a_page_of_forms_uploads_files(signed: Signed, browser: "Chrome", seawee
     assert [item["Key"] for item in listed] == ["in/b", "in/report.txt"]
 
 
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [(("--max-size", "1MiB"), "at most 1.0 MiB"), ((), "at most 5.0 GiB"), (("--max-size", "5"), "at most 5 B")],
+)
+def test_a_form_says_how_large_a_file_may_be(limits: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    """The server refuses a larger one, when all of it was sent."""
+    env = {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "us-east-1"}
+    assert run("post", "s3://bkt/a", "-o", "forms.csv", *limits, folder=tmp_path, env=env).returncode == 0
+    page = convert(tmp_path, "forms.csv", "--format", "html")
+    assert f"<small>{words}</small>" in page
+
+
 def test_a_page_says_where_a_browser_shows_nothing_after_an_upload(tmp_path: Path) -> None:
     for more, is_silent in (
         ({"success_action_status": "201"}, False),

@@ -14,6 +14,7 @@ import pytest
 from tests.cli.runs import Begun, get, refused
 from tests.servers.proxy import Fault, FaultProxy, expired
 from tests.support.cli import BULKPRESIGN, run
+from tests.support.disks import make_read_only, mounted
 from tests.support.folders import files
 from tests.support.links import OVER, links, many
 
@@ -40,6 +41,15 @@ def test_all_is_done_and_nothing_else_is_left(origin: FaultProxy, tmp_path: Path
     )
     said = get(tmp_path, "l.csv", "--to", "new/out", "-q", code=0)
     assert said == ""
+
+
+def test_a_to_on_a_read_only_file_system(origin: FaultProxy, tmp_path: Path) -> None:
+    links(tmp_path / "l.csv", many(origin, 2))
+    with mounted(tmp_path / "disk", "1m") as disk:
+        (disk / "to").mkdir()
+        make_read_only(disk)
+        assert "disk/to can't be written: read-only file system" in refused(tmp_path, "l.csv", "--to", "disk/to")
+        assert "disk/new can't be made: Read-only file system" in refused(tmp_path, "l.csv", "--to", "disk/new")
 
 
 def test_a_to_that_cannot_be(origin: FaultProxy, tmp_path: Path) -> None:

@@ -97,6 +97,17 @@ def test_every_verdict_is_named(rows: list[dict[str, object]], tmp_path: Path) -
     assert said[-1].startswith("verify: 25 verified (24 by md5, 1 by size), 4 different, 1 missing, 1 extra; ")
 
 
+def test_excluded_files_are_not_extra(tmp_path: Path) -> None:
+    """As a file manager leaves them in every folder."""
+    (tmp_path / "in/d").mkdir(parents=True)
+    for name in ("a", ".DS_Store", "d/.DS_Store", "d/b"):
+        (tmp_path / "in" / name).write_text("x")
+    (tmp_path / "m.csv").write_text(f"bucket,key,etag\nbucket,a,{hashlib.md5(b'x').hexdigest()}\n")
+    said = verify(tmp_path, "m.csv", "--in", "in", "--exclude", ".DS_Store", code=1)
+    assert said[0] == "extra: d/b: no row names it"
+    assert said[1].startswith("verify: 1 verified (1 by md5), 1 extra; ")
+
+
 def test_one_thing_wrong_is_enough(rows: list[dict[str, object]], tmp_path: Path) -> None:
     table(tmp_path / "m.csv", rows[1:])
     assert verify(tmp_path, "m.csv", "--in", "in", code=1)[0] == "extra: d0/0: no row names it"

@@ -303,3 +303,29 @@ def test_a_row_without_end_does_not_fill_the_memory(file: Path) -> None:
     with pytest.raises(ManifestError, match="a row of over 1 MiB") as caught:
         list(read_csv(str(file)))
     assert caught.value.line == 2
+
+
+WHOLE_LINES = "a spreadsheet kept whole lines in one column: import the file with , as the separator of its columns"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('key,url,headers\n"a,http://h/a,""{""""x"""": """"1""""}"""\n', 2),
+        ('key,url,headers\na,http://h/a,\n"b,http://h/b,"\n', 3),
+        ('"key,url,headers"\n"a,http://h/a,"\n', 1),
+        ('"key,url,headers"\n', 1),
+        ('"bucket-1,a"\n', 1),
+    ],
+)
+def test_whole_lines_in_one_column_are_told(text: str, line: int, file: Path) -> None:
+    with pytest.raises(ManifestError) as raised:
+        rows_of(text, file)
+    assert (raised.value.line, raised.value.problem) == (line, WHOLE_LINES)
+
+
+@pytest.mark.parametrize("text", ['key,url\n"a b"\n', 'key,url,size\n"a,b"\n', '"a"\n', "a\n", '"A text, too"\n'])
+def test_another_row_of_one_field_is_not_taken_for_a_line(text: str, file: Path) -> None:
+    with pytest.raises(ManifestError) as raised:
+        rows_of(text, file)
+    assert WHOLE_LINES not in raised.value.problem

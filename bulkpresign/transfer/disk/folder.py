@@ -86,7 +86,9 @@ class Folder:
         except OSError as error:
             raise ParameterError(f"{self.root} can't be made: {error.strerror}") from error
         if not os.access(self.root, os.W_OK | os.X_OK):
-            raise ParameterError(f"{self.root} can't be written: permission denied")
+            is_read_only = os.statvfs(self.root).f_flag & os.ST_RDONLY
+            problem = os.strerror(errno.EROFS).lower() if is_read_only else "permission denied"
+            raise ParameterError(f"{self.root} can't be written: {problem}")
 
     def require(self) -> None:
         """Raises ParameterError for a folder that is missing, or is not a folder."""

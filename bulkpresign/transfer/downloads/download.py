@@ -22,7 +22,13 @@ from bulkpresign.transfer.disk.folder import Folder
 from bulkpresign.transfer.disk.temporary import remove_temporary
 from bulkpresign.transfer.downloads.existing import ExistingFile, IfExists, check_existing
 from bulkpresign.transfer.downloads.ranged import RangedDownload
-from bulkpresign.transfer.downloads.responses import CHECKSUM_MODE, RANGE_STATUSES, check_allowed, refusal
+from bulkpresign.transfer.downloads.responses import (
+    CHECKSUM_MODE,
+    RANGE_STATUSES,
+    check_allowed,
+    check_row_size,
+    refusal,
+)
 from bulkpresign.transfer.downloads.sink import Sink, SinkOptions, Stored
 from bulkpresign.transfer.downloads.steps import (
     STREAM,
@@ -214,6 +220,8 @@ class _Download:
         head = ResponseHead(status, response.etag, response.length, response.headers)
         if status == 200 and head.length is not None:
             check_allowed(head.length, sink.max_object_size)
+            if step is STREAM:  # else it may be the size of the range that was asked for, as from rclone
+                check_row_size(self._link.object, head.etag, head.length)
         if step is not STREAM or self._knowledge.is_large(head.length or 0):  # else it stays a stream
             self._knowledge = self._knowledge.with_response(step, head)
             step = next_step(self._knowledge)

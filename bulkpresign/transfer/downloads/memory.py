@@ -10,7 +10,7 @@ from bulkpresign.model import Link, Outcome
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.downloads.rehash import in_thread
-from bulkpresign.transfer.downloads.responses import TOO_LARGE, digest_of_whole, refusal
+from bulkpresign.transfer.downloads.responses import TOO_LARGE, check_row_size, digest_of_whole, refusal
 from bulkpresign.transfer.engine.jobs import Job, RenewableLink
 from bulkpresign.transfer.engine.renewal import LinkRenewer
 
@@ -48,6 +48,7 @@ class MemoryReader:
         async with sent or self._context.http.request(link) as response:
             if response.status != 200:
                 raise await refusal(link, response, self._coordinator.refuse_checksum_mode)
+            check_row_size(link.object, response.etag, response.length)
             expected = digest_of_whole(link, response.etag, response.headers, response.length)
             if response.length is not None:
                 self._check_size(response.length)

@@ -10,7 +10,7 @@ from bulkpresign.http.connection import Chunk
 from bulkpresign.http.protocol import ResponseParser
 from bulkpresign.http.response import etag_of
 from bulkpresign.model import Link
-from bulkpresign.transfer.downloads.responses import check_sender, is_other_etag
+from bulkpresign.transfer.downloads.responses import check_row_size, check_sender, is_other_etag
 from bulkpresign.transfer.engine.plain_jobs import ExpiryMargin
 
 
@@ -40,7 +40,8 @@ class PlainGets:
     def verified(self, link: Link, response: ResponseParser, body: Chunk) -> Verified | None:
         """Verifies the bytes of an object; None if its response is not plain.
 
-        Raises MismatchError, and ServerError for a response that no S3 server sent.
+        Raises MismatchError, RefusedError for another size than the row's, and ServerError for a response that no S3
+        server sent.
         """
         headers, size = response.headers, len(body)
         if not self._clock.is_set:
@@ -54,4 +55,6 @@ class PlainGets:
         if expected.parts:
             return None
         check_sender(expected, link, headers)
+        if expected.size != size and response.length is not None:
+            check_row_size(link.object, etag, size)
         return Verified(expected, etag, verify_whole(expected, body))

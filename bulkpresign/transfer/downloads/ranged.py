@@ -19,7 +19,7 @@ from bulkpresign.transfer.downloads.content_range import size_in_range
 from bulkpresign.transfer.downloads.ordered_hash import OrderedHash
 from bulkpresign.transfer.downloads.part_checkpoints import PartCheckpoints
 from bulkpresign.transfer.downloads.ranges import RangePart, RangePlan
-from bulkpresign.transfer.downloads.responses import RANGE_STATUSES, check_allowed, digest_of
+from bulkpresign.transfer.downloads.responses import RANGE_STATUSES, check_allowed, check_row_size, digest_of
 from bulkpresign.transfer.downloads.sink import Sink, Stored
 from bulkpresign.transfer.downloads.slow_parts import SlowParts
 from bulkpresign.transfer.downloads.steps import ResponseHead
@@ -75,7 +75,9 @@ class RangedDownload:
             etag, expected = head.etag, digest_of(ref, head.etag, head.headers, head.length)
         else:
             told = head.etag or (None if ref.etag else plan.etag)
-            size = size_in_range(head.headers) or plan.size
+            total = size_in_range(head.headers)
+            check_row_size(ref, told, total)
+            size = total or plan.size
             expected = digest_of(ref, told, response.etag_kind, size)  # first: another object needs no retry
             plan.check(part, head.status, head.headers, head.etag, head.length)
             etag = head.etag or plan.etag

@@ -9,6 +9,7 @@ from bulkpresign.errors import LinkExpiredError, RefusedError, TransferError
 from bulkpresign.http.response import Response, etag_kind_of
 from bulkpresign.http.s3_errors import check_is_of_s3
 from bulkpresign.model import Link, ObjectRef
+from bulkpresign.text import counted
 
 #: The header that asks S3 for an object's checksum.
 CHECKSUM_MODE = "x-amz-checksum-mode"
@@ -55,6 +56,19 @@ def digest_of(ref: ObjectRef, etag: str | None, headers: Mapping[str, str], size
     if size is not None:
         expected.check_size(size)
     return expected
+
+
+def check_row_size(ref: ObjectRef, etag: str | None, size: int | None) -> None:
+    """Raises RefusedError where a server announces another size of the object than its row: no retry can help.
+
+    `size` is that of a response to a request for the whole object, or the total in one with a range. A response without
+    an etag may be a proxy's, so another request can have another response. For another etag see `digest_of`.
+    """
+    if size is None or ref.size is None or size == ref.size or not etag or is_other_etag(ref.etag, etag):
+        return
+    problem = f"the object has {counted(size, 'byte')}, its row or listing says {ref.size:,}"
+    cause = "it was replaced since, or the row was altered; run this again, with a fresh list if it is one"
+    raise RefusedError(f"{problem}: {cause}", code="SizeMismatch")
 
 
 def digest_of_whole(link: Link, etag: str | None, headers: Mapping[str, str], size: int | None) -> ExpectedDigest:

@@ -274,6 +274,7 @@ def test_an_object_that_changes_under_the_run(origin: FaultProxy, tmp_path: Path
 def test_what_is_another_size_than_the_manifest_says(origin: FaultProxy, tmp_path: Path) -> None:
     got = Got(origin, tmp_path, {"size": len(BODY) - 1, "checksum": crc64()})
     assert (got.outcome.status, got.outcome.code) == ("failed", "SizeMismatch")
+    assert not got.run.retries
     assert files(tmp_path) == {}
 
 
