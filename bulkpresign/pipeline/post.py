@@ -9,6 +9,7 @@ from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener, ObjectsSigned, RunFinished, RunStarted, broadcast
 from bulkpresign.limits import MAX_REQUEST_SIZE
+from bulkpresign.manifest.forms import without_forms
 from bulkpresign.manifest.writing import post_writer
 from bulkpresign.model import Report
 from bulkpresign.pipeline.sources.sources import Source, Sources, check_used
@@ -60,7 +61,13 @@ async def post(
     file = os.fspath(output)
     written_format = output_format(file, format)
     sources = Sources(
-        source, bucket=bucket, from_format=from_format, literal=literal, no_links=NO_LINKS, filters=filters
+        source,
+        bucket=bucket,
+        from_format=from_format,
+        literal=literal,
+        no_links=NO_LINKS,
+        filters=filters,
+        check=without_forms,
     )
     await sources.begin()
     check_used(sources, bucket, from_format)
