@@ -62,7 +62,8 @@ def convert(output: str, progress: str, quiet: bool, **settings: Any) -> None:
     notes = [] if report.done else [(f"{no_rows(settings['filters'])}: nothing to convert", "warning")]
     if report.expired:
         verb = "has" if report.expired == 1 else "have"
-        notes.append((f"{counted(report.expired, 'link')} {verb} expired already: sign again", "warning"))
+        noun, remedy = ("form", "run bulkpresign post again") if report.has_forms else ("link", "sign again")
+        notes.append((f"{counted(report.expired, noun)} {verb} expired already: {remedy}", "warning"))
     is_quiet = quiet or not report.done
     say_last(_summary(report, output), notes, counts, quiet=is_quiet, exit_code=0, links=report.done)
 

@@ -38,6 +38,8 @@ from bulkpresign.cli.units import size
 def post(output: str, progress: str, quiet: bool, **settings: Any) -> None:
     """Create upload forms for browsers and curl from a list of keys.
 
+    A column content_type takes precedence over --content-type in its row. The other options are those of all forms.
+
     \b
     bulkpresign post keys.csv -o forms.json --max-size 100MiB --content-type 'image/*'
     bulkpresign post 's3://bucket/in/${filename}' -o form.csv --success-status 201

@@ -29,7 +29,7 @@ class PathIndex:
         Returns the duplicate path, the location of its first row, and that of its second row; None if there is no
         duplicate. Raises OutputError if the temporary file can't be written.
         """
-        keys = [(_folded(path), location) for path, location in rows] if self.ignores_case else rows
+        keys = [(folded(path), location) for path, location in rows] if self.ignores_case else rows
         try:
             index = None if self._add_all(keys) else self._first_duplicate(keys)
         except sqlite3.OperationalError as error:
@@ -63,7 +63,7 @@ class PathIndex:
         return None
 
 
-def _folded(path: str) -> str:
+def folded(path: str) -> str:
     """The same text for all paths that are one file where case is ignored. Their Unicode form is ignored there, too."""
     if path.isascii():
         return path.lower()

@@ -2,7 +2,8 @@
 
 import json
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 import msgspec
@@ -16,10 +17,27 @@ _FIELDS, _CONTENT_TYPE = "fields", "content-type"
 _LINE_ENDS = frozenset("\r\n")
 _DECODER = msgspec.json.Decoder(dict[str, str])
 
+#: The error for a form that would be signed again. As a link, it would give the right to download.
+NOT_SIGNED_AGAIN = (
+    "an upload form is not signed again: run bulkpresign post on the list of keys that it was made from, with its "
+    "--max-size, --content-type and --success-status"
+)
+
 
 def are_forms(columns: Sequence[str]) -> bool:
     """True for the columns of upload forms."""
     return _FIELDS in columns and "method" not in columns
+
+
+def without_forms(batches: Iterator[Rows]) -> Iterator[Rows]:
+    """The same rows of a table. Raises ManifestError for an upload form."""
+    for rows in batches:
+        fields = rows.column(_FIELDS) if "url" in rows.columns else None
+        methods = rows.column("method") or repeat("")
+        for row, (cell, method) in enumerate(zip(fields or (), methods, strict=False)):
+            if cell and not method:
+                raise rows.error(row, NOT_SIGNED_AGAIN, _FIELDS)
+        yield rows
 
 
 def posts_of(rows: Rows) -> list[Post]:

@@ -2,25 +2,36 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
+from operator import attrgetter
+from typing import Any
 
 from bulkpresign.aws import AwsSession
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Listener, ObjectsSigned, RunFinished, RunStarted, broadcast
 from bulkpresign.limits import MAX_REQUEST_SIZE
+from bulkpresign.manifest.forms import without_forms
 from bulkpresign.manifest.writing import post_writer
-from bulkpresign.model import Report
+from bulkpresign.model import ObjectRef, Post, Report
 from bulkpresign.pipeline.sources.sources import Source, Sources, check_used
+from bulkpresign.signing.batch import grouped
 from bulkpresign.signing.post import Condition
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.filters import Filters
-from bulkpresign.tables import open_output
+from bulkpresign.tables import Rows, open_output
 from bulkpresign.tables.reading import output_format
 
 NO_LINKS = "a form can't be signed for it; give a key, s3://bucket/key, or a table"
 #: The field with the status of the response to an upload, and its values (docs: "POST Object").
 SUCCESS_STATUS, SUCCESS_STATUSES = "success_action_status", (200, 201, 204)
+#: The options that no column sets for a row.
+_OPTIONS_OF_ALL = ("max_size", "success_status", "expires_in")
+_NO_HEADERS: tuple[Any, ...] = ("", "{}", {})
+_HAS_HEADERS = (
+    "a form does not have the signed headers of a link: leave the column out, and give the type of the objects in a "
+    "column content_type or by --content-type"
+)
 
 
 async def post(
@@ -47,7 +58,10 @@ async def post(
     """Signs an upload form for every object of `source`, and writes url and fields to `output`, whole or not at all.
 
     The server refuses bodies over `max_size` bytes, and other types than `content_type`. `image/*` allows all of a
-    kind: its forms have no field `Content-Type`, and the server refuses them until the sender adds one.
+    kind: its forms have no field `Content-Type`, and the server refuses them until the sender adds one. A column
+    `content_type` takes precedence in its row. No other column sets an option: `max_size`, `success_status` and
+    `expires_in` with a value are errors, and so are links with signed headers, and upload forms.
+
     `success_status` is the status of the response to an upload, 200, 201 or 204. With 204, S3's default, a browser
     stays on the page with the form and shows nothing; with 201 it shows where the object is. A key that ends in
     `${filename}` takes the name of the file that is uploaded. A key of `s3://` may be a pattern over the objects
@@ -60,15 +74,16 @@ async def post(
     file = os.fspath(output)
     written_format = output_format(file, format)
     sources = Sources(
-        source, bucket=bucket, from_format=from_format, literal=literal, no_links=NO_LINKS, filters=filters
+        source,
+        bucket=bucket,
+        from_format=from_format,
+        literal=literal,
+        no_links=NO_LINKS,
+        filters=filters,
+        check=_plain_rows,
     )
     await sources.begin()
     check_used(sources, bucket, from_format)
-    fields, conditions = _content_type_rule(content_type)
-    conditions.append(["content-length-range", 0, max_size])
-    if success_status is not None:
-        fields[SUCCESS_STATUS] = str(success_status)
-        conditions.append({SUCCESS_STATUS: str(success_status)})
     columns = sources.columns  # unreadable input is reported before credentials are loaded
     report, tell, began = Report(verb="post"), broadcast(listeners), time.monotonic()
     tell(RunStarted("post"))
@@ -85,7 +100,7 @@ async def post(
             writer = post_writer(stream, file, written_format, columns)
             async for objects in sources.objects(lister, "POST"):
                 await presigner.prepare(objects)
-                writer.write(presigner.post_batch(objects, fields, conditions))
+                writer.write(_forms(presigner, objects, content_type, max_size, success_status))
                 report.done += len(objects)
                 tell(ObjectsSigned(len(objects)))
             writer.finish()
@@ -93,6 +108,35 @@ async def post(
     report.seconds = time.monotonic() - began
     tell(RunFinished(report))
     return report
+
+
+def _plain_rows(batches: Iterator[Rows]) -> Iterator[Rows]:
+    """The same rows. Raises ManifestError for an upload form, and for a cell that its form would not have."""
+    for rows in without_forms(batches):
+        for name in _OPTIONS_OF_ALL:
+            for row, cell in enumerate(rows.column(name) or ()):
+                if cell != "":
+                    option = name.replace("_", "-")
+                    problem = f"post has one for all rows of a run: --{option}; leave the column out"
+                    raise rows.error(row, problem, name)
+        for row, cell in enumerate((rows.column("headers") if "url" in rows.columns else None) or ()):
+            if cell not in _NO_HEADERS:
+                raise rows.error(row, _HAS_HEADERS, "headers")
+        yield rows
+
+
+def _forms(
+    presigner: Presigner, refs: Sequence[ObjectRef], content_type: str | None, max_size: int, success_status: int | None
+) -> list[Post]:
+    """The forms of some objects. That of an object with a content type asks for this one."""
+    status = {} if success_status is None else {SUCCESS_STATUS: str(success_status)}
+
+    def alike(group: list[ObjectRef]) -> list[Post]:
+        fields, conditions = _content_type_rule(group[0].content_type or content_type)
+        conditions += [["content-length-range", 0, max_size], *([status] if status else [])]
+        return presigner.post_batch(group, fields | status, conditions)
+
+    return grouped(refs, attrgetter("content_type"), alike)
 
 
 def _content_type_rule(content_type: str | None) -> tuple[dict[str, str], list[Condition]]:

@@ -19,6 +19,7 @@ from bulkpresign.events import (
     RunStarted,
     broadcast,
 )
+from bulkpresign.manifest.forms import without_forms
 from bulkpresign.manifest.uploads import UPLOAD_COLUMNS
 from bulkpresign.manifest.writing import ManifestWriter, link_writer
 from bulkpresign.model import Link, Method, Report
@@ -138,7 +139,8 @@ async def sign(
     for each part, one to complete it and one to abort it. Without a `part_size`, rows of uploads are signed again for
     the same uploads, so that the uploaded parts can still be used. Memory use does not grow with the number of objects.
 
-    The row of a copy is signed again with `to` or a `method` only: else the link of its copy would stay as it is.
+    The row of a copy is signed again with `to` or a `method` only: else the link of its copy would stay as it is. An
+    upload form is not signed again: `post` makes it.
 
     With `to`, `s3://bucket/prefix/`, each row also has a PUT link for a copy of its object under that prefix, signed
     with the headers that the copy keeps, and the tags of its object: `copy` carries that out without credentials. With
@@ -178,6 +180,7 @@ async def sign(
         takes_items=True,
         refuses_copies=method is None and target is None,
         filters=filters,
+        check=without_forms,
     )
     async with AsyncExitStack() as stack:
         await sources.begin(stack)

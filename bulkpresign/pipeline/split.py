@@ -3,16 +3,19 @@
 import os
 import re
 import time
+import unicodedata
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from hashlib import sha256
 from heapq import heapreplace
-from itertools import chain, count, cycle
+from itertools import cycle
 from pathlib import Path, PurePath
 
 import msgspec
 
 from bulkpresign.errors import OutputError, ParameterError
 from bulkpresign.events import Listener, RowsRead, RunFinished, RunStarted, broadcast
+from bulkpresign.ledger.paths import folded
 from bulkpresign.manifest.groups import heads_of, units_of
 from bulkpresign.manifest.rows import columns_of
 from bulkpresign.manifest.writing import row_table
@@ -27,24 +30,34 @@ from bulkpresign.tables.writing import WRITTEN_FORMATS
 
 #: Manifests that one run writes, at most. Each is an open file, and up to 1 MiB in memory.
 MOST_PARTS = 1_000
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+#: All but letters and digits of any script, `.`, `_` and `-`.
+_UNSAFE = re.compile(r"[^\w.-]+")
+#: In bytes. A file system allows 255 for the whole name.
 _LONGEST_NAME = 100
 #: The name for rows without a value in the column.
 _NO_VALUE = "none"
 
 
 class SplitPart(msgspec.Struct):
-    """One of the manifests: its file, its number of objects, and their bytes as far as their sizes are known."""
+    """One of the manifests: its file, its number of objects, and their bytes as far as their sizes are known.
+
+    `value` is that of the column by which rows are split, None without one.
+    """
 
     file: str
     objects: int = 0
     bytes: int = 0
+    value: str | None = None
 
 
 class SplitReport(Report, kw_only=True):
-    """The counts of one run, and the manifests that were written."""
+    """The counts of one run, and the manifests that were written.
+
+    `others` are files of the same folder that have names as an earlier run gives them, and that this run did not write.
+    """
 
     parts: list[SplitPart] = msgspec.field(default_factory=list)
+    others: list[str] = msgspec.field(default_factory=list)
 
 
 async def split(
@@ -62,9 +75,13 @@ async def split(
     Tables in formats that can't be written become CSV.
 
     With `parts` (1 to 1,000), each object goes to the manifest that has the fewest bytes so far; objects of no or
-    unknown size go to each in turn. The files are `NAME-001.csv` and so on, also those without rows. With `by`, there
-    is one for each value of a column, `NAME-VALUE.csv`: other characters than letters, digits, `.`, `_` and `-` become
-    `_`. The rows of a multipart upload stay together, and rows keep their order. `filters` select among the objects.
+    unknown size go to each in turn. The files are `NAME-001.csv` and so on, also those without rows.
+
+    With `by`, there is one for each value of a column, `NAME-VALUE.csv`. Other characters than letters and digits of
+    any script, `.`, `_` and `-` become `_`, and a hash of the value follows. So it does where names differ by case
+    alone: the names do not depend on the order of the rows. `SplitPart.value` is the value.
+
+    The rows of a multipart upload stay together, and rows keep their order. `filters` select among the objects.
 
     The folder is created. A file appears when all of them are whole, and replaces one of the same name. Memory does not
     grow with the number of rows. Raises InputError for a manifest that can't be used, and OutputError for a file that
@@ -92,6 +109,7 @@ async def split(
             tell(RowsRead(len(rows.cells)))
         files.finish()
     report.parts = [file.part for file in files.all]
+    report.others = files.others()
     report.done = sum(part.objects for part in report.parts)
     report.bytes = sum(part.bytes for part in report.parts)
     report.seconds = time.monotonic() - began
@@ -102,8 +120,8 @@ async def split(
 class _File:
     """One of the files that are written."""
 
-    def __init__(self, file: str, format: str, output: Output, columns: Sequence[str]) -> None:  # noqa: A002 - as elsewhere
-        self.part = SplitPart(file)
+    def __init__(self, part: SplitPart, format: str, output: Output, columns: Sequence[str]) -> None:  # noqa: A002 - as elsewhere
+        self.part = part
         self.rows: list[int] = []  # of the current batch
         self._output = output
         self._table = None if format == "txt" else row_table(output, format)
@@ -143,16 +161,30 @@ class _Files:
         is_kept = dot and stem and self._format == table.format and extension.lower() != "tsv"
         self._stem, self._suffix = stem or name, f".{extension}{gz}" if is_kept else f".{self._format}"
 
-    def add(self, name: str) -> _File:
+    def add(self, name: str, value: str | None = None) -> _File:
         """Opens the next file. Creates the folder."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{self._folder} can't be created: {error.strerror}") from error
-        file = os.fspath(self._folder / f"{self._stem}-{name}{self._suffix}")
-        output = self._stack.enter_context(open_output(file))
-        self.all.append(_File(file, self._format, output, self._columns))
+        part = SplitPart(self.path(name), value=value)
+        output = self._stack.enter_context(open_output(part.file, lambda: part.file))
+        self.all.append(_File(part, self._format, output, self._columns))
         return self.all[-1]
+
+    def path(self, name: str) -> str:
+        """The path of the file with a name of its own."""
+        return os.fspath(self._folder / f"{self._stem}-{name}{self._suffix}")
+
+    def others(self) -> list[str]:
+        """The paths in the folder that look like those of this run, and are not."""
+        try:
+            found = sorted(path.name for path in self._folder.iterdir())
+        except OSError:  # there is no folder without rows, and one that can't be listed is no error
+            return []
+        own = {PurePath(file.part.file).name for file in self.all}
+        like = [name for name in found if name.startswith(f"{self._stem}-") and name.endswith(self._suffix)]
+        return [os.fspath(self._folder / name) for name in like if name not in own]
 
     def finish(self) -> None:
         """Ends all files."""
@@ -199,7 +231,7 @@ def _balanced(files: _Files, parts: int) -> _Choose:
 def _by_value(files: _Files, column: str) -> _Choose:
     """The file of the value in a column."""
     found: dict[str, _File] = {}
-    names: set[str] = set()
+    names: dict[str, list[_File]] = {}
 
     def choose(rows: Rows, row: int, _: int | None) -> _File:
         if column not in rows.columns:
@@ -208,16 +240,23 @@ def _by_value(files: _Files, column: str) -> _Choose:
         if value not in found:
             if len(found) == MOST_PARTS:
                 raise rows.error(row, f"over {MOST_PARTS:,} values: split writes so many manifests at most", column)
-            found[value] = files.add(_file_name(value, names))
+            name = _file_name(value)
+            found[value] = files.add(name, value)
+            same = names.setdefault(folded(name), [])
+            same.append(found[value])
+            for file in same if len(same) > 1 else ():
+                own = file.part.value or ""
+                file.part.file = files.path(f"{_file_name(own)}-{_hash(own)}")
         return found[value]
 
     return choose
 
 
-def _file_name(value: str, names: set[str]) -> str:
-    """A file name for a value that differs from `names`, also without regard to case, and is added to them."""
-    name = _UNSAFE.sub("_", value)[:_LONGEST_NAME] or _NO_VALUE
-    candidates = chain((name,), (f"{name}-{number}" for number in count(2)))
-    chosen = next(each for each in candidates if each.lower() not in names)
-    names.add(chosen.lower())
-    return chosen
+def _file_name(value: str) -> str:
+    """The file name for a value. A hash of the value follows one that differs from it."""
+    safe = _UNSAFE.sub("_", unicodedata.normalize("NFC", value)).encode()[:_LONGEST_NAME].decode(errors="ignore")
+    return safe if safe and safe == value else f"{safe or _NO_VALUE}-{_hash(value)}"
+
+
+def _hash(value: str) -> str:
+    return sha256(value.encode(errors="surrogatepass")).hexdigest()[:8]

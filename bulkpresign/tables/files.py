@@ -7,7 +7,7 @@ import re
 import stat
 import sys
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from io import BufferedReader
 from itertools import chain
@@ -185,12 +185,13 @@ def _not_decoded(error: UnicodeDecodeError, file: str, encoding: str, lines_befo
 
 
 @contextmanager
-def open_output(file: str) -> Iterator[Output]:
+def open_output(file: str, final_name: Callable[[], str] | None = None) -> Iterator[Output]:
     """Opens a file to be written, as a context manager. The file appears when the block ends without an error.
 
     Only its owner can read it. `-` is standard output, which gets text where it takes no bytes; a device or a pipe is
-    written directly. If the name ends in `.gz`, the file is compressed. Raises OutputError if it can't be written, and
-    ParameterError for a url.
+    written directly. If the name ends in `.gz`, the file is compressed. `final_name` gives the name with which the file
+    appears, in the same folder, where that is known at the end of the block only. Raises OutputError if the file can't
+    be written, and ParameterError for a url.
     """
     if file == STDOUT:
         if sys.stdout is None:
@@ -208,7 +209,7 @@ def open_output(file: str) -> Iterator[Output]:
             with suppress(OSError):  # the first error was raised already
                 device.close()
     else:
-        with _atomic_file(file) as output:
+        with _atomic_file(file, final_name) as output:
             yield output
 
 
@@ -249,7 +250,7 @@ def is_temporary_of(file: str, found: str) -> bool:
 
 
 @contextmanager
-def _atomic_file(file: str) -> Iterator[Output]:
+def _atomic_file(file: str, final_name: Callable[[], str] | None) -> Iterator[Output]:
     path, temporary, descriptor = _temporary_file(file)
     stream = os.fdopen(descriptor, "wb", buffering=_BLOCK_SIZE)
     try:
@@ -258,7 +259,7 @@ def _atomic_file(file: str) -> Iterator[Output]:
         with _output_errors(file):
             os.fsync(descriptor)
             stream.close()
-            temporary.replace(path)
+            temporary.replace(path if final_name is None else os.path.realpath(final_name()))
     except BaseException:
         with suppress(OSError):
             stream.close()

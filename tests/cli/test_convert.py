@@ -348,6 +348,13 @@ def test_the_summary_says_until_when_links_are_valid(tmp_path: Path) -> None:
     convert(tmp_path, "l.csv", "-o", "l.curl", stderr=stderr)
 
 
+def test_expired_forms_are_made_again_by_post(tmp_path: Path) -> None:
+    fields, expired = json.dumps({"key": "a"}), "2001-01-01T00:00:00Z"
+    table(tmp_path / "f.csv", [{"url": "https://h/b", "key": "a", "fields": fields, "expires_at": expired}] * 2)
+    stderr = "convert: 2 forms in f.html\nwarning: 2 forms have expired already: run bulkpresign post again\n"
+    convert(tmp_path, "f.csv", "-o", "f.html", stderr=stderr)
+
+
 def test_no_rows_are_a_warning(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("url\n")
     convert(tmp_path, "l.csv", "-o", "l.curl", stderr="warning: there were no rows: nothing to convert\n")

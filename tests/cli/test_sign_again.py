@@ -207,3 +207,28 @@ def test_larger_objects_of_old_links_become_uploads_with_their_headers(
     assert done.returncode == 0, done.stderr
     stored = boto(seaweedfs).head_object(Bucket=bucket, Key="big")
     assert (stored["ContentType"], stored["Metadata"], stored["ETag"][-3:]) == ("text/x", {"a": "b"}, '-2"')
+
+
+FORM = {"bucket": "bkt", "key": "in/a", "url": "https://h/bkt", "fields": {"key": "in/a", "policy": "e30="}}
+LINK = {"bucket": "bkt", "key": "b", "url": "https://h/bkt/b", "method": "GET"}
+
+
+@pytest.mark.parametrize("method", [(), ("--method", "GET"), ("--method", "PUT")])
+@pytest.mark.parametrize("before", [0, 1, 5000])
+def test_upload_forms_do_not_become_links(before: int, method: tuple[str, ...], signing: Signing) -> None:
+    """An uploader would get the right to download, and a form among links is no link, either."""
+    rows = [LINK] * before + [FORM]
+    (signing.folder / "mixed.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    said = signing.error("mixed.jsonl", *method)
+    assert said.startswith(f"mixed.jsonl:{before + 1}: column fields: an upload form is not signed again: ")
+    assert "--max-size" in said
+
+
+def test_upload_forms_are_not_made_again_without_their_limits(signing: Signing) -> None:
+    made = run("post", "keys.txt", "--bucket", "bkt", "--max-size", "1KiB", "-o", "f.csv", folder=signing.folder)
+    assert made.returncode == 0, made.stderr
+    for verb in ("sign", "post"):
+        done = run(verb, "f.csv", "-o", "again.csv", folder=signing.folder)
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.startswith("error: f.csv:2: column fields: an upload form is not signed again: ")
+    assert names_in(signing.folder) == ["f.csv", "keys.txt"]

@@ -1,16 +1,17 @@
 """`split`: balanced, by value, in every format, and nothing half written."""
 
+import asyncio
 import csv
 import gzip
 import io
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from bulkpresign.pipeline.split import MOST_PARTS, _file_name
+import bulkpresign as bp
+from bulkpresign.pipeline.split import MOST_PARTS
 from tests.support.cli import run
 from tests.support.folders import names_in
 from tests.support.tables import rows_of, table
@@ -68,15 +69,74 @@ def test_more_parts_than_rows(tmp_path: Path) -> None:
     assert (tmp_path / "to" / "k-003.csv").read_text() == "bucket,key\n"
 
 
+VALUES = ["north", "South", "a/../b", "", "north", "south", "a b", "a_b", "none", "é", "München", "Mönchen", "株式会社"]
+
+
+def by_value(folder: Path, values: list[str], to: str) -> dict[str, str]:
+    """The file of each value, as `split` prints them. Checks that it has the rows of the value."""
+    table(folder / "k.csv", [{"bucket": "bkt", "key": f"{n}", "partner": value} for n, value in enumerate(values)])
+    printed = split(folder, "k.csv", "--by", "partner", "-o", to)
+    assert list(printed[0]) == ["file", "objects", "bytes", "value"]
+    assert sorted(row["file"] for row in printed) == sorted(f"{to}/{name}" for name in names_in(folder / to))
+    for row in printed:
+        found = [read["partner"] for read in rows_of(folder / row["file"])]
+        assert found == [row["value"]] * int(row["objects"]) == [row["value"]] * values.count(row["value"])
+    return {row["value"]: row["file"].removeprefix(f"{to}/k-").removesuffix(".csv") for row in printed}
+
+
 def test_by_the_values_of_a_column(tmp_path: Path) -> None:
-    values = ["north", "South", "a/../b", "", "north", "south", "a b", "a_b", "é"]
-    table(tmp_path / "k.csv", [{"bucket": "bkt", "key": f"{n}", "partner": value} for n, value in enumerate(values)])
-    printed = split(tmp_path, "k.csv", "--by", "partner", "-o", "to")
-    names = ["k-north", "k-South", "k-a_.._b", "k-none", "k-south-2", "k-a_b", "k-a_b-2", "k-_"]
-    assert [row["file"] for row in printed] == [f"to/{name}.csv" for name in names]
-    assert sorted(f"to/{name}" for name in names_in(tmp_path / "to")) == sorted(row["file"] for row in printed)
-    assert [row["key"] for row in rows_of(tmp_path / "to/k-north.csv")] == ["0", "4"]
-    assert sum(int(row["objects"]) for row in printed) == len(values)
+    named = by_value(tmp_path, VALUES, "to")
+    plain = ("north", "a_b", "none", "é", "München", "Mönchen", "株式会社")
+    assert {value: named[value] for value in plain} == {value: value for value in plain}
+    begins = {"South": "South-", "south": "south-", "a/../b": "a_.._b-", "": "none-", "a b": "a_b-"}
+    assert [value for value, start in begins.items() if not named[value].startswith(start)] == []
+
+
+def test_the_file_of_a_value_does_not_depend_on_the_order_of_rows(tmp_path: Path) -> None:
+    """Nor on the form in which a text has its accents: on macOS, both are one file."""
+    values = [*VALUES, "u\u0308", "\u00fc", "a-\u00df", "a-SS", "😀", "x" * 300, "x" * 299, "字" * 99]
+    named = by_value(tmp_path, values, "to")
+    assert by_value(tmp_path, values[::-1], "reversed") == named
+    folded = {unicodedata.normalize("NFC", name.casefold()) for name in named.values()}
+    assert len(folded) == len(named)
+    assert max(len(name.encode()) for name in named.values()) < 130
+
+
+def test_a_value_that_looks_like_the_name_of_another(tmp_path: Path) -> None:
+    given = by_value(tmp_path, ["a b"], "to")["a b"]
+    assert len(set(by_value(tmp_path, ["a b", given], "both").values())) == 2
+
+
+def test_no_value_in_json(tmp_path: Path) -> None:
+    rows = [{"key": "a", "partner": None}, {"key": "b"}, {"key": "c", "partner": "none"}]
+    (tmp_path / "k.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    printed = split(tmp_path, "k.jsonl", "--by", "partner")
+    assert [(row["value"], row["objects"]) for row in printed] == [("", "2"), ("none", "1")]
+
+
+def test_values_from_python(tmp_path: Path) -> None:
+    table(tmp_path / "k.csv", [{"bucket": "bkt", "key": "a", "partner": "a b"}])
+    report = asyncio.run(bp.split(tmp_path / "k.csv", tmp_path, by="partner"))
+    assert [part.value for part in report.parts] == ["a b"]
+    assert [part.value for part in asyncio.run(bp.split(tmp_path / "k.csv", tmp_path, parts=1)).parts] == [None]
+
+
+def test_files_of_an_earlier_split_are_named(tmp_path: Path) -> None:
+    """They hold links as well: who hands out all files of the folder hands out those."""
+    table(tmp_path / "k.csv", [{"bucket": "bkt", "key": f"{n}", "p": "x,y"[n % 2 * 2]} for n in range(4)])
+    split(tmp_path, "k.csv", "-n", "3", "-o", "to")
+    (tmp_path / "to" / "other-001.csv").touch()
+    done = run("split", "k.csv", "-n", "2", "-o", "to", folder=tmp_path)
+    old = "was not written by this run, and may hold links of an earlier split: remove it, or use an empty folder"
+    assert done.stderr.splitlines()[1:] == [f"warning: to/k-003.csv {old}"]
+    done = run("split", "k.csv", "--by", "p", "-o", "to", "-q", folder=tmp_path)
+    old = "were not written by this run, and may hold links of an earlier split: remove them, or use an empty folder"
+    assert done.stderr == f"warning: to/k-001.csv, to/k-002.csv, to/k-003.csv {old}\n"
+    done = run("split", "k.csv", "-n", "9", "-o", "to", folder=tmp_path)
+    assert done.stderr.count("warning: to/k-x.csv, to/k-y.csv were not") == 1
+    split(tmp_path, "k.csv", "-n", "9", "-o", "many")
+    said = run("split", "k.csv", "-n", "1", "-o", "many", folder=tmp_path).stderr
+    assert "warning: many/k-002.csv, many/k-003.csv, many/k-004.csv and 5 more files were not" in said
 
 
 @pytest.mark.parametrize("name", ["k.jsonl", "k.json", "k.jsonl.gz", "k.csv.gz", "k.dat"])
@@ -161,11 +221,3 @@ def test_too_many_values(tmp_path: Path) -> None:
     table(tmp_path / "k.csv", [{"bucket": "bkt", "key": f"{n}"} for n in range(MOST_PARTS + 1)])
     said = refused(tmp_path, "k.csv", "--by", "key")
     assert said == "error: k.csv:1002: column key: over 1,000 values: split writes so many manifests at most"
-
-
-@given(st.lists(st.text(max_size=150), unique=True))
-def test_names_are_safe_and_differ(values: list[str]) -> None:
-    used: set[str] = set()
-    names = [_file_name(value, used) for value in values]
-    assert len({name.lower() for name in names}) == len(values)
-    assert all(name.isascii() and "/" not in name and 0 < len(name) < 120 for name in names)

@@ -40,6 +40,8 @@ from bulkpresign.tables.lines import SIGNED_URL
 Source = str | os.PathLike[str]
 #: The error for an object of this size in bytes (None: unknown), or None.
 SizeProblem = Callable[[int | None], str | None]
+#: Yields the same batches of rows, or raises ManifestError for one of them.
+RowCheck = Callable[[Iterator[Rows]], Iterator[Rows]]
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -80,12 +82,14 @@ class Sources:
         takes_items: bool = False,
         refuses_copies: bool = False,
         filters: Filters | None = None,
+        check: RowCheck | None = None,
     ) -> None:
         """With `literal`, a key of `s3://` is not a pattern. With `all_versions`, each version is listed.
 
         `no_links` is the hint in the error for a link that is given as a source; None: such links are accepted. With
         `takes_items`, any iterable of links, objects and urls is accepted; see `GivenItems`. `filters` select among the
         objects of all sources. With `refuses_copies`, the rows of copies are errors: see `without_copies`.
+        `check` raises ManifestError for the rows of tables that the verb does not take.
         """
         #: The bucket of rows without one.
         self.bucket = plain(bucket)
@@ -109,6 +113,9 @@ class Sources:
         if refuses_copies:  # after the filters: rows that they leave out are not signed
             for table in self.tables:
                 table.transform(without_copies)
+        if check is not None:
+            for table in self.tables:
+                table.transform(check)
         if literal and not self.has_locations:
             raise ParameterError("literal is for keys of s3:// sources, and there is none")
         if all_versions and not (self.has_locations or any(isinstance(part, InventoryTable) for part in self._parts)):
