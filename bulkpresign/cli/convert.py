@@ -64,8 +64,16 @@ def convert(output: str, progress: str, quiet: bool, **settings: Any) -> None:
         verb = "has" if report.expired == 1 else "have"
         noun, remedy = ("form", "run bulkpresign post again") if report.has_forms else ("link", "sign again")
         notes.append((f"{counted(report.expired, noun)} {verb} expired already: {remedy}", "warning"))
+    if report.same_files:
+        notes.append((_same_files(*report.same_files), "warning"))
     is_quiet = quiet or not report.done
     say_last(_summary(report, output), notes, counts, quiet=is_quiet, exit_code=0, links=report.done)
+
+
+def _same_files(first: str, second: str) -> str:
+    disk = "a disk that ignores case or the Unicode form, as on macOS and Windows"
+    remedy = "there, one takes the place of the other; column path names another file"
+    return f"{first} and {second} name one file on {disk}: {remedy}"
 
 
 def _summary(report: "ConvertReport", output: str) -> str:

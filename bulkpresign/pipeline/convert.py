@@ -32,11 +32,14 @@ class ConvertReport(Report, kw_only=True):
     """The counts of one run: `done` links were written, of which `expired` have expired.
 
     `skipped` are those of empty objects that mark folders. `expires_at` is when the first of the others expires, None
-    where that is not known. `has_forms` is True where they are upload forms.
+    where that is not known. `has_forms` is True where they are upload forms. `same_files` are the places of the first
+    two rows of a list whose files are one on a disk that ignores case or the Unicode form of names, as on macOS and
+    Windows.
     """
 
     expires_at: datetime | None = None
     has_forms: bool = False
+    same_files: tuple[str, str] | None = None
 
 
 async def convert(
@@ -74,7 +77,11 @@ async def convert(
         if report.has_forms:
             await _write(_forms(sources), FormsPage(stream), report, tell)
         else:
-            writer = writer_of_links(stack, kind, stream, file, sources.columns)
+
+            def note_same_files(first: str, second: str) -> None:
+                report.same_files = first, second
+
+            writer = writer_of_links(stack, kind, stream, file, sources.columns, on_same_files=note_same_files)
             await _write(_links(sources), writer, report, tell)
     report.seconds = time.monotonic() - began
     tell(RunFinished(report))

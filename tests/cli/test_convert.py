@@ -355,6 +355,41 @@ def test_expired_forms_are_made_again_by_post(tmp_path: Path) -> None:
     convert(tmp_path, "f.csv", "-o", "f.html", stderr=stderr)
 
 
+@pytest.mark.parametrize(
+    ("paths", "first", "second"),
+    [
+        (["b", "a/X.pdf", "b/x", "a/x.pdf", "a/X.PDF"], 3, 5),
+        (["u\u0308.txt", "\u00fc.txt"], 2, 3),
+        ([*map(str, range(5000)), "x", "X"], 5002, 5003),
+    ],
+)
+@pytest.mark.parametrize("format", ["curl", "aria2", "rclone"])
+def test_files_that_are_one_on_other_disks_are_a_warning(
+    paths: list[str],
+    first: int,
+    second: int,
+    format: str,  # noqa: A002 - the option's name
+    tmp_path: Path,
+) -> None:
+    """Here both are stored; the tool overwrites one on a disk of macOS or Windows, and says nothing."""
+    table(tmp_path / "l.csv", [{"url": f"https://h/b/{n}", "path": path} for n, path in enumerate(paths)])
+    stderr = (
+        f"convert: {len(paths):,} links in l.{format}\n"
+        f"warning: l.csv:{first} and l.csv:{second} name one file on a disk that ignores case or the Unicode form, "
+        "as on macOS and Windows: there, one takes the place of the other; column path names another file\n"
+    )
+    convert(tmp_path, "l.csv", "-o", f"l.{format}", stderr=stderr)
+
+
+def test_files_that_are_one_on_other_disks_from_python(tmp_path: Path) -> None:
+    refs = [bp.ObjectRef("bkt", key) for key in ("a", "A", "b")]
+    links = [bp.Link("GET", f"https://h/bkt/{ref.key}", {}, None, ref) for ref in refs]
+    report = asyncio.run(bp.convert(links, tmp_path / "l.curl"))
+    assert report.same_files == ("given rows:1", "given rows:2")
+    assert asyncio.run(bp.convert(links[1:], tmp_path / "l.curl")).same_files is None
+    assert asyncio.run(bp.convert(links, tmp_path / "l.csv")).same_files is None
+
+
 def test_no_rows_are_a_warning(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("url\n")
     convert(tmp_path, "l.csv", "-o", "l.curl", stderr="warning: there were no rows: nothing to convert\n")

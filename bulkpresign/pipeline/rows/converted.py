@@ -55,23 +55,46 @@ class RowWriter(Protocol[R]):
         ...
 
 
+#: Takes the places of two rows whose files are one on some disks.
+OnSameFiles = Callable[[str, str], None]
+
+
 def writer_of_links(
-    stack: AsyncExitStack, kind: str, output: Output, file: str, columns: Sequence[str]
+    stack: AsyncExitStack, kind: str, output: Output, file: str, columns: Sequence[str], *, on_same_files: OnSameFiles
 ) -> RowWriter[Link]:
-    """The writer of a format. `columns` are those of the source, for a manifest. It is used until the `stack` ends."""
+    """The writer of a format. `columns` are those of the source, for a manifest. It is used until the `stack` ends.
+
+    `on_same_files` is called once, for the first rows of a list whose paths are one where a disk ignores case.
+    """
     if kind == PAGE:
         return _LinksPage(output)
     if kind in LINK_LISTS:
-        return _ListWriter(kind, output, stack.enter_context(PathIndex()))
+        folded = _FoldedPaths(stack.enter_context(PathIndex(ignores_case=True)), on_same_files)
+        return _ListWriter(kind, output, stack.enter_context(PathIndex()), folded)
     return _ManifestWriter(kind, output, file, columns)
+
+
+class _FoldedPaths:
+    """Finds the first two paths that differ by case or Unicode form alone: the disk of the tool may ignore these."""
+
+    def __init__(self, index: PathIndex, on_same_files: OnSameFiles) -> None:
+        self._index, self._tell = index, on_same_files
+        self._is_found = False
+
+    def add(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Adds paths with their places."""
+        if not self._is_found and (clash := self._index.add(rows)):
+            _, first, second = clash
+            self._is_found = True
+            self._tell(first, second)
 
 
 class _ListWriter:
     """Writes a list for another tool."""
 
-    def __init__(self, kind: str, output: Output, index: PathIndex) -> None:
+    def __init__(self, kind: str, output: Output, index: PathIndex, folded: _FoldedPaths) -> None:
         self._name, self._list = kind, LINK_LISTS[kind]()
-        self._output, self._index = output, index
+        self._output, self._index, self._folded = output, index, folded
         self._method: str | None = None
 
     def write(self, batch: RowBatch[Link]) -> Sequence[Link]:
@@ -79,6 +102,7 @@ class _ListWriter:
         batch.check(self._problem)
         kept = [(link, place) for link, place in zip(batch.rows, batch.places, strict=True) if _has_file(link)]
         reserve_paths(self._index, [(link.object, place) for link, place in kept])
+        self._folded.add([(link.object.file_path, place) for link, place in kept])
         links = [link for link, _ in kept]
         self._output.write(self._list.text_of(links).encode())
         return links
