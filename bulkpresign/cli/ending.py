@@ -78,7 +78,8 @@ class Ending(NamedTuple):
             yield expired_advice(expired_codes), "info"
         if self.exit is None and not report.objects:
             yield f"{no_rows(filters)}: nothing to do", "warning"
-        if report.skipped_by and report.objects == report.skipped and not quiet:
+        is_told = report.verb == "get" or report.objects == report.skipped
+        if report.skipped_by and is_told and report.planned is None and not quiet:
             yield done_before(report), "info"
         if not quiet:
             yield from self._early()

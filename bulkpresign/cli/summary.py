@@ -69,7 +69,7 @@ def summary(report: Report, moved: int | None = None) -> str:
         return f"{report.verb}: {report.planned:,} to do, {report.skipped:,} done before; {show_bytes(report.bytes)}"
     names = ("skipped", "failed", "expired")
     counts = [f"{report.done:,} done", *(f"{n:,} {name}" for name in names if (n := getattr(report, name)))]
-    if report.skipped_by:
+    if report.skipped_by and report.verb != "get":  # see `done_before`
         counts[1] += f" (done before, by {report.skipped_by})"
     if report.retries:
         counts.append(counted(report.retries, "retry", "retries"))
@@ -142,9 +142,10 @@ def archived(report: Report) -> str:
 
 
 def done_before(report: Report) -> str:
-    """Advice where the journal has all as done."""
-    again = "--recheck asks the server" if report.verb == "get" else "to do it again, name another one by --journal"
-    return f"{report.skipped_by} has all of it as done; {again}"
+    """What the journal alone knows, and how to do that again."""
+    if report.verb == "get":
+        return f"skipped because of {report.skipped_by}, as rows have no etag or checksum; --recheck asks the server"
+    return f"{report.skipped_by} has all of it as done; to do it again, name another one by --journal"
 
 
 def early_end(what: str) -> str:

@@ -18,6 +18,7 @@ from bulkpresign.model import Outcome, Report
 #: The fields of a report that come with the last event.
 _FINAL_FIELDS = (
     "bytes",
+    "unproven",
     "planned",
     "plan",
     "certificate",

@@ -220,7 +220,7 @@ def test_the_report_of_a_batch_operation(tmp_path: Path) -> None:
         ("c", "", "failed", "AccessDenied", "403"),
     ]
     done = run("split", "manifest.json", "--by", "task_status", folder=tmp_path)
-    assert done.stdout.splitlines()[1:] == ["manifest-succeeded.csv,1,0", "manifest-failed.csv,1,0"]
+    assert done.stdout.splitlines()[1:] == ["manifest-succeeded.csv,1,0,succeeded", "manifest-failed.csv,1,0,failed"]
 
 
 @pytest.mark.parametrize("name", ["k.csv", "k.csv.gz", "-"])
