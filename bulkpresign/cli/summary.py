@@ -142,7 +142,7 @@ def archived(report: Report) -> str:
 
 
 def done_before(report: Report) -> str:
-    """What the journal alone knows, and how to do that again."""
+    """Advice for objects that were skipped because of the journal alone."""
     if report.verb == "get":
         return f"skipped because of {report.skipped_by}, as rows have no etag or checksum; --recheck asks the server"
     return f"{report.skipped_by} has all of it as done; to do it again, name another one by --journal"

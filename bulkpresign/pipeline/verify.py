@@ -66,8 +66,8 @@ async def verify(
     (`FOLDER.journal` unless given). A file of which only the size can be compared is unproven, unless `accept_size` is
     given.
     With an `executor` (see `get`), its workers hash the files, which all of them have to see under the same path.
-    `filters` select among the rows to verify; the files of the other rows are not extra, and neither are
-    those that `exclude` matches.
+    `filters` select among the rows to verify; the files of the other rows are not extra, and neither are those that
+    `exclude` matches.
 
     `failures` names a manifest for files that differ, are missing or unproven; `extras` is called for every file that
     no row names. Raises InputError for a manifest or folder that can't be used; what is wrong with files is counted.

@@ -23,8 +23,9 @@ _KEYS_ALONE = "a text list has keys, s3:// uris or links alone, one a line"
 def read_text(file: str) -> Iterator[Rows]:
     """The rows of a text in batches, without blank lines.
 
-    Raises ManifestError for a list with links that has other lines, too, and for output of
-    other tools, which would all be valid keys. Keys that look like that can be in a table of any other format.
+    Raises ManifestError for a list with links that has other lines, too, for a list that `convert` wrote for another
+    tool, and for output of other tools, which would all be valid keys. Keys that look like that can be in a table of
+    any other format.
     """
     first: tuple[int, bool] | None = None
     for lines, texts in batched((number, text, len(text)) for number, text in enumerate(_lines(file), 1) if text):

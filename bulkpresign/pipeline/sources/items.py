@@ -110,9 +110,9 @@ class GivenItems:
         await self._closed()
 
     def end(self, last: Iterator[T]) -> Iterator[T]:
-        """What is grouped at the end of the rows. Raises ManifestError for an upload that is incomplete.
+        """The uploads that the last rows complete. Raises ManifestError for one that is incomplete.
 
-        Where no more rows are read, such an upload is left out: the rows that it lacks were not given.
+        Where no more rows are read, an incomplete one is left out: the rows that it lacks were not given.
         """
         try:
             yield from last
