@@ -2,7 +2,8 @@
 
 The limit is that of the real coordinator, with its journal, and workers that move nothing. Each worker sleeps, and says
 that the objects of its batch are done. What is measured is the CPU time of the coordinating process: batches are
-encoded and handed out, results are decoded, counted and recorded.
+encoded and handed out, results are decoded, counted and recorded. The goal was set in objects a second, on a machine
+where boto3 signs 5,700 links a second: their ratio goes to any machine.
 """
 
 import asyncio
@@ -17,8 +18,8 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import goal, scratch_folder
-from benchmarks.sign import ACCESS, BUCKET, REGION, ROUNDS, SECRET, make_keys
+from benchmarks.measuring import cpu_seconds, goal, scratch_folder
+from benchmarks.sign import ACCESS, BUCKET, REGION, ROUNDS, SECRET, boto3_client, make_keys, sign_with
 from bulkpresign.cli import GC_THRESHOLD
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
@@ -27,7 +28,7 @@ from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.model import Evidence, Link, ObjectRef, Outcome, utc_now
 from bulkpresign.scale.coordinator import RemoteExecutor
-from bulkpresign.scale.messages import BatchResult, Finished, decode_batch, encode_result, without_object
+from bulkpresign.scale.messages import BatchResult, decode_batch, encode_result, finished
 from bulkpresign.scale.processes import Processes
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.engine.jobs import Job, LocalFile, RenewableLink
@@ -36,6 +37,8 @@ from bulkpresign.transfer.executor import LocalExecutor
 from bulkpresign.transfer.spec import TransferSpec
 
 BATCH = 1000
+#: The goal for the coordinator, and what boto3 signed a second on the machine for which it was set.
+OBJECTS_PER_SECOND, BOTO3_PER_SECOND = 200_000, 5_700
 #: Objects a second of a worker, as it says, and how much faster it really is, so that the coordinator is the limit.
 SPEED, HASTE = 10_000, 20
 QUERY = f"X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20261124%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Signature={'4f' * 32}"
@@ -46,12 +49,22 @@ def main(*, quick: bool) -> None:
     with scratch_folder() as folder:
         sign_in_processes(4 * count, folder)
     for workers in (2,) if quick else (2, 8):
+        boto3 = boto3_rate()
         with scratch_folder() as folder:
             cpu, wall, batches = asyncio.run(hand_out(count, workers, folder))
         print(f"\nA coordinator with {workers} workers, {count:,} objects in {batches:,} batches: {wall:.1f} s")
         print(f"  {cpu:.2f} s of CPU, {cpu / count * 1e6:.1f} us an object, {cpu / batches * 1e3:.1f} ms a batch")
-        print(f"  {batches / cpu:,.0f} batches a second of CPU")
-        goal("thousand objects handed out and recorded, a second of CPU", count / cpu / 1000, least=200)
+        print(
+            f"  {batches / cpu:,.0f} batches, {count / cpu:,.0f} objects a second of CPU; boto3 signs {boto3:,.0f} links"
+        )
+        least = OBJECTS_PER_SECOND / BOTO3_PER_SECOND
+        goal("objects handed out and recorded for each link that boto3 signs", count / cpu / boto3, least=least)
+
+
+def boto3_rate() -> float:
+    """Links that boto3 signs a second of CPU."""
+    client, keys = boto3_client(), make_keys(2_000)
+    return len(keys) / min(cpu_seconds(lambda: sign_with(client, keys)) for _ in range(ROUNDS))
 
 
 def sign_in_processes(count: int, folder: Path) -> None:
@@ -173,6 +186,6 @@ def sleep(data: bytes) -> bytes:
     seconds = len(batch.jobs) / SPEED
     time.sleep(seconds / HASTE)
     evidence = Evidence(4096, 1_700_000_000_000_000_000, 1_700_000_000_000_000_000, "5d41402abc4b2a76b9719d911017c592")
-    outcome = without_object(Outcome(ObjectRef("", ""), "done", 4096, 1, "md5", seconds=0.05, evidence=evidence))
-    finished = [Finished(index, outcome) for index in range(len(batch.jobs))]
-    return encode_result(BatchResult(worker="w", outcomes=finished, moved=4096 * len(finished), seconds=seconds))
+    outcome = Outcome(ObjectRef("", ""), "done", 4096, 1, "md5", seconds=0.05, evidence=evidence)
+    outcomes = [finished(index, outcome) for index in range(len(batch.jobs))]
+    return encode_result(BatchResult(worker="w", outcomes=outcomes, moved=4096 * len(outcomes), seconds=seconds))

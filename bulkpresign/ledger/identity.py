@@ -14,8 +14,9 @@ def identity_of(ref: ObjectRef, url: str) -> str:
 
     The same key on another endpoint is another object. An object without a key has the url without its query instead.
     """
-    if ref.key:
-        return f"{endpoint_of(url)}\0{ref.bucket}\0{ref.key}\0{ref.version_id or ''}\0{ref.file_path}"
+    if key := ref.key:  # without calls for what a field tells: each object of a run comes here
+        path = key if ref.path is None else ref.path
+        return f"{endpoint_of(url)}\0{ref.bucket}\0{key}\0{ref.version_id or ''}\0{path}"
     return f"{without_query(url)}\0\0\0{ref.version_id or ''}\0{ref.file_path}"
 
 

@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
@@ -27,10 +28,12 @@ from bulkpresign.ledger.lock import lock_file
 from bulkpresign.ledger.record import Record, claims_of, find_records
 from bulkpresign.ledger.schema import (
     ADD_FIRST_OUTCOME,
+    ADD_FIRST_OUTCOMES,
     ADD_MOVED,
     ADD_OUTCOME,
     BEGUN,
     ENDED,
+    MANY,
     MARK,
     RUN,
     SCHEMA,
@@ -127,12 +130,21 @@ class Journal:
         times = [time.time()] * len(outcomes) if finished_at is None else finished_at
         rows = [self._cells(outcome, at) for outcome, at in zip(outcomes, times, strict=True)]
         with self._errors(), self._transaction():
-            self._database.executemany(ADD_OUTCOME if self.has_earlier else ADD_FIRST_OUTCOME, rows)
+            self._add(rows)
             if moved:
                 self._database.executemany(ADD_MOVED, moved.items())
             if self._parts:
                 for name in [str(row[0]) for row in rows if row[1] in _FINISHED]:
                     self._forget(name)
+
+    def _add(self, rows: Sequence[tuple[object, ...]]) -> None:
+        if self.has_earlier:
+            self._database.executemany(ADD_OUTCOME, rows)
+            return
+        single = len(rows) % MANY
+        self._database.executemany(ADD_FIRST_OUTCOME, rows[:single])
+        many = (tuple(chain.from_iterable(rows[at : at + MANY])) for at in range(single, len(rows), MANY))
+        self._database.executemany(ADD_FIRST_OUTCOMES, many)
 
     def begin_run(self) -> None:
         """Records that a run began. Until `end_run`, objects of its input may have no outcome."""
@@ -187,10 +199,9 @@ class Journal:
 
     def _cells(self, outcome: Outcome, finished_at: float) -> tuple[object, ...]:
         """The parameters of ADD_OUTCOME. The first one is the identity of the object."""
-        evidence = outcome.evidence
-        name = self.identity_of(outcome.object, outcome.link.url if outcome.link else "")
+        ref, link, evidence = outcome.object, outcome.link, outcome.evidence
         return (
-            name,
+            self.identity_of(ref, "" if link is None else link.url),
             outcome.status,
             outcome.bytes,
             outcome.attempts,
@@ -199,8 +210,7 @@ class Journal:
             outcome.message and without_secrets(outcome.message),
             finished_at,
             outcome.seconds,
-            *(_NO_EVIDENCE if evidence is None else _evidence_cells(outcome.object, evidence)),
-        )
+        ) + (_NO_EVIDENCE if evidence is None else _evidence_cells(ref, evidence))
 
     def _forget(self, name: str) -> None:
         if self._parts.pop(name, None) is not None:
@@ -313,6 +323,10 @@ def _is_of_another_run(file: Path, about: Mapping[str, str]) -> bool:
 
 def _evidence_cells(ref: ObjectRef, found: Evidence) -> tuple[object, ...]:
     """The state of object and file. The row's claims are stored only if they differ, which is rare."""
-    is_as_claimed = ref.etag in {None, found.etag} and ref.size in {None, found.size} and ref.checksum == found.checksum
+    is_as_claimed = (
+        (ref.etag is None or ref.etag == found.etag)
+        and (ref.size is None or ref.size == found.size)
+        and ref.checksum == found.checksum
+    )
     claims = None if is_as_claimed else claims_of(ref)
     return found.size, found.mtime_ns, found.ctime_ns, found.etag, found.checksum, found.part_size, claims

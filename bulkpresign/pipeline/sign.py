@@ -195,6 +195,8 @@ async def sign(
         counts.tell(RunStarted("sign"))
         if size_problem is not None and target is None:  # the sizes of objects that are copied come from their HEAD
             await sources.check_sizes(size_problem)
+        # before credentials are loaded, so that both happen at once
+        workers = None if executor is None else await stack.enter_async_context(opened(executor))
         settings: dict[str, Any] = {
             "region_name": region_name,
             "endpoint_url": endpoint_url,
@@ -230,7 +232,6 @@ async def sign(
             )
         )
         uploads = None if opening is None or target else await stack.enter_async_context(opening(signing))
-        workers = None if executor is None else await stack.enter_async_context(opened(executor))
         lister = await sources.lister(stack, signing, counts.emit, request_payer=options.request_payer)
         columns += [name for name in sources.columns if name not in {*columns, *UPLOAD_COLUMNS}]  # those of inventories
         await sources.draw(lister, method, must_exist=not head)

@@ -31,7 +31,7 @@ from bulkpresign.scale.copies import (
 )
 from bulkpresign.scale.load import WorkerLoads
 from bulkpresign.scale.mark import marked
-from bulkpresign.scale.messages import Batch, BatchResult, with_object
+from bulkpresign.scale.messages import Batch, BatchResult, Finished, outcome_of
 from bulkpresign.scale.pace import Pace, amount_of
 from bulkpresign.scale.part_sizes import with_part_sizes
 from bulkpresign.scale.renewals import can_be_renewed, renew_expired
@@ -225,14 +225,14 @@ class RemoteExecutor:
         kept, again = [], list[int]()
         for finished in result.outcomes:
             index, headers = finished.job, finished.put_headers
-            if headers is not None and finished.outcome.code == UNSIGNED:
+            if headers is not None and finished.code == UNSIGNED:
                 self._note_relay(headers)
                 try:
                     await sign_relayed_copy(left[index], sign, self._coordinator.guard, headers)
                     again.append(index)
                 except TransferError as error:
                     self._finish([failed_outcome(left.pop(index), error)])
-            elif finished.outcome.code in RETURNED or is_refused_copy(left[index], finished.outcome):
+            elif finished.code in RETURNED or is_refused_copy(left[index], finished.status):
                 unsign(left[index])
                 self._own.send_nowait([left.pop(index)])
             else:
@@ -269,14 +269,13 @@ class RemoteExecutor:
             self._emit(BytesMoved(result.moved))
         for event in result.events:
             self._emit(event)
-        outcomes, expired = [], dict[int, Outcome]()
+        outcomes, expired = list[Outcome](), dict[int, Finished]()
         for finished in result.outcomes:
-            job, outcome = left[finished.job], finished.outcome
-            if outcome.status == "expired" and work.renewals < MAX_RENEWALS and can_be_renewed(job):
-                expired[finished.job] = outcome
+            index = finished.job
+            if finished.status == "expired" and work.renewals < MAX_RENEWALS and can_be_renewed(left[index]):
+                expired[index] = finished
             else:
-                del left[finished.job]
-                outcomes.append(with_object(outcome, job))
+                outcomes.append(outcome_of(finished, left.pop(index)))
         self._finish(outcomes)
         self._note_load(result)
         if result.broken is not None:

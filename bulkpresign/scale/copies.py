@@ -12,7 +12,7 @@ from typing import NoReturn
 import msgspec
 
 from bulkpresign.errors import RefusedError
-from bulkpresign.model import Link, Outcome
+from bulkpresign.model import Link, Status
 from bulkpresign.transfer.coordinator import Guard, SignPut
 from bulkpresign.transfer.copies.head import is_copied_in_parts
 from bulkpresign.transfer.copies.on_server import SOURCE, copy_headers
@@ -78,10 +78,10 @@ async def _sign(target: RenewableLink, sign: SignPut, guard: Guard | None, heade
     target.link = await sign(target.link, {**headers, **condition})
 
 
-def is_refused_copy(job: Job, outcome: Outcome) -> bool:
+def is_refused_copy(job: Job, status: Status) -> bool:
     """True for a copy that failed with a condition or a checksum: the coordinating process has to find out why."""
     target = job.target
-    if outcome.status != "failed" or not isinstance(target, RenewableLink):
+    if status != "failed" or not isinstance(target, RenewableLink):
         return False
     if target.object.path is not None:  # the address in a row: its link was not signed here
         return False

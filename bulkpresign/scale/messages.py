@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from types import FunctionType, MethodType
 
 import msgspec
+from msgspec.structs import astuple
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.events import Event
-from bulkpresign.model import ObjectRef, Outcome
+from bulkpresign.model import Evidence, Outcome, Status
 from bulkpresign.scale.sealing import sealed, unsealed
 from bulkpresign.transfer.engine.jobs import Digest, Job
 from bulkpresign.transfer.executor import Statistics
@@ -36,14 +37,23 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     jobs: Sequence[Job]
 
 
-class Finished(msgspec.Struct, frozen=True, array_like=True):
-    """The outcome of one job of a batch, by its index. The coordinator has its object and its link.
+class Finished(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The outcome of one job of a batch, by its index: what the coordinator does not have itself.
 
-    `put_headers` are those with which the PUT link of a copy is to be signed: see `copies`.
+    `evidence` has the fields of an Evidence. `found` are the size and the checksum of an object that was read for its
+    digest. `put_headers` are those with which the PUT link of a copy is to be signed: see `copies`.
     """
 
     job: int
-    outcome: Outcome
+    status: Status
+    bytes: int
+    attempts: int
+    verified_by: str | None
+    code: str | None
+    message: str | None
+    seconds: float
+    evidence: tuple[int, int, int, str | None, str | None, int] | None
+    found: tuple[int | None, str | None] | None = None
     put_headers: Mapping[str, str] | None = None
 
 
@@ -64,9 +74,6 @@ class BatchResult(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     refuses_checksum_mode: bool = False
     broken: str | None = None
     problem: str | None = None
-
-
-_NO_OBJECT = ObjectRef("", "")
 
 
 def _hook(value: object) -> None:
@@ -107,21 +114,41 @@ def decode_result(data: bytes) -> BatchResult:
     return _results.decode(data)
 
 
-def without_object(outcome: Outcome) -> Outcome:
-    """An outcome without what the coordinator has: object, link and upload.
+def finished(index: int, outcome: Outcome, put_headers: Mapping[str, str] | None = None) -> Finished:
+    """The outcome of a job, for the coordinator."""
+    ref, link, evidence = outcome.object, outcome.link, outcome.evidence
+    return Finished(
+        index,
+        outcome.status,
+        outcome.bytes,
+        outcome.attempts,
+        outcome.verified_by,
+        outcome.code,
+        outcome.message,
+        outcome.seconds,
+        None if evidence is None else astuple(evidence),
+        None if link is None or ref is link.object else (ref.size, ref.checksum),
+        put_headers,
+    )
 
-    Of an object that was read for its digest, its size and its checksum stay.
-    """
-    found, link = outcome.object, outcome.link
-    is_read = link is not None and found is not link.object
-    ref = ObjectRef("", "", size=found.size, checksum=found.checksum) if is_read else _NO_OBJECT
-    return msgspec.structs.replace(outcome, object=ref, link=None, upload=None)
 
-
-def with_object(outcome: Outcome, job: Job) -> Outcome:
-    """The outcome with the object and the link of its job."""
-    link, is_done = job.link, outcome.status == "done"
+def outcome_of(finished: Finished, job: Job) -> Outcome:
+    """The outcome, with the object and the link of its job."""
+    link, is_done, evidence = job.link, finished.status == "done", finished.evidence
     ref = link.object
-    if is_done and isinstance(job.target, Digest):
-        ref = msgspec.structs.replace(ref, size=outcome.object.size, checksum=outcome.object.checksum)
-    return msgspec.structs.replace(outcome, object=ref, link=link, upload=None if is_done else job.upload)
+    if is_done and finished.found is not None and isinstance(job.target, Digest):
+        size, checksum = finished.found
+        ref = msgspec.structs.replace(ref, size=size, checksum=checksum)
+    return Outcome(
+        ref,
+        finished.status,
+        finished.bytes,
+        finished.attempts,
+        finished.verified_by,
+        finished.code,
+        finished.message,
+        link,
+        finished.seconds,
+        None if is_done else job.upload,
+        None if evidence is None else Evidence(*evidence),
+    )

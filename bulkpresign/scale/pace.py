@@ -28,4 +28,4 @@ class Pace:
 
 def amount_of(job: Job) -> float:
     """The amount of work of a job."""
-    return 1.0 + (job.object.size or 0) / _BYTES
+    return 1.0 + (job.link.object.size or 0) / _BYTES

@@ -43,7 +43,7 @@ LENGTH = 8
 
 
 class Processes(Executor):
-    """Runs calls in `count` processes, which are started when there is work for them.
+    """Runs calls in `count` processes, which start at once: they are ready when the first calls come.
 
     Raises RuntimeError where the system allows no more threads: each process has one here.
     """
@@ -113,6 +113,8 @@ class Processes(Executor):
     def _serve(self) -> None:
         """One worker, and those that take its place, as a thread of this process."""
         worker: subprocess.Popen[bytes] | None = None
+        with suppress(OSError):  # the first call raises it
+            worker = self._start()
         while (call := self._calls.get()) is not None:
             future, data = call
             if not future.set_running_or_notify_cancel():
@@ -197,7 +199,8 @@ def _send(worker: subprocess.Popen[bytes], data: bytes) -> None:
     """Sends a call. Raises WorkerLostError, and OSError where the worker is gone."""
     assert worker.stdin is not None  # noqa: S101 - opened as a pipe
     try:
-        worker.stdin.write(len(data).to_bytes(LENGTH, "big") + data)
+        worker.stdin.write(len(data).to_bytes(LENGTH, "big"))
+        worker.stdin.write(data)
         worker.stdin.flush()
     except ValueError as error:  # it was interrupted
         raise WorkerLostError("the worker was stopped") from error

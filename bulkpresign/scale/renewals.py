@@ -8,7 +8,7 @@ from typing import TypeGuard
 from bulkpresign.errors import LinkExpiredError
 from bulkpresign.model import Outcome
 from bulkpresign.scale.copies import unsign
-from bulkpresign.scale.messages import with_object
+from bulkpresign.scale.messages import Finished, outcome_of
 from bulkpresign.transfer.engine.jobs import Job, RenewableLink
 from bulkpresign.transfer.engine.workers import failed_outcome
 
@@ -22,7 +22,7 @@ def can_be_renewed(job: Job) -> bool:
 
 
 async def renew_expired(
-    expired: Mapping[int, Outcome], left: dict[int, Job], finish: Finish, *, signs_puts: bool
+    expired: Mapping[int, Finished], left: dict[int, Job], finish: Finish, *, signs_puts: bool
 ) -> None:
     """Renews the links of jobs in `left`. Those that get no fresh one end with their outcome, and are taken out.
 
@@ -38,7 +38,7 @@ async def renew_expired(
 
 
 async def _renew_sides(
-    sides: Mapping[int, RenewableLink], expired: Mapping[int, Outcome], left: dict[int, Job], finish: Finish
+    sides: Mapping[int, RenewableLink], expired: Mapping[int, Finished], left: dict[int, Job], finish: Finish
 ) -> None:
     for renew, group in groupby(sides, lambda index: sides[index].renew):
         assert renew is not None  # noqa: S101 - others are not renewed
@@ -50,7 +50,7 @@ async def _renew_sides(
             continue
         for index, link in zip(indexes, links, strict=True):
             if link is None:
-                finish([with_object(expired[index], left.pop(index))])
+                finish([outcome_of(expired[index], left.pop(index))])
             else:
                 sides[index].link = link
 

@@ -25,10 +25,13 @@ class JobSelection:
 
     async def for_workers(self, left: dict[int, Job], spec: TransferSpec) -> list[Job]:
         """The jobs of a batch that are left for workers. The others are taken out of `left`."""
-        jobs, own = list[Job](), list[Job]()
+        jobs, own, asks = list[Job](), list[Job](), self._asks
         for index, job in tuple(left.items()):
             if self._is_own(job, spec):
                 own.append(left.pop(index))
+                continue
+            if not asks:
+                jobs.append(job)
                 continue
             try:
                 found = await self._present(job, spec)
@@ -42,6 +45,11 @@ class JobSelection:
         if own:
             self._keep(own)
         return jobs
+
+    @property
+    def _asks(self) -> bool:
+        """True if a job needs an answer of this process before it goes to a worker."""
+        return self._coordinator.find_present is not None or self._coordinator.sign_put is not None
 
     def _is_own(self, job: Job, spec: TransferSpec) -> bool:
         """True for a job that needs functions of this process: it moves its object in parts."""

@@ -114,7 +114,7 @@ async def _shards(table: Table, batches: AsyncIterator[Rows | CsvBlock]) -> Asyn
     shard = Shard(table.is_links, [])
     async for rows in batches:
         if isinstance(rows, CsvBlock):
-            shard.add(msgspec.msgpack.encode(rows), rows.text.count("\n"))
+            shard.add(msgspec.msgpack.encode(rows), rows.lines)
         elif rows.cells:
             shard.add(msgspec.msgpack.encode(shard_rows(rows, are_text=are_text)), len(rows.cells))
         if shard.is_full:

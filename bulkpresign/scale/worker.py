@@ -20,7 +20,7 @@ from bulkpresign.http.clock import Clock
 from bulkpresign.scale.copies import WorkersCopies
 from bulkpresign.scale.dask import released
 from bulkpresign.scale.mark import check_mark
-from bulkpresign.scale.messages import Batch, BatchResult, Finished, decode_batch, encode_result, without_object
+from bulkpresign.scale.messages import Batch, BatchResult, Finished, decode_batch, encode_result, finished
 from bulkpresign.scale.reports import reporter
 from bulkpresign.scale.sealing import worker_name
 from bulkpresign.tasks import ungrouped
@@ -169,8 +169,7 @@ class Notes:
             self._moved += event.count
         elif isinstance(event, ObjectFinished):
             index = self._indexes[id(event.outcome.link)]
-            wanted = self.copies.wanted.get(index)
-            self._outcomes.append(Finished(index, without_object(event.outcome), wanted))
+            self._outcomes.append(finished(index, event.outcome, self.copies.wanted.get(index)))
         elif not isinstance(event, LoadMeasured):
             self._events.append(event)
             reporter.report(self._events)

@@ -48,7 +48,7 @@ _TITLES = frozenset(
 
 
 class CsvBlock(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Whole rows of a CSV file that are not split into cells yet, the first one on `line`. No cell is quoted.
+    """Whole rows of a CSV file that are not split into cells yet: `lines` lines from `line` on. No cell is quoted.
 
     `columns` are those of the header, None without one.
     """
@@ -57,6 +57,7 @@ class CsvBlock(msgspec.Struct, frozen=True, array_like=True, tag=True):
     columns: tuple[str, ...] | None
     separator: str
     line: int
+    lines: int
     text: str
 
     def rows(self) -> Iterator[Rows]:
@@ -94,7 +95,7 @@ def csv_blocks(file: str) -> Iterator[Rows | CsvBlock]:
         yield _batch(file, HEADERLESS, [row], range(before + 1, reader.line_num + 1))
     line = reader.line_num + 1
     while text := reader.block():
-        yield CsvBlock(file, columns, reader.separator, line, text)
+        yield CsvBlock(file, columns, reader.separator, line, reader.line_num + 1 - line, text)
         line = reader.line_num + 1
     yield from _batches(file, columns or HEADERLESS, reader, reader.line_num, [])
 

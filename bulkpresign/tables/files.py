@@ -72,10 +72,12 @@ def text_blocks(file: str) -> Iterator[str]:
     file can hold so many blank lines that reading it takes hours.
     """
     with closing(_byte_blocks(file)) as read:  # also where an error keeps the frames that read from it
-        yield from _decoded(file, read)
+        for text, _ in _decoded(file, read):
+            yield text
 
 
-def _decoded(file: str, read: Iterator[bytes]) -> Iterator[str]:
+def _decoded(file: str, read: Iterator[bytes]) -> Iterator[tuple[str, int]]:
+    """The text of each block, and the lines up to its end."""
     encoding, blocks = _encoded(file, read)
     decoder = codecs.getincrementaldecoder(encoding)()
     lines, blanks, is_first = 0, 0, True
@@ -94,7 +96,7 @@ def _decoded(file: str, read: Iterator[bytes]) -> Iterator[str]:
         if blanks > _MAX_BLANKS:
             raise ManifestError(f"over {_MAX_BLANKS >> 20} MiB of blank lines without a row", file=file, line=lines + 1)
         lines += text.count("\n")
-        yield text
+        yield text, lines
 
 
 def _encoded(file: str, blocks: Iterator[bytes]) -> tuple[str, Iterator[bytes]]:
@@ -113,16 +115,15 @@ def _encoded(file: str, blocks: Iterator[bytes]) -> tuple[str, Iterator[bytes]]:
 
 def line_blocks(file: str) -> Iterator[str]:
     """The same text in blocks of whole lines. Only the last block may end without a line end."""
-    rest, lines = "", 0
-    for text in text_blocks(file):
-        end = text.rfind("\n") + 1
-        if end:
-            block = rest + text[:end]
-            lines += block.count("\n")
-            yield block
-        rest = text[end:] if end else rest + text
-        if len(rest) > _MAX_LINE:
-            raise ManifestError(f"a line of over {_MAX_LINE >> 20} MiB", file=file, line=lines + 1)
+    rest = ""
+    with closing(_byte_blocks(file)) as read:
+        for text, lines in _decoded(file, read):
+            end = text.rfind("\n") + 1
+            if end:
+                yield rest + text[:end]
+            rest = text[end:] if end else rest + text
+            if len(rest) > _MAX_LINE:
+                raise ManifestError(f"a line of over {_MAX_LINE >> 20} MiB", file=file, line=lines + 1)
     if rest:
         yield rest
 

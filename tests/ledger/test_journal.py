@@ -71,6 +71,17 @@ def test_outcomes_are_kept_over_runs(file: Path) -> None:
     assert len(next_run_finds(file, links)) == 3
 
 
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 40])
+def test_any_number_of_outcomes_is_recorded_at_once(file: Path, count: int) -> None:
+    """The first run inserts many at once, and later ones one by one: both record the same."""
+    links = [link(f"k{number}", path=f"p{number}") for number in range(count)]
+    found = {identity(one): (number, 1, 2, f"e{number}", None, number) for number, one in enumerate(links)}
+    for _ in range(2):
+        run(file, [outcome(one, verified_by="md5", evidence=Evidence(*found[identity(one)])) for one in links])
+        records = next_run_finds(file, links)
+        assert records == {name: Record("done", "md5", *cells, None) for name, cells in found.items()}
+
+
 def test_an_object_that_an_option_skipped_is_not_done(file: Path) -> None:
     """As with `--if-exists keep`: a run without it decides anew."""
     run(file, [outcome(link("a"), "skipped", message="there is a file of that name")])

@@ -112,7 +112,7 @@ def test_the_folder_is_closed_between_the_batches_of_a_worker(origin: FaultProxy
     batch = msgspec.structs.replace(_batch(str(tmp_path / "to")), jobs=jobs)
     with ThreadPoolExecutor(1) as executor:
         result = decode_result(executor.submit(run_batch, encode_batch(batch)).result())
-        assert [finished.outcome.status for finished in result.outcomes] == ["done"]
+        assert [finished.status for finished in result.outcomes] == ["done"]
         assert not [file for file in open_files() if file.startswith(str(tmp_path))]
     close_idle()
 

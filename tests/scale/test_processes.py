@@ -28,6 +28,13 @@ def test_calls_run_in_processes_of_their_own() -> None:
         executor.submit(os.getpid)
 
 
+def test_they_start_before_there_is_a_call() -> None:
+    """Meanwhile the coordinator loads its credentials."""
+    with Processes(2):
+        wait_until(lambda: len(workers_of(os.getpid())) == 2)
+    assert workers_of(os.getpid()) == []
+
+
 def test_only_the_call_of_a_lost_worker_fails() -> None:
     with Processes(1) as executor:
         first = executor.submit(os.getpid).result()

@@ -89,20 +89,26 @@ class JobQueue:
         first = await self.get()
         if first is None:
             return []
-        jobs = [first]
+        jobs, ready, slots = [first], self.ready, self._slots
         amount -= amount_of(first)
-        while self.ready and amount > 0 and (self._slots is None or self._slots.try_reserve()):
-            jobs.append(self._pop())
-            amount -= amount_of(jobs[-1])
+        while ready and amount > 0 and (slots is None or slots.try_reserve()):
+            jobs.append(job := ready.popleft())
+            amount -= amount_of(job)
+        self._note_low()
         return jobs
 
     async def _next(self) -> Job | None:
         return self._pop() if await self._has_ready() else None
 
     def _pop(self) -> Job:
-        if len(self.ready) <= _LEAST_READY:
+        job = self.ready.popleft()
+        self._note_low()
+        return job
+
+    def _note_low(self) -> None:
+        """Lets `read_ahead` go on if few jobs are ready."""
+        if len(self.ready) < _LEAST_READY:
             self._is_low.set()
-        return self.ready.popleft()
 
     async def _has_ready(self) -> bool:
         """Waits until a job is ready; False at the end of the input."""
@@ -117,7 +123,7 @@ class JobQueue:
             return False
         batch = await self._read()
         self._ended = batch is None
-        self.ready.extend(_by_expiry(batch or ()))
+        self.ready.extend(sorted(batch or (), key=_expiry))
         return not self._ended
 
     async def _read(self) -> Sequence[Job] | None:
@@ -153,7 +159,5 @@ class JobQueue:
             await wait_ended([self._reading])
 
 
-def _by_expiry(batch: Sequence[Job]) -> Sequence[Job]:
-    if len({job.link.expires_at for job in batch}) <= 1:
-        return batch
-    return sorted(batch, key=lambda job: job.link.expires_at or _NEVER)
+def _expiry(job: Job) -> datetime:
+    return job.link.expires_at or _NEVER
