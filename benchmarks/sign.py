@@ -101,9 +101,8 @@ async def _async_seconds(presigner: Presigner, keys: list[str]) -> float:
     return time.process_time() - began
 
 
-def boto3_client() -> Any:
-    """A client of boto3 that signs with the version of our links."""
-    return import_module("boto3").client(
+def _peers(slow_keys: list[str], keys: list[str]) -> dict[str, tuple[int, Callable[[], object]]]:
+    client = import_module("boto3").client(
         "s3",
         region_name=REGION,
         aws_access_key_id=ACCESS,
@@ -111,17 +110,10 @@ def boto3_client() -> Any:
         config=import_module("botocore.config").Config(signature_version="s3v4"),
     )
 
+    def boto3_loop() -> object:
+        return [client.generate_presigned_url("get_object", {"Bucket": BUCKET, "Key": key}) for key in slow_keys]
 
-def sign_with(client: Any, keys: list[str]) -> list[str]:
-    """The links of a client of boto3, which it signs one by one."""
-    return [client.generate_presigned_url("get_object", {"Bucket": BUCKET, "Key": key}) for key in keys]
-
-
-def _peers(slow_keys: list[str], keys: list[str]) -> dict[str, tuple[int, Callable[[], object]]]:
-    client = boto3_client()
-    peers: dict[str, tuple[int, Callable[[], object]]] = {
-        "boto3": (len(slow_keys), lambda: sign_with(client, slow_keys))
-    }
+    peers: dict[str, tuple[int, Callable[[], object]]] = {"boto3": (len(slow_keys), boto3_loop)}
     try:
         signer = import_module("fast_s3_url").FastS3UrlSigner.from_boto3_client(client, BUCKET)
         peers["fast-s3-url"] = (
