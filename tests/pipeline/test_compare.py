@@ -181,6 +181,25 @@ async def test_objects_whose_etags_are_none_of_their_bytes_are_read(two: Two, ce
     assert two.plans == [ReadPlan(count, sum(map(len, OBJECTS.values())), 0, asked=2 * count)]
 
 
+@pytest.mark.parametrize("has_checksums", [True, False])
+async def test_a_folder_and_objects_whose_etags_are_none_of_their_bytes(
+    two: Two, seaweedfs: S3Server, ceph: S3Server, tmp_path: Path, has_checksums: bool
+) -> None:
+    """As under a key of KMS. Files are hashed by the objects' checksums; objects without one are read."""
+    for key, body in OBJECTS.items():
+        (tmp_path / key).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / key).write_bytes(body)
+    (tmp_path / "d-e").write_bytes(OBJECTS["d-e"][:-1] + b"?")
+    side, server = ("source", seaweedfs) if has_checksums else ("destination", ceph)
+    with EncryptingProxy(server.endpoint_url) as proxy:
+        sides = (two.uri(side), tmp_path) if has_checksums else (tmp_path, two.uri(side))
+        report = await two.compare(*sides, **{f"{side}_endpoint_url": proxy.url})
+    count, size = len(OBJECTS), sum(map(len, OBJECTS.values()))
+    assert report.by == {"crc32" if has_checksums else "sha256": count - 1}
+    assert (report.different, report.unproven) == (1, 0)
+    assert two.plans == [ReadPlan(0, 0, 0, asked=count) if has_checksums else ReadPlan(count, size, 0, asked=count)]
+
+
 async def test_a_server_that_refuses_to_be_asked(two: Two, seaweedfs: S3Server) -> None:
     """Its objects are read, also where it refuses more requests than the circuit breaker allows."""
     bodies = {f"one part {number}": os.urandom(100 + number) for number in range(60)}
@@ -220,8 +239,8 @@ async def test_a_folder_on_either_side(two: Two, tmp_path: Path) -> None:
     two.put("destination", "full/", b"an object with such a key is none")
     report = await two.compare(destination=folder)
     assert (report.verified, report.is_good) == (len(OBJECTS) + 1, True)
-    assert report.by == {"md5": len(OBJECTS), "sha256": 1}
-    assert two.plans == [ReadPlan(1, 11 * MIB, 0)]
+    assert report.by == {"md5": len(OBJECTS), "md5-parts": 1}  # the server tells the size of its parts
+    assert two.plans == [ReadPlan(0, 0, 0, asked=1)]
     (folder / "z" / "~*?#[x]").write_bytes(b"x" * len(OBJECTS["z/~*?#[x]"]))
     (folder / "d!").unlink()
     (folder / os.fsdecode(b"not-utf8-\xff")).write_bytes(b"")

@@ -80,7 +80,8 @@ class HeadRequests:
 def _is_asked(pair: Pair, number: int) -> bool:
     """True for an object that a request can tell more of: it is signed here, and the other one could be read."""
     entry = pair.sides[number]
-    return entry.link is None and entry.stored.checksum is None and all(one.can_be_read for one in pair.sides)
+    can_be_compared = all(one.can_be_read or one.is_file for one in pair.sides)
+    return entry.link is None and entry.stored.checksum is None and can_be_compared
 
 
 def _with(pair: Pair, number: int, told: Entry) -> Pair:

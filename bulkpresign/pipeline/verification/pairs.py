@@ -4,7 +4,7 @@ Each step leaves to the next one what it can't decide. All objects are compared 
 read, so the number of bytes to read is known by then.
 """
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence, Set
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, aclosing
 from itertools import islice
@@ -29,10 +29,15 @@ from bulkpresign.proof.comparison import ETAG_MISMATCH, UNKNOWN, compared
 from bulkpresign.proof.files import MISSING, UNPROVEN
 from bulkpresign.proof.hashing import FileProblem
 from bulkpresign.proof.merge import merged
-from bulkpresign.tables.sorting import KeySorter
+from bulkpresign.tables.sorting import Keyed, KeySorter
 from bulkpresign.tasks import ungrouped
 from bulkpresign.text import show_bytes
 from bulkpresign.transfer.engine.jobs import Digest, Job
+
+#: Takes a pair, by its path, that another step has to decide.
+_Leave = Callable[[str, Pair], object]
+#: Pairs, by their paths, that have to be read to be compared, and None for each other pair.
+_Undecided = Iterator[tuple[str, Pair | None]]
 
 _SIDES = 2
 #: Pairs, and bytes of their files, that one call of a thread hashes; and pairs that are signed at a time.
@@ -78,8 +83,11 @@ class PairComparer:
             if self._metadata is not None:
                 stack.enter_context(self._metadata)
             await self._collect(stack)
-            await self._compare_files()
-            await self._compare_by_heads()
+            if self._can_ask:
+                await self._compare_files(self._undecided_pairs(), self._ask_about, {UNPROVEN, ETAG_MISMATCH})
+                await self._compare_by_heads()
+            else:
+                await self._compare_files(self._undecided_pairs(), self._leave, {UNPROVEN})
             if self._plan != ReadPlan():
                 announce(self._plan)
             if self._plan.objects:
@@ -103,40 +111,29 @@ class PairComparer:
                     if side.is_listed:
                         group.start_soon(side.collect, stack, self._emit)
 
-    async def _compare_files(self) -> None:
-        """Compares all pairs by what is known; hashes the files of the others, in threads."""
+    async def _compare_files(self, pairs: _Undecided, leave: _Leave, open_codes: Set[str]) -> None:
+        """Hashes the files of pairs, in threads. `leave` takes pairs without a file, and those with an open code."""
         compare = FileComparer(self._first, self._second, on_read(self._emit))
-        async with aclosing(self._undecided_files()) as batches:
-            await map_in_threads(batches, compare, self._take_files, self._threads)
 
-    def _take_files(self, batch: Sequence[tuple[str, Pair]], outcomes: Sequence[Outcome]) -> None:
-        for (path, pair), outcome in zip(batch, outcomes, strict=True):
-            if outcome.code == UNPROVEN and pair.unread:
-                self._leave(path, pair)
-            else:
-                self._results.add(outcome)
+        def take(batch: Sequence[tuple[str, Pair]], outcomes: Sequence[Outcome]) -> None:
+            for (path, pair), outcome in zip(batch, outcomes, strict=True):
+                if outcome.code in open_codes and pair.unread:
+                    leave(path, pair)
+                else:
+                    self._results.add(outcome)
 
-    async def _undecided_files(self) -> AsyncGenerator[list[tuple[str, Pair]], None]:
-        """Compares all objects by what is known. Gives the pairs with a file that only hashing can tell."""
-        batch: list[tuple[str, Pair]] = []
-        size = 0
-        for number, (key, one, other) in enumerate(merged(self._first, self._second)):
+        async with aclosing(_file_batches(pairs, leave)) as batches:
+            await map_in_threads(batches, compare, take, self._threads)
+
+    def _undecided_pairs(self) -> _Undecided:
+        """Compares all objects by what is known."""
+        for key, one, other in merged(self._first, self._second):
             path = path_of(key)
-            pair = self._undecided(path, one, other)
-            if pair is not None and pair.has_file:
-                batch.append((path, pair))
-                size += pair.size or 0
-            elif pair is not None and self._can_ask:
-                self._open.add([(key, pair)])
-            elif pair is not None:
-                self._leave(path, pair)
-            if len(batch) >= _BATCH or size >= _BATCH_BYTES:
-                yield batch
-                batch, size = [], 0
-            if number % _BATCH == 0:
-                await anyio.lowlevel.checkpoint()
-        if batch:
-            yield batch
+            yield path, self._undecided(path, one, other)
+
+    def _ask_about(self, path: str, pair: Pair) -> None:
+        """Leaves a pair to the requests for what its servers know of it."""
+        self._open.add([(key_of(path), pair)])
 
     def _undecided(self, path: str, one: Entry | None, other: Entry | None) -> Pair | None:
         """The pair that can't be decided by what is known. Otherwise takes its result, and returns None."""
@@ -151,7 +148,7 @@ class PairComparer:
         if self._are_one(pair) and self._is_listed(pair):
             self._results.fail(one.ref(path), UNPROVEN, "both sides are this same object")
             return None
-        return None if self._is_decided(path, pair, can_ask=self._can_ask and not pair.has_file) else pair
+        return None if self._is_decided(path, pair, can_ask=self._can_ask) else pair
 
     def _are_one(self, pair: Pair) -> bool:
         """True if both are the same object of one server: it always equals itself."""
@@ -184,17 +181,19 @@ class PairComparer:
         return True
 
     async def _compare_by_heads(self) -> None:
-        """Compares pairs without a file once more, by what their servers tell when they are asked."""
+        """Compares pairs once more, by what their servers tell when they are asked."""
         if len(self._open) == 0:
             return
         with HeadRequests((self._first, self._second), self._open, self._emit) as heads:
-            for number, (key, pair) in enumerate(await heads.run()):
-                path = path_of(key)
-                if not self._is_decided(path, pair, can_ask=False):
-                    self._leave(path, pair)
-                if number % _BATCH == 0:
-                    await anyio.lowlevel.checkpoint()
+            told = await heads.run()
+            await self._compare_files(self._undecided_when_told(told), self._leave, {UNPROVEN})
         self._plan.asked = heads.asked
+
+    def _undecided_when_told(self, told: Iterator[Keyed[Pair]]) -> _Undecided:
+        """Compares pairs by what servers told."""
+        for key, pair in told:
+            path = path_of(key)
+            yield path, None if self._is_decided(path, pair, can_ask=False) else pair
 
     def _take_single(self, path: str, one: Entry | None, other: Entry | None) -> None:
         """Takes an object that only one side has. A folder has no files for folder markers."""
@@ -233,6 +232,25 @@ class PairComparer:
             self._plan.over_limit += 1
             return f"only its bytes can tell, and {show_bytes(self._max_read)} are all that may be read"
         return None
+
+
+async def _file_batches(pairs: _Undecided, leave: _Leave) -> AsyncGenerator[list[tuple[str, Pair]], None]:
+    """The pairs with a file, in batches for threads. `leave` takes the others."""
+    batch: list[tuple[str, Pair]] = []
+    size = 0
+    for number, (path, pair) in enumerate(pairs):
+        if pair is not None and pair.has_file:
+            batch.append((path, pair))
+            size += pair.size or 0
+        elif pair is not None:
+            leave(path, pair)
+        if len(batch) >= _BATCH or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        if number % _BATCH == 0:
+            await anyio.lowlevel.checkpoint()
+    if batch:
+        yield batch
 
 
 class _Digests(msgspec.Struct):
