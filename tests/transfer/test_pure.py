@@ -394,16 +394,24 @@ def test_what_was_made_goes_again_where_input_is_bad(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "there" / "a" / "b")
     with pytest.raises(ParameterError), folder.made():
         assert folder.root.is_dir()
-        assert folder.is_new
         raise ParameterError("bad")
     assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
     with folder.made():
         pass
     assert folder.root.is_dir()
     with pytest.raises(ParameterError), folder.made():
-        assert not folder.is_new
         raise ParameterError("bad")
     assert folder.root.is_dir()
+
+
+def test_a_folder_that_was_made_or_was_empty_has_no_older_file(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "to")
+    for _ in range(2):
+        with folder.made():
+            assert folder.was_empty
+    (folder.root / "file").touch()
+    with folder.made():
+        assert not folder.was_empty
 
 
 def test_a_folder_under_a_name_is_no_file(tmp_path: Path) -> None:

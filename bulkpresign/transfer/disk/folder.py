@@ -46,8 +46,8 @@ class Folder:
             raise ParameterError("the name of the folder is empty: name one; . is the present one")
         check_local(os.fspath(root), "copy and verify take buckets on both sides")
         self.root = Path(root)
-        #: True where this run made it, so that no file in it is older than the run.
-        self.is_new = False
+        #: True where this run made it, or found it empty: no file in it is older than the run.
+        self.was_empty = False
         self._real_root = os.path.realpath(self.root)
         self._checked: set[str] = set()
         self._open_root: Root | None = None
@@ -63,7 +63,7 @@ class Folder:
         missing = [folder for folder in (self.root, *self.root.parents) if not os.path.lexists(folder)]
         try:
             self._make()
-            self.is_new = self.root in missing
+            self.was_empty = self.root in missing or _is_empty(self.root)
             yield
         except InputError:
             for folder in missing:
@@ -286,6 +286,14 @@ class Target:
             os.close(descriptor)
             raise OSError(errno.EINVAL, "not a regular file")
         return descriptor
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
+    except OSError:  # it may be written, and not read
+        return False
 
 
 def storage_error(file: str, error: OSError) -> StorageError:

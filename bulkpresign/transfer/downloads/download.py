@@ -103,7 +103,7 @@ class Downloader:
     async def _download(self, link: Link, sink: Sink, evidence: Evidence | None, sent: DirectRequest | None) -> Outcome:
         sink.link = link
         with sink.target:
-            existing = None if self.folder.is_new else await self._existing(sink, evidence)
+            existing = None if self.folder.was_empty else await self._existing(sink, evidence)
             if existing is not None and existing.is_skipped:
                 remove_temporary(sink.target)
                 return existing.skipped(link)

@@ -40,7 +40,7 @@ class PlainDownloads:
         """The file of an object; None where its name is refused, or where something has its name."""
         try:
             target = self._folder.target(path)
-            return target if self._folder.is_new or target.found() is None else None
+            return target if self._folder.was_empty or target.found() is None else None
         except (NameRefusedError, StorageError):
             return None
 
