@@ -3,8 +3,9 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,39 @@ async def test_a_folder_and_objects_whose_etags_are_none_of_their_bytes(
     assert two.plans == [ReadPlan(0, 0, 0, asked=count) if has_checksums else ReadPlan(count, size, 0, asked=count)]
 
 
+@pytest.mark.parametrize("sizes", [(6, 6, 5, 7, 2), (6, 6, 6, 6, 2)])
+async def test_etags_of_parts_prove_no_difference(two: Two, tmp_path: Path, sizes: tuple[int, ...]) -> None:
+    """Servers tell the sizes of two parts, and some compute the etag of their own copies otherwise."""
+    body = os.urandom(sum(sizes) * MIB)
+    upload(two, "source", "big", body, 6 * MIB, "q", part_sizes=[size * MIB for size in sizes])
+    upload(two, "destination", "big", body, 6 * MIB, "q")
+    (folder := tmp_path / "files").mkdir()
+    (folder / "big").write_bytes(body)
+    source, destination = (f"s3://{two.buckets[side]}/q/" for side in two.buckets)
+    for other in (destination, folder):
+        report = await two.compare(source, other)
+        assert report.by == {"md5-parts" if sizes[2] == 6 else "sha256": 1}, other
+    (folder / "big").write_bytes(body[:-1] + b"?")
+    report = await two.compare(source, folder)
+    assert (report.different, report.failed) == (1, 1)
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+async def test_objects_are_read_whose_server_refuses_to_tell_what_their_etags_are(
+    two: Two, ceph: S3Server, tmp_path: Path, is_folder: bool
+) -> None:
+    folder = tmp_path / "files"
+    for key, body in OBJECTS.items():
+        (folder / key).parent.mkdir(parents=True, exist_ok=True)
+        (folder / key).write_bytes(body)
+    with EncryptingProxy(ceph.endpoint_url) as proxy:
+        why = Fault(status=403, body=b"<Error><Code>AccessDenied</Code></Error>")
+        proxy.schedule = lambda seen: why if seen.method == "HEAD" or seen.header("range") else None
+        source = folder if is_folder else two.uri("source")
+        report = await two.compare(source, destination_endpoint_url=proxy.url)
+    assert (report.verified, report.failed) == (len(OBJECTS), 0)
+
+
 async def test_a_server_that_refuses_to_be_asked(two: Two, seaweedfs: S3Server) -> None:
     """Its objects are read, also where it refuses more requests than the circuit breaker allows."""
     bodies = {f"one part {number}": os.urandom(100 + number) for number in range(60)}
@@ -214,14 +248,24 @@ async def test_a_server_that_refuses_to_be_asked(two: Two, seaweedfs: S3Server) 
     assert [plan.objects for plan in two.plans] == [len(bodies)]
 
 
-def upload(two: Two, side: str, key: str, body: bytes, part_size: int, prefix: str = "p", **settings: str) -> None:
-    """With `ChecksumAlgorithm`, of the whole object."""
+def upload(
+    two: Two,
+    side: str,
+    key: str,
+    body: bytes,
+    part_size: int,
+    prefix: str = "p",
+    part_sizes: Sequence[int] = (),
+    **settings: str,
+) -> None:
+    """In parts of one size, or of `part_sizes`. With `ChecksumAlgorithm`, of the whole object."""
     client, target = two.clients[side], {"Bucket": two.buckets[side], "Key": f"{prefix}/{key}"}
     kind = {**settings, "ChecksumType": "FULL_OBJECT"} if settings else {}
     upload_id = client.create_multipart_upload(**target, **kind)["UploadId"]
     parts = []
-    for number, at in enumerate(range(0, len(body), part_size), 1):
-        part = {"PartNumber": number, "Body": body[at : at + part_size]}
+    ends = list(accumulate(part_sizes)) or range(part_size, len(body) + part_size, part_size)
+    for number, (at, end) in enumerate(pairwise([0, *ends]), 1):
+        part = {"PartNumber": number, "Body": body[at:end]}
         sent = client.upload_part(**target, UploadId=upload_id, **part, **settings)
         kept = {name: value for name, value in sent.items() if name == "ETag" or name.startswith("ChecksumC")}
         parts.append({"PartNumber": number, **kept})

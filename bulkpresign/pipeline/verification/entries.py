@@ -3,6 +3,7 @@
 import msgspec
 
 from bulkpresign.checksums import expected_digest
+from bulkpresign.checksums.sources import PART_SIZE_COLUMN
 from bulkpresign.model import Link, ObjectRef
 from bulkpresign.tables.sorting import Keyed
 
@@ -18,7 +19,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An object of a side. Its path is the key of its row, and not stored twice.
 
     `link` is the GET link that a manifest has for it. `location` is the row of a manifest, such as `keys.csv:3`. With
-    `is_left_out`, it does not pass the filters.
+    `is_left_out`, it does not pass the filters. With `is_told`, its server was asked, so that its etag is of its bytes.
     """
 
     stored: _StoredRef
@@ -26,11 +27,17 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     link: Link | None = None
     is_file: bool = False
     is_left_out: bool = False
+    is_told: bool = False
 
     @property
     def name(self) -> str:
         """Its name in messages: the location of its row, or its uri."""
         return self.location or self.stored.uri
+
+    @property
+    def has_md5(self) -> bool:
+        """True if its etag is known to be the md5 of its bytes, and not one of parts, whose sizes may be guessed."""
+        return self.is_told and "-" not in (self.stored.etag or "")
 
     @property
     def can_be_read(self) -> bool:
@@ -82,6 +89,15 @@ class Pair(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.one.is_file or self.other.is_file
 
     @property
+    def etags_prove(self) -> bool:
+        """True if different etags prove that the two differ: no reading is needed, or possible."""
+        return all(entry.is_file or entry.has_md5 or not entry.can_be_read for entry in self.sides)
+
+    def without_part_sizes(self) -> "Pair":
+        """The same, to be read: an etag of parts of guessed sizes is no reason to refuse what was read."""
+        return Pair(*map(_without_part_size, self.sides))
+
+    @property
     def size(self) -> int | None:
         """The size of both, None if it is unknown."""
         return self.one.size if self.other.size is None else self.other.size
@@ -105,6 +121,11 @@ class Pair(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """Those that have to be read through links."""
         known = self.known
         return [entry for entry in self.sides if not entry.is_file and entry is not known]
+
+
+def _without_part_size(entry: Entry) -> Entry:
+    extra = {name: value for name, value in (entry.stored.extra or {}).items() if name != PART_SIZE_COLUMN}
+    return msgspec.structs.replace(entry, stored=msgspec.structs.replace(entry.stored, extra=extra or None))
 
 
 def keyed(ref: ObjectRef, location: str = "", link: Link | None = None, *, is_file: bool = False) -> Keyed[Entry]:

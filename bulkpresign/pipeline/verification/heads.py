@@ -86,5 +86,5 @@ def _is_asked(pair: Pair, number: int) -> bool:
 
 def _with(pair: Pair, number: int, told: Entry) -> Pair:
     entries = list(pair.sides)
-    entries[number] = msgspec.structs.replace(entries[number], stored=told.stored)
+    entries[number] = msgspec.structs.replace(entries[number], stored=told.stored, is_told=True)
     return Pair(*entries)

@@ -4,7 +4,7 @@ Each step leaves to the next one what it can't decide. All objects are compared 
 read, so the number of bytes to read is known by then.
 """
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence, Set
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, aclosing
 from itertools import islice
@@ -83,11 +83,8 @@ class PairComparer:
             if self._metadata is not None:
                 stack.enter_context(self._metadata)
             await self._collect(stack)
-            if self._can_ask:
-                await self._compare_files(self._undecided_pairs(), self._ask_about, {UNPROVEN, ETAG_MISMATCH})
-                await self._compare_by_heads()
-            else:
-                await self._compare_files(self._undecided_pairs(), self._leave, {UNPROVEN})
+            await self._compare_files(self._undecided_pairs(), self._ask_about if self._can_ask else self._leave)
+            await self._compare_by_heads()
             if self._plan != ReadPlan():
                 announce(self._plan)
             if self._plan.objects:
@@ -111,13 +108,14 @@ class PairComparer:
                     if side.is_listed:
                         group.start_soon(side.collect, stack, self._emit)
 
-    async def _compare_files(self, pairs: _Undecided, leave: _Leave, open_codes: Set[str]) -> None:
-        """Hashes the files of pairs, in threads. `leave` takes pairs without a file, and those with an open code."""
+    async def _compare_files(self, pairs: _Undecided, leave: _Leave) -> None:
+        """Hashes the files of pairs, in threads. `leave` takes pairs without a file, and those that this can't tell."""
         compare = FileComparer(self._first, self._second, on_read(self._emit))
 
         def take(batch: Sequence[tuple[str, Pair]], outcomes: Sequence[Outcome]) -> None:
             for (path, pair), outcome in zip(batch, outcomes, strict=True):
-                if outcome.code in open_codes and pair.unread:
+                is_open = outcome.code == ETAG_MISMATCH and self._is_open(pair)
+                if is_open or (outcome.code == UNPROVEN and pair.unread):
                     leave(path, pair)
                 else:
                     self._results.add(outcome)
@@ -148,7 +146,7 @@ class PairComparer:
         if self._are_one(pair) and self._is_listed(pair):
             self._results.fail(one.ref(path), UNPROVEN, "both sides are this same object")
             return None
-        return None if self._is_decided(path, pair, can_ask=self._can_ask) else pair
+        return self._left(path, pair)
 
     def _are_one(self, pair: Pair) -> bool:
         """True if both are the same object of one server: it always equals itself."""
@@ -164,21 +162,25 @@ class PairComparer:
         """True if a side is a listing, of whose objects servers can be asked for more."""
         return self._first.is_listed or self._second.is_listed
 
-    def _is_decided(self, path: str, pair: Pair, *, can_ask: bool) -> bool:
-        """Takes the result of a pair, if what is known of the two can tell it.
+    def _is_open(self, pair: Pair) -> bool:
+        """True if different etags decide nothing, because a server can tell more, or else the bytes.
 
-        With a KMS key, an etag is not computed from the bytes, and a listing does not show that. So different etags
-        decide nothing while the servers can still be asked.
+        With a KMS key, an etag is not computed from the bytes, and a listing does not show that. That of an object in
+        parts depends on their sizes, which no server tells for all of them, and some servers compute it otherwise.
         """
+        return self._can_ask and not pair.etags_prove
+
+    def _left(self, path: str, pair: Pair) -> Pair | None:
+        """The pair, if what is known of the two can't tell it. Otherwise takes its result, and returns None."""
         ref = pair.one.ref(path)
         found = compared(ref, pair.other.ref(path))
-        if found is UNKNOWN or (can_ask and found.code == ETAG_MISMATCH):
-            return False
+        if found is UNKNOWN or (found.code == ETAG_MISMATCH and self._is_open(pair)):
+            return pair
         if found.difference is None:
             self._results.add(Outcome(ref, "done", ref.size or 0, verified_by=found.verified_by))
         else:
             self._results.fail(ref, found.code, found.difference)
-        return True
+        return None
 
     async def _compare_by_heads(self) -> None:
         """Compares pairs once more, by what their servers tell when they are asked."""
@@ -186,14 +188,14 @@ class PairComparer:
             return
         with HeadRequests((self._first, self._second), self._open, self._emit) as heads:
             told = await heads.run()
-            await self._compare_files(self._undecided_when_told(told), self._leave, {UNPROVEN})
+            await self._compare_files(self._undecided_when_told(told), self._leave)
         self._plan.asked = heads.asked
 
     def _undecided_when_told(self, told: Iterator[Keyed[Pair]]) -> _Undecided:
         """Compares pairs by what servers told."""
         for key, pair in told:
             path = path_of(key)
-            yield path, None if self._is_decided(path, pair, can_ask=False) else pair
+            yield path, self._left(path, pair)
 
     def _take_single(self, path: str, one: Entry | None, other: Entry | None) -> None:
         """Takes an object that only one side has. A folder has no files for folder markers."""
@@ -216,7 +218,7 @@ class PairComparer:
             return
         self._plan.objects += 1
         self._plan.bytes += (pair.size or 0) * len(pair.unread)
-        self._unread.add([(key_of(path), pair)])
+        self._unread.add([(key_of(path), pair.without_part_sizes())])
 
     def _read_problem(self, pair: Pair) -> str | None:
         unread = pair.unread
