@@ -1,6 +1,7 @@
 """Reads and writes files: gzip, text with line numbers, and atomic writes."""
 
 import codecs
+import errno
 import gzip
 import os
 import re
@@ -9,7 +10,7 @@ import sys
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
-from io import BufferedReader
+from io import BufferedReader, RawIOBase
 from itertools import chain
 from pathlib import Path, PurePath
 from typing import BinaryIO, Protocol, TextIO, cast
@@ -198,6 +199,8 @@ def open_output(file: str, final_name: Callable[[], str] | None = None) -> Itera
         if sys.stdout is None:
             raise OutputError(f"{_STDOUT_NAME} is closed")
         stream = getattr(sys.stdout, "buffer", None) or _TextStream(sys.stdout)
+        if isinstance(stream, RawIOBase):
+            stream = _RawStream(stream)
         with _writer(_STDOUT_NAME, cast("BinaryIO", stream)) as output:
             yield output
     elif _is_device(file):
@@ -298,6 +301,25 @@ class _TextStream:
 
     def write(self, data: bytes | memoryview, /) -> int:
         self._stream.write(self._decoder.decode(data))
+        return len(data)
+
+
+class _RawStream:
+    """Writes all of what it is given to a raw stream, which takes a part of it at times.
+
+    Standard output is one with `python -u` or PYTHONUNBUFFERED, as in many containers.
+    """
+
+    def __init__(self, stream: RawIOBase) -> None:
+        self._stream, self.flush = stream, stream.flush
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        left = memoryview(data)
+        while left:
+            count = self._stream.write(left)
+            if count is None:  # it does not wait, and its reader is slow
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            left = left[count:]
         return len(data)
 
 

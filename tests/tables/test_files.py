@@ -2,7 +2,12 @@ import gzip
 import io
 import os
 import stat
+import subprocess
+import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -252,6 +257,45 @@ def test_a_closed_standard_stream_is_reported(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("sys.stdout", None)
     with pytest.raises(OutputError, match="standard output is closed"), open_output("-"):
         pytest.fail("it is told first")
+
+
+class Narrow(io.RawIOBase):
+    """Takes at most 1,000 bytes at a time, and nothing where it is full."""
+
+    def __init__(self, most: int) -> None:
+        self.taken, self.most = b"", most
+
+    def write(self, data: Any, /) -> int | None:
+        size = min(len(data), 1000, self.most - len(self.taken))
+        self.taken += bytes(data[:size])
+        return size or None
+
+
+@pytest.mark.parametrize("data", [b"x" * 4567, memoryview(b"y" * 4567)])
+def test_standard_output_without_a_buffer(data: bytes | memoryview, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with PYTHONUNBUFFERED: a write takes a part of the bytes where a disk is full, or a pipe."""
+    for most, is_whole in ((9999, True), (4000, False)):
+        raw = Narrow(most)
+        monkeypatch.setattr("sys.stdout", SimpleNamespace(buffer=raw))
+        refused = nullcontext() if is_whole else pytest.raises(OutputError, match="temporarily unavailable")
+        with refused, open_output("-") as output:
+            assert output.write(data) == len(data)
+        assert raw.taken == bytes(data)[:most]
+
+
+def test_a_manifest_for_a_full_disk_is_an_error_without_a_buffer_too(
+    tiny_disk: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("keys")
+    (folder / "keys.txt").write_text("".join(f"{number:0100}\n" for number in range(9000)))
+    command = [sys.executable, "-u", "-m", "bulkpresign", "sign", "keys.txt", "--bucket", "data", "-o", "-"]
+    secrets = {"AWS_ACCESS_KEY_ID": "AK", "AWS_SECRET_ACCESS_KEY": "SK", "AWS_REGION": "eu-west-1"}
+    with (tiny_disk / "links.csv").open("wb") as output:
+        ran = subprocess.run(
+            command, stdout=output, stderr=subprocess.PIPE, cwd=folder, env=os.environ | secrets, text=True
+        )
+    assert ran.returncode == 2
+    assert "standard output can't be written: No space left on device" in ran.stderr
 
 
 def test_standard_streams_of_text(monkeypatch: pytest.MonkeyPatch) -> None:
