@@ -7,7 +7,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 from itertools import islice, repeat
 from typing import Any
-from urllib.parse import unquote, unquote_to_bytes, urlsplit
+from urllib.parse import parse_qsl, unquote, unquote_to_bytes, urlsplit
 
 import msgspec
 
@@ -33,6 +33,9 @@ _SIGNED_HEADERS = re.compile(r"[?&]X-(?:Amz|Goog)-SignedHeaders=([^&]*)")
 _EXPIRES_IN = re.compile(r"[?&]X-(?:Amz|Goog)-Expires=(\d{1,9})(?:&|$)")
 #: Unix time, in links of version 2 of S3's signatures, which boto3 makes by default, and in those of CloudFront.
 _EXPIRES_AT = re.compile(r"[?&]Expires=(\d{10})(?:&|$)")
+#: A host of AWS with a bucket.
+_AWS_BUCKET = re.compile(r"(.+)\.s3[.-][a-z0-9.-]*amazonaws\.com(?:\.cn)?(?::\d+)?\Z")
+_SORTED = ", as after one column was sorted: restore the cells"
 #: Characters of a key in a message: keys may differ at their end only.
 _SHOWN = 1024
 _EXAMPLE = "2026-01-31T12:00:00Z"
@@ -54,6 +57,8 @@ def links_of(rows: Rows) -> list[Link]:
         complain(rows, "url", urls, _url_problem)
     _check_paths(rows, urls)
     _check_keys(rows, urls)
+    _check_buckets(rows, urls)
+    _check_versions(rows, urls)
     return list(map(Link, _methods(rows), urls, _headers(rows), _expiries(rows, urls), _objects(rows, urls)))
 
 
@@ -116,6 +121,28 @@ def _check_keys(rows: Rows, urls: Sequence[str]) -> None:
             raise rows.error(row, f"{problem}: {hint}", "key")
 
 
+def _check_buckets(rows: Rows, urls: Sequence[str]) -> None:
+    """Raises ManifestError for a row whose url is for another bucket. Only links of S3 tell theirs."""
+    buckets, keys = text_column(rows, "bucket") or (), text_column(rows, "key") or repeat("")
+    for row, (bucket, key, url) in enumerate(zip(buckets, keys, urls, strict=False)):
+        if not bucket or f"/{bucket}/{key}?" in url or f"//{bucket}." in url:
+            continue
+        if is_signed_for_s3(url) and _is_for_another_bucket(bucket, key, url):
+            problem = f"the url {without_query(url)[:_SHOWN]!r} is not for bucket {bucket!r}"
+            raise rows.error(row, f"{problem}{_SORTED}", "bucket")
+
+
+def _check_versions(rows: Rows, urls: Sequence[str]) -> None:
+    """Raises ManifestError for a row whose url is for another version than its own. Only links of S3 tell theirs."""
+    for row, (version, url) in enumerate(zip(text_column(rows, "version_id") or (), urls, strict=False)):
+        if not version or f"versionId={version}&" in f"{url}&" or not is_signed_for_s3(url):
+            continue
+        found = dict(parse_qsl(urlsplit(url).query)).get("versionId")
+        if found != version:
+            of_url = "no version" if found is None else f"version {found!r}"
+            raise rows.error(row, f"the url is for {of_url}, not for version {version!r}{_SORTED}", "version_id")
+
+
 def _check_paths(rows: Rows, urls: Sequence[str]) -> None:
     """Raises ManifestError for names of files that a spreadsheet rewrote, and for a column that was sorted alone."""
     paths, keys = text_column(rows, "path") or (), text_column(rows, "key") or ()
@@ -147,11 +174,22 @@ def _check_order(rows: Rows, named: Mapping[int, str], keys: Sequence[str], urls
         other = owner(row)
         if other is not None and owner(other) is not None and is_signed_for_s3(urls[row]):
             problem = f"{path!r} is the name of key {keys[other][:_SHOWN]!r} in another row"
-            raise rows.error(row, f"{problem}, as after one column was sorted: restore the cells", "path")
+            raise rows.error(row, f"{problem}{_SORTED}", "path")
 
 
 def _is_for(key: str, url: str) -> bool:
     return unquote_to_bytes(url.partition("?")[0]).endswith(f"/{key}".encode())
+
+
+def _is_for_another_bucket(bucket: str, key: str, url: str) -> bool:
+    """True for a url that names a bucket, in its path or in a host of AWS, which is not this one."""
+    host, path = urlsplit(url).netloc, unquote(urlsplit(url).path)
+    if bucket.startswith("arn:"):
+        return False
+    if before := path.removesuffix(key).strip("/"):
+        return bucket not in before.split("/")
+    in_host = _AWS_BUCKET.match(host)
+    return in_host is not None and in_host[1] != bucket
 
 
 def _address_problem(address: str) -> str | None:

@@ -181,6 +181,76 @@ def test_other_names_and_other_links_are_taken(key: str, url: str) -> None:
     assert link.object.key == key
 
 
+@given(key=KEYS, style=st.sampled_from(["path", "virtual"]), version=st.sampled_from(["s3", "s3v4"]))
+def test_every_bucket_and_version_is_that_of_the_url_that_boto3_makes_for_it(
+    key: str, style: str, version: str
+) -> None:
+    named = {"Bucket": "my-data", "Key": key, "VersionId": "3HL4kqtJvjVBH40Nrjfkd+/= x"}
+    url = client(version, style).generate_presigned_url("get_object", Params=named)
+    for bucket, version_id, column in (
+        ("my-data", named["VersionId"], None),
+        ("other", named["VersionId"], "bucket"),
+        ("my-data", "3HL4", "version_id"),
+    ):
+        rows = Rows("l.csv", ("bucket", "key", "version_id", "url"), [(bucket, key, version_id, url)], [2])
+        if column is None:
+            assert links_of(rows)[0].object.version_id == version_id
+            continue
+        with pytest.raises(ManifestError) as raised:
+            links_of(rows)
+        assert (raised.value.line, raised.value.column) == (2, column)
+
+
+def test_urls_that_were_sorted_alone_are_refused() -> None:
+    """Each file would have the bytes of another version, or of the same key in another bucket."""
+    signed = "X-Amz-Signature=hidden"
+    for columns, row, problem in (
+        (
+            ("key", "version_id", "url"),
+            ("k", "v1", f"https://h/b/k?versionId=v10&{signed}"),
+            "column version_id: the url is for version 'v10', not for version 'v1'",
+        ),
+        (
+            ("key", "version_id", "url"),
+            ("k", "v1", f"https://h/b/k?{signed}"),
+            "column version_id: the url is for no version, not for version 'v1'",
+        ),
+        (
+            ("bucket", "key", "url"),
+            ("north", "k", f"https://h/south/k?{signed}"),
+            "column bucket: the url 'https://h/south/k' is not for bucket 'north'",
+        ),
+        (
+            ("bucket", "key", "url"),
+            ("north", "k", f"https://south.s3.eu-west-1.amazonaws.com/k?{signed}"),
+            "column bucket: the url 'https://south.s3.eu-west-1.amazonaws.com/k' is not for bucket 'north'",
+        ),
+    ):
+        with pytest.raises(ManifestError) as raised:
+            links_of(Rows("l.csv", columns, [row], [2]))
+        assert str(raised.value) == f"l.csv:2: {problem}, as after one column was sorted: restore the cells"
+
+
+@pytest.mark.parametrize(
+    ("bucket", "url"),
+    [
+        ("b", "https://files.example.com/k?X-Amz-Signature=x"),  # a name of one's own for the bucket
+        ("b", "https://example.com/storage/v1/s3/b/k?X-Amz-Signature=x"),
+        ("b", "https://b.s3.amazonaws.com/k?X-Amz-Signature=x"),
+        ("t:b", "https://h/t%3Ab/k?X-Amz-Signature=x"),  # a tenant of Ceph
+        (
+            "arn:aws:s3:eu-west-1:1:accesspoint/a",
+            "https://a-1.s3-accesspoint.eu-west-1.amazonaws.com/k?X-Amz-Signature=x",
+        ),
+        ("b", "https://cdn.example.com/other/k"),
+        ("", S3.format("k")),
+    ],
+)
+def test_urls_of_buckets_in_other_forms_are_taken(bucket: str, url: str) -> None:
+    (link,) = links_of(Rows("l.csv", ("bucket", "key", "url"), [(bucket, "k", url)], [2]))
+    assert link.object.bucket == bucket
+
+
 def test_the_second_url_of_a_copy_is_for_its_key_too() -> None:
     extra = {"dst_bucket": "b", "dst_key": "moved", "dst_url": S3.format("other"), "dst_headers": "{}"}
     link = Link("GET", S3.format("k"), {}, None, ObjectRef("b", "k", extra=extra))
