@@ -120,6 +120,9 @@ class Processes(Executor):
             if not future.set_running_or_notify_cancel():
                 continue
             try:
+                if worker is not None and worker.poll() is not None:  # it was killed before it got the call
+                    self._end(worker, grace=0.0)
+                    worker = None
                 worker = worker or self._start()
                 kind, answer = self._call(worker, data)
             except (WorkerLostError, OSError) as error:
@@ -204,6 +207,14 @@ def _send(worker: subprocess.Popen[bytes], data: bytes) -> None:
         worker.stdin.flush()
     except ValueError as error:  # it was interrupted
         raise WorkerLostError("the worker was stopped") from error
+    except BrokenPipeError as error:
+        raise _ended(worker) from error
+
+
+def _ended(worker: subprocess.Popen[bytes]) -> WorkerLostError:
+    """The error for a worker that is gone, or about to be."""
+    code = worker.wait()
+    return WorkerLostError(f"a worker ended {f'by signal {-code}' if code < 0 else f'with code {code}'}")
 
 
 def _frame(worker: subprocess.Popen[bytes]) -> bytearray:
@@ -226,7 +237,6 @@ def _read(worker: subprocess.Popen[bytes], count: int) -> bytearray:
             raise WorkerLostError(f"a worker sent no heartbeat for {SILENCE:g} s")
         received = os.readv(descriptor, [left])
         if not received:
-            code = worker.wait()
-            raise WorkerLostError(f"a worker ended {f'by signal {-code}' if code < 0 else f'with code {code}'}")
+            raise _ended(worker)
         left = left[received:]
     return data

@@ -5,12 +5,14 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
 
+import bulkpresign as bp
 from bulkpresign.aws.client import Aws
 from bulkpresign.aws.credentials import Credentials
 from bulkpresign.errors import CredentialsError, ListingError
@@ -421,3 +423,22 @@ def test_a_page_is_asked_for_all_keys_that_it_can_have(proxy: FaultProxy, all_ve
     """Alibaba OSS gives 100 by default: docs "ListObjectsV2 (GetBucketV2)" there."""
     listed("bucket", emit=ignore, all_versions=all_versions)
     assert "max-keys=1000" in proxy.seen[0].target
+
+
+@pytest.mark.parametrize("fault", [Fault(stall=True), Fault(hold_after=100)])
+def test_a_run_that_is_cancelled_does_not_wait_for_a_listing(
+    fault: Fault, seaweedfs: S3Server, make_bucket: MakeBucket, aws_env: AwsEnv, tmp_path: Path
+) -> None:
+    aws_env(seaweedfs)
+
+    async def run(endpoint_url: str) -> float:
+        source = f"s3://{make_bucket(seaweedfs)}/"
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await bp.get(source, tmp_path / "to", endpoint_url=endpoint_url)
+        return asyncio.get_running_loop().time() - began
+
+    with FaultProxy(seaweedfs.endpoint_url) as proxy:
+        proxy.schedule = lambda seen: fault if "list-type" in seen.target else None
+        assert asyncio.run(run(proxy.url)) < 10.0

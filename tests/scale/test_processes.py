@@ -45,6 +45,14 @@ def test_only_the_call_of_a_lost_worker_fails() -> None:
         assert executor.submit(os.getpid).result() != first
 
 
+def test_a_worker_that_is_killed_while_it_waits_costs_no_call() -> None:
+    with Processes(1) as executor:
+        first = executor.submit(os.getpid).result()
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: not is_alive(first))
+        assert executor.submit(os.getpid).result() != first
+
+
 def test_one_that_stops_answering_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "SILENCE", 2.5)
     with Processes(1) as executor:

@@ -127,10 +127,10 @@ class JobQueue:
         return not self._ended
 
     async def _read(self) -> Sequence[Job] | None:
-        """The next batch. A cancellation within the read would end the input, and drain() could not read its rest."""
-        if self._close_input is None:
-            with anyio.CancelScope(shield=True):
-                return await self._next_batch()
+        """The next batch. A cancellation within the read would end the input, and drain() could not read its rest.
+
+        It does not wait for the read either: a listing waits for its server.
+        """
         self._reading = self._reading or asyncio.create_task(self._next_batch())
         await asyncio.wait([self._reading])  # cancelled, the read goes on, and the next call has its batch
         reading, self._reading = self._reading, None
