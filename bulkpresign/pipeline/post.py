@@ -18,6 +18,7 @@ from bulkpresign.pipeline.sources.sources import Source, Sources, check_used
 from bulkpresign.signing.batch import grouped
 from bulkpresign.signing.post import Condition
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.signing.rules import check_run_options
 from bulkpresign.source.filters import Filters
 from bulkpresign.tables import Rows, open_output
 from bulkpresign.tables.columns import OPTIONS_OF_ALL
@@ -112,12 +113,7 @@ async def post(
 def _plain_rows(batches: Iterator[Rows]) -> Iterator[Rows]:
     """The same rows. Raises ManifestError for an upload form, and for a cell that its form would not have."""
     for rows in without_forms(batches):
-        for name in OPTIONS_OF_ALL:
-            for row, cell in enumerate(rows.column(name) or ()):
-                if cell != "":
-                    option = name.replace("_", "-")
-                    problem = f"post has one for all rows of a run: --{option}; leave the column out"
-                    raise rows.error(row, problem, name)
+        check_run_options(rows, OPTIONS_OF_ALL, "post")
         for row, cell in enumerate((rows.column("headers") if "url" in rows.columns else None) or ()):
             if cell not in _NO_HEADERS:
                 raise rows.error(row, _HAS_HEADERS, "headers")

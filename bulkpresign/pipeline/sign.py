@@ -116,7 +116,8 @@ async def sign(
     looked up; a column `region` takes precedence in its row.
 
     `method` None means GET. A table of links is signed again: each row keeps its method, headers and response overrides
-    unless `method`, an option or a column changes them; settings that do not apply to another method are dropped.
+    unless `method`, an option or a column changes them; settings that do not apply to another method are dropped. In a
+    list of keys, a column `method` with another method is an error, and so is a column `expires_in` in any table.
 
     A key of `s3://` may be a pattern (`*`, `?`, `[...]`, `**`) unless `literal`. It is matched against a listing; the
     path of an object is its key after the last `/` before the pattern's first special character. A pattern that matches
@@ -180,7 +181,7 @@ async def sign(
         takes_items=True,
         refuses_copies=method is None and target is None,
         filters=filters,
-        check=without_forms,
+        check=lambda batches: rules.checked(without_forms(batches)),
     )
     async with AsyncExitStack() as stack:
         await sources.begin(stack)
