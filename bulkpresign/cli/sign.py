@@ -118,12 +118,20 @@ def sign(output: str, headers: Sequence[str], progress: str, quiet: bool, verbos
     notes = [(f"{no_rows(settings['filters'])}: nothing to sign", "warning")] if is_empty else []
     if report.done and report.may_end_early:
         notes.append((early_end("links"), "warning"))
+    if report.first_repeated is not None:
+        notes.append((_repeated(report.repeated_paths, *report.first_repeated), "warning"))
     if report.archived and not quiet:
         notes.append((archived(report), "info"))
     found = {"links": report.done, "uploads_opened": report.uploads_opened, "missing": report.missing}
     code = exit_code(report)
     say_last(_summary(report, output), notes, counts, quiet=quiet or is_empty, exit_code=code, **found)
     raise Exit(code)
+
+
+def _repeated(count: int, first: str, second: str) -> str:
+    rows = f"{count:,} {'row has' if count == 1 else 'rows have'} the path of an earlier row"
+    remedy = "get refuses such a manifest; sign each source to a manifest of its own"
+    return f"{rows}, as {second} has that of {first}: {remedy}"
 
 
 def _summary(report: Any, output: str) -> str:

@@ -18,15 +18,15 @@ from bulkpresign.pipeline.sources.sources import Source, Sources, check_used
 from bulkpresign.signing.batch import grouped
 from bulkpresign.signing.post import Condition
 from bulkpresign.signing.presigner import Presigner
+from bulkpresign.signing.rules import check_run_options
 from bulkpresign.source.filters import Filters
 from bulkpresign.tables import Rows, open_output
+from bulkpresign.tables.columns import OPTIONS_OF_ALL
 from bulkpresign.tables.reading import output_format
 
 NO_LINKS = "a form can't be signed for it; give a key, s3://bucket/key, or a table"
 #: The field with the status of the response to an upload, and its values (docs: "POST Object").
 SUCCESS_STATUS, SUCCESS_STATUSES = "success_action_status", (200, 201, 204)
-#: The options that no column sets for a row.
-_OPTIONS_OF_ALL = ("max_size", "success_status", "expires_in")
 _NO_HEADERS: tuple[Any, ...] = ("", "{}", {})
 _HAS_HEADERS = (
     "a form does not have the signed headers of a link: leave the column out, and give the type of the objects in a "
@@ -113,12 +113,7 @@ async def post(
 def _plain_rows(batches: Iterator[Rows]) -> Iterator[Rows]:
     """The same rows. Raises ManifestError for an upload form, and for a cell that its form would not have."""
     for rows in without_forms(batches):
-        for name in _OPTIONS_OF_ALL:
-            for row, cell in enumerate(rows.column(name) or ()):
-                if cell != "":
-                    option = name.replace("_", "-")
-                    problem = f"post has one for all rows of a run: --{option}; leave the column out"
-                    raise rows.error(row, problem, name)
+        check_run_options(rows, OPTIONS_OF_ALL, "post")
         for row, cell in enumerate((rows.column("headers") if "url" in rows.columns else None) or ()):
             if cell not in _NO_HEADERS:
                 raise rows.error(row, _HAS_HEADERS, "headers")

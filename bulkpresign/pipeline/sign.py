@@ -19,12 +19,14 @@ from bulkpresign.events import (
     RunStarted,
     broadcast,
 )
+from bulkpresign.ledger.paths import PathIndex
 from bulkpresign.manifest.forms import without_forms
 from bulkpresign.manifest.uploads import UPLOAD_COLUMNS
 from bulkpresign.manifest.writing import ManifestWriter, link_writer
 from bulkpresign.model import Link, Method, Report
 from bulkpresign.pipeline.rows.copy_targets import CopyTargets, copy_targets
 from bulkpresign.pipeline.rows.head import MISSING, Heads, asking_heads
+from bulkpresign.pipeline.rows.repeated_paths import RepeatedPaths
 from bulkpresign.pipeline.rows.sign_settings import (
     check_sharded,
     check_tables,
@@ -59,9 +61,15 @@ Write = Callable[[Sequence[Link]], None]
 
 
 class SignReport(Report, kw_only=True):
-    """The counts of one run. `missing` is the number of `failed` objects that do not exist; they have no link."""
+    """The counts of one run. `missing` is the number of `failed` objects that do not exist; they have no link.
+
+    `repeated_paths` counts the links from several sources in buckets whose path an earlier link has, and
+    `first_repeated` are the uris of the first two objects with one path. `get` refuses such a manifest.
+    """
 
     missing: int = 0
+    repeated_paths: int = 0
+    first_repeated: tuple[str, str] | None = None
 
 
 async def sign(
@@ -116,7 +124,8 @@ async def sign(
     looked up; a column `region` takes precedence in its row.
 
     `method` None means GET. A table of links is signed again: each row keeps its method, headers and response overrides
-    unless `method`, an option or a column changes them; settings that do not apply to another method are dropped.
+    unless `method`, an option or a column changes them; settings that do not apply to another method are dropped. In a
+    list of keys, a column `method` with another method is an error, and so is a column `expires_in` in any table.
 
     A key of `s3://` may be a pattern (`*`, `?`, `[...]`, `**`) unless `literal`. It is matched against a listing; the
     path of an object is its key after the last `/` before the pattern's first special character. A pattern that matches
@@ -180,7 +189,7 @@ async def sign(
         takes_items=True,
         refuses_copies=method is None and target is None,
         filters=filters,
-        check=without_forms,
+        check=lambda batches: rules.checked(without_forms(batches)),
     )
     async with AsyncExitStack() as stack:
         await sources.begin(stack)
@@ -251,7 +260,12 @@ async def sign(
             uploads = targets.uploads
         with open_output(file) as stream:
             writer = link_writer(stream, file, output_kind, columns)
-            write = _writing(writer, counts, None if uploads is None or appears_whole(file) else stream)
+            write = _writing(
+                writer,
+                counts,
+                flushed=None if uploads is None or appears_whole(file) else stream,
+                paths=_repeated_paths(stack, sources, counts) if target is None and output_kind != "txt" else None,
+            )
             if heads is not None:
                 await _write_existing(rows, heads, targets, write)
             else:
@@ -287,6 +301,11 @@ class _Counts:
         self.report.done += count
         self.tell(ObjectsSigned(count))
 
+    def note_repeated(self, first: str, second: str) -> None:
+        """Takes the uris of two objects with one path."""
+        self.report.repeated_paths += 1
+        self.report.first_repeated = self.report.first_repeated or (first, second)
+
     def finished(self, uploads_opened: int, *, may_end_early: bool) -> SignReport:
         """The report, at the end of the run."""
         self.report.uploads_opened, self.report.may_end_early = uploads_opened, may_end_early
@@ -295,13 +314,27 @@ class _Counts:
         return self.report
 
 
-def _writing(writer: ManifestWriter[Link], counts: _Counts, flushed: Output | None) -> Write:
-    """Writes and counts links. `flushed` is the output if rows are written at once: an upload stays open only then."""
+def _repeated_paths(stack: AsyncExitStack, sources: Sources, counts: _Counts) -> RepeatedPaths | None:
+    """What finds links with one path, until the `stack` ends. None without two sources in buckets."""
+    if not sources.have_relative_paths:
+        return None
+    return RepeatedPaths(stack.enter_context(PathIndex()), counts.note_repeated)
+
+
+def _writing(
+    writer: ManifestWriter[Link], counts: _Counts, *, flushed: Output | None, paths: RepeatedPaths | None
+) -> Write:
+    """Writes and counts links, and adds them to `paths`.
+
+    `flushed` is the output if rows are written at once: an upload stays open only then.
+    """
 
     def write(links: Sequence[Link]) -> None:
         writer.write(links)
         if flushed is not None:
             flushed.flush()
+        if paths is not None:
+            paths.add(links)
         counts.written(len(links))
         counts.report.add_archived(link.object for link in links if link.object.archived and link.method == "GET")
 

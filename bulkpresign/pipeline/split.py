@@ -24,6 +24,7 @@ from bulkpresign.pipeline.sources.sources import Source, Sources, check_used
 from bulkpresign.source.filters import Filters
 from bulkpresign.source.location import SCHEME
 from bulkpresign.tables import Output, Rows, Table, open_output
+from bulkpresign.tables.columns import column_name
 from bulkpresign.tables.files import WRITTEN_LOCALLY, check_local, is_packed
 from bulkpresign.tables.objects import known_sizes
 from bulkpresign.tables.writing import WRITTEN_FORMATS
@@ -229,14 +230,15 @@ def _balanced(files: _Files, parts: int) -> _Choose:
 
 
 def _by_value(files: _Files, column: str) -> _Choose:
-    """The file of the value in a column."""
+    """The file of the value in a column, which may be named as the header spells it."""
     found: dict[str, _File] = {}
     names: dict[str, list[_File]] = {}
 
     def choose(rows: Rows, row: int, _: int | None) -> _File:
-        if column not in rows.columns:
+        given = column if column in rows.columns else column_name(column)
+        if given not in rows.columns:
             raise rows.error(row, f"the column is missing; there are {', '.join(rows.columns)[:200]}", column)
-        value = str(rows.cells[row][rows.columns.index(column)])
+        value = str(rows.cells[row][rows.columns.index(given)])
         if value not in found:
             if len(found) == MOST_PARTS:
                 raise rows.error(row, f"over {MOST_PARTS:,} values: split writes so many manifests at most", column)

@@ -134,7 +134,7 @@ def _links(task: SigningTask, missing: set[Place], counts: list[int]) -> Iterato
     rules = Rules(settings.method, settings.headers, settings.query, settings.options, head=False)
     for rows in map(whole_rows, chain.from_iterable(_batches.decode(batch).rows() for batch in task.batches)):
         try:
-            refs = _objects(task, rows)
+            refs = _objects(task, rules, rows)
         except InputError:
             if missing:
                 return
@@ -146,8 +146,9 @@ def _links(task: SigningTask, missing: set[Place], counts: list[int]) -> Iterato
             yield links
 
 
-def _objects(task: SigningTask, rows: Rows) -> list[ObjectRef]:
+def _objects(task: SigningTask, rules: Rules, rows: Rows) -> list[ObjectRef]:
     """The objects of some rows. Raises InputError for a row that is not valid."""
+    rules.check_cells(rows)
     refs = objects_of(rows, task.bucket)
     check_options(rows, task.settings.method or (methods_of(rows) if task.are_links else "GET"))
     return refs

@@ -1,7 +1,7 @@
 """The settings with which one run of `sign` signs its links, and the checks that they fit the rows."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, repeat
 from typing import Any
 
@@ -69,6 +69,21 @@ class Rules:
                 row = next(row for row, link in enumerate(links) if link.method == method)
                 raise rows.error(row, problem, "method")
 
+    def checked(self, batches: Iterator[Rows]) -> Iterator[Rows]:
+        """The same rows of a table. Raises ManifestError as `check_cells` does."""
+        for rows in batches:
+            self.check_cells(rows)
+            yield rows
+
+    def check_cells(self, rows: Rows) -> None:
+        """Raises ManifestError for a cell that would be ignored: `expires_in`, and another method in a list of keys."""
+        check_run_options(rows, ("expires_in",), "sign")
+        signed = self.method or "GET"
+        for row, cell in enumerate(() if "url" in rows.columns else rows.column("method") or ()):
+            if cell != "" and str(cell).upper() != signed:
+                problem = f"{signed} links are signed, and this key's is {str(cell)[:80]!r}"
+                raise rows.error(row, f"{problem}: name the method with --method, or split the list by it", "method")
+
     def problem(self, method: str) -> str | None:
         """The error for links of this method with these settings, or None."""
         if method not in self._problems:
@@ -108,6 +123,15 @@ class Rules:
             return presigner.sign_again(links, self.method, **self._shared)
         some = groupby(items, lambda item: isinstance(item, Link))
         return [link for _, alike in some for link in self.signed(presigner, list(alike))]
+
+
+def check_run_options(rows: Rows, names: Sequence[str], verb: str) -> None:
+    """Raises ManifestError for a cell with a value in the column of an option that all rows of a run have in common."""
+    for name in names:
+        for row, cell in enumerate(rows.column(name) or ()):
+            if cell != "":
+                problem = f"{verb} has one for all rows of a run: --{name.replace('_', '-')}; leave the column out"
+                raise rows.error(row, problem, name)
 
 
 def check_options(rows: Rows, methods: Sequence[str] | str) -> None:

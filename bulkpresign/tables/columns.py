@@ -36,13 +36,42 @@ POST_COLUMNS = ("bucket", "key", "url", "fields", "expires_at", "path")
 
 KNOWN = frozenset(OBJECT_COLUMNS) | frozenset(LINK_COLUMNS) | {LISTED_CLASS}
 
+#: The carried columns that set an option of a row's link, but for `storage_class`: in listings, `StorageClass` is that
+#: of the object that is there.
+OPTIONS = (
+    "filename",
+    "response_content_type",
+    "response_content_disposition",
+    "response_content_encoding",
+    "response_content_language",
+    "response_cache_control",
+    "response_expires",
+    "request_payer",
+    "checksum_mode",
+    "cache_control",
+    "content_disposition",
+    "content_encoding",
+    "metadata",
+    "tagging",
+    "acl",
+    "sse",
+    "sse_kms_key_id",
+    "sse_customer_key",
+    "if_none_match",
+    "region",
+)
+#: Options that no column sets: a cell with a value is an error where it would not be used.
+OPTIONS_OF_ALL = ("expires_in", "max_size", "success_status")
+
 _BLANKS = str.maketrans("", "", "_- ")
 #: The columns that are also read as other tools spell them, by their name in lower case without `_`, `-` and spaces.
-_SPELLED = {name.translate(_BLANKS): name for name in (*KNOWN, LAST_MODIFIED)} | {"lastmodifieddate": LAST_MODIFIED}
+_SPELLED = {name.translate(_BLANKS): name for name in (*KNOWN, LAST_MODIFIED, *OPTIONS, *OPTIONS_OF_ALL)} | {
+    "lastmodifieddate": LAST_MODIFIED
+}
 
 
 def column_name(name: str) -> str:
-    """Our name of a column: `ETag` and `e_tag` are `etag`, `VersionId` is `version_id`. Other names do not change."""
+    """Our name of a column: `ETag` and `e_tag` are `etag`, `If-None-Match` is `if_none_match`. Others do not change."""
     return _SPELLED.get(name.translate(_BLANKS).lower(), name)
 
 

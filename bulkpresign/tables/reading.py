@@ -12,7 +12,7 @@ from bulkpresign.tables.documents import read_json, read_jsonl
 from bulkpresign.tables.files import WRITTEN_LOCALLY, check_local, is_packed, is_stream
 from bulkpresign.tables.lines import read_text
 from bulkpresign.tables.rows import Rows
-from bulkpresign.tables.writing import WRITTEN_FORMATS
+from bulkpresign.tables.writing import CONVERTED_FORMATS, WRITTEN_FORMATS
 from bulkpresign.text import unquoted
 
 #: The manifests of S3 Batch Operations: CSV with url-encoded keys (docs: "Specifying a manifest").
@@ -42,8 +42,7 @@ def table_format(file: str, given: str | None = None) -> str:
     Raises ParameterError for an unsupported format, for the file of a spreadsheet, for Parquet and ORC in a gzip file,
     and for a file that is compressed in another way.
     """
-    name = file[: -len(".gz")] if is_packed(file) else file
-    suffix = PurePath(name).suffix.removeprefix(".").lower()
+    suffix = _suffix(file)
     if suffix in _WORKBOOKS:
         raise ParameterError(f"{file}: .{suffix} is not read or written: use CSV, which spreadsheets open and save")
     if suffix in _OTHER_PACKED:
@@ -62,15 +61,25 @@ def table_format(file: str, given: str | None = None) -> str:
 def output_format(file: str, given: str | None = None, formats: Sequence[str] = WRITTEN_FORMATS) -> str:
     """The format in which a file is written, one of `formats`.
 
-    Raises ParameterError as `table_format` does, for a format that is only read, for `.tsv`, and for a url.
+    Raises ParameterError as `table_format` does, for a format that is only read, for one that `convert` writes, for
+    `.tsv`, and for a url.
     """
     check_local(file, WRITTEN_LOCALLY)
     if given is None and file.lower().endswith((".tsv", ".tsv.gz")):
         raise ParameterError(f"{file}: cells are written with commas between them, not with tabs: use .csv")
+    wanted = given.lower() if given else _suffix(file)
+    if wanted in CONVERTED_FORMATS:
+        raise ParameterError(f"{file}: {wanted} is a format of convert: write .csv or .jsonl, then bulkpresign convert")
     chosen = table_format(file, given)
     if chosen not in formats:
         raise ParameterError(f"format {chosen!r} can't be written: use {', '.join(formats)}")
     return chosen
+
+
+def _suffix(file: str) -> str:
+    """The extension of a file without `.gz`, in lower case and without its dot; empty for none."""
+    name = file[: -len(".gz")] if is_packed(file) else file
+    return PurePath(name).suffix.removeprefix(".").lower()
 
 
 class Table:

@@ -11,6 +11,8 @@ _TEXT_FORMATS = ("csv", "jsonl", "json")
 WRITTEN_FORMATS = (*_TEXT_FORMATS, "parquet")
 #: Links can be a list of urls as well.
 LINK_FORMATS = (*WRITTEN_FORMATS, "txt")
+#: The formats of other tools, which `convert` alone writes.
+CONVERTED_FORMATS = ("curl", "aria2", "rclone", "html")
 
 
 class TableWriter:

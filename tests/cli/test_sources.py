@@ -271,3 +271,21 @@ def test_a_key_is_signed_where_nobody_may_list(tmp_path: Path, fault: Fault, cod
         env = {**CREDENTIALS, "AWS_ENDPOINT_URL": proxy.url}
         done = run("sign", "s3://b-1/none", "-o", "l.csv", folder=tmp_path, env=env)
     assert (done.returncode, done.stderr[: len(words)]) == (code, words)
+
+
+def test_paths_that_several_sources_have_are_told(
+    tmp_path: Path, seaweedfs: S3Server, boto: Boto, make_bucket: MakeBucket
+) -> None:
+    """`get` refuses the manifest, maybe at a partner's."""
+    keys = ("p1/x.txt", "p1/y.txt", "p2/w.txt", "p2/x.txt", "p2/y.txt", "p3/z.txt")
+    scene = filled(tmp_path, seaweedfs, boto, make_bucket(seaweedfs), keys)
+    one, two, three = sources = [f"s3://{scene.bucket}/{prefix}" for prefix in ("p1/", "p2/*", "p3/z.txt")]
+    said = scene.run("sign", *sources, "-o", "links.csv")
+    first = f"s3://{scene.bucket}/p2/x.txt has that of s3://{scene.bucket}/p1/x.txt"
+    remedy = "get refuses such a manifest; sign each source to a manifest of its own"
+    assert said.splitlines()[1:] == [f"warning: 2 rows have the path of an earlier row, as {first}: {remedy}"]
+    assert "path 'x.txt' is the path of links.csv:2 as well" in scene.error("get", "links.csv", "--to", "to")
+    assert "warning" not in scene.run("sign", one, three, "-o", "links.csv")
+    assert "warning" not in scene.run("sign", one, two, "-o", "urls.txt")
+    assert "warning" not in scene.run("sign", one, two, "--method", "PUT", "-o", "puts.csv")
+    assert "warning" not in scene.run("sign", one, "--to", f"s3://{scene.bucket}/to/", "-o", "copies.csv")

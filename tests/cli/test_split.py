@@ -114,6 +114,13 @@ def test_no_value_in_json(tmp_path: Path) -> None:
     assert [(row["value"], row["objects"]) for row in printed] == [("", "2"), ("none", "1")]
 
 
+def test_the_column_may_be_named_as_its_header_spells_it(tmp_path: Path) -> None:
+    (tmp_path / "k.csv").write_text("Key,Region\na,eu-west-1\nb,us-east-1\n")
+    for named in ("Region", "region"):
+        printed = split(tmp_path, "k.csv", "--by", named)
+        assert [row["value"] for row in printed] == ["eu-west-1", "us-east-1"]
+
+
 def test_values_from_python(tmp_path: Path) -> None:
     table(tmp_path / "k.csv", [{"bucket": "bkt", "key": "a", "partner": "a b"}])
     report = asyncio.run(bp.split(tmp_path / "k.csv", tmp_path, by="partner"))

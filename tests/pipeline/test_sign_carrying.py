@@ -82,6 +82,14 @@ def test_a_cell_that_a_link_can_not_carry(method: str, column: str, cell: str, w
     assert_refused(f"a.csv:602: column {column}: {words}", method=method)
 
 
+def test_the_columns_of_options_are_read_in_any_spelling() -> None:
+    Path("a.csv").write_text("Key,Filename,SSE,If None Match\na,x,AES256,*\n")
+    asyncio.run(bp.sign("a.csv", "links.jsonl", bucket="b-1", method="PUT"))
+    row = json.loads(Path("links.jsonl").read_text())
+    assert row["headers"] == {"x-amz-server-side-encryption": "AES256", "If-None-Match": "*"}
+    assert row["filename"] == "x"  # of GET links
+
+
 def test_a_region_that_is_none_is_told_by_other_verbs_too() -> None:
     Path("a.csv").write_text("key,region\na,\nb,eu west\n")
     for verb in (bp.get("a.csv", "to", bucket="b-1"), bp.post("a.csv", bucket="b-1")):

@@ -93,7 +93,7 @@ TABLES: dict[str, tuple[str, dict[str, Any]]] = {
         {"method": "PUT", "headers": {"x-amz-meta-a": "b"}, "options": bp.LinkOptions(tagging="a=b")},
     ),
     #: Columns that matter where old links are signed again.
-    "methods.csv": (csv_of("bucket,key,method,tagging", *(f"{key},PUT,no tags" for key in KEYS)), {}),
+    "methods.csv": (csv_of("bucket,key,method,tagging", *(f"{key},get,no tags" for key in KEYS)), {}),
     "regions.csv": (
         csv_of("bucket,key,region", *(f"{key},{('', 'us-east-1', 'eu-north-1')[n % 3]}" for n, key in enumerate(KEYS))),
         {},
@@ -208,6 +208,16 @@ def test_a_bad_option_of_an_old_link_is_the_same_error(tmp_path: Path) -> None:
     for executor in (None, Here()):
         with pytest.raises(bp.ManifestError, match=r"k\.csv:3: column tagging: 'no tags' is not of the form"):
             sign(tmp_path / "k.csv", tmp_path / "links.csv", executor=executor)
+
+
+@pytest.mark.parametrize(("column", "cell"), [("method", "PUT"), ("Expires-In", "10s")])
+def test_a_cell_that_would_be_ignored_is_the_same_error(column: str, cell: str, tmp_path: Path) -> None:
+    (tmp_path / "k.csv").write_text(
+        csv_of(f"key,bucket,{column}", *(f"k,b-1,{cell * (n > 1300)}" for n in range(1700)))
+    )
+    for chosen in (None, Here()):
+        with pytest.raises(bp.ManifestError, match=r"k\.csv:1303: column (method|expires_in): "):
+            sign(tmp_path / "k.csv", tmp_path / "links.csv", executor=chosen)
 
 
 def test_a_lost_worker_loses_nothing(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import BatchMethod, ObjectRef
-from bulkpresign.signing.options import LinkOptions, headers_of, query_of, saved_as
-from bulkpresign.signing.values import customer_key, option_problem
+from bulkpresign.signing.options import OPTION_COLUMNS, LinkOptions, headers_of, query_of, saved_as
+from bulkpresign.signing.values import REGION, customer_key, option_problem
+from bulkpresign.tables.columns import OPTIONS
 from tests.signing import oracle
 from tests.signing.conftest import Clock
 from tests.signing.oracle import ACCESS_KEY, SECRET_KEY, TOKEN, Both
@@ -220,6 +221,11 @@ def test_columns_of_other_methods_are_carried_through(europe: Both, clock: Clock
     put = ObjectRef("bucket", "k", extra={"filename": 7, "metadata": None, "acl": "", "region": None})
     (link,) = europe.presigner.sign_batch([put], "PUT")
     assert (link.url, link.headers) == (europe.expected("PUT", parameters("bucket", "k")), {})
+
+
+def test_every_column_of_an_option_is_read_in_any_spelling() -> None:
+    columns = {name for names in OPTION_COLUMNS.values() for name in names}
+    assert set(OPTIONS) == columns - {"storage_class"} | {REGION}
 
 
 def test_a_composite_checksum_is_not_signed(europe: Both, clock: Clock) -> None:

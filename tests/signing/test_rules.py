@@ -40,6 +40,46 @@ def test_the_first_row_of_a_method_that_does_not_fit_is_named() -> None:
         Rules(None, **NOTHING | {"query": {"response-content-type": "text/x"}}).check_rows(rows, links)
 
 
+@pytest.mark.parametrize(
+    ("method", "columns", "cells", "words"),
+    [
+        (
+            None,
+            ("key", "expires_in"),
+            ["", "10s"],
+            "column expires_in: sign has one for all rows of a run: --expires-in",
+        ),
+        ("GET", ("url", "expires_in"), ["", 10], "column expires_in: sign has one for all rows of a run: --expires-in"),
+        (
+            None,
+            ("key", "method"),
+            ["", "PUT"],
+            "column method: GET links are signed, and this key's is 'PUT': name the",
+        ),
+        ("PUT", ("key", "method"), ["put", "GET"], "column method: PUT links are signed, and this key's is 'GET': na"),
+    ],
+)
+def test_cells_that_would_be_ignored(method: Method | None, columns: Any, cells: Any, words: str) -> None:
+    rows = Rows("k.csv", columns, [["a", cell] for cell in cells], [2, 3])
+    with pytest.raises(ManifestError) as caught:
+        list(Rules(method, **NOTHING).checked(iter([rows])))
+    assert str(caught.value).startswith(f"k.csv:3: {words}")
+
+
+@pytest.mark.parametrize(
+    ("method", "columns", "cell"),
+    [
+        ("PUT", ("url", "method"), "GET"),  # of an old link
+        ("PUT", ("key", "method"), "put"),
+        (None, ("key", "method"), "GET"),
+        (None, ("url", "expires_at"), "2026-01-31T12:00:00Z"),
+    ],
+)
+def test_cells_that_are_used_or_replaced(method: Method | None, columns: Any, cell: str) -> None:
+    rows = Rows("k.csv", columns, [["a", cell]], [2])
+    assert list(Rules(method, **NOTHING).checked(iter([rows]))) == [rows]
+
+
 @pytest.mark.parametrize("given", [{"concurrency": 8}, {"failures": "f.csv"}])
 def test_settings_that_need_head(given: dict[str, Any]) -> None:
     given = {"concurrency": None, "failures": None} | given

@@ -75,8 +75,8 @@ def test_times_with_a_zone_are_converted(tmp_path: Path) -> None:
 
 @both
 def test_names_are_read_as_other_tools_spell_them(tmp_path: Path, format_: str) -> None:
-    table = stored(tmp_path, format_, {"Bucket": ["b"], "KEY": ["a"], "e_tag": ["e"], "Note": ["n"]})
-    assert table.columns == ("bucket", "key", "etag", "Note")
+    table = stored(tmp_path, format_, {"Bucket": ["b"], "KEY": ["a"], "e_tag": ["e"], "SSE": ["s"], "Note": ["n"]})
+    assert table.columns == ("bucket", "key", "etag", "sse", "Note")
     with pytest.raises(ManifestError, match="column key: the file has this column twice"):
         _ = stored(tmp_path, format_, {"Key": ["b"], "key": ["a"]}).columns
 

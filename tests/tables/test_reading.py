@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from bulkpresign.errors import ManifestError, ParameterError
+from bulkpresign.manifest.link_lists import LINK_LISTS
+from bulkpresign.pipeline.rows.converted import PAGE
 from bulkpresign.tables.objects import objects_of
 from bulkpresign.tables.reading import Table, output_format, table_format
+from bulkpresign.tables.writing import CONVERTED_FORMATS
 
 
 @pytest.mark.parametrize(
@@ -59,6 +62,19 @@ def test_tabs_are_read_and_not_written(file: str) -> None:
     assert table_format(file) == output_format(file, "csv") == "csv"
     with pytest.raises(ParameterError, match=rf"{file}: cells are written with commas .* use \.csv"):
         output_format(file)
+
+
+@pytest.mark.parametrize("file", ["links.html", "links.curl", "links.ARIA2", "links.rclone.gz"])
+def test_the_formats_of_other_tools_are_those_of_convert(file: str) -> None:
+    assert table_format(file) == output_format(file, "csv") == "csv"
+    with pytest.raises(ParameterError, match=rf"{file}: \w+ is a format of convert: write \.csv or \.jsonl, then bulk"):
+        output_format(file)
+    with pytest.raises(ParameterError, match=r"-: html is a format of convert"):
+        output_format("-", "HTML")
+
+
+def test_convert_writes_the_formats_that_other_verbs_leave_to_it() -> None:
+    assert set(CONVERTED_FORMATS) == {*LINK_LISTS, PAGE}
 
 
 @pytest.mark.parametrize("file", ["keys.xlsx", "KEYS.XLS", "a.ods", "a.xlsm"])

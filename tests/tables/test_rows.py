@@ -44,6 +44,25 @@ def test_names_are_read_as_other_tools_spell_them() -> None:
         rows_of_mappings("a.json", [{"key": "a", "e_tag": "e"}, {"ETag": "e"}], [4, 5])
 
 
+@pytest.mark.parametrize(
+    ("spelled", "name"),
+    [
+        ("Filename", "filename"),
+        ("SSE", "sse"),
+        ("If None Match", "if_none_match"),
+        ("Response-Content-Type", "response_content_type"),
+        ("CacheControl", "cache_control"),
+        ("Region", "region"),
+        ("Expires In", "expires_in"),
+        ("storage_class", "storage_class"),
+        ("Storage Class", "Storage Class"),  # of the object that is there
+    ],
+)
+def test_options_are_read_in_any_spelling(spelled: str, name: str) -> None:
+    """An If-None-Match that is only carried along would give a link that overwrites."""
+    assert rows_of_mappings("a.json", [{"key": "a", spelled: "x"}], [1]).columns == ("key", name)
+
+
 def test_too_many_columns_are_told_with_the_line() -> None:
     half = MAX_COLUMNS // 2
     mappings = [{f"{row}-{n}": "x" for n in range(half)} for row in range(4)]

@@ -193,6 +193,11 @@ class Sources:
         return any(not isinstance(part, Table) for part in self._parts)
 
     @property
+    def have_relative_paths(self) -> bool:
+        """True if several sources are in buckets: paths leave out their prefixes, so that two may be one."""
+        return sum(not isinstance(part, Table) for part in self._parts) > 1
+
+    @property
     def has_links(self) -> bool:
         """True if one source is a table of links."""
         if self.items is not None:
