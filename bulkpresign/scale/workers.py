@@ -9,13 +9,13 @@ from math import ceil
 from pathlib import Path
 from typing import Protocol
 
-import anyio
 import anyio.to_thread
 
 from bulkpresign.errors import BreakerError, ParameterError
 from bulkpresign.http.client import require_asyncio
 from bulkpresign.redact import redacted
 from bulkpresign.scale.processes import Processes
+from bulkpresign.tasks import wait_ended
 from bulkpresign.text import counted
 
 _PROCESSES, _DASK = "processes", "dask"
@@ -133,13 +133,10 @@ async def opened(executor: str | Executor) -> AsyncIterator[Workers]:
 
 
 async def close(workers: Workers) -> None:
-    """Ends what was started for a run."""
-    with anyio.CancelScope(shield=True):
-        try:
-            await anyio.to_thread.run_sync(workers.close)
-        except asyncio.CancelledError:  # asyncio's own `cancel` passes the shield, maybe before the thread began
-            workers.close()
-            raise
+    """Ends what was started for a run, also where it is cancelled meanwhile: that is raised at the end."""
+    closing = asyncio.create_task(anyio.to_thread.run_sync(workers.close))
+    await wait_ended([closing])
+    closing.result()
 
 
 def submitted(workers: Workers, function: Callable[[bytes], bytes], data: bytes) -> Future[bytes]:

@@ -65,6 +65,15 @@ class PostSigner:
         }
 
 
+def check_conditions(conditions: object) -> None:
+    """Raises TypeError for conditions that are no list of conditions: a form without one would take any file."""
+    if isinstance(conditions, str) or not isinstance(conditions, Sequence):
+        raise TypeError(f"conditions is a list of conditions, not {type(conditions).__name__}")
+    for condition in conditions:
+        if not isinstance(condition, dict | list | tuple):
+            raise TypeError(f"a condition is a dict or a list, not {type(condition).__name__}")
+
+
 def _key_condition(key: str) -> Condition:
     if key.endswith(_FILENAME):
         return ["starts-with", "$key", key.removesuffix(_FILENAME)]

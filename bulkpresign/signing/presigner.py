@@ -25,7 +25,7 @@ from bulkpresign.signing.endpoints import EndpointCache
 from bulkpresign.signing.expiry import check_expires_in, expires_at
 from bulkpresign.signing.grant import Place, SigningGrant
 from bulkpresign.signing.options import PAYER, LinkOptions
-from bulkpresign.signing.post import Condition, PostSigner
+from bulkpresign.signing.post import Condition, PostSigner, check_conditions
 from bulkpresign.signing.sigv4 import Signer
 from bulkpresign.signing.uploads import upload_of
 
@@ -379,6 +379,7 @@ class Presigner:
         expires_in: int | None = None,
     ) -> list[Post]:
         """One upload form per object, in order, without any I/O. `conditions` must allow the `fields`."""
+        check_conditions(conditions)
         credentials, seconds, now = self._valid_credentials(), self._seconds(expires_in), utc_now()
         end = expires_at(now, seconds, credentials.expires_at)
 

@@ -287,7 +287,7 @@ def test_what_ends_a_run_is_raised_at_the_end_of_the_loop(refs: list[bp.ObjectRe
 def test_a_loop_does_not_end_normally_where_results_are_missing(
     run: Run, way: str, refs: list[bp.ObjectRef], tmp_path: Path
 ) -> None:
-    """A step with a timeout, `break`, and another task that fails end the run. The next loop raises that, once."""
+    """A step with a timeout, `break`, and another task that fails end the run. Later loops raise that."""
 
     async def main() -> None:
         outcomes = bp.get_outcomes(waiting_rows(refs, [], 0), to=tmp_path / "data")
@@ -303,8 +303,10 @@ def test_a_loop_does_not_end_normally_where_results_are_missing(
             failed = await asyncio.gather(fail(outcomes), taken(outcomes), return_exceptions=True)
             assert [type(error) for error in failed] == [LookupError, bp.BulkpresignError]
             return
-        with pytest.raises(bp.BulkpresignError, match="ended before its last result, because a loop over it was left"):
-            await taken(outcomes)
+        for _ in range(2):  # as where a step is tried again
+            with pytest.raises(bp.BulkpresignError, match="before its last result, because a loop over it was left"):
+                await taken(outcomes)
+        await outcomes.aclose()
         assert await taken(outcomes) == 0
 
     async def fail(outcomes: bp.Outcomes) -> None:

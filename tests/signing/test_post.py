@@ -78,6 +78,14 @@ def test_arguments_are_not_modified(europe: Both) -> None:
     assert (fields, conditions) == ({"acl": "private"}, [{"acl": "private"}])
 
 
+@pytest.mark.parametrize("conditions", [iter([["content-length-range", 0, 5]]), "abc", [5], None])
+def test_conditions_that_are_no_list_of_conditions(europe: Both, conditions: Any) -> None:
+    """The form of a second bucket would have none of an iterator."""
+    refs = [ObjectRef("bucket", "key"), ObjectRef("other", "key")]
+    with pytest.raises(TypeError, match="condition"):
+        europe.presigner.post_batch(refs, conditions=conditions)
+
+
 def test_the_policy_says_what_was_asked(europe: Both, clock: Clock) -> None:
     (post,) = europe.presigner.post_batch([ObjectRef("bucket", "a/${filename}")], conditions=CONDITIONS[3])
     policy = json.loads(base64.b64decode(post.fields["policy"]))

@@ -114,7 +114,7 @@ class _Work(Generic[T, R]):
         self._start = start
         self._task: asyncio.Task[None] | None = None
         self._is_ending = False
-        self._is_end_known = False  # to the consumer: it closed the run, or the end was raised
+        self._is_end_known = False  # to the consumer, which closed the run
 
     def begin(self) -> None:
         if self._task is None and not self.queue.is_stopped:
@@ -170,14 +170,13 @@ class _Work(Generic[T, R]):
         raise self._end()
 
     def _end(self) -> BaseException:
-        """The exception that follows the last result: once the one that ended the run early, then StopAsyncIteration.
+        """The exception that follows the last result: the one that ended the run early, or StopAsyncIteration.
 
-        So a loop never ends as if all results had come, unless it was told before.
+        It is raised once, and a BulkpresignError by later loops: none of them ends as if all results had come.
         """
         error, self.error = self.error, None
         if error is None and not self._is_end_known and (self.result is None or self.queue.is_stopped):
             error = BulkpresignError(_LEFT if self._is_ending else _CANCELLED)
-        self._is_end_known = True
         return error or StopAsyncIteration()
 
 
