@@ -173,6 +173,20 @@ def test_a_row_that_is_refused_keeps_them(url: str, tmp_path: Path) -> None:
     assert found_in(told(tmp_path, "get", url, "--to", "to")) == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("report", "run.journal"),
+        ("get", "l.csv", "--to", "to", "--attempts"),
+        ("get", "l.csv", "--to", "to", "--progress=json", "--attempts"),
+    ],
+)
+def test_a_misplaced_link_keeps_them(words: tuple[str, ...], tmp_path: Path) -> None:
+    done = run(*words, f"https://u:{PASSWORD}@h/a?{QUERY}", folder=tmp_path, env={})
+    assert done.returncode == 2
+    assert found_in(done.stdout + done.stderr) == []
+
+
 @pytest.mark.parametrize("by", ["file", "variable"])
 def test_the_list_of_processes_shows_no_token(by: str, tmp_path: Path) -> None:
     """All users of a machine can read a command line."""
@@ -202,7 +216,11 @@ def test_a_file_of_a_renewal_url_that_cannot_be_used(tmp_path: Path) -> None:
         [{"url": "http://127.0.0.1:1/a", "path": "a", "expires_at": f"{utc_now():%Y-01-01T00:00:00Z}"}],
     )
     (tmp_path / "two").write_text(f"http://h/?{RENEWAL}\nhttp://h/?{RENEWAL}\n")
-    for name, said in (("none", "none can't be read: No such file"), ("two", "two does not hold one line")):
+    for name, said in (
+        ("none", "none can't be read: No such file"),
+        (f"http://h/?{RENEWAL}", "http://h/ can't be read: No such file"),
+        ("two", "two does not hold one line"),
+    ):
         done = run("get", "l.csv", "--to", "to", "--renew-url", f"@{name}", folder=tmp_path, env={})
         assert done.returncode == 2
         assert said in done.stderr
