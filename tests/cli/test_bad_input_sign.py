@@ -148,7 +148,10 @@ CARRYING: list[tuple[list[str], str]] = [
     ([*PUT, "--metadata", "a"], "metadata 'a' is not of the form K=V"),
     ([*PUT, "--metadata", "a=b", "--metadata", "a=c"], "metadata a is given twice"),
     ([*PUT, "--if-none-match", "--header", "If-None-Match: *"], "header If-None-Match is given twice"),
-    ([*PUT, "--sse-customer-key", "missing"], "missing can't be read: No such file"),
+    (
+        [*PUT, "--sse-customer-key", "missing"],
+        "sse-customer-key: No such file or directory: name a file that holds the key, 32 bytes or their base64",
+    ),
     ([*PUT, "--sse-customer-key", "long"], "long: sse-customer-key: it has 33 bytes, not 32"),
     ([*PUT, "--checksum", "crc32"], "a checksum is taken from files: it needs an algorithm and a folder"),
 ]

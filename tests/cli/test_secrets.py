@@ -227,6 +227,14 @@ def test_a_file_of_a_renewal_url_that_cannot_be_used(tmp_path: Path) -> None:
         assert RENEWAL not in done.stderr
 
 
+def test_a_customer_key_in_place_of_its_file(tmp_path: Path) -> None:
+    for given in (KEY, f"{KEY}/{KEY}", KEY * 10):
+        done = run("sign", "s3://b-1/k", "--sse-customer-key", given, folder=tmp_path, env={})
+        assert done.returncode == 2
+        assert "sse-customer-key: " in done.stderr
+        assert found_in(done.stderr) == []
+
+
 def test_an_option_outweighs_the_variable(tmp_path: Path) -> None:
     links(tmp_path / "l.csv", [{"url": "http://127.0.0.1:1/a", "path": "a"}])
     env = {"BULKPRESIGN_RENEW_URL": "http://127.0.0.1:1/"}
