@@ -153,6 +153,7 @@ CARRYING: list[tuple[list[str], str]] = [
         "sse-customer-key: No such file or directory: name a file that holds the key, 32 bytes or their base64",
     ),
     ([*PUT, "--sse-customer-key", "long"], "long: sse-customer-key: it has 33 bytes, not 32"),
+    ([*PUT, "--sse-customer-key", "keys.csv"], "keys.csv: sse-customer-key: 32 bytes, or their base64, are expected"),
     ([*PUT, "--checksum", "crc32"], "a checksum is taken from files: it needs an algorithm and a folder"),
 ]
 
