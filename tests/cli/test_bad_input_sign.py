@@ -154,6 +154,8 @@ CARRYING: list[tuple[list[str], str]] = [
     ),
     ([*PUT, "--sse-customer-key", "long"], "long: sse-customer-key: it has 33 bytes, not 32"),
     ([*PUT, "--sse-customer-key", "keys.csv"], "keys.csv: sse-customer-key: 32 bytes, or their base64, are expected"),
+    ([*PUT, "--header", "Content-MD5: xx"], "header Content-MD5: the md5 of the file is expected, 16 bytes in base64"),
+    ([*PUT, "--header", "Transfer-Encoding: chunked"], "header Transfer-Encoding: S3 takes no upload without its"),
     ([*PUT, "--header", "Host: foo"], "header Host: the host of a link is that of its server: leave it out"),
     ([*PUT, "--checksum", "crc32"], "a checksum is taken from files: it needs an algorithm and a folder"),
 ]
