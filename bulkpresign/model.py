@@ -107,8 +107,10 @@ class ObjectRef(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def uri(self) -> str:
-        """The object's name for messages: `s3://bucket/key`, or its path if it has no key."""
-        return f"s3://{plain(self.bucket)}/{plain(self.key)}" if self.key else plain(self.path or "")
+        """The object's name for messages: `s3://bucket/key`, its key if it has no bucket, or its path without a key."""
+        if self.bucket and self.key:
+            return f"s3://{plain(self.bucket)}/{plain(self.key)}"
+        return plain(self.key or self.path or "")
 
 
 class Link(msgspec.Struct, frozen=True, gc=False):

@@ -84,6 +84,7 @@ def test_the_file_path_of_an_object() -> None:
     assert ObjectRef("bucket", "a/b", path="b").file_path == "b"
     assert ObjectRef("bucket", "a/b", path="").file_path == ""
     assert ObjectRef("bucket", "a/b", path="b").uri == "s3://bucket/a/b"
+    assert ObjectRef("", "a/b", path="b").uri == "a/b"
     assert ObjectRef("", "", path="b").uri == "b"
 
 

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from io import StringIO
 from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -69,7 +70,7 @@ def _run(app: "click.Group") -> NoReturn:
             if is_json:
                 say(error.format_message(), "error")
             else:
-                error.show()
+                _show(error)
         sys.exit(error.exit_code)
     except OSError as error:  # a help text on a full disk
         if error.filename is not None:  # not standard output
@@ -77,6 +78,17 @@ def _run(app: "click.Group") -> NoReturn:
         with suppress(OSError):
             echo(f"error: standard output can't be written: {error.strerror}", err=True)
         sys.exit(2)
+
+
+def _show(error: "click.ClickException") -> None:
+    """Prints a usage error. It repeats a word that it can't use, which may be a link."""
+    from click import echo
+
+    from bulkpresign.redact import without_secrets
+
+    text = StringIO()
+    error.show(text)
+    echo(without_secrets(text.getvalue()), nl=False, err=True)
 
 
 def _leave(code: int) -> NoReturn:

@@ -90,12 +90,14 @@ def _has_working_directory() -> bool:
 
 
 def _unknown(verb: str) -> str:
+    from bulkpresign.model import without_query
+
     typed = verb.lower()
     meant = [name for name in VERBS if sorted(name) == sorted(typed) or (len(typed) > 1 and name.startswith(typed))]
     near = get_close_matches(typed, [*VERBS, "help", *_ALIASES], n=1)
     meant = meant or [ours for name in near for ours in _ALIASES.get(name, (name,))]
     then = f"did you mean {' or '.join(meant)}?" if meant else f"use one of {', '.join(VERBS)}."
-    return f"There is no verb {verb!r}: {then}"
+    return f"There is no verb {without_query(verb)!r}: {then}"
 
 
 @click.group(

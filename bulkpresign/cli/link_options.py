@@ -99,14 +99,15 @@ def _metadata_map(pairs: Iterable[str]) -> dict[str, str] | None:
 
 def _customer_key_of(file: Path | None) -> str | None:
     """The customer's key in a file, in base64. Messages never show the content of the file."""
-    from bulkpresign.signing.values import customer_key
+    from bulkpresign.signing.values import CUSTOMER_KEY_BYTES, customer_key
 
     if file is None:
         return None
     try:
         with file.open("rb") as stream:
             return customer_key(stream.read(4096))
-    except OSError as error:
-        raise ParameterError(f"{file} can't be read: {error.strerror}") from error
+    except OSError as error:  # not by its name: what is given may be the key itself
+        advice = f"name a file that holds the key, {CUSTOMER_KEY_BYTES} bytes or their base64"
+        raise ParameterError(f"sse-customer-key: {error.strerror}: {advice}") from error
     except ParameterError as error:
         raise ParameterError(f"{file}: {error}") from error

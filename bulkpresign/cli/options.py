@@ -32,13 +32,17 @@ def _renew_url(context: click.Context, _: click.Parameter, given: str | None) ->
         given = os.environ.get("BULKPRESIGN_RENEW_URL") or None
     if given is None or not given.startswith("@"):
         return given
+    file = given[1:]
     try:
-        lines = Path(given[1:]).read_text("utf-8").split()
+        lines = Path(file).read_text("utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
-        raise click.BadParameter(f"{given[1:]} can't be read: {reason}") from error
+        from bulkpresign.model import without_query
+
+        named = without_query(file)  # what is given may be the url itself
+        raise click.BadParameter(f"{named} can't be read: {reason}") from error
     if len(lines) != 1:
-        raise click.BadParameter(f"{given[1:]} does not hold one line with a url")
+        raise click.BadParameter(f"{file} does not hold one line with a url")
     return lines[0]
 
 

@@ -44,7 +44,7 @@ def posts_of(rows: Rows) -> list[Post]:
     """The upload forms of some rows. Raises ManifestError, with file and line, for a row that is not valid."""
     cells = rows.column(_FIELDS) or ()
     found = [_fields(rows, row, cell) for row, cell in enumerate(cells)]
-    links = links_of(_without_fields(rows))
+    links = links_of(rows.without(_FIELDS))  # a POST to a bucket is a link like any other but for its fields
     return [Post(link.url, fields, link.expires_at, link.object) for link, fields in zip(links, found, strict=True)]
 
 
@@ -84,10 +84,3 @@ def _fields(rows: Rows, row: int, cell: Any) -> dict[str, str]:
         return _DECODER.decode(cell) if isinstance(cell, str) else msgspec.convert(cell, dict[str, str])
     except (msgspec.MsgspecError, RecursionError) as error:
         raise rows.error(row, f"not a JSON object of field names and values: {error}", _FIELDS) from error
-
-
-def _without_fields(rows: Rows) -> Rows:
-    """The rows of the urls alone. A POST to a bucket is a link like any other but for its fields."""
-    kept = [index for index, name in enumerate(rows.columns) if name != _FIELDS]
-    cells = [[row[index] for index in kept] for row in rows.cells]
-    return Rows(rows.file, tuple(rows.columns[index] for index in kept), cells, rows.lines)

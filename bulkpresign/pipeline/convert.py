@@ -60,8 +60,9 @@ async def convert(
     paths of the rows. `filters` select among the rows.
 
     Raises InputError, with the place of the row, for one that the tool can't use: a link of another method than the
-    others, a name that can't be that of a file or that two rows have, a part of an upload. Raises OutputError for a
-    file that can't be written. Memory does not grow with the links, but for a page.
+    others, a name that can't be that of a file or that two rows have, a part of an upload, and for `html` and `txt` a
+    key with a segment `.` or `..`, which browsers drop. Raises OutputError for a file that can't be written. Memory
+    does not grow with the links, but for a page.
     """
     file, began = os.fspath(output), time.monotonic()
     kind = _written_format(file, format)

@@ -20,6 +20,7 @@ from bulkpresign.pipeline.sources.named_files import check_named_files, check_ou
 from bulkpresign.pipeline.sources.sources import Source, Sources
 from bulkpresign.pipeline.verification.copies import CopyCertificate
 from bulkpresign.pipeline.verification.digests import ReadPlan
+from bulkpresign.signing.headers import check_headers
 from bulkpresign.signing.parts import check_part_size
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.filters import Filters
@@ -156,6 +157,7 @@ async def copy(
         raise ParameterError(
             "headers, recheck and tags are for copies to s3://bucket/prefix/: LINKS have the headers that sign signed"
         )
+    check_headers(headers)
     if plan is not None and (target is None or not dry_run):
         raise ParameterError("plan is for a dry run to s3://bucket/prefix/")
     if extra is not None and (target is None or limit is not None or filters is not None):

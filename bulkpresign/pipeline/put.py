@@ -32,6 +32,7 @@ from bulkpresign.pipeline.sources.named_files import check_named_files
 from bulkpresign.pipeline.sources.own_files import OwnFiles
 from bulkpresign.pipeline.sources.selecting import selected_files
 from bulkpresign.pipeline.sources.sources import Source, Sources
+from bulkpresign.signing.headers import check_headers
 from bulkpresign.signing.parts import check_part_size
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.source.filters import Filters
@@ -122,6 +123,7 @@ async def put(
         if to_bucket
         else {"part_size": part_size, "headers": headers, "checksum": checksum},
     )
+    check_headers(headers)
     settings = _Settings(
         config=bounds,
         presigner=RunPresigner(

@@ -39,7 +39,7 @@ from bulkpresign.pipeline.rows.sign_settings import (
 )
 from bulkpresign.pipeline.rows.signing import RowSigner
 from bulkpresign.pipeline.rows.uploads import signing_uploads
-from bulkpresign.pipeline.run.failures import failure_log
+from bulkpresign.pipeline.run.failures import failure_log, without_reasons
 from bulkpresign.pipeline.run.sides import Sides
 from bulkpresign.pipeline.sources.given_rows import Row
 from bulkpresign.pipeline.sources.items import Items
@@ -148,6 +148,8 @@ async def sign(
     for each part, one to complete it and one to abort it. Without a `part_size`, rows of uploads are signed again for
     the same uploads, so that the uploaded parts can still be used. Memory use does not grow with the number of objects.
 
+    A column `reason` of a table of links is left out: in a failures file it tells why the old link failed.
+
     The row of a copy is signed again with `to` or a `method` only: else the link of its copy would stay as it is. An
     upload form is not signed again: `post` makes it.
 
@@ -189,7 +191,7 @@ async def sign(
         takes_items=True,
         refuses_copies=method is None and target is None,
         filters=filters,
-        check=lambda batches: rules.checked(without_forms(batches)),
+        check=lambda batches: rules.checked(without_reasons(without_forms(batches))),
     )
     async with AsyncExitStack() as stack:
         await sources.begin(stack)

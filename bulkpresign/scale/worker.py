@@ -67,6 +67,7 @@ class Worker:
         self._executor: LocalExecutor
         self._notes: Notes
         self._in_use = threading.Lock()
+        self._closes = False  # after the batch that runs
 
     def run(self, batch: Batch, name: str) -> BatchResult:
         """Runs a batch."""
@@ -84,6 +85,8 @@ class Worker:
             except BreakerError as error:
                 broken = str(error)
             statistics = self._executor.statistics if self._http is not None else None
+        if self._closes:
+            self.close()
         return notes.result(name, statistics, time.monotonic() - began, broken)
 
     async def _move(self, batch: Batch) -> None:
@@ -121,10 +124,12 @@ class Worker:
             await http.__aexit__(None, None, None)
 
     def close(self) -> None:
-        """Closes the connections, and the event loop, unless a batch runs. The next batch opens them again."""
+        """Closes the connections and the event loop, after a batch that runs. The next batch opens them again."""
+        self._closes = True
         if not self._in_use.acquire(blocking=False):
             return
         try:
+            self._closes = False
             _open.discard(self)
             runner, self._runner = self._runner, None
             if runner is not None:

@@ -10,6 +10,7 @@ from bulkpresign.model import BatchMethod, Link, ObjectRef
 from bulkpresign.signing.batch import Batch, grouped
 from bulkpresign.signing.checks import check_keys, check_links, check_method, keys_of
 from bulkpresign.signing.endpoint import Endpoint
+from bulkpresign.signing.headers import check_headers
 from bulkpresign.signing.options import LinkOptions, options_of
 from bulkpresign.signing.preserved import preserved_settings
 from bulkpresign.signing.sigv4 import SigningCredentials
@@ -84,4 +85,5 @@ class BatchSigner(msgspec.Struct, frozen=True, kw_only=True):
             options=options_of(options),
         )
         batch.options.check(method)
+        check_headers(headers)
         return batch

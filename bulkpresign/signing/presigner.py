@@ -24,6 +24,7 @@ from bulkpresign.signing.checks import check_keys, check_method, check_target, k
 from bulkpresign.signing.endpoints import EndpointCache
 from bulkpresign.signing.expiry import check_expires_in, expires_at
 from bulkpresign.signing.grant import Place, SigningGrant
+from bulkpresign.signing.headers import check_headers
 from bulkpresign.signing.options import PAYER, LinkOptions
 from bulkpresign.signing.post import Condition, PostSigner, check_conditions
 from bulkpresign.signing.sigv4 import Signer
@@ -206,6 +207,7 @@ class Presigner:
             raise ParameterError("keys is a list of keys, not one")
         keys = list(keys)
         check_keys(keys)
+        check_headers(headers)
         credentials = self._valid_credentials()
         signer = Signer(
             self._endpoints.endpoint(bucket),

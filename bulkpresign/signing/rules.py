@@ -10,6 +10,7 @@ import msgspec
 from bulkpresign.errors import ParameterError
 from bulkpresign.model import Link, Method, ObjectRef
 from bulkpresign.signing.batch_signer import BatchSigner
+from bulkpresign.signing.headers import check_headers
 from bulkpresign.signing.options import METHODS, OPTION_COLUMNS, LinkOptions
 from bulkpresign.signing.presigner import Presigner
 from bulkpresign.signing.values import REGION, option_problem
@@ -102,6 +103,7 @@ class Rules:
         if method == "PUT" and self.head:
             return "--head asks for objects that are there: it does not go with PUT links"
         try:
+            check_headers(headers)
             options.check(method)
         except ParameterError as error:
             return str(error)

@@ -41,6 +41,8 @@ def customer_key(content: bytes) -> str:
     if len(content) == CUSTOMER_KEY_BYTES:
         return b64encode(content).decode()
     text = content.strip().decode("ascii", "replace")
+    if _decoded(text) is None:
+        raise ParameterError(f"sse-customer-key: {CUSTOMER_KEY_BYTES} bytes, or their base64, are expected")
     if problem := _customer_key_problem(text):
         raise ParameterError(f"sse-customer-key: {problem}")
     return text
@@ -77,11 +79,18 @@ def _entry_problems(metadata: Mapping[str, str]) -> Iterator[str]:
 
 
 def _customer_key_problem(value: str) -> str | None:
-    try:
-        key = a2b_base64(value.encode("ascii"), strict_mode=True)
-    except (Error, ValueError):
-        return f"the file must hold {CUSTOMER_KEY_BYTES} bytes, or their base64"
+    key = _decoded(value)
+    if key is None:
+        return f"{CUSTOMER_KEY_BYTES} bytes in base64 are expected"
     return None if len(key) == CUSTOMER_KEY_BYTES else f"it has {counted(len(key), 'byte')}, not {CUSTOMER_KEY_BYTES}"
+
+
+def _decoded(text: str) -> bytes | None:
+    """The bytes of a text in base64, None for another text."""
+    try:
+        return a2b_base64(text.encode("ascii"), strict_mode=True)
+    except (Error, ValueError):
+        return None
 
 
 def _only(word: str) -> Callable[[str], str | None]:

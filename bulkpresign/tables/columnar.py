@@ -85,17 +85,24 @@ def _rows(file: str, columns: Mapping[str, str], batches: Iterator[Any]) -> Iter
     names, count = tuple(columns.values()), 0
     yield Rows(file, names, [], ())
     for batch in batches:
-        cells = list(zip(*(_cells_in_range(file, name, batch.column(name)) for name in columns), strict=True))
+        cells = list(zip(*(_readable_cells(file, name, batch.column(name)) for name in columns), strict=True))
         for at in range(0, len(cells), BATCH_ROWS):
             some = cells[at : at + BATCH_ROWS]
             yield Rows(file, names, some, range(count + 1, count + len(some) + 1))
             count += len(some)
 
 
-def _cells_in_range(file: str, name: str, column: Any) -> list[Any]:
-    """The cells of a column. Raises ManifestError for a date after the year 9999, such as a database's infinity."""
+def _readable_cells(file: str, name: str, column: Any) -> list[Any]:
+    """The cells of a column.
+
+    Raises ManifestError for bytes that are no text, and for a date after the year 9999, such as a database's infinity.
+    """
     try:
         return _cells(column)
+    except UnicodeDecodeError as error:
+        byte, kind = error.object[error.start], column.type
+        problem = f"byte 0x{byte:02x} is not UTF-8, and a column of type {kind} is read as text"
+        raise ManifestError(f"{problem}: write the file without this column", file=file, column=name) from error
     except OverflowError as error:
         raise ManifestError(f"a value can't be read: {error}", file=file, column=name) from error
 

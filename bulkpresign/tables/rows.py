@@ -44,6 +44,12 @@ class Rows(msgspec.Struct):
         rows = list(rows)
         return Rows(self.file, self.columns, [self.cells[row] for row in rows], [self.lines[row] for row in rows])
 
+    def without(self, name: str) -> "Rows":
+        """The rows without a column."""
+        kept = [index for index, column in enumerate(self.columns) if column != name]
+        cells = [[row[index] for index in kept] for row in self.cells]
+        return Rows(self.file, tuple(self.columns[index] for index in kept), cells, self.lines)
+
     def error(self, row: int, problem: str, column: str | None = None) -> ManifestError:
         """An error with the location of row `row` (from 0, in this batch)."""
         return ManifestError(problem, file=self.file, line=self.lines[row], column=column)

@@ -148,8 +148,15 @@ CARRYING: list[tuple[list[str], str]] = [
     ([*PUT, "--metadata", "a"], "metadata 'a' is not of the form K=V"),
     ([*PUT, "--metadata", "a=b", "--metadata", "a=c"], "metadata a is given twice"),
     ([*PUT, "--if-none-match", "--header", "If-None-Match: *"], "header If-None-Match is given twice"),
-    ([*PUT, "--sse-customer-key", "missing"], "missing can't be read: No such file"),
+    (
+        [*PUT, "--sse-customer-key", "missing"],
+        "sse-customer-key: No such file or directory: name a file that holds the key, 32 bytes or their base64",
+    ),
     ([*PUT, "--sse-customer-key", "long"], "long: sse-customer-key: it has 33 bytes, not 32"),
+    ([*PUT, "--sse-customer-key", "keys.csv"], "keys.csv: sse-customer-key: 32 bytes, or their base64, are expected"),
+    ([*PUT, "--header", "Content-MD5: xx"], "header Content-MD5: the md5 of the file is expected, 16 bytes in base64"),
+    ([*PUT, "--header", "Transfer-Encoding: chunked"], "header Transfer-Encoding: S3 takes no upload without its"),
+    ([*PUT, "--header", "Host: foo"], "header Host: the host of a link is that of its server: leave it out"),
     ([*PUT, "--checksum", "crc32"], "a checksum is taken from files: it needs an algorithm and a folder"),
 ]
 

@@ -437,6 +437,17 @@ def test_rows_that_one_tool_can_not_use(format: str, row: dict[str, str], messag
     assert message in said
 
 
+@pytest.mark.parametrize("format", ["html", "txt"])
+@pytest.mark.parametrize("path", ["a/../b", "./x", "a/.", "%2E%2e/c", "a/.%2E/b"])
+def test_a_key_that_a_browser_would_not_ask_for(path: str, format: str, tmp_path: Path) -> None:  # noqa: A002
+    rows = [{"url": f"https://h/b/{name}?X=1", "path": name} for name in ("..a/.b/c%2e/...", path)]
+    table(tmp_path / "l.csv", rows)
+    said = refused(tmp_path, "l.csv", "-o", f"l.{format}")
+    assert said.startswith("error: l.csv:3: column url: browsers and wget drop '.' and '..' of a url's path")
+    table(tmp_path / "l.csv", [rows[0], {"url": "https://h/b/a?b=/../c", "path": "q"}])
+    convert(tmp_path, "l.csv", "-o", f"l.{format}")
+
+
 def test_input_that_is_no_table_of_links(tmp_path: Path) -> None:
     table(tmp_path / "keys.csv", [{"bucket": "bkt", "key": "a"}])
     table(tmp_path / "forms.csv", [{"url": "https://h/b", "key": "a", "fields": '{"key": "a"}'}])

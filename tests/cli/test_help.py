@@ -207,6 +207,12 @@ def test_a_verb_like_none() -> None:
     assert f"Error: There is no verb 'xyzzy': use one of {', '.join(VERBS)}.\n" in done.stderr
 
 
+@pytest.mark.parametrize("before", [[], ["help"]])
+def test_a_link_in_place_of_a_verb_keeps_its_query(before: list[str]) -> None:
+    done = CliRunner().invoke(app, [*before, "https://u:pw@h/a?token=SECRET"], prog_name="bulkpresign")
+    assert "Error: There is no verb 'https://h/a': use one of" in done.stderr
+
+
 def test_a_mistyped_option() -> None:
     done = CliRunner().invoke(app, ["get", "x", "--concurency", "2"], prog_name="bulkpresign")
     assert done.exit_code == 2

@@ -173,6 +173,20 @@ def test_a_row_that_is_refused_keeps_them(url: str, tmp_path: Path) -> None:
     assert found_in(told(tmp_path, "get", url, "--to", "to")) == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("report", "run.journal"),
+        ("get", "l.csv", "--to", "to", "--attempts"),
+        ("get", "l.csv", "--to", "to", "--progress=json", "--attempts"),
+    ],
+)
+def test_a_misplaced_link_keeps_them(words: tuple[str, ...], tmp_path: Path) -> None:
+    done = run(*words, f"https://u:{PASSWORD}@h/a?{QUERY}", folder=tmp_path, env={})
+    assert done.returncode == 2
+    assert found_in(done.stdout + done.stderr) == []
+
+
 @pytest.mark.parametrize("by", ["file", "variable"])
 def test_the_list_of_processes_shows_no_token(by: str, tmp_path: Path) -> None:
     """All users of a machine can read a command line."""
@@ -202,11 +216,23 @@ def test_a_file_of_a_renewal_url_that_cannot_be_used(tmp_path: Path) -> None:
         [{"url": "http://127.0.0.1:1/a", "path": "a", "expires_at": f"{utc_now():%Y-01-01T00:00:00Z}"}],
     )
     (tmp_path / "two").write_text(f"http://h/?{RENEWAL}\nhttp://h/?{RENEWAL}\n")
-    for name, said in (("none", "none can't be read: No such file"), ("two", "two does not hold one line")):
+    for name, said in (
+        ("none", "none can't be read: No such file"),
+        (f"http://h/?{RENEWAL}", "http://h/ can't be read: No such file"),
+        ("two", "two does not hold one line"),
+    ):
         done = run("get", "l.csv", "--to", "to", "--renew-url", f"@{name}", folder=tmp_path, env={})
         assert done.returncode == 2
         assert said in done.stderr
         assert RENEWAL not in done.stderr
+
+
+def test_a_customer_key_in_place_of_its_file(tmp_path: Path) -> None:
+    for given in (KEY, f"{KEY}/{KEY}", KEY * 10):
+        done = run("sign", "s3://b-1/k", "--sse-customer-key", given, folder=tmp_path, env={})
+        assert done.returncode == 2
+        assert "sse-customer-key: " in done.stderr
+        assert found_in(done.stderr) == []
 
 
 def test_an_option_outweighs_the_variable(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tests.conftest import Boto, MakeBucket
 from tests.servers.server import S3Server
 from tests.support.cli import CREDENTIALS, run
 from tests.support.folders import names_in
+from tests.support.tables import table
 
 
 class Signing:
@@ -97,6 +98,20 @@ def test_what_does_not_fit_another_method_is_dropped(signing: Signing) -> None:
     gets = signing("put.csv", "--method", "GET", "--filename", "y")
     assert (gets[0]["method"], gets[0]["headers"]) == ("GET", "{}")
     assert "response-content-disposition=" in gets[0]["url"]
+
+
+@pytest.mark.parametrize("executor", [[], ["--executor", "processes:1"]])
+def test_the_reasons_of_a_failures_file_are_left_out(signing: Signing, executor: list[str]) -> None:
+    """They are about the old links."""
+    old = {"bucket": "b-1", "key": "k", "url": "https://h/b-1/k", "reason": "AccessDenied: the link ended", "team": "x"}
+    (signing.folder / "failed.jsonl").write_text(f"{json.dumps(old)}\n")
+    table(signing.folder / "failed.csv", [old])
+    for file in ("failed.csv", "failed.jsonl"):
+        (row,) = signing(file, *executor)
+        assert row["team"] == "x"
+        assert "reason" not in row
+    table(signing.folder / "keys.csv", [{"bucket": "b-1", "key": "k", "reason": "audit"}])
+    assert signing("keys.csv", *executor)[0]["reason"] == "audit"
 
 
 def test_every_row_keeps_its_own_method(signing: Signing) -> None:

@@ -117,6 +117,23 @@ def test_the_folder_is_closed_between_the_batches_of_a_worker(origin: FaultProxy
     close_idle()
 
 
+def test_a_run_that_is_left_closes_what_its_workers_keep_open(origin: FaultProxy, tmp_path: Path) -> None:
+    """They are in threads of the program, and each has an event loop with its connections."""
+
+    async def leave() -> None:
+        before = open_loops()
+        with ThreadPoolExecutor(2) as executor:
+            async with bp.get_outcomes(many(origin, 100), tmp_path / "to", executor=executor) as outcomes:
+                async for _ in outcomes:
+                    break
+        assert open_loops() == before
+
+    def open_loops() -> int:
+        return open_files().count("anon_inode:[eventpoll]")
+
+    asyncio.run(leave())
+
+
 def open_files() -> list[str]:
     """The files that this process has open, by their names."""
     names = list[str]()

@@ -289,8 +289,8 @@ def test_options_that_are_not_valid(
         ("tagging", "k=v w", "'k=v w' is not of the form"),
         ("request_payer", "me", "'me' is not requester"),
         ("if_none_match", "etag", "'etag' is not [*]"),
-        ("sse_customer_key", "x", "must hold 32 bytes, or their base64"),
-        ("sse_customer_key", "é", "must hold 32 bytes, or their base64"),
+        ("sse_customer_key", "x", "32 bytes in base64 are expected"),
+        ("sse_customer_key", "é", "32 bytes in base64 are expected"),
         ("sse_customer_key", "AAAA", "it has 3 bytes, not 32"),
     ],
 )

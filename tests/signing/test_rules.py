@@ -20,6 +20,7 @@ NOTHING: dict[str, Any] = {"headers": None, "query": None, "options": LinkOption
         ("PUT", {"head": True}, "does not go with PUT links"),
         ("PUT", {"query": {"response-content-type": "text/x"}}, "response-content-type is for GET links"),
         ("GET", {"headers": {"x-amz-meta-a": "b"}}, "a GET link that signs them opens in no browser"),
+        ("PUT", {"headers": {"HOST": "foo"}}, "header HOST: the host of a link is that of its server"),
         ("GET", {"options": LinkOptions(storage_class="GLACIER")}, "storage-class is for PUT"),
     ],
 )

@@ -97,6 +97,17 @@ def test_a_date_that_can_not_be_read_is_told_with_its_column(tmp_path: Path, for
 
 
 @both
+def test_bytes_that_are_no_text_are_told_with_their_column(tmp_path: Path, format_: str) -> None:
+    table = stored(tmp_path, format_, {"key": ["a", "b"], "digest": [b"ok", b"\x89PNG"]})
+    with pytest.raises(ManifestError) as caught:
+        list(table)
+    assert str(caught.value) == (
+        f"{table.file}: column digest: byte 0x89 is not UTF-8, and a column of type binary is read as text: "
+        "write the file without this column"
+    )
+
+
+@both
 def test_files_that_can_not_be_read(tmp_path: Path, format_: str) -> None:
     name = {"parquet": "Parquet", "orc": "ORC"}[format_]
     file = Path(stored(tmp_path, format_, {"key": [f"k{n}" * 10 for n in range(2000)]}).file)

@@ -1,5 +1,6 @@
 """Writes links and upload forms in the formats of `convert`. Lists and pages refuse rows that they can't hold."""
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Generic, Protocol, TypeVar
@@ -14,7 +15,7 @@ from bulkpresign.manifest.links import missing_headers
 from bulkpresign.manifest.page import MOST_ROWS, forms_page, links_page
 from bulkpresign.manifest.uploads import upload_id_of
 from bulkpresign.manifest.writing import link_writer
-from bulkpresign.model import Link, Post
+from bulkpresign.model import Link, Post, without_query
 from bulkpresign.pipeline.run.preflight import reserve_paths
 from bulkpresign.tables import Output
 from bulkpresign.tables.columns import DST_URL
@@ -22,6 +23,11 @@ from bulkpresign.transfer.disk.paths import path_problem
 
 #: The format of a page for browsers.
 PAGE = "html"
+
+#: The format of a list of urls alone, for browsers and wget.
+_URLS = "txt"
+#: A segment of a url's path that is `.` or `..`, which may be quoted.
+_DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 
 R = TypeVar("R", Link, Post)
 #: The reason why a row can't be written, with its column (None: no one column).
@@ -154,7 +160,7 @@ class _LinksPage:
             return "method", f"a {link.method} link, and a page takes GET links, or upload forms of bulkpresign post"
         if link.headers:
             return "headers", f"a browser does not send the headers that this link needs: {', '.join(link.headers)}"
-        return _problem(link)
+        return _problem(link) or _url_problem(link)
 
     def finish(self) -> None:
         """Writes the page."""
@@ -181,13 +187,15 @@ class FormsPage:
 
 
 class _ManifestWriter:
-    """Writes a manifest of ours, which holds every link."""
+    """Writes a manifest of ours, which holds every link, or a list of urls."""
 
     def __init__(self, kind: str, output: Output, file: str, columns: Sequence[str]) -> None:
-        self._writer = link_writer(output, file, kind, columns)
+        self._kind, self._writer = kind, link_writer(output, file, kind, columns)
 
     def write(self, batch: RowBatch[Link]) -> Sequence[Link]:
         """Writes some links."""
+        if self._kind == _URLS:
+            batch.check(_url_problem)
         self._writer.write(batch.rows)
         return batch.rows
 
@@ -213,6 +221,14 @@ def _problem(link: Link) -> _Problem | None:
         return DST_URL, "a copy takes two links: bulkpresign copy makes it"
     if missing := missing_headers(link):
         return "headers", f"the link is signed with headers that the row does not have: {', '.join(missing)}"
+    return None
+
+
+def _url_problem(link: Link) -> _Problem | None:
+    """The reason why a browser would ask for another key than that of the link, or None."""
+    if _DOTS.search(without_query(link.url)):
+        problem = "browsers and wget drop '.' and '..' of a url's path, and ask for another key"
+        return "url", f"{problem}: write .csv or .curl"
     return None
 
 

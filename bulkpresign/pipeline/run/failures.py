@@ -1,7 +1,7 @@
 """The objects that a run did not do, as a manifest that continues the work."""
 
 import os
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,11 +13,12 @@ from bulkpresign.manifest.copies import copy_rows
 from bulkpresign.manifest.writing import ManifestWriter, link_writer, object_writer
 from bulkpresign.model import INTERRUPTED, Link, ObjectRef, Outcome, Upload
 from bulkpresign.pipeline.sources.sources import Sources
-from bulkpresign.tables import open_output
+from bulkpresign.tables import Rows, open_output
 from bulkpresign.tables.reading import output_format
 from bulkpresign.transfer.engine.jobs import Job
 
 _FAILURES_BATCH = 256
+_REASON = "reason"
 
 
 class FailureLog:
@@ -66,7 +67,7 @@ class FailureLog:
 
     def _with(self, ref: ObjectRef, reason: str) -> ObjectRef:
         extra = {name: value for name, value in (ref.extra or {}).items() if self._takes(name)}
-        return msgspec.structs.replace(ref, extra={**extra, "reason": reason})
+        return msgspec.structs.replace(ref, extra={**extra, _REASON: reason})
 
     def _takes(self, column: str) -> bool:
         return self._carried is None or column in self._carried
@@ -76,6 +77,12 @@ class FailureLog:
         rows, self._rows = self._rows, []
         if rows:
             self._writer.write(rows)
+
+
+def without_reasons(batches: Iterator[Rows]) -> Iterator[Rows]:
+    """The same rows of a table; those of links without the reasons of a failures file, which are of the old links."""
+    for rows in batches:
+        yield rows.without(_REASON) if {"url", _REASON}.issubset(rows.columns) else rows
 
 
 @asynccontextmanager
@@ -96,7 +103,7 @@ async def failure_log(file: str | os.PathLike[str] | None, sources: Sources | No
     try:
         with open_output(name) as stream:
             make = link_writer if as_links else object_writer
-            writer = make(stream, name, kind, list(dict.fromkeys([*columns, "reason"])))
+            writer = make(stream, name, kind, list(dict.fromkeys([*columns, _REASON])))
             log = FailureLog(writer, as_links=as_links, carried=columns if kind in {"csv", "parquet"} else None)
             try:
                 yield log

@@ -40,7 +40,7 @@ from bulkpresign.tables.lines import SIGNED_URL
 Source = str | os.PathLike[str]
 #: The error for an object of this size in bytes (None: unknown), or None.
 SizeProblem = Callable[[int | None], str | None]
-#: Yields the same batches of rows, or raises ManifestError for one of them.
+#: Yields the same batches of rows, if need be without some columns, or raises ManifestError for one of them.
 RowCheck = Callable[[Iterator[Rows]], Iterator[Rows]]
 
 
