@@ -123,9 +123,9 @@ def _check_keys(rows: Rows, urls: Sequence[str]) -> None:
 
 def _check_buckets(rows: Rows, urls: Sequence[str]) -> None:
     """Raises ManifestError for a row whose url is for another bucket. Only links of S3 tell theirs."""
-    buckets, keys = text_column(rows, "bucket") or (), text_column(rows, "key") or repeat("")
+    buckets, keys = text_column(rows, "bucket") or (), text_column(rows, "key") or ()
     for row, (bucket, key, url) in enumerate(zip(buckets, keys, urls, strict=False)):
-        if not bucket or f"/{bucket}/{key}?" in url or f"//{bucket}." in url:
+        if not bucket or not key or f"/{bucket}/{key}?" in url or f"//{bucket}." in url:
             continue
         if is_signed_for_s3(url) and _is_for_another_bucket(bucket, key, url):
             problem = f"the url {without_query(url)[:_SHOWN]!r} is not for bucket {bucket!r}"

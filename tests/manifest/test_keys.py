@@ -247,8 +247,9 @@ def test_urls_that_were_sorted_alone_are_refused() -> None:
     ],
 )
 def test_urls_of_buckets_in_other_forms_are_taken(bucket: str, url: str) -> None:
-    (link,) = links_of(Rows("l.csv", ("bucket", "key", "url"), [(bucket, "k", url)], [2]))
-    assert link.object.bucket == bucket
+    for key in ("k", ""):
+        (link,) = links_of(Rows("l.csv", ("bucket", "key", "url"), [(bucket, key, url)], [2]))
+        assert link.object.bucket == bucket
 
 
 def test_the_second_url_of_a_copy_is_for_its_key_too() -> None:
