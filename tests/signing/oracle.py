@@ -1,5 +1,6 @@
 """botocore as the oracle: its links with `signature_version="s3v4"`, and the arguments for them."""
 
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,10 +93,11 @@ seconds = st.integers(1, 604_800)
 version_ids = st.none() | st.text(_characters, min_size=1, max_size=20)
 _texts = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=30)
 overrides = st.dictionaries(st.sampled_from(sorted(QUERY_PARAMETERS)), st.text(_characters, min_size=1, max_size=20))
-headers = st.dictionaries(
-    st.sampled_from(sorted(HEADER_PARAMETERS)) | st.from_regex(r"x-amz-meta-[a-z][a-z0-9-]{0,10}", fullmatch=True),
-    _texts,
-    max_size=5,
+_md5s = st.binary(min_size=16, max_size=16).map(lambda digest: b64encode(digest).decode())
+_names = st.sampled_from(sorted(HEADER_PARAMETERS)) | st.from_regex(r"x-amz-meta-[a-z][a-z0-9-]{0,10}", fullmatch=True)
+_headers = st.tuples(_names, _texts, _md5s)
+headers = st.lists(_headers, max_size=5).map(
+    lambda drawn: {name: md5 if name == "Content-MD5" else text for name, text, md5 in drawn}
 )
 
 
