@@ -1,7 +1,7 @@
 """Reads manifests: converts rows into links."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from ipaddress import IPv6Address
@@ -33,8 +33,6 @@ _SIGNED_HEADERS = re.compile(r"[?&]X-(?:Amz|Goog)-SignedHeaders=([^&]*)")
 _EXPIRES_IN = re.compile(r"[?&]X-(?:Amz|Goog)-Expires=(\d{1,9})(?:&|$)")
 #: Unix time, in links of version 2 of S3's signatures, which boto3 makes by default, and in those of CloudFront.
 _EXPIRES_AT = re.compile(r"[?&]Expires=(\d{10})(?:&|$)")
-#: A host of AWS with a bucket.
-_AWS_BUCKET = re.compile(r"(.+)\.s3[.-][a-z0-9.-]*amazonaws\.com(?:\.cn)?(?::\d+)?\Z")
 _SORTED = ", as after one column was sorted: restore the cells"
 #: Characters of a key in a message: keys may differ at their end only.
 _SHOWN = 1024
@@ -122,14 +120,18 @@ def _check_keys(rows: Rows, urls: Sequence[str]) -> None:
 
 
 def _check_buckets(rows: Rows, urls: Sequence[str]) -> None:
-    """Raises ManifestError for a row whose url is for another bucket. Only links of S3 tell theirs."""
+    """Raises ManifestError for a row whose url is for the bucket of another row. Only links of S3 tell theirs.
+
+    A url without the bucket of its row may be one of a proxy, or of a name of one's own for the bucket.
+    """
     buckets, keys = text_column(rows, "bucket") or (), text_column(rows, "key") or ()
-    for row, (bucket, key, url) in enumerate(zip(buckets, keys, urls, strict=False)):
-        if not bucket or not key or f"/{bucket}/{key}?" in url or f"//{bucket}." in url:
+    known = set(buckets) - {""}
+    for row, (bucket, key, url) in enumerate(zip(buckets, keys, urls, strict=False) if len(known) > 1 else ()):
+        if not bucket or f"/{bucket}/{key}?" in url or f"//{bucket}." in url or not is_signed_for_s3(url):
             continue
-        if is_signed_for_s3(url) and _is_for_another_bucket(bucket, key, url):
-            problem = f"the url {without_query(url)[:_SHOWN]!r} is not for bucket {bucket!r}"
-            raise rows.error(row, f"{problem}{_SORTED}", "bucket")
+        other = _bucket_in(url, known)
+        if other is not None and other != bucket:
+            raise rows.error(row, f"the url is for bucket {other!r}, not for bucket {bucket!r}{_SORTED}", "bucket")
 
 
 def _check_versions(rows: Rows, urls: Sequence[str]) -> None:
@@ -181,15 +183,12 @@ def _is_for(key: str, url: str) -> bool:
     return unquote_to_bytes(url.partition("?")[0]).endswith(f"/{key}".encode())
 
 
-def _is_for_another_bucket(bucket: str, key: str, url: str) -> bool:
-    """True for a url that names a bucket, in its path or in a host of AWS, which is not this one."""
+def _bucket_in(url: str, buckets: Collection[str]) -> str | None:
+    """The one of some buckets that a url names in its host, or else as the first part of its path."""
     host, path = urlsplit(url).netloc, unquote(urlsplit(url).path)
-    if bucket.startswith("arn:"):
-        return False
-    if before := path.removesuffix(key).strip("/"):
-        return bucket not in before.split("/")
-    in_host = _AWS_BUCKET.match(host)
-    return in_host is not None and in_host[1] != bucket
+    in_host = next((bucket for bucket in buckets if host.startswith(f"{bucket}.")), None)
+    in_path = path[1:].partition("/")[0]
+    return in_host or (in_path if in_path in buckets else None)
 
 
 def _address_problem(address: str) -> str | None:
