@@ -73,6 +73,13 @@ async def wait_ended(tasks: Collection[asyncio.Future[Any]]) -> None:
         raise cancelled
 
 
+async def uninterrupted(work: Coroutine[Any, Any, R]) -> R:
+    """The result of work that goes on to its end where the caller is cancelled: that is raised then."""
+    task = asyncio.create_task(work)
+    await wait_ended([task])
+    return task.result()
+
+
 async def _next_or_rest(
     items: AsyncIterator[T], tasks: "deque[asyncio.Task[R]]", take_next: Callable[[], Awaitable[None]]
 ) -> T | None:

@@ -1,6 +1,5 @@
 """The workers of a run: an executor, how many calls it runs at a time, and where its workers are."""
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, Future
@@ -15,7 +14,7 @@ from bulkpresign.errors import BreakerError, ParameterError
 from bulkpresign.http.client import require_asyncio
 from bulkpresign.redact import redacted
 from bulkpresign.scale.processes import Processes
-from bulkpresign.tasks import wait_ended
+from bulkpresign.tasks import uninterrupted
 from bulkpresign.text import counted
 
 _PROCESSES, _DASK = "processes", "dask"
@@ -134,9 +133,7 @@ async def opened(executor: str | Executor) -> AsyncIterator[Workers]:
 
 async def close(workers: Workers) -> None:
     """Ends what was started for a run, also where it is cancelled meanwhile: that is raised at the end."""
-    closing = asyncio.create_task(anyio.to_thread.run_sync(workers.close))
-    await wait_ended([closing])
-    closing.result()
+    await uninterrupted(anyio.to_thread.run_sync(workers.close))
 
 
 def submitted(workers: Workers, function: Callable[[bytes], bytes], data: bytes) -> Future[bytes]:

@@ -1,6 +1,5 @@
 """A run of a verb that transfers: its connections, its journal, its failures file and its listeners."""
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
@@ -44,7 +43,7 @@ from bulkpresign.pipeline.sources.own_files import OwnFiles
 from bulkpresign.pipeline.sources.renewals import renewal
 from bulkpresign.pipeline.sources.sources import Sources
 from bulkpresign.signing.presigner import Presigner
-from bulkpresign.tasks import ungrouped, wait_ended
+from bulkpresign.tasks import ungrouped, uninterrupted
 from bulkpresign.transfer.context import TransferContext
 from bulkpresign.transfer.coordinator import Coordinator
 from bulkpresign.transfer.disk.folder import Folder
@@ -268,9 +267,7 @@ class Run:
             log.add_unrecorded(record.unrecorded)
             if checksummed is not None:
                 checksummed.stop()
-            adding = asyncio.create_task(log.add_left(queue.drain()))
-            await wait_ended([adding])
-            adding.result()
+            await uninterrupted(log.add_left(queue.drain()))
         else:
             await queue.close()
         if isinstance(error, InputError) and self._opened is not None:
