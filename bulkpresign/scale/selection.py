@@ -30,11 +30,8 @@ class JobSelection:
             if self._is_own(job, spec):
                 own.append(left.pop(index))
                 continue
-            if not asks:
-                jobs.append(job)
-                continue
             try:
-                found = await self._present(job, spec)
+                found = await self._present(job, spec) if asks else None
             except TransferError as error:
                 found = failed_outcome(job, error)
             if found is None:

@@ -124,8 +124,10 @@ class Pair(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 def _without_part_size(entry: Entry) -> Entry:
-    extra = {name: value for name, value in (entry.stored.extra or {}).items() if name != PART_SIZE_COLUMN}
-    return msgspec.structs.replace(entry, stored=msgspec.structs.replace(entry.stored, extra=extra or None))
+    if PART_SIZE_COLUMN not in (extra := entry.stored.extra or {}):
+        return entry
+    others = {name: value for name, value in extra.items() if name != PART_SIZE_COLUMN}
+    return msgspec.structs.replace(entry, stored=msgspec.structs.replace(entry.stored, extra=others or None))
 
 
 def keyed(ref: ObjectRef, location: str = "", link: Link | None = None, *, is_file: bool = False) -> Keyed[Entry]:

@@ -78,7 +78,7 @@ class HeadRequests:
 
 
 def _is_asked(pair: Pair, number: int) -> bool:
-    """True for an object that a request can tell more of: it is signed here, and the other one could be read."""
+    """True for an object that a request can tell more of: it is signed here, and the bytes of both can be read."""
     entry = pair.sides[number]
     can_be_compared = all(one.can_be_read or one.is_file for one in pair.sides)
     return entry.link is None and entry.stored.checksum is None and can_be_compared

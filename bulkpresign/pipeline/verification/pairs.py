@@ -36,7 +36,7 @@ from bulkpresign.transfer.engine.jobs import Digest, Job
 
 #: Takes a pair, by its path, that another step has to decide.
 _Leave = Callable[[str, Pair], object]
-#: Pairs, by their paths, that have to be read to be compared, and None for each other pair.
+#: The pairs that what is known can't decide, by their paths, and None for each pair that it decides.
 _Undecided = Iterator[tuple[str, Pair | None]]
 
 _SIDES = 2
