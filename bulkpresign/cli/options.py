@@ -39,7 +39,7 @@ def _renew_url(context: click.Context, _: click.Parameter, given: str | None) ->
         reason = getattr(error, "strerror", None) or "it is not text"
         from bulkpresign.model import without_query
 
-        named = without_query(file)  # what is given may be the url itself
+        named = without_query(file)  # it may be the url, given in place of its file
         raise click.BadParameter(f"{named} can't be read: {reason}") from error
     if len(lines) != 1:
         raise click.BadParameter(f"{file} does not hold one line with a url")

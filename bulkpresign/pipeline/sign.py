@@ -317,7 +317,10 @@ class _Counts:
 
 
 def _repeated_paths(stack: AsyncExitStack, sources: Sources, counts: _Counts) -> RepeatedPaths | None:
-    """What finds links with one path, until the `stack` ends. None without two sources in buckets."""
+    """Finds links that have the path of an earlier one. None unless at least two sources are in buckets.
+
+    Its temporary file is closed with `stack`.
+    """
     if not sources.have_relative_paths:
         return None
     return RepeatedPaths(stack.enter_context(PathIndex()), counts.note_repeated)

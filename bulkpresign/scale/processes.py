@@ -36,8 +36,8 @@ _PIPE_SIZE = 1 << 20
 #: glibc would give memory back after each large answer, and take it anew for the next: a fifth of the time of `sign`.
 _KEEPING_MEMORY = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(64 << 20))
 _CA_BUNDLE, _RENEW_URL = "AWS_CA_BUNDLE", "BULKPRESIGN_RENEW_URL"
-#: Frames of a worker: a heartbeat, and with eight bytes of length after it: a report, a result, an exception. Results
-#: of the type `bytes` are not pickled, so that the rows of `sign` are not copied twice.
+#: The kinds of frames that a worker sends: a heartbeat, and a report, a result, a result of the type `bytes`, or an
+#: exception, each with its length in eight bytes. Bytes are not pickled: that would copy the rows of `sign` twice.
 ALIVE, REPORT, RESULT, BYTES, ERROR = b"a", b"n", b"r", b"b", b"e"
 LENGTH = 8
 

@@ -36,8 +36,8 @@ POST_COLUMNS = ("bucket", "key", "url", "fields", "expires_at", "path")
 
 KNOWN = frozenset(OBJECT_COLUMNS) | frozenset(LINK_COLUMNS) | {LISTED_CLASS}
 
-#: The carried columns that set an option of a row's link, but for `storage_class`: in listings, `StorageClass` is that
-#: of the object that is there.
+#: The carried columns that set an option of a row's link. `storage_class` is not among them, because listings have a
+#: column `StorageClass` with the class of the existing object.
 OPTIONS = (
     "filename",
     "response_content_type",

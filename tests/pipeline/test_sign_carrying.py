@@ -87,7 +87,7 @@ def test_the_columns_of_options_are_read_in_any_spelling() -> None:
     asyncio.run(bp.sign("a.csv", "links.jsonl", bucket="b-1", method="PUT"))
     row = json.loads(Path("links.jsonl").read_text())
     assert row["headers"] == {"x-amz-server-side-encryption": "AES256", "If-None-Match": "*"}
-    assert row["filename"] == "x"  # of GET links
+    assert row["filename"] == "x"  # only GET links use it, so it is carried
 
 
 def test_a_region_that_is_none_is_told_by_other_verbs_too() -> None:

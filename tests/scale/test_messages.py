@@ -1,4 +1,4 @@
-"""What workers answer: an outcome comes back as it was, with the object and the link that the coordinator has."""
+"""The answers of workers: the coordinator gets each outcome unchanged, with its own object and link."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -70,7 +70,7 @@ def test_cells_that_would_be_ignored(method: Method | None, columns: Any, cells:
 @pytest.mark.parametrize(
     ("method", "columns", "cell"),
     [
-        ("PUT", ("url", "method"), "GET"),  # of an old link
+        ("PUT", ("url", "method"), "GET"),  # a row with a url has the method of its old link
         ("PUT", ("key", "method"), "put"),
         (None, ("key", "method"), "GET"),
         (None, ("url", "expires_at"), "2026-01-31T12:00:00Z"),

@@ -55,7 +55,7 @@ def test_names_are_read_as_other_tools_spell_them() -> None:
         ("Region", "region"),
         ("Expires In", "expires_in"),
         ("storage_class", "storage_class"),
-        ("Storage Class", "Storage Class"),  # of the object that is there
+        ("Storage Class", "Storage Class"),  # listings give the class of existing objects so
     ],
 )
 def test_options_are_read_in_any_spelling(spelled: str, name: str) -> None:
