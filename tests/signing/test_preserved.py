@@ -8,6 +8,7 @@ from bulkpresign.errors import ParameterError
 from bulkpresign.model import Link, Method, ObjectRef
 from bulkpresign.signing.options import LinkOptions
 from bulkpresign.signing.preserved import operation_query, preserved_settings, without_response_overrides
+from tests.signing.conftest import Clock
 from tests.signing.oracle import Both
 
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -94,7 +95,9 @@ def again(both: Both, refs: list[ObjectRef], method: Method, options: LinkOption
         ("PUT", LinkOptions(sse="aws:kms", sse_kms_key_id="id", if_none_match="*", request_payer="requester")),
     ],
 )
-def test_a_link_that_is_signed_again_is_the_same(europe: Both, method: Method, options: LinkOptions) -> None:
+def test_a_link_that_is_signed_again_is_the_same(
+    europe: Both, clock: Clock, method: Method, options: LinkOptions
+) -> None:
     """Byte for byte, as the clock stands still; the order of parameters apart."""
     refs = [ObjectRef("bucket", f"a/k {n}") for n in range(3)]
     old = europe.presigner.sign_batch(refs, method, options=options)
