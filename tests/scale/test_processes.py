@@ -49,7 +49,7 @@ def test_a_worker_that_is_killed_while_it_waits_costs_no_call() -> None:
     with Processes(1) as executor:
         first = executor.submit(os.getpid).result()
         os.kill(first, signal.SIGKILL)
-        wait_until(lambda: not is_alive(first))
+        os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)  # once all of its threads have ended
         assert executor.submit(os.getpid).result() != first
 
 
