@@ -67,7 +67,7 @@ class FileVerifier:
             return _failed(ref, link, "Unreadable", f"the file can't be read: {error.strerror}")
         is_proven = verified_by not in {None, "size"} or (verified_by == "size" and size == 0)
         if not (is_proven or self._accept_size):
-            return _failed(ref, link, UNPROVEN, _unproven_reason(expected))
+            return _failed(ref, link, UNPROVEN, _unproven_reason(expected, ref))
         return Outcome(ref, "done", size, verified_by=verified_by, link=link)
 
     def _verify(self, path: str, expected: ExpectedDigest, meter: "_ReadMeter") -> tuple[int, str | None]:
@@ -86,10 +86,12 @@ class FileVerifier:
             os.close(descriptor)
 
 
-def _unproven_reason(expected: ExpectedDigest) -> str:
+def _unproven_reason(expected: ExpectedDigest, ref: ObjectRef) -> str:
     """The reason why the bytes of an existing file can't be verified."""
     if expected.algorithm is not None:
         return f"the part size of its {expected.source} is unknown, so only its size could be checked"
+    if expected.size is not None and ref.etag is not None:
+        return "its etag is not computed from the bytes, and it has no checksum, so only its size could be checked"
     if expected.size is not None:
         return "its row has a size, but no checksum or etag to verify the bytes"
     return "its row has no size and no checksum"

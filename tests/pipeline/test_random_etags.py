@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,24 @@ def test_files_are_unproven_and_not_different(sides: ProxiedSides, tmp_path: Pat
     assert report.unproven == 3, report
     heads = [seen for seen in sides.proxy.seen if seen.method == "HEAD"]
     assert not heads  # the size of its only part is not asked for
+
+
+def test_their_files_are_unproven_by_the_journal_and_not_different(sides: ProxiedSides, tmp_path: Path) -> None:
+    """A manifest has the etags only; the server told at the download that they are none of the bytes."""
+    manifest, to = tmp_path / "links.csv", tmp_path / "to"
+
+    async def verified() -> tuple[Any, Any]:
+        await bp.sign(f"s3://{sides.source}/", manifest)
+        await bp.get(manifest, to=to, part_size=PART)
+        unproven = await bp.verify(manifest, to, failures=tmp_path / "unproven.csv")
+        return unproven, await bp.verify(manifest, to, accept_size=True)
+
+    unproven, accepted = asyncio.run(verified())
+    assert (unproven.verified, unproven.unproven, unproven.different) == (1, 3, 0)
+    assert "its etag is not computed from the bytes" in (tmp_path / "unproven.csv").read_text()
+    assert (accepted.verified, accepted.different) == (4, 0)
+    (to / "small").write_bytes(b"longer than it was")
+    assert asyncio.run(bp.verify(manifest, to)).different == 1
 
 
 def test_objects_in_memory(sides: ProxiedSides) -> None:

@@ -62,13 +62,17 @@ class JournalEvidence:
 
 
 def _with(row: Row, recorded: Record | None) -> Row:
+    """The row with what was recorded.
+
+    An etag that proved nothing when the bytes came, such as one under a key of KMS, proves nothing of the file.
+    """
     ref = row.ref
     if recorded is None or contradicts(ref, recorded):
         return row
     known = msgspec.structs.replace(
         ref,
         size=recorded.size if ref.size is None else ref.size,
-        etag=ref.etag or recorded.etag,
+        etag=None if recorded.verified_by == "size" else ref.etag or recorded.etag,
         checksum=ref.checksum or recorded.checksum,
     )
     return row._replace(recorded=known, part_size=recorded.part_size or None)
