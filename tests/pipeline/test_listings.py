@@ -134,8 +134,9 @@ def test_all_versions(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("server_name", ["seaweedfs", "ceph", "ministack"])
-@pytest.mark.parametrize("form", ["{:02}{:02}", "f{:02}/{:02}", "d/{:02}-{:02}"])
+@pytest.mark.parametrize(
+    ("server_name", "form"), [("seaweedfs", "{:02}{:02}"), ("ceph", "f{:02}/{:02}"), ("ministack", "d/{:02}-{:02}")]
+)
 def test_many_versions_are_listed_at_the_same_time(
     request: pytest.FixtureRequest,
     aws_env: AwsEnv,
