@@ -3,7 +3,8 @@
 The limit is that of the real coordinator, with its journal, and workers that move nothing. Each worker sleeps, and says
 that the objects of its batch are done. What is measured is the CPU time of the coordinating process: batches are
 encoded and handed out, results are decoded, counted and recorded. The goal was set in objects a second, on a machine
-where csv.reader reads 1.9 million rows a second: their ratio goes to any machine.
+where csv.reader reads 1.9 million rows a second: their ratio goes to any machine. Both are the best of several rounds,
+in turn.
 """
 
 import asyncio
@@ -52,9 +53,11 @@ def main(*, quick: bool) -> None:
     with scratch_folder() as folder:
         sign_in_processes(4 * count, folder)
     for workers in (2,) if quick else (2, 8):
-        rows = csv_rate(count)
-        with scratch_folder() as folder:
-            cpu, wall, batches = asyncio.run(hand_out(count, workers, folder))
+        rows, (cpu, wall, batches) = 0.0, (math.inf, math.inf, 0)
+        for _ in range(1 if quick else ROUNDS):
+            rows = max(rows, csv_rate(count))
+            with scratch_folder() as folder:
+                cpu, wall, batches = min((cpu, wall, batches), asyncio.run(hand_out(count, workers, folder)))
         print(f"\nA coordinator with {workers} workers, {count:,} objects in {batches:,} batches: {wall:.1f} s")
         print(f"  {cpu:.2f} s of CPU, {cpu / count * 1e6:.1f} us an object, {cpu / batches * 1e3:.1f} ms a batch")
         print(f"  {batches / cpu:,.0f} batches and {count / cpu:,.0f} objects a second of CPU")
@@ -66,7 +69,7 @@ def main(*, quick: bool) -> None:
 def csv_rate(count: int) -> float:
     """Rows that csv.reader reads a second of CPU: a yardstick for this machine and this Python."""
     text = "".join(f"{BUCKET},{key}\n" for key in make_keys(count))
-    return count / min(cpu_seconds(lambda: deque(csv.reader(io.StringIO(text)), maxlen=0)) for _ in range(ROUNDS))
+    return count / cpu_seconds(lambda: deque(csv.reader(io.StringIO(text)), maxlen=0))
 
 
 def sign_in_processes(count: int, folder: Path) -> None:

@@ -13,7 +13,8 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from itertools import chain
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Self
 
@@ -27,10 +28,9 @@ from bulkpresign.ledger.identity import copy_identity_of, identity_of
 from bulkpresign.ledger.lock import lock_file
 from bulkpresign.ledger.record import Record, claims_of, find_records
 from bulkpresign.ledger.schema import (
-    ADD_FIRST_OUTCOME,
     ADD_FIRST_OUTCOMES,
     ADD_MOVED,
-    ADD_OUTCOME,
+    ADD_OUTCOMES,
     BEGUN,
     ENDED,
     MANY,
@@ -48,7 +48,9 @@ from bulkpresign.redact import without_secrets
 
 _FINISHED = frozenset({"done", "skipped"})
 _CACHE_KIB = 8 * 1024
-_NO_EVIDENCE = (None,) * 7
+_NO_STATE, _NO_CLAIMS = (None,) * 4, (None,) * 3
+#: The cells of an outcome that those before and after it mostly have as well, and its own: see `schema`.
+_Cells = tuple[tuple[object, ...], tuple[object, ...]]
 #: Seconds. A rate of fewer ones says little, for the first and the last are not whole.
 _LEAST_MEASURED = 3
 
@@ -134,17 +136,17 @@ class Journal:
             if moved:
                 self._database.executemany(ADD_MOVED, moved.items())
             if self._parts:
-                for name in [str(row[0]) for row in rows if row[1] in _FINISHED]:
+                for name in [str(own[0]) for (status, *_), own in rows if status in _FINISHED]:
                     self._forget(name)
 
-    def _add(self, rows: Sequence[tuple[object, ...]]) -> None:
-        if self.has_earlier:
-            self._database.executemany(ADD_OUTCOME, rows)
-            return
-        single = len(rows) % MANY
-        self._database.executemany(ADD_FIRST_OUTCOME, rows[:single])
-        many = (tuple(chain.from_iterable(rows[at : at + MANY])) for at in range(single, len(rows), MANY))
-        self._database.executemany(ADD_FIRST_OUTCOMES, many)
+    def _add(self, rows: Sequence[_Cells]) -> None:
+        add_many, add_one = ADD_OUTCOMES if self.has_earlier else ADD_FIRST_OUTCOMES
+        for common, group in groupby(rows, itemgetter(0)):
+            own = [cells for _, cells in group]
+            rest = len(own) - len(own) % MANY
+            many = (chain(common, *own[at : at + MANY]) for at in range(0, rest, MANY))
+            self._database.executemany(add_many, map(tuple, many))
+            self._database.executemany(add_one, [common + cells for cells in own[rest:]])
 
     def begin_run(self) -> None:
         """Records that a run began. Until `end_run`, objects of its input may have no outcome."""
@@ -197,20 +199,14 @@ class Journal:
             self._database.execute("INSERT OR REPLACE INTO finished_parts VALUES (?, ?, ?)", row)
         self._finished_parts.setdefault(name, {})[part_number] = proof
 
-    def _cells(self, outcome: Outcome, finished_at: float) -> tuple[object, ...]:
-        """The parameters of ADD_OUTCOME. The first one is the identity of the object."""
-        ref, link, evidence = outcome.object, outcome.link, outcome.evidence
-        return (
-            self.identity_of(ref, "" if link is None else link.url),
-            outcome.status,
-            outcome.bytes,
-            outcome.attempts,
-            outcome.verified_by,
-            outcome.code,
-            outcome.message and without_secrets(outcome.message),
-            finished_at,
-            outcome.seconds,
-        ) + (_NO_EVIDENCE if evidence is None else _evidence_cells(ref, evidence))
+    def _cells(self, outcome: Outcome, finished_at: float) -> _Cells:
+        ref, link, found, message = outcome.object, outcome.link, outcome.evidence, outcome.message
+        name = self.identity_of(ref, "" if link is None else link.url)
+        state = _NO_STATE if found is None else (found.size, found.mtime_ns, found.ctime_ns, found.etag)
+        claims = _NO_CLAIMS if found is None else (found.checksum, found.part_size, _differing_claims(ref, found))
+        message = message and without_secrets(message)
+        common = (outcome.status, outcome.attempts, outcome.verified_by, outcome.code, message, *claims)
+        return common, (name, outcome.bytes, finished_at, outcome.seconds, *state)
 
     def _forget(self, name: str) -> None:
         if self._parts.pop(name, None) is not None:
@@ -321,12 +317,11 @@ def _is_of_another_run(file: Path, about: Mapping[str, str]) -> bool:
     return False
 
 
-def _evidence_cells(ref: ObjectRef, found: Evidence) -> tuple[object, ...]:
-    """The state of object and file. The row's claims are stored only if they differ, which is rare."""
+def _differing_claims(ref: ObjectRef, found: Evidence) -> str | None:
+    """The claims of a row if they differ from what was found, which is rare."""
     is_as_claimed = (
         (ref.etag is None or ref.etag == found.etag)
         and (ref.size is None or ref.size == found.size)
         and ref.checksum == found.checksum
     )
-    claims = None if is_as_claimed else claims_of(ref)
-    return found.size, found.mtime_ns, found.ctime_ns, found.etag, found.checksum, found.part_size, claims
+    return None if is_as_claimed else claims_of(ref)

@@ -52,18 +52,22 @@ class Answers:
                 self.write(ALIVE)
 
 
-def _read_calls(stream: BinaryIO, calls: "queue.SimpleQueue[bytes | None]", main_thread: int) -> None:
-    """Reads calls. At the end of the input, interrupts the main thread."""
+def _read_calls(stream: BinaryIO, calls: "queue.SimpleQueue[list[bytes] | None]", main_thread: int) -> None:
+    """Reads calls, each in its pieces. At the end of the input, interrupts the main thread."""
     while header := stream.read(LENGTH):
-        calls.put(stream.read(int.from_bytes(header, "big")))
+        calls.put([stream.read(_number(stream.read(LENGTH))) for _ in range(_number(header))])
     calls.put(None)
     signal.pthread_kill(main_thread, _INTERRUPT)
 
 
-def _answer(data: bytes) -> tuple[bytes, bytes, bytes]:
-    """Runs a call; its answer as a frame, in pieces."""
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, "big")
+
+
+def _answer(call: bytes, *apart: bytes) -> tuple[bytes, bytes, bytes]:
+    """Runs a call, with the arguments that were apart from it; its answer as a frame, in pieces."""
     try:
-        function, args, kwargs = pickle.loads(data)  # noqa: S301 - the coordinator made it
+        function, args, kwargs = pickle.loads(call, buffers=apart)  # noqa: S301 - the coordinator made it
         result = function(*args, **kwargs)
         kind, answer = (BYTES, result) if type(result) is bytes else (RESULT, pickle.dumps(result))
     except Exception as error:  # noqa: BLE001 - it is raised where the call was made
@@ -85,13 +89,13 @@ def main() -> None:
     signal.signal(_INTERRUPT, _interrupt)
     answers, is_over = Answers(), threading.Event()
     reporter.send = answers.report
-    calls: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    calls: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
     threading.Thread(target=answers.keep_alive, args=(is_over,), daemon=True).start()
     reader = (sys.stdin.buffer, calls, threading.get_ident())
     try:
         threading.Thread(target=_read_calls, args=reader, daemon=True).start()
-        while (data := calls.get()) is not None:
-            answers.write(*_answer(data))
+        while (pieces := calls.get()) is not None:
+            answers.write(*_answer(*pieces))
         signal.signal(_INTERRUPT, signal.SIG_IGN)
     except (KeyboardInterrupt, BrokenPipeError):  # before a call, or the coordinator is gone
         signal.signal(_INTERRUPT, signal.SIG_IGN)

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +26,7 @@ from bulkpresign.errors import WorkerLostError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_Piece = bytes | pickle.PickleBuffer
 
 #: Seconds without a heartbeat after which a worker is killed. It sends one each second.
 SILENCE = 30.0
@@ -37,7 +38,9 @@ _PIPE_SIZE = 1 << 20
 _KEEPING_MEMORY = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(64 << 20))
 _CA_BUNDLE, _RENEW_URL = "AWS_CA_BUNDLE", "BULKPRESIGN_RENEW_URL"
 #: The kinds of frames that a worker sends: a heartbeat, and a report, a result, a result of the type `bytes`, or an
-#: exception, each with its length in eight bytes. Bytes are not pickled: that would copy the rows of `sign` twice.
+#: exception, each with its length in eight bytes. Bytes are not pickled, neither here nor in calls: that would copy the
+#: rows of `sign` twice. A call is the number of its pieces, and each piece with its length: the pickled call, and the
+#: arguments that are bytes.
 ALIVE, REPORT, RESULT, BYTES, ERROR = b"a", b"n", b"r", b"b", b"e"
 LENGTH = 8
 
@@ -52,7 +55,7 @@ class Processes(Executor):
         self.count = count
         #: Takes the reports of calls that run, in a thread.
         self.on_report: Callable[[bytes], object] = _ignore
-        self._calls: queue.SimpleQueue[tuple[Future[Any], bytes] | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[tuple[Future[Any], list[_Piece]] | None] = queue.SimpleQueue()
         self._workers: set[subprocess.Popen[bytes]] = set()
         self._is_stopped = self._is_interrupted = False
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(count)]
@@ -71,7 +74,7 @@ class Processes(Executor):
         if self._is_stopped:
             raise RuntimeError("the executor was shut down")
         future: Future[T] = Future()
-        self._calls.put((future, pickle.dumps((fn, args, kwargs))))
+        self._calls.put((future, _pieces(fn, args, kwargs)))
         return future
 
     def interrupt(self) -> None:
@@ -116,7 +119,7 @@ class Processes(Executor):
         with suppress(OSError):  # the first call raises it
             worker = self._start()
         while (call := self._calls.get()) is not None:
-            future, data = call
+            future, pieces = call
             if not future.set_running_or_notify_cancel():
                 continue
             try:
@@ -124,7 +127,7 @@ class Processes(Executor):
                     self._end(worker, grace=0.0)
                     worker = None
                 worker = worker or self._start()
-                kind, answer = self._call(worker, data)
+                kind, answer = self._call(worker, pieces)
             except (WorkerLostError, OSError) as error:
                 if worker is not None:
                     self._end(worker, grace=0.0)
@@ -137,13 +140,13 @@ class Processes(Executor):
                     future.set_result(pickle.loads(answer))  # noqa: S301 - our own process made it
                 else:
                     future.set_exception(pickle.loads(answer))  # noqa: S301
-            del call, future
+            del call, future, pieces
         if worker is not None:
             self._end(worker, _GRACE)
 
-    def _call(self, worker: subprocess.Popen[bytes], data: bytes) -> tuple[bytearray, bytearray]:
+    def _call(self, worker: subprocess.Popen[bytes], pieces: Sequence[_Piece]) -> tuple[bytearray, bytearray]:
         """Sends a call, and waits for its answer. Raises WorkerLostError, and OSError where the worker is gone."""
-        _send(worker, data)
+        _send(worker, pieces)
         while (kind := _read(worker, 1)) in (ALIVE, REPORT):
             if kind == REPORT:
                 self.on_report(bytes(_frame(worker)))
@@ -198,12 +201,21 @@ def _widen(worker: subprocess.Popen[bytes]) -> None:
             fcntl.fcntl(worker.stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
 
 
-def _send(worker: subprocess.Popen[bytes], data: bytes) -> None:
+def _pieces(fn: Callable[..., object], args: tuple[object, ...], kwargs: Mapping[str, object]) -> list[_Piece]:
+    """A call as the pieces of its frame."""
+    apart: list[_Piece] = []
+    bare = tuple(pickle.PickleBuffer(each) if type(each) is bytes else each for each in args)
+    return [pickle.dumps((fn, bare, kwargs), protocol=5, buffer_callback=apart.append), *apart]
+
+
+def _send(worker: subprocess.Popen[bytes], pieces: Sequence[_Piece]) -> None:
     """Sends a call. Raises WorkerLostError, and OSError where the worker is gone."""
     assert worker.stdin is not None  # noqa: S101 - opened as a pipe
     try:
-        worker.stdin.write(len(data).to_bytes(LENGTH, "big"))
-        worker.stdin.write(data)
+        worker.stdin.write(len(pieces).to_bytes(LENGTH, "big"))
+        for piece in pieces:
+            worker.stdin.write(memoryview(piece).nbytes.to_bytes(LENGTH, "big"))
+            worker.stdin.write(piece)
         worker.stdin.flush()
     except ValueError as error:  # it was interrupted
         raise WorkerLostError("the worker was stopped") from error

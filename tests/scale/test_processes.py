@@ -1,5 +1,6 @@
 """The executor of worker processes, and the program that they run."""
 
+import operator
 import os
 import pickle
 import signal
@@ -108,6 +109,16 @@ def test_a_worker_that_starts_during_an_interrupt_is_interrupted() -> None:
             executor.submit(os.getpid).result()
 
 
+def test_bytes_of_any_size_arrive_in_order() -> None:
+    """They go beside the pickled call."""
+    given = [os.urandom(size) for size in (0, 1, 70_000, 3 << 20)]
+    with Processes(1) as executor:
+        assert executor.submit(operator.concat, given[2], given[3]).result() == given[2] + given[3]
+        assert executor.submit(b"".join, given).result() == b"".join(given)
+        assert executor.submit(bytes.join, b"", given).result() == b"".join(given)
+        assert executor.submit(type, given[0]).result() is bytes
+
+
 def test_what_a_call_prints_is_no_answer() -> None:
     with Processes(1) as executor:
         assert executor.submit(os.write, 1, b"e" * 100).result() == 100
@@ -120,7 +131,7 @@ def test_a_worker_ends_with_its_input(shell: str) -> None:
     data = pickle.dumps((time.sleep, (60,), {}))
     with subprocess.Popen(["bash", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
         assert worker.stdin is not None
-        worker.stdin.write(len(data).to_bytes(LENGTH, "big") + data)
+        worker.stdin.write((1).to_bytes(LENGTH, "big") + len(data).to_bytes(LENGTH, "big") + data)
         worker.stdin.flush()
         assert worker.stdout is not None
         assert worker.stdout.read(1) == b"a"
