@@ -52,6 +52,8 @@ from bulkpresign.transfer.spec import TransferSpec
 _BATCHES_AHEAD = 2
 #: How often a job may be handed out because its worker was lost.
 _MOST_LOSSES = 3
+#: Bytes of the largest block of memory that is to be used again.
+_KEPT_BLOCK = 16 << 20
 #: Seconds between two looks for workers that joined.
 _LOOK_INTERVAL = 2.0
 
@@ -94,6 +96,7 @@ class RemoteExecutor:
 
     async def run(self, queue: JobQueue, coordinator: Coordinator) -> None:
         """Runs to the end of the queue. An object's failure is an outcome; raises BreakerError and ParameterError."""
+        _keep_memory()
         self._queue, self._coordinator = queue, coordinator
         self._loads = WorkerLoads(self._share.max_concurrency)
         loop = asyncio.get_running_loop()
@@ -307,3 +310,11 @@ class RemoteExecutor:
     def statistics(self) -> Statistics:
         """The counts of the run, over all workers."""
         return self._loads.total(self._local.statistics)
+
+
+def _keep_memory() -> None:
+    """Has glibc keep freed memory: it would give that of each batch back to the system, and take it anew for the next.
+
+    It keeps blocks as large as the largest that was freed. Source: mallopt(3), M_MMAP_THRESHOLD.
+    """
+    bytes(_KEPT_BLOCK)

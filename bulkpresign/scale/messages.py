@@ -94,7 +94,7 @@ _results = msgspec.msgpack.Decoder(BatchResult, dec_hook=_unhook)
 def encode_batch(batch: Batch) -> bytes:
     """A batch as bytes, for `decode_batch` in the worker. Raises ParameterError for a row that can't be sent."""
     try:
-        return sealed(_encoder.encode(batch))
+        return sealed(batch, _encoder)
     except OverflowError as error:  # JSON has such numbers
         raise ParameterError(f"a row can't be sent to a worker: it has a number of over 64 bits ({error})") from error
 

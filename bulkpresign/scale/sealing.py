@@ -19,11 +19,12 @@ class _Envelope(msgspec.Struct, frozen=True, array_like=True):
 
 
 _envelopes = msgspec.msgpack.Decoder(_Envelope)
+_encoder = msgspec.msgpack.Encoder()
 
 
-def sealed(message: bytes) -> bytes:
+def sealed(message: object, encoder: msgspec.msgpack.Encoder = _encoder) -> bytes:
     """An encoded message with the version, for `unsealed` in the worker."""
-    return msgspec.msgpack.encode(_Envelope(__version__, msgspec.Raw(message)))
+    return encoder.encode((__version__, message))  # at once: an _Envelope would copy the message
 
 
 def unsealed(data: bytes, decoder: "msgspec.msgpack.Decoder[T]") -> T:

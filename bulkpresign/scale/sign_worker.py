@@ -107,7 +107,7 @@ def sign_shard(data: bytes) -> bytes:
 
 def encode_task(task: SigningTask) -> bytes:
     """A task as bytes, for `sign_shard`."""
-    return sealed(msgspec.msgpack.encode(task))
+    return sealed(task)
 
 
 def decode_signed(data: bytes) -> Signed:

@@ -81,7 +81,7 @@ async def verify_in_workers(
 
         async def work(rows: Sequence[Row]) -> tuple[Sequence[Row], Verified]:
             task = VerifyTask(folder, name, accept_size, list(map(_sent, rows)))
-            return rows, _results.decode(await calls(verify_files, sealed(msgspec.msgpack.encode(task))))
+            return rows, _results.decode(await calls(verify_files, sealed(task)))
 
         await in_order(batches, work, take_next, calls.most)
 
