@@ -17,6 +17,14 @@ R = TypeVar("R")
 _GRACE = 5.0
 
 
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop of asyncio that runs; None for another library, such as trio."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 async def run_workers(count: int, worker: Callable[[], Coroutine[Any, Any, object]]) -> None:
     """Runs `count` tasks of the same worker. The first error ends the others, and is raised."""
     with ungrouped():

@@ -27,6 +27,7 @@ from bulkpresign.http.request_log import LoggedRequest
 from bulkpresign.http.response import OnResponse, RequestContext, Response
 from bulkpresign.http.transcoding import ACCEPT_GZIP, is_decompressed
 from bulkpresign.model import Link, without_query
+from bulkpresign.tasks import running_loop
 
 if TYPE_CHECKING:
     from bulkpresign.http.aiohttp_transport import AiohttpTransport
@@ -48,10 +49,10 @@ _logger = logging.getLogger("bulkpresign.http")
 
 def require_asyncio() -> asyncio.AbstractEventLoop:
     """The event loop that runs. Raises ParameterError where another library runs, such as trio."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        raise ParameterError("asyncio is needed: trio, or another library, runs no more than signing") from None
+    loop = running_loop()
+    if loop is None:
+        raise ParameterError("asyncio is needed: trio, or another library, runs no more than signing")
+    return loop
 
 
 def body_size(body: Body) -> int:

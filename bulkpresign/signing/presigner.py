@@ -1,6 +1,5 @@
 """`Presigner`: signs links with the credentials of the AWS chain."""
 
-import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Self
@@ -29,6 +28,7 @@ from bulkpresign.signing.options import PAYER, LinkOptions
 from bulkpresign.signing.post import Condition, PostSigner, check_conditions
 from bulkpresign.signing.sigv4 import Signer
 from bulkpresign.signing.uploads import upload_of
+from bulkpresign.tasks import running_loop
 
 BATCH_SIZE = 1024
 #: Seconds that the links of listings live; they are used at once.
@@ -97,7 +97,7 @@ class Presigner:
         """Raises ParameterError for a Presigner that is open already: the first one to leave would close it for all."""
         if self._is_entered:
             raise ParameterError("the presigner is open already: open it once, and share it")
-        self._is_entered, self._loop = True, _running_loop()
+        self._is_entered, self._loop = True, running_loop()
         try:
             await self._aws.__aenter__()
             await self.refresh()
@@ -121,7 +121,7 @@ class Presigner:
 
         Its batch methods, which never wait, work in any thread and loop.
         """
-        if self._is_entered and _running_loop() is not self._loop:
+        if self._is_entered and running_loop() is not self._loop:
             raise ParameterError("the presigner was opened in another event loop: open one for each loop")
 
     @property
@@ -418,11 +418,3 @@ class Presigner:
         """Refreshed credentials. They expire no later than those that sign next, so `expires_at` is never too late."""
         await self.refresh()
         return self._valid_credentials()
-
-
-def _running_loop() -> object:
-    """The event loop of asyncio that runs; None for another library, such as trio."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio.lowlevel
 import pyarrow
 import pytest
 
@@ -23,7 +24,7 @@ BODIES = {f"k/{number}": os.urandom(100 + number) for number in range(70)}
 
 async def one_by_one(rows: list[Any]) -> AsyncIterator[Any]:
     for row in rows:
-        await asyncio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         yield row
 
 
@@ -115,9 +116,12 @@ def test_another_library_than_asyncio_signs_and_sends_nothing(refs: list[bp.Obje
     async def use() -> None:
         (tmp_path / "local").mkdir()
         async with bp.Presigner() as presigner:
-            assert len(presigner.sign_batch(refs)) == len(refs)
+            links = presigner.sign_batch(refs)
             assert (await presigner.presign("list_buckets")).method == "GET"
         assert (await bp.sign(refs, tmp_path / "links.csv")).done == len(refs)
+        assert (await bp.sign(one_by_one(refs), tmp_path / "links.csv")).done == len(refs)
+        assert (await bp.convert(one_by_one(links), tmp_path / "links.csv")).done == len(refs)
+        assert (await bp.verify(one_by_one(links), tmp_path / "local")).missing == len(refs)
         for run in (
             lambda: bp.get(refs, tmp_path / "data"),
             lambda: bp.put(tmp_path / "local", place),

@@ -6,7 +6,7 @@ import itertools
 import os
 import pydoc
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -317,6 +317,24 @@ def test_a_loop_does_not_end_normally_where_results_are_missing(
         return len([outcome async for outcome in outcomes])
 
     run(main)
+
+
+def test_results_are_not_taken_in_another_event_loop(refs: list[bp.ObjectRef], tmp_path: Path) -> None:
+    """It would wait for ever: the run does not go on there."""
+    loops = [asyncio.new_event_loop() for _ in range(2)]
+    outcomes = bp.get_outcomes(refs, to=tmp_path, concurrency=1)
+    try:
+        assert loops[0].run_until_complete(anext(outcomes)).status == "done"
+        with pytest.raises(RuntimeError, match="a run goes on in the event loop that began it"):
+            loops[1].run_until_complete(asyncio.wait_for(take_all(outcomes), 5))
+        assert len(loops[0].run_until_complete(take_all(outcomes))) == len(refs) - 1
+    finally:
+        for loop in loops:
+            loop.close()
+
+
+async def take_all(outcomes: AsyncIterator[Any]) -> list[Any]:
+    return [await anext(outcomes) for _ in range(len(BODIES) - 1)]
 
 
 OUTCOMES: list[tuple[Callable[..., bp.Outcomes], Callable[..., Any]]] = [

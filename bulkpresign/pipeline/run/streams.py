@@ -11,7 +11,7 @@ import anyio
 
 from bulkpresign.errors import BulkpresignError
 from bulkpresign.http.client import require_asyncio
-from bulkpresign.tasks import wait_ended
+from bulkpresign.tasks import running_loop, wait_ended
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -120,6 +120,8 @@ class _Work(Generic[T, R]):
         if self._task is None and not self.queue.is_stopped:
             self._loop = require_asyncio()
             self._task = self._loop.create_task(self._run())
+        elif self._task is not None and not self._task.done() and running_loop() is not self._loop:
+            raise RuntimeError("a run goes on in the event loop that began it, and this is another one")
 
     async def _run(self) -> None:
         inner = asyncio.ensure_future(self._start(self.queue))

@@ -22,9 +22,10 @@ from bulkpresign.pipeline.sources.given_rows import (
     object_of,
     rows_of,
 )
-from bulkpresign.pipeline.sources.iterables import IterableReader, in_batches, not_cancelled
+from bulkpresign.pipeline.sources.iterables import IterableReader, as_they_come, in_batches, not_cancelled
 from bulkpresign.pipeline.sources.selecting import Picker
 from bulkpresign.source.filters import Filters, Selector, candidates_of
+from bulkpresign.tasks import running_loop
 
 T = TypeVar("T")
 
@@ -51,9 +52,9 @@ class ItemBatch(msgspec.Struct, frozen=True):
 class GivenItems:
     """The rows of an iterable, in batches that are read on demand. Use as an async context manager.
 
-    An async iterable is read in its own task, which ends with the block; an async generator is closed then. Its items
-    are passed on as soon as they arrive. The items of a plain iterable are collected in batches of 64, those of a list
-    in batches of 1,024. Errors name a row by its number.
+    An async iterable is read in its own task, if asyncio runs, which ends with the block; an async generator is closed
+    then. Its items are passed on as soon as they arrive. The items of a plain iterable are collected in batches of 64,
+    those of a list in batches of 1,024. Errors name a row by its number.
     """
 
     file = GIVEN_ROWS
@@ -84,7 +85,9 @@ class GivenItems:
 
     async def __aenter__(self) -> Self:
         """Waits for the first batch. Raises the iterable's own exception, and TypeError for a row of another type."""
-        if isinstance(self._items, AsyncIterable):
+        if isinstance(self._items, AsyncIterable) and running_loop() is None:
+            self._batches = as_they_come(self._items)
+        elif isinstance(self._items, AsyncIterable):
             self._reader = IterableReader(self._items)
             self._batches = self._reader.batches()
         else:

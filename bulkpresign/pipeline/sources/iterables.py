@@ -74,6 +74,12 @@ class IterableReader:
         return None if had_ended else problem  # an earlier exception is raised by `batches`
 
 
+async def as_they_come(items: AsyncIterable[Any]) -> AsyncIterator[list[Item]]:
+    """The items of an async iterable where asyncio does not run, so that it has no task of its own."""
+    async for item in items:
+        yield list(flat(item))
+
+
 def _cancelled() -> ManifestError:
     """The error for an iterable that raises CancelledError, such as that of a task it waits for.
 
