@@ -12,12 +12,17 @@ class FileName(click.types.StringParamType):
     """A text argument that the shell completes as a file name.
 
     A `~/` at its start is the home folder, as in the shell, which leaves it alone in quotes and in `--to=~/data`, as
-    systemd does. A folder of this name is `./~/`.
+    systemd does. A folder of this name is `./~/`. With `allow_dash`, `-` is a standard stream; it is refused without.
     """
+
+    def __init__(self, *, allow_dash: bool = False) -> None:
+        self._allow_dash = allow_dash
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The text, with the home folder in place of `~/`."""
         given = str(super().convert(value, param, ctx))
+        if given == "-" and not self._allow_dash:
+            self.fail("- is no standard stream here; a file of this name is ./-", param, ctx)
         return os.path.expanduser(given) if given.startswith("~/") else given  # noqa: PTH111 - pathlib is slow to import
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
@@ -29,7 +34,7 @@ class Argument(click.Argument):
     """An argument with a help text, completed as a file name. click supports the text only since 8.5."""
 
     def __init__(self, names: Sequence[str], *, help: str, required: bool = True, **settings: Any) -> None:  # noqa: A002 - as in click.Option
-        super().__init__(names, required=required, type=FileName(), **settings)
+        super().__init__(names, required=required, type=FileName(allow_dash=True), **settings)
         self.help = help
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:  # noqa: ARG002 - click's signature

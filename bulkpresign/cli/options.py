@@ -91,7 +91,12 @@ from_format = click.option(
     help="The format of a source without a known extension, such as -. batch: manifests of S3 Batch Operations.",
 )
 output = click.option(
-    "-o", "--output", default="-", type=FileName(), metavar="FILE", help="The file for the rows; - is standard output."
+    "-o",
+    "--output",
+    default="-",
+    type=FileName(allow_dash=True),
+    metavar="FILE",
+    help="The file for the rows; - is standard output.",
 )
 output_format = click.option(
     "--format",

@@ -37,6 +37,7 @@ _of_sides = options.in_section("SOURCE and DESTINATION, or a certificate")
 )
 @_of_files(
     "--journal",
+    type=FileName(),
     metavar="FILE",
     help="The journal of the download. Default: DIR.journal, if it exists.",
 )

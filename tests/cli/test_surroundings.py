@@ -53,6 +53,16 @@ def test_the_home_folder_is_found_where_the_shell_leaves_it_alone(tmp_path: Path
     assert done.stderr == "error: ./~/keys.csv: no such file\n"
 
 
+@pytest.mark.parametrize("option", ["--journal", "--failures", "--to", "--ca-bundle"])
+def test_no_file_is_named_as_a_stream(option: str, tmp_path: Path) -> None:
+    """What takes no stream would make a file, whose name is an option of other tools."""
+    (tmp_path / "links.txt").write_text("https://bucket.example.org/key\n")
+    done = run_in("get", "links.txt", "--to=data", f"{option}=-", folder=tmp_path)
+    assert done.returncode == 2, done
+    assert f"Invalid value for '{option}': - is no standard stream here; a file of this name is ./-" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["links.txt"]
+
+
 def in_deleted_folder(command: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     script = f"mkdir gone && cd gone && rmdir ../gone && exec {' '.join(BULKPRESIGN)} {command}"
     return subprocess.run(
