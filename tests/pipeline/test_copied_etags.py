@@ -52,9 +52,12 @@ def scene(
         yield Sides(boto, make_bucket, seaweedfs, ceph), proxy
 
 
-def test_parts_of_several_sizes_are_not_taken_for_equal_ones(proxied: ProxiedSides, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sizes", [(PART + 3, PART, PART + 1, 1000), (PART, PART, PART + 10, 1000)])
+def test_parts_of_several_sizes_are_not_taken_for_equal_ones(
+    sizes: tuple[int, ...], proxied: ProxiedSides, tmp_path: Path
+) -> None:
     """Programs that write records make such parts. As many of the size of the first one make the same object."""
-    parts = [os.urandom(size) for size in (PART + 3, PART, PART + 1, 1000)]
+    parts = [os.urandom(size) for size in sizes]
     proxied.upload_in_parts("a", parts)
     report = proxied.copy(relay=True)
     assert (report.done, report.failed, report.retries) == (1, 0, 0), proxied.outcomes

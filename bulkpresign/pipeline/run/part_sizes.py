@@ -9,9 +9,9 @@ from bulkpresign.transfer.downloads.responses import without_checksum_mode
 
 
 async def ask_part_size(presigner: Presigner, http: HttpClient, link: Link) -> int | None:
-    """The bytes of each part of an object but the last, by a HEAD of `partNumber=1`, and one of `partNumber=2`.
+    """The bytes of each part of an object but the last, by HEAD requests for some of them: see `asked_parts`.
 
-    None where the server does not tell, or the two differ. Source: docs "HeadObject". Servers that do not know parts
+    None where the server does not tell, or they differ. Source: docs "HeadObject". Servers that do not know parts
     answer with the size of the whole object, or with 0.
     """
     if not (link.object.bucket and link.object.key):
