@@ -80,7 +80,7 @@ def _checksums(rows: Rows) -> Iterable[str | None]:
     cells = text_column(rows, "checksum")
     if cells is None:
         return repeat(None)
-    found = [cell if cell.endswith("=") else in_base64(cell) for cell in cells]
+    found = [in_base64(cell) if cell and not cell.endswith("=") else cell for cell in cells]
     complain(rows, "checksum", found, lambda cell: checksum_problem(cell) if cell else None)
     return [cell or None for cell in found]
 
