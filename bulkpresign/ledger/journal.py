@@ -48,7 +48,7 @@ from bulkpresign.redact import without_secrets
 
 _FINISHED = frozenset({"done", "skipped"})
 _CACHE_KIB = 8 * 1024
-_NO_STATE, _NO_CLAIMS = (None,) * 4, (None,) * 3
+_NO_EVIDENCE = (None,) * 6
 #: The cells of an outcome that those before and after it mostly have as well, and its own: see `schema`.
 _Cells = tuple[tuple[object, ...], tuple[object, ...]]
 #: Seconds. A rate of fewer ones says little, for the first and the last are not whole.
@@ -144,8 +144,9 @@ class Journal:
         for common, group in groupby(rows, itemgetter(0)):
             own = [cells for _, cells in group]
             rest = len(own) - len(own) % MANY
-            many = (chain(common, *own[at : at + MANY]) for at in range(0, rest, MANY))
-            self._database.executemany(add_many, map(tuple, many))
+            if rest:
+                many = (chain(common, *own[at : at + MANY]) for at in range(0, rest, MANY))
+                self._database.executemany(add_many, map(tuple, many))
             self._database.executemany(add_one, [common + cells for cells in own[rest:]])
 
     def begin_run(self) -> None:
@@ -202,11 +203,11 @@ class Journal:
     def _cells(self, outcome: Outcome, finished_at: float) -> _Cells:
         ref, link, found, message = outcome.object, outcome.link, outcome.evidence, outcome.message
         name = self.identity_of(ref, "" if link is None else link.url)
-        state = _NO_STATE if found is None else (found.size, found.mtime_ns, found.ctime_ns, found.etag)
-        claims = _NO_CLAIMS if found is None else (found.checksum, found.part_size, _differing_claims(ref, found))
+        part_size = None if found is None else found.part_size
         message = message and without_secrets(message)
-        common = (outcome.status, outcome.attempts, outcome.verified_by, outcome.code, message, *claims)
-        return common, (name, outcome.bytes, finished_at, outcome.seconds, *state)
+        common = (outcome.status, outcome.attempts, outcome.verified_by, outcome.code, message, part_size)
+        own = (name, outcome.bytes, finished_at, outcome.seconds)
+        return common, own + (_NO_EVIDENCE if found is None else _evidence_cells(ref, found))
 
     def _forget(self, name: str) -> None:
         if self._parts.pop(name, None) is not None:
@@ -317,11 +318,12 @@ def _is_of_another_run(file: Path, about: Mapping[str, str]) -> bool:
     return False
 
 
-def _differing_claims(ref: ObjectRef, found: Evidence) -> str | None:
-    """The claims of a row if they differ from what was found, which is rare."""
+def _evidence_cells(ref: ObjectRef, found: Evidence) -> tuple[object, ...]:
+    """The state of object and file. The row's claims are stored only if they differ, which is rare."""
     is_as_claimed = (
         (ref.etag is None or ref.etag == found.etag)
         and (ref.size is None or ref.size == found.size)
         and ref.checksum == found.checksum
     )
-    return None if is_as_claimed else claims_of(ref)
+    claims = None if is_as_claimed else claims_of(ref)
+    return found.size, found.mtime_ns, found.ctime_ns, found.etag, found.checksum, claims

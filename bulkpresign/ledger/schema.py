@@ -44,8 +44,8 @@ SCHEMA = (
 RUN, BEGUN, ENDED = "run", "begun", "ended"
 ADD_MOVED = "INSERT INTO moved VALUES (?, ?) ON CONFLICT (second) DO UPDATE SET bytes = bytes + excluded.bytes"
 #: Most outcomes have some cells in common with that before. Those are bound once for all outcomes of a statement.
-_COMMON = "status, attempts, verified_by, code, message, checksum, part_size, said"
-_OWN = "id, bytes, finished_at, seconds, size, mtime, ctime, etag"
+_COMMON = "status, attempts, verified_by, code, message, part_size"
+_OWN = "id, bytes, finished_at, seconds, size, mtime, ctime, etag, checksum, said"
 #: Outcomes in a statement: all, or one. So many take half the time that each would take in a statement of its own.
 MANY = 32
 
