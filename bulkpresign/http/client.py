@@ -51,7 +51,7 @@ def require_asyncio() -> asyncio.AbstractEventLoop:
     """The event loop that runs. Raises ParameterError where another library runs, such as trio."""
     loop = running_loop()
     if loop is None:
-        raise ParameterError("asyncio is needed: trio, or another library, runs no more than signing")
+        raise ParameterError("asyncio is needed: trio, or another library, runs only what sends no request")
     return loop
 
 

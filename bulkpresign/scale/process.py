@@ -53,15 +53,24 @@ class Answers:
 
 
 def _read_calls(stream: BinaryIO, calls: "queue.SimpleQueue[list[bytes] | None]", main_thread: int) -> None:
-    """Reads calls, each in its pieces. At the end of the input, interrupts the main thread."""
-    while header := stream.read(LENGTH):
-        calls.put([stream.read(_number(stream.read(LENGTH))) for _ in range(_number(header))])
+    """Reads calls, each in its pieces. At the end of the input, also within a call, interrupts the main thread."""
+    with suppress(EOFError):
+        while True:
+            calls.put([_exactly(stream, _number(stream)) for _ in range(_number(stream))])
     calls.put(None)
     signal.pthread_kill(main_thread, _INTERRUPT)
 
 
-def _number(data: bytes) -> int:
-    return int.from_bytes(data, "big")
+def _number(stream: BinaryIO) -> int:
+    return int.from_bytes(_exactly(stream, LENGTH), "big")
+
+
+def _exactly(stream: BinaryIO, count: int) -> bytes:
+    """So many bytes. Raises EOFError for fewer."""
+    data = stream.read(count)
+    if len(data) < count:
+        raise EOFError
+    return data
 
 
 def _answer(call: bytes, *apart: bytes) -> tuple[bytes, bytes, bytes]:
