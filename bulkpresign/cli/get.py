@@ -12,7 +12,11 @@ from bulkpresign.cli.units import size
 @click.command(cls=Verb)
 @options.linked_sources
 @click.option(
-    "--to", required=True, type=FileName(), metavar="DIR", help="The folder for the files; created with its parents."
+    "--to",
+    required=True,
+    type=FileName(allow_dash=False),
+    metavar="DIR",
+    help="The folder for the files; created with its parents.",
 )
 @options.bucket
 @options.from_format

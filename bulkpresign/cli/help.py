@@ -12,10 +12,10 @@ class FileName(click.types.StringParamType):
     """A text argument that the shell completes as a file name.
 
     A `~/` at its start is the home folder, as in the shell, which leaves it alone in quotes and in `--to=~/data`, as
-    systemd does. A folder of this name is `./~/`. With `allow_dash`, `-` is a standard stream; it is refused without.
+    systemd does. A folder of this name is `./~/`. Without `allow_dash`, `-` is refused: it is no standard stream.
     """
 
-    def __init__(self, *, allow_dash: bool = False) -> None:
+    def __init__(self, *, allow_dash: bool = True) -> None:
         self._allow_dash = allow_dash
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
@@ -34,7 +34,7 @@ class Argument(click.Argument):
     """An argument with a help text, completed as a file name. click supports the text only since 8.5."""
 
     def __init__(self, names: Sequence[str], *, help: str, required: bool = True, **settings: Any) -> None:  # noqa: A002 - as in click.Option
-        super().__init__(names, required=required, type=FileName(allow_dash=True), **settings)
+        super().__init__(names, required=required, type=FileName(), **settings)
         self.help = help
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:  # noqa: ARG002 - click's signature

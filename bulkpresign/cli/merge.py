@@ -8,7 +8,7 @@ from bulkpresign.text import counted
 
 @click.command(cls=Verb)
 @click.argument("journals", cls=Argument, nargs=-1, metavar="JOURNAL...", help="Journals of one verb and destination.")
-@click.option("-o", "--output", required=True, type=FileName(), metavar="FILE", help="The new journal.")
+@click.option("-o", "--output", required=True, type=FileName(allow_dash=False), metavar="FILE", help="The new journal.")
 def merge(journals: tuple[str, ...], output: str) -> None:
     """Merge the journals of several workers into one.
 

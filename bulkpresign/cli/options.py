@@ -91,12 +91,7 @@ from_format = click.option(
     help="The format of a source without a known extension, such as -. batch: manifests of S3 Batch Operations.",
 )
 output = click.option(
-    "-o",
-    "--output",
-    default="-",
-    type=FileName(allow_dash=True),
-    metavar="FILE",
-    help="The file for the rows; - is standard output.",
+    "-o", "--output", default="-", type=FileName(), metavar="FILE", help="The file for the rows; - is standard output."
 )
 output_format = click.option(
     "--format",
@@ -126,7 +121,7 @@ concurrency = _of_transfer(
 )
 ca_bundle = _of_server(
     "--ca-bundle",
-    type=FileName(),
+    type=FileName(allow_dash=False),
     metavar="FILE",
     help="Certificates to trust. Default: AWS_CA_BUNDLE or the system's.",
 )
@@ -197,7 +192,7 @@ records = together(
     ),
     _of_records(
         "--journal",
-        type=FileName(),
+        type=FileName(allow_dash=False),
         metavar="FILE",
         help="The record of what is done, with which the next run continues. Default: beside the folder; for a copy "
         "BUCKET.copy.journal, in the current folder.",

@@ -18,7 +18,9 @@ from bulkpresign.cli.help import Argument, FileName, Verb
     metavar="LINKS... | DIR s3://bucket/prefix/",
     help="Tables of PUT links, or a folder and its destination.",
 )
-@click.option("--from", "source", type=FileName(), metavar="DIR", help="The folder with the files of LINKS.")
+@click.option(
+    "--from", "source", type=FileName(allow_dash=False), metavar="DIR", help="The folder with the files of LINKS."
+)
 @options.from_format
 @options.bounds
 @options.executor

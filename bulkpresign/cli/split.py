@@ -23,7 +23,7 @@ _NAMED_FILES = 3
     "-o",
     "--output",
     "to",
-    type=FileName(),
+    type=FileName(allow_dash=False),
     default=".",
     metavar="DIR",
     help="The folder for the manifests; created with its parents.",

@@ -25,7 +25,7 @@ _of_sides = options.in_section("SOURCE and DESTINATION, or a certificate")
 @_of_files(
     "--in",
     "folder",
-    type=FileName(),
+    type=FileName(allow_dash=False),
     metavar="DIR",
     help="The folder with the files of the tables. Sends nothing.",
 )
@@ -37,7 +37,7 @@ _of_sides = options.in_section("SOURCE and DESTINATION, or a certificate")
 )
 @_of_files(
     "--journal",
-    type=FileName(),
+    type=FileName(allow_dash=False),
     metavar="FILE",
     help="The journal of the download. Default: DIR.journal, if it exists.",
 )

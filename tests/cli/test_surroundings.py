@@ -53,7 +53,7 @@ def test_the_home_folder_is_found_where_the_shell_leaves_it_alone(tmp_path: Path
     assert done.stderr == "error: ./~/keys.csv: no such file\n"
 
 
-@pytest.mark.parametrize("option", ["--journal", "--failures", "--to", "--ca-bundle"])
+@pytest.mark.parametrize("option", ["--journal", "--to", "--ca-bundle"])
 def test_no_file_is_named_as_a_stream(option: str, tmp_path: Path) -> None:
     """What takes no stream would make a file, whose name is an option of other tools."""
     (tmp_path / "links.txt").write_text("https://bucket.example.org/key\n")
@@ -61,6 +61,16 @@ def test_no_file_is_named_as_a_stream(option: str, tmp_path: Path) -> None:
     assert done.returncode == 2, done
     assert f"Invalid value for '{option}': - is no standard stream here; a file of this name is ./-" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["links.txt"]
+
+
+def test_failures_can_be_written_to_standard_output(tmp_path: Path) -> None:
+    (tmp_path / "keys.csv").write_text("bucket,key\nbucket,k\n")
+    (tmp_path / "data").mkdir()
+    done = run_in("verify", "keys.csv", "--in", "data", "--failures", "-", folder=tmp_path)
+    header, row = done.stdout.splitlines()
+    assert header.startswith("bucket,key,")
+    assert row.endswith(",k,FileMissing: there is no such file")
+    assert done.returncode == 1
 
 
 def in_deleted_folder(command: str, folder: Path) -> "subprocess.CompletedProcess[str]":
