@@ -91,7 +91,7 @@ def _unproven_reason(expected: ExpectedDigest, ref: ObjectRef) -> str:
     if expected.algorithm is not None:
         return f"the part size of its {expected.source} is unknown, so only its size could be checked"
     if expected.size is not None and ref.etag is not None:
-        return "its etag is not computed from the bytes, and it has no checksum, so only its size could be checked"
+        return "its etag can't prove the bytes, and it has no checksum, so only its size could be checked"
     if expected.size is not None:
         return "its row has a size, but no checksum or etag to verify the bytes"
     return "its row has no size and no checksum"
