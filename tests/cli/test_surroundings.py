@@ -55,7 +55,7 @@ def test_the_home_folder_is_found_where_the_shell_leaves_it_alone(tmp_path: Path
 
 @pytest.mark.parametrize("option", ["--journal", "--to", "--ca-bundle"])
 def test_no_file_is_named_as_a_stream(option: str, tmp_path: Path) -> None:
-    """What takes no stream would make a file, whose name is an option of other tools."""
+    """Options that need a file or a folder refuse `-`. It would make one named `-`."""
     (tmp_path / "links.txt").write_text("https://bucket.example.org/key\n")
     done = run_in("get", "links.txt", "--to=data", f"{option}=-", folder=tmp_path)
     assert done.returncode == 2, done

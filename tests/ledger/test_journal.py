@@ -71,7 +71,7 @@ def test_outcomes_are_kept_over_runs(file: Path) -> None:
     assert len(next_run_finds(file, links)) == 3
 
 
-#: What a row without size, etag and checksum says of its object.
+#: The recorded claims of a row without size, etag and checksum.
 NO_CLAIMS = "  "
 
 
@@ -91,7 +91,7 @@ def test_any_number_of_outcomes_is_recorded_at_once(file: Path, count: int, ever
 
 
 def test_outcomes_of_one_kind_are_few_statements(journal: Journal) -> None:
-    """Whatever was found of each object: a statement for each takes twice as long."""
+    """Also where each object has an etag and a checksum of its own. One statement for each takes twice as long."""
     statements: list[str] = []
     journal._database.set_trace_callback(statements.append)
     found = [Evidence(1, number, 2, f"e{number}", f"md5:{number}") for number in range(64)]
