@@ -58,6 +58,15 @@ class ObjectFinished(msgspec.Struct, frozen=True, gc=False, tag=True):
     outcome: Outcome
 
 
+class ObjectsFinished(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Objects have their outcomes. The stages of a run emit this event, for many small objects at a time.
+
+    Listeners with a true attribute `takes_batches` receive it, the others an ObjectFinished for each object.
+    """
+
+    outcomes: Sequence[Outcome]
+
+
 class ReadBackFailed(msgspec.Struct, frozen=True, gc=False, tag=True):
     """A copy could not be read for its certificate. `outcome` is that of the read; the copy has its own."""
 
@@ -141,6 +150,7 @@ Event = (
     | BytesResumed
     | ObjectRetried
     | ObjectFinished
+    | ObjectsFinished
     | ReadBackFailed
     | TagsDropped
     | ObjectsSkipped

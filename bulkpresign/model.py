@@ -214,6 +214,8 @@ class Evidence(msgspec.Struct, frozen=True, gc=False):
 
 #: The code of an object whose transfer ended with the run. It has not failed: the next run moves it.
 INTERRUPTED = "Interrupted"
+#: What an outcome has been verified by where nothing proves its bytes.
+NO_PROOF = frozenset({None, "size"})
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -240,7 +242,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     @property
     def is_unproven(self) -> bool:
         """True for an object that is done although at most its size could be verified."""
-        return self.status == "done" and self.verified_by in {None, "size"} and self.bytes > 0
+        return self.status == "done" and self.verified_by in NO_PROOF and self.bytes > 0
 
 
 class SizeClass(msgspec.Struct, frozen=True):

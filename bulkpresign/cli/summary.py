@@ -1,7 +1,7 @@
 """The last messages of a transfer: failures, the summary, and advice."""
 
 from bulkpresign.cli.messages import say, say_failure, say_uncertified
-from bulkpresign.events import Event, ObjectFinished, ReadBackFailed
+from bulkpresign.events import Event, ObjectsFinished, ReadBackFailed
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.model import INTERRUPTED, Certificate, Outcome, Report
 from bulkpresign.text import counted, show_bytes
@@ -23,6 +23,8 @@ class Failures:
     printed at once.
     """
 
+    takes_batches = True
+
     def __init__(self, *, at_once: bool) -> None:
         self._at_once = at_once
         self._first: list[Outcome] = []
@@ -31,9 +33,11 @@ class Failures:
         self.expired_codes: set[str | None] = set()
 
     def __call__(self, event: Event) -> None:
-        """Prints or stores an outcome that failed."""
-        if isinstance(event, ObjectFinished) and event.outcome.status in {"failed", "expired"}:
-            self._add(event.outcome)
+        """Prints or stores outcomes that failed."""
+        if isinstance(event, ObjectsFinished):
+            for outcome in event.outcomes:
+                if outcome.status in {"failed", "expired"}:
+                    self._add(outcome)
         elif isinstance(event, ReadBackFailed):
             self._uncertified += 1
             if self._at_once or self._uncertified <= NAMED_FAILURES:

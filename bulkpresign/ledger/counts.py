@@ -1,11 +1,14 @@
 """The counts of a running transfer: objects done, bytes moved, objects left."""
 
+from collections.abc import Sequence
+
 from bulkpresign.events import (
     BytesMoved,
     BytesResumed,
     Event,
     LoadMeasured,
     ObjectFinished,
+    ObjectsFinished,
     ObjectsSkipped,
     RowsRead,
     RunFinished,
@@ -69,8 +72,10 @@ class Counts(Tally):
             self.moved += event.count  # type: ignore[union-attr]
             return
         super().__call__(event)
-        if isinstance(event, ObjectFinished):
-            self._add_outcome(event.outcome)
+        if isinstance(event, ObjectsFinished):
+            self._add_outcomes(event.outcomes)
+        elif isinstance(event, ObjectFinished):
+            self._add_outcomes([event.outcome])
         elif isinstance(event, ObjectsSkipped):
             self.skipped_bytes += event.bytes
             self._left_out += event.count
@@ -95,12 +100,13 @@ class Counts(Tally):
             self.total_objects = self._left_out + ended.objects
             self.total_bytes = None if ended.bytes is None else self._left_out_bytes + ended.bytes
 
-    def _add_outcome(self, outcome: Outcome) -> None:
-        size = outcome.object.size or 0
-        if outcome.status == "skipped":
-            self.skipped_bytes += size
-            return
-        self._ended_bytes += size
-        if outcome.status == "done":
-            self._done_bytes += outcome.bytes
-        self.interrupted += outcome.code == INTERRUPTED
+    def _add_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            size = outcome.object.size or 0
+            if outcome.status == "skipped":
+                self.skipped_bytes += size
+                continue
+            self._ended_bytes += size
+            if outcome.status == "done":
+                self._done_bytes += outcome.bytes
+            self.interrupted += outcome.code == INTERRUPTED

@@ -43,7 +43,7 @@ from bulkpresign.ledger.schema import (
     has_work,
     table_names,
 )
-from bulkpresign.model import Checkpoint, Evidence, Link, ObjectRef, Outcome, ResumePoint
+from bulkpresign.model import Checkpoint, Link, ObjectRef, Outcome, ResumePoint
 from bulkpresign.redact import without_secrets
 
 _FINISHED = frozenset({"done", "skipped"})
@@ -201,13 +201,20 @@ class Journal:
         self._finished_parts.setdefault(name, {})[part_number] = proof
 
     def _cells(self, outcome: Outcome, finished_at: float) -> _Cells:
+        """The cells of an outcome. The claims of its row are stored only if they differ, which is rare."""
         ref, link, found, message = outcome.object, outcome.link, outcome.evidence, outcome.message
         name = self.identity_of(ref, "" if link is None else link.url)
-        part_size = None if found is None else found.part_size
         message = message and without_secrets(message)
+        part_size = None if found is None else found.part_size
         common = (outcome.status, outcome.attempts, outcome.verified_by, outcome.code, message, part_size)
         own = (name, outcome.bytes, finished_at, outcome.seconds)
-        return common, own + (_NO_EVIDENCE if found is None else _evidence_cells(ref, found))
+        if found is None:
+            return common, own + _NO_EVIDENCE
+        size, etag, checksum = found.size, found.etag, found.checksum
+        is_as_claimed = (ref.etag or etag) == etag and (ref.size is None or ref.size == size)
+        claims = None if is_as_claimed and ref.checksum == checksum else claims_of(ref)
+        state = (size, found.mtime_ns, found.ctime_ns, etag, checksum, claims)
+        return common, own + state
 
     def _forget(self, name: str) -> None:
         if self._parts.pop(name, None) is not None:
@@ -316,14 +323,3 @@ def _is_of_another_run(file: Path, about: Mapping[str, str]) -> bool:
         found = dict(database.execute("SELECT name, value FROM about"))
         return bool(found) and any(found.get(name) != value for name, value in about.items())
     return False
-
-
-def _evidence_cells(ref: ObjectRef, found: Evidence) -> tuple[object, ...]:
-    """The state of object and file. The row's claims are stored only if they differ, which is rare."""
-    is_as_claimed = (
-        (ref.etag is None or ref.etag == found.etag)
-        and (ref.size is None or ref.size == found.size)
-        and ref.checksum == found.checksum
-    )
-    claims = None if is_as_claimed else claims_of(ref)
-    return found.size, found.mtime_ns, found.ctime_ns, found.etag, found.checksum, claims

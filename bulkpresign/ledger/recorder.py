@@ -8,7 +8,7 @@ from bulkpresign.events import (
     Event,
     Listener,
     LoadMeasured,
-    ObjectFinished,
+    ObjectsFinished,
     PartFinished,
     ResumePointChanged,
 )
@@ -33,7 +33,7 @@ class Recorder:
     def __init__(self, journal: Journal | None, forward: Listener) -> None:
         self._journal = journal
         self._forward = forward
-        self._pending: list[ObjectFinished] = []
+        self._pending: list[Outcome] = []
         self._finished_at: list[float] = []
         self._moved: dict[int, int] = {}
         self._since = 0.0
@@ -42,24 +42,24 @@ class Recorder:
     @property
     def unrecorded(self) -> Sequence[Outcome]:
         """Pending outcomes, which are not written and not counted. After a failed write they stay pending."""
-        return [event.outcome for event in self._pending]
+        return self._pending
 
     def __call__(self, event: Event) -> None:
-        """Forwards one event, or adds its outcome to the pending ones."""
+        """Forwards one event, or adds its outcomes to the pending ones."""
         if self._journal is None:
             self._forward(event)
-        elif isinstance(event, ObjectFinished):
-            self._add(event)
+        elif isinstance(event, ObjectsFinished):
+            self._add(event.outcomes)
         else:
             self._forward(event)
             self._take(event)
 
-    def _add(self, event: ObjectFinished) -> None:
+    def _add(self, outcomes: Sequence[Outcome]) -> None:
         now = time.time()
         if not self._pending:
             self._since = now
-        self._pending.append(event)
-        self._finished_at.append(now)
+        self._pending += outcomes
+        self._finished_at += [now] * len(outcomes)
         if len(self._pending) >= _MAX_PENDING or self._is_due(now):
             self.flush()
 
@@ -99,8 +99,8 @@ class Recorder:
     def flush(self) -> None:
         """Writes the pending outcomes and forwards them. If the write fails, they stay pending."""
         if self._journal is not None and (self._pending or self._moved):
-            self._journal.record(self.unrecorded, self._finished_at, self._moved)
+            self._journal.record(self._pending, self._finished_at, self._moved)
             self._moved = {}
         pending, self._pending, self._finished_at = self._pending, [], []
-        for event in pending:
-            self._forward(event)
+        if pending:
+            self._forward(ObjectsFinished(pending))

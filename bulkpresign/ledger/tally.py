@@ -1,19 +1,21 @@
 """Counts the events of a run."""
 
 import time
+from collections.abc import Sequence
 
 from bulkpresign.events import (
     BytesMoved,
     Event,
     ObjectFinished,
     ObjectRetried,
+    ObjectsFinished,
     ObjectsSigned,
     ObjectsSkipped,
     ReadBackFailed,
     RunFinished,
     TagsDropped,
 )
-from bulkpresign.model import Outcome, Report
+from bulkpresign.model import NO_PROOF, Outcome, Report
 
 #: The fields of a report that come with the last event.
 _FINAL_FIELDS = (
@@ -38,6 +40,8 @@ _ARCHIVED = frozenset({"InvalidObjectState", "ObjectNotInActiveTierError"})
 class Tally:
     """A listener that counts. `report` is up to date at any time."""
 
+    takes_batches = True
+
     def __init__(self, verb: str) -> None:
         self._report = Report(verb=verb)
         self._began = time.monotonic()
@@ -52,8 +56,10 @@ class Tally:
         """Counts one event."""
         if type(event) is BytesMoved:  # the most frequent event; bytes count when their object is done
             return
-        if isinstance(event, ObjectFinished):
-            self._count(event.outcome)
+        if isinstance(event, ObjectsFinished):
+            self._count(event.outcomes)
+        elif isinstance(event, ObjectFinished):
+            self._count([event.outcome])
         elif isinstance(event, ObjectsSkipped):
             self._report.skipped += event.count
         elif isinstance(event, ObjectsSigned):
@@ -68,17 +74,16 @@ class Tally:
             for name in _FINAL_FIELDS:
                 setattr(self._report, name, getattr(event.report, name))
 
-    def _count(self, outcome: Outcome) -> None:
+    def _count(self, outcomes: Sequence[Outcome]) -> None:
         report = self._report
-        if outcome.status == "done":
-            report.done += 1
-            report.bytes += outcome.bytes
-            report.unproven += outcome.is_unproven
-        elif outcome.status == "skipped":
-            report.skipped += 1
-        elif outcome.status == "expired":
-            report.expired += 1
-        else:
-            report.failed += 1
-            if outcome.code in _ARCHIVED:
-                report.add_archived([outcome.object])
+        done = [outcome for outcome in outcomes if outcome.status == "done"]
+        report.done += len(done)
+        report.bytes += sum([outcome.bytes for outcome in done])
+        report.unproven += sum([outcome.is_unproven for outcome in done if outcome.verified_by in NO_PROOF])
+        if len(done) == len(outcomes):
+            return
+        statuses = [outcome.status for outcome in outcomes]
+        report.skipped += statuses.count("skipped")
+        report.expired += statuses.count("expired")
+        report.failed += statuses.count("failed")
+        report.add_archived(outcome.object for outcome in outcomes if outcome.code in _ARCHIVED)

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Generic, Literal, TypeVar, get_args, overload
 
 from bulkpresign.errors import LinkExpiredError, ParameterError, TransferError
-from bulkpresign.events import Event, Listener, ObjectFinished, check_listeners
+from bulkpresign.events import Event, Listener, ObjectsFinished, check_listeners
 from bulkpresign.model import INTERRUPTED, Link, Report
 from bulkpresign.pipeline.run.config import TransferConfig, check_number, config_of
 from bulkpresign.pipeline.run.outcomes import OutcomeListener, RunResults
@@ -50,14 +50,13 @@ class _FailureListener(OutcomeListener):
 
     def __call__(self, event: Event) -> None:
         super().__call__(event)
-        if isinstance(event, ObjectFinished) and event.outcome.status in {"failed", "expired"}:
-            outcome = event.outcome
-            if outcome.code == INTERRUPTED:  # the error that ended the run is raised
-                return
-            kind = LinkExpiredError if outcome.status == "expired" else TransferError
-            error = kind(f"{outcome.object.uri}: {outcome.message}", code=outcome.code or "")
-            error.attempt = outcome.attempts
-            self.queue.put((outcome.link, error))
+        for outcome in event.outcomes if isinstance(event, ObjectsFinished) else ():
+            # of an object that was interrupted, the error that ended the run is raised
+            if outcome.status in {"failed", "expired"} and outcome.code != INTERRUPTED:
+                kind = LinkExpiredError if outcome.status == "expired" else TransferError
+                error = kind(f"{outcome.object.uri}: {outcome.message}", code=outcome.code or "")
+                error.attempt = outcome.attempts
+                self.queue.put((outcome.link, error))
 
 
 def _raised(result: tuple[Link, Data]) -> tuple[Link, Data]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from bulkpresign.checksums import ExpectedDigest, Verifier, descriptor_blocks, expected_digest
 from bulkpresign.errors import MismatchError, NameRefusedError
-from bulkpresign.model import Link, ObjectRef, Outcome
+from bulkpresign.model import NO_PROOF, Link, ObjectRef, Outcome
 
 
 class Row(NamedTuple):
@@ -65,7 +65,7 @@ class FileVerifier:
             return _failed(ref, link, error.code, f"{error}{_HINTS.get(error.code, '')}")
         except OSError as error:
             return _failed(ref, link, "Unreadable", f"the file can't be read: {error.strerror}")
-        is_proven = verified_by not in {None, "size"} or (verified_by == "size" and size == 0)
+        is_proven = verified_by not in NO_PROOF or (verified_by == "size" and size == 0)
         if not (is_proven or self._accept_size):
             return _failed(ref, link, UNPROVEN, _unproven_reason(expected, ref))
         return Outcome(ref, "done", size, verified_by=verified_by, link=link)

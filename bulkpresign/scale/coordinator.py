@@ -17,7 +17,7 @@ import anyio.streams.memory
 import msgspec
 
 from bulkpresign.errors import BreakerError, OutputError, ParameterError, TransferError
-from bulkpresign.events import BytesMoved, Listener, LoadMeasured, ObjectFinished
+from bulkpresign.events import BytesMoved, Listener, LoadMeasured, ObjectsFinished
 from bulkpresign.model import INTERRUPTED, Outcome
 from bulkpresign.scale.batch_calls import BatchCalls
 from bulkpresign.scale.copies import (
@@ -196,8 +196,9 @@ class RemoteExecutor:
             self._emit_interrupted(left.values())
 
     def _emit_interrupted(self, jobs: Iterable[Job]) -> None:
-        for job in jobs:
-            self._emit(ObjectFinished(failed_outcome(job, TransferError("the run was interrupted", code=INTERRUPTED))))
+        error = TransferError("the run was interrupted", code=INTERRUPTED)
+        if outcomes := [failed_outcome(job, error) for job in jobs]:
+            self._emit(ObjectsFinished(outcomes))
 
     async def _result(self, jobs: Sequence[Job]) -> BatchResult | None:
         """What became of a batch; None where its worker was lost."""
@@ -290,10 +291,9 @@ class RemoteExecutor:
 
     def _finish(self, outcomes: Sequence[Outcome]) -> None:
         """Emits outcomes. Raises BreakerError when all of them are."""
-        for outcome in outcomes:
-            self._emit(ObjectFinished(outcome))
-        for outcome in outcomes:
-            self._breaker.record(outcome)
+        if outcomes:
+            self._emit(ObjectsFinished(outcomes))
+            self._breaker.record(outcomes)
 
     @property
     def _share(self) -> TransferSpec:

@@ -14,7 +14,7 @@ import anyio
 import msgspec
 
 from bulkpresign.errors import BreakerError, ParameterError
-from bulkpresign.events import BytesMoved, Event, LoadMeasured, ObjectFinished
+from bulkpresign.events import BytesMoved, Event, LoadMeasured, ObjectsFinished
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
 from bulkpresign.scale.copies import WorkersCopies
@@ -172,9 +172,10 @@ class Notes:
         """Takes one event."""
         if isinstance(event, BytesMoved):
             self._moved += event.count
-        elif isinstance(event, ObjectFinished):
-            index = self._indexes[id(event.outcome.link)]
-            self._outcomes.append(finished(index, event.outcome, self.copies.wanted.get(index)))
+        elif isinstance(event, ObjectsFinished):
+            for outcome in event.outcomes:
+                index = self._indexes[id(outcome.link)]
+                self._outcomes.append(finished(index, outcome, self.copies.wanted.get(index)))
         elif not isinstance(event, LoadMeasured):
             self._events.append(event)
             reporter.report(self._events)

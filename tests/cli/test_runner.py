@@ -17,14 +17,14 @@ from bulkpresign.cli.runner import reporting_errors, run_transfer, run_verb
 from bulkpresign.cli.signals import SIGNAL_WORDS
 from bulkpresign.cli.summary import Failures, expired_advice, left_open
 from bulkpresign.errors import BreakerError, BulkpresignError, JournalError, OutputError
-from bulkpresign.events import Event, Listener, ObjectFinished, ObjectRetried, ReadBackFailed, RunFinished, RunStarted
+from bulkpresign.events import Event, Listener, ObjectRetried, ObjectsFinished, ReadBackFailed, RunFinished, RunStarted
 from bulkpresign.model import ObjectRef, Outcome, Report
 
 REF = ObjectRef("b", "k")
 
 
-def ended(status: str, code: str | None = None, message: str | None = None) -> ObjectFinished:
-    return ObjectFinished(Outcome(REF, status, code=code, message=message))  # type: ignore[arg-type]
+def ended(status: str, code: str | None = None, message: str | None = None) -> ObjectsFinished:
+    return ObjectsFinished([Outcome(REF, status, code=code, message=message)])  # type: ignore[arg-type]
 
 
 DONE = ended("done")
@@ -189,7 +189,7 @@ def test_the_first_ten_copies_that_can_not_be_certified_are_named(capsys: pytest
 
 
 def test_the_attempt_that_failed_is_named_where_it_was_not_the_first(capsys: pytest.CaptureFixture[str]) -> None:
-    code_of(Verb([ObjectFinished(Outcome(REF, "failed", message="503", attempts=2))]))
+    code_of(Verb([ObjectsFinished([Outcome(REF, "failed", message="503", attempts=2)])]))
     assert "failed: s3://b/k: 503 (attempt 2)\n" in capsys.readouterr().err
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bulkpresign.errors import OutputError
-from bulkpresign.events import ObjectFinished
+from bulkpresign.events import ObjectsFinished
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.model import Link, ObjectRef, Outcome, ResumePoint
@@ -116,7 +116,7 @@ def test_a_file_that_changes_before_its_outcome_is_recorded(tmp_path: Path) -> N
     file.write_bytes(b"sent")
     with Journal(tmp_path / "j", "put", "x") as journal, opened(Folder(tmp_path), "a") as sent:
         record = Recorder(journal, lambda _: None)
-        record(ObjectFinished(Outcome(link().object, "done", 4, link=link(), evidence=sent.evidence("etag"))))
+        record(ObjectsFinished([Outcome(link().object, "done", 4, link=link(), evidence=sent.evidence("etag"))]))
         file.write_bytes(b"SENT")
         record.flush()
     with Journal(tmp_path / "j", "put", "x") as journal:
@@ -129,7 +129,7 @@ def test_what_cannot_be_recorded_is_not_forgotten(tmp_path: Path) -> None:
     counted: list[object] = []
     with Journal(tmp_path / "j", "put", "x") as journal:
         record = Recorder(journal, counted.append)
-        record(ObjectFinished(Outcome(link().object, "done", 1, link=link())))
+        record(ObjectsFinished([Outcome(link().object, "done", 1, link=link())]))
         with closing(sqlite3.connect(tmp_path / "j", isolation_level=None)) as other:
             other.execute("DROP TABLE outcomes")
         with pytest.raises(OutputError):

@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 
 from bulkpresign.errors import OutputError
-from bulkpresign.events import BytesMoved, Event, ObjectFinished, ObjectsSkipped, RunStarted
+from bulkpresign.events import BytesMoved, Event, ObjectsFinished, ObjectsSkipped, RunStarted
 from bulkpresign.ledger import recorder
 from bulkpresign.ledger.journal import Journal
 from bulkpresign.ledger.recorder import Recorder
 from bulkpresign.model import Link, ObjectRef, Outcome
+from tests.support.events import outcomes_of
 
 
-def finished(key: str, **more: Any) -> ObjectFinished:
-    ref = ObjectRef("bucket", key)
-    return ObjectFinished(Outcome(ref, "done", link=Link("GET", f"http://h/{key}", {}, None, ref), **more))
+def finished(*keys: str, **more: Any) -> ObjectsFinished:
+    links = [Link("GET", f"http://h/{key}", {}, None, ObjectRef("bucket", key)) for key in keys]
+    return ObjectsFinished([Outcome(link.object, "done", link=link, **more) for link in links])
 
 
 class Kept(Journal):
@@ -56,17 +57,16 @@ def told() -> list[Event]:
 
 def test_outcomes_are_recorded_before_they_are_forwarded(journal: Kept, told: list[Event]) -> None:
     def tell(event: Event) -> None:
-        assert isinstance(event, ObjectFinished)
-        assert event.outcome.object.key in journal.kept
+        assert {outcome.object.key for outcome in outcomes_of([event])} <= set(journal.kept)
         told.append(event)
 
     record = Recorder(journal, tell)
-    events = [finished(f"{n}") for n in range(600)]
-    for event in events:
-        record(event)
+    keys = [f"{n}" for n in range(600)]
+    for key, other in zip(keys[::2], keys[1::2], strict=True):
+        record(finished(key, other))
     record.flush()
-    assert told == events
-    assert journal.kept == [f"{n}" for n in range(600)]
+    assert [outcome.object.key for outcome in outcomes_of(told)] == keys
+    assert journal.kept == keys
     assert record.unrecorded == []
 
 
@@ -78,7 +78,7 @@ def test_a_few_outcomes_wait_for_the_delay(journal: Kept, told: list[Event], mon
     monkeypatch.setattr(recorder, "_MAX_DELAY", 0.0)
     record(BytesMoved(1))
     assert journal.kept == ["a"]
-    assert [type(event) for event in told] == [BytesMoved, ObjectFinished]
+    assert [type(event) for event in told] == [BytesMoved, ObjectsFinished]
 
 
 def test_times_are_those_of_the_events(journal: Kept, told: list[Event]) -> None:

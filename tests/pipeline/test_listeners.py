@@ -3,13 +3,14 @@
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import bulkpresign as bp
+from bulkpresign.events import ObjectsFinished
 from tests.support.folders import files, names_in
 from tests.support.tables import rows_of
 
@@ -28,6 +29,23 @@ def failing_at(kind: type[bp.Event], number: int) -> Callable[[bp.Event], None]:
             raise LookupError("the dashboard is gone")
 
     return listen
+
+
+class Batches:
+    """A listener of many outcomes at a time, that raises when it hears of the nth batch."""
+
+    takes_batches = True
+
+    def __init__(self, fails_at: int = 0) -> None:
+        self.heard: list[Sequence[bp.Outcome]] = []
+        self._fails_at = fails_at
+
+    def __call__(self, event: bp.Event) -> None:
+        assert not isinstance(event, bp.ObjectFinished)
+        if isinstance(event, ObjectsFinished):
+            self.heard.append(event.outcomes)
+            if len(self.heard) == self._fails_at:
+                raise LookupError("the dashboard is gone")
 
 
 async def all_of(reading: bp.Reading[bytes]) -> int:
@@ -53,6 +71,19 @@ def test_what_it_raises_ends_the_run(number: int, refs: list[bp.ObjectRef], tmp_
     assert done | {row["key"] for row in rows_of(failures)} == BODIES.keys()
     report = asyncio.run(bp.get(refs, to=tmp_path / "data"))
     assert (report.done, report.skipped) == (len(BODIES) - len(done), len(done))
+
+
+def test_listeners_hear_of_each_object_or_of_many_at_a_time(refs: list[bp.ObjectRef], tmp_path: Path) -> None:
+    heard: list[bp.Event] = []
+    failing, batches = Batches(fails_at=1), Batches()
+    with pytest.raises(LookupError, match="the dashboard is gone"):
+        asyncio.run(bp.get(refs, to=tmp_path, listeners=[heard.append, failing, batches]))
+    together = [outcome for batch in batches.heard for outcome in batch]
+    assert [event.outcome for event in heard if isinstance(event, bp.ObjectFinished)] == together
+    assert not any(isinstance(event, ObjectsFinished) for event in heard)
+    assert {outcome.object.key for outcome in together if outcome.status == "done"} == files(tmp_path).keys()
+    assert len(failing.heard) == 1
+    assert max(map(len, batches.heard)) > 1
 
 
 def test_a_consumer_gets_what_was_done(refs: list[bp.ObjectRef], tmp_path: Path) -> None:

@@ -2,12 +2,18 @@
 
 from collections.abc import Iterable
 
-from bulkpresign.events import Event, Listener, ObjectFinished, ObjectRetried
+from bulkpresign.events import Event, Listener, ObjectFinished, ObjectRetried, ObjectsFinished
 from bulkpresign.model import Outcome
 
 
 def outcomes_of(events: Iterable[Event]) -> list[Outcome]:
-    return [event.outcome for event in events if isinstance(event, ObjectFinished)]
+    outcomes: list[Outcome] = []
+    for event in events:
+        if isinstance(event, ObjectsFinished):
+            outcomes += event.outcomes
+        elif isinstance(event, ObjectFinished):
+            outcomes.append(event.outcome)
+    return outcomes
 
 
 def retries_of(events: Iterable[Event]) -> list[ObjectRetried]:

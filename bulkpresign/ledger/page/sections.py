@@ -9,6 +9,7 @@ from bulkpresign.ledger.page.density import density_chart
 from bulkpresign.ledger.page.tables import Column, Line, note, table, with_bar
 from bulkpresign.ledger.page.timeline import Row, timeline_chart
 from bulkpresign.markup import element
+from bulkpresign.model import NO_PROOF
 from bulkpresign.redact import printable
 from bulkpresign.text import counted, show_bytes, show_duration, show_power, show_rate, show_seconds
 
@@ -146,7 +147,7 @@ def _verifications(figures: Figures) -> Element:
     lines = [
         Line(
             [_verified_by(found), with_bar(f"{found.objects:,}", found.objects / most), show_bytes(found.bytes)],
-            "bad" if found.verified_by in {None, "size"} and found.bytes else "",
+            "bad" if found.verified_by in NO_PROOF and found.bytes else "",
         )
         for found in figures.verifications
     ]

@@ -145,9 +145,9 @@ class Heads:
             old = item if isinstance(item, Link) else link
             outcome = Outcome(ref, "failed", attempts=error.attempt, code=error.code, message=str(error), link=old)
             self.context.emit(ObjectFinished(outcome))
-            self._breaker.record(outcome)
+            self._breaker.record([outcome])
             return None
-        self._breaker.record(_WELL)
+        self._breaker.record([_WELL])
         if isinstance(item, Link):
             return Link(item.method, item.url, item.headers, None, found)
         return found

@@ -5,7 +5,14 @@ from collections.abc import Sequence
 
 import anyio
 
-from bulkpresign.events import Event, Listener, check_listeners, error_of_listener
+from bulkpresign.events import (
+    Event,
+    Listener,
+    ObjectFinished,
+    ObjectsFinished,
+    check_listeners,
+    error_of_listener,
+)
 
 
 class RunListeners:
@@ -14,12 +21,14 @@ class RunListeners:
     Events come from the middle of the work on an object. An exception there would be taken for that object's, and
     outcomes that are told together with it would be lost. So it is kept, and the run raises it. The listener hears no
     more; the others do.
+
+    Outcomes come many at a time. Listeners that don't say that they take them so (`takes_batches`) hear of each object.
     """
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         """Raises TypeError for a listener that is none."""
         check_listeners(listeners)
-        self._listeners = list(listeners)
+        self._listeners = [one if getattr(one, "takes_batches", False) else _of_each(one) for one in listeners]
         self._error: Exception | None = None
         self._has_failed = anyio.Event()
 
@@ -42,3 +51,16 @@ class RunListeners:
         """Raises the exception of a listener, if there was one."""
         if self._error is not None:
             raise self._error
+
+
+def _of_each(listener: Listener) -> Listener:
+    """A listener that passes on outcomes one by one."""
+
+    def tell(event: Event) -> None:
+        if isinstance(event, ObjectsFinished):
+            for outcome in event.outcomes:
+                listener(ObjectFinished(outcome))
+        else:
+            listener(event)
+
+    return tell

@@ -22,6 +22,8 @@ class OutcomeListener:
     results may wait, besides one for each object in flight (None: 256).
     """
 
+    takes_batches = True
+
     def __init__(self, queue: ResultQueue[Any], verb: str, waiting: int | None = None) -> None:
         self.queue = queue
         self.tally = Tally(verb)

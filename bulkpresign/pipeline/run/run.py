@@ -14,7 +14,7 @@ import msgspec
 from bulkpresign.errors import BreakerError, InputError, OutputError
 from bulkpresign.events import (
     Listener,
-    ObjectFinished,
+    ObjectsFinished,
     ObjectsSkipped,
     RunFinished,
     RunStarted,
@@ -141,7 +141,7 @@ class Run:
         """Counts an object as failed that can't be a job."""
         if self._consumer is not None:
             await self._consumer.queue.reserve()
-        self._record(ObjectFinished(Outcome(ref, "failed", attempts=0, code="NameRefused", message=problem)))
+        self._record(ObjectsFinished([Outcome(ref, "failed", attempts=0, code="NameRefused", message=problem)]))
 
     async def renewal(self, presigner: Presigner | None, command: str | None, url: str | None) -> Renew | None:
         """The function that renews links of the source, or None. Raises ParameterError for more than one way."""

@@ -1,5 +1,7 @@
 """Stops a run in which all objects fail with the same error."""
 
+from collections.abc import Sequence
+
 from bulkpresign.errors import BreakerError
 from bulkpresign.model import Outcome
 
@@ -57,13 +59,19 @@ class CircuitBreaker:
         #: The objects since the start, as long as all of them are denied.
         self._denied: int | None = 0 if stops_denied else None
 
-    def record(self, outcome: Outcome) -> None:
-        """Counts an outcome. Raises BreakerError after too many consecutive failures with the same common cause.
+    def record(self, outcomes: Sequence[Outcome]) -> None:
+        """Counts outcomes. Raises BreakerError after too many consecutive failures with the same common cause.
 
         A fatal cause raises it at the first failure, and a denied access if there is nothing else from the start. After
         that it is that of single objects, as S3 denies access to a key that is missing.
         """
-        cause = outcome.code if outcome.status in {"failed", "expired"} else None
+        for outcome in outcomes:
+            if outcome.status in {"failed", "expired"}:
+                self._count_failure(outcome, outcome.code)
+            else:
+                self._cause = self._denied = None
+
+    def _count_failure(self, outcome: Outcome, cause: str | None) -> None:
         if self._denied is not None:
             self._note_denied(cause, outcome)
         if cause in FATAL_CAUSES:

@@ -82,7 +82,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     def link(self) -> Link:
         """The link that represents the object in outcomes and in the journal."""
         source, target = self.source, self.target
-        if isinstance(source, RenewableLink):  # asked several times for each object of a download
+        if type(source) is RenewableLink:  # asked several times for each object of a download
             return source.link
         assert isinstance(target, RenewableLink | MultipartUpload)  # noqa: S101 - one side is remote
         return target.link

@@ -17,9 +17,9 @@ def stops(*outcomes: Outcome) -> bool:
     """True where a breaker of three failures stops at the last outcome; at an earlier one is an error."""
     breaker = CircuitBreaker(failures=3)
     for outcome in outcomes[:-1]:
-        breaker.record(outcome)
+        breaker.record([outcome])
     try:
-        breaker.record(outcomes[-1])
+        breaker.record(outcomes[-1:])
     except BreakerError:
         return True
     return False
@@ -58,16 +58,16 @@ def test_a_run_that_is_denied_from_its_start_stops() -> None:
     assert not stops(failed("NoSuchKey"), *denied)
     lenient = CircuitBreaker(stops_denied=False)
     for outcome in denied:
-        lenient.record(outcome)
+        lenient.record([outcome])
 
 
 def test_what_every_object_would_meet_stops_at_once() -> None:
     with pytest.raises(BreakerError, match="403 Proxy, so the run ends"):
-        CircuitBreaker().record(failed("Proxy"))
+        CircuitBreaker().record([failed("Proxy")])
 
 
 def test_the_message_has_the_number_the_cause_and_the_last_failure() -> None:
     breaker = CircuitBreaker(failures=1)
     said = "stopped: the last 1 objects all failed with InvalidAccessKeyId: 403 InvalidAccessKeyId"
     with pytest.raises(BreakerError, match=said):
-        breaker.record(failed("InvalidAccessKeyId"))
+        breaker.record([failed("InvalidAccessKeyId")])

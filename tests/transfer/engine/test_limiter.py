@@ -205,10 +205,10 @@ async def test_bytes_a_second_are_bounded() -> None:
 
 def test_the_breaker_ends_a_run_of_equal_failures() -> None:
     breaker = CircuitBreaker(3)
-    breaker.record(outcome("failed", "NoSuchHost"))
-    breaker.record(outcome("failed", "NoSuchHost"))
+    breaker.record([outcome("failed", "NoSuchHost")])
+    breaker.record([outcome("failed", "NoSuchHost")])
     with pytest.raises(BreakerError, match="NoSuchHost"):
-        breaker.record(outcome("failed", "NoSuchHost"))
+        breaker.record([outcome("failed", "NoSuchHost")])
 
 
 @pytest.mark.parametrize(
@@ -217,12 +217,12 @@ def test_the_breaker_ends_a_run_of_equal_failures() -> None:
 def test_the_breaker_starts_anew_after_anything_else(between: Outcome) -> None:
     breaker = CircuitBreaker(3)
     for one in (outcome("failed", "NoSuchHost"), outcome("failed", "NoSuchHost"), between):
-        breaker.record(one)
-    breaker.record(outcome("failed", "NoSuchHost"))
-    breaker.record(outcome("failed", "NoSuchHost"))
+        breaker.record([one])
+    breaker.record([outcome("failed", "NoSuchHost")])
+    breaker.record([outcome("failed", "NoSuchHost")])
 
 
 def test_missing_objects_never_trip_the_breaker() -> None:
     breaker = CircuitBreaker(3)
     for _ in range(100):
-        breaker.record(outcome("failed", "NoSuchKey"))
+        breaker.record([outcome("failed", "NoSuchKey")])

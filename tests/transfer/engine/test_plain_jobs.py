@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 import bulkpresign as bp
 from bulkpresign.errors import OutputError
-from bulkpresign.events import BytesMoved, Event, ObjectFinished
+from bulkpresign.events import BytesMoved, Event, ObjectsFinished
 from bulkpresign.http import clock, pool
 from bulkpresign.model import utc_now
 from bulkpresign.transfer import transfers
@@ -289,7 +289,7 @@ def test_reads_as_plain_jobs_and_single_ones_end_alike(
             spec = TransferSpec(max_object_size=1 << 20, concurrency=16)
             coordinator = Coordinator(receive=lambda link, data, into=received: into.update({link.object.key: data}))  # type: ignore[misc]
             asyncio.run(run_jobs(spec, jobs, events.append, coordinator))
-            done = [event.outcome for event in events if isinstance(event, ObjectFinished)]
+            done = outcomes_of(events)
             found = {outcome.object.key: (outcome.object.size, outcome.object.checksum) for outcome in done}
             assert {f"/{key}": data for key, data in received.items()}.items() <= origin.objects.items()
             moved = sum(event.count for event in events if isinstance(event, BytesMoved))
@@ -421,15 +421,14 @@ def test_a_run_begins_with_more_requests_if_the_server_is_far(
         assert counts[-1] == most
 
 
-@pytest.mark.parametrize("kind", [ObjectFinished, BytesMoved])
+@pytest.mark.parametrize("kind", [ObjectsFinished, BytesMoved])
 def test_an_error_that_ends_the_run_loses_no_outcome(kind: type[Event], tmp_path: Path) -> None:
     with FaultProxy() as origin:
         origin.objects = {name: body for name, body in bodies(51).items() if body}
         told: list[str] = []
 
         def full(event: Event) -> None:
-            if isinstance(event, ObjectFinished):
-                told.append(event.outcome.object.key)
+            told.extend(outcome.object.key for outcome in outcomes_of([event]))
             if isinstance(event, kind):
                 raise OutputError("the disk is full")
 

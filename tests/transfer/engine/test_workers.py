@@ -12,7 +12,7 @@ import anyio.lowlevel
 import pytest
 
 from bulkpresign.errors import OutputError
-from bulkpresign.events import Event, Listener, ObjectFinished
+from bulkpresign.events import Event, Listener
 from bulkpresign.http.client import HttpClient
 from bulkpresign.http.clock import Clock
 from bulkpresign.model import Link, ObjectRef, Outcome, utc_now
@@ -106,10 +106,9 @@ def test_a_link_that_lapsed_is_expired_without_a_request() -> None:
     link = Link("GET", "http://127.0.0.1:1/a", {}, utc_now() - timedelta(seconds=1), ObjectRef("b", "a"))
     events: list[Event] = []
     asyncio.run(run_links(batches([link], 1), done, 1, events.append, clock=set_clock()))
-    (event,) = events
-    assert isinstance(event, ObjectFinished)
-    assert (event.outcome.status, event.outcome.attempts) == ("expired", 0)
-    assert event.outcome.message == f"the link ended at {link.expires_at:%Y-%m-%d %H:%M:%SZ}"
+    (outcome,) = outcomes_of(events)
+    assert (outcome.status, outcome.attempts) == ("expired", 0)
+    assert outcome.message == f"the link ended at {link.expires_at:%Y-%m-%d %H:%M:%SZ}"
 
 
 def test_a_link_that_lapsed_is_renewed_where_that_can_be() -> None:
