@@ -5,14 +5,7 @@ from collections.abc import Sequence
 
 import anyio
 
-from bulkpresign.events import (
-    Event,
-    Listener,
-    ObjectFinished,
-    ObjectsFinished,
-    check_listeners,
-    error_of_listener,
-)
+from bulkpresign.events import Event, Listener, ObjectFinished, ObjectsFinished, check_listeners, error_of_listener
 
 
 class RunListeners:
@@ -22,23 +15,33 @@ class RunListeners:
     outcomes that are told together with it would be lost. So it is kept, and the run raises it. The listener hears no
     more; the others do.
 
-    Outcomes come many at a time. Listeners that don't say that they take them so (`takes_batches`) hear of each object.
+    Outcomes come many at a time. Those listeners that take them so hear of all of them; then the others hear of each,
+    one after another.
     """
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         """Raises TypeError for a listener that is none."""
         check_listeners(listeners)
-        self._listeners = [one if getattr(one, "takes_batches", False) else _of_each(one) for one in listeners]
+        self._of_batches = [listener for listener in listeners if _takes_batches(listener)]
+        self._of_each = [listener for listener in listeners if not _takes_batches(listener)]
         self._error: Exception | None = None
         self._has_failed = anyio.Event()
 
     def __call__(self, event: Event) -> None:
         """Passes one event on, in the order of the listeners."""
-        for listener in self._listeners:
+        self._tell(self._of_batches, event)
+        if not isinstance(event, ObjectsFinished):
+            self._tell(self._of_each, event)
+        elif self._of_each:
+            for outcome in event.outcomes:
+                self._tell(self._of_each, ObjectFinished(outcome))
+
+    def _tell(self, listeners: list[Listener], event: Event) -> None:
+        for listener in tuple(listeners):
             try:
                 listener(event)
             except (Exception, CancelledError) as error:  # noqa: BLE001 - raised again by the run
-                self._listeners = [other for other in self._listeners if other is not listener]
+                listeners[:] = [other for other in listeners if other is not listener]
                 self._error = self._error or error_of_listener(error)
                 self._has_failed.set()
 
@@ -53,14 +56,5 @@ class RunListeners:
             raise self._error
 
 
-def _of_each(listener: Listener) -> Listener:
-    """A listener that passes on outcomes one by one."""
-
-    def tell(event: Event) -> None:
-        if isinstance(event, ObjectsFinished):
-            for outcome in event.outcomes:
-                listener(ObjectFinished(outcome))
-        else:
-            listener(event)
-
-    return tell
+def _takes_batches(listener: Listener) -> bool:
+    return bool(getattr(listener, "takes_batches", False))
