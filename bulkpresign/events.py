@@ -165,6 +165,13 @@ Event = (
 Listener = Callable[[Event], None]
 
 
+def outcomes_in(event: Event) -> Sequence[Outcome]:
+    """The outcomes that an event tells, of one object or of many; none for other events."""
+    if isinstance(event, ObjectsFinished):
+        return event.outcomes
+    return [event.outcome] if isinstance(event, ObjectFinished) else ()
+
+
 def check_listeners(listeners: Sequence[Listener]) -> None:
     """Raises TypeError for a listener that can't be called, and for a coroutine function, which nothing would await.
 

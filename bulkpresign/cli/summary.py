@@ -1,7 +1,7 @@
 """The last messages of a transfer: failures, the summary, and advice."""
 
 from bulkpresign.cli.messages import say, say_failure, say_uncertified
-from bulkpresign.events import Event, ObjectsFinished, ReadBackFailed
+from bulkpresign.events import Event, ReadBackFailed, outcomes_in
 from bulkpresign.ledger.counts import Counts
 from bulkpresign.model import INTERRUPTED, Certificate, Outcome, Report
 from bulkpresign.text import counted, show_bytes
@@ -34,11 +34,10 @@ class Failures:
 
     def __call__(self, event: Event) -> None:
         """Prints or stores outcomes that failed."""
-        if isinstance(event, ObjectsFinished):
-            for outcome in event.outcomes:
-                if outcome.status in {"failed", "expired"}:
-                    self._add(outcome)
-        elif isinstance(event, ReadBackFailed):
+        for outcome in outcomes_in(event):
+            if outcome.status in {"failed", "expired"}:
+                self._add(outcome)
+        if isinstance(event, ReadBackFailed):
             self._uncertified += 1
             if self._at_once or self._uncertified <= NAMED_FAILURES:
                 say_uncertified(event.outcome)

@@ -14,6 +14,7 @@ from bulkpresign.events import (
     RunFinished,
     RunStarted,
     SourceEnded,
+    outcomes_in,
 )
 from bulkpresign.ledger.tally import Tally
 from bulkpresign.model import INTERRUPTED, Outcome
@@ -72,10 +73,8 @@ class Counts(Tally):
             self.moved += event.count  # type: ignore[union-attr]
             return
         super().__call__(event)
-        if isinstance(event, ObjectsFinished):
-            self._add_outcomes(event.outcomes)
-        elif isinstance(event, ObjectFinished):
-            self._add_outcomes([event.outcome])
+        if isinstance(event, ObjectsFinished | ObjectFinished):
+            self._add_outcomes(outcomes_in(event))
         elif isinstance(event, ObjectsSkipped):
             self.skipped_bytes += event.bytes
             self._left_out += event.count

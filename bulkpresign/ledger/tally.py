@@ -14,6 +14,7 @@ from bulkpresign.events import (
     ReadBackFailed,
     RunFinished,
     TagsDropped,
+    outcomes_in,
 )
 from bulkpresign.model import NO_PROOF, Outcome, Report
 
@@ -56,10 +57,8 @@ class Tally:
         """Counts one event."""
         if type(event) is BytesMoved:  # the most frequent event; bytes count when their object is done
             return
-        if isinstance(event, ObjectsFinished):
-            self._count(event.outcomes)
-        elif isinstance(event, ObjectFinished):
-            self._count([event.outcome])
+        if isinstance(event, ObjectsFinished | ObjectFinished):
+            self._count(outcomes_in(event))
         elif isinstance(event, ObjectsSkipped):
             self._report.skipped += event.count
         elif isinstance(event, ObjectsSigned):

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from inspect import signature
 from typing import Any, ParamSpec, cast
 
-from bulkpresign.events import Event, ObjectsFinished, check_listeners
+from bulkpresign.events import Event, check_listeners, outcomes_in
 from bulkpresign.model import Outcome, Report
 from bulkpresign.pipeline.copy import copy
 from bulkpresign.pipeline.get import get
@@ -19,9 +19,8 @@ class _Listener(OutcomeListener):
 
     def __call__(self, event: Event) -> None:
         super().__call__(event)
-        if isinstance(event, ObjectsFinished):
-            for outcome in event.outcomes:
-                self.queue.put(outcome)
+        for outcome in outcomes_in(event):
+            self.queue.put(outcome)
 
 
 class Outcomes(RunResults[Outcome]):

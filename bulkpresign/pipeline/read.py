@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Generic, Literal, TypeVar, get_args, overload
 
 from bulkpresign.errors import LinkExpiredError, ParameterError, TransferError
-from bulkpresign.events import Event, Listener, ObjectsFinished, check_listeners
+from bulkpresign.events import Event, Listener, check_listeners, outcomes_in
 from bulkpresign.model import INTERRUPTED, Link, Report
 from bulkpresign.pipeline.run.config import TransferConfig, check_number, config_of
 from bulkpresign.pipeline.run.outcomes import OutcomeListener, RunResults
@@ -50,7 +50,7 @@ class _FailureListener(OutcomeListener):
 
     def __call__(self, event: Event) -> None:
         super().__call__(event)
-        for outcome in event.outcomes if isinstance(event, ObjectsFinished) else ():
+        for outcome in outcomes_in(event):
             # of an object that was interrupted, the error that ended the run is raised
             if outcome.status in {"failed", "expired"} and outcome.code != INTERRUPTED:
                 kind = LinkExpiredError if outcome.status == "expired" else TransferError

@@ -2,18 +2,12 @@
 
 from collections.abc import Iterable
 
-from bulkpresign.events import Event, Listener, ObjectFinished, ObjectRetried, ObjectsFinished
+from bulkpresign.events import Event, Listener, ObjectRetried, outcomes_in
 from bulkpresign.model import Outcome
 
 
 def outcomes_of(events: Iterable[Event]) -> list[Outcome]:
-    outcomes: list[Outcome] = []
-    for event in events:
-        if isinstance(event, ObjectsFinished):
-            outcomes += event.outcomes
-        elif isinstance(event, ObjectFinished):
-            outcomes.append(event.outcome)
-    return outcomes
+    return [outcome for event in events for outcome in outcomes_in(event)]
 
 
 def retries_of(events: Iterable[Event]) -> list[ObjectRetried]:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bulkpresign.errors import BreakerError, InputError, OutputError
-from bulkpresign.events import Event, ObjectsFinished
+from bulkpresign.events import Event, outcomes_in
 from bulkpresign.manifest.copies import copy_rows
 from bulkpresign.manifest.writing import ManifestWriter, link_writer, object_writer
 from bulkpresign.model import INTERRUPTED, Link, ObjectRef, Outcome, Upload
@@ -37,10 +37,9 @@ class FailureLog:
 
     def __call__(self, event: Event) -> None:
         """Keeps outcomes that are not done."""
-        if isinstance(event, ObjectsFinished):
-            for outcome in event.outcomes:
-                if outcome.status in {"failed", "expired"}:
-                    self.add(outcome.link, outcome.object, f"{outcome.code}: {outcome.message}", outcome.upload)
+        for outcome in outcomes_in(event):
+            if outcome.status in {"failed", "expired"}:
+                self.add(outcome.link, outcome.object, f"{outcome.code}: {outcome.message}", outcome.upload)
 
     def add(self, link: Link | None, ref: ObjectRef, reason: str, upload: Upload | None = None) -> None:
         """Adds one row, or all those of an upload. `link` is the GET link of an object that is copied."""
