@@ -25,6 +25,7 @@ _PORT = r"(?::(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553
 _PLAIN_URL = re.compile(rf"https?://{_HOST}{_PORT}(?:[/?#]|\Z)", re.ASCII)
 #: Any url: its host is in brackets, or may need IDNA encoding.
 _ANY_URL = re.compile(rf"https?://(?:\[([^\]]*)\]|([^/?#\\@:\[\]]+)){_PORT}(?:[/?#]|\Z)", re.ASCII)
+_SCHEME = len("https://")
 _PLAIN_HOST = re.compile(rf"{_HOST}\Z", re.ASCII)
 _BLANK = bytes(range(0x21)) + b"\x7f"
 _BROKEN_VALUE = re.compile(r"[\x00\r\n]")
@@ -51,7 +52,7 @@ def links_of(rows: Rows) -> list[Link]:
         raise rows.error(0, "the column is missing", "url")
     if "fields" in rows.columns and "method" not in rows.columns:
         raise rows.error(0, "an upload form is not a link: it is for browsers and curl", "fields")
-    if not (all(map(_PLAIN_URL.match, urls)) and _has_no_blank("".join(urls))):
+    if not (all(map(_PLAIN_URL.match, _starts(urls))) and _has_no_blank("".join(urls))):
         complain(rows, "url", urls, _url_problem)
     _check_paths(rows, urls)
     _check_keys(rows, urls)
@@ -60,8 +61,15 @@ def links_of(rows: Rows) -> list[Link]:
     return list(map(Link, _methods(rows), urls, _headers(rows), _expiries(rows, urls), _objects(rows, urls)))
 
 
+def _starts(urls: Sequence[str]) -> set[str]:
+    """The starts of urls, up to their paths: those of many rows are the same."""
+    return {url[: url.find("/", _SCHEME) + 1] or url for url in urls}
+
+
 def expiry_of(url: str) -> datetime | None:
     """The time at which a link expires, from its query, or None."""
+    if "Expires=" not in url:
+        return None
     signed_at, expires_in = _SIGNED_AT.search(url), _EXPIRES_IN.search(url)
     if signed_at and expires_in:
         return _end(signed_at[1], expires_in[1])
@@ -113,7 +121,7 @@ def _check_keys(rows: Rows, urls: Sequence[str]) -> None:
     Only links of S3 tell their key.
     """
     for row, (key, url) in enumerate(zip(text_column(rows, "key") or (), urls, strict=False)):
-        if f"/{key}?" not in url and key and not _is_for(key, url) and is_signed_for_s3(url):
+        if f"/{key}?" not in url and key and "?" in url and not _is_for(key, url) and is_signed_for_s3(url):
             problem = f"the url is for {path_of(url)[:_SHOWN]!r}, not for key {key[:_SHOWN]!r}"
             hint = "restore the cells of the row; another name for its file goes into column path"
             raise rows.error(row, f"{problem}: {hint}", "key")
@@ -151,7 +159,7 @@ def _check_paths(rows: Rows, urls: Sequence[str]) -> None:
     named = {
         row: path
         for row, (path, key) in enumerate(zip(paths, keys, strict=False))
-        if path and not f"/{key}".endswith(f"/{path}")
+        if path and path != key and not f"/{key}".endswith(f"/{path}")
     }
     for row, path in named.items():
         if (name := name_before(path, keys[row])) is not None:
