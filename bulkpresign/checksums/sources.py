@@ -42,8 +42,8 @@ def expected_digest(
     found = None
     if ref.checksum is not None:
         found = _parse(ref.checksum)
-    elif headers:
-        found = _from_headers(headers)
+    elif headers and not _CHECKSUM_HEADERS.isdisjoint(headers):  # most of S3's responses have to be asked for them
+        found = next((digest for _, digest in _checksums_in(headers)), None)
     if found is None:
         known = _ETAG.match(ref.etag or etag or "")
         if known is None or (headers and not _etag_is_md5(headers)):
@@ -121,14 +121,8 @@ def checksum_in(headers: Mapping[str, str]) -> str | None:
     return next((text for text, _ in _checksums_in(headers)), None)
 
 
-def _from_headers(headers: Mapping[str, str]) -> ExpectedDigest | None:
-    return next((found for _, found in _checksums_in(headers)), None)
-
-
 def _checksums_in(headers: Mapping[str, str]) -> Iterator[tuple[str, ExpectedDigest]]:
     """The checksums of `checksum_in`, as text and as digest, the best first."""
-    if _CHECKSUM_HEADERS.isdisjoint(headers):  # as most of S3's, which have to be asked for them
-        return
     is_composite = headers.get("x-amz-checksum-type", "").upper() == "COMPOSITE"
     for header, algorithm in _HEADERS:
         if header in headers:
