@@ -59,9 +59,10 @@ class ObjectFinished(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class ObjectsFinished(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """Objects have their outcomes. The stages of a run emit this event, for many small objects at a time.
+    """Objects have their outcomes: many small objects of a transfer at a time.
 
-    Listeners with a true attribute `takes_batches` receive it, the others an ObjectFinished for each object.
+    Listeners with a true attribute `takes_batches` receive it, the others an ObjectFinished for each object. What does
+    not transfer, such as `verify`, emits ObjectFinished alone; `outcomes_in` reads both.
     """
 
     outcomes: Sequence[Outcome]

@@ -211,8 +211,8 @@ class Journal:
         if found is None:
             return common, own + _NO_EVIDENCE
         size, etag, checksum = found.size, found.etag, found.checksum
-        is_as_claimed = (ref.etag or etag) == etag and (ref.size is None or ref.size == size)
-        claims = None if is_as_claimed and ref.checksum == checksum else claims_of(ref)
+        is_same_object = (ref.etag is None or ref.etag == etag) and (ref.size is None or ref.size == size)
+        claims = None if is_same_object and ref.checksum == checksum else claims_of(ref)
         state = (size, found.mtime_ns, found.ctime_ns, etag, checksum, claims)
         return common, own + state
 

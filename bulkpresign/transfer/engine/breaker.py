@@ -67,13 +67,14 @@ class CircuitBreaker:
         """
         for outcome in outcomes:
             if outcome.status in {"failed", "expired"}:
-                self._count_failure(outcome, outcome.code)
+                self._count_failure(outcome)
             else:
                 self._cause = self._denied = None
 
-    def _count_failure(self, outcome: Outcome, cause: str | None) -> None:
+    def _count_failure(self, outcome: Outcome) -> None:
+        cause = outcome.code
         if self._denied is not None:
-            self._note_denied(cause, outcome)
+            self._note_denied(outcome)
         if cause in FATAL_CAUSES:
             raise BreakerError(f"{outcome.message}, so the run ends")
         if cause not in COMMON_CAUSES:
@@ -84,8 +85,8 @@ class CircuitBreaker:
         if self._count >= self._most:
             raise BreakerError(f"stopped: the last {self._count} objects all failed with {cause}: {outcome.message}")
 
-    def _note_denied(self, cause: str | None, outcome: Outcome) -> None:
-        self._denied = (self._denied or 0) + 1 if cause == _DENIED else None
+    def _note_denied(self, outcome: Outcome) -> None:
+        self._denied = (self._denied or 0) + 1 if outcome.code == _DENIED else None
         if self._denied == FIRST_DENIED:
             raise BreakerError(
                 f"stopped: the first {FIRST_DENIED:,} objects were all denied: {outcome.message}; --exclude leaves out "
