@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from bulkpresign.events import LoadMeasured as LoadMeasured
     from bulkpresign.events import ObjectFinished as ObjectFinished
     from bulkpresign.events import ObjectRetried as ObjectRetried
+    from bulkpresign.events import ObjectsFinished as ObjectsFinished
     from bulkpresign.events import ObjectsSigned as ObjectsSigned
     from bulkpresign.events import ObjectsSkipped as ObjectsSkipped
     from bulkpresign.events import PartFinished as PartFinished
@@ -128,6 +129,7 @@ _HOMES = {
     "ObjectFinished": "events",
     "ObjectRef": "model",
     "ObjectRetried": "events",
+    "ObjectsFinished": "events",
     "ObjectsSigned": "events",
     "ObjectsSkipped": "events",
     "OpenFilesError": "errors",

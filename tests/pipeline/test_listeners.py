@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import bulkpresign as bp
-from bulkpresign.events import ObjectsFinished
 from tests.support.folders import files, names_in
 from tests.support.tables import rows_of
 
@@ -42,7 +41,7 @@ class Batches:
 
     def __call__(self, event: bp.Event) -> None:
         assert not isinstance(event, bp.ObjectFinished)
-        if isinstance(event, ObjectsFinished):
+        if isinstance(event, bp.ObjectsFinished):
             self.heard.append(event.outcomes)
             if len(self.heard) == self._fails_at:
                 raise LookupError("the dashboard is gone")
@@ -80,7 +79,7 @@ def test_listeners_hear_of_each_object_or_of_many_at_a_time(refs: list[bp.Object
         asyncio.run(bp.get(refs, to=tmp_path, listeners=[heard.append, failing, batches]))
     together = [outcome for batch in batches.heard for outcome in batch]
     assert [event.outcome for event in heard if isinstance(event, bp.ObjectFinished)] == together
-    assert not any(isinstance(event, ObjectsFinished) for event in heard)
+    assert not any(isinstance(event, bp.ObjectsFinished) for event in heard)
     assert {outcome.object.key for outcome in together if outcome.status == "done"} == files(tmp_path).keys()
     assert len(failing.heard) == 1
     assert max(map(len, batches.heard)) > 1
