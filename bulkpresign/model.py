@@ -214,7 +214,7 @@ class Evidence(msgspec.Struct, frozen=True, gc=False):
 
 #: The code of an object whose transfer ended with the run. It has not failed: the next run moves it.
 INTERRUPTED = "Interrupted"
-#: What an outcome has been verified by where nothing proves its bytes.
+#: The values of `verified_by` that prove no bytes: nothing was verified, or the size alone.
 NO_PROOF = frozenset({None, "size"})
 
 

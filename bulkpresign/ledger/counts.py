@@ -7,8 +7,6 @@ from bulkpresign.events import (
     BytesResumed,
     Event,
     LoadMeasured,
-    ObjectFinished,
-    ObjectsFinished,
     ObjectsSkipped,
     RowsRead,
     RunFinished,
@@ -73,8 +71,8 @@ class Counts(Tally):
             self.moved += event.count  # type: ignore[union-attr]
             return
         super().__call__(event)
-        if isinstance(event, ObjectsFinished | ObjectFinished):
-            self._add_outcomes(outcomes_in(event))
+        if outcomes := outcomes_in(event):
+            self._add_outcomes(outcomes)
         elif isinstance(event, ObjectsSkipped):
             self.skipped_bytes += event.bytes
             self._left_out += event.count

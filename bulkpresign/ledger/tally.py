@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from bulkpresign.events import (
     BytesMoved,
     Event,
-    ObjectFinished,
     ObjectRetried,
-    ObjectsFinished,
     ObjectsSigned,
     ObjectsSkipped,
     ReadBackFailed,
@@ -57,8 +55,8 @@ class Tally:
         """Counts one event."""
         if type(event) is BytesMoved:  # the most frequent event; bytes count when their object is done
             return
-        if isinstance(event, ObjectsFinished | ObjectFinished):
-            self._count(outcomes_in(event))
+        if outcomes := outcomes_in(event):
+            self._count(outcomes)
         elif isinstance(event, ObjectsSkipped):
             self._report.skipped += event.count
         elif isinstance(event, ObjectsSigned):

@@ -51,7 +51,7 @@ class _FailureListener(OutcomeListener):
     def __call__(self, event: Event) -> None:
         super().__call__(event)
         for outcome in outcomes_in(event):
-            # of an object that was interrupted, the error that ended the run is raised
+            # An interrupted object has no error of its own: the run raises the one that ended it.
             if outcome.status in {"failed", "expired"} and outcome.code != INTERRUPTED:
                 kind = LinkExpiredError if outcome.status == "expired" else TransferError
                 error = kind(f"{outcome.object.uri}: {outcome.message}", code=outcome.code or "")

@@ -18,7 +18,7 @@ import msgspec
 
 from bulkpresign.errors import BreakerError, OutputError, ParameterError, TransferError
 from bulkpresign.events import BytesMoved, Listener, LoadMeasured, ObjectsFinished
-from bulkpresign.model import INTERRUPTED, Outcome
+from bulkpresign.model import Outcome
 from bulkpresign.scale.batch_calls import BatchCalls
 from bulkpresign.scale.copies import (
     RETURNED,
@@ -44,7 +44,7 @@ from bulkpresign.transfer.engine.breaker import CircuitBreaker
 from bulkpresign.transfer.engine.jobs import Job
 from bulkpresign.transfer.engine.queue import JobQueue
 from bulkpresign.transfer.engine.renewal import MAX_RENEWALS
-from bulkpresign.transfer.engine.workers import failed_outcome
+from bulkpresign.transfer.engine.workers import failed_outcome, interrupted_outcome
 from bulkpresign.transfer.executor import LocalExecutor, Statistics
 from bulkpresign.transfer.spec import TransferSpec
 
@@ -196,8 +196,7 @@ class RemoteExecutor:
             self._emit_interrupted(left.values())
 
     def _emit_interrupted(self, jobs: Iterable[Job]) -> None:
-        error = TransferError("the run was interrupted", code=INTERRUPTED)
-        if outcomes := [failed_outcome(job, error) for job in jobs]:
+        if outcomes := [interrupted_outcome(job) for job in jobs]:
             self._emit(ObjectsFinished(outcomes))
 
     async def _result(self, jobs: Sequence[Job]) -> BatchResult | None:

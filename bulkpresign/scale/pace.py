@@ -21,7 +21,7 @@ class Pace:
 
     def add(self, jobs: Sequence[Job], result: BatchResult) -> None:
         """Takes what became of a batch. One batch makes the next at most twice as large, or half as large."""
-        amount = len(jobs) + sum([job.link.object.size or 0 for job in jobs]) / _BYTES
+        amount = sum(map(amount_of, jobs))
         wanted = amount * TARGET / max(result.seconds, 0.001)
         self.amount = min(max(wanted, self.amount / 2, _LEAST), self.amount * 2, _MOST)
 

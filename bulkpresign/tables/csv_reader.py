@@ -112,13 +112,12 @@ class CsvReader:
         """
         block = next(self._blocks, "")
         self._look_at_end(block)
-        if "\r" in block and '"' not in block and block.count("\r") == block.count("\r\n"):
-            return block.replace("\r\n", "\n")  # Excel and Python's csv module write so
-        if '"' in block or "\r" in block:
-            lines = chain.from_iterable(io.StringIO(some, newline="\n") for some in self._csv_blocks(block))
-            self._csv = csv.reader(lines, delimiter=self.separator, strict=True)
-            return ""
-        return block
+        plain = block.replace("\r\n", "\n") if "\r" in block else block  # Excel and Python's csv module write \r\n
+        if '"' not in block and "\r" not in plain:
+            return plain
+        lines = chain.from_iterable(io.StringIO(some, newline="\n") for some in self._csv_blocks(block))
+        self._csv = csv.reader(lines, delimiter=self.separator, strict=True)
+        return ""
 
     def _look_at_end(self, block: str) -> None:
         if block and block[-1] not in "\r\n":  # only the last one

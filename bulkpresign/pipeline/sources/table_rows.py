@@ -63,7 +63,7 @@ def grouped_puts(grouper: UploadGrouper, table: Table, rows: Rows) -> Iterator[t
 
 def checked_links(table: Table, links: list[Link], lines: Sequence[int], method: str) -> list[Link]:
     """Returns the links unchanged. Raises ManifestError for a link of another method: a GET link can't upload."""
-    for link, line in zip(links, lines, strict=True) if {link.method for link in links} - {method} else ():
+    for link, line in zip(links, lines, strict=True):
         if link.method != method:
             raise ManifestError(
                 f"a {link.method} link where {method} links are needed", file=table.file, line=line, column="method"

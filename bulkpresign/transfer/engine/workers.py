@@ -124,8 +124,7 @@ class Engine:
         self._breaker.record(outcomes)
 
     def _emit_interrupted(self, job: Job) -> None:
-        error = TransferError("the run was interrupted", code=INTERRUPTED)
-        self._emit(ObjectsFinished([failed_outcome(job, error)]))
+        self._emit(ObjectsFinished([interrupted_outcome(job)]))
 
     async def _outcome(self, job: Job, sent: DirectRequest | None) -> Outcome:
         try:
@@ -141,6 +140,11 @@ class Engine:
             trace = redacted("".join(traceback.format_exception(error)), secrets_of(link.url, link.headers))
             _logger.debug("%s: unexpected error\n%s", link.object.uri, trace)
             return failed_outcome(job, internal_error(error))
+
+
+def interrupted_outcome(job: Job) -> Outcome:
+    """The outcome of a job whose run ended before it did."""
+    return failed_outcome(job, TransferError("the run was interrupted", code=INTERRUPTED))
 
 
 def failed_outcome(job: Job, error: TransferError) -> Outcome:
